@@ -1,0 +1,254 @@
+//! What a step can do, and the two vocabularies of it.
+//!
+//! A plan speaks of [`Action`]s: *stop this instance*, *power this node off*. An agent is asked for [`Command`]s: typed,
+//! allow-listed, with every name and argument spelled out, never a shell string. One action may need commands on two
+//! machines: a power-off is a shutdown on the node itself and a question to the power source on another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
+use crate::time::human;
+
+/// What a step of a plan does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Make the instance run. Proof: its manager says running.
+    Start,
+    /// Make the instance stop. Proof: its manager says stopped.
+    Stop,
+    /// The instance comes up with its machine: restart it if it was running before its requirements were met, start
+    /// it if it is not running. Proof: it runs, since after this attempt began.
+    Verify,
+    /// Switch the node on at its power source. Proof: its agent is alive with a new boot id (agentless: power on).
+    PowerOn {
+        /// The power source.
+        power: PowerRef,
+    },
+    /// Shut the node's operating system down. Proof: its power source says off. Never a hard off.
+    PowerOff {
+        /// The power source.
+        power: PowerRef,
+    },
+    /// Restart the node's operating system. Proof: its agent is alive with a new boot id.
+    Reboot,
+    /// Do nothing but wait until the step's checks are fresh and green.
+    Check,
+    /// Wait until a person confirms.
+    Approve {
+        /// The gate as the spec names it.
+        gate: GateName,
+        /// What the person is asked to do or to confirm.
+        text: String,
+        /// Who may confirm.
+        role: crate::spec::Role,
+    },
+}
+
+impl Action {
+    /// The word for this action in plans, journals and on the command line.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Verify => "verify",
+            Self::PowerOn { .. } => "power-on",
+            Self::PowerOff { .. } => "power-off",
+            Self::Reboot => "reboot",
+            Self::Check => "check",
+            Self::Approve { .. } => "approve",
+        }
+    }
+
+    /// Does this action take something out of service? Then *down* is its end, otherwise *up*.
+    #[must_use]
+    pub fn takes_down(&self) -> bool {
+        matches!(self, Self::Stop | Self::PowerOff { .. })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// How a node is switched, decided when the plan is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerRef {
+    /// The power device of the spec.
+    pub device: PowerName,
+    /// Which of its plugs is the node.
+    pub plug: String,
+    /// The nodes that can reach the device, in order of preference.
+    pub via: Vec<NodeName>,
+    /// Who shuts the operating system down.
+    pub shutdown: ShutdownBy,
+}
+
+/// Who shuts a node's operating system down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShutdownBy {
+    /// Its agent asks the operating system.
+    Agent,
+    /// Its agent runs the shutdown command of its own file.
+    Command,
+    /// A person does; the power source proves it.
+    Manual,
+}
+
+/// One managed part of a service on a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// A systemd unit.
+    Systemd {
+        /// The unit, with its suffix.
+        unit: String,
+    },
+    /// A process that the agent supervises, defined in the agent's own file.
+    Process {
+        /// Its name in that file.
+        name: LocalName,
+    },
+    /// Start, stop and check commands, defined in the agent's own file.
+    Exec {
+        /// Their name in that file.
+        name: LocalName,
+    },
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Systemd { unit } => write!(f, "systemd {unit}"),
+            Self::Process { name } => write!(f, "process {name}"),
+            Self::Exec { name } => write!(f, "exec {name}"),
+        }
+    }
+}
+
+/// What a coordinator asks an agent to do, as one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Start the parts downwards; wanted becomes running.
+    Start {
+        /// The service.
+        service: ServiceName,
+        /// Its parts on this node.
+        parts: Vec<Part>,
+    },
+    /// Stop the parts upwards; wanted becomes stopped.
+    Stop {
+        /// The service.
+        service: ServiceName,
+        /// Its parts on this node.
+        parts: Vec<Part>,
+    },
+    /// See [`Action::Verify`]; wanted becomes running.
+    Verify {
+        /// The service.
+        service: ServiceName,
+        /// Its parts on this node.
+        parts: Vec<Part>,
+    },
+    /// Shut this machine down.
+    Shutdown {
+        /// By the operating system, or by the command of the agent's own file.
+        by: ShutdownBy,
+    },
+    /// Restart this machine.
+    Reboot,
+    /// Run a fence agent on this node against another node's plug.
+    Fence {
+        /// What is asked for.
+        request: FenceCall,
+    },
+}
+
+impl Command {
+    /// May this be repeated when it is unknown whether it has happened? `exec` parts decide for themselves, by the
+    /// agent's own file; the agent answers for them.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Stop { .. } => "stop",
+            Self::Verify { .. } => "verify",
+            Self::Shutdown { .. } => "shutdown",
+            Self::Reboot => "reboot",
+            Self::Fence { .. } => "fence",
+        }
+    }
+}
+
+/// A call of a fence agent (fence agent API; options go to its standard input).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceCall {
+    /// The device, for the per-device queue.
+    pub device: PowerName,
+    /// The program, such as `fence_ipmilan`; a bare name.
+    pub agent: String,
+    /// What it shall do.
+    pub action: FenceAction,
+    /// The node that is switched.
+    pub node: NodeName,
+    /// Its plug on the device.
+    pub plug: String,
+    /// Further options. A secret is named here and read from a file on the node that runs the agent.
+    pub options: BTreeMap<String, OptionValue>,
+    /// The time limit of one call.
+    #[serde(with = "human")]
+    pub limit: Duration,
+}
+
+/// The actions of a fence agent that Interlock uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceAction {
+    /// Switch on.
+    On,
+    /// Switch off, hard.
+    Off,
+    /// Ask.
+    Status,
+}
+
+/// The value of an option of a power device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptionValue {
+    /// Given in the spec.
+    Plain(String),
+    /// The name of a secret that lies in a file on the node; the value never travels.
+    Secret(LocalName),
+}
+
+/// What a power source says of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    /// On.
+    On,
+    /// Off: the only proof that a machine is down (invariant I5).
+    Off,
+    /// It did not answer, or was never asked.
+    Unknown,
+}
+
+impl fmt::Display for Power {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Unknown => "unknown",
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! The vocabulary of Interlock.
+//!
+//! Everything else in the tree speaks in these types: names and ids, the cluster spec, checks, observations, actions
+//! and plans. The crate decides nothing and touches nothing: no I/O, no clock, no randomness. A name is parsed once,
+//! at the edge, and is a type from there on.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`names`], [`ids`] | names that people choose, numbers that the system counts |
+//! | [`time`] | points in time as values |
+//! | [`spec`] | the cluster spec: what should exist, read from YAML with every problem reported at once |
+//! | [`check`] | what is probed, from where, and what a verdict is |
+//! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
+//! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
+
+pub mod action;
+pub mod check;
+pub mod ids;
+pub mod names;
+pub mod observation;
+pub mod plan;
+pub mod spec;
+pub mod time;

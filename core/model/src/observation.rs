@@ -1,0 +1,273 @@
+//! Observations: what was last reported, by whom, and how long ago.
+//!
+//! An [`Observations`] value is a snapshot made at one moment: ages are durations, results older than their freshness
+//! are already *unknown*, and so is everything about a node that is not alive. Planner and engine therefore need no
+//! clock to read it, and cannot mistake an old green for a green.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Power;
+use crate::check::{CheckId, Verdict};
+use crate::ids::BootId;
+use crate::names::{NodeName, ServiceName};
+use crate::spec::Service;
+use crate::time::Timestamp;
+
+/// The liveness of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Liveness {
+    /// Its agent is heard.
+    Alive,
+    /// Its agent has missed beats; a warning, nothing else follows.
+    Late,
+    /// Its agent has been silent for longer than its limit. Says nothing about the machine (invariant I5).
+    Lost,
+    /// Its agent said goodbye, or its power source says off.
+    Left,
+    /// Its agent has not been heard since this coordinator started.
+    #[default]
+    Unheard,
+}
+
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Alive => "alive",
+            Self::Late => "late",
+            Self::Lost => "lost",
+            Self::Left => "left",
+            Self::Unheard => "unheard",
+        })
+    }
+}
+
+/// The state of an instance, as its manager reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// On its way up.
+    Starting,
+    /// Up.
+    Running,
+    /// Up, but waiting for what it depends on; the reason names it.
+    Paused,
+    /// On its way down.
+    Stopping,
+    /// Down, cleanly.
+    Stopped,
+    /// Down, not cleanly.
+    Failed,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+impl InstanceState {
+    /// Is something of the instance there, or may it be?
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
+}
+
+impl fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// What an instance should be. Written only by operations (and failover), kept by agents, enforced by the guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// It should run.
+    Running,
+    /// It should be stopped.
+    Stopped,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What is known of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InstanceObservation {
+    /// Its state.
+    pub state: InstanceState,
+    /// Since when, by the node's clock.
+    pub since: Option<Timestamp>,
+    /// Why, in one line: exit status, job result, missing dependencies.
+    pub reason: String,
+    /// What it should be; none if no operation has ever said so.
+    pub wanted: Option<Wanted>,
+    /// How many times the guard restarted it since it was last started by an operation.
+    pub restarts: u32,
+}
+
+/// What is known of one check on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckObservation {
+    /// The verdict; *unknown* if the last result is too old.
+    pub verdict: Verdict,
+    /// What was seen, or why it is unknown.
+    pub evidence: String,
+    /// What is compared between nodes.
+    pub value: Option<String>,
+    /// The age of the last result.
+    pub age: Option<Duration>,
+}
+
+impl CheckObservation {
+    /// The observation of a check that never reported.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { verdict: Verdict::Unknown, evidence: "never reported".into(), value: None, age: None }
+    }
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeObservation {
+    /// Whether its agent is heard.
+    pub liveness: Liveness,
+    /// How long ago it was heard.
+    pub heard: Option<Duration>,
+    /// The boot that the agent reported.
+    pub boot: Option<BootId>,
+    /// What its power source said last.
+    pub power: Power,
+    /// How long ago it said so.
+    pub power_age: Option<Duration>,
+    /// Its instances.
+    pub instances: BTreeMap<ServiceName, InstanceObservation>,
+    /// The checks that run on it.
+    pub checks: BTreeMap<CheckId, CheckObservation>,
+}
+
+impl Default for NodeObservation {
+    fn default() -> Self {
+        Self {
+            liveness: Liveness::Unheard,
+            heard: None,
+            boot: None,
+            power: Power::Unknown,
+            power_age: None,
+            instances: BTreeMap::new(),
+            checks: BTreeMap::new(),
+        }
+    }
+}
+
+/// A snapshot of everything that is known at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observations {
+    /// By node.
+    pub nodes: BTreeMap<NodeName, NodeObservation>,
+}
+
+/// Which instance of an exclusive service is active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Active {
+    /// Exactly this one.
+    On(NodeName),
+    /// Every instance is known to be down.
+    Nowhere,
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+impl Observations {
+    /// What is known of a node; *unheard* if nothing.
+    #[must_use]
+    pub fn node(&self, node: &NodeName) -> Option<&NodeObservation> {
+        self.nodes.get(node)
+    }
+
+    /// The state of an instance. A node that is proven off has only stopped instances; of one that is not alive
+    /// nothing is known.
+    #[must_use]
+    pub fn instance(&self, node: &NodeName, service: &ServiceName) -> InstanceState {
+        let Some(seen) = self.nodes.get(node) else { return InstanceState::Unknown };
+        if seen.power == Power::Off {
+            return InstanceState::Stopped;
+        }
+        match seen.liveness {
+            Liveness::Alive | Liveness::Late => {
+                seen.instances.get(service).map_or(InstanceState::Unknown, |instance| instance.state)
+            }
+            Liveness::Lost | Liveness::Left | Liveness::Unheard => InstanceState::Unknown,
+        }
+    }
+
+    /// The last result of a check on a node.
+    #[must_use]
+    pub fn check(&self, node: &NodeName, check: &CheckId) -> CheckObservation {
+        self.nodes
+            .get(node)
+            .and_then(|seen| seen.checks.get(check))
+            .cloned()
+            .unwrap_or_else(CheckObservation::never)
+    }
+
+    /// Which instance of an exclusive service is active: every check of `active_when` green on exactly one node, and
+    /// known not to be green on all others.
+    #[must_use]
+    pub fn active(&self, service: &Service) -> Active {
+        if service.nodes.iter().all(|node| self.instance(node, &service.name).is_down()) {
+            return Active::Nowhere;
+        }
+        if service.active_when.is_empty() {
+            return Active::Unknown(format!(
+                "{} has no active_when checks, so nothing tells which instance is active",
+                service.name
+            ));
+        }
+        let mut green = Vec::new();
+        for node in &service.nodes {
+            if self.instance(node, &service.name).is_down() {
+                continue;
+            }
+            let mut verdict = Verdict::Ok;
+            for check in &service.active_when {
+                let id = CheckId { service: service.name.clone(), check: check.clone() };
+                let seen = self.check(node, &id);
+                match seen.verdict {
+                    Verdict::Ok => {}
+                    Verdict::Bad => verdict = Verdict::Bad,
+                    Verdict::Unknown => {
+                        return Active::Unknown(format!("check {id} on {node} is unknown: {}", seen.evidence));
+                    }
+                }
+            }
+            if verdict == Verdict::Ok {
+                green.push(node);
+            }
+        }
+        match green.as_slice() {
+            [one] => Active::On((*one).clone()),
+            [] => Active::Unknown(format!("no instance of {} passes its active_when checks", service.name)),
+            [first, second, ..] => {
+                Active::Unknown(format!("{first} and {second} both pass the active_when checks of {}", service.name))
+            }
+        }
+    }
+}

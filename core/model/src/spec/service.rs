@@ -1,0 +1,108 @@
+//! One service of the spec.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Part;
+use crate::check::Check;
+use crate::names::{CheckName, NodeName, ServiceName};
+use crate::plan::Wait;
+use crate::time::human;
+
+/// A service: something on nodes with start, stop and check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// It exists outside of the cluster: a gate and a root cause, never operated. Has no nodes and no parts.
+    pub external: bool,
+    /// The nodes of its instances, in the order in which they start where activity does not decide.
+    pub nodes: Vec<NodeName>,
+    /// Whether one instance is active or all are.
+    pub active: Activity,
+    /// The checks that recognise the active instance.
+    pub active_when: Vec<CheckName>,
+    /// What makes up an instance: started downwards, stopped upwards.
+    pub parts: Vec<Part>,
+    /// What it depends on, in need and order, or in order only.
+    pub dependencies: BTreeMap<ServiceName, Dependency>,
+    /// The fewest healthy instances that a plan may leave while it keeps the service running.
+    pub at_least: u32,
+    /// Whether it comes up with its machine.
+    pub boot: Boot,
+    /// How its instances follow one another.
+    pub sequence: Sequence,
+    /// Its checks.
+    pub checks: BTreeMap<CheckName, Check>,
+    /// The time limit of a start, until its manager says running; once more until it is healthy.
+    #[serde(with = "human")]
+    pub start_within: Duration,
+    /// The time limit of a stop.
+    #[serde(with = "human")]
+    pub stop_within: Duration,
+    /// How the guard restarts it.
+    pub guard: GuardPolicy,
+}
+
+/// How many instances of a service work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activity {
+    /// One is primary, the others are standbys: an exclusive service.
+    One,
+    /// Every instance works.
+    All,
+}
+
+/// Whether a service comes up with its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boot {
+    /// It stays down until it is started.
+    Manual,
+    /// It starts with its machine: a plan verifies it, and restarts it if it beat its requirements.
+    Autostart,
+}
+
+/// An edge between two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Is the other needed (`requires`), or does only the order matter (`after`)? An `after` is never a root cause.
+    pub needed: bool,
+    /// What a start waits for on the other.
+    pub start: Wait,
+    /// What the other's stop waits for on this one.
+    pub stop: Wait,
+}
+
+/// How the instances of one service follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sequence {
+    /// What the next instance's start waits for on the one before. [`Wait::None`]: all at once.
+    pub start: Wait,
+    /// What the next instance's stop waits for on the one before. [`Wait::None`]: all at once.
+    pub stop: Wait,
+}
+
+/// How the guard restarts a dead instance: on active and standby alike, within a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GuardPolicy {
+    /// Restarts within `window` before the guard gives up and escalates. 0 leaves the restarting to others.
+    pub budget: u32,
+    /// The sliding window of the budget.
+    #[serde(with = "human")]
+    pub window: Duration,
+    /// The pause before the first restart; doubles with each further one in the window.
+    #[serde(with = "human")]
+    pub backoff: Duration,
+}
+
+impl Service {
+    /// Is one instance primary and the others standbys?
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.active == Activity::One
+    }
+}
