@@ -171,11 +171,12 @@ pub enum Command {
         /// What is asked for.
         request: FenceCall,
     },
+    /// Prove the way there and back and do nothing; for measuring.
+    Noop,
 }
 
 impl Command {
-    /// May this be repeated when it is unknown whether it has happened? `exec` parts decide for themselves, by the
-    /// agent's own file; the agent answers for them.
+    /// The word for this command in ledgers and journals.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -185,6 +186,7 @@ impl Command {
             Self::Shutdown { .. } => "shutdown",
             Self::Reboot => "reboot",
             Self::Fence { .. } => "fence",
+            Self::Noop => "noop",
         }
     }
 }

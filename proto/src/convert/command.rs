@@ -1,0 +1,188 @@
+//! Commands to agents.
+
+use std::time::Duration;
+
+use interlock_model::action::{Command, FenceAction, FenceCall, OptionValue, Part, ShutdownBy};
+
+use super::{Invalid, millis, name};
+use crate::v1;
+
+/// A part of an instance, for the wire.
+#[must_use]
+pub fn part_to_wire(part: &Part) -> v1::Part {
+    use v1::part::Part as Wire;
+    v1::Part {
+        part: Some(match part {
+            Part::Systemd { unit } => Wire::SystemdUnit(unit.clone()),
+            Part::Process { name } => Wire::Process(name.to_string()),
+            Part::Exec { name } => Wire::Exec(name.to_string()),
+        }),
+    }
+}
+
+/// A part of an instance, from the wire.
+///
+/// # Errors
+/// If it is of a kind that this build does not know, or a name is none.
+pub fn part_from_wire(part: &v1::Part) -> Result<Part, Invalid> {
+    use v1::part::Part as Wire;
+    match &part.part {
+        Some(Wire::SystemdUnit(unit)) => Ok(Part::Systemd { unit: unit.clone() }),
+        Some(Wire::Process(text)) => Ok(Part::Process {
+            name: name("part.process", text)?,
+        }),
+        Some(Wire::Exec(text)) => Ok(Part::Exec {
+            name: name("part.exec", text)?,
+        }),
+        None => Err(Invalid::new(
+            "part",
+            "is of a kind that this version does not know",
+        )),
+    }
+}
+
+fn instance_to_wire(
+    service: &interlock_model::names::ServiceName,
+    parts: &[Part],
+) -> v1::InstanceCommand {
+    v1::InstanceCommand {
+        service: service.to_string(),
+        parts: parts.iter().map(part_to_wire).collect(),
+    }
+}
+
+fn instance_from_wire(
+    command: &v1::InstanceCommand,
+) -> Result<(interlock_model::names::ServiceName, Vec<Part>), Invalid> {
+    let service = name("command.service", &command.service)?;
+    let parts = command
+        .parts
+        .iter()
+        .map(part_from_wire)
+        .collect::<Result<_, _>>()?;
+    Ok((service, parts))
+}
+
+/// A command, for the wire.
+#[must_use]
+pub fn command_to_wire(command: &Command) -> v1::dispatch::Command {
+    use v1::dispatch::Command as Wire;
+    match command {
+        Command::Start { service, parts } => Wire::Start(instance_to_wire(service, parts)),
+        Command::Stop { service, parts } => Wire::Stop(instance_to_wire(service, parts)),
+        Command::Verify { service, parts } => Wire::Verify(instance_to_wire(service, parts)),
+        Command::Shutdown { by } => Wire::Shutdown(v1::Shutdown {
+            by_command: *by == ShutdownBy::Command,
+        }),
+        Command::Reboot => Wire::Reboot(v1::Reboot {}),
+        Command::Fence { request } => Wire::Fence(fence_to_wire(request)),
+        Command::Noop => Wire::Noop(v1::Noop {}),
+    }
+}
+
+/// A command, from the wire.
+///
+/// # Errors
+/// If it is of a kind that this build does not know, or a field is not what it should be.
+pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Command, Invalid> {
+    use v1::dispatch::Command as Wire;
+    Ok(match command {
+        None => {
+            return Err(Invalid::new(
+                "command",
+                "is of a kind that this version does not know",
+            ));
+        }
+        Some(Wire::Start(wire)) => {
+            let (service, parts) = instance_from_wire(wire)?;
+            Command::Start { service, parts }
+        }
+        Some(Wire::Stop(wire)) => {
+            let (service, parts) = instance_from_wire(wire)?;
+            Command::Stop { service, parts }
+        }
+        Some(Wire::Verify(wire)) => {
+            let (service, parts) = instance_from_wire(wire)?;
+            Command::Verify { service, parts }
+        }
+        Some(Wire::Shutdown(wire)) => Command::Shutdown {
+            by: if wire.by_command {
+                ShutdownBy::Command
+            } else {
+                ShutdownBy::Agent
+            },
+        },
+        Some(Wire::Reboot(_)) => Command::Reboot,
+        Some(Wire::Fence(wire)) => Command::Fence {
+            request: fence_from_wire(wire)?,
+        },
+        Some(Wire::Noop(_)) => Command::Noop,
+    })
+}
+
+/// A call of a fence agent, for the wire.
+#[must_use]
+pub fn fence_to_wire(call: &FenceCall) -> v1::FenceCall {
+    use v1::fence_option::Value;
+    v1::FenceCall {
+        device: call.device.to_string(),
+        agent: call.agent.clone(),
+        action: match call.action {
+            FenceAction::On => "on",
+            FenceAction::Off => "off",
+            FenceAction::Status => "status",
+        }
+        .to_owned(),
+        node: call.node.to_string(),
+        plug: call.plug.clone(),
+        options: call
+            .options
+            .iter()
+            .map(|(key, value)| {
+                let value = match value {
+                    OptionValue::Plain(text) => Value::Plain(text.clone()),
+                    OptionValue::Secret(secret) => Value::Secret(secret.to_string()),
+                };
+                (key.clone(), v1::FenceOption { value: Some(value) })
+            })
+            .collect(),
+        limit_ms: millis(call.limit),
+    }
+}
+
+/// A call of a fence agent, from the wire.
+///
+/// # Errors
+/// If the action is not on, off or status, or a name is none.
+pub fn fence_from_wire(wire: &v1::FenceCall) -> Result<FenceCall, Invalid> {
+    use v1::fence_option::Value;
+    let action = match wire.action.as_str() {
+        "on" => FenceAction::On,
+        "off" => FenceAction::Off,
+        "status" => FenceAction::Status,
+        other => {
+            return Err(Invalid::new(
+                "fence.action",
+                format!("'{other}' is not on, off or status"),
+            ));
+        }
+    };
+    let mut options = std::collections::BTreeMap::new();
+    for (key, option) in &wire.options {
+        let value = match &option.value {
+            Some(Value::Plain(text)) => OptionValue::Plain(text.clone()),
+            Some(Value::Secret(text)) => OptionValue::Secret(name("fence.options", text)?),
+            None => return Err(Invalid::missing(&format!("fence.options.{key}"))),
+        };
+        options.insert(key.clone(), value);
+    }
+    Ok(FenceCall {
+        device: name("fence.device", &wire.device)?,
+        agent: wire.agent.clone(),
+        action,
+        node: name("fence.node", &wire.node)?,
+        plug: wire.plug.clone(),
+        options,
+        limit: Duration::from_millis(wire.limit_ms),
+    })
+}

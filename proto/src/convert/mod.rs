@@ -1,0 +1,88 @@
+//! Wire to core and back.
+//!
+//! Core to wire never fails. Wire to core fails with a [`Invalid`] that names the field; enumerations never fail: what
+//! is unspecified or comes from a newer peer is *unknown*.
+
+mod assignment;
+mod command;
+mod enums;
+
+use interlock_model::ids::{AttemptId, AttemptNo, OperationId};
+use interlock_model::names::NameError;
+use interlock_model::plan::StepId;
+
+use crate::v1;
+
+pub use assignment::{check_from_wire, check_to_wire};
+pub use command::{
+    command_from_wire, command_to_wire, fence_from_wire, fence_to_wire, part_from_wire,
+    part_to_wire,
+};
+
+/// A message that cannot be what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// The field at fault, as a path.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// A problem with a field.
+    #[must_use]
+    pub fn new(field: &str, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// A field that must be there is not.
+    #[must_use]
+    pub fn missing(field: &str) -> Self {
+        Self::new(field, "is missing")
+    }
+}
+
+impl From<Invalid> for tonic::Status {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid_argument(invalid.to_string())
+    }
+}
+
+/// Parses a name, naming the field if it is none.
+///
+/// # Errors
+/// If the text is not a name.
+pub fn name<T: std::str::FromStr<Err = NameError>>(field: &str, text: &str) -> Result<T, Invalid> {
+    text.parse()
+        .map_err(|error: NameError| Invalid::new(field, error.to_string()))
+}
+
+impl From<&AttemptId> for v1::AttemptId {
+    fn from(id: &AttemptId) -> Self {
+        Self {
+            operation: id.operation.0,
+            step: id.step.as_str().to_owned(),
+            attempt: id.attempt.0,
+        }
+    }
+}
+
+impl From<&v1::AttemptId> for AttemptId {
+    fn from(id: &v1::AttemptId) -> Self {
+        Self {
+            operation: OperationId(id.operation),
+            step: StepId::new(&id.step),
+            attempt: AttemptNo(id.attempt),
+        }
+    }
+}
+
+/// A duration in whole milliseconds, saturating.
+#[must_use]
+pub fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
