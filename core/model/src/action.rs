@@ -171,8 +171,6 @@ pub enum Command {
         /// What is asked for.
         request: FenceCall,
     },
-    /// Prove the way there and back and do nothing; for measuring.
-    Noop,
 }
 
 impl Command {
@@ -186,7 +184,6 @@ impl Command {
             Self::Shutdown { .. } => "shutdown",
             Self::Reboot => "reboot",
             Self::Fence { .. } => "fence",
-            Self::Noop => "noop",
         }
     }
 }

@@ -76,7 +76,6 @@ pub fn command_to_wire(command: &Command) -> v1::dispatch::Command {
         }),
         Command::Reboot => Wire::Reboot(v1::Reboot {}),
         Command::Fence { request } => Wire::Fence(fence_to_wire(request)),
-        Command::Noop => Wire::Noop(v1::Noop {}),
     }
 }
 
@@ -116,7 +115,6 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
         Some(Wire::Fence(wire)) => Command::Fence {
             request: fence_from_wire(wire)?,
         },
-        Some(Wire::Noop(_)) => Command::Noop,
     })
 }
 
