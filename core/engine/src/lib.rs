@@ -1,1 +1,11 @@
-//! 
+//! Sans-IO state machines of both sides of Interlock.
+//!
+//! Every machine has the same shape: `(state, event, now) -> effects`. It never reads a clock, never touches a disk or
+//! a socket, and knows no other machine. [`coordinator`] and [`agent`] route events in and effects out; the programs
+//! around them carry the effects out. The simulator runs exactly this code.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`agent`] | what an agent does with an attempt, a term, a restart, a death: ledger, guard |
+
+pub mod agent;
