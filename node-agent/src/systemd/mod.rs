@@ -1,0 +1,296 @@
+//! systemd units of this machine, over the D-Bus system bus.
+//!
+//! # Terms
+//! A **job** is systemd's own record of one queued start or stop; it has an object on the bus while it exists and a
+//! result when it is removed. A **link** is one connection to the bus and the subscription on it.
+//!
+//! # Rules
+//! * The match for `JobRemoved` and the subscription are in place *before* a job is queued; a job may be over before
+//!   the call that queued it returns.
+//! * A job that is done says that systemd did what it was told, not that the service works: a start whose
+//!   `Condition...=` does not hold is *done*, too. Observe afterwards.
+//! * A limit that passes, or a bus that goes away, leaves the outcome unknown ([`Error::outcome_is_unknown`]); the
+//!   job goes on in systemd. Nothing is taken back.
+//! * Death is noticed by signal ([`Systemd::watch`]), not by the next poll.
+//! * No bus is a state of the machine, not a failure of the agent: each request tries again to connect.
+//!
+//! Sources: org.freedesktop.systemd1(5), org.freedesktop.login1(5), the D-Bus specification.
+
+mod error;
+mod job;
+mod link;
+mod machine;
+mod proxy;
+mod state;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use zbus::OwnedObjectPath;
+
+pub use error::Error;
+pub use job::{JobResult, Progress, Verb};
+pub use state::{Activity, Since, UnitState};
+pub use watch::{UnitEvent, UnitWatch};
+
+use link::{Link, Signal};
+use state::Properties;
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const JOB: &str = "org.freedesktop.systemd1.Job";
+
+/// Where the bus is and how long it may take to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// A D-Bus address such as `unix:path=/run/dbus/system_bus_socket`; none for the system bus of the machine
+    /// (`DBUS_SYSTEM_BUS_ADDRESS`, else the standard socket).
+    pub address: Option<String>,
+    /// The limit of each single call. Jobs have limits of their own.
+    pub call_limit: Duration,
+}
+
+impl Default for Options {
+    /// The machine's system bus. A healthy manager answers within milliseconds, but it may be busy reloading
+    /// thousands of units; D-Bus's own default of 25 s would hide a hung manager for too long.
+    fn default() -> Self {
+        Self { address: None, call_limit: Duration::from_secs(10) }
+    }
+}
+
+/// A handle on the service manager. Clones share one connection, which is made again when it is lost.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl Systemd {
+    /// A handle that connects when it is first used.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { shared: Arc::new(Shared { options, link: Mutex::new(None) }) }
+    }
+
+    /// A handle that is connected.
+    ///
+    /// # Errors
+    /// [`Error::NoBus`] or [`Error::NoManager`] where there is no systemd to talk to.
+    pub async fn connect(options: Options) -> Result<Self, Error> {
+        let systemd = Self::new(options);
+        systemd.link().await?;
+        Ok(systemd)
+    }
+
+    /// Starts a unit and waits for the job. See [`Systemd::run`].
+    ///
+    /// # Errors
+    /// Those of [`Systemd::run`].
+    pub async fn start(&self, unit: &str, limit: Duration) -> Result<(), Error> {
+        self.run(Verb::Start, unit, limit, &mut |_| ()).await
+    }
+
+    /// Stops a unit and waits for the job. See [`Systemd::run`].
+    ///
+    /// # Errors
+    /// Those of [`Systemd::run`].
+    pub async fn stop(&self, unit: &str, limit: Duration) -> Result<(), Error> {
+        self.run(Verb::Stop, unit, limit, &mut |_| ()).await
+    }
+
+    /// Restarts a unit and waits for the job. See [`Systemd::run`].
+    ///
+    /// # Errors
+    /// Those of [`Systemd::run`].
+    pub async fn restart(&self, unit: &str, limit: Duration) -> Result<(), Error> {
+        self.run(Verb::Restart, unit, limit, &mut |_| ()).await
+    }
+
+    /// Queues a job in mode `replace`, reports its stages, and waits until it is over or `limit` has passed.
+    ///
+    /// # Errors
+    /// Every [`Error`]; after one that [`Error::outcome_is_unknown`] the job may still be going on.
+    pub async fn run(
+        &self,
+        verb: Verb,
+        unit: &str,
+        limit: Duration,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), Error> {
+        check_name(unit)?;
+        match tokio::time::timeout(limit, self.run_unlimited(verb, unit, progress)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::JobUnfinished { verb, unit: unit.to_owned(), limit }),
+        }
+    }
+
+    async fn run_unlimited(
+        &self,
+        verb: Verb,
+        unit: &str,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), Error> {
+        let link = self.link().await?;
+        let mut signals = link.listen();
+        let job = link.call(&verb.to_string(), Some(unit), queue(&link, verb, unit)).await?;
+        progress(Progress::Accepted);
+        let mut running = is_running(&link, &job).await;
+        if running {
+            progress(Progress::Running);
+        }
+        loop {
+            match signals.recv().await {
+                Ok(Signal::JobRemoved { job: removed, result }) if removed == job.as_str() => {
+                    return match JobResult::of(&result) {
+                        JobResult::Done => Ok(()),
+                        result => Err(Error::JobFailed { verb, unit: unit.to_owned(), result }),
+                    };
+                }
+                Ok(Signal::Changed { path }) if path == job.as_str() && !running => {
+                    running = is_running(&link, &job).await;
+                    if running {
+                        progress(Progress::Running);
+                    }
+                }
+                Ok(_) => {}
+                // Lagged: the end of the job may be among what was missed. Closed: the link is gone.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => {
+                    return Err(Error::Lost { what: format!("{verb} of {unit}") });
+                }
+            }
+        }
+    }
+
+    /// Observes a unit now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUnit`] if no file defines it and it is not active; otherwise those of the connection.
+    pub async fn observe(&self, unit: &str) -> Result<UnitState, Error> {
+        check_name(unit)?;
+        let link = self.link().await?;
+        let path = load(&link, unit).await?;
+        observe_at(&link, unit, &path).await
+    }
+
+    /// Only whether a unit runs: two small messages instead of all its properties, for frequent checks.
+    ///
+    /// # Errors
+    /// Those of [`Systemd::observe`].
+    pub async fn activity(&self, unit: &str) -> Result<Activity, Error> {
+        check_name(unit)?;
+        let link = self.link().await?;
+        let path = load(&link, unit).await?;
+        let read = async |property| {
+            let value = link.call("observe", Some(unit), link.property(&path, UNIT, property)).await?;
+            Ok::<_, Error>(value.downcast_ref::<&str>().unwrap_or_default().to_owned())
+        };
+        let activity = Activity::of(&read("ActiveState").await?);
+        if matches!(activity, Activity::Stopped | Activity::Failed) && read("LoadState").await? == "not-found" {
+            return Err(Error::NoSuchUnit { unit: unit.to_owned() });
+        }
+        Ok(activity)
+    }
+
+    /// Forgets that a unit failed, so that its start limit counts from zero.
+    ///
+    /// # Errors
+    /// Those of a call.
+    pub async fn reset_failed(&self, unit: &str) -> Result<(), Error> {
+        check_name(unit)?;
+        let link = self.link().await?;
+        link.call("reset", Some(unit), async { link.manager().await?.reset_failed_unit(unit).await }).await
+    }
+
+    /// The live link, made if there is none.
+    async fn link(&self) -> Result<Arc<Link>, Error> {
+        let mut slot = self.shared.link.lock().await;
+        if let Some(link) = slot.as_ref().filter(|link| link.is_live()) {
+            return Ok(Arc::clone(link));
+        }
+        let options = &self.shared.options;
+        let link = Arc::new(Link::open(options.address.as_deref(), options.call_limit).await?);
+        *slot = Some(Arc::clone(&link));
+        Ok(link)
+    }
+}
+
+async fn queue(link: &Link, verb: Verb, unit: &str) -> zbus::Result<OwnedObjectPath> {
+    let manager = link.manager().await?;
+    match verb {
+        Verb::Start => manager.start_unit(unit, "replace").await,
+        Verb::Stop => manager.stop_unit(unit, "replace").await,
+        Verb::Restart => manager.restart_unit(unit, "replace").await,
+    }
+}
+
+/// A job that is gone is not running; its removal is already among the signals.
+async fn is_running(link: &Link, job: &OwnedObjectPath) -> bool {
+    let state = link.call("observe a job", None, link.property(job.as_str(), JOB, "State")).await;
+    state.is_ok_and(|state| state.downcast_ref::<&str>().is_ok_and(|state| state == "running"))
+}
+
+async fn load(link: &Link, unit: &str) -> Result<String, Error> {
+    let path = link.call("load", Some(unit), async { link.manager().await?.load_unit(unit).await }).await?;
+    Ok(path.to_string())
+}
+
+async fn observe_at(link: &Link, unit: &str, path: &str) -> Result<UnitState, Error> {
+    let general = link.call("observe", Some(unit), link.properties(path, UNIT)).await?;
+    let service = if unit.ends_with(".service") {
+        link.call("observe", Some(unit), link.properties(path, SERVICE)).await?
+    } else {
+        Properties::new()
+    };
+    UnitState::read(unit, &general, &service)
+}
+
+/// The suffixes of systemd.unit(5). `systemctl` adds a missing `.service`; the bus does not.
+const SUFFIXES: [&str; 11] =
+    ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
+
+fn check_name(unit: &str) -> Result<(), Error> {
+    let known = unit.rsplit_once('.').is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix));
+    let plain = unit.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '-' | '\\' | '@'));
+    if known && plain && unit.len() <= 255 { Ok(()) } else { Err(Error::NotAUnitName { unit: unit.to_owned() }) }
+}
+
+impl fmt::Display for Systemd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "systemd at {}", self.shared.options.address.as_deref().unwrap_or("the system bus"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_name_has_a_suffix_and_no_shell_in_it() {
+        for good in ["redis.service", "getty@tty1.service", "srv-jtel\\x2dshared.mount", "multi-user.target"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["redis", ".service", "redis.sevice", "a b.service", "/etc/x.service", "a;b.service", ""] {
+            assert!(matches!(check_name(bad), Err(Error::NotAUnitName { .. })), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_a_bus_gives_an_error_that_names_the_address() {
+        let address = "unix:path=/nonexistent/bus".to_owned();
+        let options = Options { address: Some(address.clone()), ..Options::default() };
+        let error = Systemd::connect(options.clone()).await.unwrap_err();
+        assert!(matches!(&error, Error::NoBus { .. }), "{error:?}");
+        assert!(error.to_string().contains(&address), "{error}");
+        let error = Systemd::new(options).start("a.service", Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, Error::NoBus { .. }) && !error.outcome_is_unknown());
+    }
+}
