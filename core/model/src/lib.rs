@@ -11,9 +11,11 @@
 //! | [`spec`] | the cluster spec: what should exist, read from YAML with every problem reported at once |
 //! | [`check`] | what is probed, from where, and what a verdict is |
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
+//! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
 pub mod action;
+pub mod attempt;
 pub mod check;
 pub mod ids;
 pub mod names;

@@ -1,6 +1,7 @@
 //! Enumerations: total in both directions.
 
 use interlock_model::action::Power;
+use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::{InstanceState, Liveness, Wanted};
 
@@ -32,6 +33,7 @@ pairs!(
     Unheard,
     [Alive, Late, Lost, Left, Unheard]
 );
+pairs!(AttemptState, AttemptState, Unknown, [Accepted, GoingDown, Done, Failed, Unknown, Refused, NeverSeen]);
 pairs!(
     InstanceState,
     InstanceState,

@@ -7,6 +7,7 @@ mod assignment;
 mod command;
 mod enums;
 
+use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, AttemptNo, OperationId};
 use interlock_model::names::NameError;
 use interlock_model::plan::StepId;
@@ -85,4 +86,30 @@ impl From<&v1::AttemptId> for AttemptId {
 #[must_use]
 pub fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&AttemptReport> for v1::AttemptReport {
+    fn from(report: &AttemptReport) -> Self {
+        let state: v1::AttemptState = report.state.into();
+        Self {
+            id: Some((&report.id).into()),
+            state: state.into(),
+            evidence: report.evidence.clone(),
+            repeatable: report.repeatable,
+            at_ms: 0,
+        }
+    }
+}
+
+impl TryFrom<&v1::AttemptReport> for AttemptReport {
+    type Error = Invalid;
+    fn try_from(wire: &v1::AttemptReport) -> Result<Self, Invalid> {
+        let id = wire.id.as_ref().ok_or_else(|| Invalid::missing("attempt.id"))?;
+        Ok(Self {
+            id: id.into(),
+            state: wire.state().into(),
+            evidence: wire.evidence.clone(),
+            repeatable: wire.repeatable,
+        })
+    }
 }
