@@ -1,0 +1,61 @@
+//! The rows of `interlock.v1`, with the comments of the protos as their reason.
+//!
+//! A test holds them equal to the methods of the compiled protos, and each to the role that its comment states.
+
+use super::Access;
+
+/// Every method that a program of ours serves.
+pub(super) const ROWS: &[(&str, Access)] = &[
+    // Programs and people look at a server's health and at its reflection before they know anything else.
+    ("/grpc.health.v1.Health/Check", Access::MEMBERS),
+    ("/grpc.health.v1.Health/Watch", Access::MEMBERS),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        Access::MEMBERS,
+    ),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        Access::MEMBERS,
+    ),
+    // The one stream between an agent and a coordinator. Not even for admins: who speaks here speaks for a node.
+    ("/interlock.v1.AgentService/Connect", Access::AGENTS),
+    ("/interlock.v1.ClusterService/ApplySpec", Access::ADMINS),
+    ("/interlock.v1.ClusterService/GetSpec", Access::READERS),
+    ("/interlock.v1.ClusterService/GetStatus", Access::READERS),
+    (
+        "/interlock.v1.ClusterService/VerifyPower",
+        Access::OPERATORS,
+    ),
+    ("/interlock.v1.ClusterService/WatchStatus", Access::READERS),
+    ("/interlock.v1.EventService/ListEvents", Access::READERS),
+    ("/interlock.v1.EventService/WatchEvents", Access::READERS),
+    (
+        "/interlock.v1.NodeService/ControlInstance",
+        Access::OPERATORS,
+    ),
+    ("/interlock.v1.NodeService/GetNode", Access::READERS),
+    ("/interlock.v1.NodeService/ListAttempts", Access::READERS),
+    // An approval may need more than this; the operation's gate says so, and the handler checks it.
+    (
+        "/interlock.v1.OperationService/ControlOperation",
+        Access::OPERATORS,
+    ),
+    ("/interlock.v1.OperationService/GetJournal", Access::READERS),
+    (
+        "/interlock.v1.OperationService/GetOperation",
+        Access::READERS,
+    ),
+    (
+        "/interlock.v1.OperationService/ListOperations",
+        Access::READERS,
+    ),
+    (
+        "/interlock.v1.OperationService/StartOperation",
+        Access::OPERATORS,
+    ),
+    (
+        "/interlock.v1.OperationService/WatchOperation",
+        Access::READERS,
+    ),
+    ("/interlock.v1.PlanService/MakePlan", Access::READERS),
+];
