@@ -1,3 +1,6 @@
 //! 
 
+mod group;
+pub mod power;
+pub mod shim;
 pub mod systemd;

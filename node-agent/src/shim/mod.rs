@@ -1,0 +1,51 @@
+//! Commands that outlive the agent.
+//!
+//! Everything that the agent runs (an attempt of an action, a check, a supervised process) is a **run**: one command
+//! under a **shim**. The shim is this program, started again as `interlock-agent shim DIR`. It stays when the agent
+//! dies, so that a restarted agent **adopts** the run and learns its outcome (safety rule X2), and *released* can be
+//! proven (E10).
+//!
+//! ```text
+//!  agent ──► writes DIR/spec.json, locks DIR/lock, starts ──► shim (own session, subreaper)
+//!    ▲                                                          │ writes run.json
+//!    │ pidfds of shim and command                               ▼
+//!    └───────────────────────────────────────────────────── command (own process group, marked environment)
+//!  agent ──► writes stop.json, SIGTERM to the shim ──► signal to the group ─ grace ─► SIGKILL until nothing is left
+//!                                                       shim writes exit.json, its last act
+//! ```
+//!
+//! Invariants:
+//!
+//! * `exit.json` exists ⇒ no process of the run is left: the shim writes it after wait(2) has said that it has no
+//!   child, and orphans become its children (`PR_SET_CHILD_SUBREAPER`, prctl(2)); with a control group, after that is
+//!   empty as well.
+//! * `DIR/lock` can be locked ⇔ no shim lives, and none will: the lock is taken before the shim exists and belongs to
+//!   an open file that only the shim inherits. No pid has to be trusted for this.
+//! * No `run.json` ⇒ the command was never started.
+//! * A process is signalled only through a pidfd whose start time was compared.
+//!
+//! If the shim itself is killed, nobody saw the end: the outcome is [`Outcome::Unknown`]. A control group still tells
+//! whether something is left, and kills it. Without one, the environments of all processes are searched for the run's
+//! marker ([`Proof::Searched`] says so).
+
+mod capture;
+mod cgroup;
+mod id;
+mod keeper;
+mod leftover;
+mod procfs;
+mod record;
+mod run;
+mod runs;
+mod signal;
+mod spec;
+
+pub use capture::Captured;
+pub use id::{BadRunId, RunId};
+pub use keeper::keep;
+pub use leftover::{Group, Proof};
+pub use record::{Exit, Status};
+pub use run::{Ended, KillError, Lost, Outcome, Run};
+pub use runs::{LaunchError, OpenError, Options, RemoveError, Runs};
+pub use signal::{BadSignal, StopSignal};
+pub use spec::{ATTEMPT_OUTPUT, Input, InputTooLong, Leftovers, MAX_INPUT, Output, RunSpec, Stop, User};

@@ -1,0 +1,380 @@
+//! A run as the agent holds it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_model::ids::BootId;
+use interlock_model::time::Timestamp;
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::capture::{Captured, STDERR, STDOUT};
+use super::leftover::{self, Group, Proof};
+use super::procfs::ProcessRef;
+use super::record::{self, Exit, MainRecord, RunRecord, Status};
+use super::spec::{SpecFile, Stop};
+use super::{RunId, RunSpec};
+
+/// How long the shim may take to write down an exit that the kernel has already told us of, per look.
+const RECORD_LOOK: Duration = Duration::from_millis(2);
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What is known about the command.
+    pub outcome: Outcome,
+    /// What is known about everything that it started.
+    pub group: Group,
+}
+
+/// What is known about a command that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The shim saw its end and wrote it down.
+    Exited(Exit),
+    /// Nobody saw its end. It may have done all, some or nothing of its work.
+    Unknown(Lost),
+}
+
+/// Why nobody saw the end of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The machine went down meanwhile.
+    OtherBoot,
+    /// The shim was killed.
+    ShimKilled,
+}
+
+impl Outcome {
+    /// How the command exited, if that is known.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Exited(exit) => Some(&exit.status),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(exit) if exit.timed_out => write!(f, "stopped at its time limit ({})", exit.status),
+            Self::Exited(exit) => exit.status.fmt(f),
+            Self::Unknown(Lost::OtherBoot) => f.write_str("outcome unknown: the machine was restarted meanwhile"),
+            Self::Unknown(Lost::ShimKilled) => f.write_str("outcome unknown: its shim was killed"),
+        }
+    }
+}
+
+/// A run could not be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum KillError {
+    /// The shim could not be asked.
+    #[error("cannot ask the shim of run {0} to stop its command")]
+    Ask(RunId, #[source] io::Error),
+    /// What is left without a shim could not be found or signalled.
+    #[error("cannot stop what is left of run {0}")]
+    Leftovers(RunId, #[source] io::Error),
+    /// The agent is ending.
+    #[error("run {0} is no longer followed: the agent is ending")]
+    Ending(RunId),
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Running,
+    /// The command itself has exited; something else of the run may be left.
+    MainExited,
+    Ended(Ended),
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    spec: SpecFile,
+    record: Option<RunRecord>,
+    phase: watch::Sender<Phase>,
+}
+
+/// A cheap handle to a run. Dropping it ends nothing.
+#[derive(Debug, Clone)]
+pub struct Run {
+    shared: Arc<Shared>,
+}
+
+/// What is needed to notice that processes die.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) shim: OwnedFd,
+    /// None if the command has already exited, or was not started.
+    pub(crate) child: Option<OwnedFd>,
+    /// The shim, if it is a child of this process that has to be waited for.
+    pub(crate) reap: Option<Child>,
+}
+
+impl Run {
+    /// The run of a living shim. Must be called within the runtime.
+    pub(crate) fn follow(
+        dir: PathBuf,
+        spec: SpecFile,
+        record: RunRecord,
+        boot_id: &BootId,
+        followed: Followed,
+    ) -> io::Result<Self> {
+        let Followed { shim, child, reap } = followed;
+        let shim = watch_fd(shim)?;
+        let child = child.map(watch_fd).transpose()?;
+        let phase = if child.is_some() { Phase::Running } else { Phase::MainExited };
+        let shared = Arc::new(Shared { dir, spec, record: Some(record), phase: watch::Sender::new(phase) });
+        let run = Self { shared: Arc::clone(&shared) };
+        let boot_id = boot_id.clone();
+        tokio::spawn(async move {
+            if let Some(child) = child {
+                // A pidfd becomes readable when its process exits (pidfd_open(2)).
+                tokio::select! {
+                    _ = child.readable() => {}
+                    _ = shim.readable() => {}
+                }
+                shared.phase.send_replace(Phase::MainExited);
+            }
+            let _ = shim.readable().await;
+            let ended = tokio::task::spawn_blocking({
+                let shared = Arc::clone(&shared);
+                move || {
+                    if let Some(mut shim) = reap {
+                        // It has exited, so this does not wait.
+                        let _ = shim.wait();
+                    }
+                    collect(&shared.dir, &shared.spec, &boot_id)
+                }
+            });
+            if let Ok(ended) = ended.await {
+                shared.phase.send_replace(Phase::Ended(ended));
+            }
+        });
+        Ok(run)
+    }
+
+    /// A run without a shim, of which the directory tells what is known.
+    pub(crate) fn ended(dir: PathBuf, spec: SpecFile, boot_id: &BootId) -> Self {
+        let record = record::read(&dir, record::RUN).unwrap_or_default();
+        let ended = collect(&dir, &spec, boot_id);
+        let phase = watch::Sender::new(Phase::Ended(ended));
+        Self { shared: Arc::new(Shared { dir, spec, record, phase }) }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        &self.shared.spec.run.id
+    }
+
+    /// What it was launched with. The input is not kept.
+    #[must_use]
+    pub fn spec(&self) -> &RunSpec {
+        &self.shared.spec.run
+    }
+
+    /// The pid of the command; none if it was never started. May be somebody else's after the end.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.shared.record.as_ref()?.child.map(|child| child.pid)
+    }
+
+    /// The pid of its shim. May be somebody else's after the end.
+    #[must_use]
+    pub fn shim_pid(&self) -> Option<u32> {
+        self.shared.record.as_ref().map(|record| record.shim.pid)
+    }
+
+    /// When it was started, by the wall clock.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.shared.record.as_ref().map(|record| record.started_at)
+    }
+
+    /// How it ended; none while anything of it runs.
+    #[must_use]
+    pub fn state(&self) -> Option<Ended> {
+        match &*self.shared.phase.borrow() {
+            Phase::Running | Phase::MainExited => None,
+            Phase::Ended(ended) => Some(ended.clone()),
+        }
+    }
+
+    /// Waits until the command itself is dead: at once when the kernel knows, before its status is written down and
+    /// before what it left behind is gone.
+    pub async fn child_exited(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // The sender lives as long as this handle.
+        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Running)).await;
+    }
+
+    /// Waits for the status of the command itself; none if nobody saw its end.
+    pub async fn child_status(&self) -> Option<Status> {
+        self.child_exited().await;
+        loop {
+            if let Some(ended) = self.state() {
+                return ended.outcome.status().cloned();
+            }
+            let dir = self.shared.dir.clone();
+            let read = tokio::task::spawn_blocking(move || record::read::<MainRecord>(&dir, record::MAIN));
+            if let Ok(Ok(Some(main))) = read.await {
+                return Some(main.status);
+            }
+            // The shim writes it right after the same event that woke us, or ends.
+            tokio::time::sleep(RECORD_LOOK).await;
+        }
+    }
+
+    /// Waits for the end of the whole run.
+    pub async fn wait(&self) -> Ended {
+        let mut phase = self.shared.phase.subscribe();
+        loop {
+            if let Phase::Ended(ended) = &*phase.borrow_and_update() {
+                return ended.clone();
+            }
+            // The sender lives as long as this handle.
+            let _ = phase.changed().await;
+        }
+    }
+
+    /// Stops the run by its own rule and waits until it is proven empty. See [`Run::kill_by`].
+    ///
+    /// # Errors
+    /// See [`Run::kill_by`].
+    pub async fn stop(&self) -> Result<Ended, KillError> {
+        self.kill_by(self.shared.spec.run.stop).await
+    }
+
+    /// Stops the run with its own signal and this grace. See [`Run::kill_by`].
+    ///
+    /// # Errors
+    /// See [`Run::kill_by`].
+    pub async fn kill(&self, grace: Duration) -> Result<Ended, KillError> {
+        self.kill_by(Stop { grace, ..self.shared.spec.run.stop }).await
+    }
+
+    /// Signals the run, kills after the grace what is left, and returns only when it is proven that nothing is
+    /// ([`Group::Empty`]). Without a limit of its own: a process in uninterruptible sleep cannot be killed. May be
+    /// called again with less grace while an earlier call waits. Nothing happens to a run that is already empty.
+    ///
+    /// # Errors
+    /// If the shim could not be asked, or leftovers of a dead shim could not be found or signalled.
+    pub async fn kill_by(&self, stop: Stop) -> Result<Ended, KillError> {
+        loop {
+            match self.state() {
+                Some(ended) if ended.group.is_empty() => return Ok(ended),
+                Some(ended) => {
+                    let group = Group::Empty(self.kill_leftovers(stop).await?);
+                    self.shared.phase.send_replace(Phase::Ended(Ended { group, ..ended }));
+                }
+                None => {
+                    self.ask(stop).await?;
+                    self.wait().await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, stop: Stop) -> Result<(), KillError> {
+        let shared = Arc::clone(&self.shared);
+        let asked = tokio::task::spawn_blocking(move || {
+            record::write(&shared.dir, record::STOP, &stop, false)?;
+            let shim = shared.record.as_ref().map(|record| record.shim);
+            // False if it has just ended, which is what was wanted.
+            shim.map_or(Ok(false), |shim: ProcessRef| shim.signal(Signal::TERM))
+        });
+        match asked.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(KillError::Ask(self.id().clone(), error)),
+            Err(_) => Err(KillError::Ending(self.id().clone())),
+        }
+    }
+
+    async fn kill_leftovers(&self, stop: Stop) -> Result<Proof, KillError> {
+        let shared = Arc::clone(&self.shared);
+        let killed = tokio::task::spawn_blocking(move || leftover::kill(&shared.dir, &shared.spec, stop));
+        match killed.await {
+            Ok(result) => result.map_err(|error| KillError::Leftovers(self.id().clone(), error)),
+            Err(_) => Err(KillError::Ending(self.id().clone())),
+        }
+    }
+
+    /// Its standard output and standard error so far. Empty for a run that logs to a file.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub async fn output(&self) -> io::Result<(Captured, Captured)> {
+        let shared = Arc::clone(&self.shared);
+        let exit = match self.state().map(|ended| ended.outcome) {
+            Some(Outcome::Exited(exit)) => Some(exit),
+            Some(Outcome::Unknown(_)) | None => None,
+        };
+        tokio::task::spawn_blocking(move || {
+            let stdout = Captured::read(&shared.dir, STDOUT, exit.as_ref().map(|exit| exit.stdout_cut))?;
+            let stderr = Captured::read(&shared.dir, STDERR, exit.as_ref().map(|exit| exit.stderr_cut))?;
+            Ok((stdout, stderr))
+        })
+        .await?
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    pub(crate) fn cgroup(&self) -> Option<&PathBuf> {
+        self.shared.spec.cgroup.as_ref()
+    }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe; what it demands, an owned descriptor fulfils by itself")]
+fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
+}
+
+/// What is known of a run without a shim.
+fn collect(dir: &Path, spec: &SpecFile, boot_id: &BootId) -> Ended {
+    let unreadable = |error: io::Error| {
+        tracing::warn!(run = %spec.run.id, %error, "a record of the run cannot be read; taken for missing");
+    };
+    if let Some(exit) = record::read::<Exit>(dir, record::EXIT).map_err(unreadable).ok().flatten() {
+        let proof = match exit.status {
+            Status::NotStarted(_) => Proof::NeverStarted,
+            Status::Code(_) | Status::Signal(_) => Proof::Waited,
+        };
+        return Ended { outcome: Outcome::Exited(exit), group: Group::Empty(proof) };
+    }
+    if spec.boot_id != *boot_id {
+        return Ended { outcome: Outcome::Unknown(Lost::OtherBoot), group: Group::Empty(Proof::OtherBoot) };
+    }
+    if matches!(record::read::<RunRecord>(dir, record::RUN), Ok(None)) {
+        // The shim writes it before it starts the command.
+        return Ended { outcome: Outcome::Exited(never_started()), group: Group::Empty(Proof::NeverStarted) };
+    }
+    let group = leftover::look(dir, spec).unwrap_or_else(|error| {
+        tracing::warn!(run = %spec.run.id, %error, "cannot look for what is left of the run; assuming that something is");
+        Group::Left { pids: Vec::new() }
+    });
+    Ended { outcome: Outcome::Unknown(Lost::ShimKilled), group }
+}
+
+fn never_started() -> Exit {
+    Exit {
+        status: Status::NotStarted("the agent or the shim died before the command was started".to_owned()),
+        ended_at: record::now(),
+        group_empty: true,
+        timed_out: false,
+        stopped: false,
+        oom: None,
+        stdout_cut: 0,
+        stderr_cut: 0,
+    }
+}
