@@ -1,0 +1,196 @@
+//! The lab's network: one bridge, and everything that can go wrong on it.
+//!
+//! Faults are one nftables table in the bridge family, replaced as a whole at each change. The rules
+//! name ports (`vb-<host>`), so they hold over a host's power cycles, and they drop ARP as well as IP.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::run::{command, run};
+
+/// The bridge.
+pub(crate) const BRIDGE: &str = "br0";
+
+/// A network interface has at most 15 characters, of which the prefix takes 3.
+pub(crate) const LONGEST_HOST_NAME: usize = 12;
+
+/// Something wrong with the network. Directed ones hold for packets from the first to the second host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Nothing passes.
+    Cut(String, String),
+    /// Each packet is lost with this probability in percent.
+    Loss(String, String, u8),
+    /// The host's cable is out.
+    Cable(String),
+}
+
+/// The network namespace with the bridge.
+#[derive(Debug)]
+pub(crate) struct Network {
+    namespace: String,
+    subnet: u8,
+    faults: Mutex<BTreeSet<Fault>>,
+}
+
+impl Network {
+    /// Makes the namespace and the bridge, which is `10.77.<subnet>.254` itself.
+    pub(crate) fn create(namespace: &str, subnet: u8) -> Result<Self> {
+        let network = Self {
+            namespace: namespace.to_owned(),
+            subnet,
+            faults: Mutex::new(BTreeSet::new()),
+        };
+        run(&mut command("ip", ["netns", "add", namespace]))?;
+        network.ip(&["link", "set", "lo", "up"])?;
+        network.ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+        network.add_address(network.address(254))?;
+        network.ip(&["link", "set", BRIDGE, "up"])?;
+        Ok(network)
+    }
+
+    /// The address with this last octet.
+    pub(crate) fn address(&self, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, self.subnet, last)
+    }
+
+    /// Gives the bridge one more address.
+    pub(crate) fn add_address(&self, address: Ipv4Addr) -> Result<()> {
+        self.ip(&["addr", "add", &format!("{address}/24"), "dev", BRIDGE])
+    }
+
+    /// The words that run a command in the namespace, on the outer machine's file system.
+    /// (`ip netns exec` would mount a new `/sys` and hide the control groups.)
+    pub(crate) fn enter(&self) -> [String; 2] {
+        [
+            "nsenter".to_owned(),
+            format!("--net=/run/netns/{}", self.namespace),
+        ]
+    }
+
+    /// Name of the namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Runs `ip` in the namespace.
+    pub(crate) fn ip(&self, arguments: &[&str]) -> Result<()> {
+        run(command("ip", ["-n", &self.namespace]).args(arguments)).map(drop)
+    }
+
+    /// Takes away a host's port and with it the far end in the host, at once.
+    pub(crate) fn remove_port(&self, host: &str) -> Result<()> {
+        if self.has_port(host) {
+            self.ip(&["link", "del", &port(host)])
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sets the carrier that the host sees.
+    pub(crate) fn set_carrier(&self, host: &str, up: bool) -> Result<()> {
+        if !self.has_port(host) {
+            return Ok(());
+        }
+        self.ip(&["link", "set", &port(host), if up { "up" } else { "down" }])
+    }
+
+    /// Whether the cable of the host is out.
+    pub(crate) fn has_fault(&self, fault: &Fault) -> bool {
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(fault)
+    }
+
+    /// Changes the set of faults; either the whole new set is in force, or the old one.
+    pub(crate) fn change(&self, edit: impl FnOnce(&mut BTreeSet<Fault>)) -> Result<()> {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = faults.clone();
+        edit(&mut changed);
+        self.load(&rules(&changed))?;
+        *faults = changed;
+        Ok(())
+    }
+
+    fn has_port(&self, host: &str) -> bool {
+        self.ip(&["link", "show", &port(host)]).is_ok()
+    }
+
+    fn load(&self, rules: &str) -> Result<()> {
+        let [program, namespace] = self.enter();
+        let mut nft = Command::new(program)
+            .args([&namespace, "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run nft")?;
+        if let Some(mut stdin) = nft.stdin.take() {
+            stdin
+                .write_all(rules.as_bytes())
+                .context("cannot hand the rules to nft")?;
+        }
+        let output = nft.wait_with_output().context("cannot wait for nft")?;
+        if !output.status.success() {
+            bail!(
+                "nft refused the rules: {}\n{rules}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The bridge port of a host; systemd-nspawn forms the same name.
+pub(crate) fn port(host: &str) -> String {
+    format!("vb-{host}")
+}
+
+/// The whole table. Declaring it first makes the deletion valid when there was none.
+fn rules(faults: &BTreeSet<Fault>) -> String {
+    let (mut passing, mut arriving, mut leaving) = (String::new(), String::new(), String::new());
+    for fault in faults {
+        // Writing to a String cannot fail.
+        let _ = match fault {
+            Fault::Cut(from, to) | Fault::Loss(from, to, 100..) => {
+                writeln!(
+                    passing,
+                    "iifname \"{}\" oifname \"{}\" drop",
+                    port(from),
+                    port(to)
+                )
+            }
+            // A number of 0 to 99, compared with 100, is refused as always true.
+            Fault::Loss(from, to, percent @ 1..=99) => writeln!(
+                passing,
+                "iifname \"{}\" oifname \"{}\" numgen random mod 100 < {percent} drop",
+                port(from),
+                port(to)
+            ),
+            Fault::Loss(_, _, 0) => Ok(()),
+            Fault::Cable(host) => {
+                let (from, to) = (
+                    format!("iifname \"{}\" drop\n", port(host)),
+                    format!("oifname \"{}\" drop\n", port(host)),
+                );
+                passing.push_str(&from);
+                passing.push_str(&to);
+                arriving.push_str(&from);
+                leaving.push_str(&to);
+                Ok(())
+            }
+        };
+    }
+    format!(
+        "table bridge faults\ndelete table bridge faults\ntable bridge faults {{\n\
+         chain passing {{\ntype filter hook forward priority 0\n{passing}}}\n\
+         chain arriving {{\ntype filter hook input priority 0\n{arriving}}}\n\
+         chain leaving {{\ntype filter hook output priority 0\n{leaving}}}\n}}\n"
+    )
+}

@@ -1,0 +1,27 @@
+//! Saying what was not tested.
+
+use std::io::Write as _;
+
+/// Environment variable with the file in which skips are collected; `cargo xtask test` sets it and
+/// prints the list at the end. Test runners hide the output of tests that pass, so printing is
+/// not enough.
+pub const SKIPS_VARIABLE: &str = "INTERLOCK_SKIPS";
+
+/// Reports that `what` is not tested, and why: a line on standard error and one in the file named by
+/// [`SKIPS_VARIABLE`].
+pub fn skip(what: &str, why: &str) {
+    let line = format!("SKIPPED: {what}: {why}\n").replace('\n', " ");
+    let line = format!("{}\n", line.trim_end());
+    eprint!("{line}");
+    let Some(list) = std::env::var_os(SKIPS_VARIABLE) else {
+        return;
+    };
+    // One write in append mode, so that lines of tests running at the same time do not mix.
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&list);
+    if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
+        eprintln!("cannot note the skip in {}: {error}", list.display());
+    }
+}
