@@ -62,8 +62,16 @@ pub(crate) struct Finished {
 ///
 /// # Errors
 /// Only if the program cannot be started.
-pub(crate) async fn run(command: &mut Command, stdin: &[u8], bounds: Bounds) -> io::Result<Finished> {
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+pub(crate) async fn run(
+    command: &mut Command,
+    stdin: &[u8],
+    bounds: Bounds,
+) -> io::Result<Finished> {
+    command
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let group = Group::of(&child)?;
     let mut input = child.stdin.take();
@@ -102,13 +110,20 @@ pub(crate) async fn run(command: &mut Command, stdin: &[u8], bounds: Bounds) -> 
         }
         timed_out
     };
-    let end = match (tokio::time::timeout(REAP_LIMIT, child.wait()).await, timed_out) {
+    let end = match (
+        tokio::time::timeout(REAP_LIMIT, child.wait()).await,
+        timed_out,
+    ) {
         (Ok(_), true) => End::TimedOut,
         (Ok(status), false) => ended(status?),
         (Err(_), _) => End::Undead(Box::new(child)),
     };
     group.disarm();
-    Ok(Finished { end, stdout, stderr })
+    Ok(Finished {
+        end,
+        stdout,
+        stderr,
+    })
 }
 
 fn ended(status: ExitStatus) -> End {
@@ -146,7 +161,11 @@ impl Group {
             .map_err(io::Error::from)
             .and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE))
             .inspect_err(|_| kill(leader))?;
-        Ok(Self { leader, pidfd, armed: true })
+        Ok(Self {
+            leader,
+            pidfd,
+            armed: true,
+        })
     }
 
     /// Resolves when the leader has ended; it stays unreaped.
@@ -188,7 +207,11 @@ mod tests {
     }
 
     fn bounds(time: Duration) -> Bounds {
-        Bounds { time, stdout: 16, stderr: 16 }
+        Bounds {
+            time,
+            stdout: 16,
+            stderr: 16,
+        }
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -196,8 +219,10 @@ mod tests {
 
     /// Whether a process exists that is not a zombie.
     fn alive(pid: &str) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
     }
 
     async fn gone(pid: &str) {
@@ -208,28 +233,43 @@ mod tests {
 
     #[tokio::test]
     async fn input_output_and_exit_code_go_through() {
-        let done = run(&mut shell("cat; echo oops >&2; exit 7"), b"hello", bounds(LONG)).await.unwrap();
+        let done = run(
+            &mut shell("cat; echo oops >&2; exit 7"),
+            b"hello",
+            bounds(LONG),
+        )
+        .await
+        .unwrap();
         assert!(matches!(done.end, End::Exited(7)), "{done:?}");
-        assert_eq!((&*done.stdout, &*done.stderr), (&b"hello"[..], &b"oops\n"[..]));
+        assert_eq!(
+            (&*done.stdout, &*done.stderr),
+            (&b"hello"[..], &b"oops\n"[..])
+        );
     }
 
     #[tokio::test]
     async fn output_beyond_the_bound_is_dropped_and_does_not_block_the_program() {
-        let done = run(&mut shell("head -c 1000000 /dev/zero"), b"", bounds(LONG)).await.unwrap();
+        let done = run(&mut shell("head -c 1000000 /dev/zero"), b"", bounds(LONG))
+            .await
+            .unwrap();
         assert!(matches!(done.end, End::Exited(0)), "{done:?}");
         assert_eq!(done.stdout.len(), 16);
     }
 
     #[tokio::test]
     async fn at_the_limit_the_children_die_too() {
-        let done = run(&mut shell("sleep 1000 & echo $!; wait"), b"", bounds(SHORT)).await.unwrap();
+        let done = run(&mut shell("sleep 1000 & echo $!; wait"), b"", bounds(SHORT))
+            .await
+            .unwrap();
         assert!(matches!(done.end, End::TimedOut), "{done:?}");
         gone(&String::from_utf8(done.stdout).unwrap()).await;
     }
 
     #[tokio::test]
     async fn a_child_left_behind_by_a_normal_end_is_killed() {
-        let done = run(&mut shell("sleep 1000 & echo $!"), b"", bounds(LONG)).await.unwrap();
+        let done = run(&mut shell("sleep 1000 & echo $!"), b"", bounds(LONG))
+            .await
+            .unwrap();
         assert!(matches!(done.end, End::Exited(0)), "{done:?}");
         gone(&String::from_utf8(done.stdout).unwrap()).await;
     }
@@ -238,7 +278,10 @@ mod tests {
     async fn dropping_the_future_kills_the_group() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
-        let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let script = format!(
+            "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            file.display()
+        );
         let mut command = shell(&script);
         let mut running = Box::pin(run(&mut command, b"", bounds(LONG)));
         let pid = loop {

@@ -13,13 +13,18 @@ use super::Action;
 #[non_exhaustive]
 pub enum FenceError {
     /// The program is not one that may be run as a fence agent.
-    #[error("'{agent}' is not the name of a fence agent: a name begins with 'fence_' and has no '/'")]
+    #[error(
+        "'{agent}' is not the name of a fence agent: a name begins with 'fence_' and has no '/'"
+    )]
     BadName {
         /// The name.
         agent: String,
     },
     /// No directory of the search path has the program.
-    #[error("fence agent {agent} is not installed on this node: it is not in {}", show(search))]
+    #[error(
+        "fence agent {agent} is not installed on this node: it is not in {}",
+        show(search)
+    )]
     NotInstalled {
         /// The name.
         agent: String,
@@ -27,7 +32,9 @@ pub enum FenceError {
         search: Vec<PathBuf>,
     },
     /// The program did not describe itself.
-    #[error("fence agent {agent} did not describe itself: {why}; try `{agent} -o metadata` on this node")]
+    #[error(
+        "fence agent {agent} did not describe itself: {why}; try `{agent} -o metadata` on this node"
+    )]
     NoMetadata {
         /// The name.
         agent: String,
@@ -53,7 +60,9 @@ pub enum FenceError {
         suggestion: Option<String>,
     },
     /// The request itself supplies the option.
-    #[error("option '{option}' of {agent} is set by Interlock: give the plug as `plug:` of the node's power")]
+    #[error(
+        "option '{option}' of {agent} is set by Interlock: give the plug as `plug:` of the node's power"
+    )]
     ReservedOption {
         /// The name.
         agent: String,
@@ -72,7 +81,9 @@ pub enum FenceError {
         option: String,
     },
     /// A value cannot be written on one line.
-    #[error("the value of '{option}' for {agent} has a line break or a NUL in it, which the fence agent API cannot carry")]
+    #[error(
+        "the value of '{option}' for {agent} has a line break or a NUL in it, which the fence agent API cannot carry"
+    )]
     BadValue {
         /// The name.
         agent: String,
@@ -98,7 +109,9 @@ pub enum FenceError {
     },
     /// The agent reported a failure. After `on` or `off` the plug may be in either state: the action may have worked
     /// and only its verification failed.
-    #[error("{agent} could not switch or read {plug} ({action}): {end} after {attempts} attempt(s): {evidence}")]
+    #[error(
+        "{agent} could not switch or read {plug} ({action}): {end} after {attempts} attempt(s): {evidence}"
+    )]
     Failed {
         /// The name.
         agent: String,
@@ -114,7 +127,9 @@ pub enum FenceError {
         evidence: String,
     },
     /// The agent did not end within its limit and was killed. Never a success; the plug may be in either state.
-    #[error("{agent} was killed after {limit:?} ({action} {plug}); the power state is not known: {evidence}")]
+    #[error(
+        "{agent} was killed after {limit:?} ({action} {plug}); the power state is not known: {evidence}"
+    )]
     TimedOut {
         /// The name.
         agent: String,
@@ -134,14 +149,20 @@ impl FenceError {
     #[must_use]
     pub fn outcome_is_unknown(&self) -> bool {
         match self {
-            Self::Failed { action, .. } | Self::TimedOut { action, .. } => matches!(action, Action::On | Action::Off),
+            Self::Failed { action, .. } | Self::TimedOut { action, .. } => {
+                matches!(action, Action::On | Action::Off)
+            }
             _ => false,
         }
     }
 }
 
 fn show(search: &[PathBuf]) -> String {
-    search.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":")
+    search
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn near(suggestion: Option<&str>) -> String {

@@ -44,7 +44,10 @@ pub struct Options {
 impl Default for Options {
     /// Where distributions install fence agents; nothing dangerous is permitted.
     fn default() -> Self {
-        Self { search: vec![PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")], permit: BTreeSet::new() }
+        Self {
+            search: vec![PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")],
+            permit: BTreeSet::new(),
+        }
     }
 }
 
@@ -63,7 +66,11 @@ impl Fencer {
     /// A fencer with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options: Arc::new(options), devices: Arc::default(), described: Arc::default() }
+        Self {
+            options: Arc::new(options),
+            devices: Arc::default(),
+            described: Arc::default(),
+        }
     }
 
     /// Carries out a request. The whole of it, waiting for the device included, ends within the request's limit plus
@@ -78,13 +85,20 @@ impl Fencer {
         let metadata = self.metadata(&request.agent).await?;
         let input = self.input(request, &metadata)?;
         let device = self.device(&request.device);
-        let busy = |_| FenceError::Busy { device: request.device.clone(), limit: request.limit };
-        let _turn = tokio::time::timeout_at(deadline, device.lock()).await.map_err(busy)?;
+        let busy = |_| FenceError::Busy {
+            device: request.device.clone(),
+            limit: request.limit,
+        };
+        let _turn = tokio::time::timeout_at(deadline, device.lock())
+            .await
+            .map_err(busy)?;
         match self.attempts(request, &input, deadline).await {
             Err(error @ (FenceError::Failed { .. } | FenceError::TimedOut { .. }))
                 if request.action == Action::Status =>
             {
-                Ok(Reply::Power(PowerState::Unknown { why: error.to_string() }))
+                Ok(Reply::Power(PowerState::Unknown {
+                    why: error.to_string(),
+                }))
             }
             reply => reply,
         }
@@ -96,7 +110,9 @@ impl Fencer {
     /// [`FenceError::BadName`], [`FenceError::NotInstalled`], [`FenceError::NoMetadata`], [`FenceError::Start`].
     pub async fn metadata(&self, agent: &str) -> Result<Arc<Metadata>, FenceError> {
         let path = self.locate(agent)?;
-        let modified = std::fs::metadata(&path).and_then(|file| file.modified()).ok();
+        let modified = std::fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .ok();
         let key = (path, modified);
         if let Some((known, metadata)) = lock(&self.described).get(agent)
             && *known == key
@@ -105,7 +121,10 @@ impl Fencer {
         }
         let done = execute(&key.0, "action=metadata\n", METADATA_LIMIT)
             .await
-            .map_err(|source| FenceError::Start { agent: agent.to_owned(), source })?;
+            .map_err(|source| FenceError::Start {
+                agent: agent.to_owned(),
+                source,
+            })?;
         let why = match &done.end {
             End::Exited(0) => match Metadata::parse(&String::from_utf8_lossy(&done.stdout)) {
                 Ok(metadata) => {
@@ -117,30 +136,48 @@ impl Fencer {
             },
             end => format!("{}: {}", describe(end), evidence(&done, [].into_iter())),
         };
-        Err(FenceError::NoMetadata { agent: agent.to_owned(), why })
+        Err(FenceError::NoMetadata {
+            agent: agent.to_owned(),
+            why,
+        })
     }
 
     /// The program of an agent. The name is all that a caller can choose, so it must not lead anywhere else.
     fn locate(&self, agent: &str) -> Result<PathBuf, FenceError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if !agent.starts_with("fence_") || !agent.chars().all(plain) {
-            return Err(FenceError::BadName { agent: agent.to_owned() });
+            return Err(FenceError::BadName {
+                agent: agent.to_owned(),
+            });
         }
         let executable = |path: &PathBuf| {
-            std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+            std::fs::metadata(path)
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
-        self.options.search.iter().map(|dir| dir.join(agent)).find(executable).ok_or_else(|| {
-            FenceError::NotInstalled { agent: agent.to_owned(), search: self.options.search.clone() }
-        })
+        self.options
+            .search
+            .iter()
+            .map(|dir| dir.join(agent))
+            .find(executable)
+            .ok_or_else(|| FenceError::NotInstalled {
+                agent: agent.to_owned(),
+                search: self.options.search.clone(),
+            })
     }
 
     /// The lines for the agent's standard input, after everything in them has been checked.
     fn input(&self, request: &FenceRequest, metadata: &Metadata) -> Result<String, FenceError> {
         let agent = || request.agent.clone();
         if !metadata.actions.contains_key(request.action.word()) {
-            return Err(FenceError::Unsupported { agent: agent(), action: request.action });
+            return Err(FenceError::Unsupported {
+                agent: agent(),
+                action: request.action,
+            });
         }
-        let mut lines = vec![("action", request.action.word()), ("nodename", request.node.as_str())];
+        let mut lines = vec![
+            ("action", request.action.word()),
+            ("nodename", request.node.as_str()),
+        ];
         if request.action.needs_plug()
             && let Some(parameter) = metadata.plug_parameter()
         {
@@ -148,26 +185,48 @@ impl Fencer {
         }
         // Explicit, because the library switches its own limits off when the environment looks like Pacemaker's.
         // With them on, a device that does not react gives a better message than our kill.
-        let given = request.options.keys().any(|option| normal(option) == "disable_timeout");
+        let given = request
+            .options
+            .keys()
+            .any(|option| normal(option) == "disable_timeout");
         if metadata.has("disable_timeout") && !given {
             lines.push(("disable_timeout", "false"));
         }
         for (option, value) in &request.options {
-            metadata.check(option).map_err(|objection| match objection {
-                Objection::Unknown(suggestion) => {
-                    FenceError::UnknownOption { agent: agent(), option: option.clone(), suggestion }
-                }
-                Objection::Reserved => FenceError::ReservedOption { agent: agent(), option: option.clone() },
-            })?;
-            if is_dangerous(option) && !self.options.permit.iter().any(|permitted| normal(permitted) == normal(option)) {
-                return Err(FenceError::NotPermitted { agent: agent(), option: option.clone() });
+            metadata
+                .check(option)
+                .map_err(|objection| match objection {
+                    Objection::Unknown(suggestion) => FenceError::UnknownOption {
+                        agent: agent(),
+                        option: option.clone(),
+                        suggestion,
+                    },
+                    Objection::Reserved => FenceError::ReservedOption {
+                        agent: agent(),
+                        option: option.clone(),
+                    },
+                })?;
+            if is_dangerous(option)
+                && !self
+                    .options
+                    .permit
+                    .iter()
+                    .any(|permitted| normal(permitted) == normal(option))
+            {
+                return Err(FenceError::NotPermitted {
+                    agent: agent(),
+                    option: option.clone(),
+                });
             }
             lines.push((option, value.expose()));
         }
         let mut input = String::new();
         for (option, value) in lines {
             if value.contains(['\n', '\r', '\0']) {
-                return Err(FenceError::BadValue { agent: agent(), option: option.to_owned() });
+                return Err(FenceError::BadValue {
+                    agent: agent(),
+                    option: option.to_owned(),
+                });
             }
             // Writing to a string cannot fail.
             let _ = writeln!(input, "{option}={value}");
@@ -179,7 +238,12 @@ impl Fencer {
         Arc::clone(lock(&self.devices).entry(name.clone()).or_default())
     }
 
-    async fn attempts(&self, request: &FenceRequest, input: &str, deadline: Instant) -> Result<Reply, FenceError> {
+    async fn attempts(
+        &self,
+        request: &FenceRequest,
+        input: &str,
+        deadline: Instant,
+    ) -> Result<Reply, FenceError> {
         let path = self.locate(&request.agent)?;
         let agent = || request.agent.clone();
         let mut attempts = 0;
@@ -188,7 +252,10 @@ impl Fencer {
             let limit = request.retry.attempt_limit(deadline - Instant::now());
             let done = execute(&path, input, limit)
                 .await
-                .map_err(|source| FenceError::Start { agent: agent(), source })?;
+                .map_err(|source| FenceError::Start {
+                    agent: agent(),
+                    source,
+                })?;
             let end = match &done.end {
                 End::Exited(code) => match reply(request.action, *code, &done.stdout) {
                     Some(reply) => return Ok(reply),
@@ -198,10 +265,19 @@ impl Fencer {
                 End::TimedOut | End::Undead(_) => {
                     let (action, plug) = (request.action, request.plug.clone());
                     let evidence = evidence(&done, request.options.values());
-                    return Err(FenceError::TimedOut { agent: agent(), action, plug, limit, evidence });
+                    return Err(FenceError::TimedOut {
+                        agent: agent(),
+                        action,
+                        plug,
+                        limit,
+                        evidence,
+                    });
                 }
             };
-            if !request.retry.allows_another(attempts, request.limit, deadline - Instant::now()) {
+            if !request
+                .retry
+                .allows_another(attempts, request.limit, deadline - Instant::now())
+            {
                 return Err(FenceError::Failed {
                     agent: agent(),
                     action: request.action,
@@ -226,11 +302,23 @@ async fn execute(path: &PathBuf, input: &str, limit: Duration) -> std::io::Resul
     let mut command = Command::new(path);
     command
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .env("LC_ALL", "C")
         .env("HOME", "/root")
         .current_dir("/");
-    group::run(&mut command, input.as_bytes(), Bounds { time: limit, stdout: STDOUT, stderr: STDERR }).await
+    group::run(
+        &mut command,
+        input.as_bytes(),
+        Bounds {
+            time: limit,
+            stdout: STDOUT,
+            stderr: STDERR,
+        },
+    )
+    .await
 }
 
 /// What an exit code means; `None` is a failure. Only `status` gives a meaning to anything but 0.
@@ -249,9 +337,16 @@ fn plugs(text: &str) -> Vec<Plug> {
     let line = |line: &str| {
         let (plug, alias) = line.split_once(',').unwrap_or((line, ""));
         let alias = Some(alias.trim().to_owned()).filter(|alias| !alias.is_empty());
-        Plug { plug: plug.trim().to_owned(), alias }
+        Plug {
+            plug: plug.trim().to_owned(),
+            alias,
+        }
     };
-    text.lines().map(str::trim).filter(|text| !text.is_empty()).map(line).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(line)
+        .collect()
 }
 
 fn describe(end: &End) -> String {
@@ -265,10 +360,25 @@ fn describe(end: &End) -> String {
 
 /// The end of what the agent printed, on one line, without secrets.
 fn evidence<'v>(done: &Finished, options: impl Iterator<Item = &'v OptionValue>) -> String {
-    let printed = if done.stderr.is_empty() { &done.stdout } else { &done.stderr };
-    let text = redact(&String::from_utf8_lossy(printed), options.filter_map(OptionValue::secret));
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-    let line: String = lines.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printed = if done.stderr.is_empty() {
+        &done.stdout
+    } else {
+        &done.stderr
+    };
+    let text = redact(
+        &String::from_utf8_lossy(printed),
+        options.filter_map(OptionValue::secret),
+    );
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
+    let line: String = lines
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let surplus = line.chars().count().saturating_sub(EVIDENCE);
     match (line.is_empty(), surplus) {
         (true, _) => "it printed nothing".to_owned(),

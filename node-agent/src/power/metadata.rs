@@ -31,7 +31,9 @@ const RESERVED: [&str; 4] = ["action", "nodename", "plug", "port"];
 /// not become a way to run anything as root on the nodes that operate power devices.
 ///
 /// Checked against every option of the fence-agents package, version 4.12.
-const DANGEROUS: [&str; 7] = ["_path", "_script", "_options", "_file", "logfile", "debug", "exec"];
+const DANGEROUS: [&str; 7] = [
+    "_path", "_script", "_options", "_file", "logfile", "debug", "exec",
+];
 
 /// What has such an ending, but is only read, or is part of a URL.
 const HARMLESS: [&str; 3] = ["identity_file", "token_file", "api_path"];
@@ -71,7 +73,10 @@ impl Metadata {
                 }
                 "action" => {
                     let flag = |name| attribute(name).is_some_and(|value| is_true(&value));
-                    let info = ActionInfo { automatic: flag("automatic"), on_target: flag("on_target") };
+                    let info = ActionInfo {
+                        automatic: flag("automatic"),
+                        on_target: flag("on_target"),
+                    };
                     actions.insert(named()?, info);
                 }
                 _ => {}
@@ -81,7 +86,11 @@ impl Metadata {
         if actions.is_empty() {
             return Err("it lists no actions".to_owned());
         }
-        Ok(Self { name, parameters, actions })
+        Ok(Self {
+            name,
+            parameters,
+            actions,
+        })
     }
 
     /// Whether the agent has this option, in either spelling.
@@ -105,7 +114,11 @@ impl Metadata {
         if self.parameters.contains(&option) {
             return Ok(());
         }
-        let near = self.parameters.iter().map(|known| (distance(&option, known), known)).min();
+        let near = self
+            .parameters
+            .iter()
+            .map(|known| (distance(&option, known), known))
+            .min();
         // A third of the word may be wrong; beyond that a suggestion only confuses.
         let near = near.filter(|(distance, _)| *distance <= 1 + option.len() / 4);
         Err(Objection::Unknown(near.map(|(_, known)| known.clone())))
@@ -113,7 +126,10 @@ impl Metadata {
 }
 
 fn is_true(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "1" | "yes" | "on" | "true")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "1" | "yes" | "on" | "true"
+    )
 }
 
 /// `-` and `_` are the same in option names.
@@ -174,8 +190,14 @@ mod tests {
     fn an_unknown_option_names_the_near_miss_and_a_reserved_one_is_refused() {
         let metadata = Metadata::parse(DOCUMENT).unwrap();
         assert_eq!(metadata.check("power-timeout"), Ok(()));
-        assert_eq!(metadata.check("power_timout"), Err(Objection::Unknown(Some("power_timeout".to_owned()))));
-        assert_eq!(metadata.check("colour_of_the_rack"), Err(Objection::Unknown(None)));
+        assert_eq!(
+            metadata.check("power_timout"),
+            Err(Objection::Unknown(Some("power_timeout".to_owned())))
+        );
+        assert_eq!(
+            metadata.check("colour_of_the_rack"),
+            Err(Objection::Unknown(None))
+        );
         for reserved in RESERVED {
             assert_eq!(metadata.check(reserved), Err(Objection::Reserved));
         }
@@ -183,7 +205,13 @@ mod tests {
 
     #[test]
     fn what_is_not_metadata_is_refused() {
-        for bad in ["", "hello", "<resource-agent name='x'>", "<actions><action name='on'/></actions>", "<action/>"] {
+        for bad in [
+            "",
+            "hello",
+            "<resource-agent name='x'>",
+            "<actions><action name='on'/></actions>",
+            "<action/>",
+        ] {
             assert!(Metadata::parse(bad).is_err(), "{bad}");
         }
     }

@@ -17,7 +17,11 @@ impl Default for RetryRule {
     /// What Pacemaker's fencer does (`lib/fencing/st_actions.c`): two attempts, the second only with 30 % of the time
     /// left. (It also never repeats after a time-out; that part is not optional here.)
     fn default() -> Self {
-        Self { attempts: 2, min_remaining_percent: 30, per_attempt: None }
+        Self {
+            attempts: 2,
+            min_remaining_percent: 30,
+            per_attempt: None,
+        }
     }
 }
 
@@ -25,7 +29,8 @@ impl RetryRule {
     /// The limit of the attempt that would start now.
     #[must_use]
     pub fn attempt_limit(&self, remaining: Duration) -> Duration {
-        self.per_attempt.map_or(remaining, |limit| limit.min(remaining))
+        self.per_attempt
+            .map_or(remaining, |limit| limit.min(remaining))
     }
 
     /// Whether to try again after `done` attempts, of which the last failed by an answer.
@@ -35,7 +40,9 @@ impl RetryRule {
     #[must_use]
     pub fn allows_another(&self, done: u32, total: Duration, remaining: Duration) -> bool {
         let share = remaining.as_nanos().saturating_mul(100);
-        let wanted = total.as_nanos().saturating_mul(u128::from(self.min_remaining_percent));
+        let wanted = total
+            .as_nanos()
+            .saturating_mul(u128::from(self.min_remaining_percent));
         done < self.attempts && !remaining.is_zero() && share >= wanted
     }
 }
@@ -51,15 +58,24 @@ mod tests {
         let rule = RetryRule::default();
         assert!(rule.allows_another(1, TOTAL, Duration::from_secs(30)));
         assert!(!rule.allows_another(1, TOTAL, Duration::from_secs(29)));
-        assert!(!rule.allows_another(2, TOTAL, TOTAL), "two attempts are all");
+        assert!(
+            !rule.allows_another(2, TOTAL, TOTAL),
+            "two attempts are all"
+        );
         assert!(!rule.allows_another(1, Duration::ZERO, Duration::ZERO));
     }
 
     #[test]
     fn an_attempt_never_outlives_the_total() {
-        let rule = RetryRule { per_attempt: Some(Duration::from_secs(20)), ..RetryRule::default() };
+        let rule = RetryRule {
+            per_attempt: Some(Duration::from_secs(20)),
+            ..RetryRule::default()
+        };
         assert_eq!(rule.attempt_limit(TOTAL), Duration::from_secs(20));
-        assert_eq!(rule.attempt_limit(Duration::from_secs(5)), Duration::from_secs(5));
+        assert_eq!(
+            rule.attempt_limit(Duration::from_secs(5)),
+            Duration::from_secs(5)
+        );
         assert_eq!(RetryRule::default().attempt_limit(TOTAL), TOTAL);
     }
 }

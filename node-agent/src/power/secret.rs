@@ -32,10 +32,15 @@ impl fmt::Debug for Secret {
 /// Exact occurrences only: a program that prints a secret re-encoded (quoted, base64) defeats this, which is why
 /// what is reported is also short.
 pub(super) fn redact<'s>(text: &str, secrets: impl Iterator<Item = &'s Secret>) -> String {
-    let mut values: Vec<&str> = secrets.map(Secret::expose).filter(|value| !value.is_empty()).collect();
+    let mut values: Vec<&str> = secrets
+        .map(Secret::expose)
+        .filter(|value| !value.is_empty())
+        .collect();
     // Longest first, or the rest of a secret that begins with another one would remain.
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().fold(text.to_owned(), |text, value| text.replace(value, "[secret]"))
+    values.iter().fold(text.to_owned(), |text, value| {
+        text.replace(value, "[secret]")
+    })
 }
 
 #[cfg(test)]
@@ -44,12 +49,18 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_show_itself() {
-        assert_eq!(format!("{:?}", Some(Secret::new("hunter2"))), "Some(Secret(..))");
+        assert_eq!(
+            format!("{:?}", Some(Secret::new("hunter2"))),
+            "Some(Secret(..))"
+        );
     }
 
     #[test]
     fn secrets_are_replaced_even_if_one_begins_with_another() {
         let secrets = [Secret::new("abc"), Secret::new("abcdef"), Secret::new("")];
-        assert_eq!(redact("x abcdef y abc z", secrets.iter()), "x [secret] y [secret] z");
+        assert_eq!(
+            redact("x abcdef y abc z", secrets.iter()),
+            "x [secret] y [secret] z"
+        );
     }
 }

@@ -47,7 +47,9 @@ pub(super) fn tags(document: &str) -> Result<Vec<Event>, String> {
 }
 
 fn skip<'t>(text: &'t str, open: &str, close: &str) -> Result<Option<&'t str>, String> {
-    let Some(inner) = text.strip_prefix(open) else { return Ok(None) };
+    let Some(inner) = text.strip_prefix(open) else {
+        return Ok(None);
+    };
     match inner.find(close) {
         Some(end) => Ok(Some(&inner[end + close.len()..])),
         None => Err(format!("'{open}' is never closed")),
@@ -65,7 +67,10 @@ fn tag_end(text: &str) -> Result<usize, String> {
             _ => {}
         }
     }
-    Err(format!("the tag '{}' is never closed", text.chars().take(30).collect::<String>()))
+    Err(format!(
+        "the tag '{}' is never closed",
+        text.chars().take(30).collect::<String>()
+    ))
 }
 
 fn tag(body: &str, events: &mut Vec<Event>) -> Result<(), String> {
@@ -73,7 +78,9 @@ fn tag(body: &str, events: &mut Vec<Event>) -> Result<(), String> {
         events.push(Event::Close(name.trim().to_owned()));
         return Ok(());
     }
-    let (body, closed) = body.strip_suffix('/').map_or((body, false), |body| (body, true));
+    let (body, closed) = body
+        .strip_suffix('/')
+        .map_or((body, false), |body| (body, true));
     let body = body.trim();
     let name_end = body.find(char::is_whitespace).unwrap_or(body.len());
     let name = body[..name_end].to_owned();
@@ -81,7 +88,10 @@ fn tag(body: &str, events: &mut Vec<Event>) -> Result<(), String> {
         return Err("a tag has no name".to_owned());
     }
     let attributes = attributes(&body[name_end..]).map_err(|why| format!("in <{name}>: {why}"))?;
-    events.push(Event::Open(Tag { name: name.clone(), attributes }));
+    events.push(Event::Open(Tag {
+        name: name.clone(),
+        attributes,
+    }));
     if closed {
         events.push(Event::Close(name));
     }
@@ -97,8 +107,14 @@ fn attributes(mut text: &str) -> Result<BTreeMap<String, String>, String> {
         }
         let (name, after) = text.split_once('=').ok_or("an attribute has no value")?;
         let after = after.trim_start();
-        let quote = after.chars().next().filter(|c| matches!(c, '"' | '\'')).ok_or("a value is not quoted")?;
-        let (value, after) = after[1..].split_once(quote).ok_or("a quote is never closed")?;
+        let quote = after
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '"' | '\''))
+            .ok_or("a value is not quoted")?;
+        let (value, after) = after[1..]
+            .split_once(quote)
+            .ok_or("a quote is never closed")?;
         attributes.insert(name.trim().to_owned(), unescape(value));
         text = after;
     }
@@ -111,7 +127,9 @@ fn unescape(value: &str) -> String {
     while let Some(start) = rest.find('&') {
         text.push_str(&rest[..start]);
         rest = &rest[start..];
-        let entity = rest[1..].split_once(';').and_then(|(name, after)| Some((character(name)?, after)));
+        let entity = rest[1..]
+            .split_once(';')
+            .and_then(|(name, after)| Some((character(name)?, after)));
         if let Some((c, after)) = entity {
             text.push(c);
             rest = after;
@@ -147,8 +165,14 @@ mod tests {
     use super::*;
 
     fn open(name: &str, attributes: &[(&str, &str)]) -> Event {
-        let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Event::Open(Tag { name: name.to_owned(), attributes })
+        let attributes = attributes
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Event::Open(Tag {
+            name: name.to_owned(),
+            attributes,
+        })
     }
 
     #[test]
@@ -156,13 +180,26 @@ mod tests {
         let document = "<?xml version='1.0'?><!DOCTYPE x SYSTEM \"x.dtd\"><!-- <no/> --><a b=\"1 > 0\" c = 'x&lt;&#65;&no;'>\
                         text<![CDATA[<no>]]><d/></a>";
         let close = |name: &str| Event::Close(name.to_owned());
-        let expected = [open("a", &[("b", "1 > 0"), ("c", "x<A&no;")]), open("d", &[]), close("d"), close("a")];
+        let expected = [
+            open("a", &[("b", "1 > 0"), ("c", "x<A&no;")]),
+            open("d", &[]),
+            close("d"),
+            close("a"),
+        ];
         assert_eq!(tags(document).unwrap(), expected);
     }
 
     #[test]
     fn what_is_not_xml_is_an_error_and_never_a_panic() {
-        for bad in ["<a", "<a b>", "<a b=1>", "<a b=\"1>", "<!-- ", "< >", "<a b='1' c>"] {
+        for bad in [
+            "<a",
+            "<a b>",
+            "<a b=1>",
+            "<a b=\"1>",
+            "<!-- ",
+            "< >",
+            "<a b='1' c>",
+        ] {
             assert!(tags(bad).is_err(), "{bad}");
         }
         assert_eq!(tags("no tags at all"), Ok(vec![]));

@@ -39,7 +39,9 @@ pub enum Error {
         unit: String,
     },
     /// No file defines the unit, and it is not active either.
-    #[error("unit {unit} does not exist on this node: install it, or correct the name in the cluster spec")]
+    #[error(
+        "unit {unit} does not exist on this node: install it, or correct the name in the cluster spec"
+    )]
     NoSuchUnit {
         /// The unit.
         unit: String,
@@ -51,7 +53,9 @@ pub enum Error {
         unit: String,
     },
     /// systemd or the bus policy does not let this process do it.
-    #[error("not permitted to {what}: the agent must run as root or be allowed by polkit ({message})")]
+    #[error(
+        "not permitted to {what}: the agent must run as root or be allowed by polkit ({message})"
+    )]
     Denied {
         /// What was asked.
         what: String,
@@ -67,7 +71,9 @@ pub enum Error {
         message: String,
     },
     /// The job ended, and not with `done`.
-    #[error("{verb} of {unit} ended with '{result}': see `systemctl status {unit}` and `journalctl -u {unit}`")]
+    #[error(
+        "{verb} of {unit} ended with '{result}': see `systemctl status {unit}` and `journalctl -u {unit}`"
+    )]
     JobFailed {
         /// What the job was.
         verb: Verb,
@@ -106,7 +112,10 @@ impl Error {
     /// Whether the effect of the request may or may not have happened.
     #[must_use]
     pub fn outcome_is_unknown(&self) -> bool {
-        matches!(self, Self::JobUnfinished { .. } | Self::NoAnswer { .. } | Self::Lost { .. })
+        matches!(
+            self,
+            Self::JobUnfinished { .. } | Self::NoAnswer { .. } | Self::Lost { .. }
+        )
     }
 
     /// Classifies what zbus returned for the call `what`, which may concern `unit`.
@@ -116,9 +125,16 @@ impl Error {
             zbus::Error::MethodError(name, text, _) => {
                 let message = text.unwrap_or_default();
                 match (name.as_str(), unit) {
-                    ("org.freedesktop.systemd1.NoSuchUnit", Some(unit)) => Self::NoSuchUnit { unit: unit.to_owned() },
-                    ("org.freedesktop.systemd1.UnitMasked", Some(unit)) => Self::Masked { unit: unit.to_owned() },
-                    (name, _) => Self::Refused { what, message: format!("{message} ({name})") },
+                    ("org.freedesktop.systemd1.NoSuchUnit", Some(unit)) => Self::NoSuchUnit {
+                        unit: unit.to_owned(),
+                    },
+                    ("org.freedesktop.systemd1.UnitMasked", Some(unit)) => Self::Masked {
+                        unit: unit.to_owned(),
+                    },
+                    (name, _) => Self::Refused {
+                        what,
+                        message: format!("{message} ({name})"),
+                    },
                 }
             }
             zbus::Error::FDO(error) => match *error {
@@ -128,10 +144,16 @@ impl Error {
                 zbus::fdo::Error::NoReply(_)
                 | zbus::fdo::Error::Disconnected(_)
                 | zbus::fdo::Error::ZBus(zbus::Error::InputOutput(_)) => Self::Lost { what },
-                other => Self::Refused { what, message: other.to_string() },
+                other => Self::Refused {
+                    what,
+                    message: other.to_string(),
+                },
             },
             zbus::Error::InputOutput(_) => Self::Lost { what },
-            other => Self::Refused { what, message: other.to_string() },
+            other => Self::Refused {
+                what,
+                message: other.to_string(),
+            },
         }
     }
 }

@@ -89,7 +89,17 @@ mod tests {
     #[test]
     fn only_done_is_done() {
         assert_eq!(JobResult::of("done"), JobResult::Done);
-        for word in ["canceled", "timeout", "failed", "dependency", "skipped", "invalid", "assert", "once", ""] {
+        for word in [
+            "canceled",
+            "timeout",
+            "failed",
+            "dependency",
+            "skipped",
+            "invalid",
+            "assert",
+            "once",
+            "",
+        ] {
             let result = JobResult::of(word);
             assert_ne!(result, JobResult::Done, "{word}");
             assert_eq!(result.to_string(), word);

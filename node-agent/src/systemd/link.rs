@@ -62,30 +62,59 @@ impl Link {
     /// Connects to `address`, or to the machine's system bus; no call on the link takes longer than `limit`.
     pub(super) async fn open(address: Option<&str>, limit: Duration) -> Result<Self, Error> {
         let shown = address.unwrap_or("its standard address").to_owned();
-        let builder = address.map_or_else(zbus::connection::Builder::system, zbus::connection::Builder::address);
+        let builder = address.map_or_else(
+            zbus::connection::Builder::system,
+            zbus::connection::Builder::address,
+        );
         let connection = match tokio::time::timeout(limit, builder.build()).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(source)) => return Err(Error::NoBus { address: shown, source: Box::new(source) }),
-            Err(_) => return Err(Error::NoAnswer { what: "open the system bus".to_owned(), limit }),
+            Ok(Err(source)) => {
+                return Err(Error::NoBus {
+                    address: shown,
+                    source: Box::new(source),
+                });
+            }
+            Err(_) => {
+                return Err(Error::NoAnswer {
+                    what: "open the system bus".to_owned(),
+                    limit,
+                });
+            }
         };
         let (sender, _) = broadcast::channel(BACKLOG);
         let weak = sender.downgrade();
         // The stream exists before the first match rule, so nothing that a rule lets through can be missed.
         let messages = MessageStream::from(&connection);
         let owner = timed(limit, "find systemd on the bus", None, async {
-            let bus = DBusProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
+            let bus = DBusProxy::builder(&connection)
+                .cache_properties(CacheProperties::No)
+                .build()
+                .await?;
             let name = BusName::try_from(SYSTEMD)?;
             bus.add_match_rule(owner_rule()?).await?;
             bus.add_match_rule(job_removed_rule()?).await?;
-            bus.add_match_rule(changed_rule().path_namespace(JOBS).build()?).await?;
+            bus.add_match_rule(changed_rule().path_namespace(JOBS).build()?)
+                .await?;
             Ok(bus.get_name_owner(name).await.map_err(zbus::Error::from))
         });
         // The stream must be drained from here on; the pump needs the owner first, so both run together.
         let (owner, messages) = drain_while(messages, owner).await;
-        let owner = owner?.map_err(|source| Error::NoManager { address: shown, source: Box::new(source) })?;
+        let owner = owner?.map_err(|source| Error::NoManager {
+            address: shown,
+            source: Box::new(source),
+        })?;
         let pump = tokio::spawn(pump(messages, owner.into_inner(), sender));
-        let link = Self { connection, signals: weak, watched: Mutex::new(BTreeSet::new()), pump, limit };
-        link.call("subscribe", None, async { link.manager().await?.subscribe().await }).await?;
+        let link = Self {
+            connection,
+            signals: weak,
+            watched: Mutex::new(BTreeSet::new()),
+            pump,
+            limit,
+        };
+        link.call("subscribe", None, async {
+            link.manager().await?.subscribe().await
+        })
+        .await?;
         Ok(link)
     }
 
@@ -103,11 +132,17 @@ impl Link {
     }
 
     pub(super) async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
-        ManagerProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await
+        ManagerProxy::builder(&self.connection)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
     }
 
     pub(super) async fn login(&self) -> zbus::Result<LoginProxy<'static>> {
-        LoginProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await
+        LoginProxy::builder(&self.connection)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
     }
 
     /// Has the properties of the object at `path` reported for the rest of the link's life. The rule is added once
@@ -118,8 +153,13 @@ impl Link {
             return Ok(());
         }
         self.call("watch a unit", None, async {
-            let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
-            Ok(bus.add_match_rule(changed_rule().path(path).build()?).await?)
+            let bus = DBusProxy::builder(&self.connection)
+                .cache_properties(CacheProperties::No)
+                .build()
+                .await?;
+            Ok(bus
+                .add_match_rule(changed_rule().path(path).build()?)
+                .await?)
         })
         .await?;
         watched.insert(path.to_owned());
@@ -127,13 +167,30 @@ impl Link {
     }
 
     /// All properties of one interface, read in one call and therefore consistent with each other.
-    pub(super) async fn properties(&self, path: &str, interface: &'static str) -> zbus::Result<Properties> {
-        Ok(self.object(path).await?.get_all(InterfaceName::try_from(interface)?).await?)
+    pub(super) async fn properties(
+        &self,
+        path: &str,
+        interface: &'static str,
+    ) -> zbus::Result<Properties> {
+        Ok(self
+            .object(path)
+            .await?
+            .get_all(InterfaceName::try_from(interface)?)
+            .await?)
     }
 
     /// One property.
-    pub(super) async fn property(&self, path: &str, interface: &str, name: &str) -> zbus::Result<OwnedVariant> {
-        Ok(self.object(path).await?.get(InterfaceName::try_from(interface)?, name).await?)
+    pub(super) async fn property(
+        &self,
+        path: &str,
+        interface: &str,
+        name: &str,
+    ) -> zbus::Result<OwnedVariant> {
+        Ok(self
+            .object(path)
+            .await?
+            .get(InterfaceName::try_from(interface)?, name)
+            .await?)
     }
 
     async fn object<'p>(&self, path: &'p str) -> zbus::Result<PropertiesProxy<'p>> {
@@ -165,12 +222,18 @@ async fn timed<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| Error::from_call(what, unit, error)),
-        Err(_) => Err(Error::NoAnswer { what: what.to_owned(), limit }),
+        Err(_) => Err(Error::NoAnswer {
+            what: what.to_owned(),
+            limit,
+        }),
     }
 }
 
 /// Polls `work` to its end while throwing away what the stream yields.
-async fn drain_while<T>(mut messages: MessageStream, work: impl Future<Output = T>) -> (T, MessageStream) {
+async fn drain_while<T>(
+    mut messages: MessageStream,
+    work: impl Future<Output = T>,
+) -> (T, MessageStream) {
     let mut work = std::pin::pin!(work);
     let mut open = true;
     let value = loop {
@@ -182,7 +245,11 @@ async fn drain_while<T>(mut messages: MessageStream, work: impl Future<Output = 
     (value, messages)
 }
 
-async fn pump(mut messages: MessageStream, owner: UniqueName<'static>, listeners: broadcast::Sender<Signal>) {
+async fn pump(
+    mut messages: MessageStream,
+    owner: UniqueName<'static>,
+    listeners: broadcast::Sender<Signal>,
+) {
     while let Some(Ok(message)) = messages.next().await {
         if message.message_type() != Type::Signal {
             continue;
@@ -207,20 +274,34 @@ fn read(message: &Message) -> Option<Signal> {
         ("org.freedesktop.systemd1.Manager", "JobRemoved") => {
             let body = message.body();
             let (_, job, _, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
-            Some(Signal::JobRemoved { job: job.to_string(), result: result.to_owned() })
+            Some(Signal::JobRemoved {
+                job: job.to_string(),
+                result: result.to_owned(),
+            })
         }
-        (PROPERTIES, "PropertiesChanged") => Some(Signal::Changed { path: header.path()?.to_string() }),
+        (PROPERTIES, "PropertiesChanged") => Some(Signal::Changed {
+            path: header.path()?.to_string(),
+        }),
         _ => None,
     }
 }
 
 fn owner_changed(message: &Message) -> bool {
     let header = message.header();
-    let from_bus = header.sender().is_some_and(|sender| sender.as_str() == "org.freedesktop.DBus");
-    if !from_bus || header.member().is_none_or(|member| member.as_str() != "NameOwnerChanged") {
+    let from_bus = header
+        .sender()
+        .is_some_and(|sender| sender.as_str() == "org.freedesktop.DBus");
+    if !from_bus
+        || header
+            .member()
+            .is_none_or(|member| member.as_str() != "NameOwnerChanged")
+    {
         return false;
     }
-    message.body().deserialize::<(&str, &str, &str)>().is_ok_and(|(name, _, _)| name == SYSTEMD)
+    message
+        .body()
+        .deserialize::<(&str, &str, &str)>()
+        .is_ok_and(|(name, _, _)| name == SYSTEMD)
 }
 
 fn owner_rule() -> zbus::Result<MatchRule<'static>> {
@@ -243,5 +324,9 @@ fn job_removed_rule() -> zbus::Result<MatchRule<'static>> {
 }
 
 fn changed_rule<'m>() -> zbus::match_rule::Builder<'m> {
-    MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD).interface(PROPERTIES).member("PropertiesChanged")
+    MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(SYSTEMD)
+        .interface(PROPERTIES)
+        .member("PropertiesChanged")
 }

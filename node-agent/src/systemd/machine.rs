@@ -59,9 +59,17 @@ impl Systemd {
             Down::PowerOff => "poweroff.target",
             Down::Reboot => "reboot.target",
         };
-        tracing::info!(target, "systemd-logind is not available, queueing the target");
+        tracing::info!(
+            target,
+            "systemd-logind is not available, queueing the target"
+        );
         // Irreversibly, as systemctl does: a later start of some unit must not cancel the way down.
-        let queue = async { link.manager().await?.start_unit(target, "replace-irreversibly").await };
+        let queue = async {
+            link.manager()
+                .await?
+                .start_unit(target, "replace-irreversibly")
+                .await
+        };
         link.call("start", Some(target), queue).await.map(|_| ())
     }
 }

@@ -58,7 +58,10 @@ impl Default for Options {
     /// The machine's system bus. A healthy manager answers within milliseconds, but it may be busy reloading
     /// thousands of units; D-Bus's own default of 25 s would hide a hung manager for too long.
     fn default() -> Self {
-        Self { address: None, call_limit: Duration::from_secs(10) }
+        Self {
+            address: None,
+            call_limit: Duration::from_secs(10),
+        }
     }
 }
 
@@ -78,7 +81,12 @@ impl Systemd {
     /// A handle that connects when it is first used.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { shared: Arc::new(Shared { options, link: Mutex::new(None) }) }
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                link: Mutex::new(None),
+            }),
+        }
     }
 
     /// A handle that is connected.
@@ -129,7 +137,11 @@ impl Systemd {
         check_name(unit)?;
         match tokio::time::timeout(limit, self.run_unlimited(verb, unit, progress)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::JobUnfinished { verb, unit: unit.to_owned(), limit }),
+            Err(_) => Err(Error::JobUnfinished {
+                verb,
+                unit: unit.to_owned(),
+                limit,
+            }),
         }
     }
 
@@ -141,7 +153,9 @@ impl Systemd {
     ) -> Result<(), Error> {
         let link = self.link().await?;
         let mut signals = link.listen();
-        let job = link.call(&verb.to_string(), Some(unit), queue(&link, verb, unit)).await?;
+        let job = link
+            .call(&verb.to_string(), Some(unit), queue(&link, verb, unit))
+            .await?;
         progress(Progress::Accepted);
         let mut running = is_running(&link, &job).await;
         if running {
@@ -149,10 +163,17 @@ impl Systemd {
         }
         loop {
             match signals.recv().await {
-                Ok(Signal::JobRemoved { job: removed, result }) if removed == job.as_str() => {
+                Ok(Signal::JobRemoved {
+                    job: removed,
+                    result,
+                }) if removed == job.as_str() => {
                     return match JobResult::of(&result) {
                         JobResult::Done => Ok(()),
-                        result => Err(Error::JobFailed { verb, unit: unit.to_owned(), result }),
+                        result => Err(Error::JobFailed {
+                            verb,
+                            unit: unit.to_owned(),
+                            result,
+                        }),
                     };
                 }
                 Ok(Signal::Changed { path }) if path == job.as_str() && !running => {
@@ -164,7 +185,9 @@ impl Systemd {
                 Ok(_) => {}
                 // Lagged: the end of the job may be among what was missed. Closed: the link is gone.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => {
-                    return Err(Error::Lost { what: format!("{verb} of {unit}") });
+                    return Err(Error::Lost {
+                        what: format!("{verb} of {unit}"),
+                    });
                 }
             }
         }
@@ -190,12 +213,18 @@ impl Systemd {
         let link = self.link().await?;
         let path = load(&link, unit).await?;
         let read = async |property| {
-            let value = link.call("observe", Some(unit), link.property(&path, UNIT, property)).await?;
+            let value = link
+                .call("observe", Some(unit), link.property(&path, UNIT, property))
+                .await?;
             Ok::<_, Error>(value.downcast_ref::<&str>().unwrap_or_default().to_owned())
         };
         let activity = Activity::of(&read("ActiveState").await?);
-        if matches!(activity, Activity::Stopped | Activity::Failed) && read("LoadState").await? == "not-found" {
-            return Err(Error::NoSuchUnit { unit: unit.to_owned() });
+        if matches!(activity, Activity::Stopped | Activity::Failed)
+            && read("LoadState").await? == "not-found"
+        {
+            return Err(Error::NoSuchUnit {
+                unit: unit.to_owned(),
+            });
         }
         Ok(activity)
     }
@@ -207,7 +236,10 @@ impl Systemd {
     pub async fn reset_failed(&self, unit: &str) -> Result<(), Error> {
         check_name(unit)?;
         let link = self.link().await?;
-        link.call("reset", Some(unit), async { link.manager().await?.reset_failed_unit(unit).await }).await
+        link.call("reset", Some(unit), async {
+            link.manager().await?.reset_failed_unit(unit).await
+        })
+        .await
     }
 
     /// The live link, made if there is none.
@@ -234,19 +266,36 @@ async fn queue(link: &Link, verb: Verb, unit: &str) -> zbus::Result<OwnedObjectP
 
 /// A job that is gone is not running; its removal is already among the signals.
 async fn is_running(link: &Link, job: &OwnedObjectPath) -> bool {
-    let state = link.call("observe a job", None, link.property(job.as_str(), JOB, "State")).await;
-    state.is_ok_and(|state| state.downcast_ref::<&str>().is_ok_and(|state| state == "running"))
+    let state = link
+        .call(
+            "observe a job",
+            None,
+            link.property(job.as_str(), JOB, "State"),
+        )
+        .await;
+    state.is_ok_and(|state| {
+        state
+            .downcast_ref::<&str>()
+            .is_ok_and(|state| state == "running")
+    })
 }
 
 async fn load(link: &Link, unit: &str) -> Result<String, Error> {
-    let path = link.call("load", Some(unit), async { link.manager().await?.load_unit(unit).await }).await?;
+    let path = link
+        .call("load", Some(unit), async {
+            link.manager().await?.load_unit(unit).await
+        })
+        .await?;
     Ok(path.to_string())
 }
 
 async fn observe_at(link: &Link, unit: &str, path: &str) -> Result<UnitState, Error> {
-    let general = link.call("observe", Some(unit), link.properties(path, UNIT)).await?;
+    let general = link
+        .call("observe", Some(unit), link.properties(path, UNIT))
+        .await?;
     let service = if unit.ends_with(".service") {
-        link.call("observe", Some(unit), link.properties(path, SERVICE)).await?
+        link.call("observe", Some(unit), link.properties(path, SERVICE))
+            .await?
     } else {
         Properties::new()
     };
@@ -254,18 +303,47 @@ async fn observe_at(link: &Link, unit: &str, path: &str) -> Result<UnitState, Er
 }
 
 /// The suffixes of systemd.unit(5). `systemctl` adds a missing `.service`; the bus does not.
-const SUFFIXES: [&str; 11] =
-    ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"];
+const SUFFIXES: [&str; 11] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+];
 
 fn check_name(unit: &str) -> Result<(), Error> {
-    let known = unit.rsplit_once('.').is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix));
-    let plain = unit.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '-' | '\\' | '@'));
-    if known && plain && unit.len() <= 255 { Ok(()) } else { Err(Error::NotAUnitName { unit: unit.to_owned() }) }
+    let known = unit
+        .rsplit_once('.')
+        .is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix));
+    let plain = unit
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '-' | '\\' | '@'));
+    if known && plain && unit.len() <= 255 {
+        Ok(())
+    } else {
+        Err(Error::NotAUnitName {
+            unit: unit.to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for Systemd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "systemd at {}", self.shared.options.address.as_deref().unwrap_or("the system bus"))
+        write!(
+            f,
+            "systemd at {}",
+            self.shared
+                .options
+                .address
+                .as_deref()
+                .unwrap_or("the system bus")
+        )
     }
 }
 
@@ -275,22 +353,44 @@ mod tests {
 
     #[test]
     fn a_unit_name_has_a_suffix_and_no_shell_in_it() {
-        for good in ["redis.service", "getty@tty1.service", "srv-jtel\\x2dshared.mount", "multi-user.target"] {
+        for good in [
+            "redis.service",
+            "getty@tty1.service",
+            "srv-jtel\\x2dshared.mount",
+            "multi-user.target",
+        ] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["redis", ".service", "redis.sevice", "a b.service", "/etc/x.service", "a;b.service", ""] {
-            assert!(matches!(check_name(bad), Err(Error::NotAUnitName { .. })), "{bad}");
+        for bad in [
+            "redis",
+            ".service",
+            "redis.sevice",
+            "a b.service",
+            "/etc/x.service",
+            "a;b.service",
+            "",
+        ] {
+            assert!(
+                matches!(check_name(bad), Err(Error::NotAUnitName { .. })),
+                "{bad}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_machine_without_a_bus_gives_an_error_that_names_the_address() {
         let address = "unix:path=/nonexistent/bus".to_owned();
-        let options = Options { address: Some(address.clone()), ..Options::default() };
+        let options = Options {
+            address: Some(address.clone()),
+            ..Options::default()
+        };
         let error = Systemd::connect(options.clone()).await.unwrap_err();
         assert!(matches!(&error, Error::NoBus { .. }), "{error:?}");
         assert!(error.to_string().contains(&address), "{error}");
-        let error = Systemd::new(options).start("a.service", Duration::from_secs(5)).await.unwrap_err();
+        let error = Systemd::new(options)
+            .start("a.service", Duration::from_secs(5))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::NoBus { .. }) && !error.outcome_is_unknown());
     }
 }

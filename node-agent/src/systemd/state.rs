@@ -101,7 +101,11 @@ impl UnitState {
     /// `org.freedesktop.systemd1.Service`, as an observation of `unit`.
     ///
     /// A unit without a file is an error, unless it is still active: then its file was removed under it.
-    pub(super) fn read(unit: &str, general: &Properties, service: &Properties) -> Result<Self, Error> {
+    pub(super) fn read(
+        unit: &str,
+        general: &Properties,
+        service: &Properties,
+    ) -> Result<Self, Error> {
         let required = |name: &str| {
             text(general, name).ok_or_else(|| Error::Refused {
                 what: format!("describe {unit}"),
@@ -112,7 +116,9 @@ impl UnitState {
         let load_state = required("LoadState")?;
         let activity = Activity::of(&active_state);
         if load_state == "not-found" && matches!(activity, Activity::Stopped | Activity::Failed) {
-            return Err(Error::NoSuchUnit { unit: unit.to_owned() });
+            return Err(Error::NoSuchUnit {
+                unit: unit.to_owned(),
+            });
         }
         Ok(Self {
             id: text(general, "Id").unwrap_or_else(|| unit.to_owned()),
@@ -132,7 +138,11 @@ impl UnitState {
 }
 
 fn text(properties: &Properties, name: &str) -> Option<String> {
-    properties.get(name)?.downcast_ref::<&str>().ok().map(str::to_owned)
+    properties
+        .get(name)?
+        .downcast_ref::<&str>()
+        .ok()
+        .map(str::to_owned)
 }
 
 fn number<'a, T: TryFrom<&'a OwnedVariant>>(properties: &'a Properties, name: &str) -> Option<T> {
@@ -143,7 +153,10 @@ fn number<'a, T: TryFrom<&'a OwnedVariant>>(properties: &'a Properties, name: &s
 fn since(properties: &Properties) -> Option<Since> {
     let monotonic: u64 = number(properties, "ActiveEnterTimestampMonotonic")?;
     let wall: u64 = number(properties, "ActiveEnterTimestamp")?;
-    (monotonic != 0).then(|| Since { monotonic: Duration::from_micros(monotonic), wall: Timestamp(wall / 1000) })
+    (monotonic != 0).then(|| Since {
+        monotonic: Duration::from_micros(monotonic),
+        wall: Timestamp(wall / 1000),
+    })
 }
 
 /// 16 bytes; all zero or empty before the first run.
@@ -168,8 +181,14 @@ mod tests {
             ("SubState".to_owned(), owned("running")),
             ("LoadState".to_owned(), owned(load)),
             ("UnitFileState".to_owned(), owned("disabled")),
-            ("ActiveEnterTimestamp".to_owned(), owned(1_700_000_000_123_456_u64)),
-            ("ActiveEnterTimestampMonotonic".to_owned(), owned(5_000_001_u64)),
+            (
+                "ActiveEnterTimestamp".to_owned(),
+                owned(1_700_000_000_123_456_u64),
+            ),
+            (
+                "ActiveEnterTimestampMonotonic".to_owned(),
+                owned(5_000_001_u64),
+            ),
             ("InvocationID".to_owned(), owned(vec![0xab_u8, 0x01])),
         ])
     }
@@ -200,7 +219,8 @@ mod tests {
             ("Result".to_owned(), owned("success")),
             ("ExecMainStatus".to_owned(), owned(0_i32)),
         ]);
-        let state = UnitState::read("redis.service", &general("active", "loaded"), &service).unwrap();
+        let state =
+            UnitState::read("redis.service", &general("active", "loaded"), &service).unwrap();
         assert_eq!(state.id, "redis-server.service");
         assert_eq!(state.activity, Activity::Running);
         assert_eq!(state.main_pid, Some(4711));
@@ -214,14 +234,24 @@ mod tests {
 
     #[test]
     fn a_unit_without_a_file_is_an_error_that_names_it() {
-        let error = UnitState::read("redsi.service", &general("inactive", "not-found"), &Properties::new()).unwrap_err();
+        let error = UnitState::read(
+            "redsi.service",
+            &general("inactive", "not-found"),
+            &Properties::new(),
+        )
+        .unwrap_err();
         assert!(matches!(error, Error::NoSuchUnit { .. }));
         assert!(error.to_string().contains("redsi.service"), "{error}");
     }
 
     #[test]
     fn a_unit_that_lost_its_file_while_active_is_still_running() {
-        let state = UnitState::read("a.service", &general("active", "not-found"), &Properties::new()).unwrap();
+        let state = UnitState::read(
+            "a.service",
+            &general("active", "not-found"),
+            &Properties::new(),
+        )
+        .unwrap();
         assert_eq!(state.activity, Activity::Running);
     }
 
@@ -232,6 +262,9 @@ mod tests {
         unit.insert("InvocationID".to_owned(), owned(vec![0_u8; 16]));
         let service = Properties::from([("MainPID".to_owned(), owned(0_u32))]);
         let state = UnitState::read("a.service", &unit, &service).unwrap();
-        assert_eq!((state.main_pid, state.since, state.invocation_id), (None, None, None));
+        assert_eq!(
+            (state.main_pid, state.since, state.invocation_id),
+            (None, None, None)
+        );
     }
 }

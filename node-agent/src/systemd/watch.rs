@@ -16,8 +16,12 @@ const QUEUE: usize = 64;
 
 /// The pauses between attempts to reach the bus again; the last one repeats. Local and cheap, so soon and without
 /// jitter.
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
 
 /// How long the watch trusts signals alone. Every unit is looked at again after this, in case one was lost.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -59,7 +63,15 @@ impl Systemd {
         let units: Vec<String> = units.into_iter().collect();
         units.iter().try_for_each(|unit| check_name(unit))?;
         let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(Watcher { systemd: self.clone(), units, last: BTreeMap::new(), sender }.run());
+        tokio::spawn(
+            Watcher {
+                systemd: self.clone(),
+                units,
+                last: BTreeMap::new(),
+                sender,
+            }
+            .run(),
+        );
         Ok(UnitWatch { events })
     }
 }
@@ -111,7 +123,8 @@ impl Watcher {
                     continue;
                 }
                 let state = look(link, &unit, &mut paths).await;
-                unsure |= matches!(&state, Err(error) if !matches!(error, Error::NoSuchUnit { .. }));
+                unsure |=
+                    matches!(&state, Err(error) if !matches!(error, Error::NoSuchUnit { .. }));
                 self.report(&unit, state.map_err(Arc::new)).await?;
             }
             let patience = if unsure { RESYNC_UNSURE } else { RESYNC };
@@ -120,7 +133,11 @@ impl Watcher {
                 Err(_) => Dirty::All,
             };
             if matches!(dirty, Dirty::LinkEnded) {
-                return self.report_all(&Arc::new(Error::Lost { what: "watching units".to_owned() })).await;
+                return self
+                    .report_all(&Arc::new(Error::Lost {
+                        what: "watching units".to_owned(),
+                    }))
+                    .await;
             }
         }
     }
@@ -145,7 +162,9 @@ impl Watcher {
                 Ok(Signal::Changed { path }) => changed.insert(path),
                 Ok(Signal::JobRemoved { .. }) => continue,
                 Err(TryRecvError::Lagged(_)) => return Ok(Dirty::All),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(Dirty::Paths(changed)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => {
+                    return Ok(Dirty::Paths(changed));
+                }
             };
         }
     }
@@ -158,13 +177,23 @@ impl Watcher {
     }
 
     /// Passes on what differs from the last report.
-    async fn report(&mut self, unit: &str, state: Result<UnitState, Arc<Error>>) -> Result<(), Closed> {
+    async fn report(
+        &mut self,
+        unit: &str,
+        state: Result<UnitState, Arc<Error>>,
+    ) -> Result<(), Closed> {
         let seen = state.as_ref().ok().cloned();
         if self.last.get(unit) == Some(&seen) {
             return Ok(());
         }
         self.last.insert(unit.to_owned(), seen);
-        self.sender.send(UnitEvent { unit: unit.to_owned(), state }).await.map_err(|_| Closed)
+        self.sender
+            .send(UnitEvent {
+                unit: unit.to_owned(),
+                state,
+            })
+            .await
+            .map_err(|_| Closed)
     }
 }
 
@@ -190,7 +219,11 @@ impl Dirty {
 }
 
 /// Observes a unit; the first time, its changes are made visible before that.
-async fn look(link: &Link, unit: &str, paths: &mut BTreeMap<String, String>) -> Result<UnitState, Error> {
+async fn look(
+    link: &Link,
+    unit: &str,
+    paths: &mut BTreeMap<String, String>,
+) -> Result<UnitState, Error> {
     if !paths.contains_key(unit) {
         let path = load(link, unit).await?;
         link.watch(&path).await?;
