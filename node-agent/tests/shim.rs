@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{alive, clean, id, line_of, open, script, soon};
+use common::{Bed, alive, clean, id, line_of, open, script, soon};
 use interlock_agent::shim::{
     Exit, Group, Input, LaunchError, Leftovers, Outcome, Output, Proof, RemoveError, RunSpec, Status, Stop,
     StopSignal,
@@ -19,7 +19,7 @@ fn exit_of(outcome: Outcome) -> Exit {
 
 #[tokio::test]
 async fn the_outcome_is_the_commands_own_exit_status_and_output() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let run = runs.launch(script("a", "echo out; echo err >&2; exit 7")).await.unwrap();
     let ended = soon(run.wait()).await;
@@ -33,7 +33,7 @@ async fn the_outcome_is_the_commands_own_exit_status_and_output() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_started_has_provably_done_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let run = runs.launch(RunSpec::new(id("a"), vec!["/no/such/program".into()])).await.unwrap();
     let ended = soon(run.wait()).await;
@@ -44,7 +44,7 @@ async fn a_command_that_cannot_be_started_has_provably_done_nothing() {
 
 #[tokio::test]
 async fn a_program_that_is_no_shim_is_an_error_and_leaves_no_run() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let options = interlock_agent::shim::Options {
         program: "/bin/true".into(),
         ..interlock_agent::shim::Options::new(dir.path().join("runs"), common::boot("boot"))
@@ -57,7 +57,7 @@ async fn a_program_that_is_no_shim_is_an_error_and_leaves_no_run() {
 
 #[tokio::test]
 async fn two_runs_cannot_have_one_id_and_a_running_one_cannot_be_removed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let run = runs.launch(script("a", "sleep 1000")).await.unwrap();
     assert!(matches!(runs.launch(script("a", "true")).await, Err(LaunchError::Exists(_))));
@@ -67,7 +67,7 @@ async fn two_runs_cannot_have_one_id_and_a_running_one_cannot_be_removed() {
 
 #[tokio::test]
 async fn nothing_of_the_agents_environment_reaches_the_command() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     // Cargo sets variables in this process, and the harness's own supervisor may have set more.
     assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
@@ -82,7 +82,7 @@ async fn nothing_of_the_agents_environment_reaches_the_command() {
 
 #[tokio::test]
 async fn input_reaches_the_command_and_no_file() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let mut spec = script("a", "wc -c");
     let secret = "s3cr3t-".repeat(9000);
@@ -101,7 +101,7 @@ async fn input_reaches_the_command_and_no_file() {
 
 #[tokio::test]
 async fn a_grandchild_that_daemonised_is_killed_before_the_run_counts_as_ended() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let pids = dir.path().join("pids");
     let body = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1000; done", pids.display());
@@ -120,7 +120,7 @@ async fn a_grandchild_that_daemonised_is_killed_before_the_run_counts_as_ended()
 
 #[tokio::test]
 async fn what_outlives_an_attempt_is_stopped() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let run = runs.launch(script("a", "sleep 1000 & echo $!; exit 3")).await.unwrap();
     let exit = exit_of(soon(run.wait()).await.outcome);
@@ -131,7 +131,7 @@ async fn what_outlives_an_attempt_is_stopped() {
 
 #[tokio::test]
 async fn what_a_start_command_leaves_behind_is_kept_and_still_belongs_to_the_run() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let spec = RunSpec { leftovers: Leftovers::Keep, ..script("a", "echo started; sleep 1000 & echo $!") };
     let run = runs.launch(spec).await.unwrap();
@@ -147,7 +147,7 @@ async fn what_a_start_command_leaves_behind_is_kept_and_still_belongs_to_the_run
 
 #[tokio::test]
 async fn who_ignores_the_polite_signal_is_killed_after_the_grace() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let ready = dir.path().join("ready");
     let text = format!("trap '' TERM; echo x > {}; while :; do sleep 1000; done", ready.display());
@@ -159,7 +159,7 @@ async fn who_ignores_the_polite_signal_is_killed_after_the_grace() {
 
 #[tokio::test]
 async fn a_second_request_with_less_grace_wins() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let (ready, asked) = (dir.path().join("ready"), dir.path().join("asked"));
     let text = format!(
@@ -181,7 +181,7 @@ async fn a_second_request_with_less_grace_wins() {
 
 #[tokio::test]
 async fn the_stop_signal_is_the_one_that_was_configured() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let ready = dir.path().join("ready");
     let text = format!("trap 'exit 42' INT; echo x > {}; while :; do sleep 1000 & wait; done", ready.display());
@@ -194,7 +194,7 @@ async fn the_stop_signal_is_the_one_that_was_configured() {
 
 #[tokio::test]
 async fn the_time_limit_holds_without_the_agent_and_is_told() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let spec = RunSpec { time_limit: Some(Duration::from_millis(50)), ..script("a", "sleep 1000") };
     let run = runs.launch(spec).await.unwrap();
@@ -205,7 +205,7 @@ async fn the_time_limit_holds_without_the_agent_and_is_told() {
 
 #[tokio::test]
 async fn output_is_bounded_on_disk_and_the_cut_is_told() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let spec = RunSpec { output: Output::Ends { bytes: 4000 }, ..script("a", "echo first; seq 200000; echo last") };
     let run = runs.launch(spec).await.unwrap();
@@ -220,7 +220,7 @@ async fn output_is_bounded_on_disk_and_the_cut_is_told() {
 
 #[tokio::test]
 async fn the_death_of_the_command_is_noticed_while_its_children_live_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let mut spec = script("a", "sh -c 'trap \"\" TERM; echo x; while :; do sleep 1000; done' & wait");
     spec.stop.grace = Duration::from_secs(100_000);

@@ -21,6 +21,38 @@ pub(crate) fn boot(name: &str) -> BootId {
     BootId(name.to_owned())
 }
 
+/// A directory for one test. A test that fails leaves nothing running: the shims in it are told to kill at once.
+pub(crate) struct Bed(tempfile::TempDir);
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let Ok(runs) = fs::read_dir(self.path().join("runs")) else { return };
+        for run in runs.filter_map(|entry| Some(entry.ok()?.path())) {
+            let lock = fs::File::open(run.join("lock"));
+            if !lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock))) {
+                continue;
+            }
+            let record = fs::read(run.join("run.json")).unwrap_or_default();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+            let shim = record["shim"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            if let Some(shim) = shim.and_then(rustix::process::Pid::from_raw) {
+                let _ = fs::write(run.join("stop.json"), r#"{"signal":"KILL","grace":"0s"}"#);
+                let _ = rustix::process::kill_process(shim, rustix::process::Signal::TERM);
+            }
+        }
+    }
+}
+
 /// The runs of `dir` as an agent of this boot would open them.
 pub(crate) fn open(dir: &Path, boot_id: &str) -> Runs {
     open_with(dir, boot_id, None)
