@@ -1,0 +1,80 @@
+//! What is durable.
+//!
+//! The ledger needs little of its storage: slots that hold one record each, and writes that are applied all or none.
+
+use interlock_model::ids::{AttemptId, OperationId, Term};
+use interlock_model::names::ServiceName;
+use interlock_model::observation::Wanted;
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Refusal};
+
+/// One durable fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// The highest term obeyed.
+    Term(Term),
+    /// The store that it came from.
+    Incarnation(String),
+    /// The highest operation seen.
+    HighestOperation(OperationId),
+    /// The closed mark.
+    ClosedBelow(OperationId),
+    /// An attempt.
+    Entry(Box<Entry>),
+    /// What an instance should be.
+    Wanted {
+        /// The service.
+        service: ServiceName,
+        /// What it should be.
+        wanted: Wanted,
+    },
+    /// A refusal.
+    Refusal(Refusal),
+}
+
+/// Where a record lies: a later one in the same slot takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Slot {
+    /// See [`Record::Term`].
+    Term,
+    /// See [`Record::Incarnation`].
+    Incarnation,
+    /// See [`Record::HighestOperation`].
+    HighestOperation,
+    /// See [`Record::ClosedBelow`].
+    ClosedBelow,
+    /// See [`Record::Entry`].
+    Entry(AttemptId),
+    /// See [`Record::Wanted`].
+    Wanted(ServiceName),
+    /// See [`Record::Refusal`]: its number.
+    Refusal(u64),
+}
+
+impl Record {
+    /// Where it lies.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        match self {
+            Self::Term(_) => Slot::Term,
+            Self::Incarnation(_) => Slot::Incarnation,
+            Self::HighestOperation(_) => Slot::HighestOperation,
+            Self::ClosedBelow(_) => Slot::ClosedBelow,
+            Self::Entry(entry) => Slot::Entry(entry.id.clone()),
+            Self::Wanted { service, .. } => Slot::Wanted(service.clone()),
+            Self::Refusal(refusal) => Slot::Refusal(refusal.number),
+        }
+    }
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Put a record into its slot.
+    Put(Record),
+    /// Empty a slot.
+    Remove(Slot),
+}
