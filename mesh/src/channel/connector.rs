@@ -43,14 +43,14 @@ impl Connector {
         match timeout(limit, self.connect_without_limit()).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::Timeout {
-                address: self.target.address().into(),
+                address: self.target.address.clone(),
                 after: limit,
             }),
         }
     }
 
     async fn connect_without_limit(&self) -> Result<Io, ConnectError> {
-        let address = || Box::from(self.target.address());
+        let address = || self.target.address.clone();
         let tcp = self.connect_tcp().await?;
         let peer = tcp
             .peer_addr()
@@ -58,7 +58,7 @@ impl Connector {
 
         let config = self
             .credentials
-            .client_config(self.target.expected().clone())
+            .client_config(self.target.expected.clone())
             .map_err(|source| ConnectError::Protocol {
                 address: address(),
                 source,
@@ -82,13 +82,16 @@ impl Connector {
 
     /// Tries the addresses of the target in turn; the last failure counts.
     async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
-        let address = || Box::from(self.target.address());
+        let address = || self.target.address.clone();
         let unknown = |source| ConnectError::Lookup {
             address: address(),
             source: Arc::new(source),
         };
         let mut last = None;
-        for candidate in lookup_host(self.target.address()).await.map_err(unknown)? {
+        for candidate in lookup_host(self.target.address.as_str())
+            .await
+            .map_err(unknown)?
+        {
             match TcpStream::connect(candidate).await {
                 Ok(tcp) => {
                     // Small messages that somebody waits for: never wait for more to fill a segment.

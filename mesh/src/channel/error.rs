@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::Target;
+use super::{Address, Target};
 use crate::identity::Identity;
 use crate::tls::PeerError;
 
@@ -16,14 +16,11 @@ use crate::tls::PeerError;
 /// `Clone`, because a channel hands one failure to every request that waited for the connection.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
-    /// The address is malformed.
-    #[error("'{0}' is no address: write HOST:PORT, with an IPv6 address in brackets")]
-    Address(Box<str>),
     /// The host name is unknown.
     #[error("cannot find {address}: check the name, or use the IP address")]
     Lookup {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the resolver says.
         source: Arc<io::Error>,
     },
@@ -33,7 +30,7 @@ pub enum ConnectError {
     )]
     Refused {
         /// Where to.
-        address: Box<str>,
+        address: Address,
     },
     /// No way to the machine.
     #[error(
@@ -41,7 +38,7 @@ pub enum ConnectError {
     )]
     Unreachable {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the system says.
         source: Arc<io::Error>,
     },
@@ -51,7 +48,7 @@ pub enum ConnectError {
     )]
     Timeout {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// The time limit.
         after: Duration,
     },
@@ -61,7 +58,7 @@ pub enum ConnectError {
     )]
     Closed {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the system says.
         source: Arc<io::Error>,
     },
@@ -69,7 +66,7 @@ pub enum ConnectError {
     #[error("what listens on {address} is not an Interlock program: check the port")]
     Protocol {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What TLS says.
         source: rustls::Error,
     },
@@ -77,7 +74,7 @@ pub enum ConnectError {
     #[error("the certificate of {address} has expired: renew it there")]
     ServerExpired {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the verification says.
         source: rustls::Error,
     },
@@ -87,7 +84,7 @@ pub enum ConnectError {
     )]
     ServerNotYetValid {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the verification says.
         source: rustls::Error,
     },
@@ -98,13 +95,13 @@ pub enum ConnectError {
     )]
     ServerOtherAuthority {
         /// Where to.
-        address: Box<str>,
+        address: Address,
     },
     /// The server is genuine, but not the one that was called.
     #[error("{address} is not who was called: check the address")]
     WrongServer {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// Who it is.
         source: PeerError,
     },
@@ -114,7 +111,7 @@ pub enum ConnectError {
     )]
     ServerCertificate {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the verification says.
         source: rustls::Error,
     },
@@ -125,7 +122,7 @@ pub enum ConnectError {
     )]
     OwnExpired {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// Who we are.
         own: Box<Identity>,
     },
@@ -136,7 +133,7 @@ pub enum ConnectError {
     )]
     OwnOtherAuthority {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// Who we are.
         own: Box<Identity>,
     },
@@ -146,7 +143,7 @@ pub enum ConnectError {
     )]
     OwnRefused {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// Who we are.
         own: Box<Identity>,
         /// The alert that came (RFC 8446, 6.2).
@@ -156,7 +153,7 @@ pub enum ConnectError {
     #[error("cannot connect to {address}")]
     Transport {
         /// Where to.
-        address: Box<str>,
+        address: Address,
         /// What the transport says.
         source: Arc<tonic::transport::Error>,
     },
@@ -186,8 +183,7 @@ impl ConnectError {
             | Self::Timeout { .. }
             | Self::Closed { .. }
             | Self::Transport { .. } => true,
-            Self::Address(_)
-            | Self::Protocol { .. }
+            Self::Protocol { .. }
             | Self::ServerExpired { .. }
             | Self::ServerNotYetValid { .. }
             | Self::ServerOtherAuthority { .. }
@@ -199,7 +195,7 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn from_tcp(address: Box<str>, source: io::Error) -> Self {
+    pub(super) fn from_tcp(address: Address, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused { address },
             _ => Self::Unreachable {
@@ -211,7 +207,7 @@ impl ConnectError {
 
     /// Reads the reason out of the error of a handshake, or of the first read after it.
     pub(super) fn from_tls(target: &Target, own: Identity, source: io::Error) -> Self {
-        let address = Box::from(target.address());
+        let address = target.address.clone();
         match source
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
@@ -235,7 +231,7 @@ impl ConnectError {
 
     /// The server's verdict on our certificate. Which alert stands for what is set by RFC 8446, 6.2; a server of ours
     /// sends `certificate_unknown` for a genuine certificate of somebody who is no member.
-    fn from_alert(address: Box<str>, own: Box<Identity>, alert: AlertDescription) -> Self {
+    fn from_alert(address: Address, own: Box<Identity>, alert: AlertDescription) -> Self {
         match alert {
             AlertDescription::CertificateExpired => Self::OwnExpired { address, own },
             AlertDescription::UnknownCA => Self::OwnOtherAuthority { address, own },
@@ -257,7 +253,7 @@ impl ConnectError {
         }
     }
 
-    fn from_certificate(address: Box<str>, error: &CertificateError) -> Self {
+    fn from_certificate(address: Address, error: &CertificateError) -> Self {
         if let Some(verdict) = PeerError::inside(error) {
             return Self::WrongServer {
                 address,

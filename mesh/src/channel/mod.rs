@@ -13,12 +13,14 @@
 //! * **Errors are values.** [`ConnectError`] is found inside what tonic returns, also in the status of a request whose
 //!   reconnect failed, with [`ConnectError::inside`].
 
+mod address;
 mod connector;
 mod error;
 mod expected;
 mod options;
 mod target;
 
+pub use address::{Address, AddressError};
 pub use error::ConnectError;
 pub use expected::Expected;
 pub use options::Options;
@@ -41,7 +43,7 @@ pub async fn connect(
     options: &Options,
 ) -> Result<Channel, ConnectError> {
     let connector = Connector::new(target.clone(), credentials.clone(), *options);
-    match endpoint(target, options)?
+    match endpoint(target, options)
         .connect_with_connector(connector)
         .await
     {
@@ -49,38 +51,25 @@ pub async fn connect(
         Err(error) => Err(match ConnectError::inside(&error) {
             Some(cause) => cause.clone(),
             None => ConnectError::Transport {
-                address: target.address().into(),
+                address: target.address.clone(),
                 source: Arc::new(error),
             },
         }),
     }
 }
 
-/// A channel that connects at its first request, for a target that need not be there yet. The failure is then in the
+/// A channel that connects at its first request, for a target that need not be there yet. A failure is then in the
 /// request's status, see [`ConnectError::inside`].
-///
-/// # Errors
-/// [`ConnectError::Address`] only.
-pub fn connect_lazy(
-    target: &Target,
-    credentials: &Credentials,
-    options: &Options,
-) -> Result<Channel, ConnectError> {
+#[must_use]
+pub fn connect_lazy(target: &Target, credentials: &Credentials, options: &Options) -> Channel {
     let connector = Connector::new(target.clone(), credentials.clone(), *options);
-    Ok(endpoint(target, options)?.connect_with_connector_lazy(connector))
+    endpoint(target, options).connect_with_connector_lazy(connector)
 }
 
-fn endpoint(target: &Target, options: &Options) -> Result<Endpoint, ConnectError> {
-    let bad = |_| ConnectError::Address(target.address().into());
-    // `http` tells tonic to leave TLS to the connector; what the server sees is the origin.
-    let uri = format!("http://{}", target.address());
-    let origin = format!("https://{}", target.address())
-        .parse()
-        .map_err(|_| ConnectError::Address(target.address().into()))?;
-    Ok(Endpoint::from_shared(uri)
-        .map_err(bad)?
-        .origin(origin)
+fn endpoint(target: &Target, options: &Options) -> Endpoint {
+    Endpoint::from(target.address.uri().clone())
+        .origin(target.address.origin().clone())
         .http2_keep_alive_interval(options.keepalive_after)
         .keep_alive_timeout(options.keepalive_time)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true)
 }

@@ -1,0 +1,12 @@
+//! The mesh as its users meet it: real certificates, real TLS connections on loopback, a real gRPC service.
+
+mod acceptor;
+mod authorization;
+mod backoff;
+mod credentials;
+mod handshake;
+mod identity;
+mod pki;
+mod reload;
+mod support;
+mod table;
