@@ -5,9 +5,21 @@
 //! problem reported at once and placed by line and column, is the business of the submodules; nothing that holds a
 //! [`Spec`] needs to validate again.
 
+mod parse;
+mod placeholder;
+mod problem;
+mod range;
+mod read;
 mod service;
+mod verify;
+mod yaml;
 
+pub use parse::Parsed;
+pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
+pub use range::MAX_RANGE;
+pub use read::MAX_NAMES;
 pub use service::{Activity, Boot, Dependency, GuardPolicy, Sequence, Service};
+pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_VALUES};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,0 +1,144 @@
+//! `nodes`: the VMs.
+
+use std::collections::BTreeMap;
+
+use super::shape::{Kind, Shape, default, derived, optional, required};
+use super::{Field, Section};
+use crate::action::ShutdownBy;
+use crate::names::NodeName;
+use crate::spec::problem::{Problem, quoted};
+use crate::spec::{Node, NodePower};
+
+/// One node, or a range of nodes.
+pub(super) static NODE: Shape = Shape {
+    name: "node",
+    doc: "A VM. Under a range of names each text may have a range too, with as many numbers.",
+    keys: &[
+        required("address", Kind::Text, "Its main address: an IP address or a host name, without a port."),
+        optional("networks", Kind::TEXTS, "Further addresses, by the name of the network."),
+        optional("host", Kind::Text, "The VM host that carries it."),
+        optional("labels", Kind::TEXTS, "Labels by which plans can select it."),
+        optional("agentless", Kind::Section(&AGENTLESS), "No agent runs on it: others probe it."),
+        optional("power", Kind::Section(&NODE_POWER), "How it is switched off and on. Without it, no plan does."),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static AGENTLESS: Shape = Shape {
+    name: "agentless",
+    doc: "Makes a node one without an agent. Its services have no manager: they come and go with it.",
+    keys: &[required("probes_from", Kind::NAMES, "The nodes whose agents run its checks. They must have an agent.")],
+    choice: &[],
+    later: &[],
+};
+
+static NODE_POWER: Shape = Shape {
+    name: "node power",
+    doc: "How a node is switched. Hard off is never implied: the operating system is shut down, the device proves it.",
+    keys: &[
+        required("by", Kind::Text, "The power device."),
+        required("plug", Kind::Text, "Which plug of the device is this node. Never guessed."),
+        derived(
+            "shutdown",
+            Kind::Word { words: &["agent", "command", "manual"], later: &[] },
+            "`agent`; for an agentless node `manual`",
+            "Who shuts its operating system down: its agent, the shutdown command of the agent's own file, or a person.",
+        ),
+        default("off_within", Kind::Duration, "5m", "The time limit from the shutdown until the device says off."),
+        default(
+            "on_within",
+            Kind::Duration,
+            "10m",
+            "The time limit from power on until its agent is heard with a new boot id.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+/// Reads all nodes.
+pub(super) fn nodes(field: &Field<'_>) -> BTreeMap<NodeName, Node> {
+    let mut nodes = BTreeMap::new();
+    let entries = field.entries();
+    if entries.is_empty() {
+        field.report_key(Problem::error("the cluster has no nodes"));
+    }
+    for (key, entry) in entries {
+        let names: Vec<NodeName> = entry.names_of_key(key);
+        let spread = Spread { count: names.len(), ranged: key.contains('[') };
+        let read = entry.section(&NODE, |section| read(section, &names, spread));
+        for (name, node) in names.into_iter().zip(read) {
+            if nodes.contains_key(&name) {
+                let what = format!("the node {} is given twice", quoted(name.as_str()));
+                entry.report_key(Problem::error(what).why("another key stands for it too"));
+            }
+            nodes.entry(name).or_insert(node);
+        }
+    }
+    nodes
+}
+
+/// How texts are given out to the nodes of one key.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    count: usize,
+    /// Is the key a range? Below one that is not, brackets are ordinary characters.
+    ranged: bool,
+}
+
+impl Spread {
+    /// A text for each node.
+    fn texts(self, field: Option<Field<'_>>) -> Vec<String> {
+        let Some((field, text)) = field.and_then(|field| Some((field.clone(), field.text()?))) else {
+            return Vec::new();
+        };
+        if !self.ranged || !text.contains('[') {
+            return vec![text.to_owned(); self.count];
+        }
+        let texts = field.expand(text);
+        // If either is empty, that is reported already.
+        if texts.len() != self.count && self.count > 0 && !texts.is_empty() {
+            field.report(
+                Problem::error(format!("{} stands for {} texts", quoted(text), texts.len()))
+                    .why(format!("the key above stands for {} nodes; each needs one", self.count)),
+            );
+        }
+        texts
+    }
+}
+
+/// Reads the nodes that one key stands for.
+fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> {
+    let addresses = spread.texts(section.get("address"));
+    let networks: Vec<(String, Vec<String>)> = section.get("networks").map_or_else(Vec::new, |field| {
+        let each = field.entries().into_iter();
+        each.map(|(network, address)| (network.to_owned(), spread.texts(Some(address)))).collect()
+    });
+    let hosts = spread.texts(section.get("host"));
+    let labels: BTreeMap<String, String> = section.texts("labels");
+    let agentless: Option<Vec<NodeName>> = section.optional("agentless", |agentless| agentless.names("probes_from"));
+    let power = section.optional("power", |power| {
+        let plugs = spread.texts(power.get("plug"));
+        let implied = if agentless.is_some() { ShutdownBy::Manual } else { ShutdownBy::Agent };
+        let node_power = NodePower {
+            by: power.name("by")?,
+            plug: String::new(),
+            shutdown: power.word("shutdown").unwrap_or(implied),
+            off_within: power.duration("off_within").unwrap_or_default(),
+            on_within: power.duration("on_within").unwrap_or_default(),
+        };
+        Some((node_power, plugs))
+    });
+    let nth = |texts: &[String], i: usize| texts.get(i).cloned().unwrap_or_default();
+    let node = |(i, name): (usize, &NodeName)| Node {
+        name: name.clone(),
+        address: nth(&addresses, i),
+        networks: networks.iter().map(|(network, each)| (network.clone(), nth(each, i))).collect(),
+        host: hosts.get(i).and_then(|host| host.parse().ok()),
+        labels: labels.clone(),
+        agentless: agentless.clone(),
+        power: power.iter().flatten().next().map(|(power, plugs)| NodePower { plug: nth(plugs, i), ..power.clone() }),
+    };
+    names.iter().enumerate().map(node).collect()
+}

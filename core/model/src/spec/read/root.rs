@@ -1,0 +1,101 @@
+//! The whole file, and its short sections.
+
+use super::field::not_yet;
+use super::shape::{Kind, Shape, default, later, optional, required};
+use super::{Field, Reader, Section, gates, nodes, power, services};
+use crate::spec::problem::{Problem, Report};
+use crate::spec::yaml::{Place, Value, Yaml};
+use crate::spec::{Control, Host, Spec};
+
+/// The whole file.
+pub(in crate::spec) static ROOT: Shape = Shape {
+    name: "spec",
+    doc: "The whole file: one cluster.",
+    keys: &[
+        required("cluster", Kind::Text, "The cluster's name. Its certificates are made for it."),
+        optional("control", Kind::Section(&CONTROL), "Where the control plane itself runs, and its timings."),
+        optional("hosts", Kind::MapOf(&Kind::Section(&HOST)), "The VM hosts, by name."),
+        optional("power", Kind::MapOf(&Kind::Section(&power::POWER)), "The power devices, by name."),
+        required(
+            "nodes",
+            Kind::MapOf(&Kind::Section(&nodes::NODE)),
+            "The nodes, by name. A name may be a range, such as `jb[1-6]`; then a text below it that has a range too \
+             must have as many numbers, which are given out in order.",
+        ),
+        optional("services", Kind::MapOf(&Kind::Section(&services::SERVICE)), "The services, by name."),
+        optional("gates", Kind::MapOf(&Kind::Section(&gates::GATE)), "The gates that people open, by name."),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static CONTROL: Shape = Shape {
+    name: "control",
+    doc: "Where the control plane itself runs: a plan does not switch that off underneath itself. And how it hears of \
+          nodes.",
+    keys: &[
+        optional(
+            "coordinators",
+            Kind::NAMES,
+            "The nodes that run a coordinator. A name that is no node of the cluster is a machine outside of it.",
+        ),
+        optional(
+            "etcd",
+            Kind::ListOf(&Kind::Text),
+            "The etcd endpoints; empty for the store that is embedded in the coordinator, the only one in this version.",
+        ),
+        default("heartbeat", Kind::Duration, "1s", "The period of an agent's heartbeat."),
+        default("late", Kind::Duration, "3s", "The silence after which a node is *late*: a warning. Above `heartbeat`."),
+        default("lost", Kind::Duration, "10s", "The silence after which a node is *lost*: unknown. Above `late`."),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static HOST: Shape = Shape {
+    name: "host",
+    doc: "A VM host (hypervisor) that carries nodes.",
+    keys: &[optional("address", Kind::Text, "Its address, for people.")],
+    choice: &[],
+    later: &[later("maintenance", "evacuation of the host")],
+};
+
+/// Reads a whole file.
+pub(in crate::spec) fn spec(yaml: &Yaml, report: &Report) -> Option<Spec> {
+    let reader = Reader::new(report);
+    let top = Field { reader: &reader, yaml, at: Place::START, path: String::new() };
+    if !matches!(yaml.value, Value::Map(_)) {
+        top.report(
+            Problem::error(format!("the file holds {}, not a cluster spec", yaml.kind()))
+                .why("a cluster spec is a map with the keys cluster, nodes and services"),
+        );
+        return None;
+    }
+    top.section(&ROOT, |section| {
+        Some(Spec {
+            // A missing name is reported, and must not keep the rest from being verified.
+            cluster: section.name("cluster").or_else(|| "unnamed".parse().ok())?,
+            control: section.section("control", control),
+            hosts: section.map("hosts", |_, host| Host { address: host.text("address") }),
+            power: section.map("power", |_, device| power::power(device)),
+            nodes: section.get("nodes").map(|field| nodes::nodes(&field)).unwrap_or_default(),
+            services: section.map("services", services::service),
+            gates: section.map("gates", |_, gate| gates::gate(gate)),
+        })
+    })
+}
+
+fn control(section: &Section<'_>) -> Control {
+    if let Some(etcd) = section.get("etcd")
+        && let Some(first) = etcd.items().first()
+    {
+        first.report(not_yet(&later("control.etcd", "the store for more than one coordinator")));
+    }
+    Control {
+        coordinators: section.names("coordinators"),
+        etcd: Vec::new(),
+        heartbeat: section.duration("heartbeat").unwrap_or_default(),
+        late: section.duration("late").unwrap_or_default(),
+        lost: section.duration("lost").unwrap_or_default(),
+    }
+}

@@ -1,0 +1,211 @@
+//! `services`: what runs on the nodes.
+
+use std::time::Duration;
+
+use super::shape::{Kind, Shape, default, derived, later, optional};
+use super::{Section, checks, dependencies, parts};
+use crate::action::Part;
+use crate::names::{NodeName, ServiceName};
+use crate::plan::Wait;
+use crate::spec::problem::Problem;
+use crate::spec::{Activity, Boot, GuardPolicy, Sequence, Service};
+
+/// One service.
+pub(super) static SERVICE: Shape = Shape {
+    name: "service",
+    doc: "Something on nodes with start, stop and check. Its copy on one node is an instance.",
+    keys: &[
+        default(
+            "external",
+            Kind::Flag,
+            "false",
+            "It exists outside of the cluster: a gate and a root cause, never operated. It has no nodes and no manager.",
+        ),
+        optional(
+            "nodes",
+            Kind::NAMES,
+            "The nodes of its instances. Where instances follow one another and activity does not decide, they start in \
+             this order and stop in the reverse.",
+        ),
+        derived(
+            "active",
+            Kind::Word { words: &["one", "all"], later: &[] },
+            "`all` on a single node; must be given for more",
+            "`one`: one instance is primary, the others are standbys; the standby stops first and starts last. `all`: \
+             every instance works.",
+        ),
+        optional(
+            "active_when",
+            Kind::NAMES,
+            "The checks, run from `self`, that are all green on the primary and on no other instance. Otherwise it is \
+             unknown which one is primary, and a plan must be told.",
+        ),
+        optional("manager", Kind::Section(&parts::PART), "What starts and stops it: the short form of a single part."),
+        optional(
+            "parts",
+            Kind::ListOf(&Kind::Section(&parts::PART)),
+            "What makes up an instance: started downwards, stopped upwards. Instead of `manager`.",
+        ),
+        optional(
+            "requires",
+            dependencies::REQUIRES,
+            "The services that it needs, as a list, or as a map with wait conditions.",
+        ),
+        optional(
+            "after",
+            dependencies::AFTER,
+            "The services that only matter for the order: never a root cause. As `requires`.",
+        ),
+        derived(
+            "at_least",
+            Kind::Count { least: 0, most: 10_000 },
+            "1 for `active: all` on more than one node, otherwise 0",
+            "Capacity: the fewest healthy instances that a plan may leave while it keeps the service running.",
+        ),
+        default(
+            "boot",
+            Kind::Word { words: &["manual", "autostart"], later: &[] },
+            "manual",
+            "`autostart`: it comes up with its VM; plans verify it, and restart it if it came before what it requires.",
+        ),
+        optional("sequence", Kind::Section(&SEQUENCE), "How its instances follow one another."),
+        optional("checks", Kind::MapOf(&Kind::Section(&checks::CHECK)), "Its checks, by name."),
+        optional("timeouts", Kind::Section(&TIMEOUTS), "The time limits of its steps."),
+        optional("guard", Kind::Section(&GUARD), "How a dead instance is restarted."),
+    ],
+    choice: &[],
+    later: &[
+        later("failover", "the automatic move of a primary"),
+        later("member_of", "draining and admitting in a load balancer"),
+    ],
+};
+
+static SEQUENCE: Shape = Shape {
+    name: "sequence",
+    doc: "How the instances of one service follow one another.",
+    keys: &[
+        derived(
+            "start",
+            dependencies::START,
+            "`up` for `active: one`, otherwise `none`",
+            "What the next instance's start waits for on the one before.",
+        ),
+        derived(
+            "stop",
+            dependencies::STOP,
+            "`down` for `active: one`, otherwise `none`",
+            "What the next instance's stop waits for on the one before.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static TIMEOUTS: Shape = Shape {
+    name: "timeouts",
+    doc: "The time limits of a service's steps.",
+    keys: &[
+        default(
+            "start",
+            Kind::Duration,
+            "5m",
+            "The limit of a start, until its manager says running; once more until it is healthy.",
+        ),
+        default("stop", Kind::Duration, "5m", "The limit of a stop, until its manager says stopped."),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static GUARD: Shape = Shape {
+    name: "guard",
+    doc: "How the guard restarts an instance that died: on active and standby alike, within a budget.",
+    keys: &[
+        derived(
+            "budget",
+            Kind::Count { least: 0, most: 1000 },
+            "3; 0 for `active: all` made of systemd units alone, which systemd restarts",
+            "Restarts within `window` before the guard gives up. 0 leaves the restarting to others.",
+        ),
+        default("window", Kind::Duration, "10m", "The sliding window of the budget."),
+        default("backoff", Kind::Duration, "1s", "The pause before the first restart; doubles with each further one."),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+/// Reads a service.
+pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
+    let external = section.flag("external");
+    let nodes: Vec<NodeName> = section.names("nodes");
+    let active = activity(section, nodes.len());
+    let exclusive = active == Activity::One;
+    let parts = parts::parts(section);
+    if external {
+        nothing_to_operate(section);
+    } else if section.get("nodes").is_none() && !section.is_absent() {
+        section.report(
+            Problem::error("this service has no `nodes`")
+                .suggest("name its nodes, or write `external: true` if it is not of this cluster"),
+        );
+    }
+    let implied = u32::from(!exclusive && nodes.len() > 1);
+    let at_least = section.count("at_least").map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let (start, stop) = if exclusive { (Wait::Up, Wait::Down) } else { (Wait::None, Wait::None) };
+    Service {
+        name: name.clone(),
+        external,
+        nodes,
+        active,
+        active_when: section.names("active_when"),
+        dependencies: dependencies::dependencies(section),
+        at_least,
+        boot: section.word("boot").unwrap_or(Boot::Manual),
+        sequence: section.section("sequence", |sequence| Sequence {
+            start: sequence.word("start").unwrap_or(start),
+            stop: sequence.word("stop").unwrap_or(stop),
+        }),
+        checks: section.map("checks", |_, check| checks::check(check, external)),
+        start_within: section.section("timeouts", |limits| limits.duration("start")).unwrap_or_default(),
+        stop_within: section.section("timeouts", |limits| limits.duration("stop")).unwrap_or_default(),
+        guard: section.section("guard", |policy| guard(policy, active, &parts)),
+        parts,
+    }
+}
+
+/// `active` must be said where it makes a difference: to take a pair of databases for two that both work would stop
+/// both at once.
+fn activity(section: &Section<'_>, nodes: usize) -> Activity {
+    if section.get("active").is_none() && nodes > 1 {
+        section.report(
+            Problem::error("this service does not say how many of its instances are `active`")
+                .why(format!("it has {nodes} nodes"))
+                .suggest("write `active: one` if one is primary and the others stand by, else `active: all`"),
+        );
+    }
+    section.word("active").unwrap_or(Activity::All)
+}
+
+fn nothing_to_operate(section: &Section<'_>) {
+    let operated = ["nodes", "manager", "parts", "active", "active_when", "at_least", "sequence", "guard", "timeouts"];
+    for key in operated {
+        if let Some(field) = section.get(key) {
+            field.report_key(
+                Problem::error(format!("an external service has no `{key}`"))
+                    .why("it is never operated, only checked")
+                    .suggest(format!("remove `{key}`, or `external: true`")),
+            );
+        }
+    }
+}
+
+fn guard(section: &Section<'_>, active: Activity, parts: &[Part]) -> GuardPolicy {
+    let restarted_by_systemd = active == Activity::All && parts.iter().all(|part| matches!(part, Part::Systemd { .. }));
+    let implied = if restarted_by_systemd { 0 } else { 3 };
+    let budget = section.count("budget").map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    GuardPolicy {
+        budget,
+        window: section.duration("window").unwrap_or(Duration::ZERO),
+        backoff: section.duration("backoff").unwrap_or(Duration::ZERO),
+    }
+}
