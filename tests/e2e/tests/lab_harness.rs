@@ -1,5 +1,8 @@
 //! The lab keeps its promises: what the other tests build on is tried here by itself.
 
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -319,4 +322,65 @@ fn thirteen_systemd_hosts_run_at_once() -> Result<()> {
         ensure!(ended.success(), "{} ended with {ended}", host.name());
     }
     lab.close()
+}
+
+/// Set for the test below when it runs as the one to be killed.
+const VICTIM: &str = "INTERLOCK_LAB_VICTIM";
+
+#[test]
+fn a_lab_goes_even_if_its_test_is_killed() -> Result<()> {
+    let Some(lab) = Lab::open("killed")? else {
+        return Ok(());
+    };
+    if std::env::var_os(VICTIM).is_some() {
+        let host = lab.nspawn("a")?;
+        host.power_on()?;
+        host.wait_booted(BOOT)?;
+        println!("\nlab: {}", lab.directory().display());
+        std::io::stdin().read_line(&mut String::new())?;
+        anyhow::bail!("it was not killed");
+    }
+    lab.close()?;
+
+    let mut test = Command::new(std::env::current_exe()?)
+        .args([
+            "--exact",
+            "a_lab_goes_even_if_its_test_is_killed",
+            "--nocapture",
+        ])
+        .env(VICTIM, "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(test.stdout.take().context("it is not piped")?).lines();
+    let directory = lines
+        .find_map(|line| line.ok()?.strip_prefix("lab: ").map(PathBuf::from))
+        .context("the test to be killed has ended before")?;
+    let id = directory
+        .file_name()
+        .context("a lab has a name")?
+        .to_owned();
+    let namespace = Path::new("/run/netns").join(id);
+    ensure!(namespace.exists() && directory.join("hosts/a/root/usr").exists());
+    test.kill()?;
+    test.wait()?;
+    eventually("the lab to go", SOON, || {
+        ensure!(
+            !namespace.exists(),
+            "{} is still there",
+            namespace.display()
+        );
+        ensure!(
+            !directory.join("owner").exists(),
+            "{} still has an owner",
+            directory.display()
+        );
+        Ok(())
+    })?;
+    ensure!(
+        directory.join("logs/journal-a.log").exists(),
+        "the logs of a killed run are gone"
+    );
+    std::fs::remove_dir_all(directory)?;
+    Ok(())
 }

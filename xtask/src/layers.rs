@@ -1,0 +1,109 @@
+//! Checks who depends on whom.
+//!
+//! The shape of the workspace (docs/architecture.md) is a promise: the core stays pure, the programs
+//! meet only on the wire. A compiler does not hold anybody to it; this does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::run;
+use serde_json::Value;
+
+const CORE: &[&str] = &["interlock-engine", "interlock-model", "interlock-planner"];
+const PROGRAMS: &[&str] = &["interlock-agent", "interlock-coordinator", "interlockctl"];
+
+/// Which members of the workspace a member may name in its manifest, for any purpose, tests included.
+fn may_name(member: &str) -> Option<Vec<&'static str>> {
+    let mesh = [CORE, &["interlock-proto", "interlock-mesh"]].concat();
+    Some(match member {
+        name if CORE.contains(&name) => CORE.to_vec(),
+        name if PROGRAMS.contains(&name) => mesh,
+        "interlock-proto" | "interlock-sim" => CORE.to_vec(),
+        "interlock-mesh" => [CORE, &["interlock-proto"]].concat(),
+        "interlock-e2e" => vec!["interlock-proto", "interlock-mesh"],
+        "interlock-bench" => vec!["interlock-proto", "interlock-mesh", "interlock-e2e"],
+        "xtask" => vec!["interlock-e2e"],
+        _ => return None,
+    })
+}
+
+/// What a member must not pull in, however indirectly, when it is built to run.
+fn must_not_pull(member: &str) -> &'static [&'static str] {
+    match member {
+        name if CORE.contains(&name) => &["tokio", "tonic", "etcd-client"],
+        "interlock-agent" | "interlockctl" => &["etcd-client"],
+        _ => &[],
+    }
+}
+
+/// Checks every member of the workspace.
+pub(crate) fn check(cargo: &str, root: &Path) -> Result<()> {
+    let members = members(cargo, root)?;
+    let mut wrong = Vec::new();
+    for (member, named) in &members {
+        let Some(allowed) = may_name(member) else {
+            wrong.push(format!(
+                "{member} has no place in the table of xtask/src/layers.rs"
+            ));
+            continue;
+        };
+        for name in named {
+            if members.contains_key(name) && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{member} must not name {name}"));
+            }
+        }
+        let forbidden = must_not_pull(member);
+        if forbidden.is_empty() {
+            continue;
+        }
+        let pulled = pulled(cargo, root, member)?;
+        for name in forbidden.iter().filter(|name| pulled.contains(**name)) {
+            wrong.push(format!(
+                "{member} must not pull in {name}; see `cargo tree -p {member} -e normal -i {name}`"
+            ));
+        }
+    }
+    for member in CORE.iter().chain(PROGRAMS) {
+        if !members.contains_key(*member) {
+            wrong.push(format!(
+                "{member} of the table is no member of the workspace"
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}
+
+/// Each member of the workspace with the packages that its manifest names.
+fn members(cargo: &str, root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let metadata = run(Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(root))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is no JSON")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata has no packages")?;
+    let members = packages.iter().filter_map(|package| {
+        let named = package["dependencies"].as_array()?.iter();
+        let named = named.filter_map(|dependency| dependency["name"].as_str().map(String::from));
+        Some((package["name"].as_str()?.to_owned(), named.collect()))
+    });
+    Ok(members.collect())
+}
+
+/// The names of all packages that end up in a build of `member`.
+fn pulled(cargo: &str, root: &Path, member: &str) -> Result<BTreeSet<String>> {
+    let tree = run(Command::new(cargo)
+        .args([
+            "tree", "--edges", "normal", "--prefix", "none", "--format", "{p}",
+        ])
+        .args(["--package", member])
+        .current_dir(root))?;
+    Ok(tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(String::from)
+        .collect())
+}

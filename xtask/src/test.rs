@@ -1,0 +1,219 @@
+//! `cargo xtask test`: everything that has to hold, in one command.
+//!
+//! It runs to the end whatever fails, so that one run tells all. What this machine cannot do is left
+//! out and listed at the end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use interlock_e2e::{SKIPS_VARIABLE, rootfs, tools};
+
+use crate::report::Report;
+use crate::{install, layers};
+
+/// A part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Install what the tests need.
+    Install,
+    /// rustfmt.
+    Format,
+    /// Who depends on whom.
+    Layers,
+    /// Licences and origins of the dependencies.
+    Deny,
+    /// Lints.
+    Clippy,
+    /// The API documentation builds without a warning.
+    Doc,
+    /// Build the programs, and the root file system of the hosts that run them.
+    Build,
+    /// The examples in the documentation.
+    Doctest,
+    /// Unit, property, simulation and end-to-end tests.
+    Test,
+}
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only these steps.
+    steps: Vec<Step>,
+    /// Run all but these steps.
+    #[arg(long, value_name = "STEP", conflicts_with = "steps")]
+    without: Vec<Step>,
+}
+
+/// Runs the steps and prints the report.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let cargo = Cargo::find()?;
+    let mut report = Report::new(cargo.root.join("target/xtask/skips"))?;
+    for &step in Step::value_variants() {
+        let named = arguments.steps.is_empty() || arguments.steps.contains(&step);
+        if !named || arguments.without.contains(&step) {
+            report.skip(&format!("step {step:?}").to_lowercase(), "not asked for");
+            continue;
+        }
+        one(step, &cargo, &mut report);
+    }
+    Ok(if report.close()? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn one(step: Step, cargo: &Cargo, report: &mut Report) {
+    match step {
+        Step::Install => {
+            report.step("install packages", install::packages);
+            report.step("install tools", install::tools);
+        }
+        Step::Format => report.step("format", |report| {
+            if !cargo.has("fmt") {
+                report.skip("format", "rustfmt is not installed");
+                return Ok(());
+            }
+            cargo.run(&["fmt", "--all", "--check"], &[])
+        }),
+        Step::Layers => {
+            report.step("layers", |_| layers::check(&cargo.program, &cargo.root));
+        }
+        Step::Deny => report.step("licences and origins", |report| deny(cargo, report)),
+        Step::Clippy => report.step("clippy", |report| {
+            if !cargo.has("clippy") {
+                report.skip("clippy", "it is not installed");
+                return Ok(());
+            }
+            cargo.run(
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ],
+                &[],
+            )
+        }),
+        Step::Doc => report.step("documentation", |_| {
+            cargo.run(
+                &["doc", "--workspace", "--no-deps"],
+                &[("RUSTDOCFLAGS", "--deny warnings")],
+            )
+        }),
+        Step::Build => {
+            report.step("programs", |_| {
+                cargo.run(&["build", "--workspace", "--bins"], &[])
+            });
+            report.step("root file system", |report| {
+                if let Err(why) = tools::can_have_a_lab() {
+                    report.skip("the hosts' root file system", &why.to_string());
+                    return Ok(());
+                }
+                rootfs::prepare().map(drop)
+            });
+        }
+        Step::Doctest => report.step("tests in documentation", |_| {
+            cargo.run(&["test", "--workspace", "--doc"], &[])
+        }),
+        // Last, so that its count is the last one in a log.
+        Step::Test => report.step("tests", |report| tests(cargo, report)),
+    }
+}
+
+fn tests(cargo: &Cargo, report: &mut Report) -> Result<()> {
+    let list = report.list().to_string_lossy().into_owned();
+    let environment = [(SKIPS_VARIABLE, list.as_str())];
+    if cargo.has("nextest") {
+        return cargo.run(
+            &["nextest", "run", "--workspace", "--profile", "ci"],
+            &environment,
+        );
+    }
+    // Without nextest's groups, labs would run beside each other.
+    let one_by_one = [
+        "test",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--no-fail-fast",
+        "--",
+    ];
+    cargo.run(
+        &[one_by_one.as_slice(), &["--test-threads=1"]].concat(),
+        &environment,
+    )
+}
+
+fn deny(cargo: &Cargo, report: &mut Report) -> Result<()> {
+    report.skip(
+        "security advisories",
+        "their database is in no package registry",
+    );
+    let checks = ["--offline", "check", "bans", "licenses", "sources"];
+    if cargo.has("deny") {
+        return cargo.run(&[["deny"].as_slice(), &checks].concat(), &[]);
+    }
+    let installed = tools::directory()?.join("cargo-deny");
+    if !installed.is_file() {
+        report.skip("licences and origins", "cargo-deny is not installed");
+        return Ok(());
+    }
+    succeed(
+        Command::new(installed)
+            .args(checks)
+            .current_dir(&cargo.root),
+    )
+}
+
+/// Cargo, at the root of the workspace.
+#[derive(Debug)]
+struct Cargo {
+    program: String,
+    root: PathBuf,
+}
+
+impl Cargo {
+    fn find() -> Result<Self> {
+        let own = std::env::var("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
+        let root = Path::new(&own)
+            .parent()
+            .context("this package is in no workspace")?;
+        let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        Ok(Self {
+            program,
+            root: root.to_path_buf(),
+        })
+    }
+
+    /// Whether the subcommand is installed.
+    fn has(&self, subcommand: &str) -> bool {
+        let output = Command::new(&self.program)
+            .args([subcommand, "--version"])
+            .output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .current_dir(&self.root)
+            .envs(environment.iter().copied());
+        succeed(&mut command)
+    }
+}
+
+/// Runs a command with its output shown.
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let program = command.get_program().to_string_lossy();
+    let status = status.with_context(|| format!("cannot run {program}"))?;
+    ensure!(status.success(), "{program} ended with {status}");
+    Ok(())
+}
