@@ -111,7 +111,7 @@ async fn two_agents_cannot_share_a_directory() {
 async fn after_a_reboot_the_outcome_is_unknown_and_nothing_is_left() {
     let dir = Bed::new();
     let runs = open(dir.path(), "boot");
-    let run = runs.launch(script("a", "sleep 1000")).await.unwrap();
+    let run = runs.launch(script("a", "exec sleep 1000")).await.unwrap();
     // A power cut spares nobody.
     kill_hard(run.shim_pid().unwrap());
     kill_hard(run.pid().unwrap());
@@ -172,6 +172,8 @@ async fn a_stranger_with_a_recorded_pid_is_neither_taken_for_the_run_nor_touched
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
     json["shim"]["pid"] = stranger.id().into();
     json["child"]["pid"] = stranger.id().into();
+    // Start times are counted in hundredths of a second, and a test is faster than pids come round.
+    json["child"]["start"] = (json["child"]["start"].as_u64().unwrap() - 1).into();
     fs::write(&record, json.to_string()).unwrap();
     let runs = open(dir.path(), "boot");
     let run = adopt_one(&runs).await;

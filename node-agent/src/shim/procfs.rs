@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -20,10 +21,15 @@ pub(crate) struct ProcessRef {
     pub(crate) start: u64,
 }
 
+/// The flag of kernel threads in the ninth field (include/linux/sched.h).
+const PF_KTHREAD: u64 = 0x0020_0000;
+
 /// The fields of `/proc/<pid>/stat` that are used here.
 struct Stat {
     /// Has it exited, with only its parent's wait missing?
     dead: bool,
+    /// Is it a thread of the kernel, which has no environment?
+    kernel: bool,
     parent: u32,
     start: u64,
 }
@@ -39,8 +45,9 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let dead = matches!(fields.next()?, "Z" | "X");
         let parent = fields.next()?.parse().ok()?;
-        let start = fields.nth(17)?.parse().ok()?;
-        Some(Self { dead, parent, start })
+        let flags: u64 = fields.nth(4)?.parse().ok()?;
+        let start = fields.nth(12)?.parse().ok()?;
+        Some(Self { dead, kernel: flags & PF_KTHREAD != 0, parent, start })
     }
 }
 
@@ -101,20 +108,29 @@ pub(crate) fn descendants(of: u32) -> io::Result<Vec<ProcessRef>> {
     Ok(found)
 }
 
+/// How often, and how long apart, an empty environment is read again.
+const EMPTY_AGAIN: (u32, Duration) = (4, Duration::from_millis(5));
+
 /// All processes whose initial environment has `name=value`.
 ///
 /// Misses a process that was given another environment and, without privileges, one whose environment may not be read.
+/// An environment reads as empty in the middle of an execve(2), so those are read again before they are believed.
 pub(crate) fn marked(name: &str, value: &str) -> io::Result<Vec<ProcessRef>> {
     let wanted = format!("{name}={value}");
     let mut found = Vec::new();
-    for pid in pids()? {
-        let Some(before) = ProcessRef::of(pid) else { continue };
-        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { continue };
-        if environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
-            && ProcessRef::of(pid) == Some(before)
-        {
-            found.push(before);
+    let mut looked_at: Vec<ProcessRef> = pids()?.filter_map(ProcessRef::of).collect();
+    for round in 0..=EMPTY_AGAIN.0 {
+        if round > 0 && !looked_at.is_empty() {
+            std::thread::sleep(EMPTY_AGAIN.1);
         }
+        looked_at.retain(|process| {
+            let Ok(environ) = fs::read(format!("/proc/{}/environ", process.pid)) else { return false };
+            let has_it = environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+            if has_it && process.runs() {
+                found.push(*process);
+            }
+            environ.is_empty() && Stat::read(process.pid).is_some_and(|stat| !stat.dead && !stat.kernel)
+        });
     }
     Ok(found)
 }
