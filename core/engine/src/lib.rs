@@ -7,5 +7,11 @@
 //! | module | decides |
 //! |---|---|
 //! | [`agent`] | what an agent does with an attempt, a term, a restart, a death: ledger, guard |
+//! | [`coordinator`] | who is told what, what is written down, who holds what, which cause is behind what |
+//! | [`operation`] | when a step begins, when it is proven, when a person must look |
+//! | [`view`] | what is known of the nodes, and how old it is |
 
 pub mod agent;
+pub mod coordinator;
+pub mod operation;
+pub mod view;

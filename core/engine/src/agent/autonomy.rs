@@ -43,7 +43,11 @@ impl Autonomy {
     /// An agent that has just started, with the assignment that it kept. `now` is monotonic.
     #[must_use]
     pub fn new(assignment: Option<Mark>, now: Duration) -> Self {
-        Self { assignment, heard: BTreeSet::new(), alone_since: now }
+        Self {
+            assignment,
+            heard: BTreeSet::new(),
+            alone_since: now,
+        }
     }
 
     /// An assignment arrived: is it to be taken? The same mark again is: a coordinator repeats it to be sure.
@@ -90,19 +94,32 @@ mod tests {
     use super::*;
 
     fn mark(term: u64, generation: u64) -> Mark {
-        Mark { term: Term(term), generation: Generation(generation) }
+        Mark {
+            term: Term(term),
+            generation: Generation(generation),
+        }
     }
 
     #[test]
     fn silence_changes_nothing_but_what_is_said_about_it() {
         let mut autonomy = Autonomy::new(Some(mark(3, 7)), Duration::ZERO);
         let (one, two) = (Peer(1), Peer(2));
-        assert_eq!(autonomy.heard(one, Duration::from_secs(2)), Some(Change::Heard(Duration::from_secs(2))));
+        assert_eq!(
+            autonomy.heard(one, Duration::from_secs(2)),
+            Some(Change::Heard(Duration::from_secs(2)))
+        );
         assert_eq!(autonomy.heard(two, Duration::from_secs(3)), None);
         assert_eq!(autonomy.lost(one, Duration::from_secs(4)), None);
         assert_eq!(autonomy.alone_since(), None);
-        assert_eq!(autonomy.lost(two, Duration::from_secs(5)), Some(Change::Alone));
-        assert_eq!(autonomy.lost(two, Duration::from_secs(6)), None, "said once");
+        assert_eq!(
+            autonomy.lost(two, Duration::from_secs(5)),
+            Some(Change::Alone)
+        );
+        assert_eq!(
+            autonomy.lost(two, Duration::from_secs(6)),
+            None,
+            "said once"
+        );
         assert_eq!(autonomy.alone_since(), Some(Duration::from_secs(5)));
         assert_eq!(autonomy.assignment(), Some(mark(3, 7)));
     }
@@ -114,8 +131,14 @@ mod tests {
         assert!(autonomy.take(mark(3, 7), Term(3)), "repeated");
         assert!(!autonomy.take(mark(3, 6), Term(3)));
         assert!(!autonomy.take(mark(2, 9), Term(3)));
-        assert!(autonomy.take(mark(4, 1), Term(4)), "a new leader may have gone back");
-        assert!(!autonomy.take(mark(4, 2), Term(5)), "the ledger has obeyed a newer term");
+        assert!(
+            autonomy.take(mark(4, 1), Term(4)),
+            "a new leader may have gone back"
+        );
+        assert!(
+            !autonomy.take(mark(4, 2), Term(5)),
+            "the ledger has obeyed a newer term"
+        );
         assert_eq!(autonomy.assignment(), Some(mark(4, 1)));
     }
 }

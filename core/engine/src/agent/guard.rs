@@ -65,7 +65,13 @@ impl Guard {
     /// A guard with a whole budget.
     #[must_use]
     pub fn new(policy: GuardPolicy) -> Self {
-        Self { policy, decided: VecDeque::new(), pending: None, restarts: 0, given_up: None }
+        Self {
+            policy,
+            decided: VecDeque::new(),
+            pending: None,
+            restarts: 0,
+            given_up: None,
+        }
     }
 
     /// Another policy from now on; what was spent remains spent.
@@ -77,13 +83,19 @@ impl Guard {
     pub fn died(&mut self, death: Death, situation: Situation, now: Duration) -> Verdict {
         self.pending = None;
         let reason = match death {
-            Death::Clean(reason) => return Verdict::Leave(format!("{reason}; it ended cleanly and is left alone")),
+            Death::Clean(reason) => {
+                return Verdict::Leave(format!("{reason}; it ended cleanly and is left alone"));
+            }
             Death::Failure(reason) => reason,
         };
         if let Err(why) = self.permits(situation) {
             return Verdict::Leave(format!("{reason}; {why}"));
         }
-        while self.decided.front().is_some_and(|at| *at + self.policy.window <= now) {
+        while self
+            .decided
+            .front()
+            .is_some_and(|at| *at + self.policy.window <= now)
+        {
             self.decided.pop_front();
         }
         let spent = u32::try_from(self.decided.len()).unwrap_or(u32::MAX);
@@ -92,11 +104,20 @@ impl Guard {
             let told = self.given_up.is_some();
             let why = format!("{reason}; given up after {spent} restarts within {window:?}");
             self.given_up = Some(why.clone());
-            return if told { Verdict::Leave(why) } else { Verdict::Escalate(why) };
+            return if told {
+                Verdict::Leave(why)
+            } else {
+                Verdict::Escalate(why)
+            };
         }
         self.given_up = None;
         let doubled = 1_u32.checked_shl(spent).unwrap_or(u32::MAX);
-        let at = now + self.policy.backoff.saturating_mul(doubled).min(self.policy.window);
+        let at = now
+            + self
+                .policy
+                .backoff
+                .saturating_mul(doubled)
+                .min(self.policy.window);
         self.decided.push_back(now);
         self.pending = Some(at);
         Verdict::RestartAt(at)
@@ -159,9 +180,15 @@ mod tests {
 
     use super::*;
 
-    const POLICY: GuardPolicy =
-        GuardPolicy { budget: 3, window: Duration::from_secs(60), backoff: Duration::from_secs(1) };
-    const WANTED: Situation = Situation { wanted: Some(Wanted::Running), attempt_open: false };
+    const POLICY: GuardPolicy = GuardPolicy {
+        budget: 3,
+        window: Duration::from_secs(60),
+        backoff: Duration::from_secs(1),
+    };
+    const WANTED: Situation = Situation {
+        wanted: Some(Wanted::Running),
+        attempt_open: false,
+    };
 
     fn crash() -> Death {
         Death::Failure("killed by SIGKILL".into())
@@ -175,12 +202,21 @@ mod tests {
     fn pauses_double_until_the_budget_is_spent_and_that_is_said_once() {
         let mut guard = Guard::new(POLICY);
         for (now, due) in [(10, 11), (12, 14), (15, 19)] {
-            assert_eq!(guard.died(crash(), WANTED, at(now)), Verdict::RestartAt(at(due)));
+            assert_eq!(
+                guard.died(crash(), WANTED, at(now)),
+                Verdict::RestartAt(at(due))
+            );
             assert!(!guard.take_due(WANTED, at(due) - Duration::from_millis(1)));
             assert!(guard.take_due(WANTED, at(due)));
         }
-        assert!(matches!(guard.died(crash(), WANTED, at(20)), Verdict::Escalate(_)));
-        assert!(matches!(guard.died(crash(), WANTED, at(21)), Verdict::Leave(_)));
+        assert!(matches!(
+            guard.died(crash(), WANTED, at(20)),
+            Verdict::Escalate(_)
+        ));
+        assert!(matches!(
+            guard.died(crash(), WANTED, at(21)),
+            Verdict::Leave(_)
+        ));
         assert_eq!(guard.restarts(), 3);
         assert!(guard.given_up().is_some_and(|why| why.contains("SIGKILL")));
     }
@@ -189,24 +225,45 @@ mod tests {
     fn the_window_slides() {
         let mut guard = Guard::new(POLICY);
         for now in [0, 1, 2] {
-            assert!(matches!(guard.died(crash(), WANTED, at(now)), Verdict::RestartAt(_)));
+            assert!(matches!(
+                guard.died(crash(), WANTED, at(now)),
+                Verdict::RestartAt(_)
+            ));
         }
-        assert_eq!(guard.died(crash(), WANTED, at(60)), Verdict::RestartAt(at(64)));
+        assert_eq!(
+            guard.died(crash(), WANTED, at(60)),
+            Verdict::RestartAt(at(64))
+        );
         assert_eq!(guard.given_up(), None);
     }
 
     #[test]
     fn only_a_failure_of_what_should_run_outside_of_an_attempt_is_repaired() {
         for situation in [
-            Situation { wanted: None, ..WANTED },
-            Situation { wanted: Some(Wanted::Stopped), ..WANTED },
-            Situation { attempt_open: true, ..WANTED },
+            Situation {
+                wanted: None,
+                ..WANTED
+            },
+            Situation {
+                wanted: Some(Wanted::Stopped),
+                ..WANTED
+            },
+            Situation {
+                attempt_open: true,
+                ..WANTED
+            },
         ] {
             let mut guard = Guard::new(POLICY);
-            assert!(matches!(guard.died(crash(), situation, at(1)), Verdict::Leave(_)), "{situation:?}");
+            assert!(
+                matches!(guard.died(crash(), situation, at(1)), Verdict::Leave(_)),
+                "{situation:?}"
+            );
         }
         let mut guard = Guard::new(POLICY);
-        assert!(matches!(guard.died(Death::Clean("exit code 0".into()), WANTED, at(1)), Verdict::Leave(_)));
+        assert!(matches!(
+            guard.died(Death::Clean("exit code 0".into()), WANTED, at(1)),
+            Verdict::Leave(_)
+        ));
         assert_eq!(guard.due(), None);
     }
 
@@ -214,8 +271,17 @@ mod tests {
     fn a_restart_that_is_no_longer_right_when_its_time_comes_does_not_happen() {
         let mut guard = Guard::new(POLICY);
         guard.died(crash(), WANTED, at(1));
-        assert!(!guard.take_due(Situation { wanted: Some(Wanted::Stopped), ..WANTED }, at(9)));
-        assert!(!guard.take_due(WANTED, at(10)), "it is not pending any more");
+        assert!(!guard.take_due(
+            Situation {
+                wanted: Some(Wanted::Stopped),
+                ..WANTED
+            },
+            at(9)
+        ));
+        assert!(
+            !guard.take_due(WANTED, at(10)),
+            "it is not pending any more"
+        );
 
         guard.died(crash(), WANTED, at(11));
         guard.hand_over();

@@ -72,9 +72,9 @@ impl Target {
     #[must_use]
     pub fn of(command: &Command) -> Self {
         match command {
-            Command::Start { service, .. } | Command::Stop { service, .. } | Command::Verify { service, .. } => {
-                Self::Instance(service.clone())
-            }
+            Command::Start { service, .. }
+            | Command::Stop { service, .. }
+            | Command::Verify { service, .. } => Self::Instance(service.clone()),
             Command::Shutdown { .. } | Command::Reboot => Self::Machine,
             Command::Fence { request } => Self::Power(request.node.clone()),
         }
@@ -130,7 +130,15 @@ impl Entry {
         Self {
             state: AttemptState::Refused,
             evidence: reason,
-            ..Self::accepted(id, Origin::Operation, term, command, Duration::ZERO, boot, now)
+            ..Self::accepted(
+                id,
+                Origin::Operation,
+                term,
+                command,
+                Duration::ZERO,
+                boot,
+                now,
+            )
         }
     }
 
@@ -172,7 +180,10 @@ impl Entry {
     /// What was asked for, in one line for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let what = self.command.as_ref().map_or_else(|| "query".to_owned(), describe);
+        let what = self
+            .command
+            .as_ref()
+            .map_or_else(|| "query".to_owned(), describe);
         match &self.origin {
             Origin::Operation => what,
             Origin::Hand { who, why } => format!("{what} by {who} ({why})"),
@@ -183,8 +194,11 @@ impl Entry {
 /// A command in one line for people.
 pub(super) fn describe(command: &Command) -> String {
     match command {
-        Command::Fence { request } => format!("fence {:?} {} by {}", request.action, request.node, request.device)
-            .to_lowercase(),
+        Command::Fence { request } => format!(
+            "fence {:?} {} by {}",
+            request.action, request.node, request.device
+        )
+        .to_lowercase(),
         Command::Reboot | Command::Shutdown { .. } => command.word().to_owned(),
         Command::Start { .. } | Command::Stop { .. } | Command::Verify { .. } => {
             format!("{} {}", command.word(), Target::of(command))
@@ -196,7 +210,9 @@ pub(super) fn describe(command: &Command) -> String {
 pub(super) fn may_become(from: AttemptState, to: AttemptState) -> bool {
     use AttemptState::{Accepted, Done, Failed, GoingDown, NeverSeen, Refused, Unknown};
     match (from, to) {
-        (Accepted, GoingDown | Done | Failed | Unknown) | (GoingDown, Done | Failed | Unknown) => true,
+        (Accepted, GoingDown | Done | Failed | Unknown) | (GoingDown, Done | Failed | Unknown) => {
+            true
+        }
         (Accepted | GoingDown, Accepted | Refused | NeverSeen)
         | (GoingDown, GoingDown)
         | (Done | Failed | Unknown | Refused | NeverSeen, _) => false,

@@ -103,20 +103,27 @@ impl Outcome {
     /// Done, with proof.
     #[must_use]
     pub fn done(evidence: impl Into<String>) -> Self {
-        Self::Done { evidence: evidence.into() }
+        Self::Done {
+            evidence: evidence.into(),
+        }
     }
 
     /// Not done, with the reason.
     #[must_use]
     pub fn failed(evidence: impl Into<String>) -> Self {
-        Self::Failed { evidence: evidence.into() }
+        Self::Failed {
+            evidence: evidence.into(),
+        }
     }
 
     pub(super) fn into_parts(self) -> (AttemptState, String, bool) {
         match self {
             Self::Done { evidence } => (AttemptState::Done, evidence, false),
             Self::Failed { evidence } => (AttemptState::Failed, evidence, false),
-            Self::Unknown { evidence, repeatable } => (AttemptState::Unknown, evidence, repeatable),
+            Self::Unknown {
+                evidence,
+                repeatable,
+            } => (AttemptState::Unknown, evidence, repeatable),
         }
     }
 }

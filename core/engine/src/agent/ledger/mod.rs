@@ -114,14 +114,26 @@ impl Ledger {
         let mut effects = Effects::default();
         match event {
             Event::Heard { term, incarnation } => self.heard(term, incarnation, &mut effects),
-            Event::Dispatch { ask, command, limit, permit } => {
+            Event::Dispatch {
+                ask,
+                command,
+                limit,
+                permit,
+            } => {
                 self.dispatch(&ask, &command, limit, permit, now, &mut effects);
             }
             Event::Query(ask) => self.query(&ask, now, &mut effects),
             Event::Cancel(ask) => self.cancel(&ask, now, &mut effects),
             Event::CloseOperations { term, below } => self.close(term, below, &mut effects),
             Event::GoingDown { id, evidence } => {
-                self.move_on(&id, AttemptState::GoingDown, evidence, false, now, &mut effects);
+                self.move_on(
+                    &id,
+                    AttemptState::GoingDown,
+                    evidence,
+                    false,
+                    now,
+                    &mut effects,
+                );
             }
             Event::Finished { id, outcome } => self.finish(&id, outcome, now, &mut effects),
         }
@@ -206,12 +218,18 @@ impl Ledger {
     /// previous process left: for each the program finds out what became of it and says so with [`Event::Finished`];
     /// one that is still going on stays open.
     pub fn open(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(|entry| !entry.state.is_final())
+        self.entries
+            .values()
+            .filter(|entry| !entry.state.is_final())
     }
 
     /// What a hello tells: every attempt of an operation that is not closed.
     #[must_use]
     pub fn reports(&self) -> Vec<AttemptReport> {
-        self.entries.values().filter(|entry| entry.id.operation != BY_HAND).map(Entry::report).collect()
+        self.entries
+            .values()
+            .filter(|entry| entry.id.operation != BY_HAND)
+            .map(Entry::report)
+            .collect()
     }
 }

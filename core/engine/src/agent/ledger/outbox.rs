@@ -34,11 +34,17 @@ impl Effects {
     }
 
     pub(super) fn reply(&mut self, to: Peer, report: AttemptReport) {
-        self.then.push(Effect::Reply { to: Recipient::Asker(to), report });
+        self.then.push(Effect::Reply {
+            to: Recipient::Asker(to),
+            report,
+        });
     }
 
     pub(super) fn tell(&mut self, report: AttemptReport) {
-        self.then.push(Effect::Reply { to: Recipient::Everyone, report });
+        self.then.push(Effect::Reply {
+            to: Recipient::Everyone,
+            report,
+        });
     }
 
     pub(super) fn execute(&mut self, entry: &Entry, command: &Command) {
@@ -79,14 +85,26 @@ impl Outbox {
         }
         self.last_batch += 1;
         self.withheld.push_back((self.last_batch, then));
-        vec![Effect::Commit { batch: self.last_batch, writes }]
+        vec![Effect::Commit {
+            batch: self.last_batch,
+            writes,
+        }]
     }
 
     /// Everything up to this batch is durable.
     pub(super) fn committed(&mut self, batch: u64) -> Vec<Effect> {
         let mut released = Vec::new();
-        while self.withheld.front().is_some_and(|(number, _)| *number <= batch) {
-            released.extend(self.withheld.pop_front().into_iter().flat_map(|(_, effects)| effects));
+        while self
+            .withheld
+            .front()
+            .is_some_and(|(number, _)| *number <= batch)
+        {
+            released.extend(
+                self.withheld
+                    .pop_front()
+                    .into_iter()
+                    .flat_map(|(_, effects)| effects),
+            );
         }
         released
     }

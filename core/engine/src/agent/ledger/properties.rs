@@ -15,10 +15,24 @@ use crate::agent::Peer;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Dispatch { term: u64, id: (u64, u8, u64), service: u8, permitted: bool },
-    Query { term: u64, id: (u64, u8, u64) },
-    Cancel { term: u64, id: (u64, u8, u64) },
-    Close { term: u64, below: u64 },
+    Dispatch {
+        term: u64,
+        id: (u64, u8, u64),
+        service: u8,
+        permitted: bool,
+    },
+    Query {
+        term: u64,
+        id: (u64, u8, u64),
+    },
+    Cancel {
+        term: u64,
+        id: (u64, u8, u64),
+    },
+    Close {
+        term: u64,
+        below: u64,
+    },
     /// The oldest batch becomes durable.
     Commit,
     /// An attempt that was begun goes down, or ends.
@@ -55,7 +69,12 @@ fn attempt((operation, step, attempt): (u64, u8, u64)) -> AttemptId {
 
 fn command(service: u8) -> Command {
     let name = format!("svc{service}");
-    Command::Start { service: name.parse().unwrap(), parts: vec![Part::Process { name: name.parse().unwrap() }] }
+    Command::Start {
+        service: name.parse().unwrap(),
+        parts: vec![Part::Process {
+            name: name.parse().unwrap(),
+        }],
+    }
 }
 
 /// An agent with a disk, and an observer that remembers everything it was told.
@@ -88,7 +107,10 @@ impl World {
 
     fn event(&mut self, event: Event) {
         self.clock += 1;
-        let now = Now { mono: Duration::from_secs(self.clock), wall: Timestamp(self.clock) };
+        let now = Now {
+            mono: Duration::from_secs(self.clock),
+            wall: Timestamp(self.clock),
+        };
         let effects = self.ledger.handle(event, now);
         self.take(effects);
     }
@@ -99,13 +121,27 @@ impl World {
                 Effect::Commit { batch, writes } => self.commits.push_back((batch, writes)),
                 Effect::Execute { id, command, .. } => {
                     assert!(self.executed.insert(id.clone()), "{id} was executed twice");
-                    assert!(!self.closed.contains(&id), "{id} runs although it was closed");
-                    assert!(self.disk.contains_key(&Slot::Entry(id.clone())), "{id} runs before it is durable");
-                    let service = u8::from(matches!(command, Command::Start { service, .. } if service.as_str() == "svc1"));
-                    assert!(self.running.values().all(|other| *other != service), "two attempts on svc{service}");
+                    assert!(
+                        !self.closed.contains(&id),
+                        "{id} runs although it was closed"
+                    );
+                    assert!(
+                        self.disk.contains_key(&Slot::Entry(id.clone())),
+                        "{id} runs before it is durable"
+                    );
+                    let service = u8::from(
+                        matches!(command, Command::Start { service, .. } if service.as_str() == "svc1"),
+                    );
+                    assert!(
+                        self.running.values().all(|other| *other != service),
+                        "two attempts on svc{service}"
+                    );
                     self.running.insert(id, service);
                 }
-                Effect::Kill(id) => assert!(!self.outcomes.contains_key(&id), "{id} is killed after its end"),
+                Effect::Kill(id) => assert!(
+                    !self.outcomes.contains_key(&id),
+                    "{id} is killed after its end"
+                ),
                 Effect::Reply { report, .. } => {
                     let durable_term = match self.disk.get(&Slot::Term) {
                         Some(Record::Term(term)) => *term,
@@ -123,13 +159,19 @@ impl World {
         let id = report.id;
         match report.state {
             AttemptState::NeverSeen => {
-                assert!(!self.executed.contains(&id), "{id} was executed and is said never to have been seen");
+                assert!(
+                    !self.executed.contains(&id),
+                    "{id} was executed and is said never to have been seen"
+                );
                 self.closed.insert(id);
             }
             AttemptState::Refused => {
                 // Below the closed mark the past of the attempt is forgotten; only its future is known.
                 let forgotten = id.operation < self.ledger.closed_below();
-                assert!(forgotten || !self.executed.contains(&id), "{id} was executed and is said to be refused");
+                assert!(
+                    forgotten || !self.executed.contains(&id),
+                    "{id} was executed and is said to be refused"
+                );
             }
             AttemptState::Accepted | AttemptState::GoingDown => {
                 assert!(!self.outcomes.contains_key(&id), "{id} is open again");
@@ -145,7 +187,9 @@ impl World {
     }
 
     fn commit(&mut self) {
-        let Some((batch, writes)) = self.commits.pop_front() else { return };
+        let Some((batch, writes)) = self.commits.pop_front() else {
+            return;
+        };
         for write in writes {
             match write {
                 Write::Put(record) => drop(self.disk.insert(record.slot(), record)),
@@ -157,32 +201,56 @@ impl World {
     }
 
     fn step(&mut self, step: Step) {
-        let ask = |term, id| Ask { from: Peer(0), term: Term(term), id: attempt(id) };
+        let ask = |term, id| Ask {
+            from: Peer(0),
+            term: Term(term),
+            id: attempt(id),
+        };
         match step {
-            Step::Dispatch { term, id, service, permitted } => self.event(Event::Dispatch {
+            Step::Dispatch {
+                term,
+                id,
+                service,
+                permitted,
+            } => self.event(Event::Dispatch {
                 ask: ask(term, id),
                 command: command(service),
                 limit: Duration::from_secs(9),
-                permit: if permitted { Permit::Granted } else { Permit::Denied("no".into()) },
+                permit: if permitted {
+                    Permit::Granted
+                } else {
+                    Permit::Denied("no".into())
+                },
             }),
             Step::Query { term, id } => self.event(Event::Query(ask(term, id))),
             Step::Cancel { term, id } => self.event(Event::Cancel(ask(term, id))),
             Step::Close { term, below } => {
-                self.event(Event::CloseOperations { term: Term(term), below: OperationId(below) });
+                self.event(Event::CloseOperations {
+                    term: Term(term),
+                    below: OperationId(below),
+                });
             }
             Step::Commit => self.commit(),
             Step::GoingDown(which) => {
                 if let Some(id) = pick(&self.running, which) {
-                    self.event(Event::GoingDown { id, evidence: String::new() });
+                    self.event(Event::GoingDown {
+                        id,
+                        evidence: String::new(),
+                    });
                 }
             }
             Step::Finish(which, how) => {
-                let Some(id) = pick(&self.running, which) else { return };
+                let Some(id) = pick(&self.running, which) else {
+                    return;
+                };
                 self.running.remove(&id);
                 let outcome = match how {
                     0 => Outcome::done(""),
                     1 => Outcome::failed(""),
-                    _ => Outcome::Unknown { evidence: String::new(), repeatable: true },
+                    _ => Outcome::Unknown {
+                        evidence: String::new(),
+                        repeatable: true,
+                    },
                 };
                 self.event(Event::Finished { id, outcome });
             }
@@ -203,8 +271,14 @@ impl World {
             } else {
                 // Durable, but never begun: the program finds nothing of it.
                 self.executed.insert(entry.id.clone());
-                let outcome = Outcome::Unknown { evidence: "nothing found".into(), repeatable: true };
-                self.event(Event::Finished { id: entry.id, outcome });
+                let outcome = Outcome::Unknown {
+                    evidence: "nothing found".into(),
+                    repeatable: true,
+                };
+                self.event(Event::Finished {
+                    id: entry.id,
+                    outcome,
+                });
             }
         }
     }

@@ -43,16 +43,39 @@ pub(super) struct Change {
 impl Refusals {
     /// Takes one from a record, in any order.
     pub(super) fn restore(&mut self, refusal: Refusal) {
-        let place = self.newest.partition_point(|known| known.number < refusal.number);
+        let place = self
+            .newest
+            .partition_point(|known| known.number < refusal.number);
         self.newest.insert(place, refusal);
     }
 
-    pub(super) fn push(&mut self, at: Timestamp, term: Term, id: AttemptId, what: &str, reason: &str) -> Change {
+    pub(super) fn push(
+        &mut self,
+        at: Timestamp,
+        term: Term,
+        id: AttemptId,
+        what: &str,
+        reason: &str,
+    ) -> Change {
         let number = self.newest.back().map_or(1, |last| last.number + 1);
-        let dropped = if self.newest.len() >= MAX_REFUSALS { self.newest.pop_front() } else { None };
-        let new = Refusal { number, at, term, id, what: what.to_owned(), reason: reason.to_owned() };
+        let dropped = if self.newest.len() >= MAX_REFUSALS {
+            self.newest.pop_front()
+        } else {
+            None
+        };
+        let new = Refusal {
+            number,
+            at,
+            term,
+            id,
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+        };
         self.newest.push_back(new.clone());
-        Change { new, dropped: dropped.map(|refusal| refusal.number) }
+        Change {
+            new,
+            dropped: dropped.map(|refusal| refusal.number),
+        }
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Refusal> {

@@ -13,8 +13,8 @@ use interlock_model::time::Now;
 use super::entry::{describe, may_become};
 use super::outbox::Effects;
 use super::{
-    Ask, BY_HAND, ByHand, Entry, Obstacle, Ledger, MAX_BY_HAND, MAX_ENTRIES, Origin, Outcome, Permit, Record, Slot,
-    Target,
+    Ask, BY_HAND, ByHand, Entry, Ledger, MAX_BY_HAND, MAX_ENTRIES, Obstacle, Origin, Outcome,
+    Permit, Record, Slot, Target,
 };
 
 impl Ledger {
@@ -51,14 +51,32 @@ impl Ledger {
             None => {
                 if let Some((service, wanted)) = wanted_by(command) {
                     self.wanted.insert(service.clone(), wanted);
-                    effects.put([Record::Wanted { service: service.clone(), wanted }]);
+                    effects.put([Record::Wanted {
+                        service: service.clone(),
+                        wanted,
+                    }]);
                 }
-                Entry::accepted(ask.id.clone(), Origin::Operation, ask.term, command.clone(), limit, self.boot.clone(), now)
+                Entry::accepted(
+                    ask.id.clone(),
+                    Origin::Operation,
+                    ask.term,
+                    command.clone(),
+                    limit,
+                    self.boot.clone(),
+                    now,
+                )
             }
             Some(obstacle) => {
                 let reason = obstacle.to_string();
                 self.note_refusal(ask, &describe(command), &reason, now, effects);
-                Entry::refused(ask.id.clone(), ask.term, command.clone(), reason, self.boot.clone(), now)
+                Entry::refused(
+                    ask.id.clone(),
+                    ask.term,
+                    command.clone(),
+                    reason,
+                    self.boot.clone(),
+                    now,
+                )
             }
         };
         effects.reply(ask.from, entry.report());
@@ -76,13 +94,18 @@ impl Ledger {
             return Ok(());
         }
         if ask.id.operation < self.closed_below {
-            return Err(format!("{} is over: operations below {} are closed", ask.id.operation, self.closed_below));
+            return Err(format!(
+                "{} is over: operations below {} are closed",
+                ask.id.operation, self.closed_below
+            ));
         }
         if let Some(newer) = self.newer(&ask.id) {
             return Err(format!("attempt {newer} of this step has closed it"));
         }
         if self.entries.len() >= MAX_ENTRIES {
-            return Err(format!("the ledger is full: {MAX_ENTRIES} attempts of operations that nobody has closed"));
+            return Err(format!(
+                "the ledger is full: {MAX_ENTRIES} attempts of operations that nobody has closed"
+            ));
         }
         Ok(())
     }
@@ -93,7 +116,10 @@ impl Ledger {
             return Some(Obstacle::Denied(reason));
         }
         let target = Target::of(command);
-        self.open_on(&target).map(|open| Obstacle::Busy { open: open.id.clone(), target })
+        self.open_on(&target).map(|open| Obstacle::Busy {
+            open: open.id.clone(),
+            target,
+        })
     }
 
     pub(super) fn accept_by_hand(
@@ -102,19 +128,40 @@ impl Ledger {
         now: Now,
         effects: &mut Effects,
     ) -> Result<AttemptId, Obstacle> {
-        let last = self.entries.range(..first_of(BY_HAND.next())).map(|(id, _)| id.attempt).max();
+        let last = self
+            .entries
+            .range(..first_of(BY_HAND.next()))
+            .map(|(id, _)| id.attempt)
+            .max();
         let attempt = last.map_or(AttemptNo(1), AttemptNo::next);
-        let id = AttemptId { operation: BY_HAND, step: StepId::new("by-hand"), attempt };
+        let id = AttemptId {
+            operation: BY_HAND,
+            step: StepId::new("by-hand"),
+            attempt,
+        };
         if let Some(obstacle) = self.obstacle(&act.command, act.permit) {
             let what = format!("{} by {} ({})", describe(&act.command), act.who, act.why);
-            let oldest = self.refusals.push(now.wall, self.term, id, &what, &obstacle.to_string());
+            let oldest = self
+                .refusals
+                .push(now.wall, self.term, id, &what, &obstacle.to_string());
             effects.replace_refusal(oldest);
             return Err(obstacle);
         }
         self.drop_oldest_act_by_hand(effects);
-        let origin = Origin::Hand { who: act.who, why: act.why };
+        let origin = Origin::Hand {
+            who: act.who,
+            why: act.why,
+        };
         let boot = self.boot.clone();
-        let entry = Entry::accepted(id.clone(), origin, self.term, act.command.clone(), act.limit, boot, now);
+        let entry = Entry::accepted(
+            id.clone(),
+            origin,
+            self.term,
+            act.command.clone(),
+            act.limit,
+            boot,
+            now,
+        );
         effects.execute(&entry, &act.command);
         self.keep(entry, effects);
         Ok(id)
@@ -150,7 +197,10 @@ impl Ledger {
             return AttemptReport {
                 id: id.clone(),
                 state: AttemptState::Unknown,
-                evidence: format!("{} is over: what its attempts came to is forgotten", id.operation),
+                evidence: format!(
+                    "{} is over: what its attempts came to is forgotten",
+                    id.operation
+                ),
                 repeatable: false,
             };
         }
@@ -182,7 +232,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn finish(&mut self, id: &AttemptId, outcome: Outcome, now: Now, effects: &mut Effects) {
+    pub(super) fn finish(
+        &mut self,
+        id: &AttemptId,
+        outcome: Outcome,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         let (state, evidence, repeatable) = outcome.into_parts();
         self.move_on(id, state, evidence, repeatable, now, effects);
         if id.operation != BY_HAND && id.operation < self.closed_below {
@@ -201,7 +257,9 @@ impl Ledger {
         now: Now,
         effects: &mut Effects,
     ) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
         if !may_become(entry.state, state) {
             return;
         }
@@ -216,7 +274,10 @@ impl Ledger {
     /// Accepts a term, or says why it is none to obey (invariant I7).
     fn obey(&mut self, term: Term, effects: &mut Effects) -> Result<(), String> {
         if term < self.term {
-            return Err(format!("term {term} is over: this agent has obeyed term {}", self.term));
+            return Err(format!(
+                "term {term} is over: this agent has obeyed term {}",
+                self.term
+            ));
         }
         if term > self.term {
             self.term = term;
@@ -241,8 +302,17 @@ impl Ledger {
         effects.reply(ask.from, report);
     }
 
-    fn note_refusal(&mut self, ask: &Ask, what: &str, reason: &str, now: Now, effects: &mut Effects) {
-        let change = self.refusals.push(now.wall, ask.term, ask.id.clone(), what, reason);
+    fn note_refusal(
+        &mut self,
+        ask: &Ask,
+        what: &str,
+        reason: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let change = self
+            .refusals
+            .push(now.wall, ask.term, ask.id.clone(), what, reason);
         effects.replace_refusal(change);
     }
 
@@ -261,7 +331,9 @@ impl Ledger {
         if acts().count() < MAX_BY_HAND {
             return;
         }
-        let oldest = acts().find(|(_, entry)| !entry.is_open()).map(|(id, _)| id.clone());
+        let oldest = acts()
+            .find(|(_, entry)| !entry.is_open())
+            .map(|(id, _)| id.clone());
         if let Some(id) = oldest {
             self.forget(&id, effects);
         }
@@ -269,20 +341,30 @@ impl Ledger {
 
     /// The highest attempt of the same step, if it is above this one.
     fn newer(&self, id: &AttemptId) -> Option<AttemptNo> {
-        let last = AttemptId { attempt: AttemptNo(u64::MAX), ..id.clone() };
+        let last = AttemptId {
+            attempt: AttemptNo(u64::MAX),
+            ..id.clone()
+        };
         let newest = self.entries.range(id.clone()..=last).next_back()?.0.attempt;
         (newest > id.attempt).then_some(newest)
     }
 
     pub(super) fn open_on(&self, target: &Target) -> Option<&Entry> {
-        self.open().find(|entry| entry.command.as_ref().is_some_and(|command| Target::of(command) == *target))
+        self.open().find(|entry| {
+            entry
+                .command
+                .as_ref()
+                .is_some_and(|command| Target::of(command) == *target)
+        })
     }
 }
 
 /// What a command makes an instance be from now on.
 fn wanted_by(command: &Command) -> Option<(&ServiceName, Wanted)> {
     match command {
-        Command::Start { service, .. } | Command::Verify { service, .. } => Some((service, Wanted::Running)),
+        Command::Start { service, .. } | Command::Verify { service, .. } => {
+            Some((service, Wanted::Running))
+        }
         Command::Stop { service, .. } => Some((service, Wanted::Stopped)),
         Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => None,
     }
@@ -290,5 +372,9 @@ fn wanted_by(command: &Command) -> Option<(&ServiceName, Wanted)> {
 
 /// Below every attempt of an operation, above every one of the operations before it.
 fn first_of(operation: OperationId) -> AttemptId {
-    AttemptId { operation, step: StepId::new(""), attempt: AttemptNo(0) }
+    AttemptId {
+        operation,
+        step: StepId::new(""),
+        attempt: AttemptNo(0),
+    }
 }

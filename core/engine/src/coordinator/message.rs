@@ -1,0 +1,146 @@
+//! What coordinator and agents say to each other, in the core's words.
+
+use std::time::Duration;
+
+use interlock_model::action::{Command, FenceCall, Part, Power};
+use interlock_model::attempt::AttemptReport;
+use interlock_model::check::{Check, CheckId, Verdict};
+use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceObservation;
+use interlock_model::spec::GuardPolicy;
+
+/// What an agent says first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The version of the agent.
+    pub version: String,
+    /// The boot of its machine.
+    pub boot: BootId,
+    /// The highest term that it has ever seen.
+    pub highest_term: Term,
+    /// The highest operation in its ledger.
+    pub highest_operation: OperationId,
+    /// The incarnation of the store that these come from; empty if from none.
+    pub incarnation: String,
+    /// Attempts in its ledger.
+    pub attempts: Vec<AttemptReport>,
+    /// The generation of the assignment that it works by.
+    pub generation: Generation,
+    /// The machine's identity, if it can be read.
+    pub machine_uuid: String,
+}
+
+/// One result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// The check.
+    pub id: CheckId,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub evidence: String,
+    /// What is compared between nodes.
+    pub value: Option<String>,
+    /// The age of the result when it was sent.
+    pub age: Duration,
+}
+
+/// From an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromAgent {
+    /// The session begins.
+    Hello(Box<Hello>),
+    /// What it sees.
+    Observed {
+        /// Everything, or only what changed.
+        full: bool,
+        /// The generation that it is about.
+        generation: Generation,
+        /// Instances.
+        instances: Vec<(ServiceName, InstanceObservation)>,
+        /// Checks.
+        checks: Vec<CheckReport>,
+    },
+    /// Nothing changed.
+    Heartbeat,
+    /// An attempt got further.
+    Attempt(AttemptReport),
+    /// A power source answered.
+    Power {
+        /// The question.
+        ask: u64,
+        /// About this node.
+        node: NodeName,
+        /// What it said.
+        power: Power,
+        /// In its own words.
+        detail: String,
+    },
+    /// The agent stops on purpose.
+    Goodbye(String),
+}
+
+/// To an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToAgent {
+    /// What it is to observe and to guard.
+    Assign(Assignment),
+    /// An attempt.
+    Dispatch {
+        /// Which one.
+        id: AttemptId,
+        /// Its time limit.
+        limit: Duration,
+        /// What to do.
+        command: Command,
+    },
+    /// How far is this attempt?
+    Query(AttemptId),
+    /// End this attempt.
+    Cancel(AttemptId),
+    /// Run these checks at once.
+    Probe(Vec<CheckId>),
+    /// Ask a power source.
+    AskPower {
+        /// The question's number.
+        ask: u64,
+        /// How to ask.
+        call: FenceCall,
+    },
+    /// Operations below this one are over.
+    Close(OperationId),
+}
+
+/// What one agent is to observe and to guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The generation it comes from.
+    pub generation: Generation,
+    /// The instances on its node.
+    pub instances: Vec<AssignedInstance>,
+    /// The checks that run on its node.
+    pub checks: Vec<(CheckId, Check)>,
+}
+
+/// One instance of an assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignedInstance {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its parts, in starting order.
+    pub parts: Vec<Part>,
+    /// How it is restarted.
+    pub guard: GuardPolicy,
+    /// One instance of the service is primary.
+    pub exclusive: bool,
+}
+
+/// A message and its receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    /// The agent of this node.
+    pub to: NodeName,
+    /// The message.
+    pub message: ToAgent,
+}

@@ -1,0 +1,291 @@
+//! Starting operations, and telling them what happens.
+
+use std::sync::Arc;
+
+use interlock_model::attempt::AttemptReport;
+use interlock_model::ids::{Generation, OperationId};
+use interlock_model::names::NodeName;
+use interlock_model::plan::{PlanKind, SealedPlan, StepId};
+use interlock_model::spec::{Role, Spec};
+use interlock_model::time::Now;
+
+use super::Coordinator;
+use super::message::ToAgent;
+use super::records::{Head, Write, head_key, journal_key, plan_key};
+use crate::operation::{Corrupt, Ctx, Operation, Refused, Verb};
+
+/// Everything that it takes to start an operation.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// The plan that was shown.
+    pub plan: Arc<SealedPlan>,
+    /// Who starts it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// One step per `next`.
+    pub single_step: bool,
+}
+
+/// Why an operation was not started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotStarted {
+    /// There is no spec.
+    #[error("no spec is applied: `interlockctl spec apply FILE` first")]
+    NoSpec,
+    /// The plan belongs to another generation.
+    #[error(
+        "the plan was made from generation {plan} of the spec, and {current} is applied: plan again"
+    )]
+    Generation {
+        /// The plan's.
+        plan: Generation,
+        /// The current one.
+        current: Generation,
+    },
+    /// Another operation holds something of it.
+    #[error(
+        "{what} is held by {holder} ({kind} {scope}, started by {by}): wait for it, or abort it"
+    )]
+    Held {
+        /// What is held.
+        what: String,
+        /// The operation that holds it.
+        holder: OperationId,
+        /// What that is for.
+        kind: PlanKind,
+        /// Its scope.
+        scope: String,
+        /// Who started it.
+        by: String,
+    },
+    /// The plan is not one.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
+
+impl Coordinator {
+    /// Starts an operation. Its head, plan, and first journal entries are one transaction; so are its claims, which
+    /// are nothing but its existence.
+    ///
+    /// # Errors
+    /// If the plan is stale or something of it is held.
+    pub fn start(&mut self, request: StartRequest, now: Now) -> Result<OperationId, NotStarted> {
+        let applied = self.applied.as_ref().ok_or(NotStarted::NoSpec)?;
+        let plan = request.plan.plan();
+        let current = applied.record.generation;
+        if plan.generation != current {
+            return Err(NotStarted::Generation {
+                plan: plan.generation,
+                current,
+            });
+        }
+        self.unheld(plan)?;
+        let id = self.next_operation;
+        let operation = Operation::start(
+            id,
+            Arc::clone(&request.plan),
+            &request.by,
+            &request.reason,
+            request.single_step,
+            now,
+        )?;
+        self.next_operation = id.next();
+        self.output.writes.push(Write {
+            key: plan_key(id),
+            value: Some(request.plan.bytes().to_vec()),
+        });
+        for (service, assumption) in plan.assumptions.clone() {
+            self.set_activity(
+                &service,
+                &assumption.active,
+                &format!("{id} begins ({})", assumption.known),
+                now,
+            );
+        }
+        self.event("operation-started", now, |event| {
+            event.operation = id.to_string();
+            event.who.clone_from(&request.by);
+            event.text = format!(
+                "{} {} ({} steps): {}",
+                plan.kind,
+                plan.scope,
+                plan.steps.len(),
+                request.reason
+            );
+        });
+        self.operations.insert(id, operation);
+        self.with_operation(id, now, |operation, ctx| operation.advance(ctx));
+        Ok(id)
+    }
+
+    fn unheld(&self, plan: &interlock_model::plan::Plan) -> Result<(), NotStarted> {
+        for other in self
+            .operations
+            .values()
+            .filter(|other| !other.state().is_over())
+        {
+            let held = plan.steps.iter().find_map(|step| {
+                let node = step
+                    .node
+                    .as_ref()
+                    .filter(|node| other.holds(Some(node), None));
+                let service = step
+                    .service
+                    .as_ref()
+                    .filter(|service| other.holds(None, Some(service)));
+                service
+                    .map(ToString::to_string)
+                    .or_else(|| node.map(ToString::to_string))
+            });
+            if let Some(what) = held {
+                return Err(NotStarted::Held {
+                    what,
+                    holder: other.id(),
+                    kind: other.plan().kind,
+                    scope: other.plan().scope.clone(),
+                    by: other.origin().0.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a person's wish about an operation.
+    ///
+    /// # Errors
+    /// If it is not possible now. None if there is no such operation under way.
+    pub fn control(
+        &mut self,
+        id: OperationId,
+        verb: Verb,
+        step: Option<&str>,
+        by: &str,
+        role: Role,
+        reason: &str,
+        now: Now,
+    ) -> Option<Result<(), Refused>> {
+        self.operations.get(&id)?;
+        let mut result = Ok(());
+        self.with_operation(id, now, |operation, ctx| {
+            result = operation.control(verb, step, by, role, reason, ctx);
+        });
+        if result.is_ok() {
+            self.event("operation-controlled", now, |event| {
+                event.operation = id.to_string();
+                event.who = by.to_owned();
+                event.text = format!("{verb} {} {reason}", step.unwrap_or_default())
+                    .trim()
+                    .to_owned();
+            });
+        }
+        Some(result)
+    }
+
+    pub(super) fn attempt(&mut self, node: &NodeName, report: &AttemptReport, now: Now) {
+        let id = report.id.operation;
+        if self.operations.contains_key(&id) {
+            self.with_operation(id, now, |operation, ctx| {
+                operation.report(node, report, ctx)
+            });
+        }
+    }
+
+    /// What a step of an operation under way waits for.
+    #[must_use]
+    pub fn waits_for(&self, id: OperationId, step: &StepId) -> String {
+        self.operations
+            .get(&id)
+            .map(|operation| operation.waits_for(step))
+            .unwrap_or_default()
+    }
+
+    /// Runs one machine with everything that it looks at.
+    pub(super) fn with_operation(
+        &mut self,
+        id: OperationId,
+        now: Now,
+        run: impl FnOnce(&mut Operation, &mut Ctx<'_>),
+    ) {
+        let Some(applied) = self.applied.clone() else {
+            return;
+        };
+        let Some(operation) = self.operations.get_mut(&id) else {
+            return;
+        };
+        let before = operation.state();
+        let spec: &Spec = &applied.spec;
+        let mut effects = Vec::new();
+        run(
+            operation,
+            &mut Ctx {
+                now,
+                term: self.term,
+                spec,
+                view: &self.view,
+                effects: &mut effects,
+            },
+        );
+        let after = operation.state();
+        if after != before {
+            let attention = operation.attention().to_owned();
+            self.turned.insert(id);
+            self.event("operation-turned", now, |event| {
+                event.operation = id.to_string();
+                event.text = format!(
+                    "{id} is {after}{}{attention}",
+                    if attention.is_empty() { "" } else { ": " }
+                );
+            });
+        }
+        self.carry_out(effects, now);
+    }
+
+    /// Turns what the machines recorded into writes: one batch of each journal, however many events it took.
+    pub(super) fn write_journals(&mut self) {
+        for (id, operation) in &mut self.operations {
+            let entries = operation.take_entries();
+            if entries.is_empty() {
+                continue;
+            }
+            let batch = self.batches.entry(*id).or_insert(0);
+            *batch += 1;
+            self.output
+                .writes
+                .push(Write::json(journal_key(*id, *batch), &entries));
+            if *batch == 1 || self.turned.remove(id) {
+                self.output
+                    .writes
+                    .push(Write::json(head_key(*id), &Head::of(operation)));
+            }
+        }
+    }
+
+    /// Operations that are over are let go, and the agents may forget their attempts.
+    pub(super) fn let_go(&mut self) {
+        let over: Vec<OperationId> = self
+            .operations
+            .values()
+            .filter(|operation| operation.state().is_over())
+            .map(Operation::id)
+            .collect();
+        if over.is_empty() {
+            return;
+        }
+        for id in &over {
+            self.operations.remove(id);
+            self.batches.remove(id);
+        }
+        if let Some(below) = self.closed_below() {
+            let connected: Vec<NodeName> = self
+                .view
+                .nodes()
+                .filter(|(_, seen)| seen.session.is_some())
+                .map(|(name, _)| name.clone())
+                .collect();
+            for node in connected {
+                self.send(node, ToAgent::Close(below));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Asking power sources.
+//!
+//! An agent on a `via` node runs the fence agent's `status`. While a node is silent its source is asked from time to
+//! time, so that what a person sees, and what a plan is made from, is known and not merely remembered.
+
+use std::time::Duration;
+
+use interlock_model::action::{FenceAction, Power, PowerRef};
+use interlock_model::names::NodeName;
+use interlock_model::spec::Spec;
+use interlock_model::time::Now;
+
+use super::Coordinator;
+use super::message::ToAgent;
+use super::records::{self, Verified, Write};
+use crate::operation::fence_call;
+
+/// How often the source of a silent node is asked.
+const SILENT: Duration = Duration::from_secs(20);
+
+/// How long an unanswered question keeps another one about the same node from being asked, beyond the device's limit.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a node is switched, as plans name it.
+#[must_use]
+pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
+    let power = spec.nodes.get(node)?.power.as_ref()?;
+    let device = spec.power.get(&power.by)?;
+    Some(PowerRef {
+        device: power.by.clone(),
+        plug: power.plug.clone(),
+        via: device.via.clone(),
+        shutdown: power.shutdown,
+    })
+}
+
+impl Coordinator {
+    /// Asks the power source of a node, unless a question about it is still under way.
+    pub fn ask_power(&mut self, node: &NodeName, now: Now) {
+        let Some(applied) = self.applied.clone() else {
+            return;
+        };
+        let Some(power) = power_ref(&applied.spec, node) else {
+            return;
+        };
+        let Some(call) = fence_call(&applied.spec, node, &power, FenceAction::Status) else {
+            return;
+        };
+        if self
+            .asked
+            .get(node)
+            .is_some_and(|asked| now.since(*asked) < call.limit + PATIENCE)
+        {
+            return;
+        }
+        let Some(via) = power.via.iter().find(|via| self.view.alive(via)) else {
+            let names: Vec<&str> = power.via.iter().map(NodeName::as_str).collect();
+            let why = format!(
+                "no agent that reaches {}: {}",
+                power.device,
+                names.join(" or ")
+            );
+            self.view.powered(node, Power::Unknown, &why, now);
+            return;
+        };
+        self.asked.insert(node.clone(), now.mono);
+        self.next_ask += 1;
+        self.send(
+            via.clone(),
+            ToAgent::AskPower {
+                ask: self.next_ask,
+                call,
+            },
+        );
+    }
+
+    pub(super) fn power_answer(&mut self, node: &NodeName, power: Power, detail: &str, now: Now) {
+        self.asked.remove(node);
+        // An answer that was on its way while the agent came up does not take it away again.
+        let seen = self.view.entry(node);
+        let just_opened = seen
+            .session
+            .is_some_and(|opened| now.since(opened) < PATIENCE);
+        if power == Power::Off && just_opened {
+            return;
+        }
+        self.view.powered(node, power, detail, now);
+    }
+
+    pub(super) fn ask_silent_nodes(&mut self, spec: &Spec, now: Now) {
+        let silent: Vec<NodeName> = spec
+            .nodes
+            .values()
+            .filter(|node| node.power.is_some() && !self.view.alive(&node.name))
+            .filter(|node| {
+                let said = self
+                    .view
+                    .node(&node.name)
+                    .and_then(|seen| seen.power.as_ref());
+                said.is_none_or(|(_, at, _)| now.since(*at) >= SILENT)
+            })
+            .map(|node| node.name.clone())
+            .collect();
+        for node in silent {
+            self.ask_power(&node, now);
+        }
+    }
+
+    /// Records that a node's plug is its own.
+    pub fn verify(&mut self, node: &NodeName, how: &str, by: &str, now: Now) {
+        let Some(power) = self
+            .applied
+            .as_ref()
+            .and_then(|applied| power_ref(&applied.spec, node))
+        else {
+            return;
+        };
+        let verified = Verified {
+            device: power.device.to_string(),
+            plug: power.plug,
+            how: how.to_owned(),
+        };
+        self.output
+            .writes
+            .push(Write::json(records::verified_key(node), &verified));
+        self.event("power-verified", now, |event| {
+            event.node = node.to_string();
+            event.who = by.to_owned();
+            event.text = format!(
+                "plug {} of {} is {node}: {how}",
+                verified.plug, verified.device
+            );
+        });
+        self.verified.insert(node.clone(), verified);
+    }
+}

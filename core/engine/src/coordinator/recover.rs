@@ -1,0 +1,87 @@
+//! From the store to a running coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use interlock_model::ids::{OperationId, Term};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::SealedPlan;
+
+use super::records::{Head, Verified};
+use super::{Applied, Coordinator, Output};
+use crate::operation::{Corrupt, Entry, Operation};
+use crate::view::View;
+
+/// What the store held when this process became the leader.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The newest spec.
+    pub applied: Option<Applied>,
+    /// Remembered activity.
+    pub activity: BTreeMap<ServiceName, NodeName>,
+    /// Verified plugs.
+    pub verified: BTreeMap<NodeName, Verified>,
+    /// Operations that are not over.
+    pub operations: Vec<LoadedOperation>,
+    /// The highest operation ever started.
+    pub last_operation: OperationId,
+    /// The number of the last event.
+    pub last_event: u64,
+}
+
+/// An operation that was under way.
+#[derive(Debug)]
+pub struct LoadedOperation {
+    /// Its head.
+    pub head: Head,
+    /// Its plan.
+    pub plan: SealedPlan,
+    /// Its journal.
+    pub entries: Vec<Entry>,
+    /// How many batches the journal has.
+    pub batches: u64,
+}
+
+impl Coordinator {
+    /// The coordinator of a new term, as the store left it.
+    ///
+    /// # Errors
+    /// If a journal does not belong to its plan.
+    pub fn recover(term: Term, loaded: Loaded) -> Result<Self, Corrupt> {
+        let mut operations = BTreeMap::new();
+        let mut batches = BTreeMap::new();
+        for LoadedOperation {
+            head,
+            plan,
+            entries,
+            batches: count,
+        } in loaded.operations
+        {
+            operations.insert(
+                head.id,
+                Operation::replay(head.id, Arc::new(plan), entries)?,
+            );
+            batches.insert(head.id, count);
+        }
+        let mut coordinator = Self {
+            term,
+            applied: None,
+            assignments: BTreeMap::new(),
+            view: View::default(),
+            operations,
+            batches,
+            turned: std::collections::BTreeSet::new(),
+            next_operation: loaded.last_operation.next(),
+            activity: loaded.activity,
+            verified: loaded.verified,
+            next_event: loaded.last_event + 1,
+            asked: BTreeMap::new(),
+            next_ask: 0,
+            output: Output::default(),
+        };
+        if let Some(applied) = loaded.applied {
+            coordinator.set_applied(applied);
+        }
+        Ok(coordinator)
+    }
+}

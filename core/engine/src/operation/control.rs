@@ -1,0 +1,335 @@
+//! What people ask of an operation, and what is possible when.
+
+use std::fmt;
+use std::str::FromStr;
+
+use interlock_model::action::Action;
+use interlock_model::plan::StepId;
+use interlock_model::spec::Role;
+
+use super::{Ctx, Live, Operation, Phase, State, What};
+
+/// What a person can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Begin nothing new.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Let one more step begin.
+    Next,
+    /// Another attempt of a step.
+    Retry,
+    /// Take a step for done.
+    Skip,
+    /// Stop for good.
+    Abort,
+    /// Stop, and take back what was done.
+    Unwind,
+    /// Confirm a step that waits for it.
+    Approve,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Next => "next",
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::Abort => "abort",
+            Self::Unwind => "unwind",
+            Self::Approve => "approve",
+        })
+    }
+}
+
+impl FromStr for Verb {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [
+            Self::Pause,
+            Self::Resume,
+            Self::Next,
+            Self::Retry,
+            Self::Skip,
+            Self::Abort,
+            Self::Unwind,
+            Self::Approve,
+        ]
+        .into_iter()
+        .find(|verb| verb.to_string() == text)
+        .ok_or(())
+    }
+}
+
+/// Why a person's wish was not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The state does not allow it.
+    #[error("{operation} is {state}: cannot {verb} it now; possible: {possible}")]
+    State {
+        /// The operation, as text.
+        operation: String,
+        /// Its state.
+        state: State,
+        /// What was asked for.
+        verb: Verb,
+        /// What could be.
+        possible: String,
+    },
+    /// There is no such step.
+    #[error(
+        "{operation} has no step '{step}'; `interlockctl operation show {operation}` lists them"
+    )]
+    NoSuchStep {
+        /// The operation, as text.
+        operation: String,
+        /// What was asked for.
+        step: String,
+    },
+    /// The step is not where it can be retried, skipped or approved.
+    #[error("{step} is {phase}: cannot {verb} it{hint}")]
+    Phase {
+        /// The step.
+        step: StepId,
+        /// Its phase.
+        phase: Phase,
+        /// What was asked for.
+        verb: Verb,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// A reason is required and was not given.
+    #[error("say why: {0} needs a reason, which is kept in the journal (--reason)")]
+    NoReason(Verb),
+    /// The approval needs a higher role.
+    #[error("approving {step} needs the role {needed}")]
+    Role {
+        /// The step.
+        step: StepId,
+        /// The role.
+        needed: Role,
+    },
+}
+
+impl Operation {
+    /// What can be asked for now.
+    #[must_use]
+    pub fn possible(&self) -> Vec<Verb> {
+        let mut verbs = Vec::new();
+        let any = |check: fn(&Phase) -> bool| self.steps.iter().any(|step| check(&step.phase));
+        match self.state {
+            State::Running => verbs.push(Verb::Pause),
+            State::Pausing | State::Paused => verbs.push(Verb::Resume),
+            State::NeedsAttention => {
+                if any(|phase| phase.needs_person()) {
+                    verbs.extend([Verb::Retry, Verb::Skip]);
+                } else {
+                    verbs.push(Verb::Resume);
+                }
+            }
+            State::Aborting
+            | State::AbortingToUnwind
+            | State::Unwinding
+            | State::Done
+            | State::Aborted
+            | State::Unwound => {}
+        }
+        if self.single_step && self.state == State::Running {
+            verbs.push(Verb::Next);
+        }
+        if self.state == State::Running && self.approvable().next().is_some() {
+            verbs.push(Verb::Approve);
+        }
+        if matches!(
+            self.state,
+            State::Running | State::Pausing | State::Paused | State::NeedsAttention
+        ) {
+            verbs.extend([Verb::Abort, Verb::Unwind]);
+        }
+        verbs
+    }
+
+    fn approvable(&self) -> impl Iterator<Item = usize> + '_ {
+        self.open.iter().copied().filter(|&at| {
+            matches!(self.step(at).action, Action::Approve { .. })
+                && self.steps[at].phase == Phase::Waiting
+                && self.before[at]
+                    .iter()
+                    .all(|(other, until)| self.steps[*other].has_reached(*until))
+        })
+    }
+
+    /// Follows a person's wish, or says why not.
+    ///
+    /// # Errors
+    /// If it is not possible now; nothing has changed then.
+    pub fn control(
+        &mut self,
+        verb: Verb,
+        step: Option<&str>,
+        by: &str,
+        role: Role,
+        reason: &str,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Refused> {
+        if !self.possible().contains(&verb) {
+            let possible: Vec<String> = self.possible().iter().map(ToString::to_string).collect();
+            return Err(Refused::State {
+                operation: self.id.to_string(),
+                state: self.state,
+                verb,
+                possible: if possible.is_empty() {
+                    "nothing, it is over".to_owned()
+                } else {
+                    possible.join(", ")
+                },
+            });
+        }
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        match verb {
+            Verb::Pause => self.turn(State::Pausing, by, reason, ctx),
+            Verb::Resume => self.turn(State::Running, by, reason, ctx),
+            Verb::Next => self.record(What::Next { by }, ctx.now),
+            Verb::Abort | Verb::Unwind => {
+                let to = if verb == Verb::Abort {
+                    State::Aborting
+                } else {
+                    State::AbortingToUnwind
+                };
+                self.turn(to, by, reason, ctx);
+                for at in 0..self.steps.len() {
+                    if self.steps[at].phase == Phase::Running {
+                        self.end_attempt(at, ctx);
+                    }
+                }
+            }
+            Verb::Approve => self.approve(step, by, role, reason, ctx)?,
+            Verb::Retry | Verb::Skip => self.decide(verb, step, by, reason, ctx)?,
+        }
+        self.advance(ctx);
+        Ok(())
+    }
+
+    fn turn(&mut self, to: State, by: String, reason: String, ctx: &mut Ctx<'_>) {
+        self.record(What::Turned { to, by, reason }, ctx.now);
+    }
+
+    fn find(&self, step: Option<&str>) -> Result<usize, Refused> {
+        let step = step.unwrap_or_default();
+        self.index
+            .get(&StepId::new(step))
+            .copied()
+            .ok_or_else(|| Refused::NoSuchStep {
+                operation: self.id.to_string(),
+                step: step.chars().take(80).collect(),
+            })
+    }
+
+    fn approve(
+        &mut self,
+        step: Option<&str>,
+        by: String,
+        role: Role,
+        reason: String,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Refused> {
+        // A person may name the gate instead of its step.
+        let named = |at: &usize| matches!(&self.step(*at).action, Action::Approve { gate, .. } if Some(gate.as_str()) == step);
+        let at = match self.approvable().find(named) {
+            Some(at) => at,
+            None => self.find(step)?,
+        };
+        let id = self.step(at).id.clone();
+        let Action::Approve { role: needed, .. } = &self.step(at).action else {
+            return Err(Refused::Phase {
+                step: id,
+                phase: self.steps[at].phase,
+                verb: Verb::Approve,
+                hint: ": it waits for no approval",
+            });
+        };
+        if role < *needed {
+            return Err(Refused::Role {
+                step: id,
+                needed: *needed,
+            });
+        }
+        if !self.approvable().any(|other| other == at) {
+            return Err(Refused::Phase {
+                step: id,
+                phase: self.steps[at].phase,
+                verb: Verb::Approve,
+                hint: ": its turn has not come, or is over",
+            });
+        }
+        self.record(
+            What::Approved {
+                step: id,
+                by,
+                reason,
+            },
+            ctx.now,
+        );
+        Ok(())
+    }
+
+    fn decide(
+        &mut self,
+        verb: Verb,
+        step: Option<&str>,
+        by: String,
+        reason: String,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Refused> {
+        let at = self.find(step)?;
+        let (id, phase) = (self.step(at).id.clone(), self.steps[at].phase);
+        if !phase.needs_person() {
+            return Err(Refused::Phase {
+                step: id,
+                phase,
+                verb,
+                hint: ": only blocked, failed and unknown steps can be decided",
+            });
+        }
+        if verb == Verb::Skip && reason.trim().is_empty() {
+            return Err(Refused::NoReason(verb));
+        }
+        let unwinding = phase == Phase::UndoFailed;
+        self.live[at] = Live::default();
+        self.record(
+            match verb {
+                Verb::Skip => What::Skipped {
+                    step: id,
+                    by: by.clone(),
+                    reason: reason.clone(),
+                },
+                _ => What::Retried {
+                    step: id,
+                    by: by.clone(),
+                    reason: reason.clone(),
+                },
+            },
+            ctx.now,
+        );
+        // The last decision sets the operation going again; nobody has to say so twice.
+        let undecided = |phase: Phase| {
+            if unwinding {
+                phase == Phase::UndoFailed
+            } else {
+                phase.needs_person()
+            }
+        };
+        if !self.steps.iter().any(|step| undecided(step.phase)) {
+            let to = if unwinding {
+                State::Unwinding
+            } else {
+                State::Running
+            };
+            self.turn(to, by, reason, ctx);
+        }
+        Ok(())
+    }
+}

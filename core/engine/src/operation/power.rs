@@ -1,0 +1,266 @@
+//! Steps whose proof is a power source or a boot.
+//!
+//! The word of an agent is not enough here: a machine that shuts down stops answering long before it is off, and an
+//! agent that is silent may run on a machine that is well (invariant I5). *Off* is what the power source says. *On*
+//! is an agent that speaks from a boot that it did not have before; for an agentless node, what the power source says.
+
+use std::time::Duration;
+
+use interlock_model::action::{
+    Action, Command, FenceAction, FenceCall, Power, PowerRef, ShutdownBy,
+};
+use interlock_model::names::NodeName;
+use interlock_model::spec::Spec;
+
+use super::forward::{Readiness, agent_ready};
+use super::{Ctx, Effect, Operation, Phase, What};
+
+/// How often a power source is asked while a machine goes down or comes up.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The call of the fence agent that does `action` for a node.
+pub(crate) fn fence_call(
+    spec: &Spec,
+    node: &NodeName,
+    power: &PowerRef,
+    action: FenceAction,
+) -> Option<FenceCall> {
+    let device = spec.power.get(&power.device)?;
+    Some(FenceCall {
+        device: power.device.clone(),
+        agent: device.fence.clone(),
+        action,
+        node: node.clone(),
+        plug: power.plug.clone(),
+        options: device.options.clone(),
+        limit: device.timeout,
+    })
+}
+
+/// May a power step begin? Only with an answer of the power source that is younger than the moment when the step's
+/// turn came; a source that does not answer now could not prove the result either.
+pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> Readiness {
+    let power = match action {
+        Action::Reboot => return agent_ready(node, ctx),
+        Action::PowerOn { power } | Action::PowerOff { power } => power,
+        _ => return Readiness::Yes,
+    };
+    let said = match ctx.view.power_since(node, since) {
+        Some((Power::Unknown, detail)) => {
+            return Readiness::NotYet(format!("{} does not answer: {detail}", power.device));
+        }
+        None => return Readiness::NotYet(format!("an answer of {} about {node}", power.device)),
+        Some((said, _)) => said,
+    };
+    match (action, said) {
+        (Action::PowerOff { .. }, Power::On) if power.shutdown != ShutdownBy::Manual => {
+            agent_ready(node, ctx)
+        }
+        (Action::PowerOn { .. }, Power::Off) if via(power, ctx).is_none() => {
+            let names: Vec<&str> = power.via.iter().map(NodeName::as_str).collect();
+            Readiness::NotYet(format!(
+                "an agent that reaches {}: {}",
+                power.device,
+                names.join(" or ")
+            ))
+        }
+        _ => Readiness::Yes,
+    }
+}
+
+fn via(power: &PowerRef, ctx: &Ctx<'_>) -> Option<NodeName> {
+    power.via.iter().find(|node| ctx.view.alive(node)).cloned()
+}
+
+impl Operation {
+    pub(super) fn ask_power(&self, at: usize, ctx: &mut Ctx<'_>) {
+        if let (Action::PowerOn { .. } | Action::PowerOff { .. }, Some(node)) =
+            (self.doing(at), &self.step(at).node)
+        {
+            ctx.effects.push(Effect::AskPower(node.clone()));
+        }
+    }
+
+    /// Begins a power step that [`ready`] let through.
+    pub(super) fn begin_power(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let undo = self.steps[at].phase != Phase::Waiting;
+        let action = match (&self.step(at).undo, undo) {
+            (Some(undo), true) => (*undo.0).clone(),
+            _ => self.step(at).action.clone(),
+        };
+        let Some(node) = self.step(at).node.clone() else {
+            return;
+        };
+        let said = ctx
+            .view
+            .power_since(&node, self.live[at].ready.unwrap_or_default())
+            .map(|(power, _)| power);
+        match (&action, said) {
+            (Action::PowerOff { power }, Some(Power::Off)) => {
+                let evidence = format!("{} said off already", power.device);
+                self.intend(at, "prove", undo, ctx);
+                self.record(
+                    What::Proven {
+                        step: self.step(at).id.clone(),
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            (Action::PowerOff { power }, _) if power.shutdown == ShutdownBy::Manual => {
+                self.intend(at, "wait", undo, ctx);
+            }
+            (Action::PowerOff { power }, _) => {
+                self.dispatch(
+                    at,
+                    &node,
+                    Command::Shutdown { by: power.shutdown },
+                    undo,
+                    ctx,
+                );
+            }
+            (Action::PowerOn { .. }, Some(Power::On)) if ctx.view.alive(&node) => {
+                self.intend(at, "prove", undo, ctx);
+                let evidence = format!("on already, and the agent of {node} is alive");
+                self.record(
+                    What::Proven {
+                        step: self.step(at).id.clone(),
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            (Action::PowerOn { .. }, Some(Power::On)) => self.intend(at, "wait", undo, ctx),
+            (Action::PowerOn { power }, _) => {
+                let call = fence_call(ctx.spec, &node, power, FenceAction::On);
+                match (call, via(power, ctx)) {
+                    (Some(request), Some(to)) => {
+                        self.dispatch(at, &to, Command::Fence { request }, undo, ctx)
+                    }
+                    _ => {
+                        let evidence =
+                            format!("the spec no longer has the power device {}", power.device);
+                        self.record(
+                            What::Blocked {
+                                step: self.step(at).id.clone(),
+                                evidence,
+                            },
+                            ctx.now,
+                        );
+                    }
+                }
+            }
+            (Action::Reboot, _) => self.dispatch(at, &node, Command::Reboot, undo, ctx),
+            _ => {}
+        }
+    }
+
+    /// Records the intent of an attempt that dispatches nothing and only awaits its proof.
+    fn intend(&mut self, at: usize, command: &str, undo: bool, ctx: &mut Ctx<'_>) {
+        let step = self.step(at);
+        let (id, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
+        // Without a command of ours any boot will do.
+        self.record(
+            What::Intent {
+                step: id,
+                attempt: self.steps[at].attempt.next(),
+                on: None,
+                command: command.to_owned(),
+                term: ctx.term,
+                boot: None,
+                undo,
+            },
+            ctx.now,
+        );
+        let live = &mut self.live[at];
+        live.began = Some(ctx.now.mono);
+        live.deadline = Some(ctx.now.mono + timeout);
+        live.asked = None;
+        live.seen = node
+            .map(|node| format!("{node} to be switched by hand or by itself"))
+            .unwrap_or_default();
+    }
+
+    /// Looks for the proof of a power step under way.
+    pub(super) fn watch_power(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let Some(node) = self.step(at).node.clone() else {
+            return;
+        };
+        let began = self.live[at].began.unwrap_or_default();
+        let said = ctx.view.power_since(&node, began);
+        let agentless = ctx
+            .spec
+            .nodes
+            .get(&node)
+            .is_some_and(|node| node.agentless.is_some());
+        let (proof, seen) = match (self.doing(at), said) {
+            (Action::PowerOff { power }, Some((Power::Off, _))) => {
+                (Some(format!("{} says off", power.device)), None)
+            }
+            (Action::PowerOff { power }, Some((Power::On, _))) => (
+                None,
+                Some(format!("{} to say off, it says on", power.device)),
+            ),
+            (Action::PowerOff { power }, Some((Power::Unknown, why))) => (
+                None,
+                Some(format!(
+                    "{} to say off, it does not answer: {why}",
+                    power.device
+                )),
+            ),
+            (Action::PowerOn { power }, Some((Power::On, _))) if agentless => {
+                (Some(format!("{} says on", power.device)), None)
+            }
+            (Action::PowerOn { .. } | Action::Reboot, _) if !agentless => {
+                match self.new_boot(at, &node, ctx) {
+                    Some(boot) => (
+                        Some(format!("the agent of {node} is alive with boot {boot}")),
+                        None,
+                    ),
+                    None => (None, Some(format!("the agent of {node} with a new boot"))),
+                }
+            }
+            _ => (None, None),
+        };
+        if let Some(evidence) = proof {
+            self.record(
+                What::Proven {
+                    step: self.step(at).id.clone(),
+                    evidence,
+                },
+                ctx.now,
+            );
+            return;
+        }
+        if let Some(seen) = seen {
+            self.live[at].seen = seen;
+        }
+        if self.live[at]
+            .asked
+            .is_none_or(|asked| ctx.now.since(asked) >= POLL)
+        {
+            self.live[at].asked = Some(ctx.now.mono);
+            self.ask_power(at, ctx);
+        }
+    }
+
+    fn new_boot(&self, at: usize, node: &NodeName, ctx: &Ctx<'_>) -> Option<String> {
+        if !ctx.view.alive(node) {
+            return None;
+        }
+        let boot = ctx.view.node(node)?.boot.clone()?;
+        (self.steps[at].boot.as_ref() != Some(&boot)).then(|| boot.0.chars().take(8).collect())
+    }
+
+    /// Past the deadline of a power step: does the source say the opposite, or nothing?
+    pub(super) fn power_is_unknown(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+        let Some(node) = &self.step(at).node else {
+            return true;
+        };
+        let began = self.live[at].began.unwrap_or_default();
+        !matches!(
+            ctx.view.power_since(node, began),
+            Some((Power::On | Power::Off, _))
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! What agents say of attempts.
+
+use interlock_model::action::{Action, Power};
+use interlock_model::attempt::{AttemptReport, AttemptState};
+use interlock_model::names::NodeName;
+use interlock_model::plan::Wait;
+
+use super::{Ctx, Operation, Phase, What};
+
+/// How many attempts are made without asking a person, where repeating is harmless.
+const UNASKED: u64 = 3;
+
+impl Operation {
+    /// An agent said something about an attempt. What it says about any but the current one is of no interest.
+    pub fn report(&mut self, from: &NodeName, report: &AttemptReport, ctx: &mut Ctx<'_>) {
+        let Some(&at) = self.index.get(&report.id.step) else {
+            return;
+        };
+        let state = &self.steps[at];
+        if state.attempt != report.id.attempt || state.on.as_ref() != Some(from) {
+            return;
+        }
+        match state.phase {
+            Phase::Running | Phase::Undoing => self.progress(at, report, ctx),
+            // The answer came after the deadline: better late than unknown. A person has been called by then, and
+            // decides when to go on.
+            Phase::Unknown | Phase::UndoFailed if !self.doing(at).is_power() => {
+                self.late_word(at, report, ctx)
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
+        let step = self.step(at).id.clone();
+        let evidence = report.evidence.clone();
+        match report.state {
+            AttemptState::Accepted => self.reached(at, Wait::Issued, evidence, ctx),
+            AttemptState::GoingDown => {
+                self.reached(at, Wait::Issued, evidence.clone(), ctx);
+                self.reached(at, Wait::GoingDown, evidence, ctx);
+            }
+            AttemptState::Done if self.doing(at).is_power() => {
+                self.reached(at, Wait::Issued, evidence.clone(), ctx);
+                if self.doing(at).takes_down() {
+                    self.reached(at, Wait::GoingDown, evidence, ctx);
+                }
+            }
+            AttemptState::Done => self.proven(at, evidence, ctx),
+            AttemptState::Failed | AttemptState::Refused => {
+                self.record(
+                    What::Failed {
+                        step,
+                        unknown: false,
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            // For a power step the source will tell; only the switching itself may have to be asked for again.
+            AttemptState::Unknown | AttemptState::NeverSeen if self.doing(at).is_power() => {
+                if report.state == AttemptState::NeverSeen && !self.already_switched(at, ctx) {
+                    self.again(at, "the agent never saw the attempt", ctx);
+                }
+            }
+            AttemptState::NeverSeen => self.again(at, "the agent never saw the attempt", ctx),
+            AttemptState::Unknown if report.repeatable && self.steps[at].attempt.0 < UNASKED => {
+                self.again(at, &evidence, ctx);
+            }
+            AttemptState::Unknown => {
+                self.record(
+                    What::Failed {
+                        step,
+                        unknown: true,
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+        }
+    }
+
+    fn late_word(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
+        let step = self.step(at).id.clone();
+        let evidence = format!("after the deadline: {}", report.evidence);
+        match report.state {
+            AttemptState::Done => self.proven(at, evidence, ctx),
+            AttemptState::Failed if self.steps[at].phase == Phase::Unknown => {
+                self.record(
+                    What::Failed {
+                        step,
+                        unknown: false,
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// The agent proved the action. Taking something back is proven only when what came back is healthy.
+    fn proven(&mut self, at: usize, evidence: String, ctx: &mut Ctx<'_>) {
+        if self.steps[at].phase == Phase::Undoing && !self.doing(at).takes_down() {
+            self.reached(at, Wait::Up, evidence, ctx);
+            return;
+        }
+        let step = self.step(at).id.clone();
+        self.record(What::Proven { step, evidence }, ctx.now);
+    }
+
+    fn reached(&mut self, at: usize, until: Wait, evidence: String, ctx: &mut Ctx<'_>) {
+        self.live[at].seen.clone_from(&evidence);
+        if !self.steps[at].reached.contains_key(&until) {
+            let step = self.step(at).id.clone();
+            self.record(
+                What::Reached {
+                    step,
+                    until,
+                    evidence,
+                },
+                ctx.now,
+            );
+        }
+    }
+
+    fn already_switched(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+        let Some(node) = &self.step(at).node else {
+            return false;
+        };
+        let began = self.live[at].began.unwrap_or_default();
+        let said = ctx.view.power_since(node, began).map(|(power, _)| power);
+        match self.doing(at) {
+            Action::PowerOff { .. } => said == Some(Power::Off),
+            Action::PowerOn { .. } => said == Some(Power::On),
+            _ => false,
+        }
+    }
+
+    /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless.
+    fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
+        let undo = self.steps[at].phase == Phase::Undoing;
+        let Some(on) = self.steps[at].on.clone() else {
+            return;
+        };
+        let action = self.doing(at).clone();
+        if self.steps[at].attempt.0 >= UNASKED {
+            let step = self.step(at).id.clone();
+            self.record(
+                What::Failed {
+                    step,
+                    unknown: false,
+                    evidence: why.to_owned(),
+                },
+                ctx.now,
+            );
+            return;
+        }
+        let command = match (&action, &self.step(at).node) {
+            (Action::PowerOn { power }, Some(node)) => super::power::fence_call(
+                ctx.spec,
+                node,
+                power,
+                interlock_model::action::FenceAction::On,
+            )
+            .map(|request| interlock_model::action::Command::Fence { request }),
+            _ => self.command(at, &action, ctx),
+        };
+        if let Some(command) = command {
+            self.dispatch(at, &on, command, undo, ctx);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Taking back what was done, in reverse.
+//!
+//! A step is taken back when every step that came after it is: taken back, without an undo, or never begun. What comes
+//! back up must be healthy before what depended on it follows; what goes down must be proven down. An undo that fails
+//! is a state of its own, for a person.
+
+use interlock_model::check::{CheckFrom, CheckId};
+use interlock_model::names::NodeName;
+use interlock_model::plan::{Gate, Wait};
+
+use super::forward::{Readiness, agent_ready};
+use super::{Ctx, Operation, Phase, State, What};
+
+impl Operation {
+    /// Is there anything that is still to be taken back, and could be?
+    pub(super) fn can_unwind_more(&self) -> bool {
+        (0..self.steps.len()).any(|at| self.needs_undo(at))
+    }
+
+    fn needs_undo(&self, at: usize) -> bool {
+        let touched = matches!(
+            self.steps[at].phase,
+            Phase::Done | Phase::Checking | Phase::Failed | Phase::Unknown | Phase::Running
+        );
+        touched && self.steps[at].attempt.0 > 0 && self.step(at).undo.is_some()
+    }
+
+    pub(super) fn unwind(&mut self, ctx: &mut Ctx<'_>) {
+        for at in (0..self.steps.len()).rev() {
+            if self.steps[at].phase == Phase::Undoing {
+                self.watch(at, ctx);
+                self.watch_health(at, ctx);
+            } else if self.state == State::Unwinding
+                && self.needs_undo(at)
+                && self.behind[at].iter().all(|&later| {
+                    !self.needs_undo(later)
+                        && !matches!(self.steps[later].phase, Phase::Undoing | Phase::UndoFailed)
+                })
+            {
+                self.begin_undo(at, ctx);
+            }
+        }
+    }
+
+    fn begin_undo(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let Some(undo) = self.step(at).undo.clone() else {
+            return;
+        };
+        let Some(node) = self.step(at).node.clone() else {
+            return;
+        };
+        if !self.live[at].undoing {
+            self.live[at] = super::Live {
+                undoing: true,
+                ready: Some(ctx.now.mono),
+                ..super::Live::default()
+            };
+        }
+        let ready = self.live[at].ready.unwrap_or(ctx.now.mono);
+        let readiness = if undo.0.is_power() {
+            super::power::ready(&undo.0, &node, ready, ctx)
+        } else {
+            agent_ready(&node, ctx)
+        };
+        match readiness {
+            Readiness::Yes if undo.0.is_power() => self.begin_power(at, ctx),
+            Readiness::Yes => {
+                if let Some(command) = self.command(at, &undo.0, ctx) {
+                    self.dispatch(at, &node, command, true, ctx);
+                }
+            }
+            Readiness::NotYet(what) if ctx.now.since(ready) <= self.step(at).timeout => {
+                self.live[at].seen = what;
+                if self.live[at]
+                    .asked
+                    .is_none_or(|asked| ctx.now.since(asked) >= std::time::Duration::from_secs(1))
+                {
+                    self.live[at].asked = Some(ctx.now.mono);
+                    if undo.0.is_power() {
+                        ctx.effects.push(super::Effect::AskPower(node));
+                    }
+                }
+            }
+            Readiness::NotYet(what) | Readiness::Never(what) => {
+                let (step, evidence) = (
+                    self.step(at).id.clone(),
+                    format!("cannot be taken back: {what}"),
+                );
+                self.record(What::UndoFailed { step, evidence }, ctx.now);
+            }
+        }
+    }
+
+    /// What came back up must be healthy before it counts as taken back.
+    fn watch_health(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        if self.steps[at].phase != Phase::Undoing || !self.steps[at].reached.contains_key(&Wait::Up)
+        {
+            return;
+        }
+        let gates = self.own_checks(at, ctx);
+        let since = *self.live[at].checking.get_or_insert(ctx.now.mono);
+        match self.gates(at, &gates, since, ctx) {
+            Readiness::Yes => {
+                let (step, evidence) = (
+                    self.step(at).id.clone(),
+                    format!("{} checks are green", gates.len()),
+                );
+                self.record(What::Proven { step, evidence }, ctx.now);
+            }
+            Readiness::NotYet(what) | Readiness::Never(what) => {
+                self.live[at].seen = what;
+                if self.live[at]
+                    .asked
+                    .is_none_or(|asked| ctx.now.since(asked) >= std::time::Duration::from_secs(1))
+                {
+                    self.live[at].asked = Some(ctx.now.mono);
+                    self.probe(&gates, ctx);
+                }
+            }
+        }
+    }
+
+    fn own_checks(&self, at: usize, ctx: &Ctx<'_>) -> Vec<Gate> {
+        let step = self.step(at);
+        let Some((service, node)) = step
+            .service
+            .as_ref()
+            .and_then(|name| ctx.spec.services.get(name))
+            .zip(step.node.as_ref())
+        else {
+            return Vec::new();
+        };
+        let on: &NodeName = node;
+        service
+            .checks
+            .iter()
+            .filter(|(name, check)| {
+                check.from == CheckFrom::Own && !service.active_when.contains(name)
+            })
+            .map(|(name, _)| Gate {
+                check: CheckId {
+                    service: service.name.clone(),
+                    check: name.clone(),
+                },
+                on: on.clone(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,308 @@
+//! What a coordinator knows of the nodes, kept in memory only.
+//!
+//! Reports come in with the monotonic time of their arrival; every question is asked with the time of asking, so an
+//! old green is never a green. Silence changes liveness and nothing else: it says nothing about the machine
+//! (invariant I5). What a power source says is kept apart from what agents say, and wins where it says *off*.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_model::action::Power;
+use interlock_model::check::{CheckId, CheckKind, Verdict};
+use interlock_model::ids::{BootId, Generation};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{
+    CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations,
+};
+use interlock_model::spec::Spec;
+use interlock_model::time::Now;
+
+/// One result of a check, with the time when the probe ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCheck {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One line: what was seen.
+    pub evidence: String,
+    /// What is compared between nodes.
+    pub value: Option<String>,
+    /// When the probe ran, on this process's monotonic clock.
+    pub at: Duration,
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, Default)]
+pub struct SeenNode {
+    /// Its liveness.
+    pub liveness: Liveness,
+    /// When its session was opened; none while there is no session.
+    pub session: Option<Duration>,
+    /// When it was last heard.
+    pub heard: Option<Duration>,
+    /// The boot that its agent reported last.
+    pub boot: Option<BootId>,
+    /// The generation of the assignment that its agent works by.
+    pub generation: Generation,
+    /// The version of its agent.
+    pub version: String,
+    /// The machine's identity as its agent reads it.
+    pub machine_uuid: String,
+    /// What its power source said, and when.
+    pub power: Option<(Power, Duration, String)>,
+    /// Its instances.
+    pub instances: BTreeMap<ServiceName, InstanceObservation>,
+    /// The checks that run on it.
+    pub checks: BTreeMap<CheckId, SeenCheck>,
+}
+
+/// Everything that is known of the nodes.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    nodes: BTreeMap<NodeName, SeenNode>,
+}
+
+/// A change of a node's liveness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivenessChange {
+    /// The node.
+    pub node: NodeName,
+    /// What it was.
+    pub from: Liveness,
+    /// What it is.
+    pub to: Liveness,
+}
+
+impl View {
+    /// What is known of a node, if anything.
+    #[must_use]
+    pub fn node(&self, node: &NodeName) -> Option<&SeenNode> {
+        self.nodes.get(node)
+    }
+
+    /// All nodes of which anything is known.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &SeenNode)> {
+        self.nodes.iter()
+    }
+
+    /// The entry of a node, made if there is none.
+    pub fn entry(&mut self, node: &NodeName) -> &mut SeenNode {
+        if !self.nodes.contains_key(node) {
+            self.nodes.insert(node.clone(), SeenNode::default());
+        }
+        self.nodes.entry(node.clone()).or_default()
+    }
+
+    /// Forgets nodes that the spec no longer has, and instances and checks of services that it no longer has.
+    pub fn retain(&mut self, spec: &Spec) {
+        self.nodes.retain(|name, _| spec.nodes.contains_key(name));
+        for seen in self.nodes.values_mut() {
+            seen.instances
+                .retain(|service, _| spec.services.contains_key(service));
+            seen.checks.retain(|id, _| {
+                spec.services
+                    .get(&id.service)
+                    .is_some_and(|service| service.checks.contains_key(&id.check))
+            });
+        }
+    }
+
+    /// A session with the node's agent: can it be told something?
+    #[must_use]
+    pub fn connected(&self, node: &NodeName) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|seen| seen.session.is_some())
+    }
+
+    /// Is its agent heard, and is there a session?
+    #[must_use]
+    pub fn alive(&self, node: &NodeName) -> bool {
+        self.nodes.get(node).is_some_and(|seen| {
+            seen.session.is_some() && matches!(seen.liveness, Liveness::Alive | Liveness::Late)
+        })
+    }
+
+    /// Something was heard of the node. Returns the change if it was not alive.
+    pub fn heard(&mut self, node: &NodeName, now: Now) -> Option<LivenessChange> {
+        let seen = self.entry(node);
+        seen.heard = Some(now.mono);
+        let from = seen.liveness;
+        if from == Liveness::Alive {
+            return None;
+        }
+        seen.liveness = Liveness::Alive;
+        Some(LivenessChange {
+            node: node.clone(),
+            from,
+            to: Liveness::Alive,
+        })
+    }
+
+    /// Time has passed: who has been silent for too long?
+    pub fn tick(&mut self, now: Now, late: Duration, lost: Duration) -> Vec<LivenessChange> {
+        let mut changes = Vec::new();
+        for (name, seen) in &mut self.nodes {
+            let Some(heard) = seen.heard else { continue };
+            let silent = now.since(heard);
+            let to = match seen.liveness {
+                Liveness::Alive | Liveness::Late if silent >= lost => Liveness::Lost,
+                Liveness::Alive if silent >= late => Liveness::Late,
+                Liveness::Alive
+                | Liveness::Late
+                | Liveness::Lost
+                | Liveness::Left
+                | Liveness::Unheard => continue,
+            };
+            changes.push(LivenessChange {
+                node: name.clone(),
+                from: seen.liveness,
+                to,
+            });
+            seen.liveness = to;
+        }
+        changes
+    }
+
+    /// Its power source answered. *Off* ends what was known of its agent: the machine is down, and that is proof.
+    pub fn powered(&mut self, node: &NodeName, power: Power, detail: &str, now: Now) {
+        let seen = self.entry(node);
+        seen.power = Some((power, now.mono, detail.to_owned()));
+        if power == Power::Off {
+            seen.liveness = Liveness::Left;
+            seen.session = None;
+            seen.instances.clear();
+            seen.checks.clear();
+        }
+    }
+
+    /// What its power source says, if it said so since `since`.
+    #[must_use]
+    pub fn power_since(&self, node: &NodeName, since: Duration) -> Option<(Power, &str)> {
+        let (power, at, detail) = self.nodes.get(node)?.power.as_ref()?;
+        (*at >= since).then_some((*power, detail.as_str()))
+    }
+
+    /// A check on a node, as it is now: *unknown* if its last result is older than `fresh`, or its agent is not heard.
+    #[must_use]
+    pub fn check(&self, spec: &Spec, node: &NodeName, id: &CheckId, now: Now) -> CheckObservation {
+        self.check_since(spec, node, id, now, Duration::ZERO)
+    }
+
+    /// The same, and *unknown* too if the probe ran before `since`: what a gate asks.
+    #[must_use]
+    pub fn check_since(
+        &self,
+        spec: &Spec,
+        node: &NodeName,
+        id: &CheckId,
+        now: Now,
+        since: Duration,
+    ) -> CheckObservation {
+        let unknown = |evidence: String, age| CheckObservation {
+            verdict: Verdict::Unknown,
+            evidence,
+            value: None,
+            age,
+        };
+        let Some(check) = spec
+            .services
+            .get(&id.service)
+            .and_then(|service| service.checks.get(&id.check))
+        else {
+            return unknown(format!("the spec has no check {id}"), None);
+        };
+        let Some(seen) = self.nodes.get(node) else {
+            return unknown(format!("{node} was never heard"), None);
+        };
+        if !self.alive(node) {
+            return unknown(format!("the agent of {node} is {}", seen.liveness), None);
+        }
+        let Some(last) = seen.checks.get(id) else {
+            return unknown(format!("{node} has not reported it yet"), None);
+        };
+        let age = now.since(last.at);
+        if last.at < since {
+            return unknown(
+                format!("waiting for a fresh result (last: {})", last.evidence),
+                Some(age),
+            );
+        }
+        if age > check.fresh {
+            return unknown(
+                format!("too old ({}s, last: {})", age.as_secs(), last.evidence),
+                Some(age),
+            );
+        }
+        if matches!(check.kind, CheckKind::Same { .. })
+            && last.verdict == Verdict::Ok
+            && let Some(other) = self.differing(node, id, last)
+        {
+            return CheckObservation {
+                verdict: Verdict::Bad,
+                evidence: format!("differs from {other}: {}", last.evidence),
+                value: last.value.clone(),
+                age: Some(age),
+            };
+        }
+        CheckObservation {
+            verdict: last.verdict,
+            evidence: last.evidence.clone(),
+            value: last.value.clone(),
+            age: Some(age),
+        }
+    }
+
+    fn differing(&self, node: &NodeName, id: &CheckId, mine: &SeenCheck) -> Option<&NodeName> {
+        self.nodes
+            .iter()
+            .filter(|(name, _)| *name != node)
+            .find_map(|(name, seen)| {
+                let theirs = seen.checks.get(id)?;
+                (theirs.verdict == Verdict::Ok && theirs.value != mine.value).then_some(name)
+            })
+    }
+
+    /// A snapshot for the planner and for people.
+    #[must_use]
+    pub fn snapshot(&self, spec: &Spec, now: Now) -> Observations {
+        let nodes = spec
+            .nodes
+            .keys()
+            .map(|name| (name.clone(), self.observe(spec, name, now)))
+            .collect();
+        Observations { nodes }
+    }
+
+    /// The same for some nodes only.
+    #[must_use]
+    pub fn snapshot_of(&self, spec: &Spec, nodes: &[NodeName], now: Now) -> Observations {
+        Observations {
+            nodes: nodes
+                .iter()
+                .map(|name| (name.clone(), self.observe(spec, name, now)))
+                .collect(),
+        }
+    }
+
+    fn observe(&self, spec: &Spec, name: &NodeName, now: Now) -> NodeObservation {
+        let Some(seen) = self.nodes.get(name) else {
+            return NodeObservation::default();
+        };
+        NodeObservation {
+            liveness: seen.liveness,
+            heard: seen.heard.map(|heard| now.since(heard)),
+            boot: seen.boot.clone(),
+            power: seen
+                .power
+                .as_ref()
+                .map_or(Power::Unknown, |(power, _, _)| *power),
+            power_age: seen.power.as_ref().map(|(_, at, _)| now.since(*at)),
+            instances: seen.instances.clone(),
+            checks: seen
+                .checks
+                .keys()
+                .map(|id| (id.clone(), self.check(spec, name, id, now)))
+                .collect(),
+        }
+    }
+}
