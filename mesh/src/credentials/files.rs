@@ -30,6 +30,16 @@ pub(super) struct Stamp([Option<FileStamp>; 3]);
 type FileStamp = (u64, u64, i64, i64);
 
 impl Files {
+    /// `NAME.crt`, `NAME.key` and `ca.crt` in one directory, as `interlockctl pki issue` leaves them.
+    #[must_use]
+    pub fn named(directory: &Path, name: &str) -> Self {
+        Self {
+            certificate: directory.join(format!("{name}.crt")),
+            key: directory.join(format!("{name}.key")),
+            authority: directory.join("ca.crt"),
+        }
+    }
+
     /// The state of the files now; a file that cannot be looked at is a state as well.
     pub(super) fn stamp(&self) -> Stamp {
         let one = |path: &Path| {

@@ -20,6 +20,7 @@
 
 mod clock;
 mod error;
+mod expiry;
 mod files;
 mod material;
 mod receiver;

@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::clock::now;
+use super::expiry::Expiry;
 use super::files::Stamp;
 use super::material::Material;
 use super::{Clock, Files, LoadError};
@@ -49,19 +51,17 @@ impl Store {
         }
     }
 
-    /// Looks at the files and, if they have changed, checks and publishes them. Blocks on the disk.
-    ///
-    /// Files that do not pass are reported once; they are not read again until they change.
+    /// Looks at the files and, if they have changed since the last good look, checks and publishes them. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// [`LoadError`]; the credentials before remain in force.
+    /// [`LoadError`]; the credentials before remain in force, and the next look tries again: a clock may be set, a
+    /// second file may follow the first.
     pub fn reload(&mut self) -> Result<Reloaded, LoadError> {
         let stamp = self.files.stamp();
         if stamp == self.stamp {
             return Ok(Reloaded::Unchanged);
         }
-        self.stamp = stamp;
-
         let next = Material::load(&self.files, self.kind, &self.clock)?;
         let running = self.publish.borrow().identity.clone();
         if !next.identity.is_same_member(&running) {
@@ -71,33 +71,43 @@ impl Store {
                 running: Box::new(running),
             });
         }
+        self.stamp = stamp;
         self.publish.send_replace(Arc::new(next));
         Ok(Reloaded::Changed)
     }
 
-    /// Looks at the files every `period`, until dropped. What happens is logged.
+    /// Looks at the files every `period`, until dropped. Logs what changes, a failure once, and daily when the
+    /// certificate is about to end.
     ///
     /// Three `stat` calls a time: a watch by the kernel would miss files that are mounted or linked into place.
     pub async fn run(mut self, period: Duration) -> Infallible {
         let mut tick = interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reported = None;
+        let mut expiry = Expiry::default();
         loop {
             tick.tick().await;
             // Small files on a local disk, some hundred microseconds: not worth a thread that blocks.
-            match self.reload() {
-                Ok(Reloaded::Unchanged) => {}
-                Ok(Reloaded::Changed) => {
-                    let current = self.publish.borrow();
-                    info!(
-                        identity = %current.identity,
-                        until = %humantime::format_rfc3339_seconds(current.not_after),
-                        "credentials reloaded"
-                    );
-                }
-                Err(error) => {
-                    let cause = crate::error_chain(&error);
-                    warn!(%cause, "credentials not reloaded, the previous ones remain in force");
-                }
+            let outcome = self.reload();
+            let failure = outcome
+                .as_ref()
+                .err()
+                .map(|error| crate::error_chain(error));
+            if let Some(cause) = failure
+                .as_ref()
+                .filter(|cause| reported.as_ref() != Some(*cause))
+            {
+                warn!(%cause, "credentials not reloaded, the previous ones remain in force");
+            }
+            reported = failure;
+
+            let current = self.publish.borrow();
+            let until = humantime::format_rfc3339_seconds(current.not_after);
+            if matches!(outcome, Ok(Reloaded::Changed)) {
+                info!(identity = %current.identity, %until, "credentials reloaded");
+            }
+            if expiry.is_due(now(&self.clock), current.not_after) {
+                warn!(identity = %current.identity, %until, "the certificate ends soon, or has ended: renew it");
             }
         }
     }

@@ -32,11 +32,7 @@ impl Issued {
         authority_pem: &str,
         existing: Existing,
     ) -> Result<Files, WriteError> {
-        let files = Files {
-            certificate: directory.join(format!("{name}.crt")),
-            key: directory.join(format!("{name}.key")),
-            authority: directory.join("ca.crt"),
-        };
+        let files = Files::named(directory, name);
         write_private(&files.key, &self.key_pem, existing)?;
         write_public(&files.certificate, &self.cert_pem, existing)?;
         write_public(&files.authority, authority_pem, Existing::Replace)?;

@@ -1,6 +1,7 @@
 //! Who gets in and who does not: each refusal on a real connection, with the reason on both sides.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tracing::subscriber::DefaultGuard;
 
@@ -311,9 +312,10 @@ async fn a_clock_that_is_behind_is_named_as_the_cause() {
 #[tokio::test]
 async fn a_port_where_nobody_listens_refuses() {
     let pki = Pki::new("acd");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = target_of(&listener);
-    drop(listener);
+    // Bound and not listening: nobody else gets the port meanwhile.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let target = target_of(socket.local_addr().unwrap());
     let error = channel::connect(&target, &pki.member(AGENT), &channel::Options::default())
         .await
         .unwrap_err();
@@ -325,7 +327,7 @@ async fn a_port_where_nobody_listens_refuses() {
 async fn a_program_that_speaks_no_tls_is_named_as_such() {
     let pki = Pki::new("acd");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = target_of(&listener);
+    let target = target_of(listener.local_addr().unwrap());
     let other = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -356,8 +358,8 @@ async fn a_lazy_channels_request_says_why_it_could_not_connect() {
     );
 }
 
-fn target_of(listener: &TcpListener) -> Target {
-    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+fn target_of(address: SocketAddr) -> Target {
+    let address = address.to_string().parse().unwrap();
     Target {
         address,
         expected: Expected::Coordinator,
