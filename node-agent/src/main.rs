@@ -1,11 +1,96 @@
 //! The agent's program.
+//!
+//! Exit codes: 0 done; 1 failed; 2 the configuration is refused; 64 wrong use of the command line (sysexits(3)).
+//! Data goes to standard output, talk to standard error.
 
-fn main() -> std::process::ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if let (Some(_), Some(dir)) = (arguments.next().filter(|word| word == "shim"), arguments.next()) {
-        if interlock_agent::shim::keep(dir.as_ref()).is_err() {
-            return std::process::ExitCode::FAILURE;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use interlock_agent::config::{Config, Error};
+use interlock_agent::shim;
+
+/// The configuration is refused.
+const REFUSED: u8 = 2;
+/// The command line cannot be understood.
+const USAGE: u8 = 64;
+
+/// The agent of one node: reports its health and executes local actions on it.
+#[derive(Debug, Parser)]
+#[command(name = "interlock-agent", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done; 1 failed; 2 the configuration is refused; 64 wrong use of the command line.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Look at a configuration file.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommands,
+    },
+    /// Keep one command until it has ended; the agent starts this itself.
+    #[command(hide = true)]
+    Shim {
+        /// The directory of the run.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommands {
+    /// Check a configuration file without starting anything; tells all problems at once.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before anything else is built up: there is one shim per running command, and it shall stay small.
+    if let [_, word, dir] = arguments.as_slice()
+        && word == "shim"
+    {
+        return keep(Path::new(dir));
+    }
+    match Arguments::try_parse_from(arguments) {
+        Ok(Arguments { command: Subcommands::Shim { dir } }) => keep(&dir),
+        Ok(Arguments { command: Subcommands::Config { command: ConfigCommands::Check { file } } }) => check(&file),
+        Err(error) => {
+            // A closed pipe is the reader's decision.
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            }
         }
     }
-    std::process::ExitCode::SUCCESS
+}
+
+/// The shim has told its story in the run's directory; its exit code says only whether it could.
+fn keep(dir: &Path) -> ExitCode {
+    if shim::keep(dir).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(config) => {
+            eprintln!("{}: the configuration of node {} is in order", file.display(), config.node);
+            ExitCode::SUCCESS
+        }
+        Err(error @ Error::Invalid { .. }) => {
+            eprintln!("{error}");
+            ExitCode::from(REFUSED)
+        }
+        Err(error @ Error::Read(..)) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            eprintln!("{error}{cause}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,183 @@
+//! What the cluster may ask of this node.
+//!
+//! The agent does only what its own file permits, whatever the cluster spec says: a mistake there, or a stolen
+//! operator's certificate, reaches no further. An empty list permits to observe and nothing else. Looking at units and
+//! at the machine's addresses is observing; running a command, reading a named file and connecting somewhere are not,
+//! though connections are free as long as `probe_targets` is absent.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use interlock_model::action::{Command, Part};
+use interlock_model::check::CheckKind;
+use interlock_model::names::{LocalName, ServiceName};
+
+use super::refusal::Refusal;
+use super::target::{ProbeTarget, host_and_port};
+
+/// The allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    /// The file that it is from, for refusals.
+    pub file: PathBuf,
+    /// What may be started and stopped, by service.
+    pub services: BTreeMap<ServiceName, Managers>,
+    /// May this machine be shut down?
+    pub shutdown: bool,
+    /// May this machine be restarted?
+    pub reboot: bool,
+    /// The fence agents that may be run here.
+    pub power: Vec<String>,
+    /// Where fence agents are looked for; the first that has one wins.
+    pub fence_dir: Vec<PathBuf>,
+    /// The check commands that may be run.
+    pub checks: Vec<LocalName>,
+    /// Where probes may connect to; anywhere if none.
+    pub probe_targets: Option<Vec<ProbeTarget>>,
+    /// Which files checks may read. A directory permits what is below it.
+    pub marker_paths: Vec<PathBuf>,
+}
+
+/// What may be operated in the name of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Managers {
+    /// systemd units, with their suffix.
+    pub systemd: Vec<String>,
+    /// A process of this file.
+    pub process: Option<LocalName>,
+    /// Commands of this file.
+    pub exec: Option<LocalName>,
+}
+
+impl Managers {
+    fn permits(&self, part: &Part) -> bool {
+        match part {
+            Part::Systemd { unit } => self.systemd.contains(unit),
+            Part::Process { name } => self.process.as_ref() == Some(name),
+            Part::Exec { name } => self.exec.as_ref() == Some(name),
+        }
+    }
+
+    /// With this part as well.
+    fn and(mut self, part: &Part) -> Self {
+        match part {
+            Part::Systemd { unit } => self.systemd.push(unit.clone()),
+            Part::Process { name } => self.process = Some(name.clone()),
+            Part::Exec { name } => self.exec = Some(name.clone()),
+        }
+        self
+    }
+
+    /// As the file writes it.
+    fn written(&self) -> String {
+        let mut fields = Vec::new();
+        if !self.systemd.is_empty() {
+            fields.push(format!("systemd = {:?}", self.systemd));
+        }
+        fields.extend(self.process.iter().map(|name| format!("process = \"{name}\"")));
+        fields.extend(self.exec.iter().map(|name| format!("exec = \"{name}\"")));
+        format!("{{ {} }}", fields.join(", "))
+    }
+}
+
+impl Allow {
+    /// Is everything that the command asks for permitted?
+    ///
+    /// # Errors
+    /// The first part of it that is not.
+    pub fn permits(&self, command: &Command) -> Result<(), Refusal> {
+        match command {
+            Command::Start { service, parts } | Command::Stop { service, parts } | Command::Verify { service, parts } => {
+                parts.iter().try_for_each(|part| self.permits_part(service, part))
+            }
+            Command::Shutdown { .. } => self.flag(self.shutdown, "shutdown", "to shut this machine down"),
+            Command::Reboot => self.flag(self.reboot, "reboot", "to restart this machine"),
+            Command::Fence { request } => self.permits_fence(&request.agent),
+        }
+    }
+
+    /// May this part be operated in the name of this service?
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permits_part(&self, service: &ServiceName, part: &Part) -> Result<(), Refusal> {
+        let managers = self.services.get(service).cloned().unwrap_or_default();
+        if managers.permits(part) {
+            return Ok(());
+        }
+        let line = format!("{} = {}", quoted_key(service), managers.and(part).written());
+        Err(self.refuse(format!("to operate {part} for service {service}"), "allow.services", line))
+    }
+
+    /// May this check run?
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permits_check(&self, check: &CheckKind) -> Result<(), Refusal> {
+        match check {
+            CheckKind::Tcp { target } | CheckKind::Http { url: target, .. } => self.permits_target(target),
+            CheckKind::Exec { command } if self.checks.contains(command) => Ok(()),
+            CheckKind::Exec { command } => {
+                let line = list("checks", self.checks.iter(), command);
+                Err(self.refuse(format!("to run the check command {command}"), "allow", line))
+            }
+            CheckKind::Marker { path, .. } | CheckKind::Same { path } => self.permits_marker(Path::new(path)),
+            CheckKind::Unit { .. } | CheckKind::Address { .. } => Ok(()),
+        }
+    }
+
+    /// May this fence agent be run here?
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permits_fence(&self, agent: &str) -> Result<(), Refusal> {
+        if self.power.iter().any(|allowed| allowed == agent) {
+            return Ok(());
+        }
+        let line = list("power", self.power.iter().map(String::as_str), agent);
+        Err(self.refuse(format!("to run the fence agent {agent}"), "allow", line))
+    }
+
+    fn permits_target(&self, target: &str) -> Result<(), Refusal> {
+        let Some(allowed) = &self.probe_targets else { return Ok(()) };
+        let parsed = host_and_port(target);
+        if parsed.is_some_and(|(host, port)| allowed.iter().any(|entry| entry.permits(host, port))) {
+            return Ok(());
+        }
+        let entry = match parsed {
+            Some((host, port)) => ProbeTarget::Host { host: host.to_owned(), port: Some(port) }.to_string(),
+            None => "HOST:PORT".to_owned(),
+        };
+        let line = list("probe_targets", allowed.iter().map(ToString::to_string), entry);
+        Err(self.refuse(format!("to connect to {target}"), "allow", line))
+    }
+
+    fn permits_marker(&self, path: &Path) -> Result<(), Refusal> {
+        // `starts_with` compares whole components; `..` would lead out again.
+        let straight = !path.components().any(|component| component == Component::ParentDir);
+        if straight && self.marker_paths.iter().any(|allowed| path.starts_with(allowed)) {
+            return Ok(());
+        }
+        let line = list("marker_paths", self.marker_paths.iter().map(|path| path.display()), path.display());
+        Err(self.refuse(format!("to read {}", path.display()), "allow", line))
+    }
+
+    fn flag(&self, allowed: bool, key: &str, what: &str) -> Result<(), Refusal> {
+        if allowed { Ok(()) } else { Err(self.refuse(what.to_owned(), "allow", format!("{key} = true"))) }
+    }
+
+    fn refuse(&self, what: String, table: &'static str, line: String) -> Refusal {
+        Refusal { what, file: self.file.clone(), table, line }
+    }
+}
+
+/// The line of a list with one more entry.
+fn list<T: ToString>(key: &str, allowed: impl Iterator<Item = T>, more: T) -> String {
+    let entries: Vec<String> = allowed.chain([more]).map(|entry| format!("{:?}", entry.to_string())).collect();
+    format!("{key} = [{}]", entries.join(", "))
+}
+
+/// A name as a TOML key: bare unless it has a dot.
+fn quoted_key(name: &ServiceName) -> String {
+    if name.as_str().contains('.') { format!("\"{name}\"") } else { name.to_string() }
+}

@@ -1,0 +1,270 @@
+//! From the file as written to the configuration: defaults, and everything that TOML cannot say. Reports all problems
+//! at once.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use interlock_model::names::{LocalName, ServiceName};
+use tonic::codegen::http::Uri;
+use toml::Spanned;
+
+use super::allow::{Allow, Managers};
+use super::commands::{Exec, Process, Ready, Setting};
+use super::problem::Problem;
+use super::{Config, Secrets, Tls, raw};
+use crate::shim::{Stop, StopSignal};
+
+/// Where Linux tells the identity of this boot (random(4)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Where packages of fence agents put them.
+const FENCE_DIR: &str = "/usr/sbin";
+/// Where secrets are if nothing is said.
+const SECRETS: &str = "/etc/interlock/secrets";
+/// The time limit of an `exec` command if nothing is said.
+const EXEC_LIMIT: Duration = Duration::from_secs(60);
+/// The bound of a process's log if nothing is said: a few days of a quiet service.
+const LOG_CAP: u64 = 10 << 20;
+/// The least bound of a log that keeps anything of use.
+const LEAST_LOG_CAP: u64 = 4096;
+
+/// Turns the file into a configuration, or tells all that is wrong with it.
+pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, Vec<Problem>> {
+    let mut check = Check { text, problems: Vec::new() };
+    let processes = check.processes(raw.process);
+    let execs = check.execs(raw.exec);
+    let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
+    let allow = check.allow(file, raw.allow, &processes, &execs);
+    let config = Config {
+        node: raw.node.name,
+        state_dir: check.absolute(raw.node.state_dir),
+        boot_id_path: check.absolute_or(raw.node.boot_id_path, BOOT_ID),
+        cgroup: raw.node.cgroup.map(|path| check.absolute(path)),
+        coordinators: check.coordinators(raw.coordinators),
+        tls: Tls {
+            ca: check.absolute(raw.tls.ca),
+            cert: check.absolute(raw.tls.cert),
+            key: check.absolute(raw.tls.key),
+        },
+        listen: raw.listen.address,
+        secrets: Secrets { dir: check.absolute_or(raw.secrets.map(|secrets| secrets.dir), SECRETS) },
+        allow,
+        processes,
+        execs,
+        shutdown_command,
+    };
+    if check.problems.is_empty() {
+        Ok(config)
+    } else {
+        check.problems.sort_by_key(|problem| (problem.line, problem.column));
+        Err(check.problems)
+    }
+}
+
+struct Check<'t> {
+    text: &'t str,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, span: &Range<usize>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem::at(self.text, span, what, remedy));
+    }
+
+    fn absolute(&mut self, path: Spanned<PathBuf>) -> PathBuf {
+        let span = path.span();
+        let path = path.into_inner();
+        if !path.is_absolute() {
+            let what = format!("'{}' is not an absolute path", path.display());
+            self.report(&span, what, "begin it with '/'; the agent's working directory is no part of its meaning");
+        }
+        path
+    }
+
+    fn absolute_or(&mut self, path: Option<Spanned<PathBuf>>, default: &str) -> PathBuf {
+        path.map_or_else(|| default.into(), |path| self.absolute(path))
+    }
+
+    fn coordinators(&mut self, given: Spanned<Vec<Spanned<String>>>) -> Vec<String> {
+        if given.get_ref().is_empty() {
+            self.report(&given.span(), "no coordinator is named", "name at least one, as \"https://HOST:PORT\"");
+        }
+        given.into_inner().into_iter().map(|one| self.coordinator(one)).collect()
+    }
+
+    fn coordinator(&mut self, given: Spanned<String>) -> String {
+        let span = given.span();
+        let given = given.into_inner();
+        let remedy = "write it as \"https://HOST:PORT\"";
+        match given.parse::<Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") => {
+                self.report(&span, format!("'{given}' is not encrypted, and there is no insecure mode"), remedy);
+            }
+            Ok(uri) if uri.scheme_str() == Some("https") && uri.port().is_some() && uri.path() == "/" => {}
+            Ok(_) | Err(_) => self.report(&span, format!("'{given}' is not the address of a coordinator"), remedy),
+        }
+        given
+    }
+
+    fn command(&mut self, given: Spanned<Vec<String>>) -> Vec<String> {
+        let span = given.span();
+        let given = given.into_inner();
+        match given.first() {
+            None => self.report(&span, "the command is empty", "give the program and its arguments as a list"),
+            Some(program) if !Path::new(program).is_absolute() => {
+                let what = format!("'{program}' is not an absolute path");
+                self.report(&span, what, "give the program with its path; no search path applies here");
+            }
+            Some(_) => {}
+        }
+        given
+    }
+
+    fn processes(&mut self, given: BTreeMap<LocalName, raw::Process>) -> BTreeMap<LocalName, Process> {
+        given.into_iter().map(|(name, process)| (name, self.process(process))).collect()
+    }
+
+    fn process(&mut self, given: raw::Process) -> Process {
+        let cap_span = given.command.span();
+        let log_cap = given.log_cap.map_or(LOG_CAP, |cap| cap.0);
+        if log_cap < LEAST_LOG_CAP {
+            self.report(&cap_span, "log_cap of this process is too small", "allow at least 4KiB");
+        }
+        Process {
+            command: self.command(given.command),
+            ready: given.ready.map_or(Ready::Started, |ready| self.ready(ready)),
+            log_cap,
+            setting: Setting {
+                env: given.env,
+                cwd: self.absolute_or(given.cwd, "/"),
+                user: given.user,
+                stop: stop(given.stop_signal, given.stop_grace),
+            },
+        }
+    }
+
+    fn ready(&mut self, given: Spanned<raw::Ready>) -> Ready {
+        match (given.get_ref().tcp, given.get_ref().after) {
+            (Some(address), None) => Ready::Tcp(address),
+            (None, Some(period)) => Ready::After(period.0),
+            (None, None) | (Some(_), Some(_)) => {
+                let remedy = "write ready = { tcp = \"127.0.0.1:PORT\" } or ready = { after = \"2s\" }";
+                self.report(&given.span(), "readiness is told in exactly one way", remedy);
+                Ready::Started
+            }
+        }
+    }
+
+    fn execs(&mut self, given: BTreeMap<LocalName, Spanned<raw::Exec>>) -> BTreeMap<LocalName, Exec> {
+        given.into_iter().map(|(name, exec)| (name, self.exec(exec))).collect()
+    }
+
+    fn exec(&mut self, given: Spanned<raw::Exec>) -> Exec {
+        let span = given.span();
+        let given = given.into_inner();
+        let exec = Exec {
+            start: given.start.map(|command| self.command(command)),
+            stop: given.stop.map(|command| self.command(command)),
+            check: given.check.map(|command| self.command(command)),
+            time_limit: given.time_limit.map_or(EXEC_LIMIT, |limit| limit.0),
+            idempotent: given.idempotent,
+            setting: Setting {
+                env: given.env,
+                cwd: self.absolute_or(given.cwd, "/"),
+                user: given.user,
+                stop: stop(given.stop_signal, given.stop_grace),
+            },
+        };
+        if exec.start.is_none() && exec.stop.is_none() && exec.check.is_none() {
+            self.report(&span, "it has no command", "give it start, stop and check, or check alone");
+        }
+        exec
+    }
+
+    fn allow(
+        &mut self,
+        file: &Path,
+        given: raw::Allow,
+        processes: &BTreeMap<LocalName, Process>,
+        execs: &BTreeMap<LocalName, Exec>,
+    ) -> Allow {
+        let managers = |check: &mut Self, (name, given): (ServiceName, Spanned<raw::Managers>)| {
+            let managers = check.managers(&given, processes, execs);
+            (name, managers)
+        };
+        let services = given.services.into_iter().map(|one| managers(self, one)).collect();
+        let checks = given.checks.into_iter().map(|name| {
+            if execs.get(name.get_ref()).is_none_or(|exec| exec.check.is_none()) {
+                let what = format!("there is no check command named {}", name.get_ref());
+                self.report(&name.span(), what, format!("add [exec.{}] with a `check`", name.get_ref()));
+            }
+            name.into_inner()
+        });
+        let checks = checks.collect();
+        let fence_dir = match given.fence_dir {
+            Some(dirs) => dirs.into_iter().map(|dir| self.absolute(dir)).collect(),
+            None => vec![FENCE_DIR.into()],
+        };
+        Allow {
+            file: file.to_owned(),
+            services,
+            shutdown: given.shutdown,
+            reboot: given.reboot,
+            power: given.power.into_iter().map(|name| self.fence_agent(name)).collect(),
+            fence_dir,
+            checks,
+            probe_targets: given.probe_targets,
+            marker_paths: given.marker_paths.into_iter().map(|path| self.absolute(path)).collect(),
+        }
+    }
+
+    fn managers(
+        &mut self,
+        given: &Spanned<raw::Managers>,
+        processes: &BTreeMap<LocalName, Process>,
+        execs: &BTreeMap<LocalName, Exec>,
+    ) -> Managers {
+        let raw = given.get_ref();
+        if raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none() {
+            let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
+            self.report(&given.span(), "no manager is named", remedy);
+        }
+        for unit in raw.systemd.iter().filter(|unit| !unit.get_ref().contains('.')) {
+            let what = format!("unit '{}' has no suffix", unit.get_ref());
+            self.report(&unit.span(), what, format!("write \"{}.service\"", unit.get_ref()));
+        }
+        if let Some(name) = raw.process.as_ref().filter(|name| !processes.contains_key(name.get_ref())) {
+            let what = format!("there is no process named {}", name.get_ref());
+            self.report(&name.span(), what, format!("add [process.{}] with its `command`", name.get_ref()));
+        }
+        if let Some(name) = &raw.exec {
+            let complete = |exec: &Exec| exec.start.is_some() && exec.stop.is_some() && exec.check.is_some();
+            if !execs.get(name.get_ref()).is_some_and(complete) {
+                let what = format!("the commands named {} cannot manage a service", name.get_ref());
+                let remedy = format!("give [exec.{}] all of start, stop and check", name.get_ref());
+                self.report(&name.span(), what, remedy);
+            }
+        }
+        Managers {
+            systemd: raw.systemd.iter().map(|unit| unit.get_ref().clone()).collect(),
+            process: raw.process.as_ref().map(|name| name.get_ref().clone()),
+            exec: raw.exec.as_ref().map(|name| name.get_ref().clone()),
+        }
+    }
+
+    fn fence_agent(&mut self, name: Spanned<String>) -> String {
+        let span = name.span();
+        let name = name.into_inner();
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            let remedy = "give the program's name, such as \"fence_ipmilan\", and its directory in fence_dir";
+            self.report(&span, format!("'{name}' is not the name of a fence agent"), remedy);
+        }
+        name
+    }
+}
+
+fn stop(signal: Option<StopSignal>, grace: Option<super::units::Period>) -> Stop {
+    let default = Stop::default();
+    Stop { signal: signal.unwrap_or(default.signal), grace: grace.map_or(default.grace, |grace| grace.0) }
+}

@@ -1,0 +1,63 @@
+//! Commands of the agent's own file: supervised processes, start/stop/check commands, the shutdown command.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Account;
+use crate::shim::Stop;
+
+/// What every command has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The whole environment; nothing of the agent's own is inherited.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// Who it runs as; as the agent if none.
+    pub user: Option<Account>,
+    /// How it is stopped.
+    pub stop: Stop,
+}
+
+/// A process that the agent supervises: a command that stays in the foreground.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Program (absolute path) and arguments.
+    pub command: Vec<String>,
+    /// Environment, directory, user, how to stop.
+    pub setting: Setting,
+    /// When it counts as running.
+    pub ready: Ready,
+    /// The bound of its log in bytes, both files together.
+    pub log_cap: u64,
+}
+
+/// When a process that was started counts as running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// At once.
+    Started,
+    /// When it accepts a TCP connection here.
+    Tcp(SocketAddr),
+    /// When it has lived for so long.
+    After(Duration),
+}
+
+/// Commands that start, stop and check something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// Starts it. What it leaves running belongs to the service.
+    pub start: Option<Vec<String>>,
+    /// Stops it.
+    pub stop: Option<Vec<String>>,
+    /// Tells by its exit status whether it runs.
+    pub check: Option<Vec<String>>,
+    /// The time limit of each.
+    pub time_limit: Duration,
+    /// May start and stop be repeated when it is unknown whether they have happened?
+    pub idempotent: bool,
+    /// Environment, directory, user, how a command is stopped at its limit.
+    pub setting: Setting,
+}

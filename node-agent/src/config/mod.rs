@@ -1,0 +1,100 @@
+//! The agent's own file, `interlock-agent.toml`.
+//!
+//! It belongs to whoever owns the machine, not to the cluster: it says who this node is, where the coordinators are,
+//! how local commands look, and ([`Allow`]) what the cluster may ask for. It is read once, at start, completely: an
+//! unknown key, a relative path or a name that leads nowhere is a problem with its line and its remedy, and all of
+//! them are told at once. `interlock-agent config check FILE` does the same without starting anything.
+//!
+//! The commented sample is `deploy/config/interlock-agent.toml`.
+
+mod account;
+mod allow;
+mod check;
+mod commands;
+mod problem;
+mod raw;
+mod refusal;
+mod secrets;
+mod target;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use interlock_model::names::{LocalName, NodeName};
+
+pub use account::{Account, AccountError};
+pub use allow::{Allow, Managers};
+pub use commands::{Exec, Process, Ready, Setting};
+pub use problem::{Error, Problem};
+pub use refusal::Refusal;
+pub use secrets::{SecretError, Secrets};
+pub use target::{BadTarget, ProbeTarget};
+
+/// The configuration of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The name of this node in the cluster spec, and in its certificate.
+    pub node: NodeName,
+    /// Where the agent keeps what it must remember. On a local disk.
+    pub state_dir: PathBuf,
+    /// The file that holds the identity of this boot.
+    pub boot_id_path: PathBuf,
+    /// A directory of a writable cgroup v2 tree for the runs of this agent; none to do without.
+    pub cgroup: Option<PathBuf>,
+    /// All coordinators, as `https://HOST:PORT`. At least one.
+    pub coordinators: Vec<String>,
+    /// The credentials.
+    pub tls: Tls,
+    /// Where the agent's own gRPC service listens.
+    pub listen: SocketAddr,
+    /// Where secrets are.
+    pub secrets: Secrets,
+    /// What the cluster may ask for.
+    pub allow: Allow,
+    /// Processes that the agent supervises, by name.
+    pub processes: BTreeMap<LocalName, Process>,
+    /// Start, stop and check commands, by name.
+    pub execs: BTreeMap<LocalName, Exec>,
+    /// What shuts this machine down if the operating system is not to be asked.
+    pub shutdown_command: Option<Vec<String>>,
+}
+
+/// Files with this node's credentials, in PEM. Read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates of the authorities that are trusted.
+    pub ca: PathBuf,
+    /// The certificate chain of this node.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not say what it must: then with all problems.
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(file).map_err(|error| Error::Read(file.to_owned(), error))?;
+        Self::parse(file, &text)
+    }
+
+    /// Reads a text; `file` is what problems and refusals name.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Error> {
+        let problems = match toml::from_str(text) {
+            Ok(raw) => match check::check(file, text, raw) {
+                Ok(config) => return Ok(config),
+                Err(problems) => problems,
+            },
+            Err(error) => vec![Problem::of_reader(text, &error)],
+        };
+        Err(Error::Invalid { file: file.to_owned(), problems })
+    }
+}

@@ -1,0 +1,125 @@
+//! The file as it is written. What it means is decided in [`super::check`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use interlock_model::names::{LocalName, NodeName, ServiceName};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::account::Account;
+use super::target::ProbeTarget;
+use super::units::{Bytes, Period};
+use crate::shim::StopSignal;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) coordinators: Spanned<Vec<Spanned<String>>>,
+    pub(super) node: Node,
+    pub(super) tls: Tls,
+    pub(super) listen: Listen,
+    #[serde(default)]
+    pub(super) allow: Allow,
+    #[serde(default)]
+    pub(super) process: BTreeMap<LocalName, Process>,
+    #[serde(default)]
+    pub(super) exec: BTreeMap<LocalName, Spanned<Exec>>,
+    pub(super) secrets: Option<Secrets>,
+    pub(super) shutdown: Option<Shutdown>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    pub(super) name: NodeName,
+    pub(super) state_dir: Spanned<PathBuf>,
+    pub(super) boot_id_path: Option<Spanned<PathBuf>>,
+    pub(super) cgroup: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) ca: Spanned<PathBuf>,
+    pub(super) cert: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    pub(super) address: SocketAddr,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Allow {
+    pub(super) services: BTreeMap<ServiceName, Spanned<Managers>>,
+    pub(super) shutdown: bool,
+    pub(super) reboot: bool,
+    pub(super) power: Vec<Spanned<String>>,
+    pub(super) fence_dir: Option<Vec<Spanned<PathBuf>>>,
+    pub(super) checks: Vec<Spanned<LocalName>>,
+    pub(super) probe_targets: Option<Vec<ProbeTarget>>,
+    pub(super) marker_paths: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Managers {
+    pub(super) systemd: Vec<Spanned<String>>,
+    pub(super) process: Option<Spanned<LocalName>>,
+    pub(super) exec: Option<Spanned<LocalName>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Process {
+    pub(super) command: Spanned<Vec<String>>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cwd: Option<Spanned<PathBuf>>,
+    pub(super) user: Option<Account>,
+    pub(super) ready: Option<Spanned<Ready>>,
+    pub(super) stop_signal: Option<StopSignal>,
+    pub(super) stop_grace: Option<Period>,
+    pub(super) log_cap: Option<Bytes>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ready {
+    pub(super) tcp: Option<SocketAddr>,
+    pub(super) after: Option<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exec {
+    pub(super) start: Option<Spanned<Vec<String>>>,
+    pub(super) stop: Option<Spanned<Vec<String>>>,
+    pub(super) check: Option<Spanned<Vec<String>>>,
+    pub(super) time_limit: Option<Period>,
+    #[serde(default)]
+    pub(super) idempotent: bool,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cwd: Option<Spanned<PathBuf>>,
+    pub(super) user: Option<Account>,
+    pub(super) stop_signal: Option<StopSignal>,
+    pub(super) stop_grace: Option<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secrets {
+    pub(super) dir: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shutdown {
+    pub(super) command: Spanned<Vec<String>>,
+}
