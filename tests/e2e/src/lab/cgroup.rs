@@ -44,12 +44,17 @@ impl Cgroup {
         Ok(Self { unified, named })
     }
 
-    /// Makes the group `name` below this one.
-    pub(crate) fn child(&self, name: &str) -> Result<Self> {
-        let child = Self {
+    /// The group `name` below this one, whether it exists or not.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Self {
             unified: self.unified.join(name),
             named: self.named.as_ref().map(|named| named.join(name)),
-        };
+        }
+    }
+
+    /// Makes the group `name` below this one, if there is none yet.
+    pub(crate) fn child(&self, name: &str) -> Result<Self> {
+        let child = self.below(name);
         for directory in child.directories() {
             fs::create_dir_all(directory).with_context(|| {
                 format!("cannot make the control group {}", directory.display())

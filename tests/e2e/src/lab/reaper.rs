@@ -28,7 +28,11 @@ impl Reaper {
     /// Starts the helper, before anything else of the lab exists.
     pub(crate) fn start(directory: &Path, id: &str, group: &Cgroup) -> Result<Self> {
         let owner = Owner::this().context("cannot read the start time of this process")?;
-        fs::write(directory.join("owner"), owner.record()).context("cannot record the owner")?;
+        // Renamed into place: a sweep at this moment must not read half a record.
+        let record = directory.join("owner.new");
+        fs::write(&record, owner.record())
+            .and_then(|()| fs::rename(&record, directory.join("owner")))
+            .context("cannot record the owner")?;
         let helper = teardown(directory, id, group)?
             .stdin(Stdio::piped())
             .spawn()
@@ -73,11 +77,11 @@ pub(crate) fn sweep(base: &Path, root: &Cgroup) -> Result<()> {
         let Some(id) = directory.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if Owner::parse(&record).is_some_and(|owner| owner.lives()) {
+        if Owner::parse(&record).is_none_or(|owner| owner.lives()) {
             continue;
         }
         eprintln!("sweeping up the lab of a dead run: {}", directory.display());
-        let status = teardown(&directory, id, &root.child(id)?)?
+        let status = teardown(&directory, id, &root.below(id))?
             .stdin(Stdio::null())
             .status()?;
         if !status.success() {
