@@ -1,1 +1,84 @@
-//! 
+//! The planner: cluster spec and observations in, plan and report out.
+//!
+//! [`plan`] is a pure function. It decides everything that a run will need, so that whoever runs the plan has no choice
+//! left, and it refuses rather than guesses: what is *unknown* is a reason not to plan (invariant I5), except where the
+//! unknown thing is a named check that the operator overrides by that name. Why there is no plan, or why a plan leaves
+//! something out, is a value as well: the [`Report`].
+//!
+//! # From spec to plan
+//!
+//! 1. The scope selects instances and nodes; for a shutdown the running dependants join them.
+//! 2. What is known of each ([`world`]) sorts them into *to do*, *already done*, and *unknown*.
+//! 3. The builder of the plan's kind ([`shutdown`], [`startup`], [`restart`], [`reboot`]) makes the steps and the edges.
+//! 4. [`finish`] puts the steps into an order, adds the gates that stand at the end, seals the plan, and hands it to
+//!    the [`checker`], which shares no code with the builders. A plan that it objects to is never returned.
+//!
+//! # Which order
+//!
+//! Order is a matter of *services*. An edge of the spec, `jb requires dbs { start: healthy, stop: down }`, becomes an
+//! edge of the plan from every instance of the one to every instance of the other: `start:jb@*` waits for `start:dbs@*`
+//! to be healthy, `stop:dbs@*` waits for `stop:jb@*` to be down. Where a service between two others has no step in the
+//! plan, those two are ordered as if the edges through it were one.
+//!
+//! *Machines* follow their services: a node is powered off after everything on it is down, and powered on before
+//! anything on it starts. Since *down* means "the manager, for a node its power source, says off", an edge that waits
+//! for *down* waits for the power-off of the dependant's node, where the plan powers it off. Likewise a node is powered
+//! on only once the services that its earliest services wait for are ready. Both rules yield where they would make a
+//! circle: a machine that carries both ends of a chain (storage and web server, with the database on another machine)
+//! cannot be off before its own storage stops. There the edge falls back to the instance. See [`machines`].
+//!
+//! # Bounds
+//!
+//! A plan for 1,000 nodes and 200 services is made in well under 100 ms (`examples/plan_cost.rs`). Between a service of
+//! *n* instances and one of *m* there would be *n × m* edges; beyond [`graph::FAN`] of them a joining step
+//! `check:SERVICE` stands in between, which checks nothing and keeps the number of edges at *n + m*.
+
+pub mod checker;
+pub mod view;
+
+mod activity;
+mod capacity;
+mod checks;
+mod draft;
+mod finish;
+mod graph;
+mod input;
+mod machines;
+mod order;
+mod power;
+mod reboot;
+mod report;
+mod restart;
+mod select;
+mod shutdown;
+mod startup;
+mod steps;
+mod world;
+
+pub use input::{Input, Request, Scope};
+pub use report::{Entry, Report, Subject};
+
+use interlock_model::plan::{PlanKind, SealedPlan};
+
+/// What came of planning.
+#[derive(Debug, Clone)]
+#[must_use = "a report that nobody reads explains nothing"]
+pub struct Outcome {
+    /// The plan; none if it was refused. A plan without steps means that there is nothing to do.
+    pub plan: Option<SealedPlan>,
+    /// What was left out, taken for granted or refused, and why.
+    pub report: Report,
+}
+
+/// Makes a plan, or says why not.
+pub fn plan(input: &Input<'_>) -> Outcome {
+    let mut draft = draft::Draft::new(input);
+    let selection = select::select(&mut draft);
+    match input.request.kind {
+        PlanKind::Shutdown => shutdown::build(&mut draft, selection),
+        PlanKind::Startup => startup::build(&mut draft, &selection),
+        PlanKind::Restart => restart::build(&mut draft, &selection),
+        PlanKind::Reboot => reboot::build(&mut draft, &selection),
+    }
+    finish::finish(draft)
+}

@@ -1,0 +1,260 @@
+//! Which instance of an exclusive service is active.
+//!
+//! Observed, if its `active_when` checks are green on exactly one instance; remembered, if it was stopped everywhere
+//! (invariant I10); or assumed, because the operator said so. Otherwise it is unknown and nothing is planned. What was
+//! observed is never overruled by what was remembered or assumed.
+//!
+//! A check of `active_when` that is forced counts as not green where it is unknown. Two green instances are two active
+//! sides, whatever is forced.
+
+use interlock_model::check::{CheckId, Verdict};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::{Assumption, Known, PlanKind};
+use interlock_model::spec::Service;
+
+use crate::draft::Draft;
+use crate::report::{Entry, Report, Subject};
+use crate::world::Presence;
+
+/// What the checks say.
+enum Seen {
+    /// Exactly one instance is active.
+    On(NodeName),
+    /// None is, for certain.
+    Nowhere,
+    /// It cannot be told.
+    Unclear { why: String, check: Option<CheckId> },
+}
+
+impl Draft<'_> {
+    /// The active side of a service; none if it is not exclusive or cannot be told. In the latter case the report says
+    /// why. The answer becomes part of the plan.
+    pub(crate) fn active_side(&mut self, service: &Service) -> Option<NodeName> {
+        if !service.is_exclusive() {
+            return None;
+        }
+        if let Some(known) = self.sides.get(&service.name) {
+            return known.clone();
+        }
+        let side = match service.nodes.as_slice() {
+            // The only instance is the active one; there is nothing to take for granted.
+            [only] => Some(only.clone()),
+            _ => self.decide(service),
+        };
+        self.sides.insert(service.name.clone(), side.clone());
+        side
+    }
+
+    /// The active side of a service that the plan only relies on; none, and no complaint, if it is down everywhere.
+    pub(crate) fn side_of(&mut self, service: &Service) -> Option<NodeName> {
+        let is_down = |node| self.world.instance(&service.name, node) == Presence::Down;
+        if service.nodes.iter().all(is_down) {
+            None
+        } else {
+            self.active_side(service)
+        }
+    }
+
+    fn decide(&mut self, service: &Service) -> Option<NodeName> {
+        let assumed = self.request.assume_active.get(&service.name);
+        match self.observe(service) {
+            Seen::On(node) => {
+                if let Some(other) = assumed.filter(|other| **other != node) {
+                    self.report.blocked(
+                        Subject::service(&service.name),
+                        format!(
+                            "its checks say that {node} is active, --assume-active says {other}"
+                        ),
+                        "leave --assume-active out",
+                    );
+                    return None;
+                }
+                Some(self.take_for_granted(service, node, Known::Observed))
+            }
+            Seen::Nowhere if self.request.kind == PlanKind::Startup => {
+                self.recall(service, assumed)
+            }
+            Seen::Nowhere => {
+                if service
+                    .nodes
+                    .iter()
+                    .all(|node| self.world.instance(&service.name, node) == Presence::Down)
+                {
+                    return None;
+                }
+                self.unclear(
+                    service,
+                    "no instance passes its active_when checks".into(),
+                    None,
+                    assumed,
+                )
+            }
+            Seen::Unclear { why, check } => self.unclear(service, why, check, assumed),
+        }
+    }
+
+    /// The side that was active before everything stopped.
+    fn recall(&mut self, service: &Service, assumed: Option<&NodeName>) -> Option<NodeName> {
+        let remembered = self
+            .input
+            .memory
+            .get(&service.name)
+            .filter(|node| service.nodes.contains(node));
+        match (assumed, remembered) {
+            (Some(assumed), remembered) => {
+                if let Some(remembered) = remembered.filter(|node| *node != assumed) {
+                    let text =
+                        format!("{remembered} was active before the stop, you say {assumed}");
+                    self.report.warn(Subject::service(&service.name), text);
+                }
+                Some(self.take_for_granted(service, assumed.clone(), Known::Assumed))
+            }
+            (None, Some(remembered)) => {
+                Some(self.take_for_granted(service, remembered.clone(), Known::Remembered))
+            }
+            (None, None) => {
+                self.report.unknown(
+                    Subject::service(&service.name),
+                    "it is stopped and nothing is remembered of which side was active",
+                    format!("say it with --assume-active {}=NODE", service.name),
+                );
+                None
+            }
+        }
+    }
+
+    fn unclear(
+        &mut self,
+        service: &Service,
+        why: String,
+        check: Option<CheckId>,
+        assumed: Option<&NodeName>,
+    ) -> Option<NodeName> {
+        if let Some(node) = assumed {
+            if !self.world.is_offline() {
+                let text = format!("{why}; going by --assume-active {node}");
+                self.report.warn(Subject::service(&service.name), text);
+            }
+            return Some(self.take_for_granted(service, node.clone(), Known::Assumed));
+        }
+        self.report.add(Entry::Unknown {
+            subject: Subject::service(&service.name),
+            why: format!("which side is active: {why}"),
+            remedy: format!(
+                "repair the check, or say it with --assume-active {}=NODE",
+                service.name
+            ),
+            force: check,
+        });
+        None
+    }
+
+    fn take_for_granted(&mut self, service: &Service, active: NodeName, known: Known) -> NodeName {
+        let assumption = Assumption {
+            active: active.clone(),
+            known,
+        };
+        self.report.add(Entry::Active {
+            service: service.name.clone(),
+            assumption: assumption.clone(),
+        });
+        self.assumptions.insert(service.name.clone(), assumption);
+        active
+    }
+
+    fn observe(&self, service: &Service) -> Seen {
+        if self.world.is_offline() {
+            if self.request.kind == PlanKind::Startup {
+                return Seen::Nowhere;
+            }
+            return Seen::Unclear {
+                why: "nothing was observed (offline)".into(),
+                check: None,
+            };
+        }
+        let mut up = Vec::new();
+        for node in &service.nodes {
+            match self.world.instance(&service.name, node) {
+                Presence::Up => up.push(node),
+                Presence::Down => {}
+                Presence::Unknown(why) => {
+                    return Seen::Unclear {
+                        why: format!("{node}: {why}"),
+                        check: None,
+                    };
+                }
+            }
+        }
+        if up.is_empty() {
+            return Seen::Nowhere;
+        }
+        if service.active_when.is_empty() {
+            return Seen::Unclear {
+                why: "it has no active_when checks".into(),
+                check: None,
+            };
+        }
+        let mut green = Vec::new();
+        for node in up {
+            match self.passes(service, node) {
+                Ok(true) => green.push(node),
+                Ok(false) => {}
+                Err((check, evidence)) => {
+                    let why = format!("check {check} on {node} is unknown: {evidence}");
+                    return Seen::Unclear {
+                        why,
+                        check: Some(check),
+                    };
+                }
+            }
+        }
+        match green.as_slice() {
+            [] => Seen::Nowhere,
+            [one] => Seen::On((*one).clone()),
+            [first, second, ..] => {
+                let why = format!("{first} and {second} both pass the active_when checks");
+                Seen::Unclear { why, check: None }
+            }
+        }
+    }
+
+    /// Does the instance pass all checks of `active_when`?
+    ///
+    /// # Errors
+    /// The check that is unknown, and why it is.
+    fn passes(&self, service: &Service, node: &NodeName) -> Result<bool, (CheckId, String)> {
+        let mut passes = true;
+        for check in &service.active_when {
+            let id = CheckId {
+                service: service.name.clone(),
+                check: check.clone(),
+            };
+            let Some(seen) = self.world.check(&self.observer(node), &id) else {
+                continue;
+            };
+            match seen.verdict {
+                Verdict::Ok => {}
+                Verdict::Bad => passes = false,
+                Verdict::Unknown if self.is_forced(&id) => passes = false,
+                Verdict::Unknown => return Err((id, seen.evidence)),
+            }
+        }
+        Ok(passes)
+    }
+}
+
+/// Says in the report what stands for single-sided services that a plan interrupts.
+pub(crate) fn warn_of_interruption(
+    report: &mut Report,
+    service: &ServiceName,
+    node: &NodeName,
+    others: usize,
+) {
+    let text = match others {
+        0 => format!("it is interrupted: its only instance is on {node}"),
+        _ => format!(
+            "it is interrupted: its active side {node} goes and nothing takes over; a switchover first keeps it"
+        ),
+    };
+    report.warn(Subject::service(service), text);
+}

@@ -1,0 +1,143 @@
+//! Checks before and after a start, and people's gates at the end.
+
+use std::collections::BTreeSet;
+
+use interlock_model::action::Action;
+use interlock_model::check::{CheckFrom, CheckId, CheckKind};
+use interlock_model::names::NodeName;
+use interlock_model::plan::{Gate, Plan, Step, Wait};
+use interlock_model::spec::{Service, Spec};
+
+use super::Violation;
+use super::paths::Paths;
+
+pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    let forced: BTreeSet<&CheckId> = plan.forced.iter().collect();
+    for step in &plan.steps {
+        let service = step
+            .service
+            .as_ref()
+            .and_then(|name| spec.services.get(name));
+        let (Some(service), Some(node)) = (service, &step.node) else {
+            continue;
+        };
+        if !matches!(step.action, Action::Start | Action::Verify | Action::Check) {
+            continue;
+        }
+        let probes_from = spec
+            .nodes
+            .get(node)
+            .and_then(|node| node.agentless.as_ref());
+        let on = probes_from.and_then(|from| from.first()).unwrap_or(node);
+        let standby = service.is_exclusive()
+            && service.nodes.len() > 1
+            && plan
+                .assumptions
+                .get(&service.name)
+                .is_none_or(|assumption| assumption.active != *node);
+        let skip = |id: &CheckId| {
+            forced.contains(id) || standby && service.active_when.contains(&id.check)
+        };
+        for id in checks(service, &CheckFrom::Own)
+            .into_iter()
+            .filter(|id| !skip(id))
+        {
+            asked(step, &step.healthy, id, on, found);
+        }
+        if step.action != Action::Check || probes_from.is_some() {
+            let needed = service
+                .dependencies
+                .iter()
+                .filter(|(_, d)| d.needed && d.start == Wait::Healthy);
+            for required in needed.filter_map(|(name, _)| spec.services.get(name)) {
+                for id in checks(required, &CheckFrom::Consumers)
+                    .into_iter()
+                    .filter(|id| !forced.contains(id))
+                {
+                    asked(step, &step.gates, id, on, found);
+                }
+            }
+        }
+    }
+    people(spec, plan, paths, found);
+}
+
+/// The checks of a service that run there; those that compare instances have no meaning for one alone.
+fn checks(service: &Service, from: &CheckFrom) -> Vec<CheckId> {
+    let wanted = service
+        .checks
+        .iter()
+        .filter(|(_, c)| c.from == *from && !matches!(c.kind, CheckKind::Same { .. }));
+    wanted
+        .map(|(name, _)| CheckId {
+            service: service.name.clone(),
+            check: name.clone(),
+        })
+        .collect()
+}
+
+fn asked(step: &Step, gates: &[Gate], check: CheckId, on: &NodeName, found: &mut Vec<Violation>) {
+    if !gates
+        .iter()
+        .any(|gate| gate.check == check && gate.on == *on)
+    {
+        found.push(Violation::MissingCheck {
+            step: step.id.clone(),
+            check,
+            on: on.clone(),
+        });
+    }
+}
+
+/// Each gate that belongs to such a plan is there, and everything but the other gates leads to it.
+fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    if plan.steps.is_empty() {
+        return;
+    }
+    let mut gates = Vec::new();
+    for (name, gate) in spec
+        .gates
+        .iter()
+        .filter(|(_, gate)| gate.at_end_of.contains(&plan.kind))
+    {
+        let id = format!("approve:{name}");
+        match paths.id(&id) {
+            Some(step)
+                if matches!(&paths.steps[step].action,
+                    Action::Approve { gate: g, role, .. } if g == name && *role == gate.role) =>
+            {
+                gates.push((step, name));
+            }
+            _ => found.push(Violation::MissingGate { gate: name.clone() }),
+        }
+    }
+    for (gate, name) in &gates {
+        let others =
+            (0..paths.steps.len()).filter(|step| !gates.iter().any(|(other, _)| other == step));
+        for step in others {
+            let reaches = paths.leads_to(step, *gate);
+            // What nothing else waits for must be through, not only begun.
+            let last = paths
+                .next(step)
+                .all(|next| gates.iter().any(|(gate, _)| *gate == next));
+            let done = !last
+                || paths
+                    .beyond(step, end(&paths.steps[step].action))
+                    .contains(*gate);
+            if !reaches || !done {
+                found.push(Violation::MissingGate {
+                    gate: (*name).clone(),
+                });
+                break;
+            }
+        }
+    }
+}
+
+fn end(action: &Action) -> Wait {
+    match action {
+        Action::Stop | Action::PowerOff { .. } => Wait::Down,
+        Action::PowerOn { .. } | Action::Reboot | Action::Approve { .. } => Wait::Up,
+        Action::Start | Action::Verify | Action::Check => Wait::Healthy,
+    }
+}

@@ -1,0 +1,278 @@
+//! What a plan does to machines.
+
+use std::collections::BTreeMap;
+
+use interlock_model::action::{Action, PowerRef, ShutdownBy};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_model::spec::{Node, Service, Spec};
+
+use super::Violation;
+use super::order::{out_of_order, upwards};
+use super::paths::Paths;
+
+pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Some(node) = step.node.as_ref().and_then(|name| spec.nodes.get(name)) else {
+            continue;
+        };
+        match &step.action {
+            Action::PowerOff { power } => {
+                keeps_control(spec, node, paths, index, found);
+                nothing_runs(paths, node, index, power, found);
+                if !power.via.iter().any(|via| outlasts(paths, &node.name, via)) {
+                    found.push(Violation::NobodyToAsk {
+                        step: step.id.clone(),
+                    });
+                }
+            }
+            Action::Reboot => {
+                keeps_control(spec, node, paths, index, found);
+                nothing_runs_over_reboot(paths, node, index, found);
+            }
+            Action::PowerOn { power } => {
+                nothing_starts_before(paths, node, index, found);
+                if !power.via.iter().any(|via| precedes(paths, &node.name, via)) {
+                    found.push(Violation::NobodyToAsk {
+                        step: step.id.clone(),
+                    });
+                }
+            }
+            Action::Start
+            | Action::Stop
+            | Action::Verify
+            | Action::Check
+            | Action::Approve { .. } => {}
+        }
+    }
+    match plan.kind {
+        PlanKind::Shutdown => down_is_off(spec, plan, paths, found),
+        PlanKind::Startup => on_before_its_first(spec, paths, found),
+        PlanKind::Restart | PlanKind::Reboot => {}
+    }
+}
+
+fn keeps_control(
+    spec: &Spec,
+    node: &Node,
+    paths: &Paths<'_>,
+    step: usize,
+    found: &mut Vec<Violation>,
+) {
+    let addresses = || std::iter::once(&node.address).chain(node.networks.values());
+    let names_it = |endpoint: &&String| {
+        let parts: Vec<&str> = endpoint
+            .split(['/', '[', ']'])
+            .flat_map(|part| [part, before_port(part)])
+            .collect();
+        parts.contains(&node.name.as_str())
+            || addresses().any(|address| parts.contains(&address.as_str()))
+    };
+    if spec.control.coordinators.contains(&node.name)
+        || spec.control.etcd.iter().any(|e| names_it(&e))
+    {
+        found.push(Violation::ControlPlane {
+            step: paths.steps[step].id.clone(),
+        });
+    }
+}
+
+fn before_port(text: &str) -> &str {
+    text.rsplit_once(':').map_or(text, |(host, _)| host)
+}
+
+/// A machine goes only after all that stops on it is down, and after the person who shuts it down said so.
+fn nothing_runs(
+    paths: &Paths<'_>,
+    node: &Node,
+    off: usize,
+    power: &PowerRef,
+    found: &mut Vec<Violation>,
+) {
+    let person = match power.shutdown {
+        ShutdownBy::Manual => paths.id(&format!("approve:power-off.{}", node.name)),
+        ShutdownBy::Agent | ShutdownBy::Command => Some(off),
+    };
+    let Some(first) = person.filter(|person| *person == off || paths.leads_to(*person, off)) else {
+        found.push(out_of_order(paths, off, off, Wait::Up));
+        return;
+    };
+    for (stop, _) in paths.on_node(&node.name, |action| matches!(action, Action::Stop)) {
+        if !paths.beyond(stop, Wait::Down).contains(first) {
+            found.push(out_of_order(paths, first, stop, Wait::Down));
+        }
+    }
+}
+
+fn nothing_runs_over_reboot(
+    paths: &Paths<'_>,
+    node: &Node,
+    reboot: usize,
+    found: &mut Vec<Violation>,
+) {
+    for (stop, _) in paths.on_node(&node.name, |action| matches!(action, Action::Stop)) {
+        if !paths.beyond(stop, Wait::Down).contains(reboot) {
+            found.push(out_of_order(paths, reboot, stop, Wait::Down));
+        }
+    }
+    nothing_starts_before(paths, node, reboot, found);
+}
+
+fn nothing_starts_before(paths: &Paths<'_>, node: &Node, up: usize, found: &mut Vec<Violation>) {
+    let beyond = paths.beyond(up, Wait::Up);
+    let is_start =
+        |action: &Action| matches!(action, Action::Start | Action::Verify | Action::Check);
+    for (start, _) in paths
+        .on_node(&node.name, is_start)
+        .into_iter()
+        .filter(|(start, _)| !beyond.contains(*start))
+    {
+        found.push(out_of_order(paths, start, up, Wait::Up));
+    }
+}
+
+/// Is `via` still there when `node` has been proven off?
+fn outlasts<'a>(paths: &Paths<'a>, node: &'a NodeName, via: &'a NodeName) -> bool {
+    if via == node {
+        return false;
+    }
+    match (paths.power_off(node), paths.power_off(via)) {
+        (Some(off), Some(via)) => paths.beyond(off, Wait::Down).contains(via),
+        _ => true,
+    }
+}
+
+/// Is `via` there when `node` is switched on?
+fn precedes<'a>(paths: &Paths<'a>, node: &'a NodeName, via: &'a NodeName) -> bool {
+    if via == node {
+        return false;
+    }
+    match (paths.power_on(node), paths.power_on(via)) {
+        (Some(on), Some(via)) => paths.beyond(via, Wait::Up).contains(on),
+        _ => true,
+    }
+}
+
+/// An edge that waits for *down* waits for the power source, unless the machine itself has to stay for the edge.
+fn down_is_off(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    let is_agentless = |node: &NodeName| {
+        spec.nodes
+            .get(node)
+            .is_some_and(|node| node.agentless.is_some())
+    };
+    let stop = |service: &Service, node: &NodeName| {
+        let agentless = is_agentless(node);
+        paths
+            .stop(&service.name, node, agentless)
+            .map(|stop| paths.steps[stop].id.as_str())
+            .and_then(|id| paths.id(id))
+    };
+    for service in spec.services.values() {
+        let required = service
+            .dependencies
+            .iter()
+            .filter(|(_, dependency)| dependency.stop == Wait::Down);
+        let required = required.filter_map(|(name, _)| spec.services.get(name));
+        let others: Vec<usize> = required
+            .flat_map(|other| other.nodes.iter().filter_map(move |node| stop(other, node)))
+            .collect();
+        let mut after_me: Option<usize> = None;
+        for node in upwards(plan, service) {
+            let (Some(own), off) = (stop(service, node), paths.power_off(node)) else {
+                continue;
+            };
+            let next = after_me
+                .replace(own)
+                .filter(|_| service.sequence.stop == Wait::Down);
+            let Some(off) = off.filter(|off| *off != own) else {
+                continue;
+            };
+            let beyond = paths.beyond(off, Wait::Down);
+            let met_early = paths
+                .joins(&service.name)
+                .iter()
+                .any(|join| paths.leads_to(*join, off));
+            for later in others.iter().filter(|_| !met_early).chain(next.as_ref()) {
+                if !beyond.contains(*later) && !paths.leads_to(*later, off) {
+                    found.push(out_of_order(paths, *later, off, Wait::Down));
+                }
+            }
+        }
+    }
+}
+
+/// A machine is switched on only when its earliest services could start, unless it has to be there for that.
+fn on_before_its_first(spec: &Spec, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    let mut heights: BTreeMap<&ServiceName, u32> = BTreeMap::new();
+    for service in spec.services.values() {
+        height(spec, service, &mut heights);
+    }
+    for node in spec.nodes.keys() {
+        let Some(on) = paths.power_on(node) else {
+            continue;
+        };
+        let here = paths.on_node(node, |_| true);
+        let lowest = here
+            .iter()
+            .filter_map(|(_, service)| heights.get(*service))
+            .min();
+        for (_, service) in here
+            .iter()
+            .filter(|(_, service)| heights.get(*service) == lowest)
+        {
+            let Some(service) = spec.services.get(*service) else {
+                continue;
+            };
+            for (name, dependency) in service
+                .dependencies
+                .iter()
+                .filter(|(_, d)| d.start != Wait::None)
+            {
+                let Some(required) = spec.services.get(name) else {
+                    continue;
+                };
+                let looks = |step: &usize| {
+                    paths.only_looks(*step, false) && dependency.start != Wait::Healthy
+                };
+                let starts = required
+                    .nodes
+                    .iter()
+                    .filter_map(|node| paths.start(name, node));
+                let met_late = paths
+                    .joins(name)
+                    .iter()
+                    .any(|join| paths.leads_to(on, *join));
+                let starts =
+                    starts.filter(|step| !met_late && !looks(step) && !paths.leads_to(on, *step));
+                let until = if required.is_exclusive() {
+                    dependency.start.min(Wait::Up)
+                } else {
+                    dependency.start
+                };
+                let early = starts.filter(|start| !paths.beyond(*start, until).contains(on));
+                found.extend(early.map(|start| out_of_order(paths, on, start, until)));
+            }
+        }
+    }
+}
+
+/// The length of the longest chain of dependencies below a service.
+fn height<'a>(
+    spec: &'a Spec,
+    service: &'a Service,
+    known: &mut BTreeMap<&'a ServiceName, u32>,
+) -> u32 {
+    if let Some(height) = known.get(&service.name) {
+        return *height;
+    }
+    let below = service
+        .dependencies
+        .keys()
+        .filter_map(|name| spec.services.get(name));
+    let height = below
+        .map(|other| height(spec, other, known) + 1)
+        .max()
+        .unwrap_or(0);
+    known.insert(&service.name, height);
+    height
+}

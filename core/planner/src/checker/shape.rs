@@ -1,0 +1,165 @@
+//! A plan must be a plan: a listed graph of well-formed steps about things that the spec has.
+
+use std::collections::BTreeMap;
+
+use interlock_model::action::Action;
+use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
+use interlock_model::spec::{Boot, Spec};
+
+use super::Violation;
+
+pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut listed: BTreeMap<&StepId, &Action> = BTreeMap::new();
+    for step in &plan.steps {
+        let id = || step.id.clone();
+        for after in &step.after {
+            let (on, until) = (after.step.clone(), after.until);
+            match listed.get(&after.step) {
+                None => found.push(Violation::NotListedBefore { step: id(), on }),
+                Some(action) if !reaches(action, until) => {
+                    found.push(Violation::ImpossibleWait {
+                        step: id(),
+                        on,
+                        until,
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if listed.insert(&step.id, &step.action).is_some() {
+            found.push(Violation::DuplicateId { step: id() });
+        }
+        if let Some(expected) = expected_id(step).filter(|expected| *expected != step.id.as_str()) {
+            found.push(Violation::WrongId {
+                step: id(),
+                expected,
+            });
+        }
+        if step.timeout.is_zero() {
+            found.push(Violation::NoTimeLimit { step: id() });
+        }
+        if !is_in_spec(spec, step) {
+            found.push(Violation::NotInSpec { step: id() });
+        }
+        if !has_a_place(spec, plan.kind, step) {
+            found.push(Violation::WrongAction { step: id() });
+        }
+        if step.undo.as_ref().map(|undo| &*undo.0) != opposite(&step.action).as_ref() {
+            found.push(Violation::WrongUndo { step: id() });
+        }
+        if !is_switched_rightly(spec, step) {
+            found.push(Violation::WrongPower { step: id() });
+        }
+    }
+    found
+}
+
+fn reaches(action: &Action, until: Wait) -> bool {
+    match action {
+        Action::Stop | Action::PowerOff { .. } => {
+            matches!(until, Wait::Issued | Wait::GoingDown | Wait::Down)
+        }
+        Action::Start | Action::Verify => matches!(until, Wait::Issued | Wait::Up | Wait::Healthy),
+        Action::PowerOn { .. } | Action::Reboot | Action::Approve { .. } => {
+            matches!(until, Wait::Issued | Wait::Up)
+        }
+        Action::Check => until == Wait::Healthy,
+    }
+}
+
+/// Steps of people and joins are named for what they are about; all others for what they do and where.
+fn expected_id(step: &Step) -> Option<String> {
+    let word = step.action.word();
+    match (&step.service, &step.node) {
+        (Some(service), Some(node)) => Some(format!("{word}:{service}@{node}")),
+        (None, Some(node)) => Some(format!("{word}:{node}")),
+        (_, None) => None,
+    }
+}
+
+fn is_in_spec(spec: &Spec, step: &Step) -> bool {
+    let service = match &step.service {
+        Some(name) => match spec.services.get(name) {
+            Some(service) if !service.external => Some(service),
+            _ => return false,
+        },
+        None => None,
+    };
+    match (&step.action, service, &step.node) {
+        (Action::Start | Action::Stop | Action::Verify, Some(service), Some(node)) => {
+            service.nodes.contains(node)
+        }
+        (Action::Check, Some(service), node) => node
+            .as_ref()
+            .is_none_or(|node| service.nodes.contains(node)),
+        (Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot, None, Some(node)) => {
+            spec.nodes.contains_key(node)
+        }
+        (Action::Approve { .. }, None, None) => true,
+        _ => false,
+    }
+}
+
+fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
+    let autostart = step
+        .service
+        .as_ref()
+        .and_then(|name| spec.services.get(name))
+        .is_some_and(|s| s.boot == Boot::Autostart);
+    let agentless = step
+        .node
+        .as_ref()
+        .and_then(|name| spec.nodes.get(name))
+        .is_some_and(|node| node.agentless.is_some());
+    match step.action {
+        Action::Start => match kind {
+            PlanKind::Shutdown => false,
+            PlanKind::Startup | PlanKind::Reboot => !autostart && !agentless,
+            PlanKind::Restart => !agentless,
+        },
+        Action::Verify => {
+            matches!(kind, PlanKind::Startup | PlanKind::Reboot) && autostart && !agentless
+        }
+        Action::Stop => kind != PlanKind::Startup && !agentless,
+        Action::PowerOn { .. } => kind == PlanKind::Startup,
+        Action::PowerOff { .. } => kind == PlanKind::Shutdown,
+        Action::Reboot => kind == PlanKind::Reboot && !agentless,
+        Action::Check | Action::Approve { .. } => true,
+    }
+}
+
+fn opposite(action: &Action) -> Option<Action> {
+    match action {
+        Action::Start => Some(Action::Stop),
+        Action::Stop => Some(Action::Start),
+        Action::PowerOn { power } => Some(Action::PowerOff {
+            power: power.clone(),
+        }),
+        Action::PowerOff { power } => Some(Action::PowerOn {
+            power: power.clone(),
+        }),
+        Action::Verify | Action::Reboot | Action::Check | Action::Approve { .. } => None,
+    }
+}
+
+fn is_switched_rightly(spec: &Spec, step: &Step) -> bool {
+    let (Action::PowerOn { power } | Action::PowerOff { power }) = &step.action else {
+        return true;
+    };
+    let declared = step
+        .node
+        .as_ref()
+        .and_then(|name| spec.nodes.get(name))
+        .and_then(|node| node.power.as_ref());
+    let Some(declared) = declared else {
+        return false;
+    };
+    let Some(device) = spec.power.get(&declared.by) else {
+        return false;
+    };
+    power.device == declared.by
+        && power.plug == declared.plug
+        && power.shutdown == declared.shutdown
+        && power.via == device.via
+}

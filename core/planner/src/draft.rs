@@ -1,0 +1,122 @@
+//! A plan in the making: the input, what was found out about it, and the graph so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::check::CheckId;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::Assumption;
+use interlock_model::spec::{Service, Spec};
+
+use crate::graph::Graph;
+use crate::input::{Input, Request};
+use crate::order;
+use crate::report::{Entry, Report, Subject};
+use crate::world::World;
+
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) spec: &'a Spec,
+    pub(crate) request: &'a Request,
+    pub(crate) world: World<'a>,
+    pub(crate) report: Report,
+    pub(crate) graph: Graph,
+    /// What the plan takes for granted of each exclusive service that it touches.
+    pub(crate) assumptions: BTreeMap<ServiceName, Assumption>,
+    /// The active side of each exclusive service that was asked for; none if it cannot be told.
+    pub(crate) sides: BTreeMap<ServiceName, Option<NodeName>>,
+    ranks: BTreeMap<ServiceName, u32>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(input: &'a Input<'a>) -> Self {
+        let spec = input.spec;
+        let mut draft = Self {
+            input,
+            spec,
+            request: &input.request,
+            world: World::new(spec, input.observations, input.request.kind),
+            report: Report::default(),
+            graph: Graph::default(),
+            assumptions: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            ranks: order::ranks(spec),
+        };
+        draft.examine_request();
+        draft
+    }
+
+    /// What the request names must exist, and what it assumes must make sense.
+    fn examine_request(&mut self) {
+        for id in &self.request.force {
+            if !self
+                .spec
+                .services
+                .get(&id.service)
+                .is_some_and(|service| service.checks.contains_key(&id.check))
+            {
+                self.report.blocked(
+                    Subject::cluster(),
+                    format!("--force {id} names no check of the spec"),
+                    "`interlockctl status` lists the checks",
+                );
+            }
+        }
+        for (name, node) in &self.request.assume_active {
+            let why = match self.spec.services.get(name) {
+                None => format!("there is no service {name}"),
+                Some(service) if !service.is_exclusive() => format!("{name} is not exclusive"),
+                Some(service) if !service.nodes.contains(node) => {
+                    format!("{name} has no instance on {node}")
+                }
+                Some(_) => continue,
+            };
+            let by = format!("--assume-active {name}={node}: {why}");
+            self.report
+                .blocked(Subject::cluster(), by, "correct it or leave it out");
+        }
+        if self.world.is_offline() {
+            let what = "offline: nothing was observed; every instance and every node that can be switched is taken to \
+                        be in the state opposite to the goal";
+            self.report.add(Entry::Assumed {
+                subject: Subject::cluster(),
+                what: what.into(),
+            });
+        }
+    }
+
+    /// The length of the longest chain of dependencies below a service.
+    pub(crate) fn rank(&self, service: &ServiceName) -> u32 {
+        self.ranks.get(service).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&'a Service> {
+        self.spec.services.get(name)
+    }
+
+    /// The services of `among`, dependencies first, ties by name.
+    pub(crate) fn by_rank<'n>(
+        &self,
+        among: impl IntoIterator<Item = &'n ServiceName>,
+    ) -> Vec<&'a Service> {
+        let mut services: Vec<&'a Service> = among
+            .into_iter()
+            .filter_map(|name| self.service(name))
+            .collect();
+        services.sort_by_key(|service| (self.rank(&service.name), &service.name));
+        services
+    }
+
+    pub(crate) fn is_forced(&self, check: &CheckId) -> bool {
+        self.request.force.contains(check)
+    }
+
+    /// See [`order::dependencies_within`].
+    pub(crate) fn dependencies_within(
+        &self,
+        present: &BTreeSet<&ServiceName>,
+        name: &ServiceName,
+    ) -> BTreeMap<ServiceName, interlock_model::spec::Dependency> {
+        order::dependencies_within(self.spec, &self.ranks, present, name)
+    }
+}

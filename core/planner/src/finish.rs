@@ -1,0 +1,148 @@
+//! From graph to sealed plan: the gates at the end, the final order, the numbers, the independent check.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_model::action::Action;
+use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
+
+use crate::Outcome;
+use crate::checker;
+use crate::draft::Draft;
+use crate::graph::Handle;
+use crate::report::{Entry, Report, Subject};
+use crate::steps;
+
+pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
+    if draft.report.refuses() {
+        return refused(draft.report);
+    }
+    add_gates(&mut draft);
+    let order = match draft.graph.topological() {
+        Ok(order) => order,
+        Err(circle) => {
+            let ids: Vec<String> = circle
+                .iter()
+                .take(8)
+                .map(|step| draft.graph.step(*step).id.to_string())
+                .collect();
+            draft.report.blocked(
+                Subject::cluster(),
+                format!("the machines carry services so that no order is possible: {}", ids.join(", ")),
+                "a node without an agent goes down as a whole: move one of its services, or give it an agent",
+            );
+            return refused(draft.report);
+        }
+    };
+    if draft.request.serial {
+        for pair in order.windows(2) {
+            let end = draft.graph.end(pair[0]);
+            draft.graph.after(pair[1], pair[0], end);
+        }
+    }
+    if draft.request.batch.is_some() && !draft.graph_is_rolling() {
+        draft.report.warn(
+            Subject::cluster(),
+            "a batch size is for restart and reboot; it changes nothing here",
+        );
+    }
+    let steps = std::mem::take(&mut draft.graph).into_steps(&order);
+    let plan = Plan {
+        cluster: draft.spec.cluster.clone(),
+        generation: draft.input.generation,
+        kind: draft.request.kind,
+        scope: draft.request.scope.to_string(),
+        assumptions: std::mem::take(&mut draft.assumptions),
+        forced: draft.request.force.iter().cloned().collect(),
+        steps,
+    };
+    if !plan.steps.is_empty() {
+        draft.report.add(limits(&plan));
+    }
+    for violation in checker::check(draft.spec, &plan, draft.input.observations) {
+        draft.report.add(Entry::Internal { violation });
+    }
+    if draft.report.refuses() {
+        return refused(draft.report);
+    }
+    match SealedPlan::seal(plan) {
+        Ok(plan) => Outcome {
+            plan: Some(plan),
+            report: draft.report.without_repetition(),
+        },
+        Err(error) => {
+            draft
+                .report
+                .blocked(Subject::cluster(), error.to_string(), "please report it");
+            refused(draft.report)
+        }
+    }
+}
+
+fn refused(report: Report) -> Outcome {
+    Outcome {
+        plan: None,
+        report: report.without_repetition(),
+    }
+}
+
+impl Draft<'_> {
+    fn graph_is_rolling(&self) -> bool {
+        matches!(self.request.kind, PlanKind::Restart | PlanKind::Reboot)
+    }
+}
+
+/// The gates that people open at the end of such a plan: after everything else.
+fn add_gates(draft: &mut Draft<'_>) {
+    if draft.graph.len() == 0 {
+        return;
+    }
+    let successors = draft.graph.successors();
+    let last: Vec<Handle> = (0..draft.graph.len())
+        .filter(|step| successors[*step].is_empty())
+        .collect();
+    for (name, gate) in &draft.spec.gates {
+        if gate.at_end_of.contains(&draft.request.kind) {
+            let approve = draft.graph.add(steps::gate(name, gate));
+            for step in &last {
+                let end = draft.graph.end(*step);
+                draft.graph.after(approve, *step, end);
+            }
+        }
+    }
+}
+
+/// The plan in numbers.
+fn limits(plan: &Plan) -> Entry {
+    let mut reached: BTreeMap<&StepId, Duration> = BTreeMap::new();
+    for step in &plan.steps {
+        let before = step
+            .after
+            .iter()
+            .filter_map(|after| reached.get(&after.step))
+            .max()
+            .copied();
+        reached.insert(&step.id, before.unwrap_or_default() + longest(step));
+    }
+    Entry::Limits {
+        steps: plan.steps.len(),
+        stages: plan.stages().into_values().max().unwrap_or(0),
+        at_most: reached.into_values().max().unwrap_or_default(),
+        people: plan
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Approve { .. }))
+            .map(|step| step.id.clone())
+            .collect(),
+    }
+}
+
+/// The longest that a step can take: its limit, and once more for its checks. A person's time is not counted.
+fn longest(step: &Step) -> Duration {
+    match step.action {
+        Action::Approve { .. } => Duration::ZERO,
+        Action::Check => step.timeout,
+        _ if step.healthy.is_empty() => step.timeout,
+        _ => step.timeout.saturating_mul(2),
+    }
+}

@@ -1,0 +1,357 @@
+//! Rolling reboot: restart machines, a batch at a time, each batch only when the one before is healthy.
+//!
+//! What runs on a batch's machines stops in its local order, the machines restart, and the same instances start again
+//! in order. Machines whose earliest services are depended on most go first; among equals those that carry standbys go
+//! before those that carry active sides. Two instances of one exclusive service are never in the same batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::Wait;
+use interlock_model::spec::{Boot, Service};
+
+use crate::activity::warn_of_interruption;
+use crate::draft::Draft;
+use crate::graph::Handle;
+use crate::order::start_order;
+use crate::power::runs_control;
+use crate::report::{Entry, Subject};
+use crate::restart::requirements_run;
+use crate::select::Selection;
+use crate::steps;
+use crate::world::{Machine, Presence};
+
+pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
+    let nodes: Vec<NodeName> = selection
+        .nodes
+        .iter()
+        .filter(|node| can_reboot(draft, node))
+        .cloned()
+        .collect();
+    let running = running_on(draft, &nodes);
+    for service in draft.by_rank(running.keys()) {
+        requirements_run(draft, service);
+        let active = draft.active_side(service);
+        let interrupted = active.filter(|active| running[&service.name].contains(active));
+        let only = service.nodes.first().filter(|_| service.nodes.len() == 1);
+        if let Some(node) = interrupted.as_ref().or(only) {
+            warn_of_interruption(
+                &mut draft.report,
+                &service.name,
+                node,
+                service.nodes.len() - 1,
+            );
+        }
+    }
+    let batches = batches(draft, nodes);
+    for service in draft.by_rank(running.keys()) {
+        let taken: Vec<Vec<&NodeName>> = batches
+            .iter()
+            .map(|batch| {
+                batch
+                    .iter()
+                    .filter(|node| running[&service.name].contains(*node))
+                    .collect()
+            })
+            .collect();
+        draft.keep_capacity(service, taken);
+    }
+    let mut before = Vec::new();
+    for (number, batch) in batches.iter().enumerate() {
+        before = reboot(draft, number, batch, &running, &before);
+    }
+    compare(draft, &running, &before);
+}
+
+fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
+    let Some(node) = draft.spec.nodes.get(name) else {
+        return false;
+    };
+    if runs_control(draft.spec, node) {
+        let task = "restart it by hand: it runs the control plane".into();
+        draft.report.add(Entry::LeftForYou {
+            subject: Subject::node(name),
+            task,
+        });
+        return false;
+    }
+    if node.agentless.is_some() {
+        draft.report.blocked(
+            Subject::node(name),
+            "it has no agent that could restart it",
+            "restart it by hand",
+        );
+        return false;
+    }
+    match draft.world.machine(name) {
+        Machine::On if draft.world.agent_is_heard(name) => return true,
+        Machine::On => {
+            draft.report.unknown(
+                Subject::node(name),
+                "it is on, but its agent is not heard",
+                "repair its agent",
+            );
+        }
+        Machine::Off => draft.report.excluded(
+            Subject::node(name),
+            "it is off, and a reboot switches nothing on",
+        ),
+        Machine::Unknown(why) => {
+            draft.report.unknown(
+                Subject::node(name),
+                why,
+                "ask its power source, or repair its agent",
+            );
+        }
+    }
+    false
+}
+
+/// The instances that stop and start again, by service.
+fn running_on(
+    draft: &mut Draft<'_>,
+    nodes: &[NodeName],
+) -> BTreeMap<ServiceName, BTreeSet<NodeName>> {
+    let mut running: BTreeMap<ServiceName, BTreeSet<NodeName>> = BTreeMap::new();
+    let chosen: BTreeSet<&NodeName> = nodes.iter().collect();
+    for service in draft.spec.services.values() {
+        for node in service.nodes.iter().filter(|node| chosen.contains(node)) {
+            let subject = Subject::instance(&service.name, node);
+            match draft.world.instance(&service.name, node) {
+                Presence::Up => {
+                    running
+                        .entry(service.name.clone())
+                        .or_default()
+                        .insert(node.clone());
+                }
+                Presence::Down if service.boot == Boot::Autostart => {
+                    draft
+                        .report
+                        .warn(subject, "it is stopped, but comes up with its machine");
+                }
+                Presence::Down => draft
+                    .report
+                    .excluded(subject, "it is stopped and stays stopped"),
+                Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+            }
+        }
+    }
+    running
+}
+
+fn batches(draft: &mut Draft<'_>, mut nodes: Vec<NodeName>) -> Vec<Vec<NodeName>> {
+    let spec = draft.spec;
+    let mut carries: BTreeMap<&NodeName, Vec<&Service>> = BTreeMap::new();
+    for service in spec.services.values() {
+        service
+            .nodes
+            .iter()
+            .for_each(|node| carries.entry(node).or_default().push(service));
+    }
+    let on = |node: &NodeName| carries.get(node).map(Vec::as_slice).unwrap_or_default();
+    nodes.sort_by_cached_key(|node| {
+        let lowest = on(node)
+            .iter()
+            .map(|service| draft.rank(&service.name))
+            .min()
+            .unwrap_or(u32::MAX);
+        let is_active = |service: &&&Service| {
+            draft
+                .sides
+                .get(&service.name)
+                .is_some_and(|side| side.as_ref() == Some(node))
+        };
+        (
+            lowest,
+            on(node).iter().filter(is_active).count(),
+            node.clone(),
+        )
+    });
+    let mut batches: Vec<Vec<NodeName>> = Vec::new();
+    let mut exclusive: BTreeSet<&ServiceName> = BTreeSet::new();
+    for node in nodes {
+        let own: BTreeSet<&ServiceName> = on(&node)
+            .iter()
+            .filter(|service| service.is_exclusive())
+            .map(|service| &service.name)
+            .collect();
+        let fits = |batch: &Vec<NodeName>| batch.len() < draft.request.batch_size();
+        match batches
+            .last_mut()
+            .filter(|batch| fits(batch) && exclusive.is_disjoint(&own))
+        {
+            Some(batch) => {
+                batch.push(node);
+                exclusive.extend(own);
+            }
+            None => {
+                batches.push(vec![node]);
+                exclusive = own;
+            }
+        }
+    }
+    batches
+}
+
+/// One batch; gives what the next one waits for.
+fn reboot(
+    draft: &mut Draft<'_>,
+    number: usize,
+    batch: &[NodeName],
+    running: &BTreeMap<ServiceName, BTreeSet<NodeName>>,
+    before: &[(Handle, Wait)],
+) -> Vec<(Handle, Wait)> {
+    let mut local: BTreeMap<&ServiceName, Vec<NodeName>> = BTreeMap::new();
+    for (name, nodes) in running {
+        let Some(service) = draft.service(name) else {
+            continue;
+        };
+        let active = draft.active_side(service);
+        let mut here: Vec<NodeName> = start_order(service, active.as_ref())
+            .into_iter()
+            .cloned()
+            .collect();
+        here.retain(|node| nodes.contains(node) && batch.contains(node));
+        if !here.is_empty() {
+            local.insert(name, here);
+        }
+    }
+    let services = draft.by_rank(local.keys().copied());
+    let mut stops: BTreeMap<&ServiceName, Vec<Handle>> = BTreeMap::new();
+    let mut reboots: BTreeMap<&NodeName, Handle> = BTreeMap::new();
+    let mut starts: BTreeMap<&ServiceName, Vec<Handle>> = BTreeMap::new();
+    for service in services.iter().rev() {
+        for node in local[&service.name].iter().rev() {
+            let stop = draft.graph.add(steps::stop(service, node));
+            stops.entry(&service.name).or_default().push(stop);
+        }
+    }
+    for name in batch {
+        let Some(node) = draft.spec.nodes.get(name) else {
+            continue;
+        };
+        let reboot = draft.graph.add(steps::reboot(node));
+        for stop in stops.values().flatten() {
+            if draft.graph.step(*stop).node.as_ref() == Some(name) {
+                draft.graph.after(reboot, *stop, Wait::Down);
+            }
+        }
+        reboots.insert(name, reboot);
+    }
+    for service in &services {
+        let active = draft.active_side(service);
+        for node in &local[&service.name] {
+            let mut step = match service.boot {
+                Boot::Autostart => steps::verify(service, node),
+                Boot::Manual => steps::start(service, node),
+            };
+            step.healthy = draft.own_checks(
+                service,
+                node,
+                active.as_ref(),
+                &batch.iter().cloned().collect(),
+            );
+            step.gates = draft.consumer_checks(service, node);
+            draft.must_be_green(&Subject::instance(&service.name, node), &step.gates);
+            let start = draft.graph.add(step);
+            draft.graph.after(start, reboots[node], Wait::Up);
+            starts.entry(&service.name).or_default().push(start);
+        }
+    }
+    order_locally(draft, number, &services, &stops, &starts);
+    let first: Vec<Handle> = stops
+        .values()
+        .flatten()
+        .chain(reboots.values())
+        .copied()
+        .collect();
+    let first: Vec<Handle> = first
+        .into_iter()
+        .filter(|step| draft.graph.edges(*step).is_empty())
+        .collect();
+    if let Some(some) = services
+        .first()
+        .copied()
+        .or_else(|| draft.spec.services.values().next())
+    {
+        draft.graph.fan(before, &first, || {
+            steps::join(some, &format!("batch-{number}"), Vec::new())
+        });
+    } else {
+        for step in &first {
+            before
+                .iter()
+                .for_each(|(on, until)| draft.graph.after(*step, *on, *until));
+        }
+    }
+    let ends = starts
+        .into_values()
+        .flatten()
+        .map(|start| (start, Wait::Healthy));
+    ends.chain(reboots.into_values().map(|reboot| (reboot, Wait::Up)))
+        .collect()
+}
+
+/// The edges of the spec among the instances of one batch.
+fn order_locally(
+    draft: &mut Draft<'_>,
+    number: usize,
+    services: &[&Service],
+    stops: &BTreeMap<&ServiceName, Vec<Handle>>,
+    starts: &BTreeMap<&ServiceName, Vec<Handle>>,
+) {
+    let present: BTreeSet<&ServiceName> = services.iter().map(|service| &service.name).collect();
+    for service in services {
+        let name = &service.name;
+        for pair in stops[name].windows(2) {
+            draft.graph.after(pair[1], pair[0], service.sequence.stop);
+        }
+        for pair in starts[name].windows(2) {
+            draft.graph.after(pair[1], pair[0], service.sequence.start);
+        }
+        for (required, dependency) in draft.dependencies_within(&present, name) {
+            if dependency.stop != Wait::None {
+                let from: Vec<_> = stops[name]
+                    .iter()
+                    .map(|stop| (*stop, dependency.stop))
+                    .collect();
+                let what = format!("batch-{number}:before-{required}-stops");
+                draft.graph.fan(&from, &stops[&required], || {
+                    steps::join(service, &what, Vec::new())
+                });
+            }
+            if dependency.start != Wait::None {
+                let from: Vec<_> = starts[&required]
+                    .iter()
+                    .map(|start| (*start, dependency.start))
+                    .collect();
+                let what = format!("batch-{number}:after-{required}-starts");
+                draft.graph.fan(&from, &starts[name], || {
+                    steps::join(service, &what, Vec::new())
+                });
+            }
+        }
+    }
+}
+
+/// At the end the instances that compare themselves are compared.
+fn compare(
+    draft: &mut Draft<'_>,
+    running: &BTreeMap<ServiceName, BTreeSet<NodeName>>,
+    last: &[(Handle, Wait)],
+) {
+    for name in running.keys() {
+        let Some(service) = draft
+            .service(name)
+            .filter(|service| service.nodes.len() > 1)
+        else {
+            continue;
+        };
+        let comparisons = draft.comparisons(service, &service.nodes);
+        if !comparisons.is_empty() {
+            let join = draft.graph.add(steps::join(service, "", comparisons));
+            last.iter()
+                .for_each(|(on, until)| draft.graph.after(join, *on, *until));
+        }
+    }
+}

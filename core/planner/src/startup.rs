@@ -1,0 +1,433 @@
+//! Startup: power on where the scope says so, and start.
+//!
+//! Requirements first, each until what the spec says of it; the active side of an exclusive service first, then its
+//! standbys. What already runs is left alone, but whoever waits for it to be healthy waits for its checks to be green,
+//! in a step `check:SERVICE@NODE` of its own. A required service that neither runs nor is in the scope blocks the plan.
+//!
+//! A service that comes up with its machine (`boot: autostart`) gets `verify` for `start`: it may have been there
+//! before its requirements were. On a node without an agent nothing can be started: its checks are waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::{Gate, Wait};
+use interlock_model::spec::{Boot, Dependency, Service};
+
+use crate::draft::Draft;
+use crate::graph::{FAN, Handle};
+use crate::input::comma;
+use crate::machines;
+use crate::order::start_order;
+use crate::power::Switching;
+use crate::report::{Entry, Subject};
+use crate::select::Selection;
+use crate::steps;
+use crate::world::{Machine, Presence};
+
+/// The steps made so far.
+#[derive(Debug, Default)]
+struct Made {
+    starts: BTreeMap<ServiceName, Vec<(NodeName, Handle)>>,
+    power_on: BTreeMap<NodeName, Handle>,
+    /// Where those who wait for a service, until a condition, wait.
+    joins: BTreeMap<(ServiceName, Wait), Handle>,
+}
+
+pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
+    let switching = draft.choose_power_on(&selection.nodes);
+    let targets = to_start(draft, selection, &switching);
+    for service in draft.by_rank(targets.keys()) {
+        require(draft, service, &targets);
+    }
+    let mut made = make_steps(draft, &targets, &switching);
+    for (first, then) in &switching.order {
+        if let (Some(first), Some(then)) = (made.power_on.get(first), made.power_on.get(then)) {
+            draft.graph.after(*then, *first, Wait::Up);
+        }
+    }
+    order_services(draft, &mut made);
+    let lifts = machines::of_startup(&draft.graph, &earliest(draft, &made));
+    machines::apply(&mut draft.graph, &lifts);
+}
+
+/// The instances to start, by service, in the order in which they start.
+fn to_start(
+    draft: &mut Draft<'_>,
+    selection: &Selection,
+    switching: &Switching,
+) -> BTreeMap<ServiceName, Vec<NodeName>> {
+    let mut targets = BTreeMap::new();
+    for service in draft.by_rank(selection.instances.keys()) {
+        let mut down = BTreeSet::new();
+        for node in &selection.instances[&service.name] {
+            let subject = Subject::instance(&service.name, node);
+            match draft.world.instance(&service.name, node) {
+                Presence::Up => draft.report.add(Entry::AlreadyDone {
+                    subject,
+                    state: "running".into(),
+                }),
+                Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+                Presence::Down => {
+                    if draft.world.machine(node) == Machine::Off
+                        && !switching.nodes.contains(node)
+                        && !selection.nodes.contains(node)
+                    {
+                        let remedy = format!("--node {node} switches it on");
+                        draft.report.blocked(
+                            subject,
+                            format!("{node} is off, and this scope switches no machine"),
+                            remedy,
+                        );
+                    }
+                    down.insert(node);
+                }
+            }
+        }
+        if down.is_empty() {
+            continue;
+        }
+        let active = draft.active_side(service);
+        let order: Vec<NodeName> = start_order(service, active.as_ref())
+            .into_iter()
+            .filter(|node| down.contains(node))
+            .cloned()
+            .collect();
+        if let Some(active) = active
+            && !down.contains(&active)
+            && draft.world.instance(&service.name, &active) == Presence::Down
+        {
+            let by =
+                format!("its active side {active} is down and not in the scope, and goes first");
+            draft.report.blocked(
+                Subject::service(&service.name),
+                by,
+                format!("add {active} to the scope"),
+            );
+        }
+        targets.insert(service.name.clone(), order);
+    }
+    targets
+}
+
+/// What a service requires must run, or be started by this plan.
+fn require(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    targets: &BTreeMap<ServiceName, Vec<NodeName>>,
+) {
+    for (name, dependency) in &service.dependencies {
+        let Some(required) = draft
+            .service(name)
+            .filter(|required| dependency.needed && !required.external)
+        else {
+            continue;
+        };
+        let started = targets.get(name).map(Vec::as_slice).unwrap_or_default();
+        let (mut up, mut unknown) = (0_u32, Vec::new());
+        let active = if started.is_empty() {
+            draft.side_of(required)
+        } else {
+            draft.active_side(required)
+        };
+        for node in &required.nodes {
+            if started.contains(node) {
+                up += 1;
+            } else if active.as_ref().is_none_or(|active| active == node) {
+                match draft.world.instance(name, node) {
+                    Presence::Up => up += 1,
+                    Presence::Down => {}
+                    Presence::Unknown(why) => unknown.push(format!("{node}: {why}")),
+                }
+            }
+        }
+        if up
+            >= 1.max(if required.is_exclusive() {
+                1
+            } else {
+                required.at_least
+            })
+        {
+            continue;
+        }
+        let subject = Subject::service(&service.name);
+        let remedy = format!("start it first or too: --service {name}");
+        if unknown.is_empty() {
+            let by = format!(
+                "it requires {name}, of which {up} run (nodes {}) and none is in the scope",
+                comma(&required.nodes)
+            );
+            draft.report.blocked(subject, by, remedy);
+        } else {
+            draft.report.unknown(
+                subject,
+                format!("it requires {name}: {}", unknown.join(", ")),
+                "repair its agent",
+            );
+        }
+    }
+}
+
+fn make_steps(
+    draft: &mut Draft<'_>,
+    targets: &BTreeMap<ServiceName, Vec<NodeName>>,
+    switching: &Switching,
+) -> Made {
+    let mut made = Made::default();
+    for service in draft.by_rank(targets.keys()) {
+        let active = draft.active_side(service);
+        for node in &targets[&service.name] {
+            let on = make_power_on(draft, &mut made, node, switching);
+            let healthy = draft.own_checks(service, node, active.as_ref(), &switching.nodes);
+            let mut step = if draft.world.is_agentless(node) {
+                steps::check(service, node, healthy)
+            } else {
+                let mut step = match service.boot {
+                    Boot::Autostart => steps::verify(service, node),
+                    Boot::Manual => steps::start(service, node),
+                };
+                step.healthy = healthy;
+                step
+            };
+            step.gates = draft.consumer_checks(service, node);
+            examine_gates(draft, service, node, &step.gates, targets);
+            let start = draft.graph.add(step);
+            if let Some(on) = on {
+                draft.graph.after(start, on, Wait::Up);
+            }
+            made.starts
+                .entry(service.name.clone())
+                .or_default()
+                .push((node.clone(), start));
+        }
+    }
+    for node in &switching.nodes {
+        make_power_on(draft, &mut made, node, switching);
+    }
+    made
+}
+
+fn make_power_on(
+    draft: &mut Draft<'_>,
+    made: &mut Made,
+    node: &NodeName,
+    switching: &Switching,
+) -> Option<Handle> {
+    if let Some(on) = made.power_on.get(node) {
+        return Some(*on);
+    }
+    if !switching.nodes.contains(node) {
+        return None;
+    }
+    let (times, power) = draft.power_of(node)?;
+    let on = draft.graph.add(steps::power_on(node, times, power));
+    made.power_on.insert(node.clone(), on);
+    Some(on)
+}
+
+/// A gate about something that this plan does not start can be judged now, if its observer is there.
+fn examine_gates(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    node: &NodeName,
+    gates: &[Gate],
+    targets: &BTreeMap<ServiceName, Vec<NodeName>>,
+) {
+    let now: Vec<_> = gates
+        .iter()
+        .filter(|gate| {
+            !targets.contains_key(&gate.check.service) && draft.world.agent_is_heard(&gate.on)
+        })
+        .cloned()
+        .collect();
+    draft.must_be_green(&Subject::instance(&service.name, node), &now);
+}
+
+fn order_services(draft: &mut Draft<'_>, made: &mut Made) {
+    let names: Vec<ServiceName> = made.starts.keys().cloned().collect();
+    let present: BTreeSet<&ServiceName> = names.iter().collect();
+    let mut waits: Vec<(Handle, ServiceName, Wait)> = Vec::new();
+    let mut consumers: BTreeMap<(ServiceName, Wait), usize> = BTreeMap::new();
+    for name in &names {
+        let Some(service) = draft.service(name) else {
+            continue;
+        };
+        let starts = &made.starts[name];
+        for pair in starts.windows(2) {
+            draft
+                .graph
+                .after(pair[1].1, pair[0].1, service.sequence.start);
+        }
+        let mut before: BTreeMap<ServiceName, Dependency> =
+            draft.dependencies_within(&present, name);
+        // What runs already has no start to wait for, but its health counts.
+        before.extend(
+            service
+                .dependencies
+                .iter()
+                .filter(|(_, d)| d.needed)
+                .map(|(n, d)| (n.clone(), *d)),
+        );
+        for (required, dependency) in before {
+            if dependency.start != Wait::None {
+                *consumers
+                    .entry((required.clone(), dependency.start))
+                    .or_default() += starts.len();
+                waits.extend(
+                    starts
+                        .iter()
+                        .map(|(_, start)| (*start, required.clone(), dependency.start)),
+                );
+            }
+        }
+    }
+    let mut ready: BTreeMap<(ServiceName, Wait), Vec<(Handle, Wait)>> = BTreeMap::new();
+    for (key, count) in consumers {
+        let from = readiness(draft, made, &key, count);
+        ready.insert(key, from);
+    }
+    for (start, required, until) in waits {
+        for (on, until) in ready.get(&(required, until)).into_iter().flatten() {
+            draft.graph.after(start, *on, *until);
+        }
+    }
+    // Instances that compare themselves meet at the end even if nobody waits for them.
+    for name in names {
+        let key = (name, Wait::Healthy);
+        if let Some(service) = draft.service(&key.0).filter(|_| !ready.contains_key(&key))
+            && service.nodes.len() > 1
+            && !draft.comparisons(service, &service.nodes).is_empty()
+        {
+            readiness(draft, made, &key, 1);
+        }
+    }
+}
+
+/// What those who wait for a service wait for.
+fn readiness(
+    draft: &mut Draft<'_>,
+    made: &mut Made,
+    (name, until): &(ServiceName, Wait),
+    consumers: usize,
+) -> Vec<(Handle, Wait)> {
+    if let Some(join) = made.joins.get(&(name.clone(), *until)) {
+        return vec![(*join, Wait::Healthy)];
+    }
+    let Some(service) = draft.service(name).filter(|service| !service.external) else {
+        return Vec::new();
+    };
+    let starts = made.starts.get(name).cloned().unwrap_or_default();
+    let active = if starts.is_empty() {
+        draft.side_of(service)
+    } else {
+        draft.active_side(service)
+    };
+    let mut from = Vec::new();
+    for (node, start) in &starts {
+        let standby = service.is_exclusive() && active.as_ref() != Some(node);
+        from.push((
+            *start,
+            if standby {
+                (*until).min(Wait::Up)
+            } else {
+                *until
+            },
+        ));
+    }
+    if *until == Wait::Healthy {
+        from.extend(
+            health_of_running(draft, service, &starts, active.as_ref())
+                .into_iter()
+                .map(|h| (h, *until)),
+        );
+    }
+    let comparisons = if *until == Wait::Healthy && !starts.is_empty() {
+        let running = |node: &&NodeName| draft.world.instance(name, node) == Presence::Up;
+        let started = |node: &&NodeName| starts.iter().any(|(other, _)| other == *node);
+        let there: Vec<&NodeName> = service
+            .nodes
+            .iter()
+            .filter(|node| started(node) || running(node))
+            .collect();
+        if there.len() > 1 {
+            draft.comparisons(service, there)
+        } else {
+            Vec::new()
+        }
+    } else {
+        Vec::new()
+    };
+    if comparisons.is_empty() && (from.len() < 2 || consumers < 2 || from.len() * consumers <= FAN)
+    {
+        return from;
+    }
+    let what = if *until == Wait::Healthy {
+        String::new()
+    } else {
+        until.to_string()
+    };
+    let join = draft.graph.add(steps::join(service, &what, comparisons));
+    from.iter()
+        .for_each(|(on, until)| draft.graph.after(join, *on, *until));
+    made.joins.insert((name.clone(), *until), join);
+    vec![(join, Wait::Healthy)]
+}
+
+/// Steps that wait for the health of instances that already run: of the active side, or of those that are healthy now.
+fn health_of_running(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    starts: &[(NodeName, Handle)],
+    active: Option<&NodeName>,
+) -> Vec<Handle> {
+    let running: Vec<&NodeName> = service
+        .nodes
+        .iter()
+        .filter(|node| !starts.iter().any(|(other, _)| other == *node))
+        .filter(|node| draft.world.instance(&service.name, node) == Presence::Up)
+        .filter(|node| !service.is_exclusive() || active.is_none_or(|active| active == *node))
+        .collect();
+    let healthy: Vec<&NodeName> = running
+        .iter()
+        .filter(|node| draft.is_healthy(service, node))
+        .copied()
+        .collect();
+    let needed = usize::try_from(service.at_least)
+        .unwrap_or(usize::MAX)
+        .max(1);
+    let enough = !service.is_exclusive() && healthy.len() + starts.len() >= needed;
+    let mut steps = Vec::new();
+    for node in if enough { healthy } else { running } {
+        let gates = draft.own_checks(service, node, active, &BTreeSet::new());
+        if gates.is_empty() {
+            continue;
+        }
+        draft.must_be_green(&Subject::instance(&service.name, node), &gates);
+        steps.push(draft.graph.add(steps::check(service, node, gates)));
+    }
+    steps
+}
+
+/// The starts whose order a node's power-on follows: those of the lowest rank on that node.
+fn earliest(draft: &Draft<'_>, made: &Made) -> Vec<(Handle, Handle)> {
+    let mut lowest: BTreeMap<&NodeName, (u32, Vec<Handle>)> = BTreeMap::new();
+    for (name, starts) in &made.starts {
+        let rank = draft.rank(name);
+        for (node, start) in starts {
+            let (known, handles) = lowest.entry(node).or_insert_with(|| (rank, Vec::new()));
+            if rank < *known {
+                *known = rank;
+                handles.clear();
+            }
+            if rank == *known {
+                handles.push(*start);
+            }
+        }
+    }
+    let mut pairs = Vec::new();
+    for (node, (_, starts)) in lowest {
+        if let Some(on) = made.power_on.get(node) {
+            pairs.extend(starts.into_iter().map(|start| (start, *on)));
+        }
+    }
+    pairs
+}

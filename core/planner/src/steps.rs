@@ -1,0 +1,171 @@
+//! The steps, one function each: name, action, time limit and undo belong together.
+
+use std::time::Duration;
+
+use interlock_model::action::{Action, PowerRef};
+use interlock_model::names::{GateName, MAX_NAME, NodeName, ServiceName};
+use interlock_model::plan::{Gate, Step, StepId, Undo};
+use interlock_model::spec::{ManualGate, Node, NodePower, Role, Service};
+
+/// How long a step waits for a person: longer than any shift, short enough that a forgotten operation is noticed.
+pub(crate) const PERSON: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The limit of a reboot where the spec gives the node no times of its own (it has no power source): generous for a VM
+/// with a long file system check.
+pub(crate) const REBOOT: Duration = Duration::from_secs(15 * 60);
+
+fn step(id: &str, action: Action, timeout: Duration, undo: Option<Action>) -> Step {
+    Step {
+        id: StepId::new(id),
+        action,
+        node: None,
+        service: None,
+        after: Vec::new(),
+        gates: Vec::new(),
+        healthy: Vec::new(),
+        timeout,
+        undo: undo.map(|action| Undo(Box::new(action))),
+    }
+}
+
+fn on_instance(
+    service: &Service,
+    node: &NodeName,
+    action: Action,
+    timeout: Duration,
+    undo: Option<Action>,
+) -> Step {
+    Step {
+        node: Some(node.clone()),
+        service: Some(service.name.clone()),
+        ..step(
+            &format!("{}:{}@{node}", action.word(), service.name),
+            action,
+            timeout,
+            undo,
+        )
+    }
+}
+
+fn on_node(node: &NodeName, action: Action, timeout: Duration, undo: Option<Action>) -> Step {
+    Step {
+        node: Some(node.clone()),
+        ..step(&format!("{}:{node}", action.word()), action, timeout, undo)
+    }
+}
+
+/// `stop:SERVICE@NODE`
+pub(crate) fn stop(service: &Service, node: &NodeName) -> Step {
+    on_instance(
+        service,
+        node,
+        Action::Stop,
+        service.stop_within,
+        Some(Action::Start),
+    )
+}
+
+/// `start:SERVICE@NODE`
+pub(crate) fn start(service: &Service, node: &NodeName) -> Step {
+    on_instance(
+        service,
+        node,
+        Action::Start,
+        service.start_within,
+        Some(Action::Stop),
+    )
+}
+
+/// `verify:SERVICE@NODE`
+pub(crate) fn verify(service: &Service, node: &NodeName) -> Step {
+    on_instance(service, node, Action::Verify, service.start_within, None)
+}
+
+/// `check:SERVICE@NODE`: wait until an instance that is not started by the plan is healthy.
+pub(crate) fn check(service: &Service, node: &NodeName, healthy: Vec<Gate>) -> Step {
+    Step {
+        healthy,
+        ..on_instance(service, node, Action::Check, service.start_within, None)
+    }
+}
+
+/// `check:SERVICE[:WHAT]`: one point for many instances to meet at, with the checks that need all of them.
+pub(crate) fn join(service: &Service, what: &str, healthy: Vec<Gate>) -> Step {
+    let colon = if what.is_empty() { "" } else { ":" };
+    Step {
+        service: Some(service.name.clone()),
+        healthy,
+        ..step(
+            &format!("check:{}{colon}{what}", service.name),
+            Action::Check,
+            service.start_within,
+            None,
+        )
+    }
+}
+
+/// `power-on:NODE`
+pub(crate) fn power_on(node: &NodeName, times: &NodePower, power: PowerRef) -> Step {
+    let undo = Action::PowerOff {
+        power: power.clone(),
+    };
+    on_node(node, Action::PowerOn { power }, times.on_within, Some(undo))
+}
+
+/// `power-off:NODE`
+pub(crate) fn power_off(node: &NodeName, times: &NodePower, power: PowerRef) -> Step {
+    let undo = Action::PowerOn {
+        power: power.clone(),
+    };
+    on_node(
+        node,
+        Action::PowerOff { power },
+        times.off_within,
+        Some(undo),
+    )
+}
+
+/// `reboot:NODE`
+pub(crate) fn reboot(node: &Node) -> Step {
+    let limit = node
+        .power
+        .as_ref()
+        .map_or(REBOOT, |power| power.off_within + power.on_within);
+    on_node(&node.name, Action::Reboot, limit, None)
+}
+
+/// `approve:GATE`, a gate of the spec.
+pub(crate) fn gate(name: &GateName, gate: &ManualGate) -> Step {
+    approve(name.as_str(), name.clone(), gate.text.clone(), gate.role)
+}
+
+/// `approve:power-off.NODE`: a person shuts the operating system down.
+pub(crate) fn manual_power_off(node: &NodeName) -> Option<Step> {
+    by_hand(
+        &format!("power-off.{node}"),
+        format!("Shut {node} down by hand; confirm once that is under way."),
+    )
+}
+
+/// `approve:stop.SERVICE.NODE`: a person stops what no agent can.
+pub(crate) fn manual_stop(service: &ServiceName, node: &NodeName) -> Option<Step> {
+    by_hand(
+        &format!("stop.{service}.{node}"),
+        format!("Stop {service} on {node} by hand (no agent runs there); confirm once it is down."),
+    )
+}
+
+/// None only if `name` is no name, which names joined by dots always are.
+fn by_hand(name: &str, text: String) -> Option<Step> {
+    let gate: String = name.chars().take(MAX_NAME).collect();
+    Some(approve(name, gate.parse().ok()?, text, Role::Operator))
+}
+
+fn approve(id: &str, gate: GateName, text: String, role: Role) -> Step {
+    step(
+        &format!("approve:{id}"),
+        Action::Approve { gate, text, role },
+        PERSON,
+        None,
+    )
+}

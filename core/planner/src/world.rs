@@ -1,0 +1,150 @@
+//! What is known of nodes, instances and checks, seen from the planner.
+//!
+//! A [`World`] answers the same questions with and without observations. Offline everything is taken to be in the state
+//! opposite to the plan's goal: for a startup all is down, otherwise all is up and well.
+//!
+//! What runs on a node without an agent cannot be asked of a manager there. It is taken to be up while its machine is
+//! on and down while its power source says off; its checks, run from other nodes, say whether it is well.
+
+use interlock_model::action::Power;
+use interlock_model::check::CheckId;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{CheckObservation, InstanceState, Liveness, Observations};
+use interlock_model::plan::PlanKind;
+use interlock_model::spec::Spec;
+
+use crate::power::runs_control;
+
+/// What is known of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// It is on.
+    On,
+    /// Its power source says off.
+    Off,
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Something of it is there.
+    Up,
+    /// Nothing of it is there.
+    Down,
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+/// The observations, or what stands for them offline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct World<'a> {
+    spec: &'a Spec,
+    observations: Option<&'a Observations>,
+    goal_is_up: bool,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        spec: &'a Spec,
+        observations: Option<&'a Observations>,
+        kind: PlanKind,
+    ) -> Self {
+        Self {
+            spec,
+            observations,
+            goal_is_up: kind == PlanKind::Startup,
+        }
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.observations.is_none()
+    }
+
+    /// Is the machine on?
+    pub(crate) fn machine(&self, name: &NodeName) -> Machine {
+        let Some(node) = self.spec.nodes.get(name) else {
+            return Machine::Unknown(format!("{name} is not a node"));
+        };
+        let Some(observations) = self.observations else {
+            let off = self.goal_is_up && node.power.is_some() && !runs_control(self.spec, node);
+            return if off { Machine::Off } else { Machine::On };
+        };
+        let (power, liveness) = observations
+            .node(name)
+            .map_or((Power::Unknown, Liveness::Unheard), |seen| {
+                (seen.power, seen.liveness)
+            });
+        match (power, liveness) {
+            (Power::Off, _) => Machine::Off,
+            (Power::On, _) | (Power::Unknown, Liveness::Alive | Liveness::Late) => Machine::On,
+            (Power::Unknown, _) if node.agentless.is_some() && node.power.is_none() => Machine::On,
+            (Power::Unknown, _) if node.agentless.is_some() => {
+                Machine::Unknown("it has no agent and its power source has not said".into())
+            }
+            (Power::Unknown, _) => Machine::Unknown(format!(
+                "its agent is {liveness} and its power source has not said"
+            )),
+        }
+    }
+
+    /// Can the node's agent be asked for something now?
+    pub(crate) fn agent_is_heard(&self, name: &NodeName) -> bool {
+        let Some(observations) = self.observations else {
+            return self.machine(name) == Machine::On;
+        };
+        observations
+            .node(name)
+            .is_some_and(|seen| matches!(seen.liveness, Liveness::Alive | Liveness::Late))
+    }
+
+    pub(crate) fn is_agentless(&self, name: &NodeName) -> bool {
+        self.spec
+            .nodes
+            .get(name)
+            .is_some_and(|node| node.agentless.is_some())
+    }
+
+    /// Is anything of the instance there?
+    pub(crate) fn instance(&self, service: &ServiceName, node: &NodeName) -> Presence {
+        let Some(observations) = self.observations else {
+            return if self.goal_is_up {
+                Presence::Down
+            } else {
+                Presence::Up
+            };
+        };
+        if self.is_agentless(node) {
+            return match self.machine(node) {
+                Machine::On => Presence::Up,
+                Machine::Off => Presence::Down,
+                Machine::Unknown(why) => Presence::Unknown(why),
+            };
+        }
+        match observations.instance(node, service) {
+            InstanceState::Stopped | InstanceState::Failed => Presence::Down,
+            // A start is due as well where something is just going away.
+            InstanceState::Stopping if self.goal_is_up => Presence::Down,
+            InstanceState::Starting
+            | InstanceState::Running
+            | InstanceState::Paused
+            | InstanceState::Stopping => Presence::Up,
+            InstanceState::Unknown => {
+                Presence::Unknown(match observations.node(node).map(|seen| seen.liveness) {
+                    Some(Liveness::Alive | Liveness::Late) => {
+                        format!("the agent of {node} does not know its state")
+                    }
+                    Some(liveness) => format!("the agent of {node} is {liveness}"),
+                    None => format!("the agent of {node} has not been heard"),
+                })
+            }
+        }
+    }
+
+    /// The last result of a check; none offline.
+    pub(crate) fn check(&self, node: &NodeName, check: &CheckId) -> Option<CheckObservation> {
+        self.observations
+            .map(|observations| observations.check(node, check))
+    }
+}
