@@ -1,0 +1,120 @@
+//! Being the leader.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use interlock_model::ids::Term;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Leader, leader_key};
+use crate::store::{Condition, Revision, Store, Watch};
+
+/// One leadership: a term, and the right to decide as long as its guard holds. Clones are the same
+/// leadership.
+#[derive(Debug, Clone)]
+pub struct Leading(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    leader: Leader,
+    revision: Revision,
+    lost: CancellationToken,
+    sentry: AbortHandle,
+}
+
+impl Leading {
+    /// Takes up a leadership whose record was written at `revision`, and begins to watch it.
+    pub(crate) async fn begin(
+        store: Arc<dyn Store>,
+        leader: Leader,
+        revision: Revision,
+    ) -> Result<Self, Error> {
+        let changes = watch(&*store, revision).await?;
+        let lost = CancellationToken::new();
+        let sentry = tokio::spawn({
+            let lost = lost.clone();
+            async move {
+                until_replaced(store, changes, revision).await;
+                lost.cancel();
+            }
+        });
+        Ok(Self(Arc::new(Inner {
+            leader,
+            revision,
+            lost,
+            sentry: sentry.abort_handle(),
+        })))
+    }
+
+    /// The term, for every command to an agent.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.0.leader.term
+    }
+
+    /// What the store holds about this leadership.
+    #[must_use]
+    pub fn leader(&self) -> &Leader {
+        &self.0.leader
+    }
+
+    /// The condition of every transaction that decides something.
+    #[must_use]
+    pub fn guard(&self) -> Condition {
+        Condition::ModifiedAt(leader_key(), self.0.revision)
+    }
+
+    /// Completes when the leadership is seen to be over, or the store is closed.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.lost.clone().cancelled_owned()
+    }
+
+    /// Whether the leadership was seen to be over.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.lost.is_cancelled()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.sentry.abort();
+    }
+}
+
+async fn watch(store: &dyn Store, revision: Revision) -> Result<Watch, Error> {
+    store
+        .watch(&super::observe::control(), revision.next())
+        .await
+        .map_err(Error::Read)
+}
+
+/// Returns when the leader key is no longer as of `revision`, or when nothing can be known of it.
+async fn until_replaced(store: Arc<dyn Store>, mut changes: Watch, revision: Revision) {
+    let key = leader_key();
+    loop {
+        match changes.next().await {
+            Some(crate::store::WatchEvent::Changed { changes, .. }) => {
+                if changes.iter().any(|change| *change.key() == key) {
+                    return;
+                }
+            }
+            Some(crate::store::WatchEvent::Compacted { .. }) => {
+                // The watch is taken up before the key is read, so nothing falls in between.
+                let Ok(present) = store.revision().await else {
+                    return;
+                };
+                let Ok(anew) = watch(&*store, present).await else {
+                    return;
+                };
+                match store.get(&key).await {
+                    Ok(Some(entry)) if entry.modified == revision => changes = anew,
+                    Ok(_) | Err(_) => return,
+                }
+            }
+            None => return,
+        }
+    }
+}
