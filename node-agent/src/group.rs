@@ -15,6 +15,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, Interest};
@@ -147,7 +148,7 @@ async fn keep(pipe: Option<&mut (impl AsyncRead + Unpin)>, kept: &mut Vec<u8>, l
 #[derive(Debug)]
 struct Group {
     leader: Pid,
-    pidfd: AsyncFd<rustix::fd::OwnedFd>,
+    pidfd: AsyncFd<OwnedFd>,
     armed: bool,
 }
 
@@ -159,7 +160,7 @@ impl Group {
             .ok_or_else(|| io::Error::other("the program ended before it could be followed"))?;
         let pidfd = pidfd_open(leader, PidfdFlags::NONBLOCK)
             .map_err(io::Error::from)
-            .and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE))
+            .and_then(readable)
             .inspect_err(|_| kill(leader))?;
         Ok(Self {
             leader,
@@ -189,6 +190,14 @@ impl Drop for Group {
             self.kill();
         }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types whose descriptor may change; OwnedFd's cannot"
+)]
+fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 fn kill(leader: Pid) {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, Semaphore, broadcast};
 use tokio::task::JoinHandle;
 use zbus::fdo::{DBusProxy, PropertiesProxy};
 use zbus::message::Type;
@@ -26,12 +26,17 @@ use super::proxy::{LoginProxy, ManagerProxy};
 use super::state::Properties;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
+const LOGIN: &str = "org.freedesktop.login1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const JOBS: &str = "/org/freedesktop/systemd1/job";
 
 /// Signals that a listener may fall behind before it has to look for itself. A full stop of a machine removes a few
 /// hundred jobs in a burst.
 const BACKLOG: usize = 1024;
+
+/// Calls under way at a time. dbus-daemon refuses the 129th unanswered call of a connection
+/// (`max_replies_per_connection`), which a full stop of a large machine would reach.
+const CALLS: usize = 64;
 
 /// What the pump passes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,7 @@ pub(super) struct Link {
     watched: Mutex<BTreeSet<String>>,
     pump: JoinHandle<()>,
     limit: Duration,
+    calls: Semaphore,
 }
 
 impl Drop for Link {
@@ -86,10 +92,7 @@ impl Link {
         // The stream exists before the first match rule, so nothing that a rule lets through can be missed.
         let messages = MessageStream::from(&connection);
         let owner = timed(limit, "find systemd on the bus", None, async {
-            let bus = DBusProxy::builder(&connection)
-                .cache_properties(CacheProperties::No)
-                .build()
-                .await?;
+            let bus = bus(&connection).await?;
             let name = BusName::try_from(SYSTEMD)?;
             bus.add_match_rule(owner_rule()?).await?;
             bus.add_match_rule(job_removed_rule()?).await?;
@@ -98,7 +101,12 @@ impl Link {
             Ok(bus.get_name_owner(name).await.map_err(zbus::Error::from))
         });
         // The stream must be drained from here on; the pump needs the owner first, so both run together.
-        let (owner, messages) = drain_while(messages, owner).await;
+        let (owner, messages, moved) = drain_while(messages, owner).await;
+        if moved {
+            return Err(Error::Lost {
+                what: "connecting".to_owned(),
+            });
+        }
         let owner = owner?.map_err(|source| Error::NoManager {
             address: shown,
             source: Box::new(source),
@@ -110,6 +118,7 @@ impl Link {
             watched: Mutex::new(BTreeSet::new()),
             pump,
             limit,
+            calls: Semaphore::new(CALLS),
         };
         link.call("subscribe", None, async {
             link.manager().await?.subscribe().await
@@ -145,6 +154,16 @@ impl Link {
             .await
     }
 
+    /// Whether logind is on the bus or can be activated. Its absence shows in as many errors as there are ways not to
+    /// install it, so none of them is told apart.
+    pub(super) async fn has_login(&self) -> bool {
+        let activated = self.call("activate logind", None, async {
+            let bus = bus(&self.connection).await?;
+            Ok(bus.start_service_by_name(LOGIN.try_into()?, 0).await?)
+        });
+        activated.await.is_ok()
+    }
+
     /// Has the properties of the object at `path` reported for the rest of the link's life. The rule is added once
     /// and stays: buses limit the rules of a connection, and watched units come back.
     pub(super) async fn watch(&self, path: &str) -> Result<(), Error> {
@@ -153,10 +172,7 @@ impl Link {
             return Ok(());
         }
         self.call("watch a unit", None, async {
-            let bus = DBusProxy::builder(&self.connection)
-                .cache_properties(CacheProperties::No)
-                .build()
-                .await?;
+            let bus = bus(&self.connection).await?;
             Ok(bus
                 .add_match_rule(changed_rule().path(path).build()?)
                 .await?)
@@ -210,8 +226,20 @@ impl Link {
         call: impl Future<Output = zbus::Result<T>>,
     ) -> Result<T, Error> {
         let what = unit.map_or_else(|| what.to_owned(), |unit| format!("{what} {unit}"));
+        let call = async {
+            // Never closed, so this always yields a permit.
+            let _permit = self.calls.acquire().await;
+            call.await
+        };
         timed(self.limit, &what, unit, call).await
     }
+}
+
+async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
+    DBusProxy::builder(connection)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
 }
 
 async fn timed<T>(
@@ -229,20 +257,23 @@ async fn timed<T>(
     }
 }
 
-/// Polls `work` to its end while throwing away what the stream yields.
+/// Polls `work` to its end while throwing away what the stream yields, and says whether systemd's owner changed.
 async fn drain_while<T>(
     mut messages: MessageStream,
     work: impl Future<Output = T>,
-) -> (T, MessageStream) {
+) -> (T, MessageStream, bool) {
     let mut work = std::pin::pin!(work);
-    let mut open = true;
+    let (mut open, mut moved) = (true, false);
     let value = loop {
         tokio::select! {
             value = &mut work => break value,
-            message = messages.next(), if open => open = message.is_some(),
+            message = messages.next(), if open => match message {
+                Some(message) => moved |= message.is_ok_and(|message| owner_changed(&message)),
+                None => open = false,
+            },
         }
     };
-    (value, messages)
+    (value, messages, moved)
 }
 
 async fn pump(

@@ -8,7 +8,6 @@
 //! Success means *accepted*: the machine goes down afterwards. That it is down is proven elsewhere, by its power
 //! source or a new boot id.
 
-use super::link::Link;
 use super::{Error, Systemd};
 
 /// The two ways to go down.
@@ -37,28 +36,18 @@ impl Systemd {
 
     async fn go_down(&self, how: Down) -> Result<(), Error> {
         let link = self.link().await?;
-        let what = match how {
-            Down::PowerOff => "power off",
-            Down::Reboot => "reboot",
-        };
-        let mut logind_absent = false;
-        let asked = link.call(what, None, async {
-            match ask_logind(&link, how).await {
-                Err(zbus::Error::FDO(error)) if is_absent(&error) => {
-                    logind_absent = true;
-                    Ok(())
-                }
-                answer => answer,
-            }
-        });
-        asked.await?;
-        if !logind_absent {
-            return Ok(());
+        if link.has_login().await {
+            return link
+                .call(how.words(), None, async {
+                    let login = link.login().await?;
+                    match how {
+                        Down::PowerOff => login.power_off(false).await,
+                        Down::Reboot => login.reboot(false).await,
+                    }
+                })
+                .await;
         }
-        let target = match how {
-            Down::PowerOff => "poweroff.target",
-            Down::Reboot => "reboot.target",
-        };
+        let target = how.target();
         tracing::info!(
             target,
             "systemd-logind is not available, queueing the target"
@@ -74,24 +63,18 @@ impl Systemd {
     }
 }
 
-async fn ask_logind(link: &Link, how: Down) -> zbus::Result<()> {
-    let login = link.login().await?;
-    match how {
-        Down::PowerOff => login.power_off(false).await,
-        Down::Reboot => login.reboot(false).await,
+impl Down {
+    fn words(self) -> &'static str {
+        match self {
+            Self::PowerOff => "power off",
+            Self::Reboot => "reboot",
+        }
     }
-}
 
-/// Whether the answer says that nobody provides logind on this bus.
-fn is_absent(error: &zbus::fdo::Error) -> bool {
-    use zbus::fdo::Error as Fdo;
-    matches!(
-        error,
-        Fdo::ServiceUnknown(_)
-            | Fdo::NameHasNoOwner(_)
-            | Fdo::SpawnServiceNotFound(_)
-            | Fdo::SpawnExecFailed(_)
-            | Fdo::SpawnChildExited(_)
-            | Fdo::SpawnFailed(_)
-    )
+    fn target(self) -> &'static str {
+        match self {
+            Self::PowerOff => "poweroff.target",
+            Self::Reboot => "reboot.target",
+        }
+    }
 }
