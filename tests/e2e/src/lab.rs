@@ -46,7 +46,9 @@ impl Lab {
     /// The machine could have a lab, but making it failed.
     pub fn open(test: &str) -> Result<Option<Self>> {
         if let Err(why) = tools::can_have_a_lab() {
-            skip(test, &why.to_string());
+            // The test runner names a test's thread after the test.
+            let thread = std::thread::current();
+            skip(thread.name().unwrap_or(test), &why.to_string());
             return Ok(None);
         }
         let rootfs = rootfs::prepare()?;

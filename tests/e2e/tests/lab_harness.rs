@@ -93,6 +93,13 @@ fn a_systemd_host_boots_shuts_down_and_is_powered_by_a_fence_agent() -> Result<(
     let second_boot = h1.exec(&["cat", "/proc/sys/kernel/random/boot_id"])?;
     ensure!(first_boot != second_boot, "two boots have one boot id");
 
+    // From inside a host, as a node fences another.
+    let mut argv = vec!["fence_ipmilan".to_owned(), "--action=status".to_owned()];
+    argv.extend(bmcs.fence_arguments("h2")?);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let said = h1.exec(&argv)?;
+    ensure!(said.contains("Status: ON"), "h1 hears of h2: {said}");
+
     // A fence is not a shutdown: the journal of the boot that it cut short has no end.
     let (status, said) = fence(&lab, &bmcs, &h2, "off")?;
     ensure!(
@@ -321,6 +328,42 @@ fn thirteen_systemd_hosts_run_at_once() -> Result<()> {
         let ended = host.wait_off(SOON)?;
         ensure!(ended.success(), "{} ended with {ended}", host.name());
     }
+    lab.close()
+}
+
+#[test]
+fn the_services_of_a_host_are_real_and_wait_to_be_started() -> Result<()> {
+    let Some(lab) = Lab::open("services")? else {
+        return Ok(());
+    };
+    let host = lab.nspawn("h1")?;
+    let haproxy = "defaults\n mode tcp\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n\
+                   listen web\n bind :8080\n server own 127.0.0.1:80\n";
+    host.put_file("/etc/haproxy/haproxy.cfg", haproxy.as_bytes(), 0o644)?;
+    host.power_on()?;
+    host.wait_booted(BOOT)?;
+    let units = ["mariadb", "postgresql", "redis-server", "nginx", "haproxy"];
+    for unit in units {
+        ensure!(
+            host.exec(&["systemctl", "is-active", unit]).is_err(),
+            "{unit} started by itself"
+        );
+        host.exec(&["systemctl", "start", unit])?;
+    }
+    ensure!(host.exec(&["mariadb", "-N", "-e", "SELECT 6 * 7"])?.trim() == "42");
+    let psql = [
+        "runuser",
+        "-u",
+        "postgres",
+        "--",
+        "psql",
+        "-tAc",
+        "SELECT 6 * 7",
+    ];
+    ensure!(host.exec(&psql)?.trim() == "42");
+    ensure!(host.exec(&["redis-cli", "ping"])?.trim() == "PONG");
+    let page = host.exec(&["curl", "-sS", "--fail", "http://127.0.0.1:8080/"])?;
+    ensure!(page.contains("nginx"), "through haproxy comes {page}");
     lab.close()
 }
 
