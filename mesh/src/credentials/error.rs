@@ -93,7 +93,10 @@ pub enum LoadError {
         source: rustls::Error,
     },
     /// The certificate is not for what this program does.
-    #[error("the certificate {path} names {found}, but this program needs the certificate of {} {wanted}", article(*wanted))]
+    #[error(
+        "the certificate {path} names {found}, but this program needs the certificate of {} {wanted}",
+        article(*wanted)
+    )]
     WrongKind {
         /// The certificate file.
         path: PathBuf,

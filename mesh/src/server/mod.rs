@@ -28,7 +28,7 @@ pub use connection::Connection;
 pub use incoming::Incoming;
 pub use options::{InvalidOptions, Options};
 pub use peer_identity::PeerIdentity;
-pub use refusal::Refusal;
+use refusal::Refusal;
 
 use std::io;
 use std::net::SocketAddr;

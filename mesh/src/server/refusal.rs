@@ -11,7 +11,7 @@ use crate::tls::PeerError;
 
 /// Why a connection was not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// It ended before the handshake did: a port scan, a TCP health check, or a caller that gave up waiting.
     #[error("it closed during the handshake without giving a reason")]
     Silent,

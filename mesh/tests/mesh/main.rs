@@ -1,4 +1,5 @@
 //! The mesh as its users meet it: real certificates, real TLS connections on loopback, a real gRPC service.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod acceptor;
 mod authorization;
