@@ -1,8 +1,11 @@
 //! 
 
 pub mod config;
+pub mod exec;
 mod group;
 pub mod ledger;
 pub mod power;
+pub mod session;
 pub mod shim;
+pub mod supervise;
 pub mod systemd;

@@ -75,6 +75,8 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
+    /// A session with a coordinator begins: it is to be told what is remembered.
+    Greet(Peer),
 }
 
 /// How an attempt ended.
@@ -146,6 +148,13 @@ pub enum Effect {
         /// What.
         report: AttemptReport,
     },
+    /// Say hello with this.
+    Greet {
+        /// To whom.
+        to: Peer,
+        /// What is remembered, all of it durable by now.
+        greeting: Greeting,
+    },
     /// Begin this attempt. Asked for once per attempt.
     Execute {
         /// The attempt.
@@ -159,6 +168,19 @@ pub enum Effect {
     },
     /// End everything that this open attempt has started. May be asked for again.
     Kill(AttemptId),
+}
+
+/// What a hello tells of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The highest term obeyed.
+    pub term: Term,
+    /// The highest operation seen.
+    pub operation: OperationId,
+    /// The store that the term came from; none if never heard.
+    pub incarnation: Option<String>,
+    /// Every attempt of an operation that is not closed.
+    pub attempts: Vec<AttemptReport>,
 }
 
 /// Who is told.

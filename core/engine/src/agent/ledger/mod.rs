@@ -38,14 +38,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use interlock_model::attempt::{AttemptReport, AttemptState};
+use interlock_model::attempt::AttemptState;
 use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_model::names::ServiceName;
 use interlock_model::observation::Wanted;
 use interlock_model::time::Now;
 
 pub use entry::{Entry, Origin, Target};
-pub use event::{Ask, ByHand, Effect, Event, Obstacle, Outcome, Permit, Recipient};
+pub use event::{Ask, ByHand, Effect, Event, Greeting, Obstacle, Outcome, Permit, Recipient};
 pub use record::{Record, Slot, Write};
 pub use refusal::{MAX_REFUSALS, Refusal};
 
@@ -136,6 +136,7 @@ impl Ledger {
                 );
             }
             Event::Finished { id, outcome } => self.finish(&id, outcome, now, &mut effects),
+            Event::Greet(to) => effects.greet(to, self.greeting()),
         }
         self.outbox.send(effects)
     }
@@ -223,13 +224,18 @@ impl Ledger {
             .filter(|entry| !entry.state.is_final())
     }
 
-    /// What a hello tells: every attempt of an operation that is not closed.
-    #[must_use]
-    pub fn reports(&self) -> Vec<AttemptReport> {
-        self.entries
-            .values()
-            .filter(|entry| entry.id.operation != BY_HAND)
-            .map(Entry::report)
-            .collect()
+    fn greeting(&self) -> Greeting {
+        let of_operations = |entry: &&Entry| entry.id.operation != BY_HAND;
+        Greeting {
+            term: self.term,
+            operation: self.highest_operation,
+            incarnation: self.incarnation.clone(),
+            attempts: self
+                .entries
+                .values()
+                .filter(of_operations)
+                .map(Entry::report)
+                .collect(),
+        }
     }
 }

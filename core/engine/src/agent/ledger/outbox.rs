@@ -7,7 +7,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::AttemptId;
 
 use super::refusal::Change;
-use super::{Effect, Entry, Recipient, Record, Slot, Write};
+use super::{Effect, Entry, Greeting, Recipient, Record, Slot, Write};
 use crate::agent::Peer;
 
 /// What one event leads to: writes, and what may happen when they are durable.
@@ -45,6 +45,10 @@ impl Effects {
             to: Recipient::Everyone,
             report,
         });
+    }
+
+    pub(super) fn greet(&mut self, to: Peer, greeting: Greeting) {
+        self.then.push(Effect::Greet { to, greeting });
     }
 
     pub(super) fn execute(&mut self, entry: &Entry, command: &Command) {

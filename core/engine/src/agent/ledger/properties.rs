@@ -51,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (term(), id()).prop_map(|(term, id)| Step::Query { term, id }),
         2 => (term(), id()).prop_map(|(term, id)| Step::Cancel { term, id }),
         1 => (term(), 1_u64..5).prop_map(|(term, below)| Step::Close { term, below }),
+        1 => Just(Step::Greet),
         8 => Just(Step::Commit),
         1 => any::<prop::sample::Index>().prop_map(Step::GoingDown),
         4 => (any::<prop::sample::Index>(), 0_u8..3).prop_map(|(which, how)| Step::Finish(which, how)),
@@ -138,6 +139,10 @@ impl World {
                     );
                     self.running.insert(id, service);
                 }
+                Effect::Greet { greeting, .. } => greeting
+                    .attempts
+                    .into_iter()
+                    .for_each(|report| self.told(report)),
                 Effect::Kill(id) => assert!(
                     !self.outcomes.contains_key(&id),
                     "{id} is killed after its end"
@@ -230,6 +235,7 @@ impl World {
                     below: OperationId(below),
                 });
             }
+            Step::Greet => self.event(Event::Greet(Peer(0))),
             Step::Commit => self.commit(),
             Step::GoingDown(which) => {
                 if let Some(id) = pick(&self.running, which) {

@@ -78,6 +78,13 @@ impl Node {
         report
     }
 
+    fn greeting(&mut self) -> Greeting {
+        match self.tell(Event::Greet(ONE)).as_slice() {
+            [Effect::Greet { greeting, .. }] => greeting.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn restart(&mut self) {
         self.ledger = Ledger::restore(BootId("b1".into()), self.disk.values().cloned());
     }
@@ -278,7 +285,7 @@ fn what_is_below_the_closed_mark_is_forgotten_and_refused() {
         below: OperationId(4),
     });
     node.restart();
-    assert_eq!(node.ledger.reports(), []);
+    assert_eq!(node.greeting().attempts, []);
     assert_eq!(
         node.ask(dispatch(1, id(3, "s", 1), start())).state,
         AttemptState::Refused
@@ -498,7 +505,7 @@ fn an_act_by_hand_is_recorded_with_who_and_why_and_belongs_to_no_operation() {
         lines,
         ["start web by operator anna (operator) (disk replaced)"]
     );
-    assert_eq!(node.ledger.reports(), []);
+    assert_eq!(node.greeting().attempts, []);
     assert_eq!(node.ledger.refusals().count(), 2);
     assert_eq!(
         node.ledger.wanted(&"web".parse().unwrap()),

@@ -1,0 +1,50 @@
+//! Why a ledger cannot be used.
+
+use std::path::PathBuf;
+
+/// The ledger's file cannot be used. The agent does not start without it: an agent that forgot what it did could do
+/// it again.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be made or opened.
+    #[error("cannot open the ledger {path}: check that its directory exists, is writable and on a local disk")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("the ledger {path} is in use: another agent runs with the same state_dir; stop it, or give each its own")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no ledger, or damaged.
+    #[error(
+        "the ledger {path} cannot be read. If no operation is under way, move it away and start the agent again; it \
+         then remembers no attempt and no term"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A record in it cannot be understood.
+    #[error("the ledger {path} has a record that this version does not understand ({slot}): was the agent downgraded?")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Where the record lies.
+        slot: String,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The writing thread cannot be started.
+    #[error("cannot start the thread that writes the ledger")]
+    Thread(#[source] std::io::Error),
+}

@@ -1,0 +1,204 @@
+//! An agent as a whole, and the handle on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use interlock_engine::agent::Peer;
+use interlock_engine::agent::autonomy::Autonomy;
+use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal};
+use interlock_mesh::channel::{self, Target};
+use interlock_mesh::credentials::Credentials;
+use interlock_model::attempt::AttemptReport;
+use interlock_model::ids::{BootId, Term};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::Wanted;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Act, Desk, NotTaken, Open, take_up};
+use super::link::Link;
+use super::outbox::Outbox;
+use super::reach::{LinkState, Reach};
+use super::{Assignment, Board, Clock, Executor};
+use crate::ledger::{Kept, Recorder};
+
+/// Orders of all coordinators together that wait for the desk; more wait in the streams.
+const ORDERS: usize = 32;
+
+/// People who wait for the desk.
+const ACTS: usize = 4;
+
+/// Who an agent is and whom it talks to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node, as in the certificate.
+    pub node: NodeName,
+    /// This boot of the machine.
+    pub boot: BootId,
+    /// Every coordinator. None: the agent works on its own.
+    pub coordinators: Vec<Target>,
+    /// The certificate.
+    pub credentials: Credentials,
+    /// Time limits of the connections.
+    pub channel: channel::Options,
+}
+
+/// A running agent. Dropping it ends its tasks without a word to the coordinators.
+#[derive(Debug)]
+pub struct Agent {
+    handle: Handle,
+    desk: JoinSet<()>,
+    links: JoinSet<()>,
+    stop_desk: CancellationToken,
+    /// None until the agent is stopped, then the reason that coordinators are told.
+    stop_links: watch::Sender<Option<String>>,
+}
+
+/// A handle on an agent: what it remembers and sees, and acts by hand. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    ledger: Arc<Mutex<Ledger>>,
+    board: Board,
+    acts: mpsc::Sender<Act>,
+    reaches: Arc<[Arc<Reach>]>,
+}
+
+impl Agent {
+    /// Starts an agent with what its ledger kept. `executor` is made from the handle. Must be called within a tokio
+    /// runtime.
+    pub fn start<E: Executor>(
+        options: Options,
+        recorder: Recorder,
+        kept: Kept,
+        executor: impl FnOnce(&Handle) -> Arc<E>,
+    ) -> Self {
+        let clock = Clock;
+        let assignment = kept.assignment.and_then(|bytes| match serde_json::from_slice::<Assignment>(&bytes) {
+            Ok(assignment) => Some(assignment),
+            Err(error) => {
+                tracing::warn!(%error, "the kept assignment is of another version; waiting for a coordinator");
+                None
+            }
+        });
+        let (acts, act_queue) = mpsc::channel(ACTS);
+        let (orders, order_queue) = mpsc::channel(ORDERS);
+        let reaches = options.coordinators.iter().map(|target| Arc::new(Reach::new(target.address.to_string())));
+        let handle = Handle {
+            ledger: Arc::new(Mutex::new(Ledger::restore(options.boot.clone(), kept.records))),
+            board: Board::default(),
+            acts,
+            reaches: reaches.collect(),
+        };
+        let executor = executor(&handle);
+        if let Some(assignment) = &assignment {
+            take_up(assignment, &handle.board, &*executor);
+        }
+        let outboxes: Vec<Arc<Outbox>> = options.coordinators.iter().map(|_| Arc::default()).collect();
+        let desk = Desk {
+            ledger: Arc::clone(&handle.ledger),
+            recorder,
+            autonomy: Autonomy::new(assignment.as_ref().map(|assignment| assignment.mark), clock.mono()),
+            assignment,
+            executor: Arc::clone(&executor),
+            board: handle.board.clone(),
+            boot: options.boot.clone(),
+            clock,
+            outboxes: outboxes.clone(),
+            orders: order_queue,
+            acts: act_queue,
+            open: Open::new(),
+        };
+        let stop_desk = CancellationToken::new();
+        let stop_links = watch::Sender::new(None);
+        let mut links = JoinSet::new();
+        let options = Arc::new(options);
+        for (number, (target, outbox)) in (0_u32..).zip(options.coordinators.iter().zip(outboxes)) {
+            let link = Link {
+                peer: Peer(number),
+                target: target.clone(),
+                options: Arc::clone(&options),
+                board: handle.board.clone(),
+                outbox,
+                orders: orders.clone(),
+                executor: Arc::clone(&executor),
+                reach: Arc::clone(&handle.reaches[number as usize]),
+                clock,
+            };
+            links.spawn(link.run(stop_links.subscribe()));
+        }
+        let mut desks = JoinSet::new();
+        desks.spawn(desk.run(stop_desk.clone()));
+        Self { handle, desk: desks, links, stop_desk, stop_links }
+    }
+
+    /// The handle.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Says goodbye, makes durable what was taken, and ends. What the agent manages goes on.
+    pub async fn stop(mut self, reason: &str) {
+        self.stop_links.send_replace(Some(reason.to_owned()));
+        while self.links.join_next().await.is_some() {}
+        self.stop_desk.cancel();
+        while self.desk.join_next().await.is_some() {}
+    }
+}
+
+impl Handle {
+    /// What is seen.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// What an instance should be.
+    #[must_use]
+    pub fn wanted(&self, service: &ServiceName) -> Option<Wanted> {
+        self.ledger().wanted(service)
+    }
+
+    /// Is an attempt open on an instance?
+    #[must_use]
+    pub fn is_open(&self, service: &ServiceName) -> bool {
+        self.ledger().open_on_instance(service).is_some()
+    }
+
+    /// The highest term obeyed.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.ledger().term()
+    }
+
+    /// At most `limit` attempts and as many refusals, each newest first.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> (Vec<Entry>, Vec<Refusal>) {
+        let ledger = self.ledger();
+        let mut entries: Vec<Entry> = ledger.entries().cloned().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.accepted)));
+        entries.truncate(limit);
+        (entries, ledger.refusals().rev().take(limit).cloned().collect())
+    }
+
+    /// The state of the link to each coordinator.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkState> {
+        self.reaches.iter().map(|reach| reach.get()).collect()
+    }
+
+    /// Does something by hand and waits for its end.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if it was not begun, or the agent ends before it has.
+    pub async fn by_hand(&self, act: ByHand) -> Result<AttemptReport, NotTaken> {
+        let (answer, answered) = oneshot::channel();
+        self.acts.send(Act { act, answer }).await.map_err(|_| NotTaken::Ending)?;
+        answered.await.unwrap_or(Err(NotTaken::Ending))
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // See the desk, which alone changes it.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,144 @@
+//! What an agent is to observe and to guard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_engine::agent::autonomy::Mark;
+use interlock_model::action::Part;
+use interlock_model::check::{Check, CheckId};
+use interlock_model::ids::{Generation, Term};
+use interlock_model::names::ServiceName;
+use interlock_model::spec::GuardPolicy;
+use interlock_proto::convert::{self, Invalid};
+use interlock_proto::v1;
+use serde::{Deserialize, Serialize};
+
+/// What an agent is to observe and to guard. Starts and stops nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Its age.
+    pub mark: Mark,
+    /// The instances of this node.
+    pub instances: BTreeMap<ServiceName, AssignedInstance>,
+    /// The checks that run on this node.
+    #[serde(with = "pairs")]
+    pub checks: BTreeMap<CheckId, Check>,
+    /// Checks that this version cannot run, with the reason: they are *unknown*, not absent.
+    #[serde(with = "pairs")]
+    pub unusable: BTreeMap<CheckId, String>,
+}
+
+/// One instance of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedInstance {
+    /// Its parts, started downwards and stopped upwards.
+    pub parts: Vec<Part>,
+    /// How it is guarded.
+    pub guard: GuardPolicy,
+    /// Is it an instance of an exclusive service? Then nobody starts it by hand (safety rule E16).
+    pub exclusive: bool,
+}
+
+impl Assignment {
+    /// Reads a message. A check of a kind that this version does not know does not spoil the rest.
+    ///
+    /// # Errors
+    /// If an instance cannot be understood: an agent that knew only half of an instance would call it running.
+    pub fn from_wire(wire: &v1::Assignment) -> Result<Self, Invalid> {
+        let mark = Mark { term: Term(wire.term), generation: Generation(wire.generation) };
+        let mut assignment = Self { mark, ..Self::default() };
+        for instance in &wire.instances {
+            let service = convert::name("assignment.instances.service", &instance.service)?;
+            let parts = instance.parts.iter().map(convert::part_from_wire).collect::<Result<_, _>>()?;
+            let guard = instance.guard.unwrap_or_default();
+            let guard = GuardPolicy {
+                budget: guard.budget,
+                window: Duration::from_millis(guard.window_ms),
+                backoff: Duration::from_millis(guard.backoff_ms),
+            };
+            let exclusive = instance.exclusive;
+            assignment.instances.insert(service, AssignedInstance { parts, guard, exclusive });
+        }
+        for check in &wire.checks {
+            match convert::check_from_wire(check) {
+                Ok((id, check)) => drop(assignment.checks.insert(id, check)),
+                Err(problem) => {
+                    let id = CheckId {
+                        service: convert::name("assignment.checks.service", &check.service)?,
+                        check: convert::name("assignment.checks.check", &check.check)?,
+                    };
+                    tracing::warn!(check = %id, %problem, "this check cannot be run here and stays unknown");
+                    assignment.unusable.insert(id, problem.to_string());
+                }
+            }
+        }
+        Ok(assignment)
+    }
+}
+
+/// Maps whose keys are no texts, as lists of pairs: JSON has no other keys than texts.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: DeserializeOwned + Ord, V: DeserializeOwned, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire() -> v1::Assignment {
+        let part = v1::Part { part: Some(v1::part::Part::Process("web".into())) };
+        let check = |name: &str, kind| v1::AssignedCheck {
+            service: "web".into(),
+            check: name.into(),
+            every_ms: 1000,
+            timeout_ms: 500,
+            kind,
+            ..v1::AssignedCheck::default()
+        };
+        let tcp = v1::assigned_check::Kind::Tcp(v1::TcpCheck { target: "127.0.0.1:80".into() });
+        v1::Assignment {
+            term: 3,
+            generation: 7,
+            instances: vec![v1::AssignedInstance {
+                service: "web".into(),
+                parts: vec![part],
+                guard: Some(v1::GuardPolicy { budget: 5, window_ms: 60_000, backoff_ms: 100 }),
+                exclusive: true,
+            }],
+            checks: vec![check("port", Some(tcp)), check("future", None)],
+        }
+    }
+
+    #[test]
+    fn an_assignment_survives_its_way_to_the_disk_and_back() {
+        let assignment = Assignment::from_wire(&wire()).unwrap();
+        let bytes = serde_json::to_vec(&assignment).unwrap();
+        assert_eq!(serde_json::from_slice::<Assignment>(&bytes).unwrap(), assignment);
+    }
+
+    #[test]
+    fn a_check_of_a_later_version_is_kept_as_unusable_and_an_instance_of_one_is_refused() {
+        let assignment = Assignment::from_wire(&wire()).unwrap();
+        assert_eq!(assignment.checks.len(), 1);
+        assert!(assignment.unusable.values().all(|why| why.contains("does not know")), "{assignment:?}");
+        let mut wire = wire();
+        wire.instances[0].parts.push(v1::Part { part: None });
+        assert!(Assignment::from_wire(&wire).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! What was last seen of the machine, for everybody who wants to know.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use interlock_model::check::{CheckId, ProbeResult};
+use interlock_model::ids::Generation;
+use interlock_model::names::ServiceName;
+use interlock_model::observation::InstanceObservation;
+use interlock_proto::{convert, v1};
+use tokio::sync::watch;
+
+/// What was last seen of instances and checks. Clones share one board.
+///
+/// Every entry has the version of the board at which it last became news. A reader remembers the version up to which
+/// it has read; what is news since then is a delta. Nothing is queued, so a slow reader costs nothing.
+#[derive(Debug, Clone)]
+pub struct Board {
+    inner: Arc<Mutex<Inner>>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    generation: Generation,
+    version: u64,
+    /// The version at which the set of what is observed last changed; who has read less starts anew.
+    founded: u64,
+    instances: BTreeMap<ServiceName, Posted<InstanceObservation>>,
+    checks: BTreeMap<CheckId, Posted<Seen>>,
+}
+
+#[derive(Debug)]
+struct Posted<T> {
+    value: T,
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Seen {
+    result: ProbeResult,
+    /// When it was seen, and when it was last news; monotonic.
+    at: Duration,
+    told: Duration,
+}
+
+/// How far a reader has read. A new one has read nothing.
+#[derive(Debug, Default)]
+pub(super) struct Cursor(Option<u64>);
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { inner: Arc::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// From now on the board is about these instances and checks, by this generation of the spec. What was known of
+    /// those that stay remains.
+    pub fn found<'a>(
+        &self,
+        generation: Generation,
+        instances: impl IntoIterator<Item = &'a ServiceName>,
+        checks: impl IntoIterator<Item = &'a CheckId>,
+    ) {
+        self.change(|inner| {
+            inner.generation = generation;
+            let version = inner.version;
+            inner.founded = version;
+            let mut known = std::mem::take(&mut inner.instances);
+            for service in instances {
+                let value = known.remove(service).map(|posted| posted.value).unwrap_or_default();
+                inner.instances.insert(service.clone(), Posted { value, version });
+            }
+            let mut known = std::mem::take(&mut inner.checks);
+            for check in checks {
+                if let Some(posted) = known.remove(check) {
+                    inner.checks.insert(check.clone(), posted);
+                }
+            }
+            true
+        });
+    }
+
+    /// An instance was seen. Nothing happens if it looks as before.
+    pub fn post_instance(&self, service: &ServiceName, seen: InstanceObservation) {
+        self.change(|inner| {
+            let version = inner.version;
+            match inner.instances.get_mut(service) {
+                Some(posted) if posted.value == seen => false,
+                Some(posted) => {
+                    *posted = Posted { value: seen, version };
+                    true
+                }
+                None => {
+                    inner.instances.insert(service.clone(), Posted { value: seen, version });
+                    true
+                }
+            }
+        });
+    }
+
+    /// A check was run at the monotonic time `at`. It is news if it says something else than before, and otherwise
+    /// only after `renew`, so that nobody takes it for old.
+    pub fn post_check(&self, check: &CheckId, result: ProbeResult, at: Duration, renew: Duration) {
+        self.change(|inner| {
+            let version = inner.version;
+            if let Some(posted) = inner.checks.get_mut(check)
+                && posted.value.result == result
+                && at.saturating_sub(posted.value.told) < renew
+            {
+                posted.value.at = at;
+                return false;
+            }
+            inner.checks.insert(check.clone(), Posted { value: Seen { result, at, told: at }, version });
+            true
+        });
+    }
+
+    /// What is known of an instance; *unknown* if nothing.
+    #[must_use]
+    pub fn instance(&self, service: &ServiceName) -> InstanceObservation {
+        self.lock().instances.get(service).map(|posted| posted.value.clone()).unwrap_or_default()
+    }
+
+    /// Everything, as messages. `now` is monotonic.
+    #[must_use]
+    pub fn all(&self, now: Duration) -> (Vec<v1::Instance>, Vec<v1::CheckResult>) {
+        let seen = self.lock().since(0, now);
+        (seen.instances, seen.checks)
+    }
+
+    /// The generation that the board is about; 0 before the first assignment.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.lock().generation
+    }
+
+    /// Is told each change of the version.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// What is news to a reader; none if nothing is.
+    pub(super) fn read(&self, cursor: &mut Cursor, now: Duration) -> Option<v1::Observed> {
+        let inner = self.lock();
+        let full = cursor.0.is_none_or(|read| read < inner.founded);
+        let read = if full { 0 } else { cursor.0.unwrap_or_default() };
+        cursor.0 = Some(inner.version);
+        let observed = v1::Observed { full, ..inner.since(read, now) };
+        (full || !observed.instances.is_empty() || !observed.checks.is_empty()).then_some(observed)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner) -> bool) {
+        let mut inner = self.lock();
+        inner.version += 1;
+        if change(&mut inner) {
+            let version = inner.version;
+            drop(inner);
+            self.version.send_replace(version);
+        } else {
+            inner.version -= 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is complete before anything can panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn since(&self, read: u64, now: Duration) -> v1::Observed {
+        let instances = self.instances.iter().filter(|(_, posted)| posted.version > read);
+        let checks = self.checks.iter().filter(|(_, posted)| posted.version > read);
+        v1::Observed {
+            full: false,
+            instances: instances.map(|(service, posted)| instance_to_wire(service, &posted.value)).collect(),
+            checks: checks.map(|(check, posted)| check_to_wire(check, &posted.value, now)).collect(),
+            generation: self.generation.0,
+        }
+    }
+}
+
+fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::Instance {
+    v1::Instance {
+        service: service.to_string(),
+        state: v1::InstanceState::from(seen.state).into(),
+        since_ms: seen.since.map_or(0, |since| since.0),
+        reason: seen.reason.clone(),
+        wanted: v1::Wanted::from(seen.wanted).into(),
+        restarts: seen.restarts,
+    }
+}
+
+fn check_to_wire(check: &CheckId, seen: &Seen, now: Duration) -> v1::CheckResult {
+    v1::CheckResult {
+        service: check.service.to_string(),
+        check: check.check.to_string(),
+        verdict: v1::Verdict::from(seen.result.verdict).into(),
+        evidence: seen.result.evidence.clone(),
+        value: seen.result.value.clone().unwrap_or_default(),
+        age_ms: convert::millis(now.saturating_sub(seen.at)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use interlock_model::check::Verdict;
+    use interlock_model::observation::InstanceState;
+
+    use super::*;
+
+    const RENEW: Duration = Duration::from_secs(5);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn web() -> ServiceName {
+        "web".parse().unwrap()
+    }
+
+    fn check() -> CheckId {
+        CheckId { service: web(), check: "port".parse().unwrap() }
+    }
+
+    fn result(verdict: Verdict) -> ProbeResult {
+        ProbeResult { verdict, evidence: "seen".into(), value: None }
+    }
+
+    fn running() -> InstanceObservation {
+        InstanceObservation { state: InstanceState::Running, ..InstanceObservation::default() }
+    }
+
+    #[test]
+    fn a_new_reader_gets_everything_and_then_only_what_is_news() {
+        let board = Board::default();
+        board.found(Generation(1), [&web()], [&check()]);
+        let mut cursor = Cursor::default();
+        let first = board.read(&mut cursor, at(0)).unwrap();
+        assert!(first.full && first.instances.len() == 1 && first.checks.is_empty(), "{first:?}");
+        assert_eq!(board.read(&mut cursor, at(0)), None);
+
+        board.post_instance(&web(), running());
+        board.post_instance(&web(), running());
+        let delta = board.read(&mut cursor, at(0)).unwrap();
+        assert!(!delta.full && delta.instances[0].state() == v1::InstanceState::Running, "{delta:?}");
+        assert_eq!(board.read(&mut cursor, at(0)), None);
+    }
+
+    #[test]
+    fn an_unchanged_check_is_told_again_before_it_looks_old_and_its_age_is_that_of_the_last_run() {
+        let board = Board::default();
+        board.found(Generation(1), [], [&check()]);
+        let mut cursor = Cursor::default();
+        board.post_check(&check(), result(Verdict::Ok), at(0), RENEW);
+        assert!(board.read(&mut cursor, at(0)).is_some());
+        board.post_check(&check(), result(Verdict::Ok), at(4), RENEW);
+        assert_eq!(board.read(&mut cursor, at(4)), None);
+        let (_, checks) = board.all(at(6));
+        assert_eq!(checks[0].age_ms, 2000);
+        board.post_check(&check(), result(Verdict::Ok), at(6), RENEW);
+        assert!(board.read(&mut cursor, at(6)).is_some());
+        board.post_check(&check(), result(Verdict::Bad), at(7), RENEW);
+        assert!(board.read(&mut cursor, at(7)).is_some());
+    }
+
+    #[test]
+    fn another_assignment_makes_every_reader_start_anew() {
+        let board = Board::default();
+        board.found(Generation(1), [&web()], []);
+        let mut cursor = Cursor::default();
+        board.post_instance(&web(), running());
+        board.read(&mut cursor, at(0)).unwrap();
+        let other: ServiceName = "db".parse().unwrap();
+        board.found(Generation(2), [&web(), &other], []);
+        let full = board.read(&mut cursor, at(0)).unwrap();
+        assert!(full.full && full.generation == 2 && full.instances.len() == 2, "{full:?}");
+        assert_eq!(board.instance(&web()).state, InstanceState::Running, "what stays is still known");
+    }
+}

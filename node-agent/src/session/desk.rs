@@ -1,0 +1,333 @@
+//! The one task that feeds the ledger and carries out what it says.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use interlock_engine::agent::Peer;
+use interlock_engine::agent::autonomy::{Autonomy, Change};
+use interlock_engine::agent::ledger::{ByHand, Effect, Entry, Event, Greeting, Ledger, Obstacle, Outcome, Recipient};
+use interlock_model::action::{Command, FenceCall};
+use interlock_model::attempt::AttemptReport;
+use interlock_model::ids::{AttemptId, BootId, OperationId};
+use interlock_proto::v1;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::order::Order;
+use super::outbox::Outbox;
+use super::{Assignment, Attempt, Board, Clock, Executor};
+use crate::ledger::Recorder;
+
+/// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
+/// memory.
+const MAX_UNCOMMITTED: usize = 256;
+
+/// Questions to power sources that may be under way at a time; each is a process.
+const MAX_POWER_QUESTIONS: usize = 32;
+
+/// Something happened to an open attempt.
+#[derive(Debug)]
+pub(super) enum Happened {
+    GoingDown { id: AttemptId, evidence: String },
+    Finished { id: AttemptId, outcome: Outcome },
+}
+
+/// A person asks for something.
+#[derive(Debug)]
+pub(super) struct Act {
+    pub(super) act: ByHand,
+    pub(super) answer: oneshot::Sender<Result<AttemptReport, NotTaken>>,
+}
+
+/// Why an act by hand was not begun, or its end is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It may not begin.
+    #[error(transparent)]
+    Obstacle(#[from] Obstacle),
+    /// The agent is ending.
+    #[error("the agent is ending; what was begun goes on, ask again when it is back")]
+    Ending,
+}
+
+pub(super) struct Desk<E> {
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) recorder: Recorder,
+    pub(super) autonomy: Autonomy,
+    /// By what the agent works; none before its first assignment.
+    pub(super) assignment: Option<Assignment>,
+    pub(super) executor: Arc<E>,
+    pub(super) board: Board,
+    pub(super) boot: BootId,
+    pub(super) clock: Clock,
+    /// By the number of the peer.
+    pub(super) outboxes: Vec<Arc<Outbox>>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) acts: mpsc::Receiver<Act>,
+    pub(super) open: Open,
+}
+
+/// The attempts that are being carried out.
+pub(super) struct Open {
+    happened: mpsc::UnboundedReceiver<Happened>,
+    tell: mpsc::UnboundedSender<Happened>,
+    tasks: JoinSet<()>,
+    cancels: BTreeMap<AttemptId, watch::Sender<bool>>,
+    by_hand: BTreeMap<AttemptId, oneshot::Sender<Result<AttemptReport, NotTaken>>>,
+    greetings: BTreeMap<Peer, oneshot::Sender<Greeting>>,
+    power: JoinSet<()>,
+}
+
+impl Open {
+    pub(super) fn new() -> Self {
+        // Bounded by what feeds it: every open attempt tells at most two things.
+        let (tell, happened) = mpsc::unbounded_channel();
+        Self {
+            happened,
+            tell,
+            tasks: JoinSet::new(),
+            cancels: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            greetings: BTreeMap::new(),
+            power: JoinSet::new(),
+        }
+    }
+}
+
+impl<E: Executor> Desk<E> {
+    /// Runs until `stop`, then makes durable what it has taken and closes the ledger. What runs, runs on.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        self.recover();
+        loop {
+            let has_room = self.ledger().uncommitted() < MAX_UNCOMMITTED;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                batch = self.recorder.durable() => {
+                    let effects = self.ledger().committed(batch);
+                    self.carry_out(effects);
+                }
+                Some(happened) = self.open.happened.recv() => self.happened(happened),
+                Some(_) = self.open.tasks.join_next() => {}
+                Some(_) = self.open.power.join_next() => {}
+                Some(act) = self.acts.recv(), if has_room => self.act(act),
+                Some(order) = self.orders.recv(), if has_room => self.order(order),
+            }
+        }
+        self.recorder.close().await;
+    }
+
+    /// Attempts that an earlier process left open.
+    fn recover(&mut self) {
+        let left: Vec<Entry> = self.ledger().open().cloned().collect();
+        for entry in left {
+            tracing::info!(attempt = %entry.id, what = entry.line(), "open since before this start; finding out");
+            let Some(command) = entry.command else { continue };
+            let earlier_boot = entry.boot != self.boot;
+            let attempt = self.attempt(entry.id, command, entry.accepted_mono, entry.limit, earlier_boot);
+            let executor = Arc::clone(&self.executor);
+            self.watch(attempt, async move |attempt| executor.recover(attempt).await);
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Heard { from, term, incarnation } => {
+                self.tell(Event::Heard { term, incarnation });
+                if let Some(Change::Heard(after)) = self.autonomy.heard(from, self.clock.mono()) {
+                    tracing::info!(?after, "a coordinator is heard");
+                }
+            }
+            Order::Lost(peer) => {
+                if self.autonomy.lost(peer, self.clock.mono()) == Some(Change::Alone) {
+                    tracing::warn!("no coordinator is heard: going on as assigned, stopping nothing");
+                }
+            }
+            Order::Greet { from, answer } => {
+                self.open.greetings.insert(from, answer);
+                self.tell(Event::Greet(from));
+            }
+            Order::Assign(assignment) => self.assign(*assignment),
+            Order::Dispatch { ask, command, limit } => {
+                let permit = self.executor.permit(&command);
+                self.tell(Event::Dispatch { ask, command, limit, permit });
+            }
+            Order::Query(ask) => self.tell(Event::Query(ask)),
+            Order::Cancel(ask) => self.tell(Event::Cancel(ask)),
+            Order::Close { term, below } => self.tell(Event::CloseOperations { term, below }),
+            Order::ProbeNow(checks) => self.executor.probe_now(checks),
+            Order::AskPower { from, ask, call } => self.ask_power(from, ask, *call),
+        }
+    }
+
+    fn assign(&mut self, assignment: Assignment) {
+        let highest = self.ledger().term();
+        if !self.autonomy.take(assignment.mark, highest) {
+            tracing::warn!(offered = ?assignment.mark, held = ?self.autonomy.assignment(), "an older assignment is ignored");
+            return;
+        }
+        self.tell(Event::Heard { term: assignment.mark.term, incarnation: None });
+        if self.assignment.as_ref() == Some(&assignment) {
+            return;
+        }
+        match serde_json::to_vec(&assignment) {
+            Ok(bytes) => self.recorder.save_assignment(bytes),
+            Err(error) => tracing::error!(%error, "the assignment cannot be kept for the next start"),
+        }
+        take_up(&assignment, &self.board, &*self.executor);
+        self.assignment = Some(assignment);
+    }
+
+    fn act(&mut self, Act { act, answer }: Act) {
+        let (taken, effects) = {
+            let now = self.clock.now();
+            self.ledger().by_hand(act, now)
+        };
+        match taken {
+            Ok(id) => drop(self.open.by_hand.insert(id, answer)),
+            // The caller may be gone; the refusal is recorded all the same.
+            Err(obstacle) => drop(answer.send(Err(obstacle.into()))),
+        }
+        self.carry_out(effects);
+    }
+
+    fn happened(&mut self, happened: Happened) {
+        let event = match happened {
+            Happened::GoingDown { id, evidence } => Event::GoingDown { id, evidence },
+            Happened::Finished { id, outcome } => {
+                self.open.cancels.remove(&id);
+                Event::Finished { id, outcome }
+            }
+        };
+        self.tell(event);
+    }
+
+    fn tell(&mut self, event: Event) {
+        let effects = self.ledger().handle(event, self.clock.now());
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Commit { batch, writes } => self.recorder.commit(batch, writes),
+                Effect::Reply { to, report } => self.reply(to, report),
+                Effect::Greet { to, greeting } => {
+                    if let Some(answer) = self.open.greetings.remove(&to) {
+                        // The session may have ended meanwhile.
+                        let _ = answer.send(greeting);
+                    }
+                }
+                Effect::Execute { id, command, accepted, limit } => {
+                    tracing::info!(attempt = %id, command = command.word(), "begun");
+                    self.executor.taken(&command);
+                    let attempt = self.attempt(id, command, accepted, limit, false);
+                    let executor = Arc::clone(&self.executor);
+                    self.watch(attempt, async move |attempt| executor.execute(attempt).await);
+                }
+                Effect::Kill(id) => {
+                    if let Some(cancel) = self.open.cancels.get(&id) {
+                        tracing::info!(attempt = %id, "cancelled");
+                        cancel.send_replace(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, to: Recipient, report: AttemptReport) {
+        if report.state.is_final() {
+            tracing::info!(attempt = %report.id, state = ?report.state, evidence = report.evidence, "told");
+        }
+        if report.id.operation == OperationId(0) {
+            if report.state.is_final()
+                && let Some(answer) = self.open.by_hand.remove(&report.id)
+            {
+                // The caller may be gone; the outcome is in the ledger.
+                let _ = answer.send(Ok(report));
+            }
+            return;
+        }
+        match to {
+            Recipient::Asker(Peer(number)) => {
+                if let Some(outbox) = usize::try_from(number).ok().and_then(|number| self.outboxes.get(number)) {
+                    outbox.report(report);
+                }
+            }
+            Recipient::Everyone => self.outboxes.iter().for_each(|outbox| outbox.report(report.clone())),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        id: AttemptId,
+        command: Command,
+        accepted: Duration,
+        limit: Duration,
+        earlier_boot: bool,
+    ) -> Attempt {
+        let (cancel, cancelled) = watch::channel(false);
+        self.open.cancels.insert(id.clone(), cancel);
+        // The clock of an earlier boot says nothing in this one: there is no time left.
+        let due = if earlier_boot { Duration::ZERO } else { accepted.saturating_add(limit) };
+        let deadline = self.clock.instant(due);
+        let happened = self.open.tell.clone();
+        Attempt { id, command, accepted, earlier_boot, deadline, cancelled, happened }
+    }
+
+    /// Carries an attempt out in a task of its own and tells its outcome, come what may.
+    fn watch<F>(&mut self, attempt: Attempt, carry_out: impl FnOnce(Attempt) -> F + Send + 'static)
+    where
+        F: Future<Output = Outcome> + Send,
+    {
+        let id = attempt.id.clone();
+        let tell = self.open.tell.clone();
+        self.open.tasks.spawn(async move {
+            let outcome = AssertUnwindSafe(carry_out(attempt)).catch_unwind().await.unwrap_or_else(|_| {
+                let evidence = "the agent failed while it worked on this; see its log".to_owned();
+                Outcome::Unknown { evidence, repeatable: false }
+            });
+            // Without a desk the next start finds out.
+            let _ = tell.send(Happened::Finished { id, outcome });
+        });
+    }
+
+    fn ask_power(&mut self, from: Peer, ask: u64, call: FenceCall) {
+        let Some(outbox) = usize::try_from(from.0).ok().and_then(|number| self.outboxes.get(number)).cloned() else {
+            return;
+        };
+        let node = call.node.to_string();
+        let answer = move |power: interlock_model::action::Power, detail| v1::PowerAnswer {
+            ask,
+            node,
+            power: v1::Power::from(power).into(),
+            detail,
+        };
+        if self.open.power.len() >= MAX_POWER_QUESTIONS {
+            let detail = format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
+            return outbox.power(answer(interlock_model::action::Power::Unknown, detail));
+        }
+        let executor = Arc::clone(&self.executor);
+        self.open.power.spawn(async move {
+            let (power, detail) = executor.ask_power(call).await;
+            outbox.power(answer(power, detail));
+        });
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic inside the ledger is a defect; going on with what is in memory could execute twice. It is not
+        // poisoned by readers, which only read.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Observes and guards by an assignment from now on.
+pub(super) fn take_up(assignment: &Assignment, board: &Board, executor: &impl Executor) {
+    let checks = assignment.checks.keys().chain(assignment.unusable.keys());
+    board.found(assignment.mark.generation, assignment.instances.keys(), checks);
+    executor.assigned(assignment);
+}

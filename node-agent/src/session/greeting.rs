@@ -1,0 +1,28 @@
+//! The first message of a session.
+
+use interlock_engine::agent::ledger::Greeting;
+use interlock_proto::{PROTOCOL, v1};
+
+use super::{Board, Options};
+
+/// Says who this is and what it remembers.
+pub(super) fn hello(options: &Options, greeting: &Greeting, board: &Board, facts: v1::Facts) -> v1::AgentMessage {
+    let hello = v1::Hello {
+        node: options.node.to_string(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL,
+        boot_id: options.boot.to_string(),
+        highest_term: greeting.term.0,
+        highest_operation: greeting.operation.0,
+        incarnation: greeting.incarnation.clone().unwrap_or_default(),
+        attempts: greeting.attempts.iter().map(Into::into).collect(),
+        generation: board.generation().0,
+        facts: Some(facts),
+    };
+    message(v1::agent_message::Message::Hello(hello))
+}
+
+/// Wraps a message.
+pub(super) fn message(message: v1::agent_message::Message) -> v1::AgentMessage {
+    v1::AgentMessage { message: Some(message) }
+}

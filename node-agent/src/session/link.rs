@@ -1,0 +1,265 @@
+//! The link to one coordinator: connect, say hello, tell what is news, pass on what is asked; again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::agent::Peer;
+use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
+use interlock_mesh::channel::{self, ConnectError, Target};
+use interlock_model::ids::Term;
+use interlock_proto::v1;
+use interlock_proto::v1::agent_message::Message;
+use interlock_proto::v1::agent_service_client::AgentServiceClient;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::board::Cursor;
+use super::greeting::{hello, message};
+use super::order::{NoOrder, Order};
+use super::outbox::Outbox;
+use super::reach::Reach;
+use super::{Board, Clock, Executor, Options};
+
+/// Messages that wait to be sent. A coordinator that does not read is not waited for with more than these.
+const QUEUE: usize = 4;
+
+/// How long a coordinator may take to answer a hello.
+const WELCOME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a goodbye may take to leave.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest message of a coordinator (`AgentService.Connect`: 1 MiB).
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// The period of heartbeats where the welcome gives none.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The link to one coordinator.
+pub(super) struct Link<E> {
+    pub(super) peer: Peer,
+    pub(super) target: Target,
+    pub(super) options: Arc<Options>,
+    pub(super) board: Board,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) executor: Arc<E>,
+    pub(super) reach: Arc<Reach>,
+    pub(super) clock: Clock,
+}
+
+/// Why a session ended, or never began.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    /// The agent is ending.
+    #[error("the agent is ending")]
+    Stopped,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("{address} does not let this agent in as node {node}: {message}; the certificate must be that node's, and \
+             the node must be in the cluster spec")]
+    Denied { address: String, node: String, message: String },
+    #[error("{address} speaks another version: {message}; upgrade the older of the two")]
+    Version { address: String, message: String },
+    #[error("{address} ended the session: {message}")]
+    Status { address: String, message: String },
+    #[error("{address} closed the session")]
+    Closed { address: String },
+    #[error("{address} did not welcome this agent within {WELCOME_LIMIT:?}: is it overloaded?")]
+    NoWelcome { address: String },
+    #[error("{address} began the session with something else than a welcome: is it of another version?")]
+    NotAWelcome { address: String },
+}
+
+/// A session that stands.
+struct Session {
+    outgoing: mpsc::Sender<v1::AgentMessage>,
+    incoming: Streaming<v1::CoordinatorMessage>,
+    welcome: v1::Welcome,
+}
+
+impl<E: Executor> Link<E> {
+    /// Keeps the link until a reason to stop is given.
+    pub(super) async fn run(self, mut stop: watch::Receiver<Option<String>>) {
+        let mut attempts = Attempts::new(Backoff::CONNECT);
+        let mut random = SystemRandom::new();
+        loop {
+            let mut stood = None;
+            let ended = self.session(&mut stop, &mut stood).await;
+            self.outbox.close();
+            if let Some(since) = stood {
+                attempts.lasted(Instant::now().saturating_duration_since(since));
+                // The desk ends after the links.
+                let _ = self.orders.send(Order::Lost(self.peer)).await;
+            }
+            if matches!(ended, Ended::Stopped) {
+                return;
+            }
+            let text = chain(&ended);
+            if self.reach.set(false, text.clone()) {
+                tracing::warn!(coordinator = %self.target.address, "{text}");
+            } else {
+                tracing::debug!(coordinator = %self.target.address, "{text}");
+            }
+            tokio::select! {
+                _ = stop.wait_for(Option::is_some) => return,
+                () = tokio::time::sleep(attempts.next_wait(&mut random)) => {}
+            }
+        }
+    }
+
+    /// One session from connect to end. `stood` is when it began to stand.
+    async fn session(&self, stop: &mut watch::Receiver<Option<String>>, stood: &mut Option<Instant>) -> Ended {
+        let begin = async {
+            // Before the hello is made: what changes after it is kept.
+            self.outbox.open();
+            self.begin().await
+        };
+        let session = tokio::select! {
+            _ = stop.wait_for(Option::is_some) => return Ended::Stopped,
+            session = begin => session,
+        };
+        let mut session = match session {
+            Ok(session) => session,
+            Err(ended) => return ended,
+        };
+        *stood = Some(Instant::now());
+        let coordinator = &session.welcome.coordinator;
+        self.reach.set(true, format!("coordinator {coordinator}, term {}", session.welcome.term));
+        tracing::info!(address = %self.target.address, coordinator, term = session.welcome.term, "session stands");
+        let incarnation = Some(session.welcome.incarnation.clone()).filter(|text| !text.is_empty());
+        let heard = Order::Heard { from: self.peer, term: Term(session.welcome.term), incarnation };
+        if self.orders.send(heard).await.is_err() {
+            return Ended::Stopped;
+        }
+        let outgoing = session.outgoing.clone();
+        let reason = tokio::select! {
+            reason = stop.wait_for(Option::is_some) => reason.ok().and_then(|reason| reason.clone()),
+            ended = self.talk(&mut session) => return ended,
+        };
+        let goodbye = Message::Goodbye(v1::Goodbye { reason: reason.unwrap_or_default() });
+        let say = async {
+            // If the stream is gone, silence says the same.
+            let _ = outgoing.send(message(goodbye)).await;
+            drop(outgoing);
+            drop(session.outgoing);
+            while let Ok(Some(_)) = session.incoming.message().await {}
+        };
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, say).await;
+        Ended::Stopped
+    }
+
+    async fn begin(&self) -> Result<Session, Ended> {
+        let channel = channel::connect(&self.target, &self.options.credentials, &self.options.channel).await?;
+        let mut client = AgentServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let (answer, greeting) = oneshot::channel();
+        let greet = Order::Greet { from: self.peer, answer };
+        self.orders.send(greet).await.map_err(|_| Ended::Stopped)?;
+        let greeting = greeting.await.map_err(|_| Ended::Stopped)?;
+        let hello = hello(&self.options, &greeting, &self.board, self.executor.facts().await);
+
+        let (outgoing, stream) = mpsc::channel(QUEUE);
+        outgoing.send(hello).await.map_err(|_| Ended::Stopped)?;
+        let address = || self.target.address.to_string();
+        let meet = async {
+            let mut incoming = client.connect(ReceiverStream::new(stream)).await?.into_inner();
+            let first = incoming.message().await?;
+            Ok((incoming, first))
+        };
+        let (incoming, first) = match tokio::time::timeout(WELCOME_LIMIT, meet).await {
+            Err(_) => return Err(Ended::NoWelcome { address: address() }),
+            Ok(Err(status)) => return Err(self.ended_by(&status)),
+            Ok(Ok(met)) => met,
+        };
+        match first.and_then(|first| first.message) {
+            Some(v1::coordinator_message::Message::Welcome(welcome)) => Ok(Session { outgoing, incoming, welcome }),
+            Some(_) => Err(Ended::NotAWelcome { address: address() }),
+            None => Err(Ended::Closed { address: address() }),
+        }
+    }
+
+    /// Talks until the session ends.
+    async fn talk(&self, session: &mut Session) -> Ended {
+        let closed = || Ended::Closed { address: self.target.address.to_string() };
+        let mut cursor = Cursor::default();
+        let mut news = self.board.watch();
+        news.mark_changed();
+        let period = Duration::from_millis(session.welcome.heartbeat_ms);
+        let mut beat = tokio::time::interval(if period.is_zero() { HEARTBEAT } else { period });
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sequence = 0;
+        loop {
+            let say = tokio::select! {
+                received = session.incoming.message() => match received {
+                    Ok(Some(received)) => match self.pass_on(received).await {
+                        Ok(answer) => answer,
+                        Err(ended) => return ended,
+                    },
+                    Ok(None) => return closed(),
+                    Err(status) => return self.ended_by(&status),
+                },
+                // The desk's and the board's ends are the agent's.
+                _ = news.changed() => self.board.read(&mut cursor, self.clock.mono()).map(Message::Observed),
+                waiting = self.outbox.next() => Some(waiting),
+                _ = beat.tick() => {
+                    sequence += 1;
+                    Some(Message::Heartbeat(v1::Heartbeat { sequence }))
+                }
+            };
+            if let Some(say) = say
+                && session.outgoing.send(message(say)).await.is_err()
+            {
+                // The stream takes nothing more; its other half knows why.
+                return match session.incoming.message().await {
+                    Err(status) => self.ended_by(&status),
+                    Ok(_) => closed(),
+                };
+            }
+        }
+    }
+
+    /// Gives a message to the desk; what cannot be understood may have an answer.
+    async fn pass_on(&self, received: v1::CoordinatorMessage) -> Result<Option<Message>, Ended> {
+        match Order::read(self.peer, received) {
+            Ok(order) => self.orders.send(order).await.map(|()| None).map_err(|_| Ended::Stopped),
+            Err(NoOrder::Answer(answer)) => Ok(Some(answer)),
+            Err(NoOrder::Ignore(problem)) => {
+                tracing::warn!(coordinator = %self.target.address, %problem, "a message is ignored");
+                Ok(None)
+            }
+            Err(NoOrder::Unexpected) => {
+                tracing::warn!(coordinator = %self.target.address, "a message of another version is ignored");
+                Ok(None)
+            }
+        }
+    }
+
+    fn ended_by(&self, status: &Status) -> Ended {
+        if let Some(error) = ConnectError::inside(status) {
+            return error.clone().into();
+        }
+        let address = self.target.address.to_string();
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::PermissionDenied | Code::Unauthenticated => {
+                Ended::Denied { address, node: self.options.node.to_string(), message }
+            }
+            Code::FailedPrecondition => Ended::Version { address, message },
+            code => Ended::Status { address, message: format!("{message} ({code:?})") },
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
