@@ -92,9 +92,10 @@ impl View {
         self.nodes.entry(node.clone()).or_default()
     }
 
-    /// Forgets nodes that the spec no longer has, and instances and checks of services that it no longer has.
+    /// Forgets silent nodes that the spec does not have, and instances and checks of services that it no longer has.
     pub fn retain(&mut self, spec: &Spec) {
-        self.nodes.retain(|name, _| spec.nodes.contains_key(name));
+        self.nodes
+            .retain(|name, seen| spec.nodes.contains_key(name) || seen.session.is_some());
         for seen in self.nodes.values_mut() {
             seen.instances
                 .retain(|service, _| spec.services.contains_key(service));

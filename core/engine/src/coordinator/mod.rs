@@ -123,6 +123,16 @@ impl Coordinator {
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.operations.values()
     }
+    /// The highest operation that was ever started.
+    #[must_use]
+    pub fn last_operation(&self) -> OperationId {
+        OperationId(self.next_operation.0.saturating_sub(1))
+    }
+    /// The number of the last event.
+    #[must_use]
+    pub fn last_event(&self) -> u64 {
+        self.next_event.saturating_sub(1)
+    }
     /// One of them.
     #[must_use]
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
@@ -211,12 +221,14 @@ impl Coordinator {
         }
     }
 
-    /// The session of an agent is over, for whatever reason; `opened` tells which one, so that a newer one survives.
-    pub fn session_closed(&mut self, node: &NodeName, opened: Duration) {
-        let seen = self.view.entry(node);
-        if seen.session == Some(opened) {
-            seen.session = None;
-        }
+    /// The session of an agent is over, for whatever reason. Says nothing about the node: silence takes its time.
+    pub fn session_closed(&mut self, node: &NodeName) {
+        self.view.entry(node).session = None;
+    }
+
+    /// Leadership was renewed under a higher term.
+    pub fn set_term(&mut self, term: Term) {
+        self.term = term;
     }
 
     /// Time has passed. To be called a few times a second.

@@ -14,6 +14,12 @@ use super::message::ToAgent;
 use super::records::{Head, Write, head_key, journal_key, plan_key};
 use crate::operation::{Corrupt, Ctx, Operation, Refused, Verb};
 
+/// How many bytes of a plan go under one key; etcd's default limit of a whole request is 1.5 MiB.
+const PLAN_PART: usize = 256 * 1024;
+
+/// How many entries of a journal go under one key: well below the same limit with the longest evidence.
+const JOURNAL_PART: usize = 500;
+
 /// Everything that it takes to start an operation.
 #[derive(Debug, Clone)]
 pub struct StartRequest {
@@ -91,10 +97,12 @@ impl Coordinator {
             now,
         )?;
         self.next_operation = id.next();
-        self.output.writes.push(Write {
-            key: plan_key(id),
-            value: Some(request.plan.bytes().to_vec()),
-        });
+        for (part, bytes) in request.plan.bytes().chunks(PLAN_PART).enumerate() {
+            self.output.writes.push(Write {
+                key: plan_key(id, part),
+                value: Some(bytes.to_vec()),
+            });
+        }
         for (service, assumption) in plan.assumptions.clone() {
             self.set_activity(
                 &service,
@@ -249,11 +257,14 @@ impl Coordinator {
                 continue;
             }
             let batch = self.batches.entry(*id).or_insert(0);
-            *batch += 1;
-            self.output
-                .writes
-                .push(Write::json(journal_key(*id, *batch), &entries));
-            if *batch == 1 || self.turned.remove(id) {
+            let first = *batch == 0;
+            for entries in entries.chunks(JOURNAL_PART) {
+                *batch += 1;
+                self.output
+                    .writes
+                    .push(Write::json(journal_key(*id, *batch), &entries));
+            }
+            if first || self.turned.remove(id) {
                 self.output
                     .writes
                     .push(Write::json(head_key(*id), &Head::of(operation)));

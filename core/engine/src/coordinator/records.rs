@@ -53,10 +53,10 @@ pub const KEPT_EVENTS: u64 = 10_000;
 pub fn head_key(id: OperationId) -> String {
     format!("{OPERATIONS}/{:012}/head", id.0)
 }
-/// The key of an operation's plan.
+/// The key of a part of an operation's plan: its bytes are those of all parts, one after the other.
 #[must_use]
-pub fn plan_key(id: OperationId) -> String {
-    format!("{OPERATIONS}/{:012}/plan", id.0)
+pub fn plan_key(id: OperationId, part: usize) -> String {
+    format!("{OPERATIONS}/{:012}/plan/{part:04}", id.0)
 }
 /// The key of a batch of an operation's journal.
 #[must_use]

@@ -348,6 +348,16 @@ impl Operation {
         }
     }
 
+    /// Does a step wait for other steps, and not for its gates or a person?
+    #[must_use]
+    pub fn waits_for_edges(&self, step: &StepId) -> bool {
+        self.index.get(step).is_some_and(|&at| {
+            self.before[at]
+                .iter()
+                .any(|(other, until)| !self.steps[*other].has_reached(*until))
+        })
+    }
+
     /// How far the attempt of a step under way is from its deadline.
     #[must_use]
     pub fn remaining(&self, step: &StepId, now: Now) -> Option<Duration> {

@@ -1,0 +1,97 @@
+//! The coordinator's own file, `interlock-coordinator.toml`.
+//!
+//! Unknown keys are errors: a setting that is misspelt must not silently be its default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use interlock_model::names::NodeName;
+use serde::Deserialize;
+
+/// What the file holds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of this coordinator: that of the machine it runs on, and that in its certificate.
+    pub name: NodeName,
+    /// Where agents and operators connect.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Where the embedded store lives.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// Its certificate.
+    pub tls: Tls,
+}
+
+/// Where the files of its certificate are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The cluster's certificate authority.
+    pub ca: PathBuf,
+    /// The coordinator's certificate.
+    pub cert: PathBuf,
+    /// Its key; readable by its owner only.
+    pub key: PathBuf,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 7400))
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/interlock-coordinator")
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read {path}: is it there, and may this user read it?")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It does not say what it should; the message has line, column and key.
+    #[error("{path} is not a coordinator's configuration")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| Error::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "name = 'mgmt1'\n[tls]\nca = 'ca.crt'\ncert = 'c.crt'\nkey = 'c.key'\n";
+
+    #[test]
+    fn a_misspelt_key_is_an_error_that_names_it() {
+        assert!(toml::from_str::<Config>(FILE).is_ok());
+        let error = toml::from_str::<Config>(&format!("lisen = '0.0.0.0:1'\n{FILE}")).unwrap_err();
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+}

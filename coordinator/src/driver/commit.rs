@@ -1,0 +1,209 @@
+//! One commit at a time, of everything that has queued up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use interlock_engine::coordinator::{Send, Write};
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::Ended;
+use crate::store::{Class, CommitError, Condition, Key, Outcome, Store, Transaction, limits};
+
+/// How long to wait before a commit that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How many writes go into one transaction: one place is the guard's.
+const ROOM: usize = limits::MAX_OPS - 1;
+
+/// How many bytes go into one transaction, with room for what a store adds to them.
+const BYTES: usize = limits::MAX_BYTES / 2;
+
+/// What is released when the writes before it are durable.
+pub(super) enum After {
+    Send(Send),
+    Reply(Box<dyn FnOnce() + std::marker::Send>),
+}
+
+impl fmt::Debug for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(send) => f.debug_tuple("Send").field(&send.to).finish(),
+            Self::Reply(_) => f.write_str("Reply"),
+        }
+    }
+}
+
+/// Writes that belong together, and what follows them.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) writes: Vec<Write>,
+    pub(super) after: Vec<After>,
+}
+
+/// Commits under the guard of the leadership.
+pub(super) struct Committer {
+    store: Arc<dyn Store>,
+    guard: Condition,
+    busy: Option<(BoxFuture<'static, Result<(), Ended>>, Vec<After>)>,
+    trouble: watch::Sender<Option<String>>,
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer")
+            .field("busy", &self.busy.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(super) fn new(store: Arc<dyn Store>, guard: Condition) -> Self {
+        Self {
+            store,
+            guard,
+            busy: None,
+            trouble: watch::Sender::new(None),
+        }
+    }
+
+    /// From now on under this guard.
+    pub(super) fn guard(&mut self, guard: Condition) {
+        self.guard = guard;
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Why nothing is being written, if nothing is.
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    /// Waits for the commit under way; what follows it is then free.
+    pub(super) async fn done(&mut self) -> Result<Vec<After>, Ended> {
+        let Some((commit, _)) = &mut self.busy else {
+            return Ok(Vec::new());
+        };
+        let result = commit.as_mut().await;
+        let after = self.busy.take().map(|(_, after)| after).unwrap_or_default();
+        result.map(|()| after)
+    }
+
+    /// Begins a commit of as much of the queue as fits into one transaction. Returns what is free without any commit;
+    /// none when the queue is empty or a commit was begun.
+    pub(super) fn take(&mut self, queue: &mut VecDeque<Pending>) -> Option<Vec<After>> {
+        if self.busy.is_some() {
+            return None;
+        }
+        let first = queue.pop_front()?;
+        if first.writes.is_empty() {
+            return Some(first.after);
+        }
+        let mut writes = first.writes;
+        let mut after = first.after;
+        let fits = writes.len().min(ROOM).min(within(&writes));
+        if fits < writes.len() {
+            // More than a store takes at once. The parts stay in order, and what follows them follows the last.
+            let rest = writes.split_off(fits);
+            queue.push_front(Pending {
+                writes: rest,
+                after: std::mem::take(&mut after),
+            });
+        } else {
+            while let Some(next) = queue.front() {
+                if writes.len() + next.writes.len() > ROOM
+                    || bytes(&writes) + bytes(&next.writes) > BYTES
+                {
+                    break;
+                }
+                if let Some(next) = queue.pop_front() {
+                    writes.extend(next.writes);
+                    after.extend(next.after);
+                }
+            }
+        }
+        let store = Arc::clone(&self.store);
+        let guard = self.guard.clone();
+        let trouble = self.trouble.clone();
+        let commit = async move { commit(&*store, &guard, writes, &trouble).await };
+        self.busy = Some((Box::pin(commit), after));
+        None
+    }
+}
+
+fn bytes(writes: &[Write]) -> usize {
+    writes
+        .iter()
+        .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
+        .sum()
+}
+
+/// How many of the first writes fit by their size; at least one.
+fn within(writes: &[Write]) -> usize {
+    let mut sum = 0;
+    let fits = writes.iter().take_while(|write| {
+        sum += bytes(std::slice::from_ref(*write));
+        sum <= BYTES
+    });
+    fits.count().max(1)
+}
+
+fn transaction(
+    guard: &Condition,
+    writes: &[Write],
+) -> Result<Transaction, crate::store::InvalidKey> {
+    let mut transaction = Transaction::new().when(guard.clone());
+    for write in writes {
+        let key = Key::new(&write.key)?;
+        transaction = match &write.value {
+            Some(value) => transaction.put(&key, value.as_slice()),
+            None => transaction.delete(&key),
+        };
+    }
+    Ok(transaction)
+}
+
+/// Commits until it is done or cannot be. Repeating is safe even where the outcome is unknown: the writes are values,
+/// not changes of values, and the guard keeps a deposed leader out.
+async fn commit(
+    store: &dyn Store,
+    guard: &Condition,
+    writes: Vec<Write>,
+    trouble: &watch::Sender<Option<String>>,
+) -> Result<(), Ended> {
+    // Later writes of one key in one transaction replace earlier ones.
+    let last: BTreeMap<String, Write> = writes
+        .into_iter()
+        .map(|write| (write.key.clone(), write))
+        .collect();
+    let writes: Vec<Write> = last.into_values().collect();
+    let transaction = transaction(guard, &writes).map_err(Ended::Key)?;
+    loop {
+        match store.commit(transaction.clone()).await {
+            Ok(Outcome::Committed { .. }) => {
+                if trouble.borrow().is_some() {
+                    warn!("the store takes writes again");
+                    trouble.send_replace(None);
+                }
+                return Ok(());
+            }
+            Ok(Outcome::Conflict(_)) => return Err(Ended::NotLeading),
+            Err(error) if error.class() == Class::Retryable => {
+                let text = super::chain(&error);
+                if trouble.borrow().as_ref() != Some(&text) {
+                    warn!(error = %text, "the store takes no writes; nothing new begins until it does");
+                    trouble.send_replace(Some(text));
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(CommitError::NotCommitted(error) | CommitError::Unknown(error)) => {
+                return Err(Ended::Store(error));
+            }
+        }
+    }
+}

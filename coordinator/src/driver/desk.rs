@@ -1,0 +1,123 @@
+//! What services work on: the engine, and what belongs to this process alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::coordinator::Coordinator;
+use interlock_model::plan::{Digest, SealedPlan};
+use interlock_planner::{Input, Outcome, Request};
+use tokio::sync::watch;
+
+use crate::clock;
+
+/// How many plans are kept for being started. A person looks at one, perhaps two.
+const KEPT_PLANS: usize = 64;
+
+/// A plan that was shown.
+#[derive(Debug, Clone)]
+pub struct CachedPlan {
+    /// The plan.
+    pub plan: Arc<SealedPlan>,
+    /// What it was asked for with, to make it again before it is started.
+    pub request: Request,
+    number: u64,
+}
+
+/// Everything that a call may look at and change.
+#[derive(Debug)]
+pub struct Desk {
+    /// The engine.
+    pub coordinator: Coordinator,
+    /// This coordinator's name.
+    pub name: String,
+    /// Which store it works on.
+    pub incarnation: String,
+    trouble: watch::Receiver<Option<String>>,
+    plans: BTreeMap<Digest, CachedPlan>,
+    planned: u64,
+}
+
+impl Desk {
+    pub(super) fn new(
+        name: String,
+        incarnation: String,
+        coordinator: Coordinator,
+        trouble: watch::Receiver<Option<String>>,
+    ) -> Self {
+        Self {
+            coordinator,
+            name,
+            incarnation,
+            trouble,
+            plans: BTreeMap::new(),
+            planned: 0,
+        }
+    }
+
+    /// Why the store takes no writes, if it takes none.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.coordinator
+            .applied()
+            .map_or(Duration::from_secs(1), |applied| {
+                applied.spec.control.heartbeat
+            })
+    }
+
+    /// Makes a plan from what is known now. None if there is no spec.
+    #[must_use]
+    pub fn plan(&self, request: Request) -> Option<Outcome> {
+        let applied = self.coordinator.applied()?;
+        let observations = self.coordinator.observations(clock::now());
+        let verified = self.coordinator.verified_nodes();
+        Some(interlock_planner::plan(&Input {
+            spec: &applied.spec,
+            generation: applied.record.generation,
+            request,
+            observations: Some(&observations),
+            memory: self.coordinator.activity(),
+            power_verified: Some(&verified),
+        }))
+    }
+
+    /// Keeps a plan so that it can be started by its digest.
+    pub fn keep(&mut self, plan: SealedPlan, request: Request) {
+        self.planned += 1;
+        let cached = CachedPlan {
+            plan: Arc::new(plan),
+            request,
+            number: self.planned,
+        };
+        self.plans.insert(cached.plan.digest(), cached);
+        if self.plans.len() > KEPT_PLANS
+            && let Some(oldest) = self
+                .plans
+                .iter()
+                .min_by_key(|(_, cached)| cached.number)
+                .map(|(digest, _)| *digest)
+        {
+            self.plans.remove(&oldest);
+        }
+    }
+
+    /// A plan that was kept, by its digest or the first digits of it.
+    #[must_use]
+    pub fn kept(&self, digest: &str) -> Option<CachedPlan> {
+        if digest.len() < 8 {
+            return None;
+        }
+        let mut found = self
+            .plans
+            .values()
+            .filter(|cached| cached.plan.digest().to_string().starts_with(digest));
+        match (found.next(), found.next()) {
+            (Some(one), None) => Some(one.clone()),
+            _ => None,
+        }
+    }
+}

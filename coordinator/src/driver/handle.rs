@@ -1,0 +1,130 @@
+//! The way to the driver.
+
+use std::fmt;
+
+use interlock_engine::coordinator::{FromAgent, Hello};
+use interlock_model::names::NodeName;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Desk;
+use crate::sessions::Outbox;
+
+type Call = Box<dyn FnOnce(&mut Desk) -> Box<dyn FnOnce() + Send> + Send>;
+
+/// What reaches the driver.
+pub(super) enum Input {
+    Opened {
+        node: NodeName,
+        opened: u64,
+        outbox: Outbox,
+        hello: Box<Hello>,
+    },
+    Agent {
+        node: NodeName,
+        opened: u64,
+        message: FromAgent,
+    },
+    Closed {
+        node: NodeName,
+        opened: u64,
+    },
+    Call(Call),
+}
+
+/// The driver has ended: this process is about to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this coordinator is stopping; try again")]
+pub struct Gone;
+
+impl From<Gone> for tonic::Status {
+    fn from(gone: Gone) -> Self {
+        Self::unavailable(gone.to_string())
+    }
+}
+
+/// A cheap handle to the driver.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: mpsc::Sender<Input>,
+    changes: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Handle {
+    pub(super) fn new(inbox: mpsc::Sender<Input>, changes: watch::Receiver<u64>) -> Self {
+        Self { inbox, changes }
+    }
+
+    /// Works on the desk, and answers when everything that this changed is durable.
+    ///
+    /// # Errors
+    /// If the driver has ended.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Desk) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (answer, answered) = oneshot::channel();
+        let call: Call = Box::new(move |desk| {
+            let result = work(desk);
+            // Nobody waits any more: the caller went away, which changes nothing.
+            Box::new(move || drop(answer.send(result)))
+        });
+        self.inbox.send(Input::Call(call)).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// Completes whenever something has changed since it was last looked at.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// A session begins.
+    pub(crate) async fn opened(
+        &self,
+        node: NodeName,
+        opened: u64,
+        outbox: Outbox,
+        hello: Box<Hello>,
+    ) -> Result<(), Gone> {
+        self.inbox
+            .send(Input::Opened {
+                node,
+                opened,
+                outbox,
+                hello,
+            })
+            .await
+            .map_err(|_| Gone)
+    }
+
+    /// An agent said something.
+    pub(crate) async fn agent(
+        &self,
+        node: NodeName,
+        opened: u64,
+        message: FromAgent,
+    ) -> Result<(), Gone> {
+        self.inbox
+            .send(Input::Agent {
+                node,
+                opened,
+                message,
+            })
+            .await
+            .map_err(|_| Gone)
+    }
+
+    /// A session is over.
+    pub(crate) async fn closed(&self, node: NodeName, opened: u64) -> Result<(), Gone> {
+        self.inbox
+            .send(Input::Closed { node, opened })
+            .await
+            .map_err(|_| Gone)
+    }
+}

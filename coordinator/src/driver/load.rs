@@ -1,0 +1,173 @@
+//! From the store to the engine, at the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use interlock_engine::coordinator::{
+    ACTIVITY, Applied, AppliedSpec, EVENTS, Head, Loaded, LoadedOperation, OPERATIONS, SPECS,
+    VERIFIED,
+};
+use interlock_engine::operation::Entry;
+use interlock_model::ids::OperationId;
+use interlock_model::names::{NameError, NodeName, ServiceName};
+use interlock_model::plan::{BadPlan, SealedPlan};
+use interlock_model::spec::Spec;
+use serde::de::DeserializeOwned;
+
+use crate::store::{self, Key, PageRequest, Prefix, Store};
+
+/// Why the store's content cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("the store cannot be read")]
+    Store(#[from] store::Error),
+    /// A record is not what this program writes.
+    #[error("the record {key} cannot be read: was it written by a newer version?")]
+    Record {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A key is not what this program writes.
+    #[error("the key {key} does not end in a name")]
+    Name {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// A plan is not what this program writes.
+    #[error("the plan of {operation} cannot be read")]
+    Plan {
+        /// The operation.
+        operation: OperationId,
+        /// What is wrong with it.
+        source: BadPlan,
+    },
+    /// The applied spec is not valid for this version.
+    #[error("the applied spec is not valid for this version:\n{0}")]
+    Spec(String),
+    /// A constant prefix is not one.
+    #[error("a prefix of this program is not one")]
+    Prefix(#[from] store::InvalidKey),
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// If it is not one.
+pub fn read_json<T: DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, LoadError> {
+    serde_json::from_slice(value).map_err(|source| LoadError::Record {
+        key: key.to_string(),
+        source,
+    })
+}
+
+/// Reads everything that the engine needs to go on. Journals of operations that are over are not read.
+///
+/// # Errors
+/// See [`LoadError`].
+pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
+    let mut loaded = Loaded {
+        applied: applied(store).await?,
+        activity: named::<ServiceName, NodeName>(store, ACTIVITY).await?,
+        verified: named(store, VERIFIED).await?,
+        ..Loaded::default()
+    };
+    for entry in store
+        .snapshot(&Prefix::new(EVENTS)?)
+        .await?
+        .entries
+        .iter()
+        .rev()
+        .take(1)
+    {
+        loaded.last_event = entry.key.name().parse().unwrap_or(0);
+    }
+    let mut after: Option<Key> = None;
+    loop {
+        let page = store
+            .range(
+                &Prefix::new(OPERATIONS)?,
+                PageRequest {
+                    after: after.as_ref(),
+                    limit: PageRequest::MAX,
+                },
+            )
+            .await?;
+        for entry in page
+            .entries
+            .iter()
+            .filter(|entry| entry.key.name() == "head")
+        {
+            let head: Head = read_json(&entry.key, &entry.value)?;
+            loaded.last_operation = loaded.last_operation.max(head.id);
+            if !head.state.is_over() {
+                loaded.operations.push(operation(store, head).await?);
+            }
+        }
+        match (page.more, page.entries.last()) {
+            (true, Some(last)) => after = Some(last.key.clone()),
+            _ => return Ok(loaded),
+        }
+    }
+}
+
+async fn applied(store: &dyn Store) -> Result<Option<Applied>, LoadError> {
+    let snapshot = store.snapshot(&Prefix::new(SPECS)?).await?;
+    let Some(newest) = snapshot.entries.last() else {
+        return Ok(None);
+    };
+    let record: AppliedSpec = read_json(&newest.key, &newest.value)?;
+    let parsed = Spec::parse(record.source.as_bytes(), &record.file_name)
+        .map_err(|problems| LoadError::Spec(problems.render(record.source.as_bytes())))?;
+    Ok(Some(Applied {
+        record,
+        spec: Arc::new(parsed.spec),
+    }))
+}
+
+async fn named<K, V>(store: &dyn Store, prefix: &str) -> Result<BTreeMap<K, V>, LoadError>
+where
+    K: std::str::FromStr<Err = NameError> + Ord,
+    V: DeserializeOwned,
+{
+    let snapshot = store.snapshot(&Prefix::new(prefix)?).await?;
+    let mut named = BTreeMap::new();
+    for entry in &snapshot.entries {
+        let name = entry.key.name().parse().map_err(|source| LoadError::Name {
+            key: entry.key.to_string(),
+            source,
+        })?;
+        named.insert(name, read_json(&entry.key, &entry.value)?);
+    }
+    Ok(named)
+}
+
+async fn operation(store: &dyn Store, head: Head) -> Result<LoadedOperation, LoadError> {
+    let mut bytes = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut batches = 0;
+    let prefix = Prefix::new(format!("{OPERATIONS}/{:012}", head.id.0))?;
+    for entry in &store.snapshot(&prefix).await?.entries {
+        let path = entry.key.as_str();
+        if path.contains("/plan/") {
+            bytes.extend_from_slice(&entry.value);
+        } else if path.contains("/journal/") {
+            entries.extend(read_json::<Vec<Entry>>(&entry.key, &entry.value)?);
+            batches = entry.key.name().parse().unwrap_or(batches + 1);
+        }
+    }
+    let plan = SealedPlan::open(bytes).map_err(|source| LoadError::Plan {
+        operation: head.id,
+        source,
+    })?;
+    Ok(LoadedOperation {
+        head,
+        plan,
+        entries,
+        batches,
+    })
+}

@@ -1,0 +1,270 @@
+//! The driver: the one task that owns the engine.
+//!
+//! Events come in through one bounded inbox: messages of agents, calls of services, the passing of time. Each batch of
+//! them is put to the engine; what it wants written and sent is queued. One commit is under way at a time, and takes
+//! everything that has queued up by then (group commit); what was to be sent or answered after it is released when it
+//! is durable, and not before (invariant I3). A store that cannot write, because its disk is full for example, stalls
+//! the queue and nothing else: agents are still heard, questions are still answered, and nothing new begins.
+
+mod commit;
+mod desk;
+mod handle;
+mod load;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::coordinator::{Coordinator, FromAgent, Send};
+use interlock_model::names::NodeName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::leadership::{Leadership, Leading};
+use crate::sessions::{Outbox, Sessions};
+use crate::store::Store;
+
+pub use desk::{CachedPlan, Desk};
+pub use handle::{Gone, Handle};
+pub use load::{LoadError, load, read_json};
+
+use commit::{After, Committer, Pending};
+use handle::Input;
+
+/// How often time passes for the engine. Deadlines are seconds; a tick costs a scan of what is under way.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many events may wait. Agents are held back beyond it, by their own streams.
+const INBOX: usize = 4096;
+
+/// Why the driver ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// Another coordinator leads, or this process lost the store's guard.
+    #[error("this coordinator no longer leads; another process took over its store")]
+    NotLeading,
+    /// The engine made a key that no store takes.
+    #[error("a record has a key that cannot be stored")]
+    Key(#[source] crate::store::InvalidKey),
+    /// The store cannot be used any more.
+    #[error("the store failed for good")]
+    Store(#[source] crate::store::Error),
+}
+
+/// The task that owns the engine.
+#[derive(Debug)]
+pub struct Driver {
+    desk: Desk,
+    inbox: mpsc::Receiver<Input>,
+    sessions: Sessions,
+    committer: Committer,
+    leadership: Arc<dyn Leadership>,
+    leading: Leading,
+    queue: VecDeque<Pending>,
+    changed: watch::Sender<u64>,
+}
+
+impl Driver {
+    /// A driver and the handle to it.
+    #[must_use]
+    pub fn new(
+        name: String,
+        coordinator: Coordinator,
+        store: Arc<dyn Store>,
+        leadership: Arc<dyn Leadership>,
+        leading: Leading,
+    ) -> (Self, Handle) {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (changed, changes) = watch::channel(0);
+        let incarnation = store.incarnation().to_string();
+        let committer = Committer::new(store, leading.guard());
+        let driver = Self {
+            desk: Desk::new(name, incarnation, coordinator, committer.trouble()),
+            inbox,
+            sessions: Sessions::default(),
+            committer,
+            leadership,
+            leading,
+            queue: VecDeque::new(),
+            changed,
+        };
+        (driver, Handle::new(sender, changes))
+    }
+
+    /// Runs until leadership or store is lost, or every handle is gone.
+    ///
+    /// # Errors
+    /// See [`Ended`].
+    pub async fn run(mut self) -> Result<(), Ended> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(256);
+        loop {
+            tokio::select! {
+                biased;
+                done = self.committer.done(), if self.committer.is_busy() => self.committed(done)?,
+                received = self.inbox.recv_many(&mut batch, 1024) => {
+                    if received == 0 {
+                        return Ok(());
+                    }
+                    for input in batch.drain(..) {
+                        self.handle(input).await?;
+                    }
+                    self.desk.coordinator.advance(clock::now());
+                }
+                _ = tick.tick() => self.desk.coordinator.tick(clock::now()),
+            }
+            self.collect(None);
+            self.commit_next();
+        }
+    }
+
+    async fn handle(&mut self, input: Input) -> Result<(), Ended> {
+        match input {
+            Input::Opened {
+                node,
+                opened,
+                outbox,
+                hello,
+            } => {
+                if hello.highest_term >= self.leading.term() {
+                    self.raise_term(hello.highest_term, &node).await?;
+                }
+                outbox.welcome(
+                    &self.desk.name,
+                    self.leading.term(),
+                    &self.desk.incarnation,
+                    self.desk.heartbeat(),
+                );
+                self.open(&node, opened, outbox, FromAgent::Hello(hello));
+            }
+            Input::Agent {
+                node,
+                opened,
+                message,
+            } => {
+                if self.sessions.is_current(&node, opened) {
+                    self.desk.coordinator.agent(&node, message, clock::now());
+                }
+            }
+            Input::Closed { node, opened } => {
+                if self.sessions.close(&node, opened) {
+                    self.desk.coordinator.session_closed(&node);
+                }
+            }
+            Input::Call(call) => {
+                let reply = call(&mut self.desk);
+                self.collect(Some(After::Reply(reply)));
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, node: &NodeName, opened: u64, outbox: Outbox, hello: FromAgent) {
+        info!(%node, "agent connected");
+        self.sessions.open(node, opened, outbox);
+        self.desk.coordinator.agent(node, hello, clock::now());
+    }
+
+    /// An agent remembers a term that this store never gave: it was restored from a backup, or is not the one that the
+    /// agent knew. Agents would refuse everything; so the term goes above (safety rule E11).
+    async fn raise_term(
+        &mut self,
+        seen: interlock_model::ids::Term,
+        node: &NodeName,
+    ) -> Result<(), Ended> {
+        warn!(%node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
+        self.drain().await?;
+        match self.leadership.raise_term_above(&self.leading, seen).await {
+            Ok(leading) => {
+                self.committer.guard(leading.guard());
+                self.desk.coordinator.set_term(leading.term());
+                self.leading = leading;
+                Ok(())
+            }
+            Err(problem) => {
+                error!(error = %chain(&problem), "the term cannot be raised");
+                Err(Ended::NotLeading)
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), Ended> {
+        self.collect(None);
+        loop {
+            self.commit_next();
+            if !self.committer.is_busy() {
+                return Ok(());
+            }
+            let done = self.committer.done().await;
+            self.committed(done)?;
+        }
+    }
+
+    /// Queues what the engine wants, in order; releases at once what nothing before it holds back.
+    fn collect(&mut self, last: Option<After>) {
+        let output = self.desk.coordinator.take_output();
+        if !output.writes.is_empty() || !output.sends.is_empty() {
+            self.changed.send_modify(|count| *count += 1);
+        }
+        let nothing_to_write = output.writes.is_empty();
+        let mut after: Vec<After> = output.sends.into_iter().map(After::Send).collect();
+        // A question that changed nothing is answered at once, whatever the store is doing.
+        match last {
+            Some(After::Reply(reply)) if nothing_to_write => reply(),
+            Some(last) => after.push(last),
+            None => {}
+        }
+        if nothing_to_write && self.queue.is_empty() && !self.committer.is_busy() {
+            self.release(after);
+        } else if !after.is_empty() || !nothing_to_write {
+            self.queue.push_back(Pending {
+                writes: output.writes,
+                after,
+            });
+        }
+    }
+
+    fn commit_next(&mut self) {
+        if self.committer.is_busy() {
+            return;
+        }
+        while let Some(free) = self.committer.take(&mut self.queue) {
+            self.release(free);
+        }
+    }
+
+    fn committed(&mut self, done: Result<Vec<After>, Ended>) -> Result<(), Ended> {
+        let after = done?;
+        self.release(after);
+        Ok(())
+    }
+
+    fn release(&mut self, after: Vec<After>) {
+        for after in after {
+            match after {
+                After::Reply(reply) => reply(),
+                After::Send(Send { to, message }) => {
+                    if let Some(closed) = self.sessions.send(&to, message, self.leading.term()) {
+                        warn!(node = %to, reason = closed, "session ended by the coordinator");
+                        self.desk.coordinator.session_closed(&to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! From a configuration to a serving coordinator, and to an orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interlock_engine::coordinator::Coordinator;
+use interlock_mesh::authz::Table;
+use interlock_mesh::credentials::{self, Files, system_clock};
+use interlock_mesh::identity::Kind;
+use interlock_mesh::server::{Options, Server};
+use interlock_proto::v1::agent_service_server::AgentServiceServer;
+use interlock_proto::v1::cluster_service_server::ClusterServiceServer;
+use interlock_proto::v1::event_service_server::EventServiceServer;
+use interlock_proto::v1::operation_service_server::OperationServiceServer;
+use interlock_proto::v1::plan_service_server::PlanServiceServer;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tracing::info;
+
+use crate::config::Config;
+use crate::driver::{Driver, Handle, load};
+use crate::leadership::{Candidate, Leadership, Sole};
+use crate::services::{Cluster, Events, Operations, Plans};
+use crate::sessions::AgentSessions;
+use crate::store::Store;
+use crate::store::embedded::{Embedded, IfMissing, Options as StoreOptions};
+
+/// How often changed certificate files are looked for.
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// The bound on one message: a status of a thousand nodes is about 1 MiB.
+const MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Serves until a signal ends it, or leadership or the store is lost.
+///
+/// # Errors
+/// If something that it needs cannot be had; the chain says what, and what to do.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let files = Files {
+        authority: config.tls.ca.clone(),
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+    };
+    let (watcher, credentials) = credentials::open(files, Kind::Coordinator, system_clock())?;
+    let name = credentials.identity().name().to_owned();
+    anyhow::ensure!(
+        name == config.name.as_str(),
+        "the certificate is that of coordinator {name}, the configuration names {}: issue one for it, or correct `name`",
+        config.name
+    );
+    std::fs::create_dir_all(&config.state_dir).with_context(|| {
+        format!(
+            "cannot make the state directory {}",
+            config.state_dir.display()
+        )
+    })?;
+    let store: Arc<dyn Store> = Arc::new(
+        Embedded::open(StoreOptions {
+            path: config.state_dir.join("store.redb"),
+            if_missing: IfMissing::Create,
+        })
+        .await?,
+    );
+    let leadership: Arc<dyn Leadership> = Arc::new(Sole::new(Arc::clone(&store)));
+    let leading = leadership
+        .campaign(Candidate {
+            coordinator: name.clone(),
+            process: uuid::Uuid::now_v7(),
+        })
+        .await?;
+    let loaded = load(&*store).await?;
+    let resumed = loaded.operations.len();
+    let coordinator = Coordinator::recover(leading.term(), loaded)?;
+    let (driver, handle) = Driver::new(
+        name.clone(),
+        coordinator,
+        Arc::clone(&store),
+        leadership,
+        leading.clone(),
+    );
+
+    let table = Arc::new(Table::interlock_v1());
+    let server = Server::bind(config.listen, credentials, table, Options::default()).await?;
+    info!(address = %server.address(), coordinator = name, term = %leading.term(), resumed, "serving");
+    // One line for scripts and tests: the address that was really bound.
+    println!("listening on {}", server.address());
+
+    let reload = tokio::spawn(watcher.run(RELOAD));
+    let driver = tokio::spawn(driver.run());
+    let stopping = async {
+        signal().await;
+        info!("stopping: operations under way go on when a coordinator is back");
+    };
+    tokio::select! {
+        served = server.serve(routes(&handle, &store)?, std::future::pending()) => served?,
+        ended = driver => ended.context("the driver panicked")??,
+        () = stopping => {}
+    }
+    reload.abort();
+    Ok(())
+}
+
+fn routes(handle: &Handle, store: &Arc<dyn Store>) -> anyhow::Result<Routes> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(async move {
+        reporter
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await
+    });
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let cluster = ClusterServiceServer::new(Cluster::new(handle.clone(), Arc::clone(store)))
+        .send_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MESSAGE)
+        .max_encoding_message_size(MESSAGE);
+    let operations =
+        OperationServiceServer::new(Operations::new(handle.clone(), Arc::clone(store)))
+            .send_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE);
+    let plans = PlanServiceServer::new(Plans::new(handle.clone()))
+        .send_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_encoding_message_size(MESSAGE);
+    Ok(Routes::new(health)
+        .add_service(reflection().build_v1().context("reflection")?)
+        .add_service(reflection().build_v1alpha().context("reflection")?)
+        .add_service(
+            AgentServiceServer::new(AgentSessions::new(handle.clone()))
+                .max_decoding_message_size(1024 * 1024),
+        )
+        .add_service(cluster)
+        .add_service(plans)
+        .add_service(operations)
+        .add_service(EventServiceServer::new(Events::new(
+            handle.clone(),
+            Arc::clone(store),
+        ))))
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

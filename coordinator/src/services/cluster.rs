@@ -1,0 +1,308 @@
+//! `ClusterService`: the spec, and what is observed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use interlock_engine::coordinator::{AppliedSpec, spec_key};
+use interlock_model::action::Power;
+use interlock_model::ids::Generation;
+use interlock_model::names::NodeName;
+use interlock_model::spec::{Spec, diff};
+use interlock_proto::convert::name;
+use interlock_proto::v1;
+use interlock_proto::v1::cluster_service_server::ClusterService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Caller, next_change, render};
+use crate::clock;
+use crate::driver::{Handle, read_json};
+use crate::store::{Key, Store};
+
+/// How often a watcher hears of nothing but ages.
+const AT_MOST: Duration = Duration::from_secs(2);
+
+/// How long `power verify` waits for the power sources.
+const ANSWERS: Duration = Duration::from_secs(60);
+
+/// Serves `ClusterService`.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    driver: Handle,
+    store: Arc<dyn Store>,
+}
+
+impl Cluster {
+    /// The service over this driver and its store.
+    #[must_use]
+    pub fn new(driver: Handle, store: Arc<dyn Store>) -> Self {
+        Self { driver, store }
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Cluster {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::Status>, Status> {
+        Ok(Response::new(
+            self.driver
+                .call(|desk| render::status(desk, clock::now()))
+                .await?,
+        ))
+    }
+
+    type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<v1::Status, Status>> + Send>>;
+
+    async fn watch_status(
+        &self,
+        request: Request<v1::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let at_least = match request.into_inner().min_interval_ms {
+            0 => Duration::from_millis(250),
+            millis => Duration::from_millis(millis.clamp(50, 60_000)),
+        };
+        let driver = self.driver.clone();
+        let (sender, receiver) = mpsc::channel(2);
+        tokio::spawn(async move {
+            let mut changes = driver.changes();
+            while let Ok(status) = driver.call(|desk| render::status(desk, clock::now())).await {
+                if sender.send(Ok(status)).await.is_err()
+                    || !next_change(&mut changes, at_least, AT_MOST).await
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_spec(
+        &self,
+        request: Request<v1::GetSpecRequest>,
+    ) -> Result<Response<v1::GetSpecResponse>, Status> {
+        let wanted = Generation(request.into_inner().generation);
+        let current = self
+            .driver
+            .call(|desk| {
+                desk.coordinator
+                    .applied()
+                    .map(|applied| applied.record.clone())
+            })
+            .await?;
+        let record = match current {
+            None => {
+                return Err(Status::not_found(
+                    "no spec is applied yet: `interlockctl spec apply FILE`",
+                ));
+            }
+            Some(current) if wanted.0 == 0 || wanted == current.generation => current,
+            Some(current) => {
+                let key = Key::new(spec_key(wanted))
+                    .map_err(|error| Status::internal(error.to_string()))?;
+                let entry = self
+                    .store
+                    .get(&key)
+                    .await
+                    .map_err(|error| Status::unavailable(error.to_string()))?;
+                let entry = entry.ok_or_else(|| {
+                    Status::not_found(format!(
+                        "there is no generation {wanted}; the current one is {}",
+                        current.generation
+                    ))
+                })?;
+                read_json::<AppliedSpec>(&entry.key, &entry.value)
+                    .map_err(|error| Status::internal(error.to_string()))?
+            }
+        };
+        Ok(Response::new(v1::GetSpecResponse {
+            generation: record.generation.0,
+            source: record.source.into_bytes(),
+            applied_by: record.by,
+            applied_ms: record.at.0,
+        }))
+    }
+
+    async fn apply_spec(
+        &self,
+        request: Request<v1::ApplySpecRequest>,
+    ) -> Result<Response<v1::ApplySpecResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let parsed = Spec::parse(&request.source, &request.file_name)
+            .map_err(|problems| Status::invalid_argument(problems.render(&request.source)))?;
+        let source = String::from_utf8(request.source)
+            .map_err(|_| Status::invalid_argument("the file is not UTF-8"))?;
+        let (base, dry_run, file_name) =
+            (Generation(request.base), request.dry_run, request.file_name);
+        let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+        let spec = Arc::new(parsed.spec);
+        let applied = self
+            .driver
+            .call(move |desk| {
+                let current = desk.coordinator.generation();
+                if base != current {
+                    return Err(Status::aborted(format!(
+                        "this file was made for generation {base}, and {current} is applied: look at \
+                         `interlockctl spec diff FILE` and apply again with --base {current}"
+                    )));
+                }
+                if let Some(operation) = desk.coordinator.operations().find(|operation| !operation.state().is_over()) {
+                    return Err(Status::failed_precondition(format!(
+                        "{} is {}: a spec is applied only while no operation runs",
+                        operation.id(),
+                        operation.state()
+                    )));
+                }
+                let changes: Vec<String> = match desk.coordinator.applied() {
+                    Some(applied) if applied.spec.cluster != spec.cluster => {
+                        return Err(Status::failed_precondition(format!(
+                            "this coordinator runs the cluster {}, the file is for {}",
+                            applied.spec.cluster, spec.cluster
+                        )));
+                    }
+                    Some(applied) => diff(&applied.spec, &spec).iter().map(ToString::to_string).collect(),
+                    None => vec![format!("the first spec of {}", spec.cluster)],
+                };
+                let generation = if dry_run {
+                    current
+                } else {
+                    desk.coordinator.apply_spec(spec, source, file_name, &caller.name, clock::now())
+                };
+                Ok((generation, changes))
+            })
+            .await?;
+        let (generation, changes) = applied?;
+        Ok(Response::new(v1::ApplySpecResponse {
+            generation: generation.0,
+            changes,
+            warnings,
+        }))
+    }
+
+    async fn verify_power(
+        &self,
+        request: Request<v1::VerifyPowerRequest>,
+    ) -> Result<Response<v1::VerifyPowerResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let named: Vec<NodeName> = request
+            .nodes
+            .iter()
+            .map(|node| name("nodes", node))
+            .collect::<Result<_, _>>()?;
+        let attest = request.attest.trim().to_owned();
+        let asked = clock::now().mono;
+        let nodes: Vec<NodeName> = self
+            .driver
+            .call(move |desk| {
+                let applied = desk
+                    .coordinator
+                    .applied()
+                    .ok_or_else(|| Status::failed_precondition("no spec is applied"))?;
+                let mut nodes = Vec::new();
+                for node in named.iter().chain(
+                    named
+                        .is_empty()
+                        .then(|| applied.spec.nodes.keys())
+                        .into_iter()
+                        .flatten(),
+                ) {
+                    match applied.spec.nodes.get(node) {
+                        None => {
+                            return Err(Status::not_found(format!("the spec has no node {node}")));
+                        }
+                        Some(declared) if declared.power.is_none() && !named.is_empty() => {
+                            return Err(Status::failed_precondition(format!(
+                                "{node} has no power in the spec"
+                            )));
+                        }
+                        Some(declared) if declared.power.is_some() => nodes.push(node.clone()),
+                        Some(_) => {}
+                    }
+                }
+                for node in &nodes {
+                    desk.coordinator.ask_power(node, clock::now());
+                }
+                Ok(nodes)
+            })
+            .await??;
+        let mut matches = Vec::new();
+        for node in nodes {
+            matches.push(self.verify_one(node, asked, &attest, &caller.name).await?);
+        }
+        Ok(Response::new(v1::VerifyPowerResponse { matches }))
+    }
+}
+
+impl Cluster {
+    /// Waits for the source's answer about one node, and records what it proves.
+    async fn verify_one(
+        &self,
+        node: NodeName,
+        asked: Duration,
+        attest: &str,
+        by: &str,
+    ) -> Result<v1::PowerMatch, Status> {
+        let give_up = tokio::time::Instant::now() + ANSWERS;
+        loop {
+            let (about, attest, by) = (node.clone(), attest.to_owned(), by.to_owned());
+            let found = self
+                .driver
+                .call(move |desk| {
+                    let coordinator = &mut desk.coordinator;
+                    let power = coordinator.applied().and_then(|applied| applied.spec.nodes.get(&about)?.power.clone())?;
+                    let seen = coordinator.view().power_since(&about, asked);
+                    let (said, detail) = match seen {
+                        Some((said, detail)) => (said, detail.to_owned()),
+                        None => return None,
+                    };
+                    let alive = coordinator.view().alive(&about);
+                    let how = match (said, alive, attest.as_str()) {
+                        (Power::Unknown, _, _) => None,
+                        (_, _, reason) if !reason.is_empty() => Some(format!("attested by {by}: {reason}")),
+                        // A source that says off about a machine whose agent speaks is another machine's.
+                        (Power::Off, true, _) => None,
+                        _ => coordinator.verification(&about).map(|verified| verified.how.clone()),
+                    };
+                    if let Some(how) = &how
+                        && !attest.is_empty()
+                    {
+                        coordinator.verify(&about, how, &by, clock::now());
+                    }
+                    let detail = match (said, alive, &how) {
+                        (Power::Off, true, _) => {
+                            "WRONG PLUG? the source says off, but the agent of this node is alive".to_owned()
+                        }
+                        (Power::Unknown, _, _) => format!("the source does not answer: {detail}"),
+                        (_, _, None) => "answers, but nothing proves that the plug is this machine: compare by hand, \
+                                         then repeat with --attest REASON"
+                            .to_owned(),
+                        _ => detail,
+                    };
+                    Some(v1::PowerMatch {
+                        node: about.to_string(),
+                        device: power.by.to_string(),
+                        plug: power.plug,
+                        power: v1::Power::from(said).into(),
+                        matched_by: how.unwrap_or_default(),
+                        detail,
+                    })
+                })
+                .await?;
+            match found {
+                Some(found) => return Ok(found),
+                None if tokio::time::Instant::now() >= give_up => {
+                    return Err(Status::deadline_exceeded(format!(
+                        "no answer about {node} within 60 s"
+                    )));
+                }
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}

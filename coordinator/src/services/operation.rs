@@ -1,0 +1,356 @@
+//! `OperationService`: plans under way.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, head_key};
+use interlock_engine::operation::{Entry, Operation, Verb};
+use interlock_model::action::Action;
+use interlock_model::ids::{JournalSeq, OperationId};
+use interlock_model::plan::SealedPlan;
+use interlock_proto::v1;
+use interlock_proto::v1::operation_service_server::OperationService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Caller, next_change, render};
+use crate::clock;
+use crate::driver::{Desk, Handle, read_json};
+use crate::store::{Key, Prefix, Store};
+
+const AT_LEAST: Duration = Duration::from_millis(100);
+const AT_MOST: Duration = Duration::from_secs(1);
+
+/// Serves `OperationService`.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    driver: Handle,
+    store: Arc<dyn Store>,
+}
+
+impl Operations {
+    /// The service over this driver and its store.
+    #[must_use]
+    pub fn new(driver: Handle, store: Arc<dyn Store>) -> Self {
+        Self { driver, store }
+    }
+
+    /// The operation as it is now: from the engine while it is under way, from the store when it is over.
+    async fn find(&self, id: OperationId, brief: bool) -> Result<v1::Operation, Status> {
+        let live = self
+            .driver
+            .call(move |desk| {
+                desk.coordinator
+                    .operation(id)
+                    .map(|operation| render::operation(operation, brief))
+            })
+            .await?;
+        match live {
+            Some(operation) => Ok(operation),
+            None => Ok(render::operation(&self.replay(id).await?.0, brief)),
+        }
+    }
+
+    /// The operation and its journal, from the store.
+    async fn replay(&self, id: OperationId) -> Result<(Operation, Vec<Entry>), Status> {
+        let prefix = prefix(id)?;
+        let snapshot = self
+            .store
+            .snapshot(&prefix)
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut bytes = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
+        for entry in &snapshot.entries {
+            if entry.key.as_str().contains("/plan/") {
+                bytes.extend_from_slice(&entry.value);
+            } else if entry.key.as_str().contains("/journal/") {
+                entries.extend(
+                    read_json::<Vec<Entry>>(&entry.key, &entry.value)
+                        .map_err(|error| Status::internal(error.to_string()))?,
+                );
+            }
+        }
+        if entries.is_empty() {
+            return Err(Status::not_found(format!(
+                "there is no {id}; `interlockctl operation list` shows what there is"
+            )));
+        }
+        let plan = SealedPlan::open(bytes).map_err(|error| Status::internal(error.to_string()))?;
+        let operation = Operation::replay(id, Arc::new(plan), entries.iter().cloned())
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok((operation, entries))
+    }
+}
+
+fn prefix(id: OperationId) -> Result<Prefix, Status> {
+    Prefix::new(format!("{OPERATIONS}/{:012}", id.0))
+        .map_err(|error| Status::internal(error.to_string()))
+}
+
+fn id(text: &str) -> Result<OperationId, Status> {
+    text.parse()
+        .map_err(|error: interlock_model::ids::BadOperationId| {
+            Status::invalid_argument(error.to_string())
+        })
+}
+
+#[tonic::async_trait]
+impl OperationService for Operations {
+    async fn start_operation(
+        &self,
+        request: Request<v1::StartOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let started = self
+            .driver
+            .call(move |desk| start(desk, &request, caller.name))
+            .await??;
+        Ok(Response::new(started))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = if request.limit == 0 {
+            50
+        } else {
+            request.limit.min(500) as usize
+        };
+        let before = if request.before.is_empty() {
+            u64::MAX
+        } else {
+            id(&request.before)?.0
+        };
+        let live: Vec<Head> = self
+            .driver
+            .call(|desk| desk.coordinator.operations().map(Head::of).collect())
+            .await?;
+        let last = self
+            .driver
+            .call(|desk| desk.coordinator.last_operation())
+            .await?;
+        let mut operations = Vec::new();
+        let mut number = last.0.min(before.saturating_sub(1));
+        while number > 0 && operations.len() < limit {
+            if let Some(head) = live.iter().find(|head| head.id.0 == number) {
+                operations.push(render::summary(head));
+            } else {
+                let key = Key::new(head_key(OperationId(number)))
+                    .map_err(|error| Status::internal(error.to_string()))?;
+                if let Some(entry) = self
+                    .store
+                    .get(&key)
+                    .await
+                    .map_err(|error| Status::unavailable(error.to_string()))?
+                {
+                    let head: Head = read_json(&entry.key, &entry.value)
+                        .map_err(|error| Status::internal(error.to_string()))?;
+                    operations.push(render::summary(&head));
+                }
+            }
+            number -= 1;
+        }
+        Ok(Response::new(v1::ListOperationsResponse { operations }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(
+            self.find(id(&request.operation)?, request.brief).await?,
+        ))
+    }
+
+    type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<v1::Operation, Status>> + Send>>;
+
+    async fn watch_operation(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
+        let request = request.into_inner();
+        let id = id(&request.operation)?;
+        let service = self.clone();
+        let (sender, receiver) = mpsc::channel(2);
+        let first = self.find(id, request.brief).await?;
+        tokio::spawn(async move {
+            let mut changes = service.driver.changes();
+            let mut last = first;
+            if sender.send(Ok(last.clone())).await.is_err() {
+                return;
+            }
+            while !is_over(&last) && next_change(&mut changes, AT_LEAST, AT_MOST).await {
+                match service.find(id, true).await {
+                    // What waits gets older without a change; only what differs is worth a message.
+                    Ok(next) if next.steps == last.steps && next.summary == last.summary => {}
+                    Ok(next) => {
+                        last = next;
+                        if sender.send(Ok(last.clone())).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(status) => {
+                        // The watcher is gone, or is told.
+                        drop(sender.send(Err(status)).await);
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_journal(
+        &self,
+        request: Request<v1::GetJournalRequest>,
+    ) -> Result<Response<v1::GetJournalResponse>, Status> {
+        let request = request.into_inner();
+        let limit = if request.limit == 0 {
+            200
+        } else {
+            request.limit.min(1000) as usize
+        };
+        let (_, entries) = self.replay(id(&request.operation)?).await?;
+        let after = usize::try_from(request.after).unwrap_or(usize::MAX);
+        let page: Vec<v1::JournalEntry> = entries
+            .iter()
+            .enumerate()
+            .skip(after)
+            .take(limit)
+            .map(|(at, entry)| render::entry(JournalSeq(at as u64 + 1), entry))
+            .collect();
+        let more = after.saturating_add(page.len()) < entries.len();
+        Ok(Response::new(v1::GetJournalResponse {
+            entries: page,
+            more,
+        }))
+    }
+
+    async fn control_operation(
+        &self,
+        request: Request<v1::ControlOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let id = id(&request.operation)?;
+        let verb: Verb = request.verb.parse().map_err(|()| {
+            Status::invalid_argument(format!(
+                "verb: '{}' is not pause, resume, next, retry, skip, abort, unwind or approve",
+                request.verb
+            ))
+        })?;
+        let step = (!request.step.is_empty()).then_some(request.step);
+        let controlled = self
+            .driver
+            .call(move |desk| {
+                let now = clock::now();
+                let result = desk.coordinator.control(
+                    id,
+                    verb,
+                    step.as_deref(),
+                    &caller.name,
+                    caller.role,
+                    &request.reason,
+                    now,
+                );
+                match result {
+                    None => Ok(None),
+                    Some(Err(refused)) => Err(Status::failed_precondition(refused.to_string())),
+                    Some(Ok(())) => Ok(desk
+                        .coordinator
+                        .operation(id)
+                        .map(|operation| render::operation(operation, true))),
+                }
+            })
+            .await??;
+        match controlled {
+            Some(operation) => Ok(Response::new(operation)),
+            None => {
+                let over = self.find(id, true).await?;
+                let state = over
+                    .summary
+                    .map(|summary| summary.state)
+                    .unwrap_or_default();
+                Err(Status::failed_precondition(format!(
+                    "{id} is {state}: it is over"
+                )))
+            }
+        }
+    }
+}
+
+fn is_over(operation: &v1::Operation) -> bool {
+    let state = operation
+        .summary
+        .as_ref()
+        .map_or("", |summary| summary.state.as_str());
+    matches!(state, "done" | "aborted" | "unwound")
+}
+
+fn start(
+    desk: &mut Desk,
+    request: &v1::StartOperationRequest,
+    by: String,
+) -> Result<v1::Operation, Status> {
+    let kept = desk.kept(&request.digest).ok_or_else(|| {
+        Status::not_found(format!(
+            "this coordinator has no plan {}: it was restarted since, or the plan is old; plan again",
+            request.digest.chars().take(12).collect::<String>()
+        ))
+    })?;
+    let plan = kept.plan.plan();
+    let cluster = plan.cluster.as_str();
+    let switches = |action: &Action| matches!(action, Action::PowerOff { .. } | Action::Reboot);
+    if plan.steps.iter().any(|step| switches(&step.action)) && request.confirm_cluster != cluster {
+        return Err(Status::failed_precondition(format!(
+            "this plan takes machines down: confirm it with the cluster's name, {cluster}"
+        )));
+    }
+    // Made again from what is known now it must be the same, byte for byte; else something that it was made from
+    // does not hold any more.
+    let again = desk
+        .plan(kept.request.clone())
+        .and_then(|outcome| outcome.plan);
+    match again {
+        Some(again) if again.digest() == kept.plan.digest() => {}
+        Some(again) => {
+            return Err(Status::failed_precondition(format!(
+                "the cluster has changed since this plan was made: it would now be {}; plan again",
+                again.digest().short()
+            )));
+        }
+        None => {
+            return Err(Status::failed_precondition(
+                "the cluster has changed since this plan was made, and it would now be refused; plan again to see why",
+            ));
+        }
+    }
+    let request = StartRequest {
+        plan: kept.plan,
+        by,
+        reason: request.reason.clone(),
+        single_step: request.single_step,
+    };
+    let id = desk
+        .coordinator
+        .start(request, clock::now())
+        .map_err(|error| match error {
+            NotStarted::Held { .. } => Status::aborted(error.to_string()),
+            NotStarted::NoSpec | NotStarted::Generation { .. } => {
+                Status::failed_precondition(error.to_string())
+            }
+            NotStarted::Corrupt(_) => Status::internal(error.to_string()),
+        })?;
+    desk.coordinator
+        .operation(id)
+        .map(|operation| render::operation(operation, false))
+        .ok_or_else(|| Status::internal("the operation ended as it began"))
+}

@@ -1,0 +1,277 @@
+//! Core to wire: what operators are shown.
+
+use interlock_engine::coordinator::{Coordinator, Event, Head};
+use interlock_engine::operation::{Entry, Operation, Phase};
+use interlock_model::ids::JournalSeq;
+use interlock_model::names::NodeName;
+use interlock_model::observation::{Active, InstanceObservation, NodeObservation};
+use interlock_model::time::Now;
+use interlock_proto::convert::millis;
+use interlock_proto::v1;
+
+use crate::driver::Desk;
+
+pub(super) fn summary(head: &Head) -> v1::OperationSummary {
+    v1::OperationSummary {
+        operation: head.id.to_string(),
+        kind: head.kind.to_string(),
+        scope: head.scope.clone(),
+        state: head.state.to_string(),
+        reason: head.reason.clone(),
+        started_by: head.by.clone(),
+        started_ms: head.started.0,
+        ended_ms: head.ended.map_or(0, |ended| ended.0),
+        steps: head.steps,
+        steps_done: head.settled,
+        digest: head.digest.to_string(),
+    }
+}
+
+pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
+    let plan_json = if brief {
+        String::new()
+    } else {
+        String::from_utf8_lossy(operation.sealed().bytes()).into_owned()
+    };
+    v1::Operation {
+        summary: Some(summary(&Head::of(operation))),
+        plan_json,
+        steps: operation
+            .steps()
+            .map(|(step, state)| v1::StepStatus {
+                step: step.id.to_string(),
+                state: if state.phase == Phase::Waiting && !operation.waits_for_edges(&step.id) {
+                    "gated".to_owned()
+                } else {
+                    state.phase.to_string()
+                },
+                attempt: state.attempt.0,
+                waits_for: operation.waits_for(&step.id),
+                evidence: state.evidence.clone(),
+                began_ms: state.began.map_or(0, |began| began.0),
+                ended_ms: state.ended.map_or(0, |ended| ended.0),
+                reached: state.reached.keys().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        possible: operation
+            .possible()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        attention: operation.attention().to_owned(),
+    }
+}
+
+pub(super) fn entry(sequence: JournalSeq, entry: &Entry) -> v1::JournalEntry {
+    v1::JournalEntry {
+        sequence: sequence.0,
+        at_ms: entry.at.0,
+        step: entry
+            .what
+            .step()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        what: entry.what.word().to_owned(),
+        detail: entry.what.detail(),
+        json: serde_json::to_string(entry).unwrap_or_default(),
+    }
+}
+
+pub(super) fn event(event: Event) -> v1::Event {
+    v1::Event {
+        revision: event.sequence,
+        at_ms: event.at.0,
+        kind: event.kind,
+        node: event.node,
+        service: event.service,
+        operation: event.operation,
+        who: event.who,
+        text: event.text,
+    }
+}
+
+pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
+    let coordinator = &desk.coordinator;
+    let spec = coordinator.applied().map(|applied| &applied.spec);
+    let observations = coordinator.observations(now);
+    let mut causes: Vec<v1::RootCause> = coordinator
+        .causes(now)
+        .into_iter()
+        .map(|cause| v1::RootCause {
+            subject: cause.subject,
+            what: cause.what,
+            dependants: cause.dependants.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    if let Some(trouble) = desk.trouble() {
+        causes.insert(
+            0,
+            v1::RootCause {
+                subject: "store".to_owned(),
+                what: trouble,
+                dependants: Vec::new(),
+            },
+        );
+    }
+    v1::Status {
+        cluster: spec
+            .map(|spec| spec.cluster.to_string())
+            .unwrap_or_default(),
+        generation: coordinator.generation().0,
+        coordinator: desk.name.clone(),
+        term: coordinator.term().0,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at_ms: now.wall.0,
+        nodes: observations
+            .nodes
+            .iter()
+            .map(|(name, seen)| node(coordinator, name, seen))
+            .collect(),
+        services: services(coordinator, now),
+        causes,
+        operations: coordinator
+            .operations()
+            .map(|operation| summary(&Head::of(operation)))
+            .collect(),
+    }
+}
+
+fn node(coordinator: &Coordinator, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus {
+    let declared = coordinator
+        .applied()
+        .and_then(|applied| applied.spec.nodes.get(name));
+    let more = coordinator.view().node(name);
+    v1::NodeStatus {
+        node: name.to_string(),
+        address: declared
+            .map(|node| node.address.clone())
+            .unwrap_or_default(),
+        host: declared
+            .and_then(|node| node.host.as_ref())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        liveness: v1::Liveness::from(seen.liveness).into(),
+        heard_ms: seen.heard.map(millis),
+        power: v1::Power::from(seen.power).into(),
+        power_age_ms: seen.power_age.map(millis),
+        boot_id: seen
+            .boot
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        agent_version: more.map(|more| more.version.clone()).unwrap_or_default(),
+        agent_generation: more.map_or(0, |more| more.generation.0),
+        facts: None,
+        instances: seen
+            .instances
+            .keys()
+            .map(|service| {
+                let state = match coordinator.applied() {
+                    Some(_) => seen.instances.get(service).map(|instance| {
+                        let alive = coordinator.view().alive(name);
+                        if alive {
+                            instance.state
+                        } else {
+                            interlock_model::observation::InstanceState::Unknown
+                        }
+                    }),
+                    None => None,
+                };
+                instance(
+                    service.as_str(),
+                    &seen.instances[service],
+                    state.unwrap_or_default(),
+                )
+            })
+            .collect(),
+        checks: seen
+            .checks
+            .iter()
+            .map(|(id, check)| v1::CheckResult {
+                service: id.service.to_string(),
+                check: id.check.to_string(),
+                verdict: v1::Verdict::from(check.verdict).into(),
+                evidence: check.evidence.clone(),
+                value: check.value.clone().unwrap_or_default(),
+                age_ms: check.age.map(millis).unwrap_or_default(),
+            })
+            .collect(),
+        power_verified: match (
+            declared.and_then(|node| node.power.as_ref()),
+            coordinator.verification(name),
+        ) {
+            (None, _) => String::new(),
+            (Some(_), None) => "no".to_owned(),
+            (Some(_), Some(verified)) => verified.how.clone(),
+        },
+        held_by: coordinator
+            .holder(Some(name), None)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+    }
+}
+
+fn instance(
+    service: &str,
+    seen: &InstanceObservation,
+    state: interlock_model::observation::InstanceState,
+) -> v1::Instance {
+    v1::Instance {
+        service: service.to_owned(),
+        state: v1::InstanceState::from(state).into(),
+        since_ms: seen.since.map_or(0, |since| since.0),
+        reason: seen.reason.clone(),
+        wanted: v1::Wanted::from(seen.wanted).into(),
+        restarts: seen.restarts,
+    }
+}
+
+fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
+    let Some(applied) = coordinator.applied() else {
+        return Vec::new();
+    };
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    coordinator
+        .services(now)
+        .into_iter()
+        .filter_map(|status| {
+            let service = applied.spec.services.get(&status.service)?;
+            let (active, active_unknown) = match &status.active {
+                Some(Active::On(node)) => (node.to_string(), String::new()),
+                Some(Active::Nowhere) => {
+                    (String::new(), "nowhere: every instance is down".to_owned())
+                }
+                Some(Active::Unknown(why)) => (String::new(), why.clone()),
+                None => (String::new(), String::new()),
+            };
+            Some(v1::ServiceStatus {
+                service: status.service.to_string(),
+                exclusive: service.is_exclusive(),
+                external: service.external,
+                active,
+                active_unknown,
+                remembered_active: coordinator
+                    .activity()
+                    .get(&status.service)
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                running: count(status.running),
+                healthy: count(status.healthy),
+                instances: count(service.nodes.len()),
+                at_least: service.at_least,
+                state: status.health.to_string(),
+                reason: status.reason,
+                requires: service
+                    .dependencies
+                    .iter()
+                    .filter(|(_, edge)| edge.needed)
+                    .map(|(name, _)| name.to_string())
+                    .collect(),
+                held_by: coordinator
+                    .holder(None, Some(&status.service))
+                    .map(|id| id.to_string())
+                    .unwrap_or_default(),
+            })
+        })
+        .collect()
+}

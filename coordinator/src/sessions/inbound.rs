@@ -1,0 +1,114 @@
+//! Wire to core: what an agent says.
+
+use std::time::Duration;
+
+use interlock_engine::coordinator::{CheckReport, FromAgent, Hello};
+use interlock_model::attempt::AttemptReport;
+use interlock_model::check::{CheckId, MAX_EVIDENCE};
+use interlock_model::ids::{BootId, Generation, OperationId, Term};
+use interlock_model::observation::InstanceObservation;
+use interlock_model::time::Timestamp;
+use interlock_proto::convert::{Invalid, name};
+use interlock_proto::v1;
+use interlock_proto::v1::agent_message::Message;
+
+/// A hello, in the core's words.
+pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
+    Ok(Hello {
+        version: cut(&wire.agent_version),
+        boot: BootId(cut(&wire.boot_id)),
+        highest_term: Term(wire.highest_term),
+        highest_operation: OperationId(wire.highest_operation),
+        incarnation: cut(&wire.incarnation),
+        attempts: wire
+            .attempts
+            .iter()
+            .map(AttemptReport::try_from)
+            .collect::<Result<_, _>>()?,
+        generation: Generation(wire.generation),
+        machine_uuid: wire
+            .facts
+            .as_ref()
+            .map(|facts| cut(&facts.machine_uuid))
+            .unwrap_or_default(),
+    })
+}
+
+/// A message after the hello, in the core's words. None for what carries nothing.
+pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Invalid> {
+    Ok(Some(match wire.message {
+        None => return Ok(None),
+        Some(Message::Hello(_)) => {
+            return Err(Invalid::new("message", "a second hello in one session"));
+        }
+        Some(Message::Heartbeat(_)) => FromAgent::Heartbeat,
+        Some(Message::Goodbye(goodbye)) => FromAgent::Goodbye(cut(&goodbye.reason)),
+        Some(Message::Attempt(report)) => FromAgent::Attempt(attempt(&report)?),
+        Some(Message::Power(answer)) => FromAgent::Power {
+            ask: answer.ask,
+            node: name("power.node", &answer.node)?,
+            power: answer.power().into(),
+            detail: cut(&answer.detail),
+        },
+        Some(Message::Observed(observed)) => FromAgent::Observed {
+            full: observed.full,
+            generation: Generation(observed.generation),
+            instances: observed
+                .instances
+                .iter()
+                .map(|instance| {
+                    Ok((
+                        name("instance.service", &instance.service)?,
+                        self::instance(instance),
+                    ))
+                })
+                .collect::<Result<_, Invalid>>()?,
+            checks: observed
+                .checks
+                .into_iter()
+                .map(check)
+                .collect::<Result<_, Invalid>>()?,
+        },
+    }))
+}
+
+fn attempt(wire: &v1::AttemptReport) -> Result<AttemptReport, Invalid> {
+    let mut report = AttemptReport::try_from(wire)?;
+    report.evidence = cut(&report.evidence);
+    Ok(report)
+}
+
+fn instance(wire: &v1::Instance) -> InstanceObservation {
+    InstanceObservation {
+        state: wire.state().into(),
+        since: (wire.since_ms > 0).then_some(Timestamp(wire.since_ms)),
+        reason: cut(&wire.reason),
+        wanted: wire.wanted().into(),
+        restarts: wire.restarts,
+    }
+}
+
+fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {
+    Ok(CheckReport {
+        id: CheckId {
+            service: name("check.service", &wire.service)?,
+            check: name("check.check", &wire.check)?,
+        },
+        verdict: wire.verdict().into(),
+        evidence: cut(&wire.evidence),
+        value: (!wire.value.is_empty()).then_some(wire.value),
+        age: Duration::from_millis(wire.age_ms),
+    })
+}
+
+/// Agents cut their evidence themselves; a coordinator does not rely on it.
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_EVIDENCE {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_EVIDENCE)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
+    format!("{}…", &text[..end])
+}

@@ -1,0 +1,101 @@
+//! Sessions with agents: one stream each, turned into the core's words.
+
+mod inbound;
+mod outbound;
+mod service;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_engine::coordinator::ToAgent;
+use interlock_model::ids::Term;
+use interlock_model::names::NodeName;
+use interlock_proto::v1;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+pub use service::AgentSessions;
+
+/// How many messages may wait for one agent. An agent that does not take them is as good as gone; what matters is
+/// asked for again when it is back.
+const OUTBOX: usize = 512;
+
+/// The sending half of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox(mpsc::Sender<Result<v1::CoordinatorMessage, Status>>);
+
+impl Outbox {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Result<v1::CoordinatorMessage, Status>>) {
+        let (sender, receiver) = mpsc::channel(OUTBOX);
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn welcome(
+        &self,
+        coordinator: &str,
+        term: Term,
+        incarnation: &str,
+        heartbeat: Duration,
+    ) {
+        let welcome = v1::Welcome {
+            coordinator: coordinator.to_owned(),
+            term: term.0,
+            incarnation: incarnation.to_owned(),
+            heartbeat_ms: interlock_proto::convert::millis(heartbeat),
+        };
+        let message = v1::coordinator_message::Message::Welcome(welcome);
+        // A session that has ended by now is noticed by its own task.
+        drop(self.0.try_send(Ok(v1::CoordinatorMessage {
+            message: Some(message),
+        })));
+    }
+}
+
+/// The sessions that are open now, one a node.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    open: BTreeMap<NodeName, (u64, Outbox)>,
+}
+
+impl Sessions {
+    /// Takes up a session; an older one of the same node ends.
+    pub(crate) fn open(&mut self, node: &NodeName, opened: u64, outbox: Outbox) {
+        if let Some((_, older)) = self.open.insert(node.clone(), (opened, outbox)) {
+            drop(older.0.try_send(Err(Status::aborted(
+                "a newer session of this agent was opened",
+            ))));
+        }
+    }
+
+    pub(crate) fn is_current(&self, node: &NodeName, opened: u64) -> bool {
+        self.open
+            .get(node)
+            .is_some_and(|(current, _)| *current == opened)
+    }
+
+    /// Forgets a session if it is the current one.
+    pub(crate) fn close(&mut self, node: &NodeName, opened: u64) -> bool {
+        let current = self.is_current(node, opened);
+        if current {
+            self.open.remove(node);
+        }
+        current
+    }
+
+    /// Sends a message if there is a session. Returns why the session was ended, if it had to be.
+    pub(crate) fn send(
+        &mut self,
+        to: &NodeName,
+        message: ToAgent,
+        term: Term,
+    ) -> Option<&'static str> {
+        let (_, outbox) = self.open.get(to)?;
+        let reason = match outbox.0.try_send(Ok(outbound::message(message, term))) {
+            Ok(()) => return None,
+            Err(mpsc::error::TrySendError::Full(_)) => "the agent does not take its messages",
+            Err(mpsc::error::TrySendError::Closed(_)) => "the connection is gone",
+        };
+        self.open.remove(to);
+        Some(reason)
+    }
+}

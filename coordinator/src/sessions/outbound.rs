@@ -1,0 +1,77 @@
+//! Core to wire: what a coordinator says.
+
+use interlock_engine::coordinator::{Assignment, ToAgent};
+use interlock_model::ids::Term;
+use interlock_proto::convert::{
+    check_to_wire, command_to_wire, fence_to_wire, millis, part_to_wire,
+};
+use interlock_proto::v1;
+use interlock_proto::v1::coordinator_message::Message;
+
+/// A message, for the wire.
+pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
+    let term = term.0;
+    let message = match message {
+        ToAgent::Assign(assignment) => Message::Assignment(self::assignment(&assignment, term)),
+        ToAgent::Dispatch { id, limit, command } => Message::Dispatch(v1::Dispatch {
+            term,
+            id: Some((&id).into()),
+            limit_ms: millis(limit),
+            command: Some(command_to_wire(&command)),
+        }),
+        ToAgent::Query(id) => Message::Query(v1::Query {
+            term,
+            id: Some((&id).into()),
+        }),
+        ToAgent::Cancel(id) => Message::Cancel(v1::Cancel {
+            term,
+            id: Some((&id).into()),
+        }),
+        ToAgent::Probe(checks) => Message::ProbeNow(v1::ProbeNow {
+            checks: checks
+                .into_iter()
+                .map(|id| v1::CheckName {
+                    service: id.service.to_string(),
+                    check: id.check.to_string(),
+                })
+                .collect(),
+        }),
+        ToAgent::AskPower { ask, call } => Message::AskPower(v1::AskPower {
+            ask,
+            call: Some(fence_to_wire(&call)),
+        }),
+        ToAgent::Close(below) => Message::Close(v1::CloseOperations {
+            term,
+            below: below.0,
+        }),
+    };
+    v1::CoordinatorMessage {
+        message: Some(message),
+    }
+}
+
+fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
+    v1::Assignment {
+        term,
+        generation: assignment.generation.0,
+        instances: assignment
+            .instances
+            .iter()
+            .map(|instance| v1::AssignedInstance {
+                service: instance.service.to_string(),
+                parts: instance.parts.iter().map(part_to_wire).collect(),
+                guard: Some(v1::GuardPolicy {
+                    budget: instance.guard.budget,
+                    window_ms: millis(instance.guard.window),
+                    backoff_ms: millis(instance.guard.backoff),
+                }),
+                exclusive: instance.exclusive,
+            })
+            .collect(),
+        checks: assignment
+            .checks
+            .iter()
+            .map(|(id, check)| check_to_wire(id, check))
+            .collect(),
+    }
+}
