@@ -33,7 +33,14 @@ pairs!(
     Unheard,
     [Alive, Late, Lost, Left, Unheard]
 );
-pairs!(AttemptState, AttemptState, Unknown, [Accepted, GoingDown, Done, Failed, Unknown, Refused, NeverSeen]);
+pairs!(
+    AttemptState,
+    AttemptState,
+    Unknown,
+    [
+        Accepted, GoingDown, Done, Failed, Unknown, Refused, NeverSeen
+    ]
+);
 pairs!(
     InstanceState,
     InstanceState,

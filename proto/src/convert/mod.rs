@@ -104,7 +104,10 @@ impl From<&AttemptReport> for v1::AttemptReport {
 impl TryFrom<&v1::AttemptReport> for AttemptReport {
     type Error = Invalid;
     fn try_from(wire: &v1::AttemptReport) -> Result<Self, Invalid> {
-        let id = wire.id.as_ref().ok_or_else(|| Invalid::missing("attempt.id"))?;
+        let id = wire
+            .id
+            .as_ref()
+            .ok_or_else(|| Invalid::missing("attempt.id"))?;
         Ok(Self {
             id: id.into(),
             state: wire.state().into(),
