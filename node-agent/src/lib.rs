@@ -5,6 +5,7 @@ pub mod exec;
 mod group;
 pub mod ledger;
 pub mod power;
+pub mod probe;
 pub mod session;
 pub mod shim;
 pub mod supervise;

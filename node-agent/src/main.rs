@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
-use interlock_agent::shim;
+use interlock_agent::{probe, shim};
 
 /// The configuration is refused.
 const REFUSED: u8 = 2;
@@ -20,7 +20,9 @@ const USAGE: u8 = 64;
 /// The agent of one node: reports its health and executes local actions on it.
 #[derive(Debug, Parser)]
 #[command(name = "interlock-agent", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done; 1 failed; 2 the configuration is refused; 64 wrong use of the command line.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 failed; 2 the configuration is refused; 64 wrong use of the command line."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Subcommands,
@@ -58,9 +60,22 @@ fn main() -> ExitCode {
     {
         return keep(Path::new(dir));
     }
+    // The same for the helper that reads a file which may hang; the agent starts it itself.
+    if let [_, word, rest @ ..] = arguments.as_slice()
+        && word == probe::HELPER_WORD
+    {
+        return probe::helper(rest);
+    }
     match Arguments::try_parse_from(arguments) {
-        Ok(Arguments { command: Subcommands::Shim { dir } }) => keep(&dir),
-        Ok(Arguments { command: Subcommands::Config { command: ConfigCommands::Check { file } } }) => check(&file),
+        Ok(Arguments {
+            command: Subcommands::Shim { dir },
+        }) => keep(&dir),
+        Ok(Arguments {
+            command:
+                Subcommands::Config {
+                    command: ConfigCommands::Check { file },
+                },
+        }) => check(&file),
         Err(error) => {
             // A closed pipe is the reader's decision.
             let _ = error.print();
@@ -74,13 +89,21 @@ fn main() -> ExitCode {
 
 /// The shim has told its story in the run's directory; its exit code says only whether it could.
 fn keep(dir: &Path) -> ExitCode {
-    if shim::keep(dir).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if shim::keep(dir).is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
-            eprintln!("{}: the configuration of node {} is in order", file.display(), config.node);
+            eprintln!(
+                "{}: the configuration of node {} is in order",
+                file.display(),
+                config.node
+            );
             ExitCode::SUCCESS
         }
         Err(error @ Error::Invalid { .. }) => {
@@ -88,7 +111,9 @@ fn check(file: &Path) -> ExitCode {
             ExitCode::from(REFUSED)
         }
         Err(error @ Error::Read(..)) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = std::error::Error::source(&error)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
             eprintln!("{error}{cause}");
             ExitCode::FAILURE
         }

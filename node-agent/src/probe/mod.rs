@@ -1,0 +1,34 @@
+//! Checks: what this node can see, again and again, cheaply, and never mistaking silence for health.
+//!
+//! # Terms
+//! A **run** is one execution of a check; its result is *ok*, *bad* or *unknown* with one line of evidence. The
+//! **verdict** is what a series of runs amounts to ([`History`]).
+//!
+//! # Rules
+//! * **Unknown is never ok** (invariant I5). A run that reaches its limit, or that could not be made at all, is unknown;
+//!   *bad* takes an answer that is definitely not the wanted one.
+//! * **Every run can be ended.** Nothing that may block for ever happens on a thread of this program: connections are
+//!   asynchronous, commands run in process groups, files are read by a helper process ([`FileProbes`]). A hung disk
+//!   stops no heartbeat.
+//! * **A check never runs twice at a time.** A run that is still going on when its next one is due replaces it.
+//! * **A result does not look fresher than it is.** A verdict that recent runs no longer support keeps the time of the
+//!   last run that did.
+
+mod address;
+mod command;
+mod files;
+mod helper;
+mod history;
+mod http;
+mod kinds;
+mod outcome;
+mod prober;
+mod tcp;
+mod unit;
+
+pub use command::{CommandOutput, CommandRunner, Running};
+pub use files::FileProbes;
+pub use helper::{WORD as HELPER_WORD, helper};
+pub use history::History;
+pub use kinds::Tools;
+pub use prober::{Prober, Report};
