@@ -41,19 +41,8 @@ fn must_not_pull(member: &str) -> &'static [&'static str] {
 /// Checks every member of the workspace.
 pub(crate) fn check(cargo: &str, root: &Path) -> Result<()> {
     let members = members(cargo, root)?;
-    let mut wrong = Vec::new();
-    for (member, named) in &members {
-        let Some(allowed) = may_name(member) else {
-            wrong.push(format!(
-                "{member} has no place in the table of xtask/src/layers.rs"
-            ));
-            continue;
-        };
-        for name in named {
-            if members.contains_key(name) && !allowed.contains(&name.as_str()) {
-                wrong.push(format!("{member} must not name {name}"));
-            }
-        }
+    let mut wrong = wrong_names(&members);
+    for member in members.keys() {
         let forbidden = must_not_pull(member);
         if forbidden.is_empty() {
             continue;
@@ -65,6 +54,26 @@ pub(crate) fn check(cargo: &str, root: &Path) -> Result<()> {
             ));
         }
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}
+
+/// What is wrong with the names in the members' manifests.
+fn wrong_names(members: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (member, named) in members {
+        let Some(allowed) = may_name(member) else {
+            wrong.push(format!(
+                "{member} has no place in the table of xtask/src/layers.rs"
+            ));
+            continue;
+        };
+        for name in named {
+            if members.contains_key(name) && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{member} must not name {name}"));
+            }
+        }
+    }
     for member in CORE.iter().chain(PROGRAMS) {
         if !members.contains_key(*member) {
             wrong.push(format!(
@@ -72,8 +81,7 @@ pub(crate) fn check(cargo: &str, root: &Path) -> Result<()> {
             ));
         }
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
-    Ok(())
+    wrong
 }
 
 /// Each member of the workspace with the packages that its manifest names.
@@ -106,4 +114,44 @@ fn pulled(cargo: &str, root: &Path, member: &str) -> Result<BTreeSet<String>> {
         .filter_map(|line| line.split(' ').next())
         .map(String::from)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(extra: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+        let plain = CORE
+            .iter()
+            .chain(PROGRAMS)
+            .map(|&member| (member, [].as_slice()));
+        plain
+            .chain(extra.iter().copied())
+            .map(|(member, named)| {
+                (
+                    member.to_owned(),
+                    named.iter().map(|&name| name.to_owned()).collect(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_program_may_name_the_core_and_not_another_program() {
+        let good = workspace(&[("interlockctl", &["interlock-model", "tokio"])]);
+        assert!(wrong_names(&good).is_empty());
+        let bad = workspace(&[("interlockctl", &["interlock-agent"])]);
+        assert_eq!(
+            wrong_names(&bad),
+            ["interlockctl must not name interlock-agent"]
+        );
+    }
+
+    #[test]
+    fn a_member_without_a_place_is_found_and_so_is_one_that_went() {
+        let mut members = workspace(&[("newcomer", &[])]);
+        members.remove("interlock-agent");
+        let wrong = wrong_names(&members);
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+    }
 }

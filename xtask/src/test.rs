@@ -212,8 +212,15 @@ impl Cargo {
 /// Runs a command with its output shown.
 fn succeed(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status();
-    let program = command.get_program().to_string_lossy();
-    let status = status.with_context(|| format!("cannot run {program}"))?;
-    ensure!(status.success(), "{program} ended with {status}");
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    let line = words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let status = status.with_context(|| format!("cannot run `{line}`"))?;
+    ensure!(status.success(), "`{line}`: {status}");
     Ok(())
 }

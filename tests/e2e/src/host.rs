@@ -220,33 +220,31 @@ impl Inner {
             };
             leader.map(Ok).context("there is no PID 1 yet")
         });
-        let failed = match found {
-            Ok(Ok(leader)) => {
+        let started = found.and_then(|leader| {
+            let leader = leader.map_err(|status| anyhow::anyhow!("it ended at once: {status}"))?;
+            // The port is new, and comes up with its carrier on.
+            let cable = Fault::Cable(self.name.clone());
+            if self.site.network.has_fault(&cable) {
+                self.site.network.set_carrier(&self.name, false)?;
+            }
+            Ok(leader)
+        });
+        match started {
+            Ok(leader) => {
                 power.leader = Some(leader);
                 power.boots += 1;
-                // The port is new, and comes up with its carrier on.
-                if self
-                    .site
-                    .network
-                    .has_fault(&Fault::Cable(self.name.clone()))
-                {
-                    self.site.network.set_carrier(&self.name, false)?;
-                }
-                return Ok(child);
+                Ok(child)
             }
-            Ok(Err(status)) => anyhow::anyhow!("it ended at once: {status}"),
-            Err(error) => error,
-        };
-        self.group.kill()?;
-        child.wait()?;
-        self.unwire()?;
-        Err(failed).with_context(|| {
-            format!(
-                "cannot start {}; its console ends:\n{}",
-                self.name,
-                self.console_end()
-            )
-        })
+            Err(failed) => {
+                self.group.kill()?;
+                child.wait()?;
+                self.unwire()?;
+                Err(failed).with_context(|| {
+                    let console = self.console_end();
+                    format!("cannot start {}; its console ends:\n{console}", self.name)
+                })
+            }
+        }
     }
 
     /// Waits for the machine to end, again and again if it reboots.
