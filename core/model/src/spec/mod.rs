@@ -5,19 +5,26 @@
 //! problem reported at once and placed by line and column, is the business of the submodules; nothing that holds a
 //! [`Spec`] needs to validate again.
 
+mod diff;
 mod parse;
 mod placeholder;
 mod problem;
 mod range;
 mod read;
+mod reference;
+mod schema;
 mod service;
+mod shape;
 mod verify;
 mod yaml;
 
+pub use diff::{Change, diff};
 pub use parse::Parsed;
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
 pub use range::MAX_RANGE;
-pub use read::MAX_NAMES;
+pub use read::{MAX_NAMES, MAX_NODES};
+pub use reference::reference;
+pub use schema::schema;
 pub use service::{Activity, Boot, Dependency, GuardPolicy, Sequence, Service};
 pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_VALUES};
 

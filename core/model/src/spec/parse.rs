@@ -42,7 +42,10 @@ impl Spec {
             }
         };
         match spec.filter(|_| !report.has_errors()) {
-            Some(spec) => Ok(Parsed { spec, warnings: report.into_problems(file_name).problems }),
+            Some(spec) => Ok(Parsed {
+                spec,
+                warnings: report.into_problems(file_name).problems,
+            }),
             None => Err(report.into_problems(file_name)),
         }
     }

@@ -10,20 +10,36 @@ impl CheckKind {
     /// What is probed for the instance on this node: every `{address}` and `{node}` filled in.
     #[must_use]
     pub fn resolve(&self, node: &Node) -> Self {
-        let fill = |text: &String| text.replace("{address}", &node.address).replace("{node}", node.name.as_str());
+        let fill = |text: &String| {
+            text.replace("{address}", &node.address)
+                .replace("{node}", node.name.as_str())
+        };
         match self {
-            Self::Tcp { target } => Self::Tcp { target: fill(target) },
-            Self::Http { url, status, body, json } => Self::Http {
+            Self::Tcp { target } => Self::Tcp {
+                target: fill(target),
+            },
+            Self::Http {
+                url,
+                status,
+                body,
+                json,
+            } => Self::Http {
                 url: fill(url),
                 status: status.clone(),
                 body: body.as_ref().map(fill),
-                json: json.iter().map(|(pointer, text)| (pointer.clone(), fill(text))).collect(),
+                json: json
+                    .iter()
+                    .map(|(pointer, text)| (pointer.clone(), fill(text)))
+                    .collect(),
             },
-            Self::Exec { command } => Self::Exec { command: command.clone() },
+            Self::Exec { command } => Self::Exec {
+                command: command.clone(),
+            },
             Self::Unit { unit } => Self::Unit { unit: unit.clone() },
-            Self::Marker { path, content } => {
-                Self::Marker { path: fill(path), content: content.as_ref().map(fill) }
-            }
+            Self::Marker { path, content } => Self::Marker {
+                path: fill(path),
+                content: content.as_ref().map(fill),
+            },
             Self::Same { path } => Self::Same { path: fill(path) },
             Self::Address { ip } => Self::Address { ip: fill(ip) },
         }
@@ -59,7 +75,12 @@ mod tests {
             body: Some("I am {node}".into()),
             json: [("/name".to_owned(), "{node}".to_owned())].into(),
         };
-        let CheckKind::Http { url, body, json, .. } = check.resolve(&node) else { unreachable!() };
+        let CheckKind::Http {
+            url, body, json, ..
+        } = check.resolve(&node)
+        else {
+            unreachable!()
+        };
         assert_eq!(url, "http://10.9.0.33:8080/health");
         assert_eq!(body.as_deref(), Some("I am jb3"));
         assert_eq!(json["/name"], "jb3");

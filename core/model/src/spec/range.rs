@@ -47,8 +47,15 @@ impl<'t> Range<'t> {
         if after.contains('[') {
             return Err(RangeError::Several);
         }
-        let runs = inside.split(',').map(|run| Run::parse(run.trim())).collect::<Result<Vec<_>, _>>()?;
-        let range = Self { before, runs, after };
+        let runs = inside
+            .split(',')
+            .map(|run| Run::parse(run.trim()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let range = Self {
+            before,
+            runs,
+            after,
+        };
         if range.len() > MAX_RANGE {
             return Err(RangeError::TooLong);
         }
@@ -57,22 +64,32 @@ impl<'t> Range<'t> {
 
     /// How many texts it stands for.
     pub(crate) fn len(&self) -> usize {
-        self.runs.iter().fold(0, |sum: usize, run| sum.saturating_add(run.len()))
+        self.runs
+            .iter()
+            .fold(0, |sum: usize, run| sum.saturating_add(run.len()))
     }
 
     /// The texts, in order.
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> + '_ {
-        let numbers = self.runs.iter().flat_map(|run| (run.first..=run.last).map(|n| (n, run.width)));
+        let numbers = self
+            .runs
+            .iter()
+            .flat_map(|run| (run.first..=run.last).map(|n| (n, run.width)));
         numbers.map(|(n, width)| format!("{}{n:0width$}{}", self.before, self.after))
     }
 
     /// Does it stand for this text?
     pub(crate) fn holds(&self, text: &str) -> bool {
-        let inner = text.strip_prefix(self.before).and_then(|rest| rest.strip_suffix(self.after));
-        let Some((inner, n)) = inner.and_then(|inner| Some((inner, inner.parse::<u64>().ok()?))) else {
+        let inner = text
+            .strip_prefix(self.before)
+            .and_then(|rest| rest.strip_suffix(self.after));
+        let Some((inner, n)) = inner.and_then(|inner| Some((inner, inner.parse::<u64>().ok()?)))
+        else {
             return false;
         };
-        let same = |run: &Run| (run.first..=run.last).contains(&n) && format!("{n:0w$}", w = run.width) == inner;
+        let same = |run: &Run| {
+            (run.first..=run.last).contains(&n) && format!("{n:0w$}", w = run.width) == inner
+        };
         self.runs.iter().any(same)
     }
 }
@@ -81,19 +98,34 @@ impl Run {
     fn parse(text: &str) -> Result<Self, RangeError> {
         let bad = || RangeError::NotNumbers(text.chars().take(20).collect());
         let number = |text: &str| -> Result<u64, RangeError> {
-            let digits = !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
-            if digits { text.parse().map_err(|_| bad()) } else { Err(bad()) }
+            let digits =
+                !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+            if digits {
+                text.parse().map_err(|_| bad())
+            } else {
+                Err(bad())
+            }
         };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (low, high) = (number(first)?, number(last)?);
-        let width = if first.len() > 1 && first.starts_with('0') { first.len() } else { 0 };
-        if (width > 0 && last.len() != width) || (width == 0 && last.len() > 1 && last.starts_with('0')) {
+        let width = if first.len() > 1 && first.starts_with('0') {
+            first.len()
+        } else {
+            0
+        };
+        if (width > 0 && last.len() != width)
+            || (width == 0 && last.len() > 1 && last.starts_with('0'))
+        {
             return Err(bad());
         }
         if low > high {
             return Err(RangeError::Downwards(low, high));
         }
-        Ok(Self { first: low, last: high, width })
+        Ok(Self {
+            first: low,
+            last: high,
+            width,
+        })
     }
 
     fn len(&self) -> usize {
@@ -108,14 +140,18 @@ mod tests {
     use super::*;
 
     fn expand(text: &str) -> Result<Vec<String>, RangeError> {
-        Ok(Range::parse(text)?.map_or_else(|| vec![text.to_owned()], |range| range.texts().collect()))
+        Ok(Range::parse(text)?
+            .map_or_else(|| vec![text.to_owned()], |range| range.texts().collect()))
     }
 
     #[test]
     fn a_range_stands_for_its_texts_in_order() {
         assert_eq!(expand("jb[1-3]").unwrap(), ["jb1", "jb2", "jb3"]);
         assert_eq!(expand("n[09-11]").unwrap(), ["n09", "n10", "n11"]);
-        assert_eq!(expand("10.0.0.[1-2,7]").unwrap(), ["10.0.0.1", "10.0.0.2", "10.0.0.7"]);
+        assert_eq!(
+            expand("10.0.0.[1-2,7]").unwrap(),
+            ["10.0.0.1", "10.0.0.2", "10.0.0.7"]
+        );
         assert_eq!(expand("db[2]-site").unwrap(), ["db2-site"]);
         assert_eq!(expand("plain").unwrap(), ["plain"]);
     }
@@ -126,8 +162,20 @@ mod tests {
         assert_eq!(expand("a[1-2]b[3-4]"), Err(RangeError::Several));
         assert_eq!(expand("a[6-1]"), Err(RangeError::Downwards(6, 1)));
         assert_eq!(expand("a[1-4000000]"), Err(RangeError::TooLong));
-        for bad in ["a[]", "a[x]", "a[1-]", "a[-1]", "a[1-010]", "a[01-9]", "a[1..3]", "a[1-99999999999]"] {
-            assert!(matches!(expand(bad), Err(RangeError::NotNumbers(_))), "{bad}");
+        for bad in [
+            "a[]",
+            "a[x]",
+            "a[1-]",
+            "a[-1]",
+            "a[1-010]",
+            "a[01-9]",
+            "a[1..3]",
+            "a[1-99999999999]",
+        ] {
+            assert!(
+                matches!(expand(bad), Err(RangeError::NotNumbers(_))),
+                "{bad}"
+            );
         }
     }
 

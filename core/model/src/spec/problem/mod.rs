@@ -91,27 +91,48 @@ impl Problem {
 
     /// A warning, so far without a place.
     pub(crate) fn warning(what: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(what) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(what)
+        }
     }
 
     pub(crate) fn at(self, at: Place) -> Self {
-        Self { line: at.line, column: at.column, width: at.width, ..self }
+        Self {
+            line: at.line,
+            column: at.column,
+            width: at.width,
+            ..self
+        }
     }
 
     pub(crate) fn path(self, path: impl Into<String>) -> Self {
-        Self { path: path.into(), ..self }
+        Self {
+            path: path.into(),
+            ..self
+        }
     }
 
     pub(crate) fn why(self, why: impl Into<String>) -> Self {
-        Self { why: why.into(), ..self }
+        Self {
+            why: why.into(),
+            ..self
+        }
     }
 
     pub(crate) fn suggest(self, suggestion: impl Into<String>) -> Self {
-        Self { suggestion: Some(suggestion.into()), ..self }
+        Self {
+            suggestion: Some(suggestion.into()),
+            ..self
+        }
     }
 
     /// Suggests the nearest of some words, if one is near.
-    pub(crate) fn suggest_nearest<'a>(self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn suggest_nearest<'a>(
+        self,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         match suggest::nearest(word, known) {
             Some(near) => self.suggest(format!("did you mean {}?", quoted(near))),
             None => self,
@@ -120,7 +141,12 @@ impl Problem {
 
     pub(crate) fn note(mut self, at: Place, text: impl Into<String>) -> Self {
         let (line, column, width) = (at.line, at.column, at.width);
-        self.notes.push(Note { line, column, width, text: text.into() });
+        self.notes.push(Note {
+            line,
+            column,
+            width,
+            text: text.into(),
+        });
         self
     }
 
@@ -131,7 +157,11 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.line, self.column, self.severity, self.what)
+        write!(
+            f,
+            "{}:{}: {}: {}",
+            self.line, self.column, self.severity, self.what
+        )
     }
 }
 
@@ -150,13 +180,19 @@ impl Problems {
     /// Problems of a file, for rendering; also of one that is usable but has warnings.
     #[must_use]
     pub fn new(file: &str, problems: Vec<Problem>) -> Self {
-        Self { file: file.to_owned(), problems, more: 0 }
+        Self {
+            file: file.to_owned(),
+            problems,
+            more: 0,
+        }
     }
 
     /// Is one of them an error?
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+        self.problems
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
     }
 
     /// For people: each problem with its line of the file and a mark under it. `source` is the file.
@@ -177,7 +213,12 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the cluster spec {} cannot be used", self.file)?;
         let mut separator = ": ";
-        for problem in self.problems.iter().filter(|problem| problem.severity == Severity::Error).take(3) {
+        for problem in self
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .take(3)
+        {
             write!(f, "{separator}{problem}")?;
             separator = "; ";
         }
@@ -217,15 +258,16 @@ impl Report {
     /// Adds a problem, or only counts it if there are enough.
     pub(crate) fn add(&self, problem: Problem) {
         let severity = problem.severity;
-        self.add_lazily(severity, || problem);
+        self.add_lazily(severity, || Some(problem));
     }
 
-    /// Adds a problem that is only made if it will be listed: looking for the word that was meant is not free.
-    pub(crate) fn add_lazily(&self, severity: Severity, problem: impl FnOnce() -> Problem) {
+    /// Adds a problem, if it is one, that is only made if it will be listed: looking for its place and for the word
+    /// that was meant is not free.
+    pub(crate) fn add_lazily(&self, severity: Severity, problem: impl FnOnce() -> Option<Problem>) {
         let gathered = self.gathered(severity);
         let mut listed = gathered.listed.borrow_mut();
         if listed.len() < MAX_PROBLEMS {
-            listed.push(problem());
+            listed.extend(problem());
         } else {
             gathered.more.set(gathered.more.get() + 1);
         }
@@ -241,7 +283,11 @@ impl Report {
         let mut problems = self.errors.listed.into_inner();
         problems.append(&mut self.warnings.listed.into_inner());
         problems.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
-        Problems { file: file.to_owned(), problems, more: self.errors.more.get() + self.warnings.more.get() }
+        Problems {
+            file: file.to_owned(),
+            problems,
+            more: self.errors.more.get() + self.warnings.more.get(),
+        }
     }
 }
 

@@ -19,19 +19,35 @@ pub(super) fn render(problems: &Problems, source: &[u8]) -> String {
     // Writing to a String cannot fail.
     for problem in &problems.problems {
         let _ = writeln!(out, "{}: {}", problem.severity, problem.what);
-        let widest = problem.notes.iter().map(|note| note.line).fold(problem.line, u32::max);
+        let widest = problem
+            .notes
+            .iter()
+            .map(|note| note.line)
+            .fold(problem.line, u32::max);
         let gutter = widest.to_string().len();
-        let _ = write!(out, "{:gutter$}--> {file}:{}:{}", "", problem.line, problem.column);
+        let _ = write!(
+            out,
+            "{:gutter$}--> {file}:{}:{}",
+            "", problem.line, problem.column
+        );
         match problem.path.as_str() {
             "" => out.push('\n'),
             path => {
+                let path: String = path.chars().map(visible).collect();
                 let _ = writeln!(out, " ({path})");
             }
         }
         let spot = (problem.line, problem.column, problem.width);
         excerpt(&mut out, &lines, gutter, spot, '^', &problem.why);
         for note in &problem.notes {
-            excerpt(&mut out, &lines, gutter, (note.line, note.column, note.width), '-', &note.text);
+            excerpt(
+                &mut out,
+                &lines,
+                gutter,
+                (note.line, note.column, note.width),
+                '-',
+                &note.text,
+            );
         }
         if let Some(suggestion) = &problem.suggestion {
             let _ = writeln!(out, "{:gutter$} = help: {suggestion}", "");
@@ -56,7 +72,12 @@ fn excerpt(out: &mut String, lines: &[&str], gutter: usize, spot: Spot, mark: ch
     };
     let column = at(column).saturating_sub(1);
     let skipped = column.saturating_sub(WIDEST * 2 / 3);
-    let mut shown: String = content.chars().skip(skipped).take(WIDEST).map(visible).collect();
+    let mut shown: String = content
+        .chars()
+        .skip(skipped)
+        .take(WIDEST)
+        .map(visible)
+        .collect();
     let length = shown.chars().count();
     let indent = (column - skipped).min(length);
     let width = at(width).clamp(1, length.saturating_sub(indent).max(1));

@@ -1,7 +1,8 @@
 //! The word that was probably meant.
 
 /// The nearest of the known words, if it is near enough to be a slip: at most a third of the word's letters differ.
-/// Of equally near ones the first.
+/// Of equally near ones the first. A name that differs in its number alone is another name: who writes `jb7` does not
+/// mean `jb6`.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().collect();
     // No name is longer; comparing costs the product of the lengths.
@@ -9,9 +10,25 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         return None;
     }
     let limit = (word.len() / 3).max(1);
+    let letters = |word: &[char]| {
+        word.iter()
+            .filter(|c| !c.is_ascii_digit())
+            .copied()
+            .collect::<String>()
+    };
+    let digits = |word: &[char]| word.iter().any(char::is_ascii_digit);
     known
         .into_iter()
-        .map(|other| (distance(&word, &other.to_lowercase().chars().collect::<Vec<_>>()), other))
+        .filter(|other| {
+            let other: Vec<char> = other.to_lowercase().chars().collect();
+            !(digits(&word) && digits(&other) && letters(&word) == letters(&other))
+        })
+        .map(|other| {
+            (
+                distance(&word, &other.to_lowercase().chars().collect::<Vec<_>>()),
+                other,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
@@ -50,6 +67,8 @@ mod tests {
         assert_eq!(nearest("activ_when", keys), Some("active_when"));
         assert_eq!(nearest("manager", keys), None);
         assert_eq!(nearest("", keys), None);
+        assert_eq!(nearest("jb7", ["jb1", "jb6"]), None);
+        assert_eq!(nearest("dbm", ["dbm1", "dbs1"]), Some("dbm1"));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
-use super::shape::{Kind, Later, Shape};
 use super::{Reader, Section};
 use crate::names::NameError;
 use crate::spec::problem::{Problem, quoted};
+use crate::spec::shape::{Kind, Later, Shape};
 use crate::spec::yaml::{Place, Value, Yaml};
 
 /// The shortest and the longest duration of a spec. Nothing can be observed more often than the shortest; a step that
@@ -29,12 +29,16 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     /// Adds a problem of this value.
     pub(super) fn report(&self, problem: Problem) {
-        self.reader.report.add(problem.at(self.yaml.at).path(self.path.as_str()));
+        self.reader
+            .report
+            .add(problem.at(self.yaml.at).path(self.path.as_str()));
     }
 
     /// Adds a problem of this value's key.
     pub(super) fn report_key(&self, problem: Problem) {
-        self.reader.report.add(problem.at(self.at).path(self.path.as_str()));
+        self.reader
+            .report
+            .add(problem.at(self.at).path(self.path.as_str()));
     }
 
     fn wrong_kind(&self, expected: &str) {
@@ -51,7 +55,12 @@ impl<'a> Field<'a> {
             "" => step.to_owned(),
             path => format!("{path}.{step}"),
         };
-        Self { reader: self.reader, yaml, at, path }
+        Self {
+            reader: self.reader,
+            yaml,
+            at,
+            path,
+        }
     }
 
     /// A scalar as it is written.
@@ -79,8 +88,17 @@ impl<'a> Field<'a> {
         text.parse()
             .map_err(|error: NameError| {
                 let what = format!("{} is not a name", quoted(text));
-                let why: String = error.to_string().chars().map(crate::spec::problem::visible).collect();
-                self.reader.report.add(Problem::error(what).why(why).at(at).path(self.path.as_str()));
+                let why: String = error
+                    .to_string()
+                    .chars()
+                    .map(crate::spec::problem::visible)
+                    .collect();
+                self.reader.report.add(
+                    Problem::error(what)
+                        .why(why)
+                        .at(at)
+                        .path(self.path.as_str()),
+                );
             })
             .ok()
     }
@@ -143,14 +161,19 @@ impl<'a> Field<'a> {
     }
 
     /// One of some words, as the value that it is the serialised form of.
-    pub(super) fn word<T: DeserializeOwned>(&self, words: &[&'static str], later: &[Later]) -> Option<T> {
+    pub(super) fn word<T: DeserializeOwned>(
+        &self,
+        words: &[&'static str],
+        later: &[Later],
+    ) -> Option<T> {
         let text = self.text()?;
         if let Some(later) = later.iter().find(|later| later.name == text) {
             self.report(not_yet(later));
             return None;
         }
         let known = words.iter().find(|word| **word == text);
-        let value = known.and_then(|word| T::deserialize(StrDeserializer::<WordError>::new(word)).ok());
+        let value =
+            known.and_then(|word| T::deserialize(StrDeserializer::<WordError>::new(word)).ok());
         if value.is_none() {
             self.report(
                 Problem::error(format!("{} cannot stand here", quoted(text)))
@@ -166,7 +189,9 @@ impl<'a> Field<'a> {
         match &self.yaml.value {
             Value::List(items) => {
                 let numbered = items.iter().enumerate();
-                numbered.map(|(i, item)| self.below(&i.to_string(), item.at, item)).collect()
+                numbered
+                    .map(|(i, item)| self.below(&i.to_string(), item.at, item))
+                    .collect()
             }
             Value::Null | Value::Scalar { .. } | Value::Map(_) => {
                 self.wrong_kind("a list");
@@ -179,7 +204,11 @@ impl<'a> Field<'a> {
     pub(super) fn one_or_more(&self) -> Vec<Self> {
         match self.yaml.value {
             Value::Scalar { .. } => vec![self.clone()],
-            Value::Null | Value::List(_) | Value::Map(_) => self.items(),
+            Value::List(_) => self.items(),
+            Value::Null | Value::Map(_) => {
+                self.wrong_kind("a text, or a list of texts,");
+                Vec::new()
+            }
         }
     }
 
@@ -190,11 +219,15 @@ impl<'a> Field<'a> {
         for item in self.one_or_more() {
             let Some(text) = item.text() else { continue };
             for name in item.expand(text) {
-                let Some(parsed) = item.parse_name::<N>(&name, item.at) else { break };
+                let Some(parsed) = item.parse_name::<N>(&name, item.at) else {
+                    break;
+                };
                 if seen.insert(parsed.clone()) {
                     names.push(parsed);
                 } else {
                     item.report(Problem::error(format!("{} is listed twice", quoted(&name))));
+                    // Of a range that is listed twice the first name says enough.
+                    break;
                 }
             }
         }
@@ -203,14 +236,16 @@ impl<'a> Field<'a> {
 
     /// The names that this value's key stands for.
     pub(super) fn names_of_key<N: FromStr<Err = NameError>>(&self, key: &str) -> Vec<N> {
-        let names = self.expand(key).into_iter();
+        let names = self.reader.expand(key, self.at, &self.path).into_iter();
         // One bad name of a range is reported, not all.
-        names.map_while(|name| self.parse_name(&name, self.at)).collect()
+        names
+            .map_while(|name| self.parse_name(&name, self.at))
+            .collect()
     }
 
     /// The texts that a text with or without a range stands for.
     pub(super) fn expand(&self, text: &str) -> Vec<String> {
-        self.reader.expand(self, text)
+        self.reader.expand(text, self.yaml.at, &self.path)
     }
 
     /// The entries of a map whose keys the operator chooses.
@@ -218,7 +253,12 @@ impl<'a> Field<'a> {
         match &self.yaml.value {
             Value::Map(entries) => entries
                 .iter()
-                .map(|entry| (entry.key.as_str(), self.below(&entry.key, entry.at, &entry.value)))
+                .map(|entry| {
+                    (
+                        entry.key.as_str(),
+                        self.below(&entry.key, entry.at, &entry.value),
+                    )
+                })
                 .collect(),
             Value::Null | Value::Scalar { .. } | Value::List(_) => {
                 self.wrong_kind("a map");
@@ -229,14 +269,19 @@ impl<'a> Field<'a> {
 
     /// The entries of a map from names; a key that is not a name is a problem.
     pub(super) fn named<N: FromStr<Err = NameError>>(&self) -> Vec<(N, Self)> {
-        let named = self.entries().into_iter().filter_map(|(key, field)| {
-            Some((field.parse_name(key, field.at)?, field))
-        });
+        let named = self
+            .entries()
+            .into_iter()
+            .filter_map(|(key, field)| Some((field.parse_name(key, field.at)?, field)));
         named.collect()
     }
 
     /// A map with known keys. `body` reads it; what it did not ask for is a mistake of the program.
-    pub(super) fn section<T>(&self, shape: &'static Shape, body: impl FnOnce(&Section<'a>) -> T) -> T {
+    pub(super) fn section<T>(
+        &self,
+        shape: &'static Shape,
+        body: impl FnOnce(&Section<'a>) -> T,
+    ) -> T {
         let section = match &self.yaml.value {
             Value::Map(entries) => Section::open(self.clone(), shape, entries),
             Value::Null | Value::Scalar { .. } | Value::List(_) => {
@@ -271,7 +316,9 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, unit) = rest.split_at(digits);
-        let end = unit.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(unit.len());
+        let end = unit
+            .find(|c: char| !c.is_ascii_lowercase())
+            .unwrap_or(unit.len());
         let (unit, next) = unit.split_at(end);
         let millis = match unit {
             "ms" => 1,
@@ -282,7 +329,11 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
             _ => return None,
         };
         // More than nine digits are out of any range.
-        let number: u64 = if number.len() <= 9 { number.parse().ok()? } else { return None };
+        let number: u64 = if number.len() <= 9 {
+            number.parse().ok()?
+        } else {
+            return None;
+        };
         sum = sum.checked_add(Duration::from_millis(number * millis))?;
         rest = match next.strip_prefix(' ') {
             Some(more) if !more.is_empty() => more,
@@ -294,7 +345,8 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// How the schema and the reference say what [`parse_duration`] reads.
-pub(in crate::spec) const DURATION_PATTERN: &str = "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$";
+pub(in crate::spec) const DURATION_PATTERN: &str =
+    "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$";
 
 /// The words of a kind.
 pub(super) fn words_of(kind: Kind) -> (&'static [&'static str], &'static [Later]) {

@@ -2,8 +2,8 @@
 
 use super::Section;
 use super::field::words_of;
-use super::shape::{Kind, Shape, default, later, required};
 use crate::spec::problem::Problem;
+use crate::spec::shape::{Kind, Shape, default, later, required};
 use crate::spec::{ManualGate, Role};
 
 /// One gate.
@@ -11,11 +11,22 @@ pub(super) static GATE: Shape = Shape {
     name: "gate",
     doc: "Something that a person does or confirms before an operation is complete.",
     keys: &[
-        required("manual", Kind::Text, "What the person is asked to do or to confirm."),
-        required("at_end_of", Kind::ListOf(&PLANS), "The kinds of plan at whose end it stands."),
+        required(
+            "manual",
+            Kind::Text,
+            "What the person is asked to do or to confirm.",
+        ),
+        required(
+            "at_end_of",
+            Kind::ListOf(&PLANS),
+            "The kinds of plan at whose end it stands.",
+        ),
         default(
             "role",
-            Kind::Word { words: &["reader", "operator", "admin"], later: &[] },
+            Kind::Word {
+                words: &["reader", "operator", "admin"],
+                later: &[],
+            },
             "operator",
             "The least role of who may open it.",
         ),
@@ -39,13 +50,22 @@ const PLANS: Kind = Kind::Word {
 pub(super) fn gate(section: &Section<'_>) -> ManualGate {
     let (words, later) = words_of(PLANS);
     let plans = section.get("at_end_of");
-    let items = plans.as_ref().map(|field| field.items()).unwrap_or_default();
+    let items = plans
+        .as_ref()
+        .map(|field| field.items())
+        .unwrap_or_default();
     if let Some(field) = plans.filter(|_| items.is_empty()) {
-        field.report_key(Problem::error("this gate stands nowhere").why("`at_end_of` names at least one kind of plan"));
+        field.report_key(
+            Problem::error("this gate stands nowhere")
+                .why("`at_end_of` names at least one kind of plan"),
+        );
     }
     ManualGate {
         text: section.text("manual").unwrap_or_default(),
-        at_end_of: items.iter().filter_map(|item| item.word(words, later)).collect(),
+        at_end_of: items
+            .iter()
+            .filter_map(|item| item.word(words, later))
+            .collect(),
         role: section.word("role").unwrap_or(Role::Operator),
     }
 }

@@ -6,8 +6,7 @@
 //! | `nodes`, `power`, `services`, `checks`, `gates` | the section of that name |
 //! | `dependencies` | `requires` and `after` of a service |
 //! | `parts` | `manager` and `parts` of a service |
-//! | `shape` | what a table of keys is |
-//! | `section`, `field` | a map with known keys, and one value in it |
+//! //! | `section`, `field` | a map with known keys, and one value in it |
 //!
 //! A reader always returns a value. What it could not read it has reported, and put something harmless in its place,
 //! so that the rest is read as well and no problem is reported twice. The value of a file with an error is thrown away.
@@ -22,54 +21,69 @@ mod power;
 mod root;
 mod section;
 mod services;
-pub(super) mod shape;
 
 use std::cell::Cell;
 
+pub(super) use checks::is_host;
+pub(super) use field::DURATION_PATTERN;
 pub(super) use root::{ROOT, spec};
 
 use super::problem::{Problem, Report};
 use super::range::Range;
+use super::yaml::Place;
 use field::Field;
 use section::Section;
 
-/// The most names that all ranges of a file may stand for together: 200 services on 1,000 nodes are a fifth of it.
-pub const MAX_NAMES: usize = 1_000_000;
+/// The most names that all ranges of a file may stand for together: 200 services on 1,000 nodes are two fifths
+/// of it.
+pub const MAX_NAMES: usize = 500_000;
+
+/// The most nodes of a cluster.
+pub const MAX_NODES: usize = 10_000;
 
 /// What every reader needs.
 #[derive(Debug)]
 pub(super) struct Reader<'r> {
     report: &'r Report,
-    names_left: Cell<usize>,
+    /// How many names ranges may still stand for; none once that was exceeded.
+    names_left: Cell<Option<usize>>,
 }
 
 impl<'r> Reader<'r> {
     /// A reader that reports there.
     pub(super) fn new(report: &'r Report) -> Self {
-        Self { report, names_left: Cell::new(MAX_NAMES) }
+        Self {
+            report,
+            names_left: Cell::new(Some(MAX_NAMES)),
+        }
     }
 
     /// The texts that a text with or without a range stands for; none, with a problem, if it is a bad range.
-    fn expand(&self, field: &Field<'_>, text: &str) -> Vec<String> {
+    fn expand(&self, text: &str, at: Place, path: &str) -> Vec<String> {
         let range = match Range::parse(text) {
             Ok(None) => return vec![text.to_owned()],
             Ok(Some(range)) => range,
             Err(error) => {
                 let what = format!("{} is not a range: {error}", super::problem::quoted(text));
-                field.report(Problem::error(what).suggest("write ranges as jb[1-6], jb[01-12] or jb[1-3,7]"));
+                let problem = Problem::error(what).at(at).path(path);
+                self.report
+                    .add(problem.suggest("write ranges as jb[1-6], jb[01-12] or jb[1-3,7]"));
                 return Vec::new();
             }
         };
-        match self.names_left.get().checked_sub(range.len()) {
-            Some(left) => {
-                self.names_left.set(left);
-                range.texts().collect()
-            }
-            None => {
-                let what = format!("the ranges up to here stand for more than {MAX_NAMES} names");
-                field.report(Problem::error(what).suggest("name each node once per service"));
-                Vec::new()
-            }
+        // Once it is spent, that is said once: whatever comes next would be too much as well.
+        let Some(left) = self.names_left.get() else {
+            return Vec::new();
+        };
+        let left = left.checked_sub(range.len());
+        self.names_left.set(left);
+        if left.is_some() {
+            return range.texts().collect();
         }
+        let what = format!("the ranges up to here stand for more than {MAX_NAMES} names");
+        let problem = Problem::error(what).at(at).path(path);
+        self.report
+            .add(problem.suggest("name each node once per service"));
+        Vec::new()
     }
 }

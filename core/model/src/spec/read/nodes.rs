@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::shape::{Kind, Shape, default, derived, optional, required};
-use super::{Field, Section};
+use super::{Field, MAX_NODES, Section};
 use crate::action::ShutdownBy;
 use crate::names::NodeName;
 use crate::spec::problem::{Problem, quoted};
+use crate::spec::shape::{Kind, Shape, default, derived, optional, required};
 use crate::spec::{Node, NodePower};
 
 /// One node, or a range of nodes.
@@ -14,12 +14,32 @@ pub(super) static NODE: Shape = Shape {
     name: "node",
     doc: "A VM. Under a range of names each text may have a range too, with as many numbers.",
     keys: &[
-        required("address", Kind::Text, "Its main address: an IP address or a host name, without a port."),
-        optional("networks", Kind::TEXTS, "Further addresses, by the name of the network."),
+        required(
+            "address",
+            Kind::Text,
+            "Its main address: an IP address or a host name, without a port.",
+        ),
+        optional(
+            "networks",
+            Kind::TEXTS,
+            "Further addresses, by the name of the network.",
+        ),
         optional("host", Kind::Text, "The VM host that carries it."),
-        optional("labels", Kind::TEXTS, "Labels by which plans can select it."),
-        optional("agentless", Kind::Section(&AGENTLESS), "No agent runs on it: others probe it."),
-        optional("power", Kind::Section(&NODE_POWER), "How it is switched off and on. Without it, no plan does."),
+        optional(
+            "labels",
+            Kind::TEXTS,
+            "Labels by which plans can select it.",
+        ),
+        optional(
+            "agentless",
+            Kind::Section(&AGENTLESS),
+            "No agent runs on it: others probe it.",
+        ),
+        optional(
+            "power",
+            Kind::Section(&NODE_POWER),
+            "How it is switched off and on. Without it, no plan does.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -28,7 +48,11 @@ pub(super) static NODE: Shape = Shape {
 static AGENTLESS: Shape = Shape {
     name: "agentless",
     doc: "Makes a node one without an agent. Its services have no manager: they come and go with it.",
-    keys: &[required("probes_from", Kind::NAMES, "The nodes whose agents run its checks. They must have an agent.")],
+    keys: &[required(
+        "probes_from",
+        Kind::NAMES,
+        "The nodes whose agents run its checks. They must have an agent.",
+    )],
     choice: &[],
     later: &[],
 };
@@ -38,14 +62,26 @@ static NODE_POWER: Shape = Shape {
     doc: "How a node is switched. Hard off is never implied: the operating system is shut down, the device proves it.",
     keys: &[
         required("by", Kind::Text, "The power device."),
-        required("plug", Kind::Text, "Which plug of the device is this node. Never guessed."),
+        required(
+            "plug",
+            Kind::Text,
+            "Which plug of the device is this node. Never guessed.",
+        ),
         derived(
             "shutdown",
-            Kind::Word { words: &["agent", "command", "manual"], later: &[] },
+            Kind::Word {
+                words: &["agent", "command", "manual"],
+                later: &[],
+            },
             "`agent`; for an agentless node `manual`",
             "Who shuts its operating system down: its agent, the shutdown command of the agent's own file, or a person.",
         ),
-        default("off_within", Kind::Duration, "5m", "The time limit from the shutdown until the device says off."),
+        default(
+            "off_within",
+            Kind::Duration,
+            "5m",
+            "The time limit from the shutdown until the device says off.",
+        ),
         default(
             "on_within",
             Kind::Duration,
@@ -66,7 +102,18 @@ pub(super) fn nodes(field: &Field<'_>) -> BTreeMap<NodeName, Node> {
     }
     for (key, entry) in entries {
         let names: Vec<NodeName> = entry.names_of_key(key);
-        let spread = Spread { count: names.len(), ranged: key.contains('[') };
+        if nodes.len() + names.len() > MAX_NODES {
+            let what = format!("the cluster has more than {MAX_NODES} nodes");
+            entry.report_key(
+                Problem::error(what)
+                    .suggest("make clusters of what must be started and stopped together"),
+            );
+            break;
+        }
+        let spread = Spread {
+            count: names.len(),
+            ranged: key.contains('['),
+        };
         let read = entry.section(&NODE, |section| read(section, &names, spread));
         for (name, node) in names.into_iter().zip(read) {
             if nodes.contains_key(&name) {
@@ -90,7 +137,8 @@ struct Spread {
 impl Spread {
     /// A text for each node.
     fn texts(self, field: Option<Field<'_>>) -> Vec<String> {
-        let Some((field, text)) = field.and_then(|field| Some((field.clone(), field.text()?))) else {
+        let Some((field, text)) = field.and_then(|field| Some((field.clone(), field.text()?)))
+        else {
             return Vec::new();
         };
         if !self.ranged || !text.contains('[') {
@@ -100,8 +148,12 @@ impl Spread {
         // If either is empty, that is reported already.
         if texts.len() != self.count && self.count > 0 && !texts.is_empty() {
             field.report(
-                Problem::error(format!("{} stands for {} texts", quoted(text), texts.len()))
-                    .why(format!("the key above stands for {} nodes; each needs one", self.count)),
+                Problem::error(format!("{} stands for {} texts", quoted(text), texts.len())).why(
+                    format!(
+                        "the key above stands for {} nodes; each needs one",
+                        self.count
+                    ),
+                ),
             );
         }
         texts
@@ -111,22 +163,33 @@ impl Spread {
 /// Reads the nodes that one key stands for.
 fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> {
     let addresses = spread.texts(section.get("address"));
-    let networks: Vec<(String, Vec<String>)> = section.get("networks").map_or_else(Vec::new, |field| {
-        let each = field.entries().into_iter();
-        each.map(|(network, address)| (network.to_owned(), spread.texts(Some(address)))).collect()
-    });
+    let networks: Vec<(String, Vec<String>)> =
+        section.get("networks").map_or_else(Vec::new, |field| {
+            let each = field.entries().into_iter();
+            each.map(|(network, address)| (network.to_owned(), spread.texts(Some(address))))
+                .collect()
+        });
     let hosts = spread.texts(section.get("host"));
     let labels: BTreeMap<String, String> = section.texts("labels");
-    let agentless: Option<Vec<NodeName>> = section.optional("agentless", |agentless| agentless.names("probes_from"));
+    let agentless: Option<Vec<NodeName>> =
+        section.optional("agentless", |agentless| agentless.names("probes_from"));
     let power = section.optional("power", |power| {
         let plugs = spread.texts(power.get("plug"));
-        let implied = if agentless.is_some() { ShutdownBy::Manual } else { ShutdownBy::Agent };
+        let implied = if agentless.is_some() {
+            ShutdownBy::Manual
+        } else {
+            ShutdownBy::Agent
+        };
+        let by = power.name("by");
+        let shutdown = power.word("shutdown").unwrap_or(implied);
+        let limit = |key| power.duration(key).unwrap_or_default();
+        let (off_within, on_within) = (limit("off_within"), limit("on_within"));
         let node_power = NodePower {
-            by: power.name("by")?,
+            by: by?,
             plug: String::new(),
-            shutdown: power.word("shutdown").unwrap_or(implied),
-            off_within: power.duration("off_within").unwrap_or_default(),
-            on_within: power.duration("on_within").unwrap_or_default(),
+            shutdown,
+            off_within,
+            on_within,
         };
         Some((node_power, plugs))
     });
@@ -134,11 +197,21 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
     let node = |(i, name): (usize, &NodeName)| Node {
         name: name.clone(),
         address: nth(&addresses, i),
-        networks: networks.iter().map(|(network, each)| (network.clone(), nth(each, i))).collect(),
+        networks: networks
+            .iter()
+            .map(|(network, each)| (network.clone(), nth(each, i)))
+            .collect(),
         host: hosts.get(i).and_then(|host| host.parse().ok()),
         labels: labels.clone(),
         agentless: agentless.clone(),
-        power: power.iter().flatten().next().map(|(power, plugs)| NodePower { plug: nth(plugs, i), ..power.clone() }),
+        power: power
+            .iter()
+            .flatten()
+            .next()
+            .map(|(power, plugs)| NodePower {
+                plug: nth(plugs, i),
+                ..power.clone()
+            }),
     };
     names.iter().enumerate().map(node).collect()
 }

@@ -1,9 +1,9 @@
 //! `manager` and `parts`: what starts and stops an instance.
 
-use super::shape::{Kind, Shape, later, optional, required};
 use super::{Field, Section};
 use crate::action::Part;
 use crate::spec::problem::{Problem, quoted};
+use crate::spec::shape::{Kind, Shape, later, optional, required};
 
 /// One part.
 pub(super) static PART: Shape = Shape {
@@ -11,8 +11,16 @@ pub(super) static PART: Shape = Shape {
     doc: "What starts and stops one part of an instance. Exactly one of the keys.",
     keys: &[
         optional("systemd", Kind::Section(&SYSTEMD), "A systemd unit."),
-        optional("process", Kind::Section(&PROCESS), "A process that the agent supervises."),
-        optional("exec", Kind::Section(&EXEC), "Start, stop and check commands of the operator."),
+        optional(
+            "process",
+            Kind::Section(&PROCESS),
+            "A process that the agent supervises.",
+        ),
+        optional(
+            "exec",
+            Kind::Section(&EXEC),
+            "Start, stop and check commands of the operator.",
+        ),
     ],
     choice: &["systemd", "process", "exec"],
     later: &[
@@ -32,7 +40,11 @@ pub(super) static PART: Shape = Shape {
 static SYSTEMD: Shape = Shape {
     name: "systemd unit",
     doc: "A unit that systemd starts and stops.",
-    keys: &[required("unit", Kind::Text, "The unit, with its suffix: `haproxy.service`.")],
+    keys: &[required(
+        "unit",
+        Kind::Text,
+        "The unit, with its suffix: `haproxy.service`.",
+    )],
     choice: &[],
     later: &[later("on", "a part that runs on the primary only")],
 };
@@ -40,7 +52,11 @@ static SYSTEMD: Shape = Shape {
 static PROCESS: Shape = Shape {
     name: "process",
     doc: "A process that the agent supervises.",
-    keys: &[required("name", Kind::Text, "Its name in the agent's own file, which says what is run.")],
+    keys: &[required(
+        "name",
+        Kind::Text,
+        "Its name in the agent's own file, which says what is run.",
+    )],
     choice: &[],
     later: &[later("on", "a part that runs on the primary only")],
 };
@@ -48,7 +64,11 @@ static PROCESS: Shape = Shape {
 static EXEC: Shape = Shape {
     name: "exec",
     doc: "Start, stop and check commands of the operator.",
-    keys: &[required("name", Kind::Text, "Their name in the agent's own file, which says what is run.")],
+    keys: &[required(
+        "name",
+        Kind::Text,
+        "Their name in the agent's own file, which says what is run.",
+    )],
     choice: &[],
     later: &[later("on", "a part that runs on the primary only")],
 };
@@ -70,7 +90,9 @@ pub(super) fn parts(section: &Section<'_>) -> Vec<Part> {
 
 fn part(field: &Field<'_>) -> Option<Part> {
     field.section(&PART, |section| {
-        let systemd = section.optional("systemd", |systemd| systemd.get("unit").and_then(|field| unit(&field)));
+        let systemd = section.optional("systemd", |systemd| {
+            systemd.get("unit").and_then(|field| unit(&field))
+        });
         let process = section.optional("process", |process| process.name("name"));
         let exec = section.optional("exec", |exec| exec.name("name"));
         match (systemd, process, exec) {
@@ -83,7 +105,15 @@ fn part(field: &Field<'_>) -> Option<Part> {
 }
 
 /// The suffixes of units that can be started and stopped (systemd.unit(5)).
-const SUFFIXES: [&str; 7] = ["service", "socket", "target", "mount", "automount", "timer", "path"];
+const SUFFIXES: [&str; 7] = [
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "timer",
+    "path",
+];
 
 /// Reads the name of a systemd unit. The characters are those of systemd.unit(5).
 pub(super) fn unit(field: &Field<'_>) -> Option<String> {
@@ -92,16 +122,28 @@ pub(super) fn unit(field: &Field<'_>) -> Option<String> {
     let (stem, suffix) = text.rsplit_once('.').unwrap_or((text, ""));
     if text.len() > 255 || !text.bytes().all(allowed) || stem.is_empty() {
         field.report(
-            Problem::error(format!("{} is not the name of a systemd unit", quoted(text)))
-                .why("it is made of letters, digits and any of : - _ . \\ @"),
+            Problem::error(format!(
+                "{} is not the name of a systemd unit",
+                quoted(text)
+            ))
+            .why("it is made of letters, digits and any of : - _ . \\ @"),
         );
         return None;
     }
     if !SUFFIXES.contains(&suffix) {
         field.report(
-            Problem::error(format!("the unit {} has no suffix that systemd knows", quoted(text)))
-                .why(format!("units that can be operated end in one of {}", SUFFIXES.join(", ")))
-                .suggest(format!("did you mean {}?", quoted(&format!("{text}.service")))),
+            Problem::error(format!(
+                "the unit {} has no suffix that systemd knows",
+                quoted(text)
+            ))
+            .why(format!(
+                "units that can be operated end in one of {}",
+                SUFFIXES.join(", ")
+            ))
+            .suggest(format!(
+                "did you mean {}?",
+                quoted(&format!("{text}.service"))
+            )),
         );
         return None;
     }

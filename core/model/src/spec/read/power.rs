@@ -1,10 +1,10 @@
 //! `power`: the devices that switch nodes.
 
-use super::shape::{Kind, Shape, default, optional, required};
 use super::{Field, Section};
 use crate::action::OptionValue;
 use crate::spec::PowerDevice;
 use crate::spec::problem::{Problem, quoted};
+use crate::spec::shape::{Kind, Shape, default, optional, required};
 use crate::spec::yaml::Value;
 
 /// One power device.
@@ -12,7 +12,11 @@ pub(super) static POWER: Shape = Shape {
     name: "power device",
     doc: "Something that a fence agent can talk to: a hypervisor, a management controller, a power strip.",
     keys: &[
-        required("fence", Kind::Text, "The fence agent, a bare program name such as `fence_ipmilan`."),
+        required(
+            "fence",
+            Kind::Text,
+            "The fence agent, a bare program name such as `fence_ipmilan`.",
+        ),
         required(
             "via",
             Kind::NAMES,
@@ -23,7 +27,12 @@ pub(super) static POWER: Shape = Shape {
             Kind::MapOf(&Kind::AnyOf(&[Kind::Text, Kind::Section(&SECRET)])),
             "Options of the fence agent, given on its standard input.",
         ),
-        default("timeout", Kind::Duration, "30s", "The time limit of one call."),
+        default(
+            "timeout",
+            Kind::Duration,
+            "30s",
+            "The time limit of one call.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -32,19 +41,31 @@ pub(super) static POWER: Shape = Shape {
 static SECRET: Shape = Shape {
     name: "secret",
     doc: "A value that never stands in the spec, never travels and is never logged.",
-    keys: &[required("secret", Kind::Text, "Its name in the agent's own file, on each of the `via` nodes.")],
+    keys: &[required(
+        "secret",
+        Kind::Text,
+        "Its name in the agent's own file, on each of the `via` nodes.",
+    )],
     choice: &[],
     later: &[],
 };
 
 /// Reads a power device.
 pub(super) fn power(section: &Section<'_>) -> PowerDevice {
-    let fence = section.get("fence").and_then(|field| fence(&field)).unwrap_or_default();
+    let fence = section
+        .get("fence")
+        .and_then(|field| fence(&field))
+        .unwrap_or_default();
     let via = section.names("via");
     if let Some(field) = section.get("via").filter(|_| via.is_empty()) {
-        field.report_key(Problem::error("no node can reach this power device").why("`via` names at least one node"));
+        field.report_key(
+            Problem::error("no node can reach this power device")
+                .why("`via` names at least one node"),
+        );
     }
-    let options = section.get("options").map_or_else(Vec::new, |field| field.entries());
+    let options = section
+        .get("options")
+        .map_or_else(Vec::new, |field| field.entries());
     PowerDevice {
         fence,
         via,
@@ -58,30 +79,39 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
 
 fn fence(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
-    let bare = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let bare = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if bare && !text.starts_with('-') {
         return Some(text.to_owned());
     }
     let problem = Problem::error(format!("{} is not a bare program name", quoted(text)))
         .why("the agent's own file says where programs lie; the spec may not");
-    let last = text.rsplit('/').next().and_then(|name| name.split_whitespace().next());
-    field.report(match last.filter(|name| !name.is_empty() && *name != text) {
-        Some(name) => problem.suggest(format!("write {}", quoted(name))),
-        None => problem,
-    });
+    let last = text
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split_whitespace().next());
+    field.report(
+        match last.filter(|name| !name.is_empty() && *name != text) {
+            Some(name) => problem.suggest(format!("write {}", quoted(name))),
+            None => problem,
+        },
+    );
     None
 }
 
 fn option(name: &str, field: &Field<'_>) -> Option<OptionValue> {
     if let Value::Map(_) = field.yaml.value {
-        return field.section(&SECRET, |section| section.name("secret").map(OptionValue::Secret));
+        return field.section(&SECRET, |section| {
+            section.name("secret").map(OptionValue::Secret)
+        });
     }
     let text = field.text()?;
     if ["passwd", "password", "secret", "token", "snmp_priv_passwd"].contains(&name) {
         field.report(
             Problem::warning(format!("the {name} stands in the spec"))
                 .why("everybody who may read the spec can read it")
-                .suggest(format!("write {{ secret: NAME }}, and put NAME into a file on the `via` nodes")),
+                .suggest("write { secret: NAME }, and put NAME into a file on the `via` nodes"),
         );
     }
     Some(OptionValue::Plain(text.to_owned()))

@@ -1,9 +1,9 @@
 //! The whole file, and its short sections.
 
 use super::field::not_yet;
-use super::shape::{Kind, Shape, default, later, optional, required};
 use super::{Field, Reader, Section, gates, nodes, power, services};
 use crate::spec::problem::{Problem, Report};
+use crate::spec::shape::{Kind, Shape, default, later, optional, required};
 use crate::spec::yaml::{Place, Value, Yaml};
 use crate::spec::{Control, Host, Spec};
 
@@ -12,18 +12,42 @@ pub(in crate::spec) static ROOT: Shape = Shape {
     name: "spec",
     doc: "The whole file: one cluster.",
     keys: &[
-        required("cluster", Kind::Text, "The cluster's name. Its certificates are made for it."),
-        optional("control", Kind::Section(&CONTROL), "Where the control plane itself runs, and its timings."),
-        optional("hosts", Kind::MapOf(&Kind::Section(&HOST)), "The VM hosts, by name."),
-        optional("power", Kind::MapOf(&Kind::Section(&power::POWER)), "The power devices, by name."),
+        required(
+            "cluster",
+            Kind::Text,
+            "The cluster's name. Its certificates are made for it.",
+        ),
+        optional(
+            "control",
+            Kind::Section(&CONTROL),
+            "Where the control plane itself runs, and its timings.",
+        ),
+        optional(
+            "hosts",
+            Kind::MapOf(&Kind::Section(&HOST)),
+            "The VM hosts, by name.",
+        ),
+        optional(
+            "power",
+            Kind::MapOf(&Kind::Section(&power::POWER)),
+            "The power devices, by name.",
+        ),
         required(
             "nodes",
             Kind::MapOf(&Kind::Section(&nodes::NODE)),
             "The nodes, by name. A name may be a range, such as `jb[1-6]`; then a text below it that has a range too \
              must have as many numbers, which are given out in order.",
         ),
-        optional("services", Kind::MapOf(&Kind::Section(&services::SERVICE)), "The services, by name."),
-        optional("gates", Kind::MapOf(&Kind::Section(&gates::GATE)), "The gates that people open, by name."),
+        optional(
+            "services",
+            Kind::MapOf(&Kind::Section(&services::SERVICE)),
+            "The services, by name.",
+        ),
+        optional(
+            "gates",
+            Kind::MapOf(&Kind::Section(&gates::GATE)),
+            "The gates that people open, by name.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -44,9 +68,24 @@ static CONTROL: Shape = Shape {
             Kind::ListOf(&Kind::Text),
             "The etcd endpoints; empty for the store that is embedded in the coordinator, the only one in this version.",
         ),
-        default("heartbeat", Kind::Duration, "1s", "The period of an agent's heartbeat."),
-        default("late", Kind::Duration, "3s", "The silence after which a node is *late*: a warning. Above `heartbeat`."),
-        default("lost", Kind::Duration, "10s", "The silence after which a node is *lost*: unknown. Above `late`."),
+        default(
+            "heartbeat",
+            Kind::Duration,
+            "1s",
+            "The period of an agent's heartbeat.",
+        ),
+        default(
+            "late",
+            Kind::Duration,
+            "3s",
+            "The silence after which a node is *late*: a warning. Above `heartbeat`.",
+        ),
+        default(
+            "lost",
+            Kind::Duration,
+            "10s",
+            "The silence after which a node is *lost*: unknown. Above `late`.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -63,11 +102,19 @@ static HOST: Shape = Shape {
 /// Reads a whole file.
 pub(in crate::spec) fn spec(yaml: &Yaml, report: &Report) -> Option<Spec> {
     let reader = Reader::new(report);
-    let top = Field { reader: &reader, yaml, at: Place::START, path: String::new() };
+    let top = Field {
+        reader: &reader,
+        yaml,
+        at: Place::START,
+        path: String::new(),
+    };
     if !matches!(yaml.value, Value::Map(_)) {
         top.report(
-            Problem::error(format!("the file holds {}, not a cluster spec", yaml.kind()))
-                .why("a cluster spec is a map with the keys cluster, nodes and services"),
+            Problem::error(format!(
+                "the file holds {}, not a cluster spec",
+                yaml.kind()
+            ))
+            .why("a cluster spec is a map with the keys cluster, nodes and services"),
         );
         return None;
     }
@@ -76,9 +123,14 @@ pub(in crate::spec) fn spec(yaml: &Yaml, report: &Report) -> Option<Spec> {
             // A missing name is reported, and must not keep the rest from being verified.
             cluster: section.name("cluster").or_else(|| "unnamed".parse().ok())?,
             control: section.section("control", control),
-            hosts: section.map("hosts", |_, host| Host { address: host.text("address") }),
+            hosts: section.map("hosts", |_, host| Host {
+                address: host.text("address"),
+            }),
             power: section.map("power", |_, device| power::power(device)),
-            nodes: section.get("nodes").map(|field| nodes::nodes(&field)).unwrap_or_default(),
+            nodes: section
+                .get("nodes")
+                .map(|field| nodes::nodes(&field))
+                .unwrap_or_default(),
             services: section.map("services", services::service),
             gates: section.map("gates", |_, gate| gates::gate(gate)),
         })
@@ -89,7 +141,10 @@ fn control(section: &Section<'_>) -> Control {
     if let Some(etcd) = section.get("etcd")
         && let Some(first) = etcd.items().first()
     {
-        first.report(not_yet(&later("control.etcd", "the store for more than one coordinator")));
+        first.report(not_yet(&later(
+            "control.etcd",
+            "the store for more than one coordinator",
+        )));
     }
     Control {
         coordinators: section.names("coordinators"),

@@ -8,41 +8,59 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::field::{Field, not_yet, parse_duration, words_of};
-use super::shape::{Key, Kind, Need, Shape, shape_of};
 use crate::names::NameError;
 use crate::spec::problem::{Problem, Severity, quoted};
-use crate::spec::yaml::Entry;
+use crate::spec::shape::{Key, Kind, Need, Shape};
+use crate::spec::yaml::{Entries, Entry};
 
 /// An open section. Every getter takes the kind, the limits and the default from the section's table.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     field: Field<'a>,
     shape: &'static Shape,
-    entries: &'a [Entry],
-    /// There is no map to read: do not report every required key on top.
-    absent: bool,
+    /// None if there is no map to read: then a missing key is not reported on top.
+    entries: Option<&'a Entries>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Section<'a> {
     /// Opens a section and reports the keys that do not belong into it.
-    pub(super) fn open(field: Field<'a>, shape: &'static Shape, entries: &'a [Entry]) -> Self {
-        let section = Self { field, shape, entries, absent: false, asked: RefCell::default() };
+    pub(super) fn open(field: Field<'a>, shape: &'static Shape, entries: &'a Entries) -> Self {
+        let section = Self {
+            field,
+            shape,
+            entries: Some(entries),
+            asked: RefCell::default(),
+        };
         entries.iter().for_each(|entry| section.admit(entry));
-        section.choose();
+        section.choose(entries);
         section
     }
 
     /// A section in whose place nothing stands, or something else: everything is at its default.
     pub(super) fn absent(field: Field<'a>, shape: &'static Shape) -> Self {
-        Self { field, shape, entries: &[], absent: true, asked: RefCell::default() }
+        Self {
+            field,
+            shape,
+            entries: None,
+            asked: RefCell::default(),
+        }
     }
 
     /// Ends the reading.
     pub(super) fn close(self) {
         let asked = self.asked.into_inner();
-        let mut forgotten = self.shape.keys.iter().filter(|key| !asked.contains(key.name));
-        debug_assert_eq!(forgotten.next().map(|key| key.name), None, "a key of {} is never read", self.shape.name);
+        let mut forgotten = self
+            .shape
+            .keys
+            .iter()
+            .filter(|key| !asked.contains(key.name));
+        debug_assert_eq!(
+            forgotten.next().map(|key| key.name),
+            None,
+            "a key of {} is never read",
+            self.shape.name
+        );
     }
 
     fn admits(&self, key: &str) -> bool {
@@ -61,25 +79,33 @@ impl<'a> Section<'a> {
         }
         self.field.reader.report.add_lazily(Severity::Error, || {
             let keys = self.shape.keys.iter().map(|key| key.name);
-            Problem::error(format!("unknown key {} in {}", quoted(key), self.shape.name))
-                .at(entry.at)
-                .path(field.path)
-                .why(format!("known are {}; keys of your own begin with x-", keys.clone().collect::<Vec<_>>().join(", ")))
-                .suggest_nearest(key, keys)
+            let known = keys.clone().collect::<Vec<_>>().join(", ");
+            let problem = Problem::error(format!(
+                "unknown key {} in {}",
+                quoted(key),
+                self.shape.name
+            ))
+            .at(entry.at)
+            .path(field.path)
+            .why(format!("known are {known}; keys of your own begin with x-"))
+            .suggest_nearest(key, keys);
+            Some(problem)
         });
     }
 
-    fn choose(&self) {
+    fn choose(&self, entries: &Entries) {
         if self.shape.choice.is_empty() {
             return;
         }
-        let chosen: Vec<&Entry> =
-            self.entries.iter().filter(|entry| self.shape.choice.contains(&entry.key.as_str())).collect();
+        let chosen: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| self.shape.choice.contains(&entry.key.as_str()))
+            .collect();
         let choice = self.shape.choice.join(", ");
         match chosen.as_slice() {
             [_] => {}
             // A reserved or misspelt key has been reported; it was the choice.
-            [] if self.entries.iter().any(|entry| !self.admits(&entry.key)) => {}
+            [] if entries.iter().any(|entry| !self.admits(&entry.key)) => {}
             [] => self.report(
                 Problem::error(format!("this {} does not say what it is", self.shape.name))
                     .why(format!("it needs exactly one of {choice}")),
@@ -100,27 +126,36 @@ impl<'a> Section<'a> {
     }
 
     /// The section of a key; without the key, everything in it is at its default.
-    pub(super) fn section<T>(&self, name: &'static str, body: impl FnOnce(&Section<'a>) -> T) -> T {
-        let shape = self.key(name).and_then(|key| shape_of(key.kind)).unwrap_or(self.shape);
+    pub(super) fn section<T>(&self, name: &'static str, body: impl FnOnce(&Self) -> T) -> T {
+        let shape = self.shape_of(name).unwrap_or(self.shape);
         match self.get(name) {
             Some(field) => field.section(shape, body),
-            None => body(&Section::absent(self.field.clone(), shape)),
+            None => body(&Self::absent(self.field.clone(), shape)),
         }
     }
 
     /// The section of a key, if it is given.
-    pub(super) fn optional<T>(&self, name: &'static str, body: impl FnOnce(&Section<'a>) -> T) -> Option<T> {
-        let shape = self.key(name).and_then(|key| shape_of(key.kind))?;
+    pub(super) fn optional<T>(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(&Self) -> T,
+    ) -> Option<T> {
+        let shape = self.shape_of(name)?;
         self.get(name).map(|field| field.section(shape, body))
     }
 
     /// The sections of a map from names.
-    pub(super) fn map<N, T>(&self, name: &'static str, mut body: impl FnMut(&N, &Section<'a>) -> T) -> BTreeMap<N, T>
+    pub(super) fn map<N, T>(
+        &self,
+        name: &'static str,
+        mut body: impl FnMut(&N, &Self) -> T,
+    ) -> BTreeMap<N, T>
     where
         N: FromStr<Err = NameError> + Ord,
     {
-        let Some(shape) = self.key(name).and_then(|key| shape_of(key.kind)) else { return BTreeMap::new() };
-        let Some(field) = self.get(name) else { return BTreeMap::new() };
+        let (Some(shape), Some(field)) = (self.shape_of(name), self.get(name)) else {
+            return BTreeMap::new();
+        };
         let read = |(name, field): (N, Field<'a>)| {
             let value = field.section(shape, |section| body(&name, section));
             (name, value)
@@ -130,23 +165,35 @@ impl<'a> Section<'a> {
 
     /// Is it no map, so that a missing key means nothing?
     pub(super) fn is_absent(&self) -> bool {
-        self.absent
+        self.entries.is_none()
     }
 
     fn key(&self, name: &'static str) -> Option<&'static Key> {
         let key = self.shape.key(name);
-        debug_assert!(key.is_some(), "{name} is not in the table of {}", self.shape.name);
+        debug_assert!(
+            key.is_some(),
+            "{name} is not in the table of {}",
+            self.shape.name
+        );
         self.asked.borrow_mut().insert(name);
         key
     }
 
+    /// The section that a key's value is made of. Does not count as asking for the key.
+    fn shape_of(&self, name: &'static str) -> Option<&'static Shape> {
+        self.shape.key(name)?.kind.shapes().first().copied()
+    }
+
     /// The value of a key, if it is given. A required key that is not given is reported.
     pub(super) fn get(&self, name: &'static str) -> Option<Field<'a>> {
+        let first = !self.asked.borrow().contains(name);
         let key = self.key(name)?;
-        let found = self.entries.iter().find(|entry| entry.key == name).map(|entry| self.field.entry(entry));
-        if found.is_none() && key.need == Need::Required && !self.absent {
+        let entry = self.entries.and_then(|entries| entries.get(name));
+        let found = entry.map(|entry| self.field.entry(entry));
+        if found.is_none() && key.need == Need::Required && first && !self.is_absent() {
             self.report(
-                Problem::error(format!("{} has no `{name}`", self.shape.name)).why(format!("needed is: {}", key.doc)),
+                Problem::error(format!("{} has no `{name}`", self.shape.name))
+                    .why(format!("needed is: {}", key.doc)),
             );
         }
         found
@@ -171,14 +218,25 @@ impl<'a> Section<'a> {
     }
 
     /// Names, with ranges expanded.
-    pub(super) fn names<N: FromStr<Err = NameError> + Ord + Clone>(&self, name: &'static str) -> Vec<N> {
-        self.get(name).map(|field| field.names()).unwrap_or_default()
+    pub(super) fn names<N: FromStr<Err = NameError> + Ord + Clone>(
+        &self,
+        name: &'static str,
+    ) -> Vec<N> {
+        self.get(name)
+            .map(|field| field.names())
+            .unwrap_or_default()
     }
 
     /// Texts by name.
     pub(super) fn texts(&self, name: &'static str) -> BTreeMap<String, String> {
-        let entries = self.get(name).map(|field| field.entries()).unwrap_or_default().into_iter();
-        entries.filter_map(|(key, field)| Some((key.to_owned(), field.text()?.to_owned()))).collect()
+        let entries = self
+            .get(name)
+            .map(|field| field.entries())
+            .unwrap_or_default()
+            .into_iter();
+        entries
+            .filter_map(|(key, field)| Some((key.to_owned(), field.text()?.to_owned())))
+            .collect()
     }
 
     /// A flag; false if it is not given.

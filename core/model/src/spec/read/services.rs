@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::shape::{Kind, Shape, default, derived, later, optional};
 use super::{Section, checks, dependencies, parts};
 use crate::action::Part;
 use crate::names::{NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::spec::problem::Problem;
+use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
 use crate::spec::{Activity, Boot, GuardPolicy, Sequence, Service};
 
 /// One service.
@@ -29,7 +29,10 @@ pub(super) static SERVICE: Shape = Shape {
         ),
         derived(
             "active",
-            Kind::Word { words: &["one", "all"], later: &[] },
+            Kind::Word {
+                words: &["one", "all"],
+                later: &[],
+            },
             "`all` on a single node; must be given for more",
             "`one`: one instance is primary, the others are standbys; the standby stops first and starts last. `all`: \
              every instance works.",
@@ -40,7 +43,11 @@ pub(super) static SERVICE: Shape = Shape {
             "The checks, run from `self`, that are all green on the primary and on no other instance. Otherwise it is \
              unknown which one is primary, and a plan must be told.",
         ),
-        optional("manager", Kind::Section(&parts::PART), "What starts and stops it: the short form of a single part."),
+        optional(
+            "manager",
+            Kind::Section(&parts::PART),
+            "What starts and stops it: the short form of a single part.",
+        ),
         optional(
             "parts",
             Kind::ListOf(&Kind::Section(&parts::PART)),
@@ -58,20 +65,42 @@ pub(super) static SERVICE: Shape = Shape {
         ),
         derived(
             "at_least",
-            Kind::Count { least: 0, most: 10_000 },
+            Kind::Count {
+                least: 0,
+                most: 10_000,
+            },
             "1 for `active: all` on more than one node, otherwise 0",
             "Capacity: the fewest healthy instances that a plan may leave while it keeps the service running.",
         ),
         default(
             "boot",
-            Kind::Word { words: &["manual", "autostart"], later: &[] },
+            Kind::Word {
+                words: &["manual", "autostart"],
+                later: &[],
+            },
             "manual",
             "`autostart`: it comes up with its VM; plans verify it, and restart it if it came before what it requires.",
         ),
-        optional("sequence", Kind::Section(&SEQUENCE), "How its instances follow one another."),
-        optional("checks", Kind::MapOf(&Kind::Section(&checks::CHECK)), "Its checks, by name."),
-        optional("timeouts", Kind::Section(&TIMEOUTS), "The time limits of its steps."),
-        optional("guard", Kind::Section(&GUARD), "How a dead instance is restarted."),
+        optional(
+            "sequence",
+            Kind::Section(&SEQUENCE),
+            "How its instances follow one another.",
+        ),
+        optional(
+            "checks",
+            Kind::MapOf(&Kind::Section(&checks::CHECK)),
+            "Its checks, by name.",
+        ),
+        optional(
+            "timeouts",
+            Kind::Section(&TIMEOUTS),
+            "The time limits of its steps.",
+        ),
+        optional(
+            "guard",
+            Kind::Section(&GUARD),
+            "How a dead instance is restarted.",
+        ),
     ],
     choice: &[],
     later: &[
@@ -111,7 +140,12 @@ static TIMEOUTS: Shape = Shape {
             "5m",
             "The limit of a start, until its manager says running; once more until it is healthy.",
         ),
-        default("stop", Kind::Duration, "5m", "The limit of a stop, until its manager says stopped."),
+        default(
+            "stop",
+            Kind::Duration,
+            "5m",
+            "The limit of a stop, until its manager says stopped.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -123,12 +157,25 @@ static GUARD: Shape = Shape {
     keys: &[
         derived(
             "budget",
-            Kind::Count { least: 0, most: 1000 },
+            Kind::Count {
+                least: 0,
+                most: 1000,
+            },
             "3; 0 for `active: all` made of systemd units alone, which systemd restarts",
             "Restarts within `window` before the guard gives up. 0 leaves the restarting to others.",
         ),
-        default("window", Kind::Duration, "10m", "The sliding window of the budget."),
-        default("backoff", Kind::Duration, "1s", "The pause before the first restart; doubles with each further one."),
+        default(
+            "window",
+            Kind::Duration,
+            "10m",
+            "The sliding window of the budget.",
+        ),
+        default(
+            "backoff",
+            Kind::Duration,
+            "1s",
+            "The pause before the first restart; doubles with each further one.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -150,8 +197,18 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
         );
     }
     let implied = u32::from(!exclusive && nodes.len() > 1);
-    let at_least = section.count("at_least").map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
-    let (start, stop) = if exclusive { (Wait::Up, Wait::Down) } else { (Wait::None, Wait::None) };
+    let at_least = section
+        .count("at_least")
+        .map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let (start, stop) = if exclusive {
+        (Wait::Up, Wait::Down)
+    } else {
+        (Wait::None, Wait::None)
+    };
+    let (start_within, stop_within) = section.section("timeouts", |limits| {
+        let limit = |key| limits.duration(key).unwrap_or_default();
+        (limit("start"), limit("stop"))
+    });
     Service {
         name: name.clone(),
         external,
@@ -166,8 +223,8 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
             stop: sequence.word("stop").unwrap_or(stop),
         }),
         checks: section.map("checks", |_, check| checks::check(check, external)),
-        start_within: section.section("timeouts", |limits| limits.duration("start")).unwrap_or_default(),
-        stop_within: section.section("timeouts", |limits| limits.duration("stop")).unwrap_or_default(),
+        start_within,
+        stop_within,
         guard: section.section("guard", |policy| guard(policy, active, &parts)),
         parts,
     }
@@ -187,7 +244,17 @@ fn activity(section: &Section<'_>, nodes: usize) -> Activity {
 }
 
 fn nothing_to_operate(section: &Section<'_>) {
-    let operated = ["nodes", "manager", "parts", "active", "active_when", "at_least", "sequence", "guard", "timeouts"];
+    let operated = [
+        "nodes",
+        "manager",
+        "parts",
+        "active",
+        "active_when",
+        "at_least",
+        "sequence",
+        "guard",
+        "timeouts",
+    ];
     for key in operated {
         if let Some(field) = section.get(key) {
             field.report_key(
@@ -200,9 +267,14 @@ fn nothing_to_operate(section: &Section<'_>) {
 }
 
 fn guard(section: &Section<'_>, active: Activity, parts: &[Part]) -> GuardPolicy {
-    let restarted_by_systemd = active == Activity::All && parts.iter().all(|part| matches!(part, Part::Systemd { .. }));
+    let restarted_by_systemd = active == Activity::All
+        && parts
+            .iter()
+            .all(|part| matches!(part, Part::Systemd { .. }));
     let implied = if restarted_by_systemd { 0 } else { 3 };
-    let budget = section.count("budget").map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let budget = section
+        .count("budget")
+        .map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
     GuardPolicy {
         budget,
         window: section.duration("window").unwrap_or(Duration::ZERO),

@@ -1,3 +1,78 @@
-//! .
+//! `checks`: can they run where they are to run?
+
+use std::collections::BTreeSet;
+
 use super::Facts;
-pub(super) fn verify(_: &Facts<'_>) {}
+use crate::check::{CheckFrom, CheckKind};
+use crate::names::{CheckName, ServiceName};
+use crate::spec::Service;
+use crate::spec::problem::Problem;
+
+pub(super) fn verify(facts: &Facts<'_>) {
+    let services = facts.spec.services.values();
+    let needed =
+        services.flat_map(|service| service.dependencies.iter().filter(|(_, edge)| edge.needed));
+    let needed: BTreeSet<&ServiceName> = needed.map(|(name, _)| name).collect();
+    for (name, service) in &facts.spec.services {
+        for (check, declared) in &service.checks {
+            match &declared.from {
+                CheckFrom::Nodes(nodes) => {
+                    let own = ["services", name.as_str(), "checks", check.as_str(), "from"];
+                    nodes.iter().for_each(|node| {
+                        facts.knows_agent(&[&own[..], &[node.as_str()]].concat(), node)
+                    });
+                }
+                CheckFrom::Consumers if !needed.contains(name) => unconsumed(facts, name, check),
+                CheckFrom::Own if inside(&declared.kind) => local(facts, name, service, check),
+                CheckFrom::Consumers | CheckFrom::Own => {}
+            }
+        }
+    }
+}
+
+/// Does the check look inside of the machine where it runs?
+fn inside(kind: &CheckKind) -> bool {
+    match kind {
+        CheckKind::Tcp { .. } | CheckKind::Http { .. } | CheckKind::Exec { .. } => false,
+        CheckKind::Unit { .. }
+        | CheckKind::Marker { .. }
+        | CheckKind::Same { .. }
+        | CheckKind::Address { .. } => true,
+    }
+}
+
+fn unconsumed(facts: &Facts<'_>, name: &ServiceName, check: &CheckName) {
+    facts.warning(
+        &["services", name.as_str(), "checks", check.as_str()],
+        || {
+            Problem::warning(format!("the check {check} of {name} runs nowhere")).why(format!(
+                "it runs from the consumers, and no service requires {name}"
+            ))
+        },
+    );
+}
+
+fn local(facts: &Facts<'_>, name: &ServiceName, service: &Service, check: &CheckName) {
+    let agentless = |node: &&crate::names::NodeName| {
+        facts
+            .spec
+            .nodes
+            .get(*node)
+            .is_some_and(|node| node.agentless.is_some())
+    };
+    let Some(node) = service.nodes.iter().find(agentless) else {
+        return;
+    };
+    facts.error(
+        &["services", name.as_str(), "checks", check.as_str()],
+        || {
+            Problem::error(format!("the check {check} cannot look inside of {node}"))
+                .why("the node has no agent; its checks run on others")
+                .suggest("use tcp, http or exec, or name with `from` where it runs")
+                .note(
+                    facts.place(&["nodes", node.as_str(), "agentless"]),
+                    "it is agentless by this",
+                )
+        },
+    );
+}

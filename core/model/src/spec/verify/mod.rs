@@ -7,13 +7,22 @@ mod graph;
 mod nodes;
 mod services;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use super::Spec;
-use super::problem::{Problem, Report};
-use super::yaml::{Place, Yaml, locate};
+use super::problem::{Problem, Report, Severity, quoted};
+use super::yaml::{Place, Value, Yaml, find, locate};
+use crate::names::NodeName;
 
 /// Adds every problem of a spec that has been read from this tree.
 pub(super) fn verify(spec: &Spec, tree: &Yaml, report: &Report) {
-    let facts = Facts { spec, tree, report };
+    let facts = Facts {
+        spec,
+        tree,
+        report,
+        reported: RefCell::default(),
+    };
     nodes::verify(&facts);
     services::verify(&facts);
     checks::verify(&facts);
@@ -21,11 +30,13 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, report: &Report) {
 }
 
 /// What every verifier needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Facts<'a> {
     spec: &'a Spec,
     tree: &'a Yaml,
     report: &'a Report,
+    /// Where problems have been reported, and at which key: the nodes of one range share their mistakes.
+    reported: RefCell<BTreeSet<(Place, String)>>,
 }
 
 impl Facts<'_> {
@@ -34,17 +45,68 @@ impl Facts<'_> {
         locate(self.tree, keys)
     }
 
+    /// Do the keys lead to something in the file?
+    fn has(&self, keys: &[&str]) -> bool {
+        find(self.tree, keys).is_some()
+    }
+
+    /// Do the keys lead to a list without items?
+    fn is_empty_list(&self, keys: &[&str]) -> bool {
+        find(self.tree, keys)
+            .is_some_and(|yaml| matches!(&yaml.value, Value::List(items) if items.is_empty()))
+    }
+
     /// Adds an error of what the keys lead to.
-    fn error(&self, keys: &[&str], problem: impl FnOnce(Problem) -> Problem) {
-        self.add(Severity::Error, keys, || problem(Problem::error("")));
+    fn error(&self, keys: &[&str], problem: impl FnOnce() -> Problem) {
+        self.add(Severity::Error, keys, problem);
     }
 
     /// Adds a warning of what the keys lead to.
-    fn warning(&self, keys: &[&str], problem: impl FnOnce(Problem) -> Problem) {
-        self.add(Severity::Warning, keys, || problem(Problem::warning("")));
+    fn warning(&self, keys: &[&str], problem: impl FnOnce() -> Problem) {
+        self.add(Severity::Warning, keys, problem);
     }
 
     fn add(&self, severity: Severity, keys: &[&str], problem: impl FnOnce() -> Problem) {
-        self.report.add_lazily(severity, || problem().at(self.place(keys)).path(keys.join(".")));
+        self.report.add_lazily(severity, || {
+            let at = self.place(keys);
+            let last = keys.last().map(ToString::to_string).unwrap_or_default();
+            let first = self.reported.borrow_mut().insert((at, last));
+            first.then(|| problem().at(at).path(keys.join(".")))
+        });
     }
+
+    /// Reports a name that is not a node of the cluster, and says whether it is one.
+    fn knows_node(&self, keys: &[&str], node: &NodeName) -> bool {
+        let known = self.spec.nodes.contains_key(node);
+        if !known {
+            self.error(keys, || {
+                unknown(
+                    "node",
+                    node.as_str(),
+                    self.spec.nodes.keys().map(NodeName::as_str),
+                )
+            });
+        }
+        known
+    }
+
+    /// Reports a name that is not a node with an agent.
+    fn knows_agent(&self, keys: &[&str], node: &NodeName) {
+        if self.knows_node(keys, node) && self.spec.nodes[node].agentless.is_some() {
+            self.error(keys, || {
+                Problem::error(format!("{} has no agent", quoted(node.as_str())))
+                    .why("something is to be run there")
+                    .note(
+                        self.place(&["nodes", node.as_str(), "agentless"]),
+                        "it is agentless by this",
+                    )
+            });
+        }
+    }
+}
+
+/// The problem of a name that stands for nothing.
+fn unknown<'n>(kind: &str, name: &str, known: impl IntoIterator<Item = &'n str>) -> Problem {
+    Problem::error(format!("{} is not a {kind} of this cluster", quoted(name)))
+        .suggest_nearest(name, known)
 }

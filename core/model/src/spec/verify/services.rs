@@ -1,3 +1,173 @@
-//! .
-use super::Facts;
-pub(super) fn verify(_: &Facts<'_>) {}
+//! `services`: their nodes, managers, activity and capacity.
+
+use super::{Facts, unknown};
+use crate::check::CheckFrom;
+use crate::names::{CheckName, ServiceName};
+use crate::plan::Wait;
+use crate::spec::problem::{Problem, quoted};
+use crate::spec::{Service, Spec};
+
+pub(super) fn verify(facts: &Facts<'_>) {
+    for (name, service) in &facts.spec.services {
+        nodes(facts, name, service);
+        dependencies(facts, name, service);
+        if !service.external {
+            manager(facts, name, service);
+            activity(facts, name, service);
+            capacity(facts, name, service);
+        }
+    }
+}
+
+fn nodes(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    for node in &service.nodes {
+        facts.knows_node(&["services", name.as_str(), "nodes", node.as_str()], node);
+    }
+    let keys = ["services", name.as_str(), "nodes"];
+    if !service.external && service.nodes.is_empty() && facts.has(&keys) {
+        facts.error(&keys, || {
+            Problem::error(format!("{name} has no instance"))
+                .why("a service needs at least one node")
+        });
+    }
+}
+
+fn dependencies(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    for (other, dependency) in &service.dependencies {
+        let key = if dependency.needed {
+            "requires"
+        } else {
+            "after"
+        };
+        let keys = ["services", name.as_str(), key, other.as_str()];
+        if !facts.spec.services.contains_key(other) {
+            let services = facts.spec.services.keys().map(ServiceName::as_str);
+            facts.error(&keys, || unknown("service", other.as_str(), services));
+        }
+        if !dependency.needed && dependency.start == Wait::None && dependency.stop == Wait::None {
+            facts.warning(&keys, || {
+                Problem::warning(format!("this edge to {other} changes nothing"))
+                    .why("`after` is an order, and both of its waits are none")
+            });
+        }
+    }
+}
+
+/// Is any node of the service, and is every one of them, agentless?
+fn agentless(spec: &Spec, service: &Service) -> (bool, bool) {
+    let mut known = service
+        .nodes
+        .iter()
+        .filter_map(|node| spec.nodes.get(node))
+        .peekable();
+    if known.peek().is_none() {
+        return (false, false);
+    }
+    let agentless: Vec<bool> = known.map(|node| node.agentless.is_some()).collect();
+    (agentless.contains(&true), !agentless.contains(&false))
+}
+
+fn manager(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    let (any, all) = agentless(facts.spec, service);
+    let own = ["services", name.as_str()];
+    let given = ["manager", "parts"]
+        .into_iter()
+        .find(|key| facts.has(&[&own[..], &[key]].concat()));
+    match given {
+        None if !all => facts.error(&own, || {
+            Problem::error(format!("{name} has no manager"))
+                .why("nothing says how it is started and stopped")
+                .suggest(
+                    "write `manager: { systemd: { unit: NAME.service } }`, or a process or exec",
+                )
+        }),
+        Some(key) if any => {
+            let without = |node: &&crate::names::NodeName| {
+                facts
+                    .spec
+                    .nodes
+                    .get(*node)
+                    .is_some_and(|node| node.agentless.is_some())
+            };
+            for node in service.nodes.iter().filter(without) {
+                facts.error(&["services", name.as_str(), "nodes", node.as_str()], || {
+                    Problem::error(format!("nothing on {node} could run the manager of {name}"))
+                        .why("the node has no agent")
+                        .note(facts.place(&[own[0], own[1], key]), "the manager")
+                        .note(
+                            facts.place(&["nodes", node.as_str(), "agentless"]),
+                            "it is agentless by this",
+                        )
+                });
+            }
+        }
+        Some(_) if service.parts.is_empty() && facts.is_empty_list(&[own[0], own[1], "parts"]) => {
+            facts.error(&[own[0], own[1], "parts"], || {
+                Problem::error(format!("{name} has no parts"))
+                    .why("nothing says how it is started and stopped")
+            });
+        }
+        None | Some(_) => {}
+    }
+}
+
+fn activity(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    let keys = ["services", name.as_str(), "active_when"];
+    if !service.is_exclusive() {
+        if !service.active_when.is_empty() {
+            facts.error(&keys, || {
+                Problem::error(format!("every instance of {name} is active")).why("it is `active: all`").suggest(
+                    "remove `active_when`, or write `active: one` if one instance is primary and the others stand by",
+                )
+            });
+        }
+        return;
+    }
+    if service.active_when.is_empty() && !facts.has(&keys) && service.nodes.len() > 1 {
+        facts.warning(&["services", name.as_str(), "active"], || {
+            Problem::warning(format!("nothing tells which instance of {name} is active"))
+                .why("every plan must be told, with `--assume-active`")
+                .suggest("add a check from `self` that is green on the primary alone, and name it in `active_when`")
+        });
+    }
+    for check in &service.active_when {
+        let keys = ["services", name.as_str(), "active_when", check.as_str()];
+        match service.checks.get(check) {
+            None => facts.error(&keys, || {
+                let what = format!("{} is not a check of {name}", quoted(check.as_str()));
+                Problem::error(what)
+                    .suggest_nearest(check.as_str(), service.checks.keys().map(CheckName::as_str))
+            }),
+            Some(found) if found.from != CheckFrom::Own => facts.error(&keys, || {
+                Problem::error(format!(
+                    "the check {check} cannot tell which instance is active"
+                ))
+                .why("it does not run from `self`")
+                .note(
+                    facts.place(&["services", name.as_str(), "checks", check.as_str(), "from"]),
+                    "it runs here",
+                )
+            }),
+            Some(_) => {}
+        }
+    }
+}
+
+fn capacity(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    let keys = ["services", name.as_str(), "at_least"];
+    let instances = if service.is_exclusive() {
+        service.nodes.len().min(1)
+    } else {
+        service.nodes.len()
+    };
+    let wanted = usize::try_from(service.at_least).unwrap_or(usize::MAX);
+    if wanted > instances && !service.nodes.is_empty() {
+        facts.error(&keys, || {
+            let why = match service.is_exclusive() {
+                true => "of an exclusive service one instance works at a time".to_owned(),
+                false => format!("it has {instances}"),
+            };
+            Problem::error(format!("{name} can never have {wanted} working instances")).why(why)
+        });
+    }
+}

@@ -9,7 +9,7 @@ use serde_saphyr::granit_parser::{
     ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, options,
 };
 
-use super::{Entry, MAX_BYTES, MAX_DEPTH, MAX_VALUES, Place, Value, Yaml};
+use super::{Entries, Entry, MAX_BYTES, MAX_DEPTH, MAX_VALUES, Place, Value, Yaml};
 use crate::spec::problem::{Problem, Report, quoted};
 
 /// A reason to stop reading.
@@ -48,7 +48,10 @@ fn text_of(bytes: &[u8]) -> Result<&str, Fatal> {
         let offset = error.valid_up_to();
         let before = &bytes[..offset];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
         let what = format!("byte {offset} of the file is not UTF-8");
         fatal(place(line, column), what)
@@ -142,64 +145,60 @@ impl<'t> Loader<'t> {
     }
 
     fn map(&mut self, depth: usize) -> Result<Value, Fatal> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut index: BTreeMap<String, usize> = BTreeMap::new();
+        let mut entries = Entries::default();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
                 break;
             }
-            let key = self.node(event, span, depth + 1)?;
+            let name = self.node(event, span, depth + 1)?;
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
-            let at = key.at;
-            match key.value {
+            let at = name.at;
+            match name.value {
                 Value::Scalar { text, plain: true } if text == "<<" => merged.push((at, value)),
-                Value::Scalar { text, .. } => match index.get(&text).and_then(|i| entries.get(*i)) {
-                    Some(first) => self.report.add(
-                        fatal(at, format!("the key {} is given twice", quoted(&text)))
-                            .why("only one of the two values could count")
-                            .note(first.at, "first given here"),
-                    ),
-                    None => {
-                        index.insert(text.clone(), entries.len());
-                        entries.push(Entry { key: text, at, value });
-                    }
-                },
+                Value::Scalar { text: key, .. } => {
+                    self.insert(&mut entries, Entry { key, at, value })
+                }
                 Value::Null | Value::List(_) | Value::Map(_) => {
-                    let found = key.kind();
-                    let problem = fatal(at, format!("a key must be a text, this is {found}"));
-                    self.report.add(problem.suggest("put text with special characters into quotes"));
+                    let what = format!("a key must be a text, this is {}", name.kind());
+                    self.report.add(
+                        fatal(at, what).suggest("put text with special characters into quotes"),
+                    );
                 }
             }
         }
         for (at, value) in merged {
-            self.merge(at, value, &mut entries, &mut index);
+            self.merge(at, value, &mut entries);
         }
         Ok(Value::Map(entries))
     }
 
+    fn insert(&self, entries: &mut Entries, entry: Entry) {
+        let Err(second) = entries.insert(entry) else {
+            return;
+        };
+        let what = format!("the key {} is given twice", quoted(&second.key));
+        let problem = fatal(second.at, what).why("only one of the two values could count");
+        self.report.add(match entries.get(&second.key) {
+            Some(first) => problem.note(first.at, "first given here"),
+            None => problem,
+        });
+    }
+
     /// The merge key `<<` of YAML 1.1: entries of other maps that this one does not have itself.
-    fn merge(
-        &self,
-        at: Place,
-        value: Yaml,
-        entries: &mut Vec<Entry>,
-        index: &mut BTreeMap<String, usize>,
-    ) {
+    fn merge(&self, at: Place, value: Yaml, entries: &mut Entries) {
         match value.value {
             Value::Map(more) => {
                 for entry in more {
-                    if !index.contains_key(&entry.key) {
-                        index.insert(entry.key.clone(), entries.len());
-                        entries.push(entry);
-                    }
+                    // What is there already stays.
+                    let _ = entries.insert(entry);
                 }
             }
             Value::List(items) => {
                 for item in items {
-                    self.merge(at, item, entries, index);
+                    self.merge(at, item, entries);
                 }
             }
             Value::Null | Value::Scalar { .. } => self.report.add(
@@ -211,9 +210,11 @@ impl<'t> Loader<'t> {
 
     fn alias(&mut self, id: usize, at: Place) -> Result<Yaml, Fatal> {
         let Some(target) = self.anchors.get(&id) else {
-            return Err(fatal(at, "this alias stands inside the value that it names")
-                .why("the value would have no end")
-                .boxed());
+            return Err(
+                fatal(at, "this alias stands inside the value that it names")
+                    .why("the value would have no end")
+                    .boxed(),
+            );
         };
         let mut copy = target.clone();
         self.charge(copy.size(), at)?;
@@ -244,12 +245,16 @@ impl<'t> Loader<'t> {
             return too_deep(at);
         }
         let problem = fatal(at, format!("this is not YAML: {}", error.info()));
-        let line = self.source.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+        let line = self
+            .source
+            .lines()
+            .nth(marker.line().saturating_sub(1))
+            .unwrap_or_default();
         let before = line.chars().take(marker.col() + 1).collect::<String>();
         match error.kind() {
-            _ if before.contains('\t') || error.info().contains("tab") => {
-                problem.why("YAML is indented with spaces").suggest("replace the tab by spaces")
-            }
+            _ if before.contains('\t') || error.info().contains("tab") => problem
+                .why("YAML is indented with spaces")
+                .suggest("replace the tab by spaces"),
             ErrorKind::UnknownAnchor => problem.suggest("define it further up: `&name`"),
             _ if unquoted_range(line) => {
                 problem.suggest("put ranges inside of [...] or {...} into quotes: \"jb[1-6]\"")

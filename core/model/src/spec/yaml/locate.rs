@@ -3,7 +3,7 @@
 //! Verifiers work on the finished spec, where ranges are expanded and lists have become maps. They name what is wrong
 //! by its keys, and the place is looked up in the tree only when there is a problem to report.
 
-use super::{Entry, Place, Value, Yaml};
+use super::{Entries, Entry, Place, Value, Yaml};
 use crate::spec::range::Range;
 
 /// The place of the value that the keys lead to, or of the nearest one above it that is in the file. A key finds an
@@ -14,12 +14,17 @@ pub(crate) fn locate(root: &Yaml, keys: &[&str]) -> Place {
     for key in keys {
         match &here.value {
             Value::Map(entries) => {
-                let Some(entry) = entry(entries, key) else { return at };
+                let Some(entry) = entry(entries, key) else {
+                    return at;
+                };
                 at = entry.at;
                 here = &entry.value;
             }
             Value::List(items) => {
-                let Some(item) = items.iter().find(|item| item.text().is_some_and(|text| means(text, key))) else {
+                let Some(item) = items
+                    .iter()
+                    .find(|item| item.text().is_some_and(|text| means(text, key)))
+                else {
                     return at;
                 };
                 return item.at;
@@ -35,11 +40,23 @@ pub(crate) fn locate(root: &Yaml, keys: &[&str]) -> Place {
     }
 }
 
-fn entry<'y>(entries: &'y [Entry], key: &str) -> Option<&'y Entry> {
-    let exact = entries.iter().find(|entry| entry.key == key);
+/// The value that the keys of nested maps, as they are written, lead to.
+pub(crate) fn find<'y>(root: &'y Yaml, keys: &[&str]) -> Option<&'y Yaml> {
+    keys.iter().try_fold(root, |here, key| match &here.value {
+        Value::Map(entries) => entries.get(key).map(|entry| &entry.value),
+        Value::Null | Value::Scalar { .. } | Value::List(_) => None,
+    })
+}
+
+fn entry<'y>(entries: &'y Entries, key: &str) -> Option<&'y Entry> {
+    let exact = entries.get(key);
     exact.or_else(|| entries.iter().find(|entry| means(&entry.key, key)))
 }
 
 fn means(text: &str, name: &str) -> bool {
-    text == name || Range::parse(text).ok().flatten().is_some_and(|range| range.holds(name))
+    text == name
+        || Range::parse(text)
+            .ok()
+            .flatten()
+            .is_some_and(|range| range.holds(name))
 }

@@ -9,8 +9,10 @@
 mod load;
 mod locate;
 
+use std::collections::BTreeMap;
+
 pub(crate) use load::load;
-pub(crate) use locate::locate;
+pub(crate) use locate::{find, locate};
 
 /// The largest spec, in bytes: 1,000 nodes that are each written out in every one of 200 services take 1.5 MB.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -58,7 +60,44 @@ pub(crate) enum Value {
     /// A sequence.
     List(Vec<Yaml>),
     /// A mapping, in the order of the file; no key twice.
-    Map(Vec<Entry>),
+    Map(Entries),
+}
+
+/// The entries of a mapping: in the order of the file, and found by key without looking at all of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entries {
+    list: Vec<Entry>,
+    by_key: BTreeMap<String, usize>,
+}
+
+impl Entries {
+    /// The entry of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.by_key.get(key).and_then(|i| self.list.get(*i))
+    }
+
+    /// All entries, in the order of the file.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Entry> {
+        self.list.iter()
+    }
+
+    /// Adds an entry; gives it back if there is one with its key.
+    fn insert(&mut self, entry: Entry) -> Result<(), Entry> {
+        if self.by_key.contains_key(&entry.key) {
+            return Err(entry);
+        }
+        self.by_key.insert(entry.key.clone(), self.list.len());
+        self.list.push(entry);
+        Ok(())
+    }
+}
+
+impl IntoIterator for Entries {
+    type Item = Entry;
+    type IntoIter = std::vec::IntoIter<Entry>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
 }
 
 /// An entry of a mapping.

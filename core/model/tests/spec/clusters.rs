@@ -1,0 +1,133 @@
+//! The example clusters say what the operators' lists say (`deploy/clusters`).
+
+use std::fs;
+
+use crate::support;
+use interlock_model::plan::Wait;
+use interlock_model::spec::{Boot, Sequence, Spec};
+
+fn cluster(name: &str) -> Spec {
+    let path = support::repository(&format!("deploy/clusters/{name}.yaml"));
+    let bytes = fs::read(&path).unwrap();
+    Spec::parse(&bytes, name)
+        .unwrap_or_else(|problems| panic!("{}", problems.render(&bytes)))
+        .spec
+}
+
+/// What a start of the first waits for on the second, and what a stop of the second waits for on the first.
+fn edge(spec: &Spec, from: &str, to: &str) -> (Wait, Wait) {
+    let edge = spec.services[from].dependencies[to];
+    (edge.start, edge.stop)
+}
+
+fn nodes(spec: &Spec, service: &str) -> Vec<String> {
+    spec.services[service]
+        .nodes
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn the_management_machine_is_never_switched_and_everything_else_can_be() {
+    for name in ["jtel-nonredundant", "jtel-small-v2", "jtel-large-v2"] {
+        let spec = cluster(name);
+        assert_eq!(spec.cluster.as_str(), name);
+        for (node, declared) in &spec.nodes {
+            assert_eq!(
+                declared.power.is_some(),
+                node.as_str() != "mgmt1",
+                "{node} in {name}"
+            );
+        }
+        assert!(
+            spec.services
+                .values()
+                .all(|service| service.nodes.iter().all(|node| node.as_str() != "mgmt1"))
+        );
+        let services: Vec<&str> = spec
+            .services
+            .keys()
+            .map(|service| service.as_str())
+            .collect();
+        assert_eq!(services, ["dbm", "dbs", "jb", "lb", "store", "tel"]);
+    }
+}
+
+#[test]
+fn large_v2_has_pairs_whose_standby_goes_down_first_and_comes_up_last() {
+    let spec = cluster("jtel-large-v2");
+    assert_eq!(spec.nodes.len(), 13 + 1);
+    for pair in ["lb", "dbm"] {
+        let service = &spec.services[pair];
+        assert!(service.is_exclusive());
+        assert_eq!(service.nodes.len(), 2);
+        assert!(
+            !service.active_when.is_empty(),
+            "{pair}: its active side can be observed"
+        );
+        assert_eq!(
+            service.sequence,
+            Sequence {
+                start: Wait::Up,
+                stop: Wait::Down
+            }
+        );
+    }
+}
+
+#[test]
+fn large_v2_lets_the_slaves_go_once_web_and_telephony_are_told_to() {
+    let spec = cluster("jtel-large-v2");
+    for service in ["jb", "tel"] {
+        assert_eq!(edge(&spec, service, "dbs"), (Wait::Up, Wait::Issued));
+        assert!(
+            !spec.services[service]
+                .dependencies
+                .contains_key(if service == "jb" { "tel" } else { "jb" })
+        );
+        assert_eq!(
+            spec.services[service].sequence,
+            Sequence {
+                start: Wait::None,
+                stop: Wait::None
+            }
+        );
+    }
+    // They start dbs2, dbs1 and stop in the reverse: dbs1 issued before dbs2, both down before a master goes.
+    assert_eq!(nodes(&spec, "dbs"), ["dbs2", "dbs1"]);
+    assert_eq!(
+        spec.services["dbs"].sequence,
+        Sequence {
+            start: Wait::Up,
+            stop: Wait::Issued
+        }
+    );
+    assert_eq!(edge(&spec, "dbs", "dbm"), (Wait::Up, Wait::Down));
+    assert_eq!(edge(&spec, "dbm", "lb"), (Wait::Up, Wait::Down));
+    assert_eq!(edge(&spec, "lb", "store"), (Wait::Up, Wait::Down));
+}
+
+#[test]
+fn nonredundant_waits_for_web_and_telephony_and_then_for_nothing() {
+    let spec = cluster("jtel-nonredundant");
+    for service in ["jb", "tel"] {
+        assert_eq!(edge(&spec, service, "dbs"), (Wait::Up, Wait::Down));
+        assert_eq!(edge(&spec, service, "store"), (Wait::Up, Wait::Down));
+    }
+    assert_eq!(edge(&spec, "dbs", "dbm"), (Wait::Up, Wait::Issued));
+    assert_eq!(edge(&spec, "dbm", "lb"), (Wait::Issued, Wait::Issued));
+    assert_eq!(edge(&spec, "lb", "store"), (Wait::Up, Wait::Issued));
+}
+
+#[test]
+fn small_v2_carries_services_of_several_ranks_on_one_machine() {
+    let spec = cluster("jtel-small-v2");
+    for service in ["store", "lb", "jb"] {
+        assert_eq!(nodes(&spec, service), ["box1"]);
+    }
+    assert_eq!(spec.services["jb"].boot, Boot::Autostart);
+    assert_eq!(edge(&spec, "jb", "dbs"), (Wait::Healthy, Wait::Down));
+    assert_eq!(edge(&spec, "tel", "jb"), (Wait::Healthy, Wait::Down));
+    assert!(!spec.services["tel"].dependencies["jb"].needed);
+}

@@ -1,0 +1,14 @@
+//! Reading cluster specs: reports, limits, properties, schema and examples.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod clusters;
+mod limits;
+mod problems;
+mod properties;
+mod schema;
+mod support;
+mod validator;
