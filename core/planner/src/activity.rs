@@ -55,6 +55,14 @@ impl Draft<'_> {
         }
     }
 
+    /// The side that is seen to be active, if one is; nothing is taken for granted and nothing complained of.
+    pub(crate) fn observed_side(&self, service: &Service) -> Option<NodeName> {
+        match self.observe(service) {
+            Seen::On(node) if service.is_exclusive() => Some(node),
+            Seen::On(_) | Seen::Nowhere | Seen::Unclear { .. } => None,
+        }
+    }
+
     fn decide(&mut self, service: &Service) -> Option<NodeName> {
         let assumed = self.request.assume_active.get(&service.name);
         match self.observe(service) {
@@ -84,12 +92,12 @@ impl Draft<'_> {
                 }
                 self.unclear(
                     service,
-                    "no instance passes its active_when checks".into(),
+                    "no instance passes its active_when checks",
                     None,
                     assumed,
                 )
             }
-            Seen::Unclear { why, check } => self.unclear(service, why, check, assumed),
+            Seen::Unclear { why, check } => self.unclear(service, &why, check, assumed),
         }
     }
 
@@ -126,7 +134,7 @@ impl Draft<'_> {
     fn unclear(
         &mut self,
         service: &Service,
-        why: String,
+        why: &str,
         check: Option<CheckId>,
         assumed: Option<&NodeName>,
     ) -> Option<NodeName> {

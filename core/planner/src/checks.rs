@@ -5,7 +5,7 @@
 //! * A start waits for the checks `from: consumers` of what it requires to be green **on its own node**: only there is
 //!   the path that matters. Where the spec waits for less than *healthy*, it asks for no checks either.
 //! * `same` compares instances, so it means nothing before all of them are up: it belongs to the joining step of the
-//!   service ([`Draft::comparisons`]).
+//!   service (`Draft::comparisons`).
 //!
 //! A forced check appears nowhere. A check that would have to run on a node that the plan has yet to switch on cannot
 //! be waited for, and the report says so.
@@ -19,6 +19,7 @@ use interlock_model::spec::Service;
 
 use crate::draft::Draft;
 use crate::report::{Entry, Subject};
+use crate::world::Presence;
 
 impl<'a> Draft<'a> {
     /// The node where checks of `node` run: itself, or the first that probes it if it has no agent.
@@ -108,23 +109,24 @@ impl<'a> Draft<'a> {
         gates
     }
 
-    /// The checks that compare the instances on `nodes`.
-    pub(crate) fn comparisons<'n>(
-        &self,
-        service: &Service,
-        nodes: impl IntoIterator<Item = &'n NodeName> + Clone,
-    ) -> Vec<Gate> {
+    /// The checks that compare instances: those that run, and those that the plan has `started` by then. One alone has
+    /// nothing to be compared with.
+    pub(crate) fn comparisons(&self, service: &Service, started: &[NodeName]) -> Vec<Gate> {
+        let is_there = |node: &&NodeName| {
+            started.contains(node) || self.world.instance(&service.name, node) == Presence::Up
+        };
+        let nodes: Vec<&NodeName> = service.nodes.iter().filter(is_there).collect();
         let mut gates = Vec::new();
         for (id, check) in self.wanted_checks(service) {
-            if matches!(
-                (&check.kind, &check.from),
-                (CheckKind::Same { .. }, CheckFrom::Own)
-            ) {
-                let on = nodes.clone().into_iter();
-                gates.extend(on.map(|node| Gate {
+            if nodes.len() > 1
+                && check.from == CheckFrom::Own
+                && matches!(check.kind, CheckKind::Same { .. })
+            {
+                let gate = |node: &&NodeName| Gate {
                     check: id.clone(),
                     on: self.observer(node),
-                }));
+                };
+                gates.extend(nodes.iter().map(gate));
             }
         }
         gates

@@ -341,13 +341,10 @@ fn compare(
     last: &[(Handle, Wait)],
 ) {
     for name in running.keys() {
-        let Some(service) = draft
-            .service(name)
-            .filter(|service| service.nodes.len() > 1)
-        else {
+        let Some(service) = draft.service(name) else {
             continue;
         };
-        let comparisons = draft.comparisons(service, &service.nodes);
+        let comparisons = draft.comparisons(service, &[]);
         if !comparisons.is_empty() {
             let join = draft.graph.add(steps::join(service, "", comparisons));
             last.iter()

@@ -91,7 +91,7 @@ pub(crate) fn requirements_run(draft: &mut Draft<'_>, service: &Service) {
         let Some(required) = draft.service(name).filter(|required| !required.external) else {
             continue;
         };
-        let active = draft.side_of(required);
+        let active = draft.observed_side(required);
         let runs = required.nodes.iter().any(|node| {
             active.as_ref().is_none_or(|active| active == node)
                 && draft.world.instance(name, node) != Presence::Down
@@ -167,8 +167,8 @@ fn restart(draft: &mut Draft<'_>, service: &Service, batches: &[Vec<NodeName>]) 
             ends.first = stops;
         }
     }
-    let comparisons = draft.comparisons(service, &service.nodes);
-    if !comparisons.is_empty() && service.nodes.len() > 1 {
+    let comparisons = draft.comparisons(service, &[]);
+    if !comparisons.is_empty() {
         let join = draft.graph.add(steps::join(service, "", comparisons));
         ends.last
             .iter()

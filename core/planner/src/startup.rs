@@ -11,14 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Gate, Wait};
-use interlock_model::spec::{Boot, Dependency, Service};
+use interlock_model::spec::{Boot, Service};
 
 use crate::draft::Draft;
-use crate::graph::{FAN, Handle};
+use crate::graph::Handle;
 use crate::input::comma;
 use crate::machines;
 use crate::order::start_order;
 use crate::power::Switching;
+use crate::readiness;
 use crate::report::{Entry, Subject};
 use crate::select::Selection;
 use crate::steps;
@@ -26,11 +27,9 @@ use crate::world::{Machine, Presence};
 
 /// The steps made so far.
 #[derive(Debug, Default)]
-struct Made {
-    starts: BTreeMap<ServiceName, Vec<(NodeName, Handle)>>,
+pub(crate) struct Made {
+    pub(crate) starts: BTreeMap<ServiceName, Vec<(NodeName, Handle)>>,
     power_on: BTreeMap<NodeName, Handle>,
-    /// Where those who wait for a service, until a condition, wait.
-    joins: BTreeMap<(ServiceName, Wait), Handle>,
 }
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
@@ -39,13 +38,13 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     for service in draft.by_rank(targets.keys()) {
         require(draft, service, &targets);
     }
-    let mut made = make_steps(draft, &targets, &switching);
+    let made = make_steps(draft, &targets, &switching);
     for (first, then) in &switching.order {
         if let (Some(first), Some(then)) = (made.power_on.get(first), made.power_on.get(then)) {
             draft.graph.after(*then, *first, Wait::Up);
         }
     }
-    order_services(draft, &mut made);
+    readiness::order_services(draft, &made);
     let lifts = machines::of_startup(&draft.graph, &earliest(draft, &made));
     machines::apply(&mut draft.graph, &lifts);
 }
@@ -240,171 +239,6 @@ fn examine_gates(
         .cloned()
         .collect();
     draft.must_be_green(&Subject::instance(&service.name, node), &now);
-}
-
-fn order_services(draft: &mut Draft<'_>, made: &mut Made) {
-    let names: Vec<ServiceName> = made.starts.keys().cloned().collect();
-    let present: BTreeSet<&ServiceName> = names.iter().collect();
-    let mut waits: Vec<(Handle, ServiceName, Wait)> = Vec::new();
-    let mut consumers: BTreeMap<(ServiceName, Wait), usize> = BTreeMap::new();
-    for name in &names {
-        let Some(service) = draft.service(name) else {
-            continue;
-        };
-        let starts = &made.starts[name];
-        for pair in starts.windows(2) {
-            draft
-                .graph
-                .after(pair[1].1, pair[0].1, service.sequence.start);
-        }
-        let mut before: BTreeMap<ServiceName, Dependency> =
-            draft.dependencies_within(&present, name);
-        // What runs already has no start to wait for, but its health counts.
-        before.extend(
-            service
-                .dependencies
-                .iter()
-                .filter(|(_, d)| d.needed)
-                .map(|(n, d)| (n.clone(), *d)),
-        );
-        for (required, dependency) in before {
-            if dependency.start != Wait::None {
-                *consumers
-                    .entry((required.clone(), dependency.start))
-                    .or_default() += starts.len();
-                waits.extend(
-                    starts
-                        .iter()
-                        .map(|(_, start)| (*start, required.clone(), dependency.start)),
-                );
-            }
-        }
-    }
-    let mut ready: BTreeMap<(ServiceName, Wait), Vec<(Handle, Wait)>> = BTreeMap::new();
-    for (key, count) in consumers {
-        let from = readiness(draft, made, &key, count);
-        ready.insert(key, from);
-    }
-    for (start, required, until) in waits {
-        for (on, until) in ready.get(&(required, until)).into_iter().flatten() {
-            draft.graph.after(start, *on, *until);
-        }
-    }
-    // Instances that compare themselves meet at the end even if nobody waits for them.
-    for name in names {
-        let key = (name, Wait::Healthy);
-        if let Some(service) = draft.service(&key.0).filter(|_| !ready.contains_key(&key))
-            && service.nodes.len() > 1
-            && !draft.comparisons(service, &service.nodes).is_empty()
-        {
-            readiness(draft, made, &key, 1);
-        }
-    }
-}
-
-/// What those who wait for a service wait for.
-fn readiness(
-    draft: &mut Draft<'_>,
-    made: &mut Made,
-    (name, until): &(ServiceName, Wait),
-    consumers: usize,
-) -> Vec<(Handle, Wait)> {
-    if let Some(join) = made.joins.get(&(name.clone(), *until)) {
-        return vec![(*join, Wait::Healthy)];
-    }
-    let Some(service) = draft.service(name).filter(|service| !service.external) else {
-        return Vec::new();
-    };
-    let starts = made.starts.get(name).cloned().unwrap_or_default();
-    let active = if starts.is_empty() {
-        draft.side_of(service)
-    } else {
-        draft.active_side(service)
-    };
-    let mut from = Vec::new();
-    for (node, start) in &starts {
-        let standby = service.is_exclusive() && active.as_ref() != Some(node);
-        from.push((
-            *start,
-            if standby {
-                (*until).min(Wait::Up)
-            } else {
-                *until
-            },
-        ));
-    }
-    if *until == Wait::Healthy {
-        from.extend(
-            health_of_running(draft, service, &starts, active.as_ref())
-                .into_iter()
-                .map(|h| (h, *until)),
-        );
-    }
-    let comparisons = if *until == Wait::Healthy && !starts.is_empty() {
-        let running = |node: &&NodeName| draft.world.instance(name, node) == Presence::Up;
-        let started = |node: &&NodeName| starts.iter().any(|(other, _)| other == *node);
-        let there: Vec<&NodeName> = service
-            .nodes
-            .iter()
-            .filter(|node| started(node) || running(node))
-            .collect();
-        if there.len() > 1 {
-            draft.comparisons(service, there)
-        } else {
-            Vec::new()
-        }
-    } else {
-        Vec::new()
-    };
-    if comparisons.is_empty() && (from.len() < 2 || consumers < 2 || from.len() * consumers <= FAN)
-    {
-        return from;
-    }
-    let what = if *until == Wait::Healthy {
-        String::new()
-    } else {
-        until.to_string()
-    };
-    let join = draft.graph.add(steps::join(service, &what, comparisons));
-    from.iter()
-        .for_each(|(on, until)| draft.graph.after(join, *on, *until));
-    made.joins.insert((name.clone(), *until), join);
-    vec![(join, Wait::Healthy)]
-}
-
-/// Steps that wait for the health of instances that already run: of the active side, or of those that are healthy now.
-fn health_of_running(
-    draft: &mut Draft<'_>,
-    service: &Service,
-    starts: &[(NodeName, Handle)],
-    active: Option<&NodeName>,
-) -> Vec<Handle> {
-    let running: Vec<&NodeName> = service
-        .nodes
-        .iter()
-        .filter(|node| !starts.iter().any(|(other, _)| other == *node))
-        .filter(|node| draft.world.instance(&service.name, node) == Presence::Up)
-        .filter(|node| !service.is_exclusive() || active.is_none_or(|active| active == *node))
-        .collect();
-    let healthy: Vec<&NodeName> = running
-        .iter()
-        .filter(|node| draft.is_healthy(service, node))
-        .copied()
-        .collect();
-    let needed = usize::try_from(service.at_least)
-        .unwrap_or(usize::MAX)
-        .max(1);
-    let enough = !service.is_exclusive() && healthy.len() + starts.len() >= needed;
-    let mut steps = Vec::new();
-    for node in if enough { healthy } else { running } {
-        let gates = draft.own_checks(service, node, active, &BTreeSet::new());
-        if gates.is_empty() {
-            continue;
-        }
-        draft.must_be_green(&Subject::instance(&service.name, node), &gates);
-        steps.push(draft.graph.add(steps::check(service, node, gates)));
-    }
-    steps
 }
 
 /// The starts whose order a node's power-on follows: those of the lowest rank on that node.

@@ -160,13 +160,8 @@ fn down_is_off(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Viol
             .get(node)
             .is_some_and(|node| node.agentless.is_some())
     };
-    let stop = |service: &Service, node: &NodeName| {
-        let agentless = is_agentless(node);
-        paths
-            .stop(&service.name, node, agentless)
-            .map(|stop| paths.steps[stop].id.as_str())
-            .and_then(|id| paths.id(id))
-    };
+    let stop =
+        |service: &Service, node: &NodeName| paths.stop(&service.name, node, is_agentless(node));
     for service in spec.services.values() {
         let required = service
             .dependencies

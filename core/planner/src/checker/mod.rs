@@ -9,11 +9,11 @@
 //!
 //! | module | promises |
 //! |---|---|
-//! | [`shape`] | ids, listing, references, time limits, undo, power sources |
-//! | [`order`] | dependencies, the sides of exclusive services, sequences |
-//! | [`machine`] | nothing runs where a machine goes; *down* of a machine; the control plane; who asks the power source |
-//! | [`gates`] | checks before and after a start, people's gates at the end |
-//! | [`capacity`] | never fewer than `at_least` |
+//! | `shape` | ids, listing, references, time limits, undo, power sources |
+//! | `order` | dependencies, the sides of exclusive services, sequences |
+//! | `machine` | nothing runs where a machine goes; *down* of a machine; the control plane; who asks the power source |
+//! | `gates` | checks before and after a start, people's gates at the end |
+//! | `capacity` | never fewer than `at_least` |
 
 mod capacity;
 mod gates;

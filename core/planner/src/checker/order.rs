@@ -160,7 +160,7 @@ fn sequence(
     let upwards = upwards(plan, service);
     let name: &ServiceName = &service.name;
     let stops = |order: &mut dyn Iterator<Item = &&NodeName>| -> Steps {
-        let stop = |node: &&NodeName| paths.stop(name, *node, is_agentless(spec, node));
+        let stop = |node: &&NodeName| paths.stop(name, node, is_agentless(spec, node));
         order.filter_map(stop).map(|step| (step, true)).collect()
     };
     match plan.kind {
@@ -173,7 +173,7 @@ fn sequence(
             );
         }
         PlanKind::Startup => {
-            let starts = upwards.iter().filter_map(|node| paths.start(name, *node));
+            let starts = upwards.iter().filter_map(|node| paths.start(name, node));
             // A step that only waits for the health of what runs already is in nobody's way.
             let order = starts
                 .filter(|step| !looks(spec, paths, *step))

@@ -1,0 +1,13 @@
+//! The planner from outside: specs and observations in, plans and reports out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod jtel;
+mod mutation;
+mod power;
+mod properties;
+mod refusals;
+mod rolling;
+mod scope;
+mod support;
+mod views;

@@ -1,0 +1,257 @@
+//! Random clusters: every plan respects every dependency.
+
+use std::collections::BTreeMap;
+
+use interlock_model::observation::Observations;
+use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_model::spec::{Boot, Sequence};
+use interlock_planner::{Scope, checker};
+use proptest::prelude::*;
+
+use crate::support::{Ask, Cluster, ask, name, precedes};
+
+/// A service of a random cluster: its nodes, whether it is exclusive, its dependencies on services before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    nodes: Vec<usize>,
+    exclusive: bool,
+    autostart: bool,
+    sequence: (Wait, Wait),
+    dependencies: Vec<(usize, bool, Wait, Wait)>,
+}
+
+fn start_wait() -> impl Strategy<Value = Wait> {
+    prop_oneof![4 => Just(Wait::Healthy), 1 => Just(Wait::Up), 1 => Just(Wait::Issued), 1 => Just(Wait::None)]
+}
+
+fn stop_wait() -> impl Strategy<Value = Wait> {
+    prop_oneof![4 => Just(Wait::Down), 1 => Just(Wait::GoingDown), 1 => Just(Wait::Issued), 1 => Just(Wait::None)]
+}
+
+fn shape(defaults: bool) -> impl Strategy<Value = Shape> {
+    let edge = (
+        0..100_usize,
+        prop::bool::weighted(0.8),
+        start_wait(),
+        stop_wait(),
+    )
+        .prop_map(move |edge| {
+            if defaults {
+                (edge.0, true, Wait::Healthy, Wait::Down)
+            } else {
+                edge
+            }
+        });
+    (
+        prop::collection::vec(0..8_usize, 1..4),
+        any::<bool>(),
+        any::<bool>(),
+        (
+            prop_oneof![Just(Wait::None), Just(Wait::Up)],
+            prop_oneof![Just(Wait::None), Just(Wait::Issued), Just(Wait::Down)],
+        ),
+        prop::collection::vec(edge, 0..3),
+    )
+        .prop_map(
+            |(nodes, exclusive, autostart, sequence, dependencies)| Shape {
+                nodes,
+                exclusive,
+                autostart,
+                sequence,
+                dependencies,
+            },
+        )
+}
+
+pub(crate) fn shapes(defaults: bool) -> impl Strategy<Value = Vec<Shape>> {
+    prop::collection::vec(shape(defaults), 1..8)
+}
+
+pub(crate) fn cluster(shapes: &[Shape]) -> Cluster {
+    use interlock_model::check::CheckFrom;
+    let mut cluster = Cluster::new();
+    for (index, shape) in shapes.iter().enumerate() {
+        let service = format!("s{index}");
+        let mut nodes: Vec<String> = Vec::new();
+        for node in &shape.nodes {
+            let node = format!("n{node}");
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        cluster = if shape.exclusive {
+            cluster.exclusive(&service, &nodes)
+        } else {
+            cluster.service(&service, &nodes)
+        };
+        cluster = cluster
+            .check(&service, "seen", CheckFrom::Consumers)
+            .with(&service, |service| {
+                service.boot = if shape.autostart {
+                    Boot::Autostart
+                } else {
+                    Boot::Manual
+                };
+                if !shape.exclusive {
+                    service.sequence = Sequence {
+                        start: shape.sequence.0,
+                        stop: shape.sequence.1,
+                    };
+                }
+            });
+        for (other, needed, start, stop) in shape.dependencies.iter().filter(|_| index > 0) {
+            cluster = cluster.edge(
+                &service,
+                &format!("s{}", other % index),
+                *needed,
+                *start,
+                *stop,
+            );
+        }
+    }
+    cluster
+}
+
+/// The request, with the first listed node of each exclusive service as its active side.
+pub(crate) fn ask_all(cluster: &Cluster, kind: PlanKind) -> Ask<'_> {
+    let exclusive = cluster
+        .0
+        .services
+        .values()
+        .filter(|service| service.is_exclusive());
+    exclusive.fold(ask(cluster, kind, Scope::All), |ask, service| {
+        ask.assuming(
+            service.name.as_str(),
+            service.nodes.last().unwrap().as_str(),
+        )
+    })
+}
+
+fn steps_of<'a>(plan: &'a Plan, words: &[&str], service: &str) -> Vec<&'a str> {
+    let about = |step: &&interlock_model::plan::Step| {
+        step.node.is_some()
+            && step
+                .service
+                .as_ref()
+                .is_some_and(|name| name.as_str() == service)
+            && words.contains(&step.action.word())
+    };
+    plan.steps
+        .iter()
+        .filter(about)
+        .map(|step| step.id.as_str())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_dependency_is_respected(shapes in shapes(false)) {
+        let cluster = cluster(&shapes);
+        let down = ask_all(&cluster, PlanKind::Shutdown).plan();
+        let up = ask_all(&cluster, PlanKind::Startup).plan();
+        for service in cluster.0.services.values() {
+            for (other, dependency) in &service.dependencies {
+                let (own, required) = (service.name.as_str(), other.as_str());
+                if dependency.stop != Wait::None {
+                    for first in steps_of(&down, &["stop"], own) {
+                        for then in steps_of(&down, &["stop"], required) {
+                            prop_assert!(precedes(&down, first, dependency.stop, then), "{first} {then}");
+                        }
+                    }
+                }
+                if dependency.start != Wait::None {
+                    for first in steps_of(&up, &["start", "verify"], required) {
+                        for then in steps_of(&up, &["start", "verify"], own) {
+                            let at_least = dependency.start.min(Wait::Up);
+                            prop_assert!(precedes(&up, first, at_least, then), "{first} {then}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn with_default_edges_shutdown_is_the_reverse_of_startup(shapes in shapes(true)) {
+        let cluster = cluster(&shapes);
+        let down = ask_all(&cluster, PlanKind::Shutdown).plan();
+        let up = ask_all(&cluster, PlanKind::Startup).plan();
+        for service in cluster.0.services.values() {
+            for other in service.dependencies.keys() {
+                for one in &service.nodes {
+                    for two in &cluster.0.services[other].nodes {
+                        let stops = (format!("stop:{}@{one}", service.name), format!("stop:{other}@{two}"));
+                        let word = |service: &interlock_model::spec::Service| match service.boot {
+                            Boot::Autostart => "verify",
+                            Boot::Manual => "start",
+                        };
+                        let required = &cluster.0.services[other];
+                        let starts = (
+                            format!("{}:{other}@{two}", word(required)),
+                            format!("{}:{}@{one}", word(service), service.name),
+                        );
+                        prop_assert!(precedes(&down, &stops.0, Wait::Down, &stops.1), "{stops:?}");
+                        prop_assert!(precedes(&up, &starts.0, Wait::Up, &starts.1), "{starts:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_checker_finds_nothing_in_any_kind_of_plan(
+        shapes in shapes(false), batch in 1..4_u32, serial in any::<bool>(),
+    ) {
+        let cluster = cluster(&shapes);
+        for kind in [PlanKind::Shutdown, PlanKind::Startup, PlanKind::Restart, PlanKind::Reboot] {
+            let mut ask = ask_all(&cluster, kind).batch(batch);
+            if serial {
+                ask = ask.serial();
+            }
+            let outcome = ask.outcome();
+            match &outcome.plan {
+                Some(sealed) => prop_assert_eq!(checker::check(&cluster.0, sealed.plan(), None), []),
+                // The only reason to refuse here is capacity.
+                None => prop_assert!(
+                    outcome.report.refusals().all(|entry| entry.to_string().starts_with("capacity")),
+                    "{}", outcome.report
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_was_observed_a_plan_passes_the_checker_or_is_refused_with_reasons(
+        shapes in shapes(false), states in prop::collection::vec(0..6_usize, 64), kind in 0..4_usize,
+    ) {
+        use interlock_model::observation::InstanceState as State;
+        let cluster = cluster(&shapes);
+        let kind = [PlanKind::Shutdown, PlanKind::Startup, PlanKind::Restart, PlanKind::Reboot][kind];
+        let active: BTreeMap<String, String> = cluster.0.services.values()
+            .map(|service| (service.name.to_string(), service.nodes.last().unwrap().to_string())).collect();
+        let pairs: Vec<(&str, &str)> = active.iter().map(|(s, n)| (s.as_str(), n.as_str())).collect();
+        let mut seen = cluster.all_up(&pairs);
+        let mut states = states.into_iter().cycle();
+        for service in cluster.0.services.values() {
+            for node in &service.nodes {
+                let state = [State::Running, State::Running, State::Stopped, State::Failed, State::Running, State::Unknown];
+                seen.set(service.name.as_str(), node.as_str(), state[states.next().unwrap()]);
+            }
+        }
+        let memory = pairs.iter().fold(ask(&cluster, kind, Scope::All).seeing(&seen), |ask, (service, node)| {
+            if cluster.0.services[&name::<interlock_model::names::ServiceName>(service)].is_exclusive() {
+                ask.remembering(service, node)
+            } else {
+                ask
+            }
+        });
+        let outcome = memory.outcome();
+        let internal = outcome.report.refusals().find(|entry| matches!(entry, interlock_planner::Entry::Internal { .. }));
+        prop_assert!(internal.is_none(), "{}", outcome.report);
+        prop_assert_eq!(outcome.plan.is_none(), outcome.report.refuses());
+        let _: &Observations = &seen.0;
+    }
+}

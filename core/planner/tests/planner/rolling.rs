@@ -1,0 +1,228 @@
+//! Restarts and reboots: batch by batch, keeping capacity.
+
+use interlock_model::check::{CheckFrom, CheckKind, Verdict};
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::spec::Boot;
+use interlock_planner::Scope;
+
+use crate::support::{Cluster, after, ask, checks, ids, large_v2, nodes, precedes, services};
+
+const ACTIVE: [(&str, &str); 2] = [("lb", "lb2"), ("dbm", "dbm2")];
+
+fn web() -> Cluster {
+    Cluster::new()
+        .service("db", &["d"])
+        .service("web", &["w1", "w2", "w3", "w4"])
+        .check("web", "http", CheckFrom::Own)
+        .with("web", |web| web.at_least = 3)
+        .requires("web", &["db"])
+}
+
+#[test]
+fn a_restart_goes_on_only_when_the_batch_before_is_healthy() {
+    let cluster = web();
+    let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&cluster.all_up(&[]))
+        .plan();
+    assert_eq!(plan.steps.len(), 8);
+    assert_eq!(after(&plan, "start:web@w1"), ["stop:web@w1 down"]);
+    assert_eq!(after(&plan, "stop:web@w2"), ["start:web@w1 healthy"]);
+    assert_eq!(checks(&plan, "start:web@w2").1, ["web.http@w2"]);
+}
+
+#[test]
+fn a_batch_that_takes_too_many_is_refused_with_the_arithmetic() {
+    let cluster = web();
+    let restart = |seen| ask(&cluster, PlanKind::Restart, services(&["web"])).seeing(seen);
+    let up = cluster.all_up(&[]);
+    let line = |have, left| {
+        format!(
+            "capacity: service web has {have} healthy, the plan would leave {left}, at least 3 must stay"
+        )
+    };
+    assert_eq!(restart(&up).batch(2).refusal(), [line(4, 2)]);
+    let three = up.clone().state("web", "w4", InstanceState::Stopped);
+    assert_eq!(restart(&three).refusal(), [line(3, 2)]);
+    let sick = up.clone().saying("web.http", "w4", Verdict::Unknown);
+    assert_eq!(
+        restart(&sick).refusal(),
+        [line(3, 2)],
+        "unknown is not healthy"
+    );
+    restart(&sick).forcing("web.http").plan();
+}
+
+#[test]
+fn batches_of_two_stop_and_start_together() {
+    let cluster = web().with("web", |web| web.at_least = 2);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&cluster.all_up(&[]))
+        .batch(2)
+        .plan();
+    assert_eq!(after(&plan, "stop:web@w2"), Vec::<String>::new());
+    let mut waits = after(&plan, "stop:web@w3");
+    waits.sort();
+    assert_eq!(waits, ["start:web@w1 healthy", "start:web@w2 healthy"]);
+}
+
+#[test]
+fn a_restart_of_all_goes_dependencies_first_and_standby_before_active() {
+    let cluster = large_v2();
+    let outcome = ask(&cluster, PlanKind::Restart, Scope::All)
+        .seeing(&cluster.all_up(&ACTIVE))
+        .outcome();
+    let sealed = outcome.plan.unwrap();
+    let plan = sealed.plan();
+    assert!(precedes(
+        plan,
+        "start:store@store1",
+        Wait::Healthy,
+        "stop:lb@lb1"
+    ));
+    assert!(precedes(plan, "start:lb@lb1", Wait::Healthy, "stop:lb@lb2"));
+    assert!(precedes(
+        plan,
+        "start:lb@lb2",
+        Wait::Healthy,
+        "stop:dbm@dbm1"
+    ));
+    assert!(precedes(
+        plan,
+        "start:dbs@dbs1",
+        Wait::Healthy,
+        "stop:jb@jb1"
+    ));
+    let report = outcome.report.to_string();
+    assert!(
+        report.contains("warning: service lb: it is interrupted: its active side lb2 goes"),
+        "{report}"
+    );
+    assert!(
+        report.contains("warning: service store: it is interrupted: its only instance"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_is_stopped_is_not_started_by_a_restart() {
+    let cluster = web().with("web", |web| web.at_least = 1);
+    let seen = cluster
+        .all_up(&[])
+        .state("web", "w2", InstanceState::Failed);
+    let outcome = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&seen)
+        .outcome();
+    assert!(
+        !ids(outcome.plan.unwrap().plan())
+            .iter()
+            .any(|id| id.contains("w2"))
+    );
+    assert!(outcome.report.to_string().contains("excluded: web@w2"));
+}
+
+#[test]
+fn instances_that_compare_themselves_are_compared_when_all_are_back() {
+    let same = CheckKind::Same {
+        path: "/etc/app.json".into(),
+    };
+    let cluster = web().check_of("web", "config", CheckFrom::Own, same);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&cluster.all_up(&[]))
+        .plan();
+    assert_eq!(ids(&plan).last(), Some(&"check:web"));
+    assert_eq!(checks(&plan, "check:web").1.len(), 4);
+    assert_eq!(
+        checks(&plan, "start:web@w1").1,
+        ["web.http@w1"],
+        "one alone has nothing to be equal to"
+    );
+    let plan = ask(&cluster, PlanKind::Startup, Scope::All).plan();
+    assert!(precedes(&plan, "start:web@w4", Wait::Healthy, "check:web"));
+}
+
+#[test]
+fn a_reboot_stops_what_the_machine_carries_and_starts_it_again() {
+    let cluster = Cluster::new()
+        .service("store", &["box1", "box2"])
+        .service("jb", &["box1", "box2"])
+        .with("jb", |jb| jb.boot = Boot::Autostart)
+        .requires("jb", &["store"]);
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&["box1", "box2"]))
+        .seeing(&cluster.all_up(&[]))
+        .plan();
+    assert_eq!(
+        ids(&plan),
+        [
+            "stop:jb@box1",
+            "stop:store@box1",
+            "reboot:box1",
+            "start:store@box1",
+            "verify:jb@box1",
+            "stop:jb@box2",
+            "stop:store@box2",
+            "reboot:box2",
+            "start:store@box2",
+            "verify:jb@box2",
+        ]
+    );
+    assert!(precedes(
+        &plan,
+        "verify:jb@box1",
+        Wait::Healthy,
+        "stop:jb@box2"
+    ));
+    assert_eq!(after(&plan, "start:store@box1"), ["reboot:box1 up"]);
+    let refusal = ask(&cluster, PlanKind::Reboot, Scope::All)
+        .seeing(&cluster.all_up(&[]))
+        .batch(2)
+        .refusal();
+    assert_eq!(
+        refusal.len(),
+        2,
+        "each of the two services would fall to 0: {refusal:?}"
+    );
+}
+
+#[test]
+fn a_reboot_takes_the_standby_first_and_never_both_sides_at_once() {
+    let cluster = large_v2();
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&["dbm1", "dbm2"]))
+        .seeing(&cluster.all_up(&ACTIVE))
+        .batch(2)
+        .plan();
+    assert!(precedes(
+        &plan,
+        "start:dbm@dbm1",
+        Wait::Healthy,
+        "stop:dbm@dbm2"
+    ));
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&["dbm1", "dbm2"]))
+        .seeing(&cluster.all_up(&[("lb", "lb2"), ("dbm", "dbm1")]))
+        .plan();
+    assert!(precedes(
+        &plan,
+        "start:dbm@dbm2",
+        Wait::Healthy,
+        "stop:dbm@dbm1"
+    ));
+}
+
+#[test]
+fn a_reboot_leaves_the_control_plane_and_refuses_a_service_scope() {
+    let cluster = web();
+    let outcome = ask(&cluster, PlanKind::Reboot, Scope::All)
+        .seeing(&cluster.all_up(&[]))
+        .outcome();
+    assert!(!ids(outcome.plan.unwrap().plan()).contains(&"reboot:mgmt1"));
+    assert!(
+        outcome
+            .report
+            .to_string()
+            .contains("left for you: node mgmt1")
+    );
+    let refusal = ask(&cluster, PlanKind::Reboot, services(&["web"]))
+        .seeing(&cluster.all_up(&[]))
+        .refusal();
+    assert!(refusal[0].contains("--node w1,w2,w3,w4"), "{refusal:?}");
+}

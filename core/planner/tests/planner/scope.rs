@@ -1,0 +1,196 @@
+//! What a scope covers, and what comes with it.
+
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{PlanKind, Wait};
+use interlock_planner::Scope;
+
+use crate::support::{Cluster, after, ask, ids, large_v2, name, nodes, precedes, services};
+
+const ACTIVE: [(&str, &str); 2] = [("lb", "lb2"), ("dbm", "dbm2")];
+
+#[test]
+fn stopping_a_service_takes_its_running_dependants_and_no_machine() {
+    let cluster = large_v2();
+    let seen = cluster
+        .all_up(&ACTIVE)
+        .state("tel", "tel2", InstanceState::Stopped);
+    let outcome = ask(&cluster, PlanKind::Shutdown, services(&["dbs"]))
+        .seeing(&seen)
+        .outcome();
+    let sealed = outcome.plan.unwrap();
+    let mut steps = ids(sealed.plan());
+    steps.sort_unstable();
+    assert_eq!(
+        steps,
+        [
+            "stop:dbs@dbs1",
+            "stop:dbs@dbs2",
+            "stop:jb@jb1",
+            "stop:jb@jb2",
+            "stop:tel@tel1"
+        ]
+    );
+    assert!(
+        outcome
+            .report
+            .to_string()
+            .contains("included: tel@tel1: it requires dbs"),
+        "{}",
+        outcome.report
+    );
+}
+
+#[test]
+fn a_node_of_a_service_that_keeps_enough_leaves_the_dependants_alone() {
+    let cluster = large_v2();
+    let plan = ask(&cluster, PlanKind::Shutdown, nodes(&["dbs1"]))
+        .seeing(&cluster.all_up(&ACTIVE))
+        .plan();
+    assert_eq!(ids(&plan), ["stop:dbs@dbs1", "power-off:dbs1"]);
+}
+
+#[test]
+fn a_standby_goes_alone_and_an_active_side_takes_the_dependants() {
+    let cluster = large_v2();
+    let seen = cluster.all_up(&ACTIVE);
+    let plan = ask(&cluster, PlanKind::Shutdown, nodes(&["dbm1"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(ids(&plan), ["stop:dbm@dbm1", "power-off:dbm1"]);
+
+    let outcome = ask(&cluster, PlanKind::Shutdown, nodes(&["dbm2"]))
+        .seeing(&seen)
+        .outcome();
+    let sealed = outcome.plan.unwrap();
+    let plan = sealed.plan();
+    assert!(precedes(plan, "stop:dbs@dbs1", Wait::Down, "stop:dbm@dbm2"));
+    assert!(precedes(plan, "stop:jb@jb1", Wait::Down, "stop:dbm@dbm2"));
+    assert!(
+        !ids(plan).contains(&"power-off:jb1"),
+        "only the named machine is switched off"
+    );
+    assert!(
+        outcome
+            .report
+            .to_string()
+            .contains("warning: service dbm: it is interrupted"),
+        "{}",
+        outcome.report
+    );
+}
+
+#[test]
+fn a_label_selects_instances_and_switches_no_machine() {
+    let mut cluster = large_v2();
+    cluster
+        .edit_node("jb1")
+        .labels
+        .insert("tier".into(), "web".into());
+    let seen = cluster.all_up(&ACTIVE);
+    let scope = Scope::Label {
+        key: "tier".into(),
+        value: "web".into(),
+    };
+    let plan = ask(&cluster, PlanKind::Shutdown, scope)
+        .seeing(&seen)
+        .plan();
+    assert_eq!(ids(&plan), ["stop:jb@jb1"]);
+    assert_eq!(plan.scope, "--label tier=web");
+}
+
+#[test]
+fn a_host_is_emptied_machine_by_machine() {
+    let cluster = large_v2()
+        .with_node("jb1", |node| node.host = Some(name("vmhost1")))
+        .with_node("dbm1", |node| node.host = Some(name("vmhost1")));
+    let seen = cluster.all_up(&ACTIVE);
+    let plan = ask(&cluster, PlanKind::Shutdown, Scope::Host(name("vmhost1")))
+        .seeing(&seen)
+        .plan();
+    let mut steps = ids(&plan);
+    steps.sort_unstable();
+    assert_eq!(
+        steps,
+        [
+            "power-off:dbm1",
+            "power-off:jb1",
+            "stop:dbm@dbm1",
+            "stop:jb@jb1"
+        ]
+    );
+    assert!(precedes(
+        &plan,
+        "power-off:jb1",
+        Wait::Down,
+        "stop:dbm@dbm1"
+    ));
+}
+
+#[test]
+fn a_shutdown_that_leaves_too_few_is_refused_with_the_arithmetic() {
+    let cluster = large_v2().with("jb", |jb| jb.at_least = 2);
+    let refusal = ask(&cluster, PlanKind::Shutdown, nodes(&["jb1"]))
+        .seeing(&cluster.all_up(&ACTIVE))
+        .refusal();
+    assert_eq!(
+        refusal,
+        ["capacity: service jb has 2 healthy, the plan would leave 1, at least 2 must stay"]
+    );
+    // As a whole it may go: there is nothing to keep.
+    ask(&cluster, PlanKind::Shutdown, services(&["jb"]))
+        .seeing(&cluster.all_up(&ACTIVE))
+        .plan();
+}
+
+#[test]
+fn services_are_ordered_through_one_that_has_no_step() {
+    let cluster = Cluster::new()
+        .service("db", &["a"])
+        .service("cache", &["b"])
+        .service("web", &["c"])
+        .requires("cache", &["db"])
+        .requires("web", &["cache"]);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["db", "web"]))
+        .seeing(&cluster.all_up(&[]))
+        .plan();
+    assert!(precedes(&plan, "start:db@a", Wait::Healthy, "stop:web@c"));
+    let seen = cluster
+        .all_up(&[])
+        .state("cache", "b", InstanceState::Stopped);
+    let plan = ask(&cluster, PlanKind::Shutdown, Scope::All)
+        .seeing(&seen)
+        .plan();
+    assert!(precedes(&plan, "stop:web@c", Wait::Down, "stop:db@a"));
+}
+
+#[test]
+fn serial_is_one_step_after_the_other() {
+    let cluster = large_v2();
+    let plan = ask(&cluster, PlanKind::Shutdown, Scope::All)
+        .seeing(&cluster.all_up(&ACTIVE))
+        .serial()
+        .plan();
+    for pair in plan.steps.windows(2) {
+        let (first, then) = (pair[0].id.as_str(), pair[1].id.as_str());
+        assert!(
+            after(&plan, then).contains(&format!("{first} down")),
+            "{first} {then}"
+        );
+    }
+}
+
+#[test]
+fn a_service_scope_starts_nothing_on_a_machine_that_is_off() {
+    let cluster = Cluster::new().service("db", &["a"]);
+    let refusal = ask(&cluster, PlanKind::Startup, services(&["db"]))
+        .seeing(&cluster.all_down())
+        .refusal();
+    assert!(
+        refusal[0].contains("a is off, and this scope switches no machine; --node a"),
+        "{refusal:?}"
+    );
+    let plan = ask(&cluster, PlanKind::Startup, nodes(&["a"]))
+        .seeing(&cluster.all_down())
+        .plan();
+    assert_eq!(ids(&plan), ["power-on:a", "start:db@a"]);
+}
