@@ -8,8 +8,8 @@ use interlock_model::ids::Term;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Leader, leader_key};
-use crate::store::{Condition, Revision, Store, Watch};
+use super::{Error, Leader, leader_key, observe};
+use crate::store::{Condition, Revision, Store, Watch, WatchEvent};
 
 /// One leadership: a term, and the right to decide as long as its guard holds. Clones are the same
 /// leadership.
@@ -86,7 +86,7 @@ impl Drop for Inner {
 
 async fn watch(store: &dyn Store, revision: Revision) -> Result<Watch, Error> {
     store
-        .watch(&super::observe::control(), revision.next())
+        .watch(&observe::control(), revision.next())
         .await
         .map_err(Error::Read)
 }
@@ -96,12 +96,12 @@ async fn until_replaced(store: Arc<dyn Store>, mut changes: Watch, revision: Rev
     let key = leader_key();
     loop {
         match changes.next().await {
-            Some(crate::store::WatchEvent::Changed { changes, .. }) => {
+            Some(WatchEvent::Changed { changes, .. }) => {
                 if changes.iter().any(|change| *change.key() == key) {
                     return;
                 }
             }
-            Some(crate::store::WatchEvent::Compacted { .. }) => {
+            Some(WatchEvent::Compacted { .. }) => {
                 // The watch is taken up before the key is read, so nothing falls in between.
                 let Ok(present) = store.revision().await else {
                     return;

@@ -13,6 +13,9 @@
 //! | anything else | somebody else wrote: the store is damaged |
 //!
 //! A failure before the commit itself was begun is certainly not committed.
+//!
+//! Opening again reads and verifies the whole file, once for each group that is tried meanwhile;
+//! callers that back off keep that cheap, and no clock is needed here.
 
 use std::io;
 use std::path::Path;

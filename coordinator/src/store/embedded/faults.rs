@@ -288,6 +288,10 @@ fn an_error_at_any_operation_is_answered_honestly_and_gone_at_the_next_commit() 
                 Ok(()) => {
                     last = number;
                     answers[0] += 1;
+                    // On the disk itself, not only in its cache.
+                    let image = bench.disk.after_power_cut(|_| false);
+                    let found = Bench::on(FaultyDisk::with_content(image)).number();
+                    assert_eq!(found, last, "failing at {failing}");
                 }
                 Err(CommitError::NotCommitted(error)) => {
                     assert!(matches!(error, Error::Io { .. }), "{error:?}");

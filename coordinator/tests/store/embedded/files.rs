@@ -335,7 +335,7 @@ async fn a_user_without_the_right_is_told_what_to_change() {
         // "nobody", for whom the directory is closed.
         other.uid(65534).gid(65534);
     } else {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     match other.output() {
         Ok(output) => assert!(output.status.success(), "{output:?}"),

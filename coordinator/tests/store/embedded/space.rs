@@ -111,7 +111,7 @@ async fn child_with_a_file_size_limit() {
     let unlimited = getrlimit(Resource::Fsize);
     let limited = Rlimit {
         current: Some(3 * 1024 * 1024),
-        ..unlimited.clone()
+        ..unlimited
     };
     setrlimit(Resource::Fsize, limited).unwrap();
     fill_refuse_recover(&path, || setrlimit(Resource::Fsize, unlimited).unwrap()).await;
