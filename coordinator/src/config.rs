@@ -37,7 +37,7 @@ pub struct Tls {
 }
 
 fn default_listen() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 7400))
+    SocketAddr::from(([0, 0, 0, 0], 7443))
 }
 
 fn default_state_dir() -> PathBuf {
@@ -87,6 +87,12 @@ mod tests {
     use super::*;
 
     const FILE: &str = "name = 'mgmt1'\n[tls]\nca = 'ca.crt'\ncert = 'c.crt'\nkey = 'c.key'\n";
+
+    #[test]
+    fn the_published_sample_is_a_configuration() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/interlock-coordinator.toml");
+        assert_eq!(Config::load(&sample).unwrap().name.as_str(), "mgmt1");
+    }
 
     #[test]
     fn a_misspelt_key_is_an_error_that_names_it() {

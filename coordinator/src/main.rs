@@ -21,7 +21,7 @@ enum Command {
     /// Serve until a signal ends it.
     Run {
         /// The configuration.
-        #[arg(long, default_value = "/etc/interlock/coordinator.toml")]
+        #[arg(long, default_value = "/etc/interlock/interlock-coordinator.toml")]
         config: PathBuf,
     },
     /// Read the configuration and say whether it can be used.
