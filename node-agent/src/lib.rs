@@ -2,8 +2,10 @@
 
 pub mod config;
 pub mod exec;
+pub mod facts;
 mod group;
 pub mod ledger;
+pub mod notify;
 pub mod power;
 pub mod probe;
 pub mod session;

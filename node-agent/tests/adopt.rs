@@ -8,7 +8,9 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use common::{Bed, alive, clean, kill_hard, line_of, open, open_with, script, soon};
-use interlock_agent::shim::{Ended, Group, Lost, OpenError, Options, Outcome, Proof, Run, Runs, Status};
+use interlock_agent::shim::{
+    Ended, Group, Lost, OpenError, Options, Outcome, Proof, Run, Runs, Status,
+};
 
 /// Names the directory for the agent that is a process of its own.
 const DIR: &str = "INTERLOCK_TEST_DIR";
@@ -17,11 +19,16 @@ const DIR: &str = "INTERLOCK_TEST_DIR";
 #[test]
 #[ignore = "other tests start it as a process of its own"]
 fn an_agent_that_waits_to_be_killed() {
-    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
+    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else {
+        return;
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let runs = open(&dir, "boot");
-        let text = format!("echo begun; until [ -e {0}/go ]; do sleep 0.01; done; echo done; exit 5", dir.display());
+        let text = format!(
+            "echo begun; until [ -e {0}/go ]; do sleep 0.01; done; echo done; exit 5",
+            dir.display()
+        );
         runs.launch(script("a", &text)).await.unwrap();
         fs::write(dir.join("launched"), "yes\n").unwrap();
         std::future::pending::<()>().await;
@@ -62,7 +69,11 @@ async fn a_run_survives_the_death_of_its_agent_and_the_next_one_learns_the_outco
     let ended = soon(run.wait()).await;
     assert_eq!(status(&ended), Some(&Status::Code(5)));
     assert_eq!(ended.group, Group::Empty(Proof::Waited));
-    assert_eq!(run.output().await.unwrap().0.text(), "begun\ndone\n", "no output is lost");
+    assert_eq!(
+        run.output().await.unwrap().0.text(),
+        "begun\ndone\n",
+        "no output is lost"
+    );
     runs.remove(&run).await.unwrap();
 }
 
@@ -102,7 +113,10 @@ async fn two_agents_cannot_share_a_directory() {
     let dir = Bed::new();
     let first = open(dir.path(), "boot");
     let options = Options::new(dir.path().join("runs"), common::boot("boot"));
-    assert!(matches!(Runs::open(options.clone()), Err(OpenError::InUse(_))));
+    assert!(matches!(
+        Runs::open(options.clone()),
+        Err(OpenError::InUse(_))
+    ));
     drop(first);
     Runs::open(options).unwrap();
 }
@@ -118,7 +132,10 @@ async fn after_a_reboot_the_outcome_is_unknown_and_nothing_is_left() {
     soon(run.wait()).await;
     drop(runs);
     let run = adopt_one(&open(dir.path(), "another boot")).await;
-    let expected = Ended { outcome: Outcome::Unknown(Lost::OtherBoot), group: Group::Empty(Proof::OtherBoot) };
+    let expected = Ended {
+        outcome: Outcome::Unknown(Lost::OtherBoot),
+        group: Group::Empty(Proof::OtherBoot),
+    };
     assert_eq!(run.state(), Some(expected));
 }
 
@@ -128,17 +145,32 @@ async fn if_the_shim_is_killed_the_outcome_is_unknown_and_what_is_left_is_found_
     let runs = open(dir.path(), "boot");
     let pids = dir.path().join("pids");
     // The second one has left the process group and the session.
-    let text = format!("setsid sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 1000; done' & wait", pids.display());
+    let text = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 1000; done' & wait",
+        pids.display()
+    );
     let run = runs.launch(script("a", &text)).await.unwrap();
     let second: u32 = line_of(&pids).await.parse().unwrap();
     kill_hard(run.shim_pid().unwrap());
     let ended = soon(run.wait()).await;
     assert_eq!(ended.outcome, Outcome::Unknown(Lost::ShimKilled));
-    let Group::Left { pids } = ended.group else { panic!("{ended:?}") };
-    assert!(pids.contains(&second) && pids.contains(&run.pid().unwrap()), "{pids:?}");
-    assert!(runs.remove(&run).await.is_err(), "what is left must not be forgotten");
+    let Group::Left { pids } = ended.group else {
+        panic!("{ended:?}")
+    };
+    assert!(
+        pids.contains(&second) && pids.contains(&run.pid().unwrap()),
+        "{pids:?}"
+    );
+    assert!(
+        runs.remove(&run).await.is_err(),
+        "what is left must not be forgotten"
+    );
     let ended = soon(run.kill(Duration::from_millis(50))).await.unwrap();
-    assert_eq!(ended.outcome, Outcome::Unknown(Lost::ShimKilled), "killing makes nothing known");
+    assert_eq!(
+        ended.outcome,
+        Outcome::Unknown(Lost::ShimKilled),
+        "killing makes nothing known"
+    );
     assert_eq!(ended.group, Group::Empty(Proof::Searched));
     assert!(!alive(second));
     runs.remove(&run).await.unwrap();
@@ -154,7 +186,10 @@ async fn if_everything_is_killed_the_next_agent_finds_nothing_left_but_still_no_
     soon(run.wait()).await;
     drop(runs);
     let run = adopt_one(&open(dir.path(), "boot")).await;
-    let expected = Ended { outcome: Outcome::Unknown(Lost::ShimKilled), group: Group::Empty(Proof::Searched) };
+    let expected = Ended {
+        outcome: Outcome::Unknown(Lost::ShimKilled),
+        group: Group::Empty(Proof::Searched),
+    };
     assert_eq!(run.state(), Some(expected));
 }
 
@@ -222,7 +257,10 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for leaf in fs::read_dir(&self.0).unwrap().filter_map(|entry| Some(entry.ok()?.path())) {
+        for leaf in fs::read_dir(&self.0)
+            .unwrap()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+        {
             if leaf.is_dir() {
                 let _ = fs::remove_dir(leaf);
             }
@@ -232,7 +270,8 @@ impl Drop for Cgroup {
 }
 
 #[tokio::test]
-async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_environment_replaced() {
+async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_environment_replaced()
+{
     let Some(cgroup) = Cgroup::create("killed") else {
         eprintln!("skipped: no cgroup v2 tree with cgroup.kill can be written here");
         return;
@@ -240,12 +279,15 @@ async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_env
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.0.clone()));
     let pids = dir.path().join("pids");
-    let text = format!("setsid env -i sh -c 'echo $$ > {}; while :; do /bin/sleep 1000; done' & exit 0", pids.display());
+    let text = format!(
+        "setsid env -i sh -c 'echo $$ > {}; while :; do /bin/sleep 1000; done' & exit 0",
+        pids.display()
+    );
     let mut spec = script("a", &text);
     spec.leftovers = interlock_agent::shim::Leftovers::Keep;
     let run = runs.launch(spec).await.unwrap();
     let daemon: u32 = line_of(&pids).await.parse().unwrap();
-    soon(run.child_status()).await;
+    soon(run.child_end()).await;
     kill_hard(run.shim_pid().unwrap());
     let ended = soon(run.wait()).await;
     assert!(!ended.group.is_empty(), "{ended:?}");
@@ -264,8 +306,15 @@ async fn a_run_in_a_control_group_ends_as_one_without() {
     };
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.0.clone()));
-    let run = runs.launch(script("a", "grep -q /a$ /proc/self/cgroup && exit 3")).await.unwrap();
+    let run = runs
+        .launch(script("a", "grep -q /a$ /proc/self/cgroup && exit 3"))
+        .await
+        .unwrap();
     let ended = soon(run.wait()).await;
-    assert_eq!(status(&ended), Some(&Status::Code(3)), "the command was born in its group");
+    assert_eq!(
+        status(&ended),
+        Some(&Status::Code(3)),
+        "the command was born in its group"
+    );
     clean(&runs, &run).await;
 }

@@ -55,35 +55,59 @@ fn the_sample_is_read_and_says_what_its_comments_say() {
     assert_eq!(web.setting.stop.signal, StopSignal::Term);
     assert_eq!(web.setting.stop.grace, Duration::from_secs(10));
     assert!(!config.execs[&local("license")].idempotent);
-    assert_eq!(config.shutdown_command.as_deref(), Some(&["/sbin/poweroff".to_owned()][..]));
+    assert_eq!(
+        config.shutdown_command.as_deref(),
+        Some(&["/sbin/poweroff".to_owned()][..])
+    );
 }
 
 #[test]
 fn the_defaults_that_the_sample_tells_are_the_defaults() {
-    let config = parse("[process.web]\ncommand = [\"/bin/web\"]\n[exec.x]\ncheck = [\"/bin/x\"]\n").unwrap();
-    assert_eq!(config.boot_id_path, Path::new("/proc/sys/kernel/random/boot_id"));
+    let config =
+        parse("[process.web]\ncommand = [\"/bin/web\"]\n[exec.x]\ncheck = [\"/bin/x\"]\n").unwrap();
+    assert_eq!(
+        config.boot_id_path,
+        Path::new("/proc/sys/kernel/random/boot_id")
+    );
     assert_eq!(config.secrets.dir, Path::new("/etc/interlock/secrets"));
     let web = &config.processes[&local("web")];
     assert_eq!((web.ready, web.log_cap), (Ready::Started, 10 << 20));
     assert_eq!(web.setting.cwd, Path::new("/"));
     assert_eq!(web.setting.stop.grace, Duration::from_secs(10));
-    assert_eq!(config.execs[&local("x")].time_limit, Duration::from_secs(60));
+    assert_eq!(
+        config.execs[&local("x")].time_limit,
+        Duration::from_secs(60)
+    );
     assert_eq!(config.allow.fence_dir, [Path::new("/usr/sbin")]);
 }
 
 #[test]
 fn an_unknown_key_is_an_error_with_its_line_and_the_keys_that_are_known() {
     let text = format!("{LEAST}[process.web]\ncommand = [\"/bin/web\"]\nstop_garce = \"1s\"\n");
-    let [problem] = &problems(&text)[..] else { panic!() };
-    assert_eq!((problem.line, problem.column, problem.key.as_str()), (14, 1, "process.web.stop_garce"));
-    assert!(problem.what.contains("stop_garce") && problem.what.contains("stop_grace"), "{}", problem.what);
+    let [problem] = &problems(&text)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (problem.line, problem.column, problem.key.as_str()),
+        (14, 1, "process.web.stop_garce")
+    );
+    assert!(
+        problem.what.contains("stop_garce") && problem.what.contains("stop_grace"),
+        "{}",
+        problem.what
+    );
 }
 
 #[test]
 fn a_missing_key_is_named_with_the_table_that_it_belongs_to() {
     let text = LEAST.replace("cert = \"/etc/interlock/node.pem\"\n", "");
-    let [problem] = &problems(&text)[..] else { panic!() };
-    assert_eq!((problem.key.as_str(), problem.remedy.as_str()), ("tls", "add `cert = ...` here"));
+    let [problem] = &problems(&text)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (problem.key.as_str(), problem.remedy.as_str()),
+        ("tls", "add `cert = ...` here")
+    );
 }
 
 #[test]
@@ -107,7 +131,10 @@ ready = { tcp = "127.0.0.1:1", after = "1s" }
 [exec.half]
 check = ["/bin/true"]
 "#;
-    let seen: Vec<(usize, String)> = problems(&text).into_iter().map(|one| (one.line, one.key)).collect();
+    let seen: Vec<(usize, String)> = problems(&text)
+        .into_iter()
+        .map(|one| (one.line, one.key))
+        .collect();
     let expected = [
         (2, "coordinators"),
         (14, "allow.power"),
@@ -127,85 +154,176 @@ check = ["/bin/true"]
 #[test]
 fn without_an_allow_list_everything_that_acts_is_refused() {
     let allow = parse("").unwrap().allow;
-    let parts = vec![Part::Systemd { unit: "a.service".into() }];
+    let parts = vec![Part::Systemd {
+        unit: "a.service".into(),
+    }];
     let asks = [
-        Ask::Start { service: service("a"), parts: parts.clone() },
-        Ask::Stop { service: service("a"), parts },
-        Ask::Shutdown { by: ShutdownBy::Agent },
+        Ask::Start {
+            service: service("a"),
+            parts: parts.clone(),
+        },
+        Ask::Stop {
+            service: service("a"),
+            parts,
+        },
+        Ask::Shutdown {
+            by: ShutdownBy::Agent,
+        },
         Ask::Reboot,
     ];
     for ask in asks {
         assert!(allow.permits(&ask).is_err(), "{ask:?}");
     }
     assert!(allow.permits_fence("fence_virsh").is_err());
-    assert!(allow.permits_check(&CheckKind::Exec { command: local("x") }).is_err());
-    assert!(allow.permits_check(&CheckKind::Same { path: "/etc/shadow".into() }).is_err());
-    assert!(allow.permits_check(&CheckKind::Tcp { target: "db1:5432".into() }).is_ok());
-    assert!(allow.permits_check(&CheckKind::Unit { unit: "a.service".into() }).is_ok());
+    assert!(
+        allow
+            .permits_check(&CheckKind::Exec {
+                command: local("x")
+            })
+            .is_err()
+    );
+    assert!(
+        allow
+            .permits_check(&CheckKind::Same {
+                path: "/etc/shadow".into()
+            })
+            .is_err()
+    );
+    assert!(
+        allow
+            .permits_check(&CheckKind::Tcp {
+                target: "db1:5432".into()
+            })
+            .is_ok()
+    );
+    assert!(
+        allow
+            .permits_check(&CheckKind::Unit {
+                unit: "a.service".into()
+            })
+            .is_ok()
+    );
 }
 
 #[test]
 fn the_line_of_a_refusal_permits_what_was_refused_and_keeps_what_was_permitted() {
     let before = "[process.web]\ncommand = [\"/bin/web\"]\n[allow.services]\n";
-    let first = Part::Systemd { unit: "smbd.service".into() };
+    let first = Part::Systemd {
+        unit: "smbd.service".into(),
+    };
     let second = Part::Process { name: local("web") };
     let name = service("store.a");
     let mut line = String::new();
     for part in [&first, &second] {
-        let refusal = parse(&format!("{before}{line}\n")).unwrap().allow.permits_part(&name, part).unwrap_err();
+        let refusal = parse(&format!("{before}{line}\n"))
+            .unwrap()
+            .allow
+            .permits_part(&name, part)
+            .unwrap_err();
         assert_eq!(refusal.table, "allow.services");
-        assert!(refusal.to_string().contains("/etc/a.toml") && refusal.to_string().contains("store.a"));
+        assert!(
+            refusal.to_string().contains("/etc/a.toml") && refusal.to_string().contains("store.a")
+        );
         line = refusal.line;
     }
     let allow = parse(&format!("{before}{line}\n")).unwrap().allow;
-    assert!(allow.permits_part(&name, &first).is_ok() && allow.permits_part(&name, &second).is_ok());
-    assert!(allow.permits_part(&service("other"), &first).is_err(), "a unit is permitted for its own service only");
+    assert!(
+        allow.permits_part(&name, &first).is_ok() && allow.permits_part(&name, &second).is_ok()
+    );
+    assert!(
+        allow.permits_part(&service("other"), &first).is_err(),
+        "a unit is permitted for its own service only"
+    );
 }
 
 #[test]
 fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
-    let allow = |line: &str| parse(&format!("[exec.x]\ncheck = [\"/bin/x\"]\n[allow]\n{line}\n")).unwrap().allow;
+    let allow = |line: &str| {
+        parse(&format!(
+            "[exec.x]\ncheck = [\"/bin/x\"]\n[allow]\n{line}\n"
+        ))
+        .unwrap()
+        .allow
+    };
     let empty = allow("probe_targets = []");
     let checks = [
-        CheckKind::Exec { command: local("x") },
-        CheckKind::Tcp { target: "[fd00::1]:5432".into() },
-        CheckKind::Marker { path: "/srv/\"odd\"/.alive".into(), content: None },
+        CheckKind::Exec {
+            command: local("x"),
+        },
+        CheckKind::Tcp {
+            target: "[fd00::1]:5432".into(),
+        },
+        CheckKind::Marker {
+            path: "/srv/\"odd\"/.alive".into(),
+            content: None,
+        },
     ];
     for check in checks {
         let refusal = empty.permits_check(&check).unwrap_err();
-        assert!(allow(&refusal.line).permits_check(&check).is_ok(), "{}", refusal.line);
+        assert!(
+            allow(&refusal.line).permits_check(&check).is_ok(),
+            "{}",
+            refusal.line
+        );
     }
     let refusal = empty.permits_fence("fence_ipmilan").unwrap_err();
     assert!(allow(&refusal.line).permits_fence("fence_ipmilan").is_ok());
-    assert!(allow("shutdown = true").permits(&Ask::Shutdown { by: ShutdownBy::Agent }).is_ok());
+    assert!(
+        allow("shutdown = true")
+            .permits(&Ask::Shutdown {
+                by: ShutdownBy::Agent
+            })
+            .is_ok()
+    );
     assert!(allow("shutdown = true").permits(&Ask::Reboot).is_err());
 }
 
 #[test]
 fn a_permitted_directory_is_not_left_through_its_parent() {
-    let allow = parse("[allow]\nmarker_paths = [\"/srv/app\"]\n").unwrap().allow;
-    let marker = |path: &str| allow.permits_check(&CheckKind::Marker { path: path.into(), content: None });
+    let allow = parse("[allow]\nmarker_paths = [\"/srv/app\"]\n")
+        .unwrap()
+        .allow;
+    let marker = |path: &str| {
+        allow.permits_check(&CheckKind::Marker {
+            path: path.into(),
+            content: None,
+        })
+    };
     assert!(marker("/srv/app/.alive").is_ok());
     assert!(marker("/srv/application/.alive").is_err());
     assert!(marker("/srv/app/../../etc/shadow").is_err());
 }
 
 fn program(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_interlock-agent")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn the_program_checks_a_file_and_tells_by_its_exit_code() {
     let output = program(&["config", "check", sample().to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.toml");
     std::fs::write(&file, LEAST.replace("jb1", "-jb1")).unwrap();
     let output = program(&["config", "check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.starts_with(&format!("{}:4:8: node.name: ", file.display())), "{told}");
-    assert_eq!(program(&["config", "check", "/no/such/file"]).status.code(), Some(1));
+    assert!(
+        told.starts_with(&format!("{}:4:8: node.name: ", file.display())),
+        "{told}"
+    );
+    assert_eq!(
+        program(&["config", "check", "/no/such/file"]).status.code(),
+        Some(1)
+    );
     assert_eq!(program(&["confg"]).status.code(), Some(64));
     assert_eq!(program(&["--version"]).status.code(), Some(0));
 }

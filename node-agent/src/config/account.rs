@@ -46,7 +46,8 @@ impl Account {
             Self::Ids(user) => return Ok(*user),
             Self::Name(name) => name,
         };
-        let text = fs::read_to_string(passwd).map_err(|error| AccountError::Read(name.clone(), error))?;
+        let text =
+            fs::read_to_string(passwd).map_err(|error| AccountError::Read(name.clone(), error))?;
         // passwd(5): name:password:uid:gid:...
         let found = text.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -72,11 +73,17 @@ impl<'de> Deserialize<'de> for Account {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let Some((uid, gid)) = text.split_once(':') else {
-            return if text.is_empty() { Err(serde::de::Error::custom("a user has a name")) } else { Ok(Self::Name(text)) };
+            return if text.is_empty() {
+                Err(serde::de::Error::custom("a user has a name"))
+            } else {
+                Ok(Self::Name(text))
+            };
         };
         match (uid.parse(), gid.parse()) {
             (Ok(uid), Ok(gid)) => Ok(Self::Ids(User { uid, gid })),
-            _ => Err(serde::de::Error::custom(format!("'{text}' is neither a user name nor uid:gid in numbers"))),
+            _ => Err(serde::de::Error::custom(format!(
+                "'{text}' is neither a user name nor uid:gid in numbers"
+            ))),
         }
     }
 }
@@ -88,10 +95,18 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_and_numbers_are_taken_as_they_are() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "root:x:0:0:root:/root:/bin/sh\npostgres:x:112:118::/:/bin/sh\n").unwrap();
-        let user = Account::Name("postgres".into()).resolve_in(file.path()).unwrap();
+        fs::write(
+            file.path(),
+            "root:x:0:0:root:/root:/bin/sh\npostgres:x:112:118::/:/bin/sh\n",
+        )
+        .unwrap();
+        let user = Account::Name("postgres".into())
+            .resolve_in(file.path())
+            .unwrap();
         assert_eq!((user.uid, user.gid), (112, 118));
-        let error = Account::Name("post".into()).resolve_in(file.path()).unwrap_err();
+        let error = Account::Name("post".into())
+            .resolve_in(file.path())
+            .unwrap_err();
         assert!(matches!(error, AccountError::Unknown(_)));
         let ids = Account::Ids(User { uid: 7, gid: 8 });
         assert_eq!(ids.resolve_in(Path::new("/no/such/file")).unwrap().uid, 7);

@@ -74,7 +74,11 @@ impl Managers {
         if !self.systemd.is_empty() {
             fields.push(format!("systemd = {:?}", self.systemd));
         }
-        fields.extend(self.process.iter().map(|name| format!("process = \"{name}\"")));
+        fields.extend(
+            self.process
+                .iter()
+                .map(|name| format!("process = \"{name}\"")),
+        );
         fields.extend(self.exec.iter().map(|name| format!("exec = \"{name}\"")));
         format!("{{ {} }}", fields.join(", "))
     }
@@ -87,10 +91,14 @@ impl Allow {
     /// The first part of it that is not.
     pub fn permits(&self, command: &Command) -> Result<(), Refusal> {
         match command {
-            Command::Start { service, parts } | Command::Stop { service, parts } | Command::Verify { service, parts } => {
-                parts.iter().try_for_each(|part| self.permits_part(service, part))
+            Command::Start { service, parts }
+            | Command::Stop { service, parts }
+            | Command::Verify { service, parts } => parts
+                .iter()
+                .try_for_each(|part| self.permits_part(service, part)),
+            Command::Shutdown { .. } => {
+                self.flag(self.shutdown, "shutdown", "to shut this machine down")
             }
-            Command::Shutdown { .. } => self.flag(self.shutdown, "shutdown", "to shut this machine down"),
             Command::Reboot => self.flag(self.reboot, "reboot", "to restart this machine"),
             Command::Fence { request } => self.permits_fence(&request.agent),
         }
@@ -106,7 +114,11 @@ impl Allow {
             return Ok(());
         }
         let line = format!("{} = {}", quoted_key(service), managers.and(part).written());
-        Err(self.refuse(format!("to operate {part} for service {service}"), "allow.services", line))
+        Err(self.refuse(
+            format!("to operate {part} for service {service}"),
+            "allow.services",
+            line,
+        ))
     }
 
     /// May this check run?
@@ -115,13 +127,17 @@ impl Allow {
     /// If not.
     pub fn permits_check(&self, check: &CheckKind) -> Result<(), Refusal> {
         match check {
-            CheckKind::Tcp { target } | CheckKind::Http { url: target, .. } => self.permits_target(target),
+            CheckKind::Tcp { target } | CheckKind::Http { url: target, .. } => {
+                self.permits_target(target)
+            }
             CheckKind::Exec { command } if self.checks.contains(command) => Ok(()),
             CheckKind::Exec { command } => {
                 let line = list("checks", self.checks.iter(), command);
                 Err(self.refuse(format!("to run the check command {command}"), "allow", line))
             }
-            CheckKind::Marker { path, .. } | CheckKind::Same { path } => self.permits_marker(Path::new(path)),
+            CheckKind::Marker { path, .. } | CheckKind::Same { path } => {
+                self.permits_marker(Path::new(path))
+            }
             CheckKind::Unit { .. } | CheckKind::Address { .. } => Ok(()),
         }
     }
@@ -139,45 +155,83 @@ impl Allow {
     }
 
     fn permits_target(&self, target: &str) -> Result<(), Refusal> {
-        let Some(allowed) = &self.probe_targets else { return Ok(()) };
+        let Some(allowed) = &self.probe_targets else {
+            return Ok(());
+        };
         let parsed = host_and_port(target);
-        if parsed.is_some_and(|(host, port)| allowed.iter().any(|entry| entry.permits(host, port))) {
+        if parsed.is_some_and(|(host, port)| allowed.iter().any(|entry| entry.permits(host, port)))
+        {
             return Ok(());
         }
         let entry = match parsed {
-            Some((host, port)) => ProbeTarget::Host { host: host.to_owned(), port: Some(port) }.to_string(),
+            Some((host, port)) => ProbeTarget::Host {
+                host: host.to_owned(),
+                port: Some(port),
+            }
+            .to_string(),
             None => "HOST:PORT".to_owned(),
         };
-        let line = list("probe_targets", allowed.iter().map(ToString::to_string), entry);
+        let line = list(
+            "probe_targets",
+            allowed.iter().map(ToString::to_string),
+            entry,
+        );
         Err(self.refuse(format!("to connect to {target}"), "allow", line))
     }
 
     fn permits_marker(&self, path: &Path) -> Result<(), Refusal> {
         // `starts_with` compares whole components; `..` would lead out again.
-        let straight = !path.components().any(|component| component == Component::ParentDir);
-        if straight && self.marker_paths.iter().any(|allowed| path.starts_with(allowed)) {
+        let straight = !path
+            .components()
+            .any(|component| component == Component::ParentDir);
+        if straight
+            && self
+                .marker_paths
+                .iter()
+                .any(|allowed| path.starts_with(allowed))
+        {
             return Ok(());
         }
-        let line = list("marker_paths", self.marker_paths.iter().map(|path| path.display()), path.display());
+        let line = list(
+            "marker_paths",
+            self.marker_paths.iter().map(|path| path.display()),
+            path.display(),
+        );
         Err(self.refuse(format!("to read {}", path.display()), "allow", line))
     }
 
     fn flag(&self, allowed: bool, key: &str, what: &str) -> Result<(), Refusal> {
-        if allowed { Ok(()) } else { Err(self.refuse(what.to_owned(), "allow", format!("{key} = true"))) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(self.refuse(what.to_owned(), "allow", format!("{key} = true")))
+        }
     }
 
     fn refuse(&self, what: String, table: &'static str, line: String) -> Refusal {
-        Refusal { what, file: self.file.clone(), table, line }
+        Refusal {
+            what,
+            file: self.file.clone(),
+            table,
+            line,
+        }
     }
 }
 
 /// The line of a list with one more entry.
 fn list<T: ToString>(key: &str, allowed: impl Iterator<Item = T>, more: T) -> String {
-    let entries: Vec<String> = allowed.chain([more]).map(|entry| format!("{:?}", entry.to_string())).collect();
+    let entries: Vec<String> = allowed
+        .chain([more])
+        .map(|entry| format!("{:?}", entry.to_string()))
+        .collect();
     format!("{key} = [{}]", entries.join(", "))
 }
 
 /// A name as a TOML key: bare unless it has a dot.
 fn quoted_key(name: &ServiceName) -> String {
-    if name.as_str().contains('.') { format!("\"{name}\"") } else { name.to_string() }
+    if name.as_str().contains('.') {
+        format!("\"{name}\"")
+    } else {
+        name.to_string()
+    }
 }

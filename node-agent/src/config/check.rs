@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use interlock_model::names::{LocalName, ServiceName};
-use tonic::codegen::http::Uri;
 use toml::Spanned;
+use tonic::codegen::http::Uri;
 
 use super::allow::{Allow, Managers};
 use super::commands::{Exec, Process, Ready, Setting};
@@ -31,7 +31,10 @@ const LEAST_LOG_CAP: u64 = 4096;
 
 /// Turns the file into a configuration, or tells all that is wrong with it.
 pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, Vec<Problem>> {
-    let mut check = Check { text, problems: Vec::new() };
+    let mut check = Check {
+        text,
+        problems: Vec::new(),
+    };
     let processes = check.processes(raw.process);
     let execs = check.execs(raw.exec);
     let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
@@ -48,7 +51,9 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
             key: check.absolute(raw.tls.key),
         },
         listen: raw.listen.address,
-        secrets: Secrets { dir: check.absolute_or(raw.secrets.map(|secrets| secrets.dir), SECRETS) },
+        secrets: Secrets {
+            dir: check.absolute_or(raw.secrets.map(|secrets| secrets.dir), SECRETS),
+        },
         allow,
         processes,
         execs,
@@ -57,7 +62,9 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     if check.problems.is_empty() {
         Ok(config)
     } else {
-        check.problems.sort_by_key(|problem| (problem.line, problem.column));
+        check
+            .problems
+            .sort_by_key(|problem| (problem.line, problem.column));
         Err(check.problems)
     }
 }
@@ -69,7 +76,8 @@ struct Check<'t> {
 
 impl Check<'_> {
     fn report(&mut self, span: &Range<usize>, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Problem::at(self.text, span, what, remedy));
+        self.problems
+            .push(Problem::at(self.text, span, what, remedy));
     }
 
     fn absolute(&mut self, path: Spanned<PathBuf>) -> PathBuf {
@@ -77,7 +85,11 @@ impl Check<'_> {
         let path = path.into_inner();
         if !path.is_absolute() {
             let what = format!("'{}' is not an absolute path", path.display());
-            self.report(&span, what, "begin it with '/'; the agent's working directory is no part of its meaning");
+            self.report(
+                &span,
+                what,
+                "begin it with '/'; the agent's working directory is no part of its meaning",
+            );
         }
         path
     }
@@ -88,9 +100,17 @@ impl Check<'_> {
 
     fn coordinators(&mut self, given: Spanned<Vec<Spanned<String>>>) -> Vec<String> {
         if given.get_ref().is_empty() {
-            self.report(&given.span(), "no coordinator is named", "name at least one, as \"https://HOST:PORT\"");
+            self.report(
+                &given.span(),
+                "no coordinator is named",
+                "name at least one, as \"https://HOST:PORT\"",
+            );
         }
-        given.into_inner().into_iter().map(|one| self.coordinator(one)).collect()
+        given
+            .into_inner()
+            .into_iter()
+            .map(|one| self.coordinator(one))
+            .collect()
     }
 
     fn coordinator(&mut self, given: Spanned<String>) -> String {
@@ -99,10 +119,21 @@ impl Check<'_> {
         let remedy = "write it as \"https://HOST:PORT\"";
         match given.parse::<Uri>() {
             Ok(uri) if uri.scheme_str() == Some("http") => {
-                self.report(&span, format!("'{given}' is not encrypted, and there is no insecure mode"), remedy);
+                self.report(
+                    &span,
+                    format!("'{given}' is not encrypted, and there is no insecure mode"),
+                    remedy,
+                );
             }
-            Ok(uri) if uri.scheme_str() == Some("https") && uri.port().is_some() && uri.path() == "/" => {}
-            Ok(_) | Err(_) => self.report(&span, format!("'{given}' is not the address of a coordinator"), remedy),
+            Ok(uri)
+                if uri.scheme_str() == Some("https")
+                    && uri.port().is_some()
+                    && uri.path() == "/" => {}
+            Ok(_) | Err(_) => self.report(
+                &span,
+                format!("'{given}' is not the address of a coordinator"),
+                remedy,
+            ),
         }
         given
     }
@@ -111,29 +142,49 @@ impl Check<'_> {
         let span = given.span();
         let given = given.into_inner();
         match given.first() {
-            None => self.report(&span, "the command is empty", "give the program and its arguments as a list"),
+            None => self.report(
+                &span,
+                "the command is empty",
+                "give the program and its arguments as a list",
+            ),
             Some(program) if !Path::new(program).is_absolute() => {
                 let what = format!("'{program}' is not an absolute path");
-                self.report(&span, what, "give the program with its path; no search path applies here");
+                self.report(
+                    &span,
+                    what,
+                    "give the program with its path; no search path applies here",
+                );
             }
             Some(_) => {}
         }
         given
     }
 
-    fn processes(&mut self, given: BTreeMap<LocalName, raw::Process>) -> BTreeMap<LocalName, Process> {
-        given.into_iter().map(|(name, process)| (name, self.process(process))).collect()
+    fn processes(
+        &mut self,
+        given: BTreeMap<LocalName, raw::Process>,
+    ) -> BTreeMap<LocalName, Process> {
+        given
+            .into_iter()
+            .map(|(name, process)| (name, self.process(process)))
+            .collect()
     }
 
     fn process(&mut self, given: raw::Process) -> Process {
         let cap_span = given.command.span();
         let log_cap = given.log_cap.map_or(LOG_CAP, |cap| cap.0);
         if log_cap < LEAST_LOG_CAP {
-            self.report(&cap_span, "log_cap of this process is too small", "allow at least 4KiB");
+            self.report(
+                &cap_span,
+                "log_cap of this process is too small",
+                "allow at least 4KiB",
+            );
         }
         Process {
             command: self.command(given.command),
-            ready: given.ready.map_or(Ready::Started, |ready| self.ready(ready)),
+            ready: given
+                .ready
+                .map_or(Ready::Started, |ready| self.ready(ready)),
             log_cap,
             setting: Setting {
                 env: given.env,
@@ -149,15 +200,26 @@ impl Check<'_> {
             (Some(address), None) => Ready::Tcp(address),
             (None, Some(period)) => Ready::After(period.0),
             (None, None) | (Some(_), Some(_)) => {
-                let remedy = "write ready = { tcp = \"127.0.0.1:PORT\" } or ready = { after = \"2s\" }";
-                self.report(&given.span(), "readiness is told in exactly one way", remedy);
+                let remedy =
+                    "write ready = { tcp = \"127.0.0.1:PORT\" } or ready = { after = \"2s\" }";
+                self.report(
+                    &given.span(),
+                    "readiness is told in exactly one way",
+                    remedy,
+                );
                 Ready::Started
             }
         }
     }
 
-    fn execs(&mut self, given: BTreeMap<LocalName, Spanned<raw::Exec>>) -> BTreeMap<LocalName, Exec> {
-        given.into_iter().map(|(name, exec)| (name, self.exec(exec))).collect()
+    fn execs(
+        &mut self,
+        given: BTreeMap<LocalName, Spanned<raw::Exec>>,
+    ) -> BTreeMap<LocalName, Exec> {
+        given
+            .into_iter()
+            .map(|(name, exec)| (name, self.exec(exec)))
+            .collect()
     }
 
     fn exec(&mut self, given: Spanned<raw::Exec>) -> Exec {
@@ -177,7 +239,11 @@ impl Check<'_> {
             },
         };
         if exec.start.is_none() && exec.stop.is_none() && exec.check.is_none() {
-            self.report(&span, "it has no command", "give it start, stop and check, or check alone");
+            self.report(
+                &span,
+                "it has no command",
+                "give it start, stop and check, or check alone",
+            );
         }
         exec
     }
@@ -193,11 +259,22 @@ impl Check<'_> {
             let managers = check.managers(&given, processes, execs);
             (name, managers)
         };
-        let services = given.services.into_iter().map(|one| managers(self, one)).collect();
+        let services = given
+            .services
+            .into_iter()
+            .map(|one| managers(self, one))
+            .collect();
         let checks = given.checks.into_iter().map(|name| {
-            if execs.get(name.get_ref()).is_none_or(|exec| exec.check.is_none()) {
+            if execs
+                .get(name.get_ref())
+                .is_none_or(|exec| exec.check.is_none())
+            {
                 let what = format!("there is no check command named {}", name.get_ref());
-                self.report(&name.span(), what, format!("add [exec.{}] with a `check`", name.get_ref()));
+                self.report(
+                    &name.span(),
+                    what,
+                    format!("add [exec.{}] with a `check`", name.get_ref()),
+                );
             }
             name.into_inner()
         });
@@ -211,11 +288,19 @@ impl Check<'_> {
             services,
             shutdown: given.shutdown,
             reboot: given.reboot,
-            power: given.power.into_iter().map(|name| self.fence_agent(name)).collect(),
+            power: given
+                .power
+                .into_iter()
+                .map(|name| self.fence_agent(name))
+                .collect(),
             fence_dir,
             checks,
             probe_targets: given.probe_targets,
-            marker_paths: given.marker_paths.into_iter().map(|path| self.absolute(path)).collect(),
+            marker_paths: given
+                .marker_paths
+                .into_iter()
+                .map(|path| self.absolute(path))
+                .collect(),
         }
     }
 
@@ -227,27 +312,55 @@ impl Check<'_> {
     ) -> Managers {
         let raw = given.get_ref();
         if raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none() {
-            let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
+            let remedy =
+                "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
             self.report(&given.span(), "no manager is named", remedy);
         }
-        for unit in raw.systemd.iter().filter(|unit| !unit.get_ref().contains('.')) {
+        for unit in raw
+            .systemd
+            .iter()
+            .filter(|unit| !unit.get_ref().contains('.'))
+        {
             let what = format!("unit '{}' has no suffix", unit.get_ref());
-            self.report(&unit.span(), what, format!("write \"{}.service\"", unit.get_ref()));
+            self.report(
+                &unit.span(),
+                what,
+                format!("write \"{}.service\"", unit.get_ref()),
+            );
         }
-        if let Some(name) = raw.process.as_ref().filter(|name| !processes.contains_key(name.get_ref())) {
+        if let Some(name) = raw
+            .process
+            .as_ref()
+            .filter(|name| !processes.contains_key(name.get_ref()))
+        {
             let what = format!("there is no process named {}", name.get_ref());
-            self.report(&name.span(), what, format!("add [process.{}] with its `command`", name.get_ref()));
+            self.report(
+                &name.span(),
+                what,
+                format!("add [process.{}] with its `command`", name.get_ref()),
+            );
         }
         if let Some(name) = &raw.exec {
-            let complete = |exec: &Exec| exec.start.is_some() && exec.stop.is_some() && exec.check.is_some();
+            let complete =
+                |exec: &Exec| exec.start.is_some() && exec.stop.is_some() && exec.check.is_some();
             if !execs.get(name.get_ref()).is_some_and(complete) {
-                let what = format!("the commands named {} cannot manage a service", name.get_ref());
-                let remedy = format!("give [exec.{}] all of start, stop and check", name.get_ref());
+                let what = format!(
+                    "the commands named {} cannot manage a service",
+                    name.get_ref()
+                );
+                let remedy = format!(
+                    "give [exec.{}] all of start, stop and check",
+                    name.get_ref()
+                );
                 self.report(&name.span(), what, remedy);
             }
         }
         Managers {
-            systemd: raw.systemd.iter().map(|unit| unit.get_ref().clone()).collect(),
+            systemd: raw
+                .systemd
+                .iter()
+                .map(|unit| unit.get_ref().clone())
+                .collect(),
             process: raw.process.as_ref().map(|name| name.get_ref().clone()),
             exec: raw.exec.as_ref().map(|name| name.get_ref().clone()),
         }
@@ -258,7 +371,11 @@ impl Check<'_> {
         let name = name.into_inner();
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             let remedy = "give the program's name, such as \"fence_ipmilan\", and its directory in fence_dir";
-            self.report(&span, format!("'{name}' is not the name of a fence agent"), remedy);
+            self.report(
+                &span,
+                format!("'{name}' is not the name of a fence agent"),
+                remedy,
+            );
         }
         name
     }
@@ -266,5 +383,8 @@ impl Check<'_> {
 
 fn stop(signal: Option<StopSignal>, grace: Option<super::units::Period>) -> Stop {
     let default = Stop::default();
-    Stop { signal: signal.unwrap_or(default.signal), grace: grace.map_or(default.grace, |grace| grace.0) }
+    Stop {
+        signal: signal.unwrap_or(default.signal),
+        grace: grace.map_or(default.grace, |grace| grace.0),
+    }
 }

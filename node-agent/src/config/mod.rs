@@ -95,6 +95,9 @@ impl Config {
             },
             Err(error) => vec![Problem::of_reader(text, &error)],
         };
-        Err(Error::Invalid { file: file.to_owned(), problems })
+        Err(Error::Invalid {
+            file: file.to_owned(),
+            problems,
+        })
     }
 }

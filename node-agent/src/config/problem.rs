@@ -9,7 +9,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the configuration {0}: check that it exists and that this user may read it")]
+    #[error(
+        "cannot read the configuration {0}: check that it exists and that this user may read it"
+    )]
     Read(PathBuf, #[source] io::Error),
     /// The file does not say what it must.
     #[error("{}", listed(file, problems))]
@@ -38,7 +40,12 @@ pub struct Problem {
 
 impl Problem {
     /// A problem at a byte range of the text.
-    pub(super) fn at(text: &str, span: &Range<usize>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn at(
+        text: &str,
+        span: &Range<usize>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self {
@@ -54,11 +61,14 @@ impl Problem {
     pub(super) fn of_reader(text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
         let what = error.message().trim().replace('\n', ": ");
-        let missing = what.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let missing = what
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.strip_suffix('`'));
         let remedy = if let Some(field) = missing {
             format!("add `{field} = ...` here")
         } else if what.starts_with("unknown field") {
-            "correct the spelling or remove the line; a key that is not understood is never ignored".to_owned()
+            "correct the spelling or remove the line; a key that is not understood is never ignored"
+                .to_owned()
         } else {
             "see the commented sample configuration".to_owned()
         };
@@ -77,7 +87,10 @@ impl fmt::Display for Problem {
 }
 
 fn listed(file: &std::path::Path, problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(|problem| format!("{}:{problem}", file.display())).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}:{problem}", file.display()))
+        .collect();
     lines.join("\n")
 }
 
@@ -93,5 +106,9 @@ fn key_at(text: &str, line_start: usize) -> String {
     }
     let table = text[..line_start].lines().rev().find_map(header);
     let key = line.split_once('=').map(|(key, _)| key.trim().to_owned());
-    [table, key].into_iter().flatten().collect::<Vec<_>>().join(".")
+    [table, key]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(".")
 }

@@ -18,8 +18,17 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, file, table, line } = self;
-        write!(f, "this node does not permit {what}: to permit it, set `{line}` under [{table}] in {}", file.display())
+        let Self {
+            what,
+            file,
+            table,
+            line,
+        } = self;
+        write!(
+            f,
+            "this node does not permit {what}: to permit it, set `{line}` under [{table}] in {}",
+            file.display()
+        )
     }
 }
 

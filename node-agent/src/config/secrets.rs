@@ -23,7 +23,9 @@ pub struct Secrets {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("cannot read secret {name} from {file}: put it there, owned by the agent's user, mode 0600")]
+    #[error(
+        "cannot read secret {name} from {file}: put it there, owned by the agent's user, mode 0600"
+    )]
     Read {
         /// Its name.
         name: LocalName,
@@ -34,7 +36,9 @@ pub enum SecretError {
         source: io::Error,
     },
     /// Others may read or change the file.
-    #[error("secret {name} is refused because others can reach it (mode {mode:04o}): run `chmod 0600 {file}`")]
+    #[error(
+        "secret {name} is refused because others can reach it (mode {mode:04o}): run `chmod 0600 {file}`"
+    )]
     Exposed {
         /// Its name.
         name: LocalName,
@@ -60,19 +64,37 @@ impl Secrets {
     /// If there is no such file, others may reach it, or it holds no text.
     pub fn read(&self, name: &LocalName) -> Result<Secret, SecretError> {
         let path = self.dir.join(name.as_str());
-        let failed = |source| SecretError::Read { name: name.clone(), file: path.clone(), source };
+        let failed = |source| SecretError::Read {
+            name: name.clone(),
+            file: path.clone(),
+            source,
+        };
         let file = File::open(&path).map_err(failed)?;
         // Of the open file, so that what was checked is what is read.
         let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(SecretError::Exposed { name: name.clone(), file: path, mode });
+            return Err(SecretError::Exposed {
+                name: name.clone(),
+                file: path,
+                mode,
+            });
         }
         let mut bytes = Vec::new();
-        file.take(MAX_SECRET + 1).read_to_end(&mut bytes).map_err(failed)?;
-        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX_SECRET);
-        match text.as_deref().map(|text| text.strip_suffix('\n').unwrap_or(text)) {
+        file.take(MAX_SECRET + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        let text = String::from_utf8(bytes)
+            .ok()
+            .filter(|text| text.len() as u64 <= MAX_SECRET);
+        match text
+            .as_deref()
+            .map(|text| text.strip_suffix('\n').unwrap_or(text))
+        {
             Some(value) if !value.is_empty() => Ok(Secret::new(value)),
-            Some(_) | None => Err(SecretError::Content { name: name.clone(), file: path }),
+            Some(_) | None => Err(SecretError::Content {
+                name: name.clone(),
+                file: path,
+            }),
         }
     }
 }
@@ -87,13 +109,18 @@ mod tests {
     #[test]
     fn a_secret_that_others_may_read_is_refused_with_the_command_that_helps() {
         let dir = tempfile::tempdir().unwrap();
-        let secrets = Secrets { dir: dir.path().to_owned() };
+        let secrets = Secrets {
+            dir: dir.path().to_owned(),
+        };
         let name: LocalName = "virsh".parse().unwrap();
         let file = dir.path().join("virsh");
         fs::write(&file, "hunter2\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         let error = secrets.read(&name).unwrap_err().to_string();
-        assert!(error.contains("0640") && error.contains("chmod 0600"), "{error}");
+        assert!(
+            error.contains("0640") && error.contains("chmod 0600"),
+            "{error}"
+        );
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let secret = secrets.read(&name).unwrap();
         assert_eq!(secret.expose(), "hunter2");

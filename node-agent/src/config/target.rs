@@ -36,12 +36,13 @@ impl ProbeTarget {
     #[must_use]
     pub fn permits(&self, host: &str, port: u16) -> bool {
         match self {
-            Self::Host { host: allowed, port: only } => {
-                allowed.eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port)
-            }
-            Self::Network { address, prefix } => {
-                host.parse().is_ok_and(|host: IpAddr| in_network(host, *address, *prefix))
-            }
+            Self::Host {
+                host: allowed,
+                port: only,
+            } => allowed.eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port),
+            Self::Network { address, prefix } => host
+                .parse()
+                .is_ok_and(|host: IpAddr| in_network(host, *address, *prefix)),
         }
     }
 }
@@ -52,7 +53,9 @@ fn in_network(host: IpAddr, address: IpAddr, prefix: u8) -> bool {
         left.checked_shr(ignored).unwrap_or(0) == right.checked_shr(ignored).unwrap_or(0)
     };
     match (host.to_canonical(), address) {
-        (IpAddr::V4(host), IpAddr::V4(address)) => shared(host.to_bits().into(), address.to_bits().into(), 32),
+        (IpAddr::V4(host), IpAddr::V4(address)) => {
+            shared(host.to_bits().into(), address.to_bits().into(), 32)
+        }
         (IpAddr::V6(host), IpAddr::V6(address)) => shared(host.to_bits(), address.to_bits(), 128),
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
@@ -86,27 +89,46 @@ impl FromStr for ProbeTarget {
             let address: IpAddr = address.parse().map_err(|_| bad())?;
             let prefix: u8 = prefix.parse().map_err(|_| bad())?;
             let width = if address.is_ipv4() { 32 } else { 128 };
-            return if prefix <= width { Ok(Self::Network { address, prefix }) } else { Err(bad()) };
+            return if prefix <= width {
+                Ok(Self::Network { address, prefix })
+            } else {
+                Err(bad())
+            };
         }
         if text.parse::<IpAddr>().is_ok() {
-            return Ok(Self::Host { host: text.to_ascii_lowercase(), port: None });
+            return Ok(Self::Host {
+                host: text.to_ascii_lowercase(),
+                port: None,
+            });
         }
         if let Some((host, port)) = host_and_port(text).filter(|_| !text.starts_with("http:")) {
-            return Ok(Self::Host { host: host.to_ascii_lowercase(), port: Some(port) });
+            return Ok(Self::Host {
+                host: host.to_ascii_lowercase(),
+                port: Some(port),
+            });
         }
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if text.is_empty() || !text.chars().all(name) {
             return Err(bad());
         }
-        Ok(Self::Host { host: text.to_ascii_lowercase(), port: None })
+        Ok(Self::Host {
+            host: text.to_ascii_lowercase(),
+            port: None,
+        })
     }
 }
 
 impl fmt::Display for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host { host, port: Some(port) } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Host { host, port: Some(port) } => write!(f, "{host}:{port}"),
+            Self::Host {
+                host,
+                port: Some(port),
+            } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host {
+                host,
+                port: Some(port),
+            } => write!(f, "{host}:{port}"),
             Self::Host { host, port: None } => f.write_str(host),
             Self::Network { address, prefix } => write!(f, "{address}/{prefix}"),
         }
@@ -115,7 +137,9 @@ impl fmt::Display for ProbeTarget {
 
 impl<'de> Deserialize<'de> for ProbeTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -154,7 +178,15 @@ mod tests {
 
     #[test]
     fn what_is_no_entry_is_refused() {
-        for bad in ["", "a b", "10.0.0.0/33", "x/8", "db1:", "db1:99999", "http://x/"] {
+        for bad in [
+            "",
+            "a b",
+            "10.0.0.0/33",
+            "x/8",
+            "db1:",
+            "db1:99999",
+            "http://x/",
+        ] {
             assert!(bad.parse::<ProbeTarget>().is_err(), "{bad}");
         }
     }

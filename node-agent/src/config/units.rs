@@ -13,7 +13,9 @@ impl<'de> Deserialize<'de> for Period {
         let text = String::deserialize(deserializer)?;
         let parsed = humantime::parse_duration(&text);
         parsed.map(Self).map_err(|error| {
-            serde::de::Error::custom(format!("'{text}' is not a time such as \"90s\" or \"5m\": {error}"))
+            serde::de::Error::custom(format!(
+                "'{text}' is not a time such as \"90s\" or \"5m\": {error}"
+            ))
         })
     }
 }
@@ -26,7 +28,9 @@ impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_bytes(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("'{text}' is not an amount such as \"64KiB\" or \"10MiB\""))
+            serde::de::Error::custom(format!(
+                "'{text}' is not an amount such as \"64KiB\" or \"10MiB\""
+            ))
         })
     }
 }

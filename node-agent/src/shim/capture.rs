@@ -25,18 +25,26 @@ impl Capture {
     pub(crate) fn ends(dir: &Path, stream: &str, bytes: u64) -> io::Result<Self> {
         let head = File::create(dir.join(format!("{stream}.head")))?;
         let tail = Rotating::new(dir.join(format!("{stream}.tail")), bytes / 4);
-        Ok(Self { head: Some((head, bytes / 2)), tail })
+        Ok(Self {
+            head: Some((head, bytes / 2)),
+            tail,
+        })
     }
 
     /// Only the end, at most `bytes` in all, appended to the file `path` and an older one beside it.
     pub(crate) fn log(path: &Path, bytes: u64) -> Self {
-        Self { head: None, tail: Rotating::new(path.to_owned(), bytes / 2) }
+        Self {
+            head: None,
+            tail: Rotating::new(path.to_owned(), bytes / 2),
+        }
     }
 
     /// Takes output. A disk that refuses it loses it: the command must neither block nor fail for its log.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         if let Some((head, room)) = &mut self.head {
-            let fits = usize::try_from(*room).unwrap_or(usize::MAX).min(bytes.len());
+            let fits = usize::try_from(*room)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             let (now, later) = bytes.split_at(fits);
             if !now.is_empty() && head.write_all(now).is_err() {
                 self.tail.cut += now.len() as u64;
@@ -69,7 +77,14 @@ struct Rotating {
 
 impl Rotating {
     fn new(path: PathBuf, bound: u64) -> Self {
-        Self { path, bound: bound.max(1), file: None, used: 0, older: 0, cut: 0 }
+        Self {
+            path,
+            bound: bound.max(1),
+            file: None,
+            used: 0,
+            older: 0,
+            cut: 0,
+        }
     }
 
     /// Takes at least one byte of a text that has one; returns how many.
@@ -84,15 +99,24 @@ impl Rotating {
             }
         }
         if self.file.is_none() {
-            self.file = File::options().create(true).append(true).open(&self.path).ok();
+            self.file = File::options()
+                .create(true)
+                .append(true)
+                .open(&self.path)
+                .ok();
             if let Some(length) = self.file.as_ref().and_then(|file| file.metadata().ok()) {
                 // A log that an earlier run began.
                 self.used = self.used.max(length.len());
             }
         }
-        let room = usize::try_from(self.bound.saturating_sub(self.used).max(1)).unwrap_or(usize::MAX);
+        let room =
+            usize::try_from(self.bound.saturating_sub(self.used).max(1)).unwrap_or(usize::MAX);
         let taken = room.min(bytes.len());
-        if self.file.as_mut().is_none_or(|file| file.write_all(&bytes[..taken]).is_err()) {
+        if self
+            .file
+            .as_mut()
+            .is_none_or(|file| file.write_all(&bytes[..taken]).is_err())
+        {
             self.cut += taken as u64;
         }
         self.used += taken as u64;
@@ -160,20 +184,28 @@ mod tests {
 
     #[test]
     fn output_within_the_bound_is_kept_whole() {
-        let seen = captured([b"one ".to_vec(), b"two ".to_vec(), b"three".to_vec()].into_iter(), 40);
+        let seen = captured(
+            [b"one ".to_vec(), b"two ".to_vec(), b"three".to_vec()].into_iter(),
+            40,
+        );
         assert_eq!(seen.text(), "one two three");
     }
 
     #[test]
     fn of_too_much_output_both_ends_are_kept_and_every_missing_byte_is_counted() {
-        let lines: Vec<Vec<u8>> = (0..1000).map(|n| format!("line {n:04}\n").into_bytes()).collect();
+        let lines: Vec<Vec<u8>> = (0..1000)
+            .map(|n| format!("line {n:04}\n").into_bytes())
+            .collect();
         let total: u64 = lines.iter().map(|line| line.len() as u64).sum();
         let seen = captured(lines.into_iter(), 400);
         let kept = (seen.head.len() + seen.tail.len()) as u64;
         assert!(kept <= 400, "{kept}");
         assert_eq!(seen.cut, Some(total - kept));
         let text = seen.text();
-        assert!(text.starts_with("line 0000\n") && text.ends_with("line 0999\n"), "{text}");
+        assert!(
+            text.starts_with("line 0000\n") && text.ends_with("line 0999\n"),
+            "{text}"
+        );
         assert!(text.contains("bytes cut"), "{text}");
     }
 

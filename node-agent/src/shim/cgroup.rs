@@ -24,7 +24,9 @@ impl Leaf {
         fs::create_dir_all(root.join(SHIMS))?;
         let leaf = Self(root.join(id.as_str()));
         match fs::create_dir(&leaf.0) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !leaf.populated()? => Ok(leaf),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !leaf.populated()? => {
+                Ok(leaf)
+            }
             result => result.map(|()| leaf),
         }
     }
@@ -84,5 +86,6 @@ impl Leaf {
 
 /// A value of a file of `key number` lines.
 fn field(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }

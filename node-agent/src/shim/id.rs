@@ -12,6 +12,9 @@ const MAX_ID: usize = 160;
 /// What the ids of supervised processes begin with.
 const SERVICE: &str = "service.";
 
+/// What the ids of check commands begin with.
+const CHECK: &str = "check.";
+
 /// The id of a run: letters, digits, `.`, `_` and `-`, the first one a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -35,6 +38,18 @@ impl RunId {
     #[must_use]
     pub fn service_name(&self) -> Option<LocalName> {
         self.0.strip_prefix(SERVICE)?.parse().ok()
+    }
+
+    /// The `number`th run of a check command.
+    #[must_use]
+    pub fn check(name: &LocalName, number: u64) -> Self {
+        Self(format!("{CHECK}{name}.{number}"))
+    }
+
+    /// Is this the run of a check command, in which nobody is interested after a restart?
+    #[must_use]
+    pub fn is_check(&self) -> bool {
+        self.0.starts_with(CHECK)
     }
 
     /// The id as text.

@@ -4,25 +4,26 @@
 //! shim per running command, so it allocates little and starts no runtime.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 use serde::{Deserialize, Serialize};
 
 use super::capture::{Capture, STDERR, STDOUT};
 use super::cgroup::Leaf;
+use super::deadline;
 use super::procfs::{self, ProcessRef};
 use super::record::{self, Exit, MainRecord, RunRecord, Status, StopRequest};
 use super::signal::StopSignal;
 use super::spec::{FORMAT, Leftovers, Output, SpecFile, Stop};
+use super::stream::{Stream, readable};
 
 /// How often what is left is killed again: a process may have forked between the look and the signal.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
@@ -35,10 +36,6 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for the outcome, reserved before the command starts. The record is a few hundred bytes.
 const RESERVED: u64 = 4096;
-
-/// The most that is still read from the pipes when every process of the run is gone; more than a pipe holds, and a
-/// bound in case that a stranger was handed the other end.
-const LAST_OUTPUT: usize = 2 * 1024 * 1024;
 
 /// What the shim tells the agent that started it: one line on its standard error, then end of file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,13 +66,6 @@ pub fn keep(dir: &Path) -> io::Result<()> {
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stderr(&nothing)?;
     prepared?.run()
-}
-
-/// A stream of the command. Read only when poll says so, hence never blocking.
-struct Stream {
-    /// None after its end.
-    pipe: Option<PipeReader>,
-    capture: Capture,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,18 +107,26 @@ impl Keeper {
         for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
             signal_hook::low_level::pipe::register(signal.as_raw(), on_terminate.try_clone()?)?;
         }
-        let spec: SpecFile = record::read(dir, record::SPEC)?
-            .ok_or_else(|| io::Error::other(format!("{} is missing in {}", record::SPEC, dir.display())))?;
+        let spec: SpecFile = record::read(dir, record::SPEC)?.ok_or_else(|| {
+            io::Error::other(format!("{} is missing in {}", record::SPEC, dir.display()))
+        })?;
         if spec.format != FORMAT {
-            let message = format!("run format {} was asked for and this program knows {FORMAT}", spec.format);
+            let message = format!(
+                "run format {} was asked for and this program knows {FORMAT}",
+                spec.format
+            );
             return Err(io::Error::other(message));
         }
         record::reserve(dir, record::EXIT, RESERVED)?;
-        let shim = ProcessRef::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+        let shim = ProcessRef::of(std::process::id())
+            .ok_or_else(|| io::Error::other("cannot read /proc"))?;
         let mut keeper = Self {
             dir: dir.to_owned(),
             leaf: spec.cgroup.clone().map(Leaf::at),
-            limit: spec.run.time_limit.map(|limit| Instant::now() + limit),
+            limit: spec
+                .run
+                .time_limit
+                .map(|limit| deadline(Instant::now(), limit)),
             spec,
             main: None,
             status: None,
@@ -140,7 +138,16 @@ impl Keeper {
             stopped: false,
         };
         let started_at = record::now();
-        record::write(dir, record::RUN, &RunRecord { shim, child: None, started_at }, false)?;
+        record::write(
+            dir,
+            record::RUN,
+            &RunRecord {
+                shim,
+                child: None,
+                started_at,
+            },
+            false,
+        )?;
         let child = match keeper.spawn() {
             Ok(pid) => ProcessRef::of(pid),
             Err(error) => {
@@ -148,17 +155,32 @@ impl Keeper {
                 None
             }
         };
-        record::write(dir, record::RUN, &RunRecord { shim, child, started_at }, false)?;
+        record::write(
+            dir,
+            record::RUN,
+            &RunRecord {
+                shim,
+                child,
+                started_at,
+            },
+            false,
+        )?;
         Ok(keeper)
     }
 
     /// Starts the command, in its own process group and born inside its control group.
     fn spawn(&mut self) -> io::Result<u32> {
         let run = &self.spec.run;
-        let (program, arguments) =
-            run.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+        let (program, arguments) = run
+            .command
+            .split_first()
+            .ok_or_else(|| io::Error::other("the command is empty"))?;
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(self.spec.environment()).current_dir(&run.cwd);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.spec.environment())
+            .current_dir(&run.cwd);
         command.process_group(0).stdin(Stdio::inherit());
         if let Some(user) = run.user {
             command.uid(user.uid).gid(user.gid);
@@ -196,8 +218,14 @@ impl Keeper {
     fn why(&self, error: &io::Error) -> String {
         let run = &self.spec.run;
         let program = run.command.first().map_or("", String::as_str);
-        let user = run.user.map(|user| format!(" as user {}", user.uid)).unwrap_or_default();
-        format!("cannot start {program} in {}{user}: {error}", run.cwd.display())
+        let user = run
+            .user
+            .map(|user| format!(" as user {}", user.uid))
+            .unwrap_or_default();
+        format!(
+            "cannot start {program} in {}{user}: {error}",
+            run.cwd.display()
+        )
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -220,7 +248,10 @@ impl Keeper {
             }
         }
         // What cannot be read is not known to be empty.
-        let populated = self.leaf.as_ref().is_some_and(|leaf| leaf.populated().unwrap_or(true));
+        let populated = self
+            .leaf
+            .as_ref()
+            .is_some_and(|leaf| leaf.populated().unwrap_or(true));
         if populated && self.phase == Phase::Running && self.spec.run.leftovers == Leftovers::Kill {
             self.begin_stop(self.spec.run.stop);
         }
@@ -240,21 +271,33 @@ impl Keeper {
             return;
         }
         // Its output so far shall be there when its end is known.
-        self.drain();
+        self.streams.iter_mut().for_each(Stream::drain);
         // A full disk only delays the news until the end of the run, for which room is reserved.
-        let _ = record::write(&self.dir, record::MAIN, &MainRecord { status }, false);
+        let main = MainRecord {
+            status,
+            timed_out: self.timed_out,
+            stopped: self.stopped,
+        };
+        let _ = record::write(&self.dir, record::MAIN, &main, false);
         if self.phase != Phase::Running || self.spec.run.leftovers == Leftovers::Kill {
             // The configured signal is the command's own; what it leaves behind knows SIGTERM.
-            self.begin_stop(Stop { signal: StopSignal::Term, ..self.spec.run.stop });
+            self.begin_stop(Stop {
+                signal: StopSignal::Term,
+                ..self.spec.run.stop
+            });
         }
     }
 
     /// Sends the polite signal and sets the time of the other one. Asked again, it can only become sooner.
     fn begin_stop(&mut self, stop: Stop) {
-        let kill_at = Instant::now() + stop.grace;
+        let kill_at = deadline(Instant::now(), stop.grace);
         match self.phase {
             Phase::Killing { .. } => return,
-            Phase::Stopping { kill_at: before } => self.phase = Phase::Stopping { kill_at: before.min(kill_at) },
+            Phase::Stopping { kill_at: before } => {
+                self.phase = Phase::Stopping {
+                    kill_at: before.min(kill_at),
+                }
+            }
             Phase::Running => self.phase = Phase::Stopping { kill_at },
         }
         match self.main {
@@ -279,7 +322,9 @@ impl Keeper {
             // An error is met by doing it again.
             let _ = self.leaf.as_ref().map(Leaf::kill);
             signal_all(Signal::KILL);
-            self.phase = Phase::Killing { again_at: now + KILL_AGAIN };
+            self.phase = Phase::Killing {
+                again_at: now + KILL_AGAIN,
+            };
         }
     }
 
@@ -290,12 +335,16 @@ impl Keeper {
             Phase::Stopping { kill_at: at } | Phase::Killing { again_at: at } => Some(at),
         };
         // Strangers in the control group send no SIGCHLD when they go.
-        let look = self.leaf.as_ref().filter(|_| self.status.is_some()).map(|_| Instant::now() + LOOK_AGAIN);
+        let look = self
+            .leaf
+            .as_ref()
+            .filter(|_| self.status.is_some())
+            .map(|_| Instant::now() + LOOK_AGAIN);
         let deadline = [self.limit, phase, look].into_iter().flatten().min();
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let ready = {
             let mut fds = vec![self.children.as_fd(), self.terminate.as_fd()];
-            fds.extend(self.streams.iter().filter_map(|stream| stream.pipe.as_ref()).map(AsFd::as_fd));
+            fds.extend(self.streams.iter().filter_map(Stream::fd));
             readable(&fds, timeout)?
         };
         let mut scratch = [0; 64];
@@ -308,28 +357,24 @@ impl Keeper {
             let asked: Option<StopRequest> = record::read(&self.dir, record::STOP).ok().flatten();
             self.begin_stop(asked.unwrap_or(self.spec.run.stop));
         }
-        let open = self.streams.iter_mut().filter(|stream| stream.pipe.is_some());
+        let open = self
+            .streams
+            .iter_mut()
+            .filter(|stream| stream.fd().is_some());
         for (stream, _) in open.zip(&ready[2..]).filter(|(_, ready)| **ready) {
             stream.read();
         }
         Ok(())
     }
 
-    /// Takes what is in the pipes now.
-    fn drain(&mut self) {
-        for stream in &mut self.streams {
-            let mut left = LAST_OUTPUT;
-            while left > 0 && stream.has_more() {
-                left = left.saturating_sub(stream.read());
-            }
-        }
-    }
-
     fn finish(mut self) -> io::Result<()> {
-        self.drain();
-        let cut = |index: usize| self.streams.get(index).map_or(0, |stream| stream.capture.cut());
+        self.streams.iter_mut().for_each(Stream::drain);
+        let cut = |index: usize| self.streams.get(index).map_or(0, Stream::cut);
         let exit = Exit {
-            status: self.status.clone().unwrap_or_else(|| Status::NotStarted("it was never seen".to_owned())),
+            status: self
+                .status
+                .clone()
+                .unwrap_or_else(|| Status::NotStarted("it was never seen".to_owned())),
             ended_at: record::now(),
             group_empty: true,
             timed_out: self.timed_out,
@@ -341,32 +386,12 @@ impl Keeper {
         let begun = Instant::now();
         loop {
             match record::write(&self.dir, record::EXIT, &exit, self.spec.run.durable) {
-                Err(_) if begun.elapsed() < WRITE_PATIENCE => std::thread::sleep(Duration::from_secs(1)),
+                Err(_) if begun.elapsed() < WRITE_PATIENCE => {
+                    std::thread::sleep(Duration::from_secs(1))
+                }
                 result => return result,
             }
         }
-    }
-}
-
-impl Stream {
-    fn new(pipe: PipeReader, capture: Capture) -> Self {
-        Self { pipe: Some(pipe), capture }
-    }
-
-    fn has_more(&self) -> bool {
-        let pipe = self.pipe.as_ref();
-        pipe.is_some_and(|pipe| readable(&[pipe.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready[0]))
-    }
-
-    /// Takes what one read gives; closes the stream at its end.
-    fn read(&mut self) -> usize {
-        let mut buffer = [0; 8192];
-        let length = self.pipe.as_mut().map_or(0, |pipe| pipe.read(&mut buffer).unwrap_or(0));
-        if length == 0 {
-            self.pipe = None;
-        }
-        self.capture.write(&buffer[..length]);
-        length
     }
 }
 
@@ -374,15 +399,5 @@ impl Stream {
 fn signal_all(signal: Signal) {
     for process in procfs::descendants(std::process::id()).unwrap_or_default() {
         let _ = process.signal(signal);
-    }
-}
-
-/// Which of these can be read without waiting, after waiting for one of them at most that long.
-fn readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut polled, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
-        Err(error) => Err(error.into()),
     }
 }

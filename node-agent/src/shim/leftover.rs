@@ -95,7 +95,12 @@ fn search(dir: &Path, spec: &SpecFile) -> io::Result<Vec<ProcessRef>> {
         let below = procfs::descendants(child.pid)?;
         // Its pid was its own before and after the look, so what was found below is below it.
         if child.runs() {
-            found.extend(below.into_iter().chain([child]).filter(|process| process.runs()));
+            found.extend(
+                below
+                    .into_iter()
+                    .chain([child])
+                    .filter(|process| process.runs()),
+            );
         }
     }
     found.sort_unstable();
@@ -104,5 +109,7 @@ fn search(dir: &Path, spec: &SpecFile) -> io::Result<Vec<ProcessRef>> {
 }
 
 fn signal(processes: &[ProcessRef], signal: Signal) -> io::Result<()> {
-    processes.iter().try_for_each(|process| process.signal(signal).map(|_| ()))
+    processes
+        .iter()
+        .try_for_each(|process| process.signal(signal).map(|_| ()))
 }

@@ -28,24 +28,43 @@
 //! whether something is left, and kills it. Without one, the environments of all processes are searched for the run's
 //! marker ([`Proof::Searched`] says so).
 
+mod adopt;
 mod capture;
 mod cgroup;
 mod id;
 mod keeper;
+mod launch;
 mod leftover;
+mod outcome;
 mod procfs;
 mod record;
 mod run;
 mod runs;
 mod signal;
 mod spec;
+mod stream;
+
+use std::time::{Duration, Instant};
 
 pub use capture::Captured;
 pub use id::{BadRunId, RunId};
 pub use keeper::keep;
+pub use launch::LaunchError;
 pub use leftover::{Group, Proof};
+pub use outcome::{ChildEnd, Ended, Lost, Outcome};
+pub(crate) use record::now;
 pub use record::{Exit, Status};
-pub use run::{Ended, KillError, Lost, Outcome, Run};
-pub use runs::{LaunchError, OpenError, Options, RemoveError, Runs};
+pub use run::{KillError, Run};
+pub use runs::{OpenError, Options, RemoveError, Runs};
 pub use signal::{BadSignal, StopSignal};
-pub use spec::{ATTEMPT_OUTPUT, Input, InputTooLong, Leftovers, MAX_INPUT, Output, RunSpec, Stop, User};
+pub use spec::{
+    ATTEMPT_OUTPUT, Input, InputTooLong, Leftovers, MAX_INPUT, Output, RunSpec, Stop, User,
+};
+
+/// A time that is so far away that nobody will see it: for periods that no clock can hold.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The moment after a period that a person may have written, however long.
+fn deadline(now: Instant, after: Duration) -> Instant {
+    now + after.min(FAR)
+}

@@ -47,14 +47,22 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let flags: u64 = fields.nth(4)?.parse().ok()?;
         let start = fields.nth(12)?.parse().ok()?;
-        Some(Self { dead, kernel: flags & PF_KTHREAD != 0, parent, start })
+        Some(Self {
+            dead,
+            kernel: flags & PF_KTHREAD != 0,
+            parent,
+            start,
+        })
     }
 }
 
 impl ProcessRef {
     /// The process that has this pid now, zombies included.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, start: Stat::read(pid)?.start })
+        Some(Self {
+            pid,
+            start: Stat::read(pid)?.start,
+        })
     }
 
     /// Does exactly this process still run? A zombie does not.
@@ -64,7 +72,9 @@ impl ProcessRef {
 
     /// A pidfd of exactly this process; none if it is gone.
     pub(crate) fn open(self) -> io::Result<Option<OwnedFd>> {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => fd,
             Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
@@ -76,7 +86,9 @@ impl ProcessRef {
 
     /// Signals exactly this process; false if it is gone.
     pub(crate) fn signal(self, signal: Signal) -> io::Result<bool> {
-        let Some(fd) = self.open()? else { return Ok(false) };
+        let Some(fd) = self.open()? else {
+            return Ok(false);
+        };
         match pidfd_send_signal(&fd, signal) {
             Ok(()) => Ok(true),
             Err(Errno::SRCH) => Ok(false),
@@ -95,7 +107,10 @@ pub(crate) fn descendants(of: u32) -> io::Result<Vec<ProcessRef>> {
     let mut children: BTreeMap<u32, Vec<ProcessRef>> = BTreeMap::new();
     for pid in pids()? {
         if let Some(stat) = Stat::read(pid) {
-            children.entry(stat.parent).or_default().push(ProcessRef { pid, start: stat.start });
+            children.entry(stat.parent).or_default().push(ProcessRef {
+                pid,
+                start: stat.start,
+            });
         }
     }
     let mut found = children.remove(&of).unwrap_or_default();
@@ -124,12 +139,17 @@ pub(crate) fn marked(name: &str, value: &str) -> io::Result<Vec<ProcessRef>> {
             std::thread::sleep(EMPTY_AGAIN.1);
         }
         looked_at.retain(|process| {
-            let Ok(environ) = fs::read(format!("/proc/{}/environ", process.pid)) else { return false };
-            let has_it = environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+            let Ok(environ) = fs::read(format!("/proc/{}/environ", process.pid)) else {
+                return false;
+            };
+            let has_it = environ
+                .split(|byte| *byte == 0)
+                .any(|entry| entry == wanted.as_bytes());
             if has_it && process.runs() {
                 found.push(*process);
             }
-            environ.is_empty() && Stat::read(process.pid).is_some_and(|stat| !stat.dead && !stat.kernel)
+            environ.is_empty()
+                && Stat::read(process.pid).is_some_and(|stat| !stat.dead && !stat.kernel)
         });
     }
     Ok(found)
@@ -150,7 +170,23 @@ mod tests {
     fn another_start_time_is_another_process() {
         let me = ProcessRef::of(std::process::id()).unwrap();
         assert!(me.open().unwrap().is_some());
-        assert!(ProcessRef { start: me.start + 1, ..me }.open().unwrap().is_none());
-        assert!(!ProcessRef { start: me.start + 1, ..me }.signal(Signal::KILL).unwrap(), "would have been fatal");
+        assert!(
+            ProcessRef {
+                start: me.start + 1,
+                ..me
+            }
+            .open()
+            .unwrap()
+            .is_none()
+        );
+        assert!(
+            !ProcessRef {
+                start: me.start + 1,
+                ..me
+            }
+            .signal(Signal::KILL)
+            .unwrap(),
+            "would have been fatal"
+        );
     }
 }

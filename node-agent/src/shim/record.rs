@@ -73,6 +73,8 @@ impl fmt::Display for Status {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MainRecord {
     pub(crate) status: Status,
+    pub(crate) timed_out: bool,
+    pub(crate) stopped: bool,
 }
 
 /// `exit.json`: the outcome of a run whose shim could end in peace.
@@ -101,7 +103,11 @@ impl Exit {
     /// convention of systemd.service(5), `SuccessExitStatus=`)? The guard leaves such an end alone.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        !self.timed_out && matches!(self.status, Status::Code(0) | Status::Signal(1 | 2 | 13 | 15))
+        !self.timed_out
+            && matches!(
+                self.status,
+                Status::Code(0) | Status::Signal(1 | 2 | 13 | 15)
+            )
     }
 }
 
@@ -110,13 +116,16 @@ pub(crate) type StopRequest = Stop;
 
 /// The wall clock, for records.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Reads a file of the directory; none if there is none.
+/// Reads a file of the directory; none if there is none, or if a power cut has left nothing of it but its name.
 pub(crate) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Option<T>> {
     match fs::read(dir.join(name)) {
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(None),
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -124,10 +133,19 @@ pub(crate) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Op
 }
 
 /// Replaces a file of the directory, and if `durable` returns only when it is on disk.
-pub(crate) fn write<T: Serialize>(dir: &Path, name: &str, value: &T, durable: bool) -> io::Result<()> {
+pub(crate) fn write<T: Serialize>(
+    dir: &Path,
+    name: &str,
+    value: &T,
+    durable: bool,
+) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
     // Not truncated at opening: room that was reserved in it stays ours.
-    let mut file = File::options().write(true).create(true).truncate(false).open(&temporary)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&temporary)?;
     let bytes = serde_json::to_vec(value)?;
     file.write_all(&bytes)?;
     file.set_len(bytes.len() as u64)?;
@@ -143,7 +161,11 @@ pub(crate) fn write<T: Serialize>(dir: &Path, name: &str, value: &T, durable: bo
 
 /// Reserves room for a later [`write`], so that a disk which the command itself fills cannot swallow its outcome.
 pub(crate) fn reserve(dir: &Path, name: &str, bytes: u64) -> io::Result<()> {
-    let file = File::options().write(true).create(true).truncate(false).open(dir.join(format!("{name}.new")))?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join(format!("{name}.new")))?;
     match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         // A file system without it gives no guarantee, as before.
         Err(rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
@@ -160,7 +182,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         reserve(dir.path(), MAIN, 4096).unwrap();
         assert!(read::<MainRecord>(dir.path(), MAIN).unwrap().is_none());
-        write(dir.path(), MAIN, &MainRecord { status: Status::Code(7) }, true).unwrap();
+        write(
+            dir.path(),
+            MAIN,
+            &MainRecord {
+                status: Status::Code(7),
+                timed_out: false,
+                stopped: false,
+            },
+            true,
+        )
+        .unwrap();
         let back: MainRecord = read(dir.path(), MAIN).unwrap().unwrap();
         assert_eq!(back.status, Status::Code(7));
     }

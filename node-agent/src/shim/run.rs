@@ -1,12 +1,11 @@
 //! A run as the agent holds it.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use interlock_model::ids::BootId;
 use interlock_model::time::Timestamp;
@@ -15,63 +14,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::capture::{Captured, STDERR, STDOUT};
+use super::deadline;
 use super::leftover::{self, Group, Proof};
-use super::procfs::ProcessRef;
-use super::record::{self, Exit, MainRecord, RunRecord, Status};
+use super::outcome::{ChildEnd, Ended, Outcome, collect};
+use super::record::{self, Exit, MainRecord, RunRecord};
 use super::spec::{SpecFile, Stop};
 use super::{RunId, RunSpec};
 
 /// How long the shim may take to write down an exit that the kernel has already told us of, per look.
 const RECORD_LOOK: Duration = Duration::from_millis(2);
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// What is known about the command.
-    pub outcome: Outcome,
-    /// What is known about everything that it started.
-    pub group: Group,
-}
-
-/// What is known about a command that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The shim saw its end and wrote it down.
-    Exited(Exit),
-    /// Nobody saw its end. It may have done all, some or nothing of its work.
-    Unknown(Lost),
-}
-
-/// Why nobody saw the end of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// The machine went down meanwhile.
-    OtherBoot,
-    /// The shim was killed.
-    ShimKilled,
-}
-
-impl Outcome {
-    /// How the command exited, if that is known.
-    #[must_use]
-    pub fn status(&self) -> Option<&Status> {
-        match self {
-            Self::Exited(exit) => Some(&exit.status),
-            Self::Unknown(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(exit) if exit.timed_out => write!(f, "stopped at its time limit ({})", exit.status),
-            Self::Exited(exit) => exit.status.fmt(f),
-            Self::Unknown(Lost::OtherBoot) => f.write_str("outcome unknown: the machine was restarted meanwhile"),
-            Self::Unknown(Lost::ShimKilled) => f.write_str("outcome unknown: its shim was killed"),
-        }
-    }
-}
 
 /// A run could not be stopped.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +52,27 @@ struct Shared {
     spec: SpecFile,
     record: Option<RunRecord>,
     phase: watch::Sender<Phase>,
+    /// When the shim was last told to lose patience. Who asks later may shorten that, never extend it.
+    kill_at: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    /// Tells the shim to stop its command.
+    fn ask(&self, stop: Stop) -> io::Result<()> {
+        let Some(shim) = self.record.as_ref().map(|record| record.shim) else {
+            return Ok(());
+        };
+        // Held until the shim is signalled: of two requests the shim may see only the later one.
+        let mut kill_at = self.kill_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let mine = deadline(now, stop.grace);
+        let earliest = kill_at.map_or(mine, |before| before.min(mine));
+        *kill_at = Some(earliest);
+        let grace = earliest.saturating_duration_since(now);
+        record::write(&self.dir, record::STOP, &Stop { grace, ..stop }, false)?;
+        // False if it has just ended, which is what was wanted.
+        shim.signal(Signal::TERM).map(|_| ())
+    }
 }
 
 /// A cheap handle to a run. Dropping it ends nothing.
@@ -131,9 +103,21 @@ impl Run {
         let Followed { shim, child, reap } = followed;
         let shim = watch_fd(shim)?;
         let child = child.map(watch_fd).transpose()?;
-        let phase = if child.is_some() { Phase::Running } else { Phase::MainExited };
-        let shared = Arc::new(Shared { dir, spec, record: Some(record), phase: watch::Sender::new(phase) });
-        let run = Self { shared: Arc::clone(&shared) };
+        let phase = if child.is_some() {
+            Phase::Running
+        } else {
+            Phase::MainExited
+        };
+        let shared = Arc::new(Shared {
+            dir,
+            spec,
+            record: Some(record),
+            phase: watch::Sender::new(phase),
+            kill_at: Mutex::default(),
+        });
+        let run = Self {
+            shared: Arc::clone(&shared),
+        };
         let boot_id = boot_id.clone();
         tokio::spawn(async move {
             if let Some(child) = child {
@@ -162,12 +146,24 @@ impl Run {
         Ok(run)
     }
 
-    /// A run without a shim, of which the directory tells what is known.
-    pub(crate) fn ended(dir: PathBuf, spec: SpecFile, boot_id: &BootId) -> Self {
-        let record = record::read(&dir, record::RUN).unwrap_or_default();
-        let ended = collect(&dir, &spec, boot_id);
+    /// A run without a shim.
+    pub(crate) fn ended(
+        dir: PathBuf,
+        spec: SpecFile,
+        record: Option<RunRecord>,
+        ended: Ended,
+    ) -> Self {
         let phase = watch::Sender::new(Phase::Ended(ended));
-        Self { shared: Arc::new(Shared { dir, spec, record, phase }) }
+        let kill_at = Mutex::default();
+        Self {
+            shared: Arc::new(Shared {
+                dir,
+                spec,
+                record,
+                phase,
+                kill_at,
+            }),
+        }
     }
 
     /// Its id.
@@ -214,20 +210,44 @@ impl Run {
     pub async fn child_exited(&self) {
         let mut phase = self.shared.phase.subscribe();
         // The sender lives as long as this handle.
-        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Running)).await;
+        let _ = phase
+            .wait_for(|phase| !matches!(phase, Phase::Running))
+            .await;
     }
 
-    /// Waits for the status of the command itself; none if nobody saw its end.
-    pub async fn child_status(&self) -> Option<Status> {
+    /// Waits for the end of the command itself, whatever it leaves behind; none if nobody saw it.
+    pub async fn child_end(&self) -> Option<ChildEnd> {
         self.child_exited().await;
         loop {
             if let Some(ended) = self.state() {
-                return ended.outcome.status().cloned();
+                return match ended.outcome {
+                    Outcome::Exited(Exit {
+                        status,
+                        timed_out,
+                        stopped,
+                        ..
+                    }) => Some(ChildEnd {
+                        status,
+                        timed_out,
+                        stopped,
+                    }),
+                    Outcome::Unknown(_) => None,
+                };
             }
             let dir = self.shared.dir.clone();
-            let read = tokio::task::spawn_blocking(move || record::read::<MainRecord>(&dir, record::MAIN));
-            if let Ok(Ok(Some(main))) = read.await {
-                return Some(main.status);
+            let read =
+                tokio::task::spawn_blocking(move || record::read::<MainRecord>(&dir, record::MAIN));
+            if let Ok(Ok(Some(MainRecord {
+                status,
+                timed_out,
+                stopped,
+            }))) = read.await
+            {
+                return Some(ChildEnd {
+                    status,
+                    timed_out,
+                    stopped,
+                });
             }
             // The shim writes it right after the same event that woke us, or ends.
             tokio::time::sleep(RECORD_LOOK).await;
@@ -259,7 +279,11 @@ impl Run {
     /// # Errors
     /// See [`Run::kill_by`].
     pub async fn kill(&self, grace: Duration) -> Result<Ended, KillError> {
-        self.kill_by(Stop { grace, ..self.shared.spec.run.stop }).await
+        self.kill_by(Stop {
+            grace,
+            ..self.shared.spec.run.stop
+        })
+        .await
     }
 
     /// Signals the run, kills after the grace what is left, and returns only when it is proven that nothing is
@@ -274,7 +298,9 @@ impl Run {
                 Some(ended) if ended.group.is_empty() => return Ok(ended),
                 Some(ended) => {
                     let group = Group::Empty(self.kill_leftovers(stop).await?);
-                    self.shared.phase.send_replace(Phase::Ended(Ended { group, ..ended }));
+                    self.shared
+                        .phase
+                        .send_replace(Phase::Ended(Ended { group, ..ended }));
                 }
                 None => {
                     self.ask(stop).await?;
@@ -286,14 +312,8 @@ impl Run {
 
     async fn ask(&self, stop: Stop) -> Result<(), KillError> {
         let shared = Arc::clone(&self.shared);
-        let asked = tokio::task::spawn_blocking(move || {
-            record::write(&shared.dir, record::STOP, &stop, false)?;
-            let shim = shared.record.as_ref().map(|record| record.shim);
-            // False if it has just ended, which is what was wanted.
-            shim.map_or(Ok(false), |shim: ProcessRef| shim.signal(Signal::TERM))
-        });
-        match asked.await {
-            Ok(Ok(_)) => Ok(()),
+        match tokio::task::spawn_blocking(move || shared.ask(stop)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(KillError::Ask(self.id().clone(), error)),
             Err(_) => Err(KillError::Ending(self.id().clone())),
         }
@@ -301,7 +321,8 @@ impl Run {
 
     async fn kill_leftovers(&self, stop: Stop) -> Result<Proof, KillError> {
         let shared = Arc::clone(&self.shared);
-        let killed = tokio::task::spawn_blocking(move || leftover::kill(&shared.dir, &shared.spec, stop));
+        let killed =
+            tokio::task::spawn_blocking(move || leftover::kill(&shared.dir, &shared.spec, stop));
         match killed.await {
             Ok(result) => result.map_err(|error| KillError::Leftovers(self.id().clone(), error)),
             Err(_) => Err(KillError::Ending(self.id().clone())),
@@ -319,8 +340,16 @@ impl Run {
             Some(Outcome::Unknown(_)) | None => None,
         };
         tokio::task::spawn_blocking(move || {
-            let stdout = Captured::read(&shared.dir, STDOUT, exit.as_ref().map(|exit| exit.stdout_cut))?;
-            let stderr = Captured::read(&shared.dir, STDERR, exit.as_ref().map(|exit| exit.stderr_cut))?;
+            let stdout = Captured::read(
+                &shared.dir,
+                STDOUT,
+                exit.as_ref().map(|exit| exit.stdout_cut),
+            )?;
+            let stderr = Captured::read(
+                &shared.dir,
+                STDERR,
+                exit.as_ref().map(|exit| exit.stderr_cut),
+            )?;
             Ok((stdout, stderr))
         })
         .await?
@@ -335,46 +364,10 @@ impl Run {
     }
 }
 
-#[expect(deprecated, reason = "its successor is unsafe; what it demands, an owned descriptor fulfils by itself")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe; what it demands, an owned descriptor fulfils by itself"
+)]
 fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(fd)
-}
-
-/// What is known of a run without a shim.
-fn collect(dir: &Path, spec: &SpecFile, boot_id: &BootId) -> Ended {
-    let unreadable = |error: io::Error| {
-        tracing::warn!(run = %spec.run.id, %error, "a record of the run cannot be read; taken for missing");
-    };
-    if let Some(exit) = record::read::<Exit>(dir, record::EXIT).map_err(unreadable).ok().flatten() {
-        let proof = match exit.status {
-            Status::NotStarted(_) => Proof::NeverStarted,
-            Status::Code(_) | Status::Signal(_) => Proof::Waited,
-        };
-        return Ended { outcome: Outcome::Exited(exit), group: Group::Empty(proof) };
-    }
-    if spec.boot_id != *boot_id {
-        return Ended { outcome: Outcome::Unknown(Lost::OtherBoot), group: Group::Empty(Proof::OtherBoot) };
-    }
-    if matches!(record::read::<RunRecord>(dir, record::RUN), Ok(None)) {
-        // The shim writes it before it starts the command.
-        return Ended { outcome: Outcome::Exited(never_started()), group: Group::Empty(Proof::NeverStarted) };
-    }
-    let group = leftover::look(dir, spec).unwrap_or_else(|error| {
-        tracing::warn!(run = %spec.run.id, %error, "cannot look for what is left of the run; assuming that something is");
-        Group::Left { pids: Vec::new() }
-    });
-    Ended { outcome: Outcome::Unknown(Lost::ShimKilled), group }
-}
-
-fn never_started() -> Exit {
-    Exit {
-        status: Status::NotStarted("the agent or the shim died before the command was started".to_owned()),
-        ended_at: record::now(),
-        group_empty: true,
-        timed_out: false,
-        stopped: false,
-        oom: None,
-        stdout_cut: 0,
-        stderr_cut: 0,
-    }
 }

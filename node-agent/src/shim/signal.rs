@@ -34,8 +34,16 @@ pub enum StopSignal {
 pub struct BadSignal(String);
 
 impl StopSignal {
-    const ALL: [Self; 8] =
-        [Self::Term, Self::Int, Self::Quit, Self::Hup, Self::Usr1, Self::Usr2, Self::Winch, Self::Kill];
+    const ALL: [Self; 8] = [
+        Self::Term,
+        Self::Int,
+        Self::Quit,
+        Self::Hup,
+        Self::Usr1,
+        Self::Usr2,
+        Self::Winch,
+        Self::Kill,
+    ];
 
     /// The name without `SIG`.
     #[must_use]
@@ -71,7 +79,10 @@ impl FromStr for StopSignal {
 
     fn from_str(text: &str) -> Result<Self, BadSignal> {
         let name = text.strip_prefix("SIG").unwrap_or(text);
-        Self::ALL.into_iter().find(|signal| signal.name() == name).ok_or_else(|| BadSignal(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|signal| signal.name() == name)
+            .ok_or_else(|| BadSignal(text.to_owned()))
     }
 }
 

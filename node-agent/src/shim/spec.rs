@@ -71,7 +71,9 @@ impl RunSpec {
             env: BTreeMap::new(),
             cwd: PathBuf::from("/"),
             user: None,
-            output: Output::Ends { bytes: ATTEMPT_OUTPUT },
+            output: Output::Ends {
+                bytes: ATTEMPT_OUTPUT,
+            },
             leftovers: Leftovers::Kill,
             time_limit: None,
             stop: Stop::default(),
@@ -131,7 +133,10 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: StopSignal::Term, grace: Duration::from_secs(10) }
+        Self {
+            signal: StopSignal::Term,
+            grace: Duration::from_secs(10),
+        }
     }
 }
 
@@ -150,7 +155,11 @@ impl Input {
     /// # Errors
     /// If they are more than [`MAX_INPUT`].
     pub fn new(bytes: Vec<u8>) -> Result<Self, InputTooLong> {
-        if bytes.len() > MAX_INPUT { Err(InputTooLong(bytes.len())) } else { Ok(Self(bytes)) }
+        if bytes.len() > MAX_INPUT {
+            Err(InputTooLong(bytes.len()))
+        } else {
+            Ok(Self(bytes))
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -181,7 +190,8 @@ impl SpecFile {
     /// `LISTEN_*`) cannot leak: nothing is inherited.
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let mut env = self.run.env.clone();
-        env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+        env.entry("PATH".to_owned())
+            .or_insert_with(|| DEFAULT_PATH.to_owned());
         env.insert(MARKER.to_owned(), self.marker.clone());
         env
     }

@@ -36,15 +36,20 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let Ok(runs) = fs::read_dir(self.path().join("runs")) else { return };
+        let Ok(runs) = fs::read_dir(self.path().join("runs")) else {
+            return;
+        };
         for run in runs.filter_map(|entry| Some(entry.ok()?.path())) {
             let lock = fs::File::open(run.join("lock"));
-            if !lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock))) {
+            if !lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+            {
                 continue;
             }
             let record = fs::read(run.join("run.json")).unwrap_or_default();
             let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
-            let shim = record["shim"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            let shim = record["shim"]["pid"]
+                .as_i64()
+                .and_then(|pid| i32::try_from(pid).ok());
             if let Some(shim) = shim.and_then(rustix::process::Pid::from_raw) {
                 let _ = fs::write(run.join("stop.json"), r#"{"signal":"KILL","grace":"0s"}"#);
                 let _ = rustix::process::kill_process(shim, rustix::process::Signal::TERM);
@@ -59,7 +64,11 @@ pub(crate) fn open(dir: &Path, boot_id: &str) -> Runs {
 }
 
 pub(crate) fn open_with(dir: &Path, boot_id: &str, cgroup: Option<PathBuf>) -> Runs {
-    let options = Options { program: program(), cgroup, ..Options::new(dir.join("runs"), boot(boot_id)) };
+    let options = Options {
+        program: program(),
+        cgroup,
+        ..Options::new(dir.join("runs"), boot(boot_id))
+    };
     Runs::open(options).unwrap()
 }
 
@@ -74,7 +83,9 @@ pub(crate) fn script(name: &str, text: &str) -> RunSpec {
 
 /// Bounds a wait; a test that needs it has failed.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it must have happened by now")
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("it must have happened by now")
 }
 
 /// Waits until a file has a whole line, and returns it.
@@ -94,7 +105,10 @@ pub(crate) async fn line_of(path: &Path) -> String {
 pub(crate) fn alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
-        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+        .and_then(|stat| {
+            stat.rsplit_once(") ")
+                .map(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        })
         .unwrap_or(false)
 }
 

@@ -1,0 +1,302 @@
+//! The `process` manager: long-running commands that the agent supervises.
+//!
+//! Mechanics only: it starts and stops, says at once what happens, and proves that a stopped process has left nothing
+//! behind. Whether a dead process is started again is decided by the guard of the engine.
+//!
+//! A process runs under a shim as the run `service.NAME` ([`crate::shim`]), so it survives the agent, and the next
+//! agent adopts it. Its run stays on disk after its end, until the next start: that is how a restarted agent knows that
+//! a process failed while nobody looked. Its output goes to a log that outlives the run.
+//!
+//! ```text
+//!  Stopped/Failed ── start ──► Starting ── ready ──► Running
+//!        ▲                        │                     │
+//!        └──── nothing left ── Stopping ◄─ stop, or ────┘      shim killed, something left ──► Unknown ── stop ──► ...
+//!                                          its death
+//! ```
+
+mod ready;
+mod slot;
+mod state;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_model::names::LocalName;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{AccountError, Process};
+use crate::shim::{
+    Ended, KillError, LaunchError, Leftovers, Output, RemoveError, Run, RunId, RunSpec, Runs, Stop,
+};
+
+use slot::Slot;
+pub use state::State;
+
+/// How many changes of state may wait for who reads them. When nobody reads, nothing is held up: states that were
+/// passed through meanwhile are left out, the newest one of each process is always told.
+const EVENTS: usize = 64;
+
+/// A process has changed its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Which one.
+    pub name: LocalName,
+    /// Its new state.
+    pub state: State,
+}
+
+/// A process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is none of this name.
+    #[error("there is no process {0}: add [process.{0}] to the agent's file")]
+    NoSuch(LocalName),
+    /// Its user does not exist.
+    #[error("cannot tell the user of process {0}")]
+    Account(LocalName, #[source] AccountError),
+    /// Something of an earlier run lives without a shim.
+    #[error("process {name} still has pids {pids:?} of an earlier run: stop it first")]
+    LeftBehind {
+        /// Which one.
+        name: LocalName,
+        /// What was found.
+        pids: Vec<u32>,
+    },
+    /// The directory of its log cannot be made.
+    #[error("cannot make {1} for the log of process {0}")]
+    Log(LocalName, PathBuf, #[source] io::Error),
+    /// Its last run cannot be forgotten.
+    #[error("cannot clear the last run of process {0} away")]
+    Clear(LocalName, #[source] RemoveError),
+    /// Its shim could not be started.
+    #[error("cannot start process {0}")]
+    Launch(LocalName, #[source] LaunchError),
+}
+
+/// A process could not be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// There is none of this name.
+    #[error("there is no process {0}: add [process.{0}] to the agent's file")]
+    NoSuch(LocalName),
+    /// It could not be stopped, or nothing proves that it was.
+    #[error("cannot stop process {0}")]
+    Kill(LocalName, #[source] KillError),
+}
+
+#[derive(Debug)]
+struct Inner {
+    runs: Runs,
+    logs: PathBuf,
+    slots: BTreeMap<LocalName, Arc<Slot>>,
+}
+
+/// The supervised processes of this node. Cheap to clone; dropping it stops nothing.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+impl Supervisor {
+    /// With these processes, and their logs in this directory. The events come from all of them. Must be called
+    /// within the runtime.
+    #[must_use]
+    pub fn new(
+        runs: Runs,
+        processes: BTreeMap<LocalName, Process>,
+        logs: PathBuf,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let mut slots = BTreeMap::new();
+        for (name, process) in processes {
+            let slot = Arc::new(Slot::new(process));
+            tokio::spawn(tell(name.clone(), slot.state.subscribe(), events.clone()));
+            slots.insert(name, slot);
+        }
+        (
+            Self {
+                inner: Arc::new(Inner { runs, logs, slots }),
+            },
+            receiver,
+        )
+    }
+
+    /// Takes over the runs that are of its processes, and returns the others. To be called once, before anything is
+    /// started.
+    pub fn adopt(&self, runs: Vec<Run>) -> Vec<Run> {
+        let mut others = Vec::new();
+        for run in runs {
+            let slot = run
+                .id()
+                .service_name()
+                .and_then(|name| self.inner.slots.get(&name));
+            match (slot, run.state()) {
+                (Some(slot), Some(ended)) => drop(slot.begin(State::after(&ended))),
+                (Some(slot), None) => slot.follow(run),
+                (None, _) => others.push(run),
+            }
+        }
+        others
+    }
+
+    /// The state of a process; none if there is none of this name.
+    #[must_use]
+    pub fn state(&self, name: &LocalName) -> Option<State> {
+        Some(self.inner.slots.get(name)?.state())
+    }
+
+    /// The state of a process, to wait for it to change.
+    #[must_use]
+    pub fn watch(&self, name: &LocalName) -> Option<watch::Receiver<State>> {
+        Some(self.inner.slots.get(name)?.state.subscribe())
+    }
+
+    /// Starts a process unless it lives. Returns when it lives, or has proven impossible to start
+    /// ([`State::Failed`]); whether it becomes ready is told by [`Supervisor::watch`] and by events.
+    ///
+    /// # Errors
+    /// If nothing was started; see [`StartError`].
+    pub async fn start(&self, name: &LocalName) -> Result<State, StartError> {
+        let slot = self
+            .inner
+            .slots
+            .get(name)
+            .ok_or_else(|| StartError::NoSuch(name.clone()))?;
+        let _acting = slot.acting.lock().await;
+        let id = RunId::service(name);
+        if let Some(last) = self.inner.runs.get(&id) {
+            if let state @ (State::Starting { .. } | State::Running { .. }) = slot.state() {
+                return Ok(state);
+            }
+            // Dead, but perhaps not gone yet.
+            if let State::Unknown { pids } = State::after(&last.wait().await) {
+                return Err(StartError::LeftBehind {
+                    name: name.clone(),
+                    pids,
+                });
+            }
+            self.inner
+                .runs
+                .remove(&last)
+                .await
+                .map_err(|error| StartError::Clear(name.clone(), error))?;
+        }
+        let spec = self.spec(id, name, &slot.process).await?;
+        let run = self
+            .inner
+            .runs
+            .launch(spec)
+            .await
+            .map_err(|error| StartError::Launch(name.clone(), error))?;
+        if run.pid().is_none() {
+            let impossible = State::after(&run.wait().await);
+            slot.begin(impossible);
+        } else {
+            slot.follow(run);
+        }
+        Ok(slot.state())
+    }
+
+    /// Stops a process by its own rule, and returns when nothing of it is left; how it ended, or none if it was never
+    /// started.
+    ///
+    /// # Errors
+    /// If it cannot be proven that nothing is left.
+    pub async fn stop(&self, name: &LocalName) -> Result<Option<Ended>, StopError> {
+        let slot = self
+            .inner
+            .slots
+            .get(name)
+            .ok_or_else(|| StopError::NoSuch(name.clone()))?;
+        let _acting = slot.acting.lock().await;
+        self.stop_by(name, slot, slot.process.setting.stop).await
+    }
+
+    /// Like [`Supervisor::stop`] with this grace, also while another stop waits: that one then ends as well.
+    ///
+    /// # Errors
+    /// If it cannot be proven that nothing is left.
+    pub async fn kill(
+        &self,
+        name: &LocalName,
+        grace: Duration,
+    ) -> Result<Option<Ended>, StopError> {
+        let slot = self
+            .inner
+            .slots
+            .get(name)
+            .ok_or_else(|| StopError::NoSuch(name.clone()))?;
+        self.stop_by(
+            name,
+            slot,
+            Stop {
+                grace,
+                ..slot.process.setting.stop
+            },
+        )
+        .await
+    }
+
+    async fn stop_by(
+        &self,
+        name: &LocalName,
+        slot: &Slot,
+        stop: Stop,
+    ) -> Result<Option<Ended>, StopError> {
+        let Some(run) = self.inner.runs.get(&RunId::service(name)) else {
+            return Ok(None);
+        };
+        let number = slot.run();
+        slot.advance(number, || State::Stopping);
+        let ended = run
+            .kill_by(stop)
+            .await
+            .map_err(|error| StopError::Kill(name.clone(), error))?;
+        // The follower says so too, but whoever asked shall see it when this returns.
+        slot.advance(number, || State::after(&ended));
+        Ok(Some(ended))
+    }
+
+    async fn spec(
+        &self,
+        id: RunId,
+        name: &LocalName,
+        process: &Process,
+    ) -> Result<RunSpec, StartError> {
+        let account = process.setting.user.clone();
+        let user = account.map(|account| account.resolve()).transpose();
+        let logs = &self.inner.logs;
+        tokio::fs::create_dir_all(logs)
+            .await
+            .map_err(|error| StartError::Log(name.clone(), logs.clone(), error))?;
+        Ok(RunSpec {
+            owner: format!("process {name}"),
+            env: process.setting.env.clone(),
+            cwd: process.setting.cwd.clone(),
+            user: user.map_err(|error| StartError::Account(name.clone(), error))?,
+            output: Output::Log {
+                path: logs.join(format!("{name}.log")),
+                bytes: process.log_cap,
+            },
+            leftovers: Leftovers::Kill,
+            stop: process.setting.stop,
+            ..RunSpec::new(id, process.command.clone())
+        })
+    }
+}
+
+/// Tells the changes of one process until nobody listens, or the process is no longer supervised.
+async fn tell(name: LocalName, mut state: watch::Receiver<State>, events: mpsc::Sender<Event>) {
+    while state.changed().await.is_ok() {
+        let event = Event {
+            name: name.clone(),
+            state: state.borrow_and_update().clone(),
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! One supervised process: its definition, its state, and who may change it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use super::{State, ready};
+use crate::config::{Process, Ready};
+use crate::shim::Run;
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) process: Process,
+    pub(super) state: watch::Sender<State>,
+    /// Counts the runs, so that the end of an old one cannot be taken for that of the next. Changed under the lock of
+    /// `state` only.
+    run: AtomicU64,
+    /// One start or stop at a time.
+    pub(super) acting: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    pub(super) fn new(process: Process) -> Self {
+        Self {
+            process,
+            state: watch::Sender::new(State::never_started()),
+            run: AtomicU64::new(0),
+            acting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// The number of the current run.
+    pub(super) fn run(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
+    }
+
+    /// Sets the first state of another run, and returns the number of that run.
+    pub(super) fn begin(&self, state: State) -> u64 {
+        let mut number = 0;
+        self.state.send_modify(|now| {
+            number = self.run.fetch_add(1, Ordering::Relaxed) + 1;
+            *now = state;
+        });
+        number
+    }
+
+    /// Sets a further state of a run, unless there is a newer run or it is further already.
+    pub(super) fn advance(&self, number: u64, state: impl FnOnce() -> State) {
+        self.state.send_if_modified(|now| {
+            let state = state();
+            let newer = self.run() == number && state.progress() >= now.progress() && *now != state;
+            if newer {
+                *now = state;
+            }
+            newer
+        });
+    }
+
+    /// Follows a living run to its end.
+    pub(super) fn follow(self: &Arc<Self>, run: Run) {
+        let rule = self.process.ready;
+        let number = self.begin(State::living(&run, rule == Ready::Started));
+        let slot = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = run.child_exited() => {}
+                () = ready::ready(rule, &run) => {
+                    slot.advance(number, || State::living(&run, true));
+                    run.child_exited().await;
+                }
+            }
+            slot.advance(number, || State::Stopping);
+            let ended = run.wait().await;
+            // Leftovers may have been killed in between: what is true now counts.
+            slot.advance(number, || State::after(&run.state().unwrap_or(ended)));
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! The state of a supervised process.
+
+use std::fmt;
+
+use interlock_model::observation::InstanceState;
+use interlock_model::time::Timestamp;
+
+use crate::shim::{Ended, Group, Lost, Outcome, Run};
+
+/// What a supervised process is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It lives and is not ready yet.
+    Starting {
+        /// Its pid.
+        pid: u32,
+        /// When it was started.
+        since: Timestamp,
+    },
+    /// It lives and is ready.
+    Running {
+        /// Its pid.
+        pid: u32,
+        /// When it was started.
+        since: Timestamp,
+    },
+    /// It was told to stop, or has died and what it left behind is being stopped.
+    Stopping,
+    /// Nothing of it is left, and that is no failure.
+    Stopped {
+        /// Why it does not run.
+        why: String,
+        /// When it ended; none if it was never started here.
+        since: Option<Timestamp>,
+    },
+    /// It ended in a way that it should not have, and nothing of it is left.
+    Failed {
+        /// How it ended.
+        why: String,
+        /// When it ended, if anybody saw it.
+        since: Option<Timestamp>,
+    },
+    /// Its shim was killed and something of it may live. It has to be stopped before it can be started.
+    Unknown {
+        /// Those of its processes that were found.
+        pids: Vec<u32>,
+    },
+}
+
+impl State {
+    /// The state before anything was started.
+    pub(super) fn never_started() -> Self {
+        Self::Stopped {
+            why: "not started since this machine is up".to_owned(),
+            since: None,
+        }
+    }
+
+    /// The state of a living run, ready or not.
+    pub(super) fn living(run: &Run, ready: bool) -> Self {
+        let (pid, since) = (
+            run.pid().unwrap_or_default(),
+            run.started_at().unwrap_or_default(),
+        );
+        if ready {
+            Self::Running { pid, since }
+        } else {
+            Self::Starting { pid, since }
+        }
+    }
+
+    /// The state after a run.
+    pub(super) fn after(ended: &Ended) -> Self {
+        if let Group::Left { pids } = &ended.group {
+            return Self::Unknown { pids: pids.clone() };
+        }
+        let why = ended.outcome.to_string();
+        match &ended.outcome {
+            Outcome::Exited(exit) if exit.stopped => Self::Stopped {
+                why: format!("stopped on request ({})", exit.status),
+                since: Some(exit.ended_at),
+            },
+            Outcome::Exited(exit) if exit.is_clean() => Self::Stopped {
+                why,
+                since: Some(exit.ended_at),
+            },
+            Outcome::Exited(exit) => Self::Failed {
+                why,
+                since: Some(exit.ended_at),
+            },
+            Outcome::Unknown(Lost::OtherBoot) => Self::never_started(),
+            Outcome::Unknown(Lost::ShimKilled) => Self::Failed { why, since: None },
+        }
+    }
+
+    /// How far a run is in this state. Within one run it only grows.
+    pub(super) fn progress(&self) -> u8 {
+        match self {
+            Self::Starting { .. } => 0,
+            Self::Running { .. } => 1,
+            Self::Stopping => 2,
+            Self::Stopped { .. } | Self::Failed { .. } | Self::Unknown { .. } => 3,
+        }
+    }
+
+    /// The state in the words of observations.
+    #[must_use]
+    pub fn instance(&self) -> InstanceState {
+        match self {
+            Self::Starting { .. } => InstanceState::Starting,
+            Self::Running { .. } => InstanceState::Running,
+            Self::Stopping => InstanceState::Stopping,
+            Self::Stopped { .. } => InstanceState::Stopped,
+            Self::Failed { .. } => InstanceState::Failed,
+            Self::Unknown { .. } => InstanceState::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting { pid, .. } => write!(f, "starting (pid {pid})"),
+            Self::Running { pid, .. } => write!(f, "running (pid {pid})"),
+            Self::Stopping => f.write_str("stopping"),
+            Self::Stopped { why, .. } => write!(f, "stopped: {why}"),
+            Self::Failed { why, .. } => write!(f, "failed: {why}"),
+            Self::Unknown { pids } => {
+                write!(f, "unknown: its shim was killed and pids {pids:?} are left")
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The `process` manager with real processes.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Bed, alive, kill_hard, line_of, open, soon};
+use interlock_agent::config::{Process, Ready, Setting};
+use interlock_agent::shim::{Group, Stop};
+use interlock_agent::supervise::{Event, StartError, State, Supervisor};
+use interlock_model::names::LocalName;
+use tokio::sync::mpsc::Receiver;
+
+fn web() -> LocalName {
+    "web".parse().unwrap()
+}
+
+fn process(script: &str) -> Process {
+    Process {
+        command: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        setting: Setting {
+            env: BTreeMap::new(),
+            cwd: "/".into(),
+            user: None,
+            stop: Stop::default(),
+        },
+        ready: Ready::Started,
+        log_cap: 64 * 1024,
+    }
+}
+
+fn supervisor(dir: &Path, process: Process) -> (Supervisor, Receiver<Event>) {
+    let runs = open(dir, "boot");
+    Supervisor::new(runs, BTreeMap::from([(web(), process)]), dir.join("logs"))
+}
+
+/// Waits for a state that fits.
+async fn until(supervisor: &Supervisor, fits: impl FnMut(&State) -> bool) -> State {
+    let mut watch = supervisor.watch(&web()).unwrap();
+    soon(watch.wait_for(fits)).await.unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_process_is_started_observed_and_stopped_with_proof() {
+    let dir = Bed::new();
+    let (supervisor, mut events) = supervisor(dir.path(), process("echo hello; exec sleep 1000"));
+    assert!(matches!(
+        supervisor.state(&web()),
+        Some(State::Stopped { since: None, .. })
+    ));
+    assert_eq!(
+        supervisor.stop(&web()).await.unwrap(),
+        None,
+        "there was nothing to stop"
+    );
+    let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    assert!(alive(pid));
+    assert!(
+        matches!(supervisor.start(&web()).await.unwrap(), State::Running { pid: same, .. } if same == pid)
+    );
+    line_of(&dir.path().join("logs/web.log")).await;
+    let ended = soon(supervisor.stop(&web())).await.unwrap().unwrap();
+    assert!(matches!(ended.group, Group::Empty(_)) && !alive(pid));
+    assert!(matches!(
+        supervisor.state(&web()),
+        Some(State::Stopped { since: Some(_), .. })
+    ));
+    let mut seen = Vec::new();
+    while seen.last() != Some(&"stopped".to_owned()) {
+        let event = soon(events.recv()).await.unwrap();
+        seen.push(event.state.instance().to_string());
+    }
+    // States that were passed through while nobody read may be left out, but none comes out of turn.
+    let order = ["running", "stopping", "stopped"];
+    let turns: Vec<_> = seen
+        .iter()
+        .map(|state| order.iter().position(|known| known == state))
+        .collect();
+    assert!(turns.is_sorted() && !turns.contains(&None), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_crash_is_told_as_a_failure_with_its_reason_and_the_next_start_works() {
+    let dir = Bed::new();
+    let (supervisor, mut events) = supervisor(dir.path(), process("exec sleep 1000"));
+    let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    kill_hard(pid);
+    let failed = soon(async {
+        loop {
+            if let state @ State::Failed { .. } = events.recv().await.unwrap().state {
+                break state;
+            }
+        }
+    })
+    .await;
+    assert_eq!(failed.to_string(), "failed: killed by SIGKILL");
+    let State::Running { pid: next, .. } = supervisor.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    assert!(next != pid && alive(next));
+    soon(supervisor.stop(&web())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_dead_process_leaves_behind_is_gone_before_it_counts_as_failed() {
+    let dir = Bed::new();
+    let mut orphan = process("");
+    let pids = dir.path().join("pids");
+    orphan.command[2] = format!(
+        "sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 1000; done' & wait",
+        pids.display()
+    );
+    orphan.setting.stop.grace = Duration::from_millis(50);
+    let (supervisor, _events) = supervisor(dir.path(), orphan);
+    let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    let orphan: u32 = line_of(&pids).await.parse().unwrap();
+    kill_hard(pid);
+    until(&supervisor, |state| matches!(state, State::Failed { .. })).await;
+    assert!(!alive(orphan));
+}
+
+#[tokio::test]
+async fn an_end_that_is_no_failure_is_told_as_stopped() {
+    let dir = Bed::new();
+    let (supervisor, _events) = supervisor(dir.path(), process("exit 0"));
+    supervisor.start(&web()).await.unwrap();
+    let stopped = until(&supervisor, |state| {
+        matches!(state, State::Stopped { since: Some(_), .. })
+    })
+    .await;
+    assert_eq!(stopped.to_string(), "stopped: exit code 0");
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_started_has_failed_and_says_why() {
+    let dir = Bed::new();
+    let mut impossible = process("");
+    impossible.command = vec!["/no/such/program".into()];
+    let (supervisor, _events) = supervisor(dir.path(), impossible);
+    let state = supervisor.start(&web()).await.unwrap();
+    assert!(
+        matches!(&state, State::Failed { why, .. } if why.contains("/no/such/program")),
+        "{state}"
+    );
+    let nobody: LocalName = "nobody".parse().unwrap();
+    assert!(matches!(
+        supervisor.start(&nobody).await,
+        Err(StartError::NoSuch(_))
+    ));
+}
+
+#[tokio::test]
+async fn it_is_ready_when_it_accepts_connections_and_not_before() {
+    let dir = Bed::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    drop(held);
+    let mut slow = process("exec sleep 1000");
+    slow.ready = Ready::Tcp(address);
+    let (supervisor, _events) = supervisor(dir.path(), slow);
+    assert!(matches!(
+        supervisor.start(&web()).await.unwrap(),
+        State::Starting { .. }
+    ));
+    let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    until(&supervisor, |state| matches!(state, State::Running { .. })).await;
+    soon(supervisor.stop(&web())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_dies_before_it_is_ready_has_failed() {
+    let dir = Bed::new();
+    let mut brief = process("exit 3");
+    brief.ready = Ready::After(Duration::from_secs(1000));
+    let (supervisor, _events) = supervisor(dir.path(), brief);
+    supervisor.start(&web()).await.unwrap();
+    let failed = until(&supervisor, |state| matches!(state, State::Failed { .. })).await;
+    assert_eq!(failed.to_string(), "failed: exit code 3");
+}
+
+#[tokio::test]
+async fn a_stop_that_takes_too_long_can_be_hastened() {
+    let dir = Bed::new();
+    let ready = dir.path().join("ready");
+    let mut stubborn = process(&format!(
+        "trap '' TERM; echo x > {}; while :; do sleep 1000; done",
+        ready.display()
+    ));
+    stubborn.setting.stop.grace = Duration::from_secs(100_000);
+    let (supervisor, _events) = supervisor(dir.path(), stubborn);
+    supervisor.start(&web()).await.unwrap();
+    line_of(&ready).await;
+    let patient = tokio::spawn({
+        let supervisor = supervisor.clone();
+        async move { supervisor.stop(&web()).await }
+    });
+    until(&supervisor, |state| *state == State::Stopping).await;
+    soon(supervisor.kill(&web(), Duration::ZERO)).await.unwrap();
+    assert!(
+        soon(patient)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .group
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
+    let dir = Bed::new();
+    let (first, events) = supervisor(dir.path(), process("exec sleep 1000"));
+    let State::Running { pid, since } = first.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    // The agent goes without a word; its followers hold the runs, not the directory.
+    drop((first, events));
+    let runs = open(dir.path(), "boot");
+    let (second, _events) = Supervisor::new(
+        runs.clone(),
+        BTreeMap::from([(web(), process(""))]),
+        dir.path().join("logs"),
+    );
+    assert!(second.adopt(runs.adopt_all().await.unwrap()).is_empty());
+    assert_eq!(second.state(&web()), Some(State::Running { pid, since }));
+    kill_hard(pid);
+    until(&second, |state| matches!(state, State::Failed { .. })).await;
+    drop((second, runs));
+    let runs = open(dir.path(), "boot");
+    let (third, _events) = Supervisor::new(
+        runs.clone(),
+        BTreeMap::from([(web(), process(""))]),
+        dir.path().join("logs"),
+    );
+    third.adopt(runs.adopt_all().await.unwrap());
+    assert_eq!(
+        third.state(&web()).unwrap().to_string(),
+        "failed: killed by SIGKILL"
+    );
+}
+
+#[tokio::test]
+async fn if_the_shim_is_killed_the_state_is_unknown_and_only_a_stop_makes_a_start_possible() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let processes = BTreeMap::from([(web(), process("exec sleep 1000"))]);
+    let (supervisor, _events) = Supervisor::new(runs.clone(), processes, dir.path().join("logs"));
+    let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
+        panic!()
+    };
+    kill_hard(
+        runs.get(&"service.web".parse().unwrap())
+            .unwrap()
+            .shim_pid()
+            .unwrap(),
+    );
+    until(&supervisor, |state| matches!(state, State::Unknown { .. })).await;
+    let error = supervisor.start(&web()).await.unwrap_err();
+    assert!(
+        matches!(&error, StartError::LeftBehind { pids, .. } if pids.contains(&pid)),
+        "{error}"
+    );
+    let ended = soon(supervisor.stop(&web())).await.unwrap().unwrap();
+    assert!(ended.group.is_empty() && !alive(pid));
+    assert!(matches!(
+        supervisor.start(&web()).await.unwrap(),
+        State::Running { .. }
+    ));
+    soon(supervisor.stop(&web())).await.unwrap();
+}
