@@ -4,6 +4,8 @@
 //! `INTERLOCK_TEST_SYSTEMD=1` says that the machine is there for it (a container that boots systemd). Elsewhere they
 //! say that they were skipped. What disturbs the other tests runs alone: `=reexec`, `=poweroff`, `=reboot`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -180,13 +180,9 @@ mod tests {
             probes.marker("/alive", None, LIMIT).await.verdict,
             Verdict::Ok
         );
-        probes
-            .lock()
-            .get_mut("/dead")
-            .unwrap()
-            .kill()
-            .await
-            .unwrap();
+        let mut helper = probes.lock().remove("/dead").unwrap();
+        helper.kill().await.unwrap();
+        probes.lock().insert("/dead".to_owned(), helper);
         assert_eq!(
             probes.marker("/dead", None, LIMIT).await.verdict,
             Verdict::Ok
