@@ -1,5 +1,7 @@
 //! Placeholders in the texts of checks: `{address}` and `{node}` stand for the node whose instance is checked.
 
+use std::net::Ipv6Addr;
+
 use super::Node;
 use crate::check::CheckKind;
 
@@ -14,9 +16,19 @@ impl CheckKind {
             text.replace("{address}", &node.address)
                 .replace("{node}", node.name.as_str())
         };
+        // Before a port an IPv6 address stands in brackets (RFC 3986), whether the spec has them or not.
+        let host = match node.address.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => node.address.clone(),
+        };
+        let fill_host = |text: &String| {
+            let text = text.replace("[{address}]", "{address}");
+            text.replace("{address}", &host)
+                .replace("{node}", node.name.as_str())
+        };
         match self {
             Self::Tcp { target } => Self::Tcp {
-                target: fill(target),
+                target: fill_host(target),
             },
             Self::Http {
                 url,
@@ -24,7 +36,7 @@ impl CheckKind {
                 body,
                 json,
             } => Self::Http {
-                url: fill(url),
+                url: fill_host(url),
                 status: status.clone(),
                 body: body.as_ref().map(fill),
                 json: json
@@ -56,34 +68,62 @@ pub(crate) fn unknown_placeholder(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    fn node(address: &str) -> Node {
+        Node {
+            name: "jb3".parse().unwrap(),
+            address: address.into(),
+            networks: BTreeMap::new(),
+            host: None,
+            labels: BTreeMap::new(),
+            agentless: None,
+            power: None,
+        }
+    }
 
     #[test]
     fn a_check_is_resolved_for_the_node_of_its_instance() {
-        let node = Node {
-            name: "jb3".parse().unwrap(),
-            address: "10.9.0.33".into(),
-            networks: Default::default(),
-            host: None,
-            labels: Default::default(),
-            agentless: None,
-            power: None,
-        };
         let check = CheckKind::Http {
             url: "http://{address}:8080/health".into(),
             status: vec![200],
             body: Some("I am {node}".into()),
             json: [("/name".to_owned(), "{node}".to_owned())].into(),
         };
-        let CheckKind::Http {
-            url, body, json, ..
-        } = check.resolve(&node)
-        else {
-            unreachable!()
+        let expected = CheckKind::Http {
+            url: "http://10.9.0.33:8080/health".into(),
+            status: vec![200],
+            body: Some("I am jb3".into()),
+            json: [("/name".to_owned(), "jb3".to_owned())].into(),
         };
-        assert_eq!(url, "http://10.9.0.33:8080/health");
-        assert_eq!(body.as_deref(), Some("I am jb3"));
-        assert_eq!(json["/name"], "jb3");
+        assert_eq!(check.resolve(&node("10.9.0.33")), expected);
+    }
+
+    #[test]
+    fn an_ipv6_address_before_a_port_gets_its_brackets() {
+        for target in ["{address}:80", "[{address}]:80"] {
+            let check = CheckKind::Tcp {
+                target: target.into(),
+            };
+            let resolved = |address| match check.resolve(&node(address)) {
+                CheckKind::Tcp { target } => target,
+                other => other.word().to_owned(),
+            };
+            assert_eq!(resolved("fd00::1"), "[fd00::1]:80");
+            assert_eq!(resolved("10.0.0.1"), "10.0.0.1:80");
+            assert_eq!(resolved("db.example"), "db.example:80");
+        }
+        let check = CheckKind::Address {
+            ip: "{address}".into(),
+        };
+        assert_eq!(
+            check.resolve(&node("fd00::1")),
+            CheckKind::Address {
+                ip: "fd00::1".into()
+            }
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn section(out: &mut String, shape: &Shape) {
 fn later_words(kind: Kind) -> &'static [Later] {
     match kind {
         Kind::Word { later, .. } => later,
-        Kind::ListOf(inner) | Kind::MapOf(inner) => later_words(*inner),
+        Kind::ListOf(inner) | Kind::SomeOf(inner) | Kind::MapOf(inner) => later_words(*inner),
         Kind::Text
         | Kind::Flag
         | Kind::Count { .. }
@@ -84,6 +84,7 @@ fn value(kind: Kind) -> String {
         Kind::Section(shape) => format!("[{}](#{})", shape.name, anchor(shape.name)),
         Kind::MapOf(inner) => format!("map of {}", value(*inner)),
         Kind::ListOf(inner) => format!("list of {}", value(*inner)),
+        Kind::SomeOf(inner) => format!("list of at least one {}", value(*inner)),
         Kind::AnyOf(kinds) => kinds
             .iter()
             .map(|kind| value(*kind))

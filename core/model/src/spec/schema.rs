@@ -81,7 +81,7 @@ fn property(key: &Key) -> Value {
         let value = match key.kind {
             Kind::Flag | Kind::Count { .. } => serde_json::from_str(text).unwrap_or_default(),
             Kind::Text | Kind::Duration | Kind::Word { .. } | Kind::Section(_) => json!(text),
-            Kind::MapOf(_) | Kind::ListOf(_) | Kind::AnyOf(_) => json!(text),
+            Kind::MapOf(_) | Kind::ListOf(_) | Kind::SomeOf(_) | Kind::AnyOf(_) => json!(text),
         };
         schema.insert("default".into(), value);
     }
@@ -101,6 +101,9 @@ fn value(kind: Kind) -> Value {
         Kind::Section(shape) => json!({ "$ref": format!("#/$defs/{}", anchor(shape.name)) }),
         Kind::MapOf(inner) => json!({ "type": "object", "additionalProperties": value(*inner) }),
         Kind::ListOf(inner) => json!({ "type": "array", "items": value(*inner) }),
+        Kind::SomeOf(inner) => {
+            json!({ "type": "array", "items": value(*inner), "minItems": 1 })
+        }
         Kind::AnyOf(kinds) => {
             json!({ "anyOf": kinds.iter().map(|kind| value(*kind)).collect::<Vec<_>>() })
         }

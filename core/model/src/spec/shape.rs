@@ -70,6 +70,8 @@ pub(crate) enum Kind {
     MapOf(&'static Self),
     /// A list.
     ListOf(&'static Self),
+    /// A list with at least one item.
+    SomeOf(&'static Self),
     /// Any one of these.
     AnyOf(&'static [Self]),
 }
@@ -77,6 +79,8 @@ pub(crate) enum Kind {
 impl Kind {
     /// One name or range, or a list of them.
     pub(crate) const NAMES: Self = Self::AnyOf(&[Self::Text, Self::ListOf(&Self::Text)]);
+    /// One name or range, or a list of at least one.
+    pub(crate) const SOME_NAMES: Self = Self::AnyOf(&[Self::Text, Self::SomeOf(&Self::Text)]);
     /// Texts by name.
     pub(crate) const TEXTS: Self = Self::MapOf(&Self::Text);
 }
@@ -144,11 +148,23 @@ impl Shape {
 }
 
 impl Kind {
+    /// Must a list have an item here?
+    pub(crate) fn needs_item(self) -> bool {
+        match self {
+            Self::SomeOf(_) => true,
+            Self::AnyOf(kinds) => kinds.iter().any(|kind| kind.needs_item()),
+            Self::ListOf(_) | Self::MapOf(_) | Self::Section(_) => false,
+            Self::Text | Self::Flag | Self::Count { .. } | Self::Duration | Self::Word { .. } => {
+                false
+            }
+        }
+    }
+
     /// The sections that a value of this kind is made of.
     pub(crate) fn shapes(self) -> Vec<&'static Shape> {
         match self {
             Self::Section(shape) => vec![shape],
-            Self::MapOf(inner) | Self::ListOf(inner) => inner.shapes(),
+            Self::MapOf(inner) | Self::ListOf(inner) | Self::SomeOf(inner) => inner.shapes(),
             Self::AnyOf(kinds) => kinds.iter().flat_map(|kind| kind.shapes()).collect(),
             Self::Text | Self::Flag | Self::Count { .. } | Self::Duration | Self::Word { .. } => {
                 Vec::new()

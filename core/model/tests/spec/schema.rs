@@ -106,6 +106,7 @@ fn a_value_of_the_wrong_kind_is_refused_by_the_parser_wherever_the_schema_refuse
     let whole = as_json(&everything());
     let wrong = [
         json!(null),
+        json!([]),
         json!([[]]),
         json!({ "zzz": {} }),
         json!("zzz zzz"),

@@ -109,6 +109,14 @@ impl<'s> Validator<'s> {
                     faults.push(format!("{at}: not as {rule}"))
                 }
                 "type" | "enum" | "minimum" | "maximum" | "pattern" => {}
+                "minItems" => {
+                    if value
+                        .as_array()
+                        .is_some_and(|items| (items.len() as u64) < rule.as_u64().unwrap())
+                    {
+                        faults.push(format!("{at}: fewer than {rule} items"));
+                    }
+                }
                 "items" => {
                     for (i, item) in value.as_array().into_iter().flatten().enumerate() {
                         self.check(rule, name, item, &format!("{at}/{i}"), faults);

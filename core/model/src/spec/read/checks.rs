@@ -63,7 +63,7 @@ pub(super) static CHECK: Shape = Shape {
         ),
         derived(
             "status",
-            Kind::AnyOf(&[STATUS, Kind::ListOf(&STATUS)]),
+            Kind::AnyOf(&[STATUS, Kind::SomeOf(&STATUS)]),
             "200 for `http`",
             "For `http`: the accepted status, or a list of them.",
         ),
@@ -79,7 +79,7 @@ pub(super) static CHECK: Shape = Shape {
         ),
         derived(
             "from",
-            Kind::NAMES,
+            Kind::SOME_NAMES,
             "`self`; `consumers` for an external service",
             "Where it runs: `self` (each node of the service; for an agentless node, its `probes_from`), `consumers` \
              (each node of every service that requires this one), or nodes by name.",

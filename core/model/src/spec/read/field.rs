@@ -84,7 +84,11 @@ impl<'a> Field<'a> {
     }
 
     /// A text of this value, or of its key, as a name.
-    fn parse_name<N: FromStr<Err = NameError>>(&self, text: &str, at: Place) -> Option<N> {
+    pub(super) fn parse_name<N: FromStr<Err = NameError>>(
+        &self,
+        text: &str,
+        at: Place,
+    ) -> Option<N> {
         text.parse()
             .map_err(|error: NameError| {
                 let what = format!("{} is not a name", quoted(text));
@@ -352,7 +356,7 @@ pub(in crate::spec) const DURATION_PATTERN: &str =
 pub(super) fn words_of(kind: Kind) -> (&'static [&'static str], &'static [Later]) {
     match kind {
         Kind::Word { words, later } => (words, later),
-        Kind::ListOf(kind) => words_of(*kind),
+        Kind::ListOf(kind) | Kind::SomeOf(kind) => words_of(*kind),
         _ => (&[], &[]),
     }
 }

@@ -1,8 +1,6 @@
 //! `gates`: what people do and confirm.
 
 use super::Section;
-use super::field::words_of;
-use crate::spec::problem::Problem;
 use crate::spec::shape::{Kind, Shape, default, later, required};
 use crate::spec::{ManualGate, Role};
 
@@ -18,7 +16,7 @@ pub(super) static GATE: Shape = Shape {
         ),
         required(
             "at_end_of",
-            Kind::ListOf(&PLANS),
+            Kind::SomeOf(&PLANS),
             "The kinds of plan at whose end it stands.",
         ),
         default(
@@ -48,24 +46,9 @@ const PLANS: Kind = Kind::Word {
 
 /// Reads a gate.
 pub(super) fn gate(section: &Section<'_>) -> ManualGate {
-    let (words, later) = words_of(PLANS);
-    let plans = section.get("at_end_of");
-    let items = plans
-        .as_ref()
-        .map(|field| field.items())
-        .unwrap_or_default();
-    if let Some(field) = plans.filter(|_| items.is_empty()) {
-        field.report_key(
-            Problem::error("this gate stands nowhere")
-                .why("`at_end_of` names at least one kind of plan"),
-        );
-    }
     ManualGate {
         text: section.text("manual").unwrap_or_default(),
-        at_end_of: items
-            .iter()
-            .filter_map(|item| item.word(words, later))
-            .collect(),
+        at_end_of: section.words("at_end_of"),
         role: section.word("role").unwrap_or(Role::Operator),
     }
 }

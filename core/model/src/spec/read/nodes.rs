@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Field, MAX_NODES, Section};
 use crate::action::ShutdownBy;
-use crate::names::NodeName;
+use crate::names::{HostName, NodeName};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, optional, required};
 use crate::spec::{Node, NodePower};
@@ -50,7 +50,7 @@ static AGENTLESS: Shape = Shape {
     doc: "Makes a node one without an agent. Its services have no manager: they come and go with it.",
     keys: &[required(
         "probes_from",
-        Kind::NAMES,
+        Kind::SOME_NAMES,
         "The nodes whose agents run its checks. They must have an agent.",
     )],
     choice: &[],
@@ -169,7 +169,13 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
             each.map(|(network, address)| (network.to_owned(), spread.texts(Some(address))))
                 .collect()
         });
-    let hosts = spread.texts(section.get("host"));
+    let hosts: Vec<HostName> = section.get("host").map_or_else(Vec::new, |field| {
+        let names = spread.texts(Some(field.clone())).into_iter();
+        // A bad one is reported once, not for each node.
+        names
+            .map_while(|name| field.parse_name(&name, field.yaml.at))
+            .collect()
+    });
     let labels: BTreeMap<String, String> = section.texts("labels");
     let agentless: Option<Vec<NodeName>> =
         section.optional("agentless", |agentless| agentless.names("probes_from"));
@@ -201,7 +207,7 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
             .iter()
             .map(|(network, each)| (network.clone(), nth(each, i)))
             .collect(),
-        host: hosts.get(i).and_then(|host| host.parse().ok()),
+        host: hosts.get(i).cloned(),
         labels: labels.clone(),
         agentless: agentless.clone(),
         power: power

@@ -19,7 +19,7 @@ pub(super) static POWER: Shape = Shape {
         ),
         required(
             "via",
-            Kind::NAMES,
+            Kind::SOME_NAMES,
             "The nodes on which the fence agent may be run, in order of preference. They must have an agent.",
         ),
         optional(
@@ -57,12 +57,6 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
         .and_then(|field| fence(&field))
         .unwrap_or_default();
     let via = section.names("via");
-    if let Some(field) = section.get("via").filter(|_| via.is_empty()) {
-        field.report_key(
-            Problem::error("no node can reach this power device")
-                .why("`via` names at least one node"),
-        );
-    }
     let options = section
         .get("options")
         .map_or_else(Vec::new, |field| field.entries());

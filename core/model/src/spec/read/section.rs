@@ -11,7 +11,7 @@ use super::field::{Field, not_yet, parse_duration, words_of};
 use crate::names::NameError;
 use crate::spec::problem::{Problem, Severity, quoted};
 use crate::spec::shape::{Key, Kind, Need, Shape};
-use crate::spec::yaml::{Entries, Entry};
+use crate::spec::yaml::{Entries, Entry, Value};
 
 /// An open section. Every getter takes the kind, the limits and the default from the section's table.
 #[derive(Debug)]
@@ -196,6 +196,12 @@ impl<'a> Section<'a> {
                     .why(format!("needed is: {}", key.doc)),
             );
         }
+        if let Some(field) = found.as_ref().filter(|_| first && key.kind.needs_item())
+            && matches!(&field.yaml.value, Value::List(items) if items.is_empty())
+        {
+            let problem = Problem::error(format!("`{name}` is an empty list"));
+            field.report(problem.why("at least one item is needed here"));
+        }
         found
     }
 
@@ -267,5 +273,29 @@ impl<'a> Section<'a> {
         let (words, later) = words_of(self.key(name)?.kind);
         let given = self.get(name).and_then(|field| field.word(words, later));
         given.or_else(|| T::deserialize(StrDeserializer::<Error>::new(self.default(name)?)).ok())
+    }
+
+    /// A list of words; one that is given twice is a problem.
+    pub(super) fn words<T: DeserializeOwned + PartialEq>(&self, name: &'static str) -> Vec<T> {
+        let (words, later) = self
+            .shape
+            .key(name)
+            .map_or((&[][..], &[][..]), |key| words_of(key.kind));
+        let mut found = Vec::new();
+        for item in self
+            .get(name)
+            .map(|field| field.items())
+            .unwrap_or_default()
+        {
+            let Some(word) = item.word(words, later) else {
+                continue;
+            };
+            if found.contains(&word) {
+                item.report(Problem::error("this is listed twice"));
+            } else {
+                found.push(word);
+            }
+        }
+        found
     }
 }

@@ -23,7 +23,7 @@ pub(super) static SERVICE: Shape = Shape {
         ),
         optional(
             "nodes",
-            Kind::NAMES,
+            Kind::SOME_NAMES,
             "The nodes of its instances. Where instances follow one another and activity does not decide, they start in \
              this order and stop in the reverse.",
         ),
@@ -50,7 +50,7 @@ pub(super) static SERVICE: Shape = Shape {
         ),
         optional(
             "parts",
-            Kind::ListOf(&Kind::Section(&parts::PART)),
+            Kind::SomeOf(&Kind::Section(&parts::PART)),
             "What makes up an instance: started downwards, stopped upwards. Instead of `manager`.",
         ),
         optional(
@@ -254,6 +254,7 @@ fn nothing_to_operate(section: &Section<'_>) {
         "sequence",
         "guard",
         "timeouts",
+        "boot",
     ];
     for key in operated {
         if let Some(field) = section.get(key) {

@@ -53,14 +53,7 @@ fn unconsumed(facts: &Facts<'_>, name: &ServiceName, check: &CheckName) {
 }
 
 fn local(facts: &Facts<'_>, name: &ServiceName, service: &Service, check: &CheckName) {
-    let agentless = |node: &&crate::names::NodeName| {
-        facts
-            .spec
-            .nodes
-            .get(*node)
-            .is_some_and(|node| node.agentless.is_some())
-    };
-    let Some(node) = service.nodes.iter().find(agentless) else {
+    let Some(node) = service.nodes.iter().find(|node| facts.is_agentless(node)) else {
         return;
     };
     facts.error(

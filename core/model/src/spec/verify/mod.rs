@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::Spec;
 use super::problem::{Problem, Report, Severity, quoted};
-use super::yaml::{Place, Value, Yaml, find, locate};
+use super::yaml::{Place, Yaml, find, locate};
 use crate::names::NodeName;
 
 /// Adds every problem of a spec that has been read from this tree.
@@ -50,10 +50,12 @@ impl Facts<'_> {
         find(self.tree, keys).is_some()
     }
 
-    /// Do the keys lead to a list without items?
-    fn is_empty_list(&self, keys: &[&str]) -> bool {
-        find(self.tree, keys)
-            .is_some_and(|yaml| matches!(&yaml.value, Value::List(items) if items.is_empty()))
+    /// Is it a node without an agent?
+    fn is_agentless(&self, node: &NodeName) -> bool {
+        self.spec
+            .nodes
+            .get(node)
+            .is_some_and(|node| node.agentless.is_some())
     }
 
     /// Adds an error of what the keys lead to.
@@ -92,7 +94,7 @@ impl Facts<'_> {
 
     /// Reports a name that is not a node with an agent.
     fn knows_agent(&self, keys: &[&str], node: &NodeName) {
-        if self.knows_node(keys, node) && self.spec.nodes[node].agentless.is_some() {
+        if self.knows_node(keys, node) && self.is_agentless(node) {
             self.error(keys, || {
                 Problem::error(format!("{} has no agent", quoted(node.as_str())))
                     .why("something is to be run there")

@@ -2,10 +2,10 @@
 
 use super::{Facts, unknown};
 use crate::check::CheckFrom;
-use crate::names::{CheckName, ServiceName};
+use crate::names::{CheckName, NodeName, ServiceName};
 use crate::plan::Wait;
+use crate::spec::Service;
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::{Service, Spec};
 
 pub(super) fn verify(facts: &Facts<'_>) {
     for (name, service) in &facts.spec.services {
@@ -22,13 +22,6 @@ pub(super) fn verify(facts: &Facts<'_>) {
 fn nodes(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
     for node in &service.nodes {
         facts.knows_node(&["services", name.as_str(), "nodes", node.as_str()], node);
-    }
-    let keys = ["services", name.as_str(), "nodes"];
-    if !service.external && service.nodes.is_empty() && facts.has(&keys) {
-        facts.error(&keys, || {
-            Problem::error(format!("{name} has no instance"))
-                .why("a service needs at least one node")
-        });
     }
 }
 
@@ -53,61 +46,37 @@ fn dependencies(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
     }
 }
 
-/// Is any node of the service, and is every one of them, agentless?
-fn agentless(spec: &Spec, service: &Service) -> (bool, bool) {
-    let mut known = service
+fn manager(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    let own = ["services", name.as_str()];
+    let agentless: Vec<&NodeName> = service
         .nodes
         .iter()
-        .filter_map(|node| spec.nodes.get(node))
-        .peekable();
-    if known.peek().is_none() {
-        return (false, false);
-    }
-    let agentless: Vec<bool> = known.map(|node| node.agentless.is_some()).collect();
-    (agentless.contains(&true), !agentless.contains(&false))
-}
-
-fn manager(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
-    let (any, all) = agentless(facts.spec, service);
-    let own = ["services", name.as_str()];
-    let given = ["manager", "parts"]
+        .filter(|node| facts.is_agentless(node))
+        .collect();
+    let Some(given) = ["manager", "parts"]
         .into_iter()
-        .find(|key| facts.has(&[&own[..], &[key]].concat()));
-    match given {
-        None if !all => facts.error(&own, || {
-            Problem::error(format!("{name} has no manager"))
-                .why("nothing says how it is started and stopped")
-                .suggest(
-                    "write `manager: { systemd: { unit: NAME.service } }`, or a process or exec",
-                )
-        }),
-        Some(key) if any => {
-            let without = |node: &&crate::names::NodeName| {
-                facts
-                    .spec
-                    .nodes
-                    .get(*node)
-                    .is_some_and(|node| node.agentless.is_some())
-            };
-            for node in service.nodes.iter().filter(without) {
-                facts.error(&["services", name.as_str(), "nodes", node.as_str()], || {
-                    Problem::error(format!("nothing on {node} could run the manager of {name}"))
-                        .why("the node has no agent")
-                        .note(facts.place(&[own[0], own[1], key]), "the manager")
-                        .note(
-                            facts.place(&["nodes", node.as_str(), "agentless"]),
-                            "it is agentless by this",
-                        )
-                });
-            }
-        }
-        Some(_) if service.parts.is_empty() && facts.is_empty_list(&[own[0], own[1], "parts"]) => {
-            facts.error(&[own[0], own[1], "parts"], || {
-                Problem::error(format!("{name} has no parts"))
+        .find(|key| facts.has(&[own[0], own[1], key]))
+    else {
+        // Without an agent on any node, the service comes and goes with its nodes.
+        if agentless.is_empty() || agentless.len() < service.nodes.len() {
+            facts.error(&own, || {
+                Problem::error(format!("{name} has no manager"))
                     .why("nothing says how it is started and stopped")
+                    .suggest("write `manager: { systemd: { unit: NAME.service } }`, or a process or exec")
             });
         }
-        None | Some(_) => {}
+        return;
+    };
+    for node in agentless {
+        facts.error(&["services", name.as_str(), "nodes", node.as_str()], || {
+            Problem::error(format!("nothing on {node} could run the manager of {name}"))
+                .why("the node has no agent")
+                .note(facts.place(&[own[0], own[1], given]), "the manager")
+                .note(
+                    facts.place(&["nodes", node.as_str(), "agentless"]),
+                    "it is agentless by this",
+                )
+        });
     }
 }
 
