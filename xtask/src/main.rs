@@ -1,10 +1,12 @@
 //! The chores of this repository: `cargo xtask <chore>`.
 
+mod demo;
 mod install;
 mod layers;
 mod report;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -21,11 +23,43 @@ struct Arguments {
 enum Chore {
     /// Install what the tests need, then check and test everything, and list what was skipped.
     Test(test::Arguments),
+    /// The main job, live on this machine: needs no root, installs nothing.
+    Demo(demo::Options),
+    /// A machine of the demo.
+    #[command(hide = true)]
+    Machine {
+        #[arg(long)]
+        directory: PathBuf,
+    },
+    /// The power button of a machine of the demo.
+    #[command(hide = true)]
+    Press {
+        #[arg(long)]
+        directory: PathBuf,
+    },
+    /// The fence agent of the demo; its options come on standard input.
+    #[command(hide = true)]
+    Fence {
+        #[arg(short = 'o')]
+        action: Option<String>,
+    },
+    /// A service of the demo.
+    #[command(hide = true)]
+    StandIn(demo::StandIn),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Demo(options) => demo::tell(&options).map(|()| ExitCode::SUCCESS),
+        Chore::Machine { directory } => interlock_e2e::programs::agent()
+            .and_then(|agent| demo::Machine::new(&directory).keep(&agent))
+            .map(|()| ExitCode::SUCCESS),
+        Chore::Press { directory } => demo::Machine::new(&directory)
+            .press()
+            .map(|()| ExitCode::SUCCESS),
+        Chore::Fence { .. } => Ok(demo::fence()),
+        Chore::StandIn(stand_in) => stand_in.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,0 +1,16 @@
+//! `cargo xtask demo`: the main job, live, on this machine.
+//!
+//! A cluster of thirteen small machines is brought up and taken down in order by the real programs over real mutual
+//! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
+//! ([`fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
+
+mod cluster;
+mod fence;
+mod machine;
+mod stand_in;
+mod story;
+
+pub(crate) use fence::run as fence;
+pub(crate) use machine::Machine;
+pub(crate) use stand_in::StandIn;
+pub(crate) use story::{Options, tell};
