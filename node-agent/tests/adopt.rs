@@ -1,5 +1,7 @@
 //! The death of the agent, of the shim and of the machine, with real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The `exec` manager with real commands.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The `process` manager with real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -184,7 +184,7 @@ impl Check<'_> {
             command: self.command(given.command),
             ready: given
                 .ready
-                .map_or(Ready::Started, |ready| self.ready(ready)),
+                .map_or(Ready::Started, |ready| self.ready(&ready)),
             log_cap,
             setting: Setting {
                 env: given.env,
@@ -195,7 +195,7 @@ impl Check<'_> {
         }
     }
 
-    fn ready(&mut self, given: Spanned<raw::Ready>) -> Ready {
+    fn ready(&mut self, given: &Spanned<raw::Ready>) -> Ready {
         match (given.get_ref().tcp, given.get_ref().after) {
             (Some(address), None) => Ready::Tcp(address),
             (None, Some(period)) => Ready::After(period.0),

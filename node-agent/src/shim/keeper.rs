@@ -50,7 +50,7 @@ pub(crate) enum Report {
 /// Runs the command described in a run's directory and returns when nothing of it is left and its outcome is on disk.
 ///
 /// The agent has given us: nothing or input on standard input, the locked lock file as standard output, the pipe for
-/// the [`Report`] as standard error.
+/// its report (one line of JSON) as standard error.
 ///
 /// # Errors
 /// If nothing could be started, or the outcome could not be written.
@@ -87,6 +87,8 @@ struct Keeper {
     leaf: Option<Leaf>,
     main: Option<Pid>,
     status: Option<Status>,
+    /// Is it on disk that the command has exited and left something?
+    told: bool,
     streams: Vec<Stream>,
     children: UnixStream,
     terminate: UnixStream,
@@ -130,6 +132,7 @@ impl Keeper {
             spec,
             main: None,
             status: None,
+            told: false,
             streams: Vec::new(),
             children,
             terminate,
@@ -238,46 +241,52 @@ impl Keeper {
 
     /// Takes leave of the processes that have exited; true if none is left, in the control group either.
     fn gone(&mut self) -> io::Result<bool> {
-        loop {
+        let children = loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if Some(pid) == self.main => self.main_exited(status),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return Ok(false),
-                Err(Errno::CHILD) => break,
+                Ok(None) => break true,
+                Err(Errno::CHILD) => break false,
                 Err(error) => return Err(error.into()),
             }
+        };
+        let left = children
+            || match &self.leaf {
+                // What cannot be read is not known to be empty.
+                Some(leaf) => leaf.populated().unwrap_or(true),
+                None => false,
+            };
+        if left && self.main.is_none() && !self.told {
+            self.told = true;
+            self.tell_main_exit();
         }
-        // What cannot be read is not known to be empty.
-        let populated = self
-            .leaf
-            .as_ref()
-            .is_some_and(|leaf| leaf.populated().unwrap_or(true));
-        if populated && self.phase == Phase::Running && self.spec.run.leftovers == Leftovers::Kill {
-            self.begin_stop(self.spec.run.stop);
-        }
-        Ok(!populated)
+        Ok(!left)
     }
 
     fn main_exited(&mut self, status: WaitStatus) {
-        let status = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Status::Code(code),
-            (None, Some(signal)) => Status::Signal(signal),
+        self.status = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Some(Status::Code(code)),
+            (None, Some(signal)) => Some(Status::Signal(signal)),
+            // Stopped or continued, which is not asked for.
             (None, None) => return,
         };
         self.limit = None;
         self.main = None;
-        self.status = Some(status.clone());
-        if procfs::descendants(std::process::id()).is_ok_and(|left| left.is_empty()) {
+    }
+
+    /// The command is gone and something of it is left.
+    fn tell_main_exit(&mut self) {
+        let Some(status) = self.status.clone() else {
             return;
-        }
+        };
         // Its output so far shall be there when its end is known.
         self.streams.iter_mut().for_each(Stream::drain);
-        // A full disk only delays the news until the end of the run, for which room is reserved.
         let main = MainRecord {
             status,
             timed_out: self.timed_out,
             stopped: self.stopped,
         };
+        // A full disk only delays the news until the end of the run, for which room is reserved.
         let _ = record::write(&self.dir, record::MAIN, &main, false);
         if self.phase != Phase::Running || self.spec.run.leftovers == Leftovers::Kill {
             // The configured signal is the command's own; what it leaves behind knows SIGTERM.
