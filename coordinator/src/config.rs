@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn the_published_sample_is_a_configuration() {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/interlock-coordinator.toml");
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../deploy/config/interlock-coordinator.toml");
         assert_eq!(Config::load(&sample).unwrap().name.as_str(), "mgmt1");
     }
 

@@ -44,11 +44,14 @@ pub(super) struct Pending {
     pub(super) after: Vec<After>,
 }
 
+/// A commit under way, and what follows it.
+type Busy = (BoxFuture<'static, Result<(), Ended>>, Vec<After>);
+
 /// Commits under the guard of the leadership.
 pub(super) struct Committer {
     store: Arc<dyn Store>,
     guard: Condition,
-    busy: Option<(BoxFuture<'static, Result<(), Ended>>, Vec<After>)>,
+    busy: Option<Busy>,
     trouble: watch::Sender<Option<String>>,
 }
 

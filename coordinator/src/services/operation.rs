@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, head_key};
+use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, Wish, head_key};
 use interlock_engine::operation::{Entry, Operation, Verb};
 use interlock_model::action::Action;
 use interlock_model::ids::{JournalSeq, OperationId};
@@ -247,20 +247,17 @@ impl OperationService for Operations {
                 request.verb
             ))
         })?;
-        let step = (!request.step.is_empty()).then_some(request.step);
+        let wish = Wish {
+            verb,
+            step: (!request.step.is_empty()).then_some(request.step),
+            by: caller.name,
+            role: caller.role,
+            reason: request.reason,
+        };
         let controlled = self
             .driver
             .call(move |desk| {
-                let now = clock::now();
-                let result = desk.coordinator.control(
-                    id,
-                    verb,
-                    step.as_deref(),
-                    &caller.name,
-                    caller.role,
-                    &request.reason,
-                    now,
-                );
+                let result = desk.coordinator.control(id, &wish, clock::now());
                 match result {
                     None => Ok(None),
                     Some(Err(refused)) => Err(Status::failed_precondition(refused.to_string())),
@@ -341,7 +338,7 @@ fn start(
     };
     let id = desk
         .coordinator
-        .start(request, clock::now())
+        .start(&request, clock::now())
         .map_err(|error| match error {
             NotStarted::Held { .. } => Status::aborted(error.to_string()),
             NotStarted::NoSpec | NotStarted::Generation { .. } => {

@@ -106,7 +106,7 @@ impl PlanService for Plans {
         &self,
         request: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
-        let request = plan_request(request.into_inner())?;
+        let request = plan_request(&request.into_inner())?;
         self.settle().await?;
         self.ask_power().await?;
         let response = self
@@ -138,7 +138,7 @@ impl PlanService for Plans {
     }
 }
 
-fn plan_request(wire: v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
+fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
     let kind = match wire.kind.as_str() {
         "shutdown" => PlanKind::Shutdown,
         "startup" => PlanKind::Startup,
@@ -151,7 +151,7 @@ fn plan_request(wire: v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
             ));
         }
     };
-    let mut request = PlanRequest::new(kind, scope(&wire)?);
+    let mut request = PlanRequest::new(kind, scope(wire)?);
     request.batch = NonZeroU32::new(wire.batch);
     request.serial = wire.serial;
     request.force = wire

@@ -195,7 +195,7 @@ fn remove(path: &Path) -> Result<()> {
 
 fn kill(pid: Pid, signal: Signal) {
     // It may have ended by itself in between, which is as good.
-    drop(kill_process(pid, signal));
+    kill_process(pid, signal).ok();
 }
 
 /// Reaps adopted children, but not the agent: its `Child` does that.
@@ -212,11 +212,11 @@ fn reap(agent: u32) {
         if u32::try_from(pid) != Ok(agent)
             && let Some(pid) = Pid::from_raw(pid)
         {
-            drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG));
+            rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).ok();
         }
     }
     if agent == 0 {
-        drop(wait(WaitOptions::NOHANG));
+        wait(WaitOptions::NOHANG).ok();
     }
 }
 

@@ -107,7 +107,7 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
             "demo",
         ],
     )?;
-    let proof = prove(&cluster, steps)?;
+    let proof = prove(&cluster, &steps)?;
     println!("\n{proof}\nThe demo took {} s.", began.elapsed().as_secs());
     if options.keep {
         look_around(&mut cluster)?;
@@ -250,8 +250,8 @@ fn shut_down_under_fire(cluster: &mut Cluster) -> Result<String> {
 }
 
 /// What the journal of the shutdown says, looked at from outside.
-fn prove(cluster: &Cluster, operation: String) -> Result<String> {
-    let journal = ask(cluster, &["operation", "journal", &operation])?;
+fn prove(cluster: &Cluster, operation: &str) -> Result<String> {
+    let journal = ask(cluster, &["operation", "journal", operation])?;
     let entries = journal["entries"].as_array().context("no journal")?;
     let mut intents = std::collections::BTreeMap::<&str, usize>::new();
     let mut proven = std::collections::BTreeMap::<&str, usize>::new();

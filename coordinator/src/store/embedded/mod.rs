@@ -12,7 +12,7 @@
 //!
 //! * A commit is durable (fsync) before it is answered and before a read or a watch shows it.
 //! * A read waits for no disk and works while the disk is full or broken; writing resumes by
-//!   itself ([`engine`] says how, and what it may say of a commit that failed).
+//!   itself (`engine` says how, and what it may say of a commit that failed).
 //! * One process has the file; the lock ends with the process, however it ends.
 //! * A file that is not a sound store is refused, never replaced by an empty one.
 //!

@@ -30,7 +30,7 @@ use crate::view::{LivenessChange, SeenCheck, View};
 
 pub use assignment::{assignments, runs_on};
 pub use message::{AssignedInstance, Assignment, CheckReport, FromAgent, Hello, Send, ToAgent};
-pub use operations::{NotStarted, StartRequest};
+pub use operations::{NotStarted, StartRequest, Wish};
 pub use records::{
     ACTIVITY, AppliedSpec, EVENTS, Event, Head, KEPT_EVENTS, OPERATIONS, SPECS, VERIFIED, Verified,
     Write, head_key, journal_key, plan_key, spec_key,

@@ -33,6 +33,21 @@ pub struct StartRequest {
     pub single_step: bool,
 }
 
+/// What a person asks of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What.
+    pub verb: Verb,
+    /// Of which step, where it is about one.
+    pub step: Option<String>,
+    /// Who.
+    pub by: String,
+    /// What they may.
+    pub role: Role,
+    /// Why.
+    pub reason: String,
+}
+
 /// Why an operation was not started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotStarted {
@@ -76,7 +91,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// If the plan is stale or something of it is held.
-    pub fn start(&mut self, request: StartRequest, now: Now) -> Result<OperationId, NotStarted> {
+    pub fn start(&mut self, request: &StartRequest, now: Now) -> Result<OperationId, NotStarted> {
         let applied = self.applied.as_ref().ok_or(NotStarted::NoSpec)?;
         let plan = request.plan.plan();
         let current = applied.record.generation;
@@ -166,25 +181,33 @@ impl Coordinator {
     pub fn control(
         &mut self,
         id: OperationId,
-        verb: Verb,
-        step: Option<&str>,
-        by: &str,
-        role: Role,
-        reason: &str,
+        wish: &Wish,
         now: Now,
     ) -> Option<Result<(), Refused>> {
         self.operations.get(&id)?;
         let mut result = Ok(());
         self.with_operation(id, now, |operation, ctx| {
-            result = operation.control(verb, step, by, role, reason, ctx);
+            result = operation.control(
+                wish.verb,
+                wish.step.as_deref(),
+                &wish.by,
+                wish.role,
+                &wish.reason,
+                ctx,
+            );
         });
         if result.is_ok() {
             self.event("operation-controlled", now, |event| {
                 event.operation = id.to_string();
-                event.who = by.to_owned();
-                event.text = format!("{verb} {} {reason}", step.unwrap_or_default())
-                    .trim()
-                    .to_owned();
+                event.who.clone_from(&wish.by);
+                event.text = format!(
+                    "{} {} {}",
+                    wish.verb,
+                    wish.step.as_deref().unwrap_or_default(),
+                    wish.reason
+                )
+                .trim()
+                .to_owned();
             });
         }
         Some(result)
