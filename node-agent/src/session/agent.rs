@@ -8,7 +8,7 @@ use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal};
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
 use interlock_model::attempt::AttemptReport;
-use interlock_model::ids::{BootId, Term};
+use interlock_model::ids::{AttemptId, BootId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Wanted;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -163,6 +163,18 @@ impl Handle {
     #[must_use]
     pub fn is_open(&self, service: &ServiceName) -> bool {
         self.ledger().open_on_instance(service).is_some()
+    }
+
+    /// The attempts that are open now.
+    #[must_use]
+    pub fn open(&self) -> Vec<Entry> {
+        self.ledger().open().cloned().collect()
+    }
+
+    /// What is remembered of an attempt.
+    #[must_use]
+    pub fn entry(&self, id: &AttemptId) -> Option<Entry> {
+        self.ledger().entry(id).cloned()
     }
 
     /// The highest term obeyed.

@@ -11,6 +11,8 @@ use interlock_model::observation::InstanceObservation;
 use interlock_proto::{convert, v1};
 use tokio::sync::watch;
 
+use super::evidence::line;
+
 /// What was last seen of instances and checks. Clones share one board.
 ///
 /// Every entry has the version of the board at which it last became news. A reader remembers the version up to which
@@ -40,9 +42,8 @@ struct Posted<T> {
 #[derive(Debug)]
 struct Seen {
     result: ProbeResult,
-    /// When it was seen, and when it was last news; monotonic.
+    /// When it was seen; monotonic.
     at: Duration,
-    told: Duration,
 }
 
 /// How far a reader has read. A new one has read nothing.
@@ -101,19 +102,12 @@ impl Board {
         });
     }
 
-    /// A check was run at the monotonic time `at`. It is news if it says something else than before, and otherwise
-    /// only after `renew`, so that nobody takes it for old.
-    pub fn post_check(&self, check: &CheckId, result: ProbeResult, at: Duration, renew: Duration) {
+    /// A check was run at the monotonic time `at`. That is news even if it found what it found before: whoever runs
+    /// checks posts an unchanged result only to keep it from looking old.
+    pub fn post_check(&self, check: &CheckId, result: ProbeResult, at: Duration) {
         self.change(|inner| {
             let version = inner.version;
-            if let Some(posted) = inner.checks.get_mut(check)
-                && posted.value.result == result
-                && at.saturating_sub(posted.value.told) < renew
-            {
-                posted.value.at = at;
-                return false;
-            }
-            inner.checks.insert(check.clone(), Posted { value: Seen { result, at, told: at }, version });
+            inner.checks.insert(check.clone(), Posted { value: Seen { result, at }, version });
             true
         });
     }
@@ -188,7 +182,7 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
         service: service.to_string(),
         state: v1::InstanceState::from(seen.state).into(),
         since_ms: seen.since.map_or(0, |since| since.0),
-        reason: seen.reason.clone(),
+        reason: line(&seen.reason),
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
     }
@@ -211,8 +205,6 @@ mod tests {
     use interlock_model::observation::InstanceState;
 
     use super::*;
-
-    const RENEW: Duration = Duration::from_secs(5);
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -251,20 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_check_is_told_again_before_it_looks_old_and_its_age_is_that_of_the_last_run() {
+    fn a_check_that_is_confirmed_is_news_and_its_age_is_that_of_the_last_run() {
         let board = Board::default();
         board.found(Generation(1), [], [&check()]);
         let mut cursor = Cursor::default();
-        board.post_check(&check(), result(Verdict::Ok), at(0), RENEW);
-        assert!(board.read(&mut cursor, at(0)).is_some());
-        board.post_check(&check(), result(Verdict::Ok), at(4), RENEW);
-        assert_eq!(board.read(&mut cursor, at(4)), None);
+        for seen in [0, 4] {
+            board.post_check(&check(), result(Verdict::Ok), at(seen));
+            assert!(board.read(&mut cursor, at(seen)).is_some_and(|delta| delta.checks[0].age_ms == 0));
+        }
         let (_, checks) = board.all(at(6));
         assert_eq!(checks[0].age_ms, 2000);
-        board.post_check(&check(), result(Verdict::Ok), at(6), RENEW);
-        assert!(board.read(&mut cursor, at(6)).is_some());
-        board.post_check(&check(), result(Verdict::Bad), at(7), RENEW);
-        assert!(board.read(&mut cursor, at(7)).is_some());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::order::Order;
 use super::outbox::Outbox;
+use super::evidence::line;
 use super::{Assignment, Attempt, Board, Clock, Executor};
 use crate::ledger::Recorder;
 
@@ -197,10 +198,10 @@ impl<E: Executor> Desk<E> {
 
     fn happened(&mut self, happened: Happened) {
         let event = match happened {
-            Happened::GoingDown { id, evidence } => Event::GoingDown { id, evidence },
+            Happened::GoingDown { id, evidence } => Event::GoingDown { id, evidence: line(&evidence) },
             Happened::Finished { id, outcome } => {
                 self.open.cancels.remove(&id);
-                Event::Finished { id, outcome }
+                Event::Finished { id, outcome: short(outcome) }
             }
         };
         self.tell(event);
@@ -242,6 +243,7 @@ impl<E: Executor> Desk<E> {
     fn reply(&mut self, to: Recipient, report: AttemptReport) {
         if report.state.is_final() {
             tracing::info!(attempt = %report.id, state = ?report.state, evidence = report.evidence, "told");
+            self.executor.settled(&report.id);
         }
         if report.id.operation == OperationId(0) {
             if report.state.is_final()
@@ -322,6 +324,14 @@ impl<E: Executor> Desk<E> {
         // A panic inside the ledger is a defect; going on with what is in memory could execute twice. It is not
         // poisoned by readers, which only read.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn short(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Done { evidence } => Outcome::Done { evidence: line(&evidence) },
+        Outcome::Failed { evidence } => Outcome::Failed { evidence: line(&evidence) },
+        Outcome::Unknown { evidence, repeatable } => Outcome::Unknown { evidence: line(&evidence), repeatable },
     }
 }
 

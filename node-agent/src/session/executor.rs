@@ -31,8 +31,11 @@ pub trait Executor: Send + Sync + 'static {
         Permit::Granted
     }
 
-    /// An attempt on an instance was accepted; what is *wanted* may have changed.
+    /// An attempt was accepted and is about to be carried out; what is *wanted* may have changed.
     fn taken(&self, _: &Command) {}
+
+    /// The outcome of an attempt is durable: what would be needed to find it out again may go.
+    fn settled(&self, _: &AttemptId) {}
 
     /// What to observe and to guard from now on.
     fn assigned(&self, _: &Assignment) {}

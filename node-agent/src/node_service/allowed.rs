@@ -1,0 +1,65 @@
+//! The allow-list, one line each, as a person would say it.
+
+use crate::config::Allow;
+
+/// What the agent's own file permits.
+pub(super) fn lines(allow: &Allow) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (service, managers) in &allow.services {
+        let units = managers.systemd.iter().map(|unit| format!("systemd {unit}"));
+        let process = managers.process.iter().map(|name| format!("process {name}"));
+        let exec = managers.exec.iter().map(|name| format!("exec {name}"));
+        lines.extend(units.chain(process).chain(exec).map(|part| format!("start and stop {service}: {part}")));
+    }
+    if allow.shutdown {
+        lines.push("shut this machine down".to_owned());
+    }
+    if allow.reboot {
+        lines.push("restart this machine".to_owned());
+    }
+    lines.extend(allow.power.iter().map(|agent| format!("run {agent} against other machines")));
+    lines.extend(allow.checks.iter().map(|name| format!("run the check command {name}")));
+    lines.extend(allow.marker_paths.iter().map(|path| format!("read {} and below", path.display())));
+    lines.extend(match &allow.probe_targets {
+        None => vec!["connect to anywhere for checks".to_owned()],
+        Some(targets) => targets.iter().map(|target| format!("connect to {target} for checks")).collect(),
+    });
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn every_permission_of_a_file_has_its_line() {
+        let text = r#"
+            coordinators = ["https://mgmt1:7443"]
+            node = { name = "jb1", state_dir = "/var/lib/interlock-agent" }
+            tls = { ca = "/a", cert = "/b", key = "/c" }
+            listen = { address = "127.0.0.1:0" }
+            [allow]
+            shutdown = true
+            power = ["fence_virsh"]
+            probe_targets = ["10.1.0.0/16"]
+            [allow.services]
+            web = { systemd = ["wildfly.service"], process = "web" }
+            [process.web]
+            command = ["/usr/bin/web"]
+        "#;
+        let allow = Config::parse(Path::new("agent.toml"), text).unwrap().allow;
+        assert_eq!(
+            lines(&allow),
+            [
+                "start and stop web: systemd wildfly.service",
+                "start and stop web: process web",
+                "shut this machine down",
+                "run fence_virsh against other machines",
+                "connect to 10.1.0.0/16 for checks",
+            ]
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The agent's own service, for when no coordinator can be asked: `interlockctl --node`, grpcurl.
+//!
+//! Reads work always. What a person does by hand goes the same way as an attempt: through the allow-list and the
+//! ledger, where it is recorded with who and why. Two doors stay shut: instances of exclusive services are never
+//! started or stopped here (safety rule E16: this node cannot know who else is active), and nothing is done to an
+//! instance while an attempt is open on it.
+
+mod allowed;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use interlock_mesh::authz::Table;
+use interlock_mesh::credentials::Credentials;
+use interlock_mesh::server::{BindError, Options, Server};
+use interlock_model::ids::BootId;
+use interlock_model::names::{ClusterName, NodeName};
+use interlock_proto::v1::node_service_server::NodeServiceServer;
+use tonic::service::Routes;
+
+use crate::config::Allow;
+use crate::facts::FactsReader;
+use crate::run::{Error, Instances};
+use crate::session::{Clock, Handle};
+
+/// The longest answer (`GetNode`, `ListAttempts`: 1 MiB).
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The longest request (`ControlInstance`: 64 KiB).
+const MAX_REQUEST: usize = 64 << 10;
+
+/// What the service tells of.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeState {
+    pub(crate) node: NodeName,
+    pub(crate) cluster: ClusterName,
+    pub(crate) boot: BootId,
+    pub(crate) session: Handle,
+    pub(crate) instances: Instances,
+    pub(crate) allow: Allow,
+    pub(crate) facts: Arc<Mutex<FactsReader>>,
+    pub(crate) clock: Clock,
+}
+
+/// Listens.
+pub(crate) async fn bind(address: SocketAddr, credentials: Credentials) -> Result<Server, BindError> {
+    Server::bind(address, credentials, Arc::new(Table::interlock_v1()), Options::default()).await
+}
+
+/// Serves until dropped.
+pub(crate) async fn serve(server: Server, state: NodeState) -> Result<(), Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let node = NodeServiceServer::new(service::Service::new(state))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_ANSWER);
+    let routes = Routes::new(health)
+        .add_service(reflection().build_v1().map_err(Error::Reflection)?)
+        .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?)
+        .add_service(node);
+    server.serve(routes, std::future::pending()).await?;
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! The executor that works on this machine.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use interlock_engine::agent::ledger::{Outcome, Permit, Target};
+use interlock_model::action::{Command, FenceCall, Part, Power};
+use interlock_model::check::CheckId;
+use interlock_model::ids::AttemptId;
+use interlock_model::names::ServiceName;
+use interlock_proto::v1;
+
+use super::errand::{Errand, Trouble, tag};
+use super::fence::Fence;
+use super::instance;
+use super::instances::Instances;
+use super::keeper::Proven;
+use super::machine::Machine;
+use super::managers::Managers;
+use super::probes::Probes;
+use super::seen::merge;
+use crate::config::Allow;
+use crate::facts::FactsReader;
+use crate::session::{Assignment, Attempt, Clock, Executor, Handle};
+use crate::shim::Run;
+
+/// Does on this machine what the ledger has accepted.
+pub(super) struct Body {
+    pub(super) allow: Allow,
+    pub(super) session: Handle,
+    pub(super) instances: Instances,
+    pub(super) managers: Managers,
+    pub(super) machine: Machine,
+    pub(super) fence: Fence,
+    pub(super) probes: Probes,
+    pub(super) facts: Arc<Mutex<FactsReader>>,
+    pub(super) clock: Clock,
+}
+
+impl Body {
+    /// Takes over what an earlier process of this agent left: the instances of open attempts are in their hands from
+    /// the first moment, and runs that nobody will ask for are forgotten when they end.
+    pub(super) fn take_over(&self, runs: Vec<Run>) {
+        let open = self.session.open();
+        for entry in &open {
+            if let Some(Target::Instance(service)) = entry.command.as_ref().map(Target::of) {
+                self.instances.of(&service).take();
+            }
+        }
+        let tags: Vec<String> = open.iter().map(|entry| format!("{}.", tag(&entry.id))).collect();
+        for run in runs {
+            if !tags.iter().any(|tag| run.id().as_str().starts_with(tag)) {
+                self.let_go(run);
+            }
+        }
+    }
+
+    /// Forgets a run when the last process of it is gone, and looks then at what may have gone with it.
+    fn let_go(&self, run: Run) {
+        let instances = self.instances.clone();
+        let exec = self.managers.exec.clone();
+        tokio::spawn(async move {
+            run.wait().await;
+            exec.forget(run);
+            instances.poke(|part| matches!(part, Part::Exec { .. }));
+        });
+    }
+
+    async fn work(&self, attempt: &Attempt, resumed: bool) -> Outcome {
+        let errand = Errand::of(attempt);
+        let done = match &attempt.command {
+            Command::Start { service, parts } | Command::Stop { service, parts } | Command::Verify { service, parts } => {
+                self.work_on_instance(service, parts, attempt, resumed, &errand).await
+            }
+            Command::Shutdown { .. } | Command::Reboot if attempt.earlier_boot => {
+                Ok("this machine has been down and has booted since".to_owned())
+            }
+            Command::Shutdown { by } => self.machine.shut_down(*by, &errand).await,
+            Command::Reboot => self.machine.reboot(&errand).await,
+            Command::Fence { request } if resumed => return self.fence.find_out(request).await,
+            Command::Fence { request } => self.fence.carry_out(request, &errand).await,
+        };
+        match done {
+            Ok(evidence) => Outcome::Done { evidence },
+            Err(trouble) => trouble.into(),
+        }
+    }
+
+    async fn work_on_instance(
+        &self,
+        service: &ServiceName,
+        parts: &[Part],
+        attempt: &Attempt,
+        resumed: bool,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let instance = self.instances.of(service);
+        let done = tokio::select! {
+            // The guard lets go at once; what it has begun is found.
+            acting = instance.acting.lock() => {
+                let done = self.act(parts, attempt, resumed, errand).await;
+                drop(acting);
+                done
+            }
+            halt = errand.halted() => Err(Trouble::Failed(format!("{halt} before {service} was free; nothing was begun"))),
+        };
+        let up = !matches!(attempt.command, Command::Stop { .. }) && done.is_ok();
+        instance.give_back(if up { Proven::Up } else { Proven::Nothing });
+        done
+    }
+
+    async fn act(
+        &self,
+        parts: &[Part],
+        attempt: &Attempt,
+        resumed: bool,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        if resumed && errand.time_left().is_zero() {
+            return self.find_out(parts, attempt).await;
+        }
+        match &attempt.command {
+            Command::Stop { .. } => instance::stop(&self.managers, parts, errand).await,
+            Command::Verify { .. } => instance::verify(&self.managers, parts, attempt.accepted, errand).await,
+            _ => instance::start(&self.managers, parts, errand).await,
+        }
+    }
+
+    /// Nothing is begun any more: is what was wanted so, however it came about?
+    async fn find_out(&self, parts: &[Part], attempt: &Attempt) -> Result<String, Trouble> {
+        let seen = merge(&self.managers.look_at_all(parts).await);
+        let since = seen.since_boot.is_some_and(|since| attempt.earlier_boot || since > attempt.accepted);
+        let wanted = match &attempt.command {
+            Command::Stop { .. } => seen.state.is_down(),
+            Command::Verify { .. } => seen.is_running() && since,
+            _ => seen.is_running(),
+        };
+        let text = seen.text();
+        if wanted {
+            return Ok(format!("{text}, as seen after the agent was restarted"));
+        }
+        let repeatable = parts.iter().all(|part| self.managers.is_repeatable(part));
+        Err(Trouble::unknown(format!("the agent was restarted, and the time limit has passed; now {text}"), repeatable))
+    }
+}
+
+impl Executor for Body {
+    fn permit(&self, command: &Command) -> Permit {
+        match self.allow.permits(command) {
+            Ok(()) => Permit::Granted,
+            Err(refusal) => {
+                tracing::warn!(command = command.word(), "{refusal}");
+                Permit::Denied(refusal.to_string())
+            }
+        }
+    }
+
+    fn taken(&self, command: &Command) {
+        if let Target::Instance(service) = Target::of(command) {
+            self.instances.of(&service).take();
+        }
+    }
+
+    fn settled(&self, id: &AttemptId) {
+        let Some(command) = self.session.entry(id).and_then(|entry| entry.command) else { return };
+        let parts = match &command {
+            Command::Start { parts, .. } | Command::Stop { parts, .. } | Command::Verify { parts, .. } => parts.len(),
+            Command::Shutdown { .. } => 1,
+            Command::Reboot | Command::Fence { .. } => 0,
+        };
+        for index in 0..parts {
+            for verb in ["start", "stop", "shutdown"] {
+                let run = format!("{}.p{index}.{verb}", tag(id)).parse().ok().and_then(|id| self.managers.runs.get(&id));
+                if let Some(run) = run {
+                    self.let_go(run);
+                }
+            }
+        }
+    }
+
+    fn assigned(&self, assignment: &Assignment) {
+        tracing::info!(
+            generation = %assignment.mark.generation,
+            instances = assignment.instances.len(),
+            checks = assignment.checks.len(),
+            "assigned"
+        );
+        self.instances.assign(assignment, &self.managers, &self.session, self.clock);
+        self.probes.assign(assignment, &self.allow);
+    }
+
+    fn probe_now(&self, checks: Vec<CheckId>) {
+        self.probes.run_now(checks);
+    }
+
+    async fn execute(&self, attempt: Attempt) -> Outcome {
+        self.work(&attempt, false).await
+    }
+
+    /// Goes on where the earlier process stopped. That is safe: what it did to processes and units is seen and not done
+    /// again, and a command whose run exists is waited for and not started again.
+    async fn recover(&self, attempt: Attempt) -> Outcome {
+        self.work(&attempt, true).await
+    }
+
+    async fn ask_power(&self, call: FenceCall) -> (Power, String) {
+        match self.allow.permits_fence(&call.agent) {
+            Ok(()) => self.fence.ask(call).await,
+            Err(refusal) => (Power::Unknown, refusal.to_string()),
+        }
+    }
+
+    async fn facts(&self) -> v1::Facts {
+        facts(&self.facts)
+    }
+}
+
+/// The facts, as a message. Reading them blocks nowhere.
+pub(crate) fn facts(reader: &Mutex<FactsReader>) -> v1::Facts {
+    // A reader that panicked has changed nothing.
+    let facts = reader.lock().unwrap_or_else(PoisonError::into_inner).read();
+    v1::Facts {
+        hostname: facts.hostname,
+        os: facts.os,
+        kernel: facts.kernel,
+        cpus: facts.cpus,
+        memory_bytes: facts.memory_bytes,
+        memory_available_bytes: facts.memory_available_bytes,
+        machine_uuid: facts.machine_uuid.unwrap_or_default(),
+        load_percent: facts.load_percent,
+        uptime_s: facts.uptime.as_secs(),
+        disks: facts
+            .disks
+            .into_iter()
+            .map(|disk| v1::Disk {
+                mount: disk.mount.display().to_string(),
+                total_bytes: disk.total_bytes,
+                available_bytes: disk.available_bytes,
+            })
+            .collect(),
+    }
+}

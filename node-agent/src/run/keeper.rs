@@ -1,0 +1,277 @@
+//! One task per instance: looks at it when something happens to it, posts what it sees, and lets the guard decide.
+//!
+//! # Who has the instance in hand
+//! An attempt or the guard, never both: whoever acts holds [`Instance::acting`]. An attempt announces itself before it
+//! begins ([`Instance::take`]); from then on the guard decides nothing until it has ended. What dies in the hands of an
+//! attempt is that attempt's business, and it says so. What an attempt has proven to run and dies the moment after is
+//! the guard's: [`Instance::give_back`] tells the keeper what was proven, so that it need not have seen it itself.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use interlock_engine::agent::guard::{Death, Guard, Situation, Verdict};
+use interlock_model::action::Part;
+use interlock_model::names::ServiceName;
+use interlock_model::observation::{InstanceObservation, InstanceState};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::Instant;
+
+use super::errand::Errand;
+use super::instance;
+use super::managers::Managers;
+use super::seen::{Seen, merge};
+use crate::session::{AssignedInstance, Clock, Handle};
+
+/// How often an instance is looked at although nothing has happened: the net under the events.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The same where no event tells of a death.
+const LOOK_AGAIN_BLIND: Duration = Duration::from_secs(10);
+
+/// How long a restart by the guard may take. systemd's own limit of a start (`DefaultTimeoutStartSec=`).
+const RESTART_LIMIT: Duration = Duration::from_secs(90);
+
+/// What an attempt has shown of the instance by its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proven {
+    /// All of it runs: whatever is down afterwards has died.
+    Up,
+    /// Nothing of the kind: what is down afterwards is so because of the attempt, and it has said so.
+    Nothing,
+}
+
+/// What is shared between an instance's keeper and those who act on it.
+#[derive(Debug, Default)]
+pub(super) struct Instance {
+    /// Held by whoever starts or stops something of it.
+    pub(super) acting: Mutex<()>,
+    attempts: AtomicUsize,
+    taken: AtomicBool,
+    given_back: std::sync::Mutex<Option<Proven>>,
+    poke: Notify,
+}
+
+impl Instance {
+    /// An attempt has the instance in hand from now on.
+    pub(super) fn take(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.taken.store(true, Ordering::Relaxed);
+        self.poke.notify_one();
+    }
+
+    /// The attempt has ended.
+    pub(super) fn give_back(&self, proven: Proven) {
+        *self.given_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(proven);
+        self.attempts.fetch_sub(1, Ordering::Relaxed);
+        self.poke.notify_one();
+    }
+
+    /// Something has happened to it.
+    pub(super) fn poke(&self) {
+        self.poke.notify_one();
+    }
+
+    fn take_given_back(&self) -> Option<Proven> {
+        self.given_back.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn is_taken(&self) -> bool {
+        self.attempts.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Keeps one instance.
+pub(super) struct Keeper {
+    pub(super) service: ServiceName,
+    pub(super) instance: Arc<Instance>,
+    pub(super) assigned: watch::Receiver<AssignedInstance>,
+    pub(super) managers: Managers,
+    pub(super) session: Handle,
+    pub(super) clock: Clock,
+}
+
+/// What the keeper remembers between looks.
+struct Memory {
+    assigned: AssignedInstance,
+    guard: Guard,
+    /// Per part the last state that was known; none before the first look.
+    last: Vec<Option<InstanceState>>,
+}
+
+impl Keeper {
+    /// Keeps the instance until its assignment ends.
+    pub(super) async fn run(mut self) {
+        let assigned = self.assigned.borrow_and_update().clone();
+        let mut memory = Memory {
+            guard: Guard::new(assigned.guard),
+            last: vec![None; assigned.parts.len()],
+            assigned,
+        };
+        loop {
+            self.look(&mut memory).await;
+            let due = memory.guard.due().map(|due| self.clock.instant(due));
+            let again = Instant::now() + rhythm(&memory.assigned.parts);
+            tokio::select! {
+                () = self.instance.poke.notified() => {}
+                () = tokio::time::sleep_until(again) => {}
+                () = tokio::time::sleep_until(due.unwrap_or(again)), if due.is_some() => self.restart(&mut memory).await,
+                changed = self.assigned.changed() => match changed {
+                    Ok(()) => self.reassign(&mut memory),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    fn reassign(&mut self, memory: &mut Memory) {
+        let assigned = self.assigned.borrow_and_update().clone();
+        memory.guard.set_policy(assigned.guard);
+        if assigned.parts != memory.assigned.parts {
+            memory.last = vec![None; assigned.parts.len()];
+        }
+        memory.assigned = assigned;
+    }
+
+    async fn look(&self, memory: &mut Memory) {
+        if self.instance.taken.swap(false, Ordering::Relaxed) {
+            memory.guard.hand_over();
+        }
+        // Before the look: what an attempt that ends meanwhile has done is not taken for a death.
+        let taken = self.instance.is_taken();
+        let given_back = if taken { None } else { self.instance.take_given_back() };
+        let parts = self.managers.look_at_all(&memory.assigned.parts).await;
+        if given_back == Some(Proven::Up) {
+            memory.last.fill(Some(InstanceState::Running));
+        }
+        if !taken
+            && given_back != Some(Proven::Nothing)
+            && let Some(death) = deaths(&memory.last, &parts)
+        {
+            let verdict = memory.guard.died(death, self.situation(), self.clock.mono());
+            self.tell(&verdict);
+        }
+        for (last, (_, seen)) in memory.last.iter_mut().zip(&parts) {
+            if seen.state != InstanceState::Unknown {
+                *last = Some(seen.state);
+            }
+        }
+        self.post(&memory.guard, merge(&parts));
+    }
+
+    fn situation(&self) -> Situation {
+        Situation { wanted: self.session.wanted(&self.service), attempt_open: self.instance.is_taken() }
+    }
+
+    fn tell(&self, verdict: &Verdict) {
+        let service = &self.service;
+        match verdict {
+            Verdict::Leave(why) => tracing::warn!(%service, "down: {why}"),
+            Verdict::RestartAt(at) => {
+                let pause = at.saturating_sub(self.clock.mono());
+                tracing::warn!(%service, ?pause, "down, to be restarted");
+            }
+            Verdict::Escalate(why) => tracing::error!(%service, "down, and it stays down: {why}"),
+        }
+    }
+
+    fn post(&self, guard: &Guard, seen: Seen) {
+        let reason = match guard.given_up() {
+            Some(why) if seen.state.is_down() => why.to_owned(),
+            _ if seen.state.is_down() && guard.due().is_some() => format!("{}; about to be restarted", seen.reason),
+            _ => seen.reason,
+        };
+        let observation = InstanceObservation {
+            state: seen.state,
+            since: seen.since,
+            reason,
+            wanted: self.session.wanted(&self.service),
+            restarts: guard.restarts(),
+        };
+        self.session.board().post_instance(&self.service, observation);
+    }
+
+    /// Starts again what is down, if that is still right.
+    async fn restart(&self, memory: &mut Memory) {
+        let Ok(_acting) = self.instance.acting.try_lock() else { return };
+        let now = self.clock.mono();
+        if !memory.guard.take_due(self.situation(), now) {
+            return;
+        }
+        tracing::warn!(service = %self.service, "restarting");
+        let name = format!("{}.{}", self.service, self.clock.wall().0);
+        let errand = Errand::guard(&name, Instant::now() + RESTART_LIMIT);
+        let restart = instance::start(&self.managers, &memory.assigned.parts, &errand);
+        let restarted = tokio::select! {
+            restarted = restart => restarted,
+            // An attempt waits for the instance. What was begun goes on; the attempt finds it.
+            () = self.taken() => return,
+        };
+        match restarted {
+            Ok(evidence) => {
+                tracing::info!(service = %self.service, evidence, "restarted");
+                memory.last.fill(Some(InstanceState::Running));
+            }
+            Err(trouble) => {
+                let death = Death::Failure(format!("the restart failed: {trouble}"));
+                // The next look sees the same; it shall not be a second death.
+                memory.last.fill(Some(InstanceState::Failed));
+                let verdict = memory.guard.died(death, self.situation(), self.clock.mono());
+                self.tell(&verdict);
+            }
+        }
+    }
+
+    /// Waits until an attempt takes the instance.
+    async fn taken(&self) {
+        while !self.instance.is_taken() {
+            self.instance.poke.notified().await;
+        }
+        self.instance.poke();
+    }
+}
+
+fn rhythm(parts: &[Part]) -> Duration {
+    let blind = parts.iter().any(|part| matches!(part, Part::Exec { .. }));
+    if blind { LOOK_AGAIN_BLIND } else { LOOK_AGAIN }
+}
+
+/// Has a guarded part gone down since the last look? At the first look a failed part counts: it failed while nobody
+/// looked.
+fn deaths(last: &[Option<InstanceState>], parts: &[(Part, Seen)]) -> Option<Death> {
+    let mut clean = None;
+    for (last, (part, seen)) in last.iter().zip(parts) {
+        let was_up = last.is_some_and(|last| !last.is_down());
+        match seen.state {
+            InstanceState::Failed if seen.guarded && last.is_none_or(|last| !last.is_down()) => {
+                return Some(Death::Failure(format!("{part} failed: {}", seen.reason)));
+            }
+            InstanceState::Stopped if was_up => clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason))),
+            _ => {}
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use InstanceState::{Failed, Running, Stopped, Unknown};
+
+    use super::*;
+
+    fn death(last: Option<InstanceState>, now: InstanceState, guarded: bool) -> Option<Death> {
+        let part = Part::Systemd { unit: "a.service".into() };
+        deaths(&[last], &[(part, Seen { state: now, guarded, ..Seen::unknown("why") })])
+    }
+
+    #[test]
+    fn a_death_is_a_change_to_down_or_a_failure_that_nobody_saw() {
+        assert!(matches!(death(Some(Running), Failed, true), Some(Death::Failure(_))));
+        assert!(matches!(death(None, Failed, true), Some(Death::Failure(_))));
+        assert!(matches!(death(Some(Running), Stopped, true), Some(Death::Clean(_))));
+        for (last, now) in [(Some(Failed), Failed), (None, Stopped), (Some(Running), Unknown), (Some(Stopped), Stopped)] {
+            assert_eq!(death(last, now, true), None, "{last:?} -> {now:?}");
+        }
+        assert_eq!(death(Some(Running), Failed, false), None, "its manager restarts it itself");
+    }
+}

@@ -1,0 +1,96 @@
+//! The managers of parts behind one face: look, bring up, take down.
+//!
+//! Each manager proves what it did: *up* means that it was seen running, *down* that it was seen down and, where that
+//! can be known, that nothing of it is left. What is already so is not done again; asking whether it is, is the
+//! caller's part.
+
+mod exec;
+mod process;
+mod unit;
+
+use interlock_model::action::Part;
+
+use super::errand::{Errand, Trouble};
+use super::seen::Seen;
+use crate::exec::Exec;
+use crate::session::Clock;
+use crate::shim::Runs;
+use crate::supervise::Supervisor;
+use crate::systemd::Systemd;
+
+/// All managers of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Managers {
+    pub(super) supervisor: Supervisor,
+    pub(super) exec: Exec,
+    pub(super) systemd: Systemd,
+    pub(super) runs: Runs,
+    pub(super) clock: Clock,
+}
+
+impl Managers {
+    /// Looks at a part.
+    pub(super) async fn look(&self, part: &Part) -> Seen {
+        match part {
+            Part::Process { name } => self.look_at_process(name),
+            Part::Systemd { unit } => self.look_at_unit(unit).await,
+            Part::Exec { name } => self.look_at_exec(name).await,
+        }
+    }
+
+    /// Looks at all parts.
+    pub(super) async fn look_at_all(&self, parts: &[Part]) -> Vec<(Part, Seen)> {
+        let mut all = Vec::with_capacity(parts.len());
+        for part in parts {
+            all.push((part.clone(), self.look(part).await));
+        }
+        all
+    }
+
+    /// Starts a part and waits until it is seen running. `index` is its place in the instance.
+    pub(super) async fn bring_up(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Result<String, Trouble> {
+        match part {
+            Part::Process { name } => self.bring_process_up(name, errand).await,
+            Part::Systemd { unit } => self.bring_unit_up(unit, errand).await,
+            Part::Exec { name } => self.bring_exec_up(name, index, errand).await,
+        }
+    }
+
+    /// Stops a part and waits until it is seen down.
+    pub(super) async fn take_down(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Result<String, Trouble> {
+        match part {
+            Part::Process { name } => self.take_process_down(name, errand).await,
+            Part::Systemd { unit } => self.take_unit_down(unit, errand).await,
+            Part::Exec { name } => self.take_exec_down(name, index, errand).await,
+        }
+    }
+
+    /// Has this errand already brought the part up? Only where its own runs tell, and across restarts of the agent.
+    pub(super) async fn was_brought_up(&self, part: &Part, index: usize, errand: &Errand<'_>) -> bool {
+        match part {
+            Part::Exec { .. } => self.exec_was_brought_up(index, errand).await,
+            Part::Process { .. } | Part::Systemd { .. } => false,
+        }
+    }
+
+    /// May an action on the part be repeated when it is unknown whether it happened?
+    pub(super) fn is_repeatable(&self, part: &Part) -> bool {
+        match part {
+            // Starting what runs and stopping what is stopped does nothing.
+            Part::Process { .. } | Part::Systemd { .. } => true,
+            Part::Exec { name } => self.exec.is_idempotent(name),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

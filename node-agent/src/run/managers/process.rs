@@ -1,0 +1,99 @@
+//! Parts that the agent supervises.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use interlock_model::names::LocalName;
+
+use super::{Managers, chain};
+use crate::run::errand::{Errand, Trouble};
+use crate::run::seen::Seen;
+use crate::session::Halt;
+use crate::supervise::State;
+
+impl Managers {
+    pub(super) fn look_at_process(&self, name: &LocalName) -> Seen {
+        let Some(state) = self.supervisor.state(name) else {
+            return Seen::unknown(format!("there is no process {name}: add [process.{name}] to the agent's file"));
+        };
+        let (since, reason) = match &state {
+            State::Starting { pid, since } | State::Running { pid, since } => (Some(*since), format!("pid {pid}")),
+            State::Stopped { why, since } | State::Failed { why, since } => (*since, why.clone()),
+            State::Stopping => (None, String::new()),
+            State::Unknown { .. } => (None, state.to_string()),
+        };
+        Seen {
+            state: state.instance(),
+            since,
+            since_boot: since.map(|since| self.clock.from_wall(since)),
+            reason,
+            guarded: true,
+        }
+    }
+
+    pub(super) async fn bring_process_up(&self, name: &LocalName, errand: &Errand<'_>) -> Result<String, Trouble> {
+        let up = async {
+            self.supervisor.start(name).await.map_err(|error| Trouble::Failed(chain(&error)))?;
+            let Some(mut states) = self.supervisor.watch(name) else {
+                return Err(Trouble::Failed(self.look_at_process(name).text()));
+            };
+            loop {
+                let state = states.borrow_and_update().clone();
+                match state {
+                    State::Running { .. } => return Ok(self.look_at_process(name).text()),
+                    State::Starting { .. } | State::Stopping => {}
+                    State::Stopped { why, .. } | State::Failed { why, .. } => {
+                        return Err(Trouble::Failed(format!(
+                            "process {name} ended before it was ready: {why}; its log is STATE_DIR/logs/{name}.log"
+                        )));
+                    }
+                    State::Unknown { .. } => return Err(Trouble::unknown(format!("process {name} is {state}"), true)),
+                }
+                if states.changed().await.is_err() {
+                    return Err(Trouble::unknown(format!("process {name} is not followed: the agent is ending"), true));
+                }
+            }
+        };
+        let halt = tokio::select! {
+            up = up => return up,
+            halt = errand.halted() => halt,
+        };
+        match halt {
+            Halt::Cancelled => match self.supervisor.kill(name, Duration::ZERO).await {
+                Ok(_) => Err(Trouble::Failed(format!("{halt}; process {name} was killed, nothing of it is left"))),
+                Err(error) => Err(Trouble::unknown(format!("{halt}; {}", chain(&error)), true)),
+            },
+            // A database may be repairing itself: to kill it would be worse than to wait for a person.
+            Halt::TimeLimit => {
+                Err(Trouble::unknown(format!("{halt}; process {name} is {}", self.look_at_process(name).text()), true))
+            }
+        }
+    }
+
+    pub(super) async fn take_process_down(&self, name: &LocalName, errand: &Errand<'_>) -> Result<String, Trouble> {
+        let mut states = self.supervisor.watch(name);
+        let going = async {
+            if let Some(states) = &mut states
+                && states.wait_for(|state| matches!(state, State::Stopping)).await.is_ok()
+            {
+                errand.going_down(format!("process {name} was sent its stop signal"));
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let stop = self.supervisor.stop(name);
+        let halt = tokio::select! {
+            stopped = stop => return match stopped {
+                Ok(Some(ended)) => Ok(format!("stopped: {}; nothing of it is left", ended.outcome)),
+                Ok(None) => Ok("was never started".to_owned()),
+                Err(error) => Err(Trouble::unknown(chain(&error), true)),
+            },
+            never = going => match never {},
+            halt = errand.halted() => halt,
+        };
+        let seen = self.look_at_process(name);
+        if seen.state.is_down() {
+            return Ok(seen.text());
+        }
+        Err(Trouble::unknown(format!("{halt}; a stop signal cannot be taken back, process {name} is {}", seen.text()), true))
+    }
+}

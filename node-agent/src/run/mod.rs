@@ -1,0 +1,257 @@
+//! The agent's program: everything put together.
+//!
+//! # Use
+//! ```text
+//! interlock-agent run /etc/interlock/interlock-agent.toml        INTERLOCK_LOG=debug for more, on standard error
+//! ```
+//! The file is described in `deploy/config/interlock-agent.toml`. When the agent listens it prints
+//! `listening on ADDRESS` on standard output (port 0 in the file: any) and tells the service manager that it is ready.
+//! SIGTERM and SIGINT end it; **what it manages goes on** and is adopted by the next agent.
+//!
+//! # What is where
+//! ```text
+//! state_dir/ledger.redb     attempts, term, wanted, refusals, last assignment       (module ledger)
+//! state_dir/runs/           one directory per running command                      (module shim)
+//! state_dir/logs/           what supervised processes print
+//! ```
+//!
+//! # Who does what
+//! | module | does |
+//! |---|---|
+//! | `body` | the [`Executor`](crate::session::Executor): permits by the allow-list, hands attempts to the right one |
+//! | `instance`, `managers` | start, stop, verify: parts downwards and upwards, each by its manager, each proven |
+//! | `instances`, `keeper` | one task per instance: looks when something happens, posts, and asks the guard |
+//! | `machine`, `fence` | this machine's way down; the power of others |
+//! | `probes` | checks: permitted, run, posted |
+//! | `errand` | whose work it is, when it must end, and the names of its runs |
+//!
+//! # Every action is ensure-shaped
+//! Look: if what is wanted is already so, it is done, and the evidence says since when. Act. Look again: only what is
+//! seen is told as done. An attempt that a killed agent left open goes on in the next one by the same code: what has
+//! happened is seen, and a command of the agent's file that has left its run on disk is waited for instead of started
+//! again (safety rule X2).
+
+mod body;
+mod errand;
+mod error;
+mod fence;
+mod instance;
+mod instances;
+mod keeper;
+mod machine;
+mod managers;
+mod probes;
+mod seen;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use interlock_engine::agent::ledger::Target;
+use interlock_mesh::channel::{self, Expected};
+use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
+use interlock_mesh::identity::{Kind, Subject};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::exec::Exec;
+use crate::facts::{FactsReader, boot_id};
+use crate::ledger::Recorder;
+use crate::node_service::{self, NodeState};
+use crate::notify::Notify;
+use crate::power::{self, Fencer};
+use crate::session::{Agent, Clock, Options};
+use crate::shim::{self, Runs};
+use crate::supervise::Supervisor;
+use crate::systemd::{self, Systemd};
+
+pub use error::Error;
+pub(crate) use body::facts;
+pub(crate) use instances::Instances;
+
+/// How often the credentials' files are looked at. A renewal has days.
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// How long an attempt that takes the machine down may take to be told, when the agent is told to end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Threads for what blocks: a disk, a lock, a directory. They end when they have nothing to do.
+const BLOCKING_THREADS: usize = 8;
+
+/// Their stack; they do nothing that needs a large one.
+const STACK: usize = 256 * 1024;
+
+/// Runs an agent until it is told to end, on a runtime of its own: one thread, because an agent waits.
+///
+/// # Errors
+/// [`Error`] says what stands in the way and what to do.
+pub fn run(config: Config) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(STACK)
+        .build()
+        .map_err(Error::Runtime)?;
+    let outcome = runtime.block_on(run_until(config, told_to_end()));
+    // Nothing is waited for: what blocks may block for ever.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Runs an agent until `stop`.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let notify = Notify::from_env().map_err(Error::Notify)?;
+    let clock = Clock;
+    let state = &config.state_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .map_err(|source| Error::StateDir { path: state.clone(), source })?;
+    let boot = boot_id(&config.boot_id_path)
+        .map_err(|source| Error::BootId { path: config.boot_id_path.clone(), source })?;
+    let (store, credentials) = own_credentials(&config)?;
+    let coordinators = config.coordinators.iter().map(|endpoint| target(endpoint)).collect::<Result<_, _>>()?;
+
+    let runs_dir = state.join("runs");
+    let runs = Runs::open(shim::Options {
+        cgroup: config.cgroup.clone(),
+        ..shim::Options::new(runs_dir.clone(), boot.clone())
+    })?;
+    let (recorder, kept) = Recorder::open(&state.join("ledger.redb"))?;
+    let adopted = runs.adopt_all().await.map_err(|source| Error::Adopt { path: runs_dir, source })?;
+    let (supervisor, processes) = Supervisor::new(runs.clone(), config.processes.clone(), state.join("logs"));
+    let exec = Exec::new(runs.clone(), config.execs.clone());
+    let systemd = Systemd::new(systemd::Options::default());
+    let left = exec.adopt(supervisor.adopt(adopted));
+
+    let instances = Instances::default();
+    tokio::spawn(instances::watch_processes(instances.clone(), processes));
+    let managers = managers::Managers { supervisor, exec: exec.clone(), systemd: systemd.clone(), runs, clock };
+    let ending = CancellationToken::new();
+    let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
+    let options = Options {
+        node: config.node.clone(),
+        boot: boot.clone(),
+        coordinators,
+        credentials: credentials.clone(),
+        channel: channel::Options::default(),
+    };
+    let agent = Agent::start(options, recorder, kept, |session| {
+        let body = body::Body {
+            allow: config.allow.clone(),
+            session: session.clone(),
+            instances: instances.clone(),
+            machine: machine::Machine {
+                managers: managers.clone(),
+                command: config.shutdown_command.clone(),
+                ending: ending.clone(),
+            },
+            fence: fence::Fence {
+                fencer: Fencer::new(power::Options {
+                    search: config.allow.fence_dir.clone(),
+                    ..power::Options::default()
+                }),
+                secrets: config.secrets.clone(),
+            },
+            probes: probes::Probes::start(probes::tools(exec, systemd), session.board().clone(), clock),
+            facts: Arc::clone(&facts_reader),
+            managers,
+            clock,
+        };
+        body.take_over(left);
+        Arc::new(body)
+    });
+    let node = NodeState {
+        node: config.node.clone(),
+        cluster: credentials.identity().cluster().clone(),
+        boot,
+        session: agent.handle().clone(),
+        instances,
+        allow: config.allow.clone(),
+        facts: facts_reader,
+        clock,
+    };
+    let server = node_service::bind(config.listen, credentials).await?;
+    let address = server.address();
+    let served = node_service::serve(server, node);
+    let watch = store.run(RELOAD);
+    tracing::info!(node = %config.node, %address, "this agent observes, guards and listens");
+    // One line for scripts and tests: the address that was really bound.
+    println!("listening on {address}");
+    notify.ready();
+    let outcome = tokio::select! {
+        served = served => served,
+        never = watch => match never {},
+        () = keep_watchdog(&notify) => Ok(()),
+        () = stop => Ok(()),
+    };
+    notify.stopping();
+    tracing::info!("ending; what this agent manages goes on");
+    ending.cancel();
+    last_words(&agent).await;
+    agent.stop("the agent was told to end").await;
+    outcome
+}
+
+/// Waits until an attempt that takes this machine down has told so, if there is one.
+async fn last_words(agent: &Agent) {
+    let is_going_down = || {
+        let open = agent.handle().open();
+        open.iter().any(|entry| entry.command.as_ref().map(Target::of) == Some(Target::Machine))
+    };
+    let told = async {
+        while is_going_down() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Not in time: the next start of this agent finds out.
+    let _ = tokio::time::timeout(LAST_WORDS, told).await;
+}
+
+/// Proves to the service manager that this task gets its turn; never ends.
+async fn keep_watchdog(notify: &Notify) {
+    let Some(period) = notify.watchdog_period() else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(period);
+    loop {
+        tick.tick().await;
+        notify.watchdog();
+    }
+}
+
+fn own_credentials(config: &Config) -> Result<(credentials::Store, Credentials), Error> {
+    let files = Files {
+        certificate: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        authority: config.tls.ca.clone(),
+    };
+    let (store, credentials) = credentials::open(files, Kind::Agent, system_clock()).map_err(Error::Credentials)?;
+    let identity = credentials.identity();
+    match identity.subject() {
+        Subject::Agent(node) if *node == config.node => Ok((store, credentials)),
+        _ => Err(Error::OtherNode { node: config.node.clone(), found: identity.caller().to_string() }),
+    }
+}
+
+fn target(endpoint: &str) -> Result<channel::Target, Error> {
+    let address = endpoint.strip_prefix("https://").unwrap_or(endpoint).trim_end_matches('/');
+    let address = address.parse().map_err(|source| Error::Coordinator { endpoint: endpoint.to_owned(), source })?;
+    Ok(channel::Target { address, expected: Expected::Coordinator })
+}
+
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; only SIGKILL ends this agent");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
