@@ -81,6 +81,7 @@ fn large_v2_lets_the_slaves_go_once_web_and_telephony_are_told_to() {
     let spec = cluster("jtel-large-v2");
     for service in ["jb", "tel"] {
         assert_eq!(edge(&spec, service, "dbs"), (Wait::Up, Wait::Issued));
+        assert_eq!(edge(&spec, service, "store"), (Wait::Healthy, Wait::Down));
         assert!(
             !spec.services[service]
                 .dependencies
@@ -113,7 +114,7 @@ fn nonredundant_waits_for_web_and_telephony_and_then_for_nothing() {
     let spec = cluster("jtel-nonredundant");
     for service in ["jb", "tel"] {
         assert_eq!(edge(&spec, service, "dbs"), (Wait::Up, Wait::Down));
-        assert_eq!(edge(&spec, service, "store"), (Wait::Up, Wait::Down));
+        assert_eq!(edge(&spec, service, "store"), (Wait::Healthy, Wait::Down));
     }
     assert_eq!(edge(&spec, "dbs", "dbm"), (Wait::Up, Wait::Issued));
     assert_eq!(edge(&spec, "dbm", "lb"), (Wait::Issued, Wait::Issued));
