@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::Coordinator;
+use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
 use interlock_planner::{Input, Outcome, Request};
+use interlock_proto::v1;
 use tokio::sync::watch;
 
 use crate::clock;
@@ -33,6 +35,8 @@ pub struct Desk {
     pub name: String,
     /// Which store it works on.
     pub incarnation: String,
+    /// What agents said of their machines when they connected.
+    pub facts: BTreeMap<NodeName, v1::Facts>,
     trouble: watch::Receiver<Option<String>>,
     plans: BTreeMap<Digest, CachedPlan>,
     planned: u64,
@@ -49,6 +53,7 @@ impl Desk {
             coordinator,
             name,
             incarnation,
+            facts: BTreeMap::new(),
             trouble,
             plans: BTreeMap::new(),
             planned: 0,

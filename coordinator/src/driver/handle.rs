@@ -2,23 +2,18 @@
 
 use std::fmt;
 
-use interlock_engine::coordinator::{FromAgent, Hello};
+use interlock_engine::coordinator::FromAgent;
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Desk;
-use crate::sessions::Outbox;
+use crate::sessions::Opening;
 
 type Call = Box<dyn FnOnce(&mut Desk) -> Box<dyn FnOnce() + Send> + Send>;
 
 /// What reaches the driver.
 pub(super) enum Input {
-    Opened {
-        node: NodeName,
-        opened: u64,
-        outbox: Outbox,
-        hello: Box<Hello>,
-    },
+    Opened(Opening),
     Agent {
         node: NodeName,
         opened: u64,
@@ -85,20 +80,9 @@ impl Handle {
     }
 
     /// A session begins.
-    pub(crate) async fn opened(
-        &self,
-        node: NodeName,
-        opened: u64,
-        outbox: Outbox,
-        hello: Box<Hello>,
-    ) -> Result<(), Gone> {
+    pub(crate) async fn opened(&self, opening: Opening) -> Result<(), Gone> {
         self.inbox
-            .send(Input::Opened {
-                node,
-                opened,
-                outbox,
-                hello,
-            })
+            .send(Input::Opened(opening))
             .await
             .map_err(|_| Gone)
     }

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::leadership::{Leadership, Leading};
-use crate::sessions::{Outbox, Sessions};
+use crate::sessions::{Opening, Sessions};
 use crate::store::Store;
 
 pub use desk::{CachedPlan, Desk};
@@ -123,22 +123,12 @@ impl Driver {
 
     async fn handle(&mut self, input: Input) -> Result<(), Ended> {
         match input {
-            Input::Opened {
-                node,
-                opened,
-                outbox,
-                hello,
-            } => {
-                if hello.highest_term >= self.leading.term() {
-                    self.raise_term(hello.highest_term, &node).await?;
+            Input::Opened(opening) => {
+                if opening.hello.highest_term >= self.leading.term() {
+                    self.raise_term(opening.hello.highest_term, &opening.node)
+                        .await?;
                 }
-                outbox.welcome(
-                    &self.desk.name,
-                    self.leading.term(),
-                    &self.desk.incarnation,
-                    self.desk.heartbeat(),
-                );
-                self.open(&node, opened, outbox, FromAgent::Hello(hello));
+                self.open(opening);
             }
             Input::Agent {
                 node,
@@ -162,10 +152,26 @@ impl Driver {
         Ok(())
     }
 
-    fn open(&mut self, node: &NodeName, opened: u64, outbox: Outbox, hello: FromAgent) {
+    fn open(&mut self, opening: Opening) {
+        let Opening {
+            node,
+            number,
+            outbox,
+            hello,
+            facts,
+        } = opening;
         info!(%node, "agent connected");
-        self.sessions.open(node, opened, outbox);
-        self.desk.coordinator.agent(node, hello, clock::now());
+        outbox.welcome(
+            &self.desk.name,
+            self.leading.term(),
+            &self.desk.incarnation,
+            self.desk.heartbeat(),
+        );
+        self.sessions.open(&node, number, outbox);
+        self.desk.facts.insert(node.clone(), facts);
+        self.desk
+            .coordinator
+            .agent(&node, FromAgent::Hello(hello), clock::now());
     }
 
     /// An agent remembers a term that this store never gave: it was restored from a backup, or is not the one that the

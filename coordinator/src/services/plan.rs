@@ -17,12 +17,12 @@ use tonic::{Request, Response, Status};
 use crate::clock;
 use crate::driver::Handle;
 
-/// How long a plan waits for power sources to say how silent nodes are. A fence agent takes one to some seconds; with
-/// no answer by then the planner sees *unknown*, and says so.
-const ANSWERS: Duration = Duration::from_secs(8);
+/// How long a plan waits for power sources to say how silent nodes are. One question takes a fence agent one to some
+/// seconds, and a device answers one after the other; without an answer by then the planner sees *unknown*, and says so.
+const ANSWERS: Duration = Duration::from_secs(90);
 
 /// How old the answer of a power source may be for a plan.
-const FRESH: Duration = Duration::from_secs(15);
+const FRESH: Duration = Duration::from_secs(60);
 
 /// Serves `PlanService`.
 #[derive(Debug, Clone)]

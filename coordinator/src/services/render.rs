@@ -125,7 +125,7 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
         nodes: observations
             .nodes
             .iter()
-            .map(|(name, seen)| node(coordinator, name, seen))
+            .map(|(name, seen)| node(desk, name, seen))
             .collect(),
         services: services(coordinator, now),
         causes,
@@ -136,7 +136,8 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
     }
 }
 
-fn node(coordinator: &Coordinator, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus {
+fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus {
+    let coordinator = &desk.coordinator;
     let declared = coordinator
         .applied()
         .and_then(|applied| applied.spec.nodes.get(name));
@@ -161,7 +162,7 @@ fn node(coordinator: &Coordinator, name: &NodeName, seen: &NodeObservation) -> v
             .unwrap_or_default(),
         agent_version: more.map(|more| more.version.clone()).unwrap_or_default(),
         agent_generation: more.map_or(0, |more| more.generation.0),
-        facts: None,
+        facts: desk.facts.get(name).cloned(),
         instances: seen
             .instances
             .keys()

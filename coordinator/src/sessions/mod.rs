@@ -7,7 +7,7 @@ mod service;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use interlock_engine::coordinator::ToAgent;
+use interlock_engine::coordinator::{Hello, ToAgent};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_proto::v1;
@@ -49,6 +49,21 @@ impl Outbox {
             message: Some(message),
         })));
     }
+}
+
+/// A session that begins.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Whose.
+    pub(crate) node: NodeName,
+    /// Which one: sessions of this process are counted.
+    pub(crate) number: u64,
+    /// The sending half.
+    pub(crate) outbox: Outbox,
+    /// What the agent said first.
+    pub(crate) hello: Box<Hello>,
+    /// What it said of its machine.
+    pub(crate) facts: v1::Facts,
 }
 
 /// The sessions that are open now, one a node.

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Outbox, inbound};
+use super::{Opening, Outbox, inbound};
 use crate::driver::Handle;
 
 /// How long an agent has for its hello.
@@ -68,6 +68,7 @@ impl AgentSessions {
             node,
             messages,
             hello: Box::new(inbound::hello(&hello)?),
+            facts: hello.facts.unwrap_or_default(),
         })
     }
 }
@@ -76,6 +77,7 @@ struct Begun {
     node: NodeName,
     messages: Streaming<v1::AgentMessage>,
     hello: Box<interlock_engine::coordinator::Hello>,
+    facts: v1::Facts,
 }
 
 #[tonic::async_trait]
@@ -90,16 +92,23 @@ impl AgentService for AgentSessions {
             node,
             messages,
             hello,
+            facts,
         } = self
             .hello(request)
             .await
             .inspect_err(|status| warn!(reason = status.message(), "session refused"))?;
         let (outbox, outgoing) = Outbox::new();
-        let opened = self.counter.fetch_add(1, Ordering::Relaxed);
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
         self.driver
-            .opened(node.clone(), opened, outbox, hello)
+            .opened(Opening {
+                node: node.clone(),
+                number,
+                outbox,
+                hello,
+                facts,
+            })
             .await?;
-        tokio::spawn(receive(self.driver.clone(), node, opened, messages));
+        tokio::spawn(receive(self.driver.clone(), node, number, messages));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }

@@ -65,6 +65,15 @@ impl Action {
         }
     }
 
+    /// Is its proof a power source or a boot, and not the word of an agent?
+    #[must_use]
+    pub fn is_power(&self) -> bool {
+        matches!(
+            self,
+            Self::PowerOn { .. } | Self::PowerOff { .. } | Self::Reboot
+        )
+    }
+
     /// Does this action take something out of service? Then *down* is its end, otherwise *up*.
     #[must_use]
     pub fn takes_down(&self) -> bool {

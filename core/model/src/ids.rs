@@ -43,7 +43,9 @@ counters! {
 ///
 /// A number, counted by the store and never reused, because operators type it and because agents refuse attempts of
 /// operations below a mark (safety rule X3), which needs an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct OperationId(pub u64);
 
@@ -63,14 +65,19 @@ impl fmt::Display for OperationId {
 
 /// A text is not an operation id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an operation: write it as op-17 or 17; `interlockctl operation list` shows them")]
+#[error(
+    "'{0}' is not an operation: write it as op-17 or 17; `interlockctl operation list` shows them"
+)]
 pub struct BadOperationId(String);
 
 impl FromStr for OperationId {
     type Err = BadOperationId;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix("op-").unwrap_or(text);
-        number.parse().map(Self).map_err(|_| BadOperationId(text.chars().take(40).collect()))
+        number
+            .parse()
+            .map(Self)
+            .map_err(|_| BadOperationId(text.chars().take(40).collect()))
     }
 }
 

@@ -21,7 +21,9 @@ pub enum NameError {
     #[error("a name has at most {MAX_NAME} characters, this one has {0}")]
     TooLong(usize),
     /// A character outside the grammar.
-    #[error("'{name}' has the character {bad:?}: a name is made of letters, digits, '.', '_' and '-'")]
+    #[error(
+        "'{name}' has the character {bad:?}: a name is made of letters, digits, '.', '_' and '-'"
+    )]
     BadCharacter {
         /// The text as it was given.
         name: String,
@@ -39,7 +41,10 @@ fn validate(text: &str) -> Result<(), NameError> {
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if let Some(bad) = text.chars().find(|c| !allowed(*c)) {
-        return Err(NameError::BadCharacter { name: text.chars().take(MAX_NAME).collect(), bad });
+        return Err(NameError::BadCharacter {
+            name: text.chars().take(MAX_NAME).collect(),
+            bad,
+        });
     }
     if text.len() > MAX_NAME {
         return Err(NameError::TooLong(text.len()));

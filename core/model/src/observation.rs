@@ -18,7 +18,9 @@ use crate::spec::Service;
 use crate::time::Timestamp;
 
 /// The liveness of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Liveness {
     /// Its agent is heard.
@@ -47,7 +49,9 @@ impl fmt::Display for Liveness {
 }
 
 /// The state of an instance, as its manager reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
     /// On its way up.
@@ -140,7 +144,12 @@ impl CheckObservation {
     /// The observation of a check that never reported.
     #[must_use]
     pub fn never() -> Self {
-        Self { verdict: Verdict::Unknown, evidence: "never reported".into(), value: None, age: None }
+        Self {
+            verdict: Verdict::Unknown,
+            evidence: "never reported".into(),
+            value: None,
+            age: None,
+        }
     }
 }
 
@@ -206,14 +215,17 @@ impl Observations {
     /// nothing is known.
     #[must_use]
     pub fn instance(&self, node: &NodeName, service: &ServiceName) -> InstanceState {
-        let Some(seen) = self.nodes.get(node) else { return InstanceState::Unknown };
+        let Some(seen) = self.nodes.get(node) else {
+            return InstanceState::Unknown;
+        };
         if seen.power == Power::Off {
             return InstanceState::Stopped;
         }
         match seen.liveness {
-            Liveness::Alive | Liveness::Late => {
-                seen.instances.get(service).map_or(InstanceState::Unknown, |instance| instance.state)
-            }
+            Liveness::Alive | Liveness::Late => seen
+                .instances
+                .get(service)
+                .map_or(InstanceState::Unknown, |instance| instance.state),
             Liveness::Lost | Liveness::Left | Liveness::Unheard => InstanceState::Unknown,
         }
     }
@@ -232,7 +244,11 @@ impl Observations {
     /// known not to be green on all others.
     #[must_use]
     pub fn active(&self, service: &Service) -> Active {
-        if service.nodes.iter().all(|node| self.instance(node, &service.name).is_down()) {
+        if service
+            .nodes
+            .iter()
+            .all(|node| self.instance(node, &service.name).is_down())
+        {
             return Active::Nowhere;
         }
         if service.active_when.is_empty() {
@@ -248,13 +264,19 @@ impl Observations {
             }
             let mut verdict = Verdict::Ok;
             for check in &service.active_when {
-                let id = CheckId { service: service.name.clone(), check: check.clone() };
+                let id = CheckId {
+                    service: service.name.clone(),
+                    check: check.clone(),
+                };
                 let seen = self.check(node, &id);
                 match seen.verdict {
                     Verdict::Ok => {}
                     Verdict::Bad => verdict = Verdict::Bad,
                     Verdict::Unknown => {
-                        return Active::Unknown(format!("check {id} on {node} is unknown: {}", seen.evidence));
+                        return Active::Unknown(format!(
+                            "check {id} on {node} is unknown: {}",
+                            seen.evidence
+                        ));
                     }
                 }
             }
@@ -264,10 +286,14 @@ impl Observations {
         }
         match green.as_slice() {
             [one] => Active::On((*one).clone()),
-            [] => Active::Unknown(format!("no instance of {} passes its active_when checks", service.name)),
-            [first, second, ..] => {
-                Active::Unknown(format!("{first} and {second} both pass the active_when checks of {}", service.name))
-            }
+            [] => Active::Unknown(format!(
+                "no instance of {} passes its active_when checks",
+                service.name
+            )),
+            [first, second, ..] => Active::Unknown(format!(
+                "{first} and {second} both pass the active_when checks of {}",
+                service.name
+            )),
         }
     }
 }

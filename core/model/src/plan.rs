@@ -235,7 +235,8 @@ impl FromStr for Digest {
             return Err(BadDigest);
         }
         for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| BadDigest)?;
+            *byte =
+                u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| BadDigest)?;
         }
         Ok(Self(bytes))
     }
@@ -249,7 +250,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -274,7 +277,11 @@ impl SealedPlan {
     pub fn seal(plan: Plan) -> Result<Self, BadPlan> {
         let bytes = serde_json::to_vec(&plan).map_err(BadPlan)?;
         let digest = Digest::of(&bytes);
-        Ok(Self { plan, bytes, digest })
+        Ok(Self {
+            plan,
+            bytes,
+            digest,
+        })
     }
 
     /// Reads stored bytes back; the digest is that of these very bytes.
@@ -284,7 +291,11 @@ impl SealedPlan {
     pub fn open(bytes: Vec<u8>) -> Result<Self, BadPlan> {
         let plan = serde_json::from_slice(&bytes).map_err(BadPlan)?;
         let digest = Digest::of(&bytes);
-        Ok(Self { plan, bytes, digest })
+        Ok(Self {
+            plan,
+            bytes,
+            digest,
+        })
     }
 
     /// The plan.
@@ -311,7 +322,11 @@ impl Plan {
     pub fn stages(&self) -> BTreeMap<&StepId, u32> {
         let mut stages: BTreeMap<&StepId, u32> = BTreeMap::new();
         for step in &self.steps {
-            let before = step.after.iter().filter_map(|after| stages.get(&after.step)).max();
+            let before = step
+                .after
+                .iter()
+                .filter_map(|after| stages.get(&after.step))
+                .max();
             stages.insert(&step.id, before.map_or(1, |stage| stage + 1));
         }
         stages

@@ -189,6 +189,11 @@ impl Coordinator {
 
     /// An agent said something.
     pub fn agent(&mut self, node: &NodeName, message: FromAgent, now: Now) {
+        // The last words of a machine that its power source has declared off do not make it alive again.
+        let in_session = self.view.connected(node) || matches!(message, FromAgent::Hello(_));
+        if !in_session {
+            return;
+        }
         if let Some(change) = self.view.heard(node, now) {
             self.liveness_changed(&change, now);
         }

@@ -16,7 +16,11 @@ use super::records::{self, Verified, Write};
 use crate::operation::fence_call;
 
 /// How often the source of a silent node is asked.
-const SILENT: Duration = Duration::from_secs(20);
+const SILENT: Duration = Duration::from_secs(60);
+
+/// How many questions one tick begins at most: a cluster that is down is many silent nodes, and each question is a
+/// process on a `via` node.
+const AT_ONCE: usize = 2;
 
 /// How long an unanswered question keeps another one about the same node from being asked, beyond the device's limit.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,6 +97,11 @@ impl Coordinator {
             .values()
             .filter(|node| node.power.is_some() && !self.view.alive(&node.name))
             .filter(|node| {
+                self.asked
+                    .get(&node.name)
+                    .is_none_or(|asked| now.since(*asked) >= SILENT)
+            })
+            .filter(|node| {
                 let said = self
                     .view
                     .node(&node.name)
@@ -100,6 +109,7 @@ impl Coordinator {
                 said.is_none_or(|(_, at, _)| now.since(*at) >= SILENT)
             })
             .map(|node| node.name.clone())
+            .take(AT_ONCE)
             .collect();
         for node in silent {
             self.ask_power(&node, now);
