@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
-use interlock_agent::{probe, shim};
+use interlock_agent::{probe, run, shim};
+use tracing_subscriber::EnvFilter;
 
 /// The configuration is refused.
 const REFUSED: u8 = 2;
@@ -30,6 +31,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    /// Serve until a signal ends it; what the agent manages goes on.
+    Run {
+        /// The configuration file.
+        #[arg(long, default_value = "/etc/interlock/interlock-agent.toml")]
+        config: PathBuf,
+        /// What is logged on standard error, as in `info` or `warn,interlock_agent::session=debug`.
+        #[arg(long, env = "INTERLOCK_LOG", default_value = "info")]
+        log: String,
+    },
     /// Look at a configuration file.
     Config {
         #[command(subcommand)]
@@ -68,6 +78,9 @@ fn main() -> ExitCode {
     }
     match Arguments::try_parse_from(arguments) {
         Ok(Arguments {
+            command: Subcommands::Run { config, log },
+        }) => serve(&config, &log),
+        Ok(Arguments {
             command: Subcommands::Shim { dir },
         }) => keep(&dir),
         Ok(Arguments {
@@ -96,6 +109,28 @@ fn keep(dir: &Path) -> ExitCode {
     }
 }
 
+fn serve(file: &Path, log: &str) -> ExitCode {
+    let filter = match EnvFilter::try_new(log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("--log '{log}' is no filter: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => return refused(&error),
+    };
+    match run::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{:#}", anyhow::Error::new(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
@@ -106,16 +141,18 @@ fn check(file: &Path) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Err(error @ Error::Invalid { .. }) => {
-            eprintln!("{error}");
-            ExitCode::from(REFUSED)
-        }
-        Err(error @ Error::Read(..)) => {
-            let cause = std::error::Error::source(&error)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            eprintln!("{error}{cause}");
-            ExitCode::FAILURE
-        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// Tells what is wrong with a configuration, or why it cannot be read.
+fn refused(error: &Error) -> ExitCode {
+    let cause = std::error::Error::source(error)
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    eprintln!("{error}{cause}");
+    match error {
+        Error::Invalid { .. } => ExitCode::from(REFUSED),
+        Error::Read(..) => ExitCode::FAILURE,
     }
 }

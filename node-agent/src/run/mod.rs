@@ -2,7 +2,7 @@
 //!
 //! # Use
 //! ```text
-//! interlock-agent run /etc/interlock/interlock-agent.toml        INTERLOCK_LOG=debug for more, on standard error
+//! interlock-agent run --config /etc/interlock/interlock-agent.toml      INTERLOCK_LOG=debug: more on standard error
 //! ```
 //! The file is described in `deploy/config/interlock-agent.toml`. When the agent listens it prints
 //! `listening on ADDRESS` on standard output (port 0 in the file: any) and tells the service manager that it is ready.
