@@ -139,6 +139,8 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
                 timer.as_mut().reset(at);
             }
             tokio::select! {
+                // A new set of checks counts before results of the old one.
+                biased;
                 request = incoming.recv() => match request {
                     Some(Request::Assign(checks)) => self.assign(checks),
                     Some(Request::RunNow(checks)) => self.ask(&checks),
