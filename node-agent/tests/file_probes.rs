@@ -1,5 +1,8 @@
 //! File probes with the real helper: the agent's own program.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,21 +121,96 @@ async fn the_value_of_same_is_the_digest_of_the_content() {
     assert_eq!(same(&dir.path().join("c")).await.value, None);
 }
 
+/// A helper that is this script.
+fn script(dir: &Path, text: &str) -> Tools {
+    let path = dir.join("helper");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    tools(&path.display().to_string())
+}
+
+fn share() -> CheckKind {
+    CheckKind::Marker {
+        path: "/srv/share/.alive".to_owned(),
+        content: None,
+    }
+}
+
 #[tokio::test]
 async fn a_helper_that_does_not_answer_is_killed_and_unknown() {
     let dir = tempfile::tempdir().unwrap();
-    let helper = dir.path().join("hangs");
-    std::fs::write(&helper, "#!/bin/sh\nsleep 1000\n").unwrap();
-    let mut permissions = std::fs::metadata(&helper).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(&helper, permissions).unwrap();
-    let tools = tools(&helper.display().to_string());
-    let kind = CheckKind::Marker {
-        path: "/srv/share/.alive".to_owned(),
-        content: None,
-    };
-    let result = tools.run(&kind, Duration::from_millis(200)).await;
+    let tools = script(dir.path(), "sleep 1000");
+    let result = tools.run(&share(), Duration::from_millis(200)).await;
     assert_eq!(result.verdict, Verdict::Unknown);
     assert!(result.evidence.contains("/srv/share/.alive"), "{result:?}");
     assert_eq!(tools.files.hung(), 0);
+}
+
+/// A frozen control group (cgroup v1): like a process in state D, one in it does not die of SIGKILL. Thawed and removed at
+/// the end.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    fn new() -> Option<Self> {
+        let path = PathBuf::from(format!(
+            "/sys/fs/cgroup/freezer/interlock-test-{}",
+            std::process::id()
+        ));
+        if std::fs::create_dir(&path)
+            .and_then(|()| std::fs::write(path.join("freezer.state"), "FROZEN"))
+            .is_err()
+        {
+            eprintln!("SKIPPED: no writable freezer (needs root and cgroup v1)");
+            return None;
+        }
+        Some(Self(path))
+    }
+
+    fn thaw(&self) {
+        std::fs::write(self.0.join("freezer.state"), "THAWED").unwrap();
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.thaw();
+        // Gone as soon as the last task in it is.
+        while std::fs::remove_dir(&self.0)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy)
+        {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_does_not_even_die_is_left_behind_and_its_path_left_alone_until_it_does() {
+    let Some(freezer) = Freezer::new() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = freezer.0.join("tasks").display().to_string();
+    let tools = script(
+        dir.path(),
+        &format!(
+            "echo x >> {}/started; echo $$ > {tasks}",
+            dir.path().display()
+        ),
+    );
+    let limit = Duration::from_millis(500);
+    let hangs = tools.run(&share(), limit).await;
+    assert_eq!(hangs.verdict, Verdict::Unknown);
+    assert!(hangs.evidence.contains("does not even die"), "{hangs:?}");
+    assert_eq!(tools.files.hung(), 1);
+    let again = tools.run(&share(), limit).await;
+    assert!(again.evidence.contains("still hangs"), "{again:?}");
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("started")).unwrap(),
+        "x\n"
+    );
+    freezer.thaw();
+    while tools.files.hung() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tools.run(&share(), LIMIT).await.verdict, Verdict::Ok);
 }
