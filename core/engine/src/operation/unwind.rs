@@ -22,7 +22,8 @@ impl Operation {
             self.steps[at].phase,
             Phase::Done | Phase::Checking | Phase::Failed | Phase::Unknown | Phase::Running
         );
-        touched && self.steps[at].attempt.0 > 0 && self.step(at).undo.is_some()
+        // What was so already when its turn came was not done by this operation, and is not taken back by it.
+        touched && self.steps[at].on.is_some() && self.step(at).undo.is_some()
     }
 
     pub(super) fn unwind(&mut self, ctx: &mut Ctx<'_>) {
