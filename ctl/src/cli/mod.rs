@@ -1,0 +1,165 @@
+//! The command line.
+//!
+//! Types only: what each word means is done in [`crate::commands`]. Doc comments here are the help texts, and a golden
+//! test holds them.
+
+mod complete;
+mod connection;
+mod context;
+mod follow;
+mod node;
+mod operation;
+mod output;
+mod pki;
+mod plan;
+mod spec;
+
+pub(crate) use connection::Connection;
+pub(crate) use context::{ContextAdd, ContextCommand};
+pub(crate) use follow::Confirm;
+pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
+pub(crate) use operation::OperationCommand;
+pub(crate) use output::{Format, Output};
+pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
+pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat};
+pub(crate) use spec::{SpecApply, SpecCommand};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+/// Drives a cluster from a workstation: plans, runs and follows ordered operations.
+///
+/// Every command that acts makes a plan first, shows it, asks, starts exactly that plan, and follows it until each step
+/// is done and proven. Data goes to standard output, talk to standard error. NO_COLOR turns colours off.
+#[derive(Debug, Parser)]
+#[command(name = "interlockctl", version, max_term_width = 100, after_help = Exit::help())]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// How the cluster is: nodes, services, causes, operations.
+    Status(Status),
+    /// Show what would be done, and do nothing.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Stop in order, and power off with --all, --node and --host: plan, show, confirm, start, follow.
+    Shutdown(Run),
+    /// Power on with --all, --node and --host, and start in order: plan, show, confirm, start, follow.
+    Startup(Run),
+    /// Restart instances, a batch at a time: plan, show, confirm, start, follow.
+    Restart(Run),
+    /// Restart machines, a batch at a time: plan, show, confirm, start, follow.
+    Reboot(Run),
+    /// Operations: look, follow, steer.
+    #[command(subcommand, visible_alias = "op")]
+    Operation(OperationCommand),
+    /// Confirm a step that waits for a person.
+    Approve(Approve),
+    /// What happened, and who did what.
+    Events(Events),
+    /// The cluster spec: check, apply, show, compare.
+    #[command(subcommand)]
+    Spec(SpecCommand),
+    /// One node: through a coordinator, or its agent directly with --node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Power sources.
+    #[command(subcommand)]
+    Power(PowerCommand),
+    /// Which cluster is meant, and as whom.
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// The cluster's certificates.
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Print the script that completes commands and live names in a shell.
+    ///
+    /// bash:  interlockctl completions bash > ~/.local/share/bash-completion/completions/interlockctl
+    /// zsh:   interlockctl completions zsh > "${fpath[1]}/_interlockctl"
+    /// fish:  interlockctl completions fish > ~/.config/fish/completions/interlockctl.fish
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Show it again whenever something changes, until Ctrl-C.
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `shutdown`, `startup`, `restart`, `reboot`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    #[command(flatten)]
+    pub(crate) confirm: Confirm,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `approve`.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The operation, such as op-17.
+    #[arg(add = complete::operations())]
+    pub(crate) operation: String,
+    /// The gate, such as test-call, or the step.
+    pub(crate) gate: String,
+    /// Why it may go on; kept in the journal.
+    #[arg(long)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Go on with new events as they happen, until Ctrl-C.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last N.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) tail: u32,
+    /// Those after the event with this number, instead of the last ones.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "tail")]
+    pub(crate) after: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// A shell with completions.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+impl Shell {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `plan`, and what all commands that plan have in common.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::PlanKind;
+
+use super::complete;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// Stop in order, and power off with --all, --node and --host.
+    Shutdown(PlanKindArg),
+    /// Power on with --all, --node and --host, and start in order.
+    Startup(PlanKindArg),
+    /// Restart instances, a batch at a time.
+    Restart(PlanKindArg),
+    /// Restart machines, a batch at a time.
+    Reboot(PlanKindArg),
+}
+
+impl PlanCommand {
+    /// The kind and its arguments.
+    pub(crate) fn into_parts(self) -> (PlanKind, PlanKindArg) {
+        match self {
+            Self::Shutdown(args) => (PlanKind::Shutdown, args),
+            Self::Startup(args) => (PlanKind::Startup, args),
+            Self::Restart(args) => (PlanKind::Restart, args),
+            Self::Reboot(args) => (PlanKind::Reboot, args),
+        }
+    }
+}
+
+/// `plan KIND`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanKindArg {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    /// Plan for this spec, without a cluster: everything is taken to be in the opposite state, and the report says so.
+    #[arg(long, short, value_name = "FILE", requires = "offline", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Connect to nothing; needs --file.
+    #[arg(long, requires = "file")]
+    pub(crate) offline: bool,
+    /// How the plan is printed.
+    #[arg(long, short, value_name = "FORMAT", default_value = "tree")]
+    pub(crate) output: PlanFormat,
+}
+
+/// A way of printing a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// Stages with their steps, for people.
+    Tree,
+    /// A row per step, for people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+    /// A graph for Graphviz.
+    Dot,
+}
+
+/// What is planned for, and how.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Instances (restart) or nodes (reboot) at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// One step after the other, nothing in parallel.
+    #[arg(long)]
+    pub(crate) serial: bool,
+    /// Override this check, as SERVICE.CHECK; the report names the one that stands in the way. Kept in the audit.
+    #[arg(long, value_name = "SERVICE.CHECK", value_delimiter = ',')]
+    pub(crate) force: Vec<String>,
+    /// The active instance of an exclusive service, on your word, where it cannot be observed.
+    #[arg(long, value_name = "SERVICE=NODE", value_delimiter = ',', value_parser = assumption)]
+    pub(crate) assume_active: Vec<(ServiceName, NodeName)>,
+}
+
+/// What it is about: exactly one of these, the whole cluster never by omission.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("scope").required(true), next_help_heading = "Scope (exactly one)")]
+pub(crate) struct Scope {
+    /// The whole cluster, machines too.
+    #[arg(long, group = "scope")]
+    pub(crate) all: bool,
+    /// All instances of these services; switches no machine.
+    #[arg(long, short, value_name = "SERVICE", value_delimiter = ',', group = "scope", add = complete::services())]
+    pub(crate) service: Vec<ServiceName>,
+    /// These nodes with all that is on them, machines too.
+    #[arg(long, short, value_name = "NODE", value_delimiter = ',', group = "scope", add = complete::nodes())]
+    pub(crate) node: Vec<NodeName>,
+    /// The instances on the nodes with this label; switches no machine.
+    #[arg(long, short, value_name = "KEY=VALUE", group = "scope")]
+    pub(crate) label: Option<String>,
+    /// The nodes on this VM host with all that is on them, machines too.
+    #[arg(long, value_name = "HOST", group = "scope")]
+    pub(crate) host: Option<String>,
+}
+
+/// Reads `SERVICE=NODE`.
+fn assumption(text: &str) -> Result<(ServiceName, NodeName), String> {
+    let (service, node) = text
+        .split_once('=')
+        .ok_or_else(|| "write SERVICE=NODE, such as dbm=dbm1".to_owned())?;
+    Ok((
+        service.parse().map_err(|error| format!("{error}"))?,
+        node.parse().map_err(|error| format!("{error}"))?,
+    ))
+}

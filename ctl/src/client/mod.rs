@@ -1,0 +1,107 @@
+//! Talking to coordinators and agents.
+//!
+//! [`Coordinators`] knows several endpoints and one certificate; [`Coordinators::connect`] takes the first endpoint that
+//! answers. A [`Client`] is one connection. Every call has a deadline of its own and fails with an [`RpcFailure`] that
+//! says in words for people what was asked of whom, and what to do.
+
+mod connect_failure;
+mod coordinators;
+mod rpc_failure;
+
+pub(crate) use connect_failure::ConnectFailure;
+pub(crate) use coordinators::{Coordinators, credentials};
+pub(crate) use rpc_failure::RpcFailure;
+
+use std::future::Future;
+use std::time::Duration;
+
+use interlock_mesh::channel::{Address, Options, Target, connect};
+use interlock_mesh::credentials::Credentials;
+use interlock_mesh::identity::Identity;
+use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
+use interlock_proto::v1::event_service_client::EventServiceClient;
+use interlock_proto::v1::node_service_client::NodeServiceClient;
+use interlock_proto::v1::operation_service_client::OperationServiceClient;
+use interlock_proto::v1::plan_service_client::PlanServiceClient;
+use tonic::codec::CompressionEncoding::Gzip;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+/// The deadline of a call that changes or reads something small; what the contract states for nearly all.
+pub(crate) const SHORT: Duration = Duration::from_secs(10);
+
+/// The bound on one answer. The contract says 4 MiB; a little more leaves room for the frame.
+const MESSAGE: usize = 5 * 1024 * 1024;
+
+/// One connection to one program.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    channel: Channel,
+    address: Address,
+    own: Identity,
+}
+
+macro_rules! services {
+    ($($name:ident: $client:ident),* $(,)?) => {$(
+        pub(crate) fn $name(&self) -> $client<Channel> {
+            $client::new(self.channel.clone())
+                .accept_compressed(Gzip)
+                .max_decoding_message_size(MESSAGE)
+        }
+    )*};
+}
+
+impl Client {
+    /// Connects, and returns when both sides have proven who they are.
+    pub(crate) async fn connect(
+        target: &Target,
+        credentials: &Credentials,
+    ) -> Result<Self, ConnectFailure> {
+        match connect(target, credentials, &Options::default()).await {
+            Ok(channel) => Ok(Self {
+                channel,
+                address: target.address.clone(),
+                own: credentials.identity(),
+            }),
+            Err(error) => Err(ConnectFailure::one(target.address.clone(), error)),
+        }
+    }
+
+    services! {
+        cluster: ClusterServiceClient,
+        plans: PlanServiceClient,
+        operations: OperationServiceClient,
+        events: EventServiceClient,
+        node: NodeServiceClient,
+    }
+
+    /// Whom this connection is to.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Waits for the answer of a call. `doing` completes *"cannot ..."*.
+    pub(crate) async fn call<T>(
+        &self,
+        doing: &str,
+        limit: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, RpcFailure> {
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(self.failed(doing, status)),
+            Err(_) => Err(self.failed(
+                doing,
+                Status::new(
+                    Code::DeadlineExceeded,
+                    format!("no answer within {} s", limit.as_secs()),
+                ),
+            )),
+        }
+    }
+
+    /// A status of this connection as an error for people.
+    pub(crate) fn failed(&self, doing: &str, status: Status) -> RpcFailure {
+        RpcFailure::new(doing, self.address.clone(), &self.own, status)
+    }
+}

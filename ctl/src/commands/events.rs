@@ -1,0 +1,142 @@
+//! `events`: what happened, and who did what.
+
+use std::time::Duration;
+
+use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use crate::cli::{Connection, Events, Format};
+use crate::client::{Client, SHORT};
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, Paint, Tone, date_time, rfc3339};
+
+pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Outcome {
+    let coordinators = context::coordinators(connection)?;
+    let client = coordinators.connect().await?;
+    let format = args.output.output;
+    let mut last = args.after.unwrap_or(0);
+    let listed = list(&client, args).await?;
+    for event in &listed {
+        last = last.max(event.revision);
+        print(event, format, out)?;
+    }
+    if !args.follow {
+        return Ok(Exit::Ok);
+    }
+    let mut attempts = Attempts::new(Backoff::CONNECT);
+    let mut random = SystemRandom::new();
+    let mut client = Some(client);
+    loop {
+        let watching = async {
+            let client = match client.take() {
+                Some(client) => client,
+                None => coordinators.connect().await?,
+            };
+            watch(&client, &mut last, format, out).await
+        };
+        let ended = tokio::select! {
+            ended = watching => ended,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+        };
+        let again = match ended {
+            Ok(()) => true,
+            Err(Failure::Connect(failure)) if failure.is_transient() => true,
+            Err(Failure::Rpc(failure)) if failure.is_transient() => true,
+            Err(failure) => return Err(failure),
+        };
+        debug_assert!(again, "every other end returns");
+        let wait: Duration = attempts.next_wait(&mut random);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+        }
+    }
+}
+
+async fn list(client: &Client, args: &Events) -> Result<Vec<v1::Event>, Failure> {
+    let mut all = Vec::new();
+    let mut after = args.after.unwrap_or(0);
+    loop {
+        let request = v1::ListEventsRequest {
+            after,
+            limit: if args.after.is_some() {
+                1000
+            } else {
+                args.tail
+            },
+            tail: args.after.is_none(),
+        };
+        let mut events = client.events();
+        let page = client
+            .call("list events", SHORT, events.list_events(request))
+            .await?;
+        let last = page.events.last().map(|event| event.revision);
+        all.extend(page.events);
+        match last {
+            Some(last) if page.more && args.after.is_some() => after = last,
+            _ => return Ok(all),
+        }
+    }
+}
+
+async fn watch(client: &Client, last: &mut u64, format: Format, out: Out) -> Result<(), Failure> {
+    let doing = "watch events";
+    let request = v1::WatchEventsRequest { after: *last };
+    let mut events = client.events();
+    let mut stream = client
+        .call(doing, SHORT, events.watch_events(request))
+        .await?;
+    while let Some(event) = stream
+        .message()
+        .await
+        .map_err(|status| client.failed(doing, status))?
+    {
+        *last = event.revision;
+        print(&event, format, out)?;
+    }
+    Ok(())
+}
+
+fn print(event: &v1::Event, format: Format, out: Out) -> Result<(), Failure> {
+    out.stream(
+        format,
+        || event_value(event),
+        |paint| event_line(event, paint),
+    )
+}
+
+fn event_line(event: &v1::Event, paint: Paint) -> String {
+    let about: Vec<&str> = [&event.operation, &event.service, &event.node]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(String::as_str)
+        .collect();
+    let who = match event.who.as_str() {
+        "" => String::new(),
+        who => format!(" (by {who})"),
+    };
+    format!(
+        "{}  {}  {:<20} {}{who}",
+        date_time(event.at_ms),
+        paint.tone(Tone::Strong, &format!("{:<18}", event.kind)),
+        about.join(" "),
+        event.text
+    )
+}
+
+fn event_value(event: &v1::Event) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    json!({
+        "number": event.revision,
+        "at": rfc3339(event.at_ms),
+        "kind": event.kind,
+        "node": some(&event.node),
+        "service": some(&event.service),
+        "operation": some(&event.operation),
+        "who": some(&event.who),
+        "text": event.text,
+    })
+}

@@ -1,0 +1,45 @@
+//! What each command does: one module per command.
+
+pub(crate) mod completions;
+
+mod approve;
+mod context;
+mod events;
+mod node;
+mod node_direct;
+mod operate;
+mod operation;
+mod pki;
+mod plan;
+mod power;
+mod spec;
+mod spec_agent_config;
+mod status;
+
+use interlock_model::plan::PlanKind;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Outcome;
+use crate::render::Out;
+
+/// Runs one command.
+pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
+    let connection = cli.connection;
+    match cli.command {
+        Command::Status(args) => status::run(&connection, &args, out).await,
+        Command::Plan(command) => plan::run(&connection, command, out).await,
+        Command::Shutdown(args) => operate::run(&connection, PlanKind::Shutdown, &args, out).await,
+        Command::Startup(args) => operate::run(&connection, PlanKind::Startup, &args, out).await,
+        Command::Restart(args) => operate::run(&connection, PlanKind::Restart, &args, out).await,
+        Command::Reboot(args) => operate::run(&connection, PlanKind::Reboot, &args, out).await,
+        Command::Operation(command) => operation::run(&connection, command, out).await,
+        Command::Approve(args) => approve::run(&connection, &args, out).await,
+        Command::Events(args) => events::run(&connection, &args, out).await,
+        Command::Spec(command) => spec::run(&connection, command, out).await,
+        Command::Node(command) => node::run(&connection, command, out).await,
+        Command::Power(command) => power::run(&connection, command, out).await,
+        Command::Context(command) => context::run(&connection, command, out),
+        Command::Pki(command) => pki::run(command, out),
+        Command::Completions { shell } => completions::print(shell, out),
+    }
+}

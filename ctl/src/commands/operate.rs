@@ -1,0 +1,159 @@
+//! `shutdown`, `startup`, `restart`, `reboot`: plan, show, confirm, start, follow.
+//!
+//! What is started is what was shown: the plan is named by its digest, which was checked against the bytes that were
+//! drawn. The coordinator refuses it if the cluster has changed meanwhile.
+
+use std::io::{self, IsTerminal};
+
+use interlock_model::action::Action;
+use interlock_model::plan::{Plan, PlanKind, SealedPlan};
+use interlock_proto::v1;
+
+use super::plan::{Made, make, print};
+use crate::cli::{Confirm, Connection, Format, PlanFormat, Run};
+use crate::client::{Client, SHORT};
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::follow::{Follow, follow};
+use crate::render::{Out, no_plan_line, operation_value, report_lines};
+use interlock_planner::view;
+
+pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out: Out) -> Outcome {
+    let coordinators = context::coordinators(connection)?;
+    let client = coordinators.connect().await?;
+    let made = make(&client, kind, &args.plan).await?;
+    let format = args.output.output;
+    show(&made, format, out)?;
+    let Some(plan) = &made.plan else {
+        out.say(&no_plan_line(&made.report))?;
+        return Ok(Exit::NoPlan);
+    };
+    if plan.plan().steps.is_empty() {
+        out.say("nothing to do: everything is as it shall be")?;
+        return Ok(Exit::Ok);
+    }
+    let confirmed = confirm(plan.plan(), &args.confirm, out)?;
+    let operation = start(&client, plan, confirmed, &args.confirm).await?;
+    let name = operation.summary.clone().unwrap_or_default().operation;
+    out.say(&format!("{name} is started"))?;
+    if args.confirm.no_wait {
+        out.show(
+            format,
+            || operation_value(&operation),
+            |_| format!("{name}\n"),
+        )?;
+        out.say(&format!(
+            "follow it with: interlockctl operation watch {name}"
+        ))?;
+        return Ok(Exit::Ok);
+    }
+    follow(
+        Follow {
+            coordinators,
+            client,
+            operation: name,
+            format,
+            step: args.confirm.step,
+        },
+        out,
+    )
+    .await
+}
+
+/// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only.
+fn show(made: &Made, format: Format, out: Out) -> Result<(), Failure> {
+    if format == Format::Table {
+        return print(made, PlanFormat::Tree, out);
+    }
+    if let Some(plan) = &made.plan {
+        out.say(view::tree(plan).trim_end())?;
+    }
+    out.say(report_lines(&made.report, out.talk_paint()).trim_end())
+}
+
+/// Does the plan take machines down? Then a yes is not enough.
+fn takes_machines_down(plan: &Plan) -> usize {
+    let switches = |action: &Action| matches!(action, Action::PowerOff { .. } | Action::Reboot);
+    plan.steps
+        .iter()
+        .filter(|step| switches(&step.action))
+        .count()
+}
+
+/// Asks, or takes the flags for the answer. Returns the cluster's name if it was confirmed by name.
+fn confirm(plan: &Plan, args: &Confirm, out: Out) -> Result<String, Failure> {
+    let cluster = plan.cluster.as_str();
+    let machines = takes_machines_down(plan);
+    if let Some(name) = &args.cluster
+        && name != cluster
+    {
+        return Err(Failure::Refused(format!(
+            "--cluster says {name}, but the coordinator runs {cluster}: is it the right context? Nothing was done"
+        )));
+    }
+    let named = args.cluster.is_some();
+    match (args.yes, machines, named) {
+        (true, 0, _) | (true, _, true) => return Ok(cluster.to_owned()),
+        (true, _, false) => {
+            return Err(Failure::Usage(format!(
+                "this plan takes {machines} machines down: --yes needs --cluster {cluster} for that. Nothing was done"
+            )));
+        }
+        (false, _, _) => {}
+    }
+    if !io::stdin().is_terminal() {
+        let flags = if machines > 0 {
+            format!("--yes --cluster {cluster}")
+        } else {
+            "--yes".to_owned()
+        };
+        return Err(Failure::Refused(format!(
+            "nobody can be asked, since standard input is no terminal: say {flags} to start this plan. Nothing was done"
+        )));
+    }
+    if machines > 0 && !named {
+        let answer = out.ask(&format!(
+            "This takes {machines} machines of {cluster} down. Type the cluster's name to go on: "
+        ))?;
+        if answer != cluster {
+            return Err(not_confirmed());
+        }
+        return Ok(answer);
+    }
+    let answer = out.ask(&format!(
+        "Start these {} steps on {cluster}? [y/N] ",
+        plan.steps.len()
+    ))?;
+    if matches!(answer.as_str(), "y" | "Y" | "yes") {
+        Ok(cluster.to_owned())
+    } else {
+        Err(not_confirmed())
+    }
+}
+
+fn not_confirmed() -> Failure {
+    Failure::Refused("not confirmed: nothing was done".to_owned())
+}
+
+async fn start(
+    client: &Client,
+    plan: &SealedPlan,
+    confirm_cluster: String,
+    args: &Confirm,
+) -> Result<v1::Operation, Failure> {
+    let request = v1::StartOperationRequest {
+        digest: plan.digest().to_string(),
+        confirm_cluster,
+        reason: args.reason.clone(),
+        single_step: args.step,
+    };
+    let mut operations = client.operations();
+    Ok(client
+        .call(
+            "start the operation",
+            SHORT,
+            operations.start_operation(request),
+        )
+        .await?)
+}

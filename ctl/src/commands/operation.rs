@@ -1,0 +1,208 @@
+//! `operation`: look, follow, steer.
+
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use crate::cli::{Connection, Format, OperationCommand, Output};
+use crate::client::{Client, SHORT};
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::follow::{Follow, follow};
+use crate::render::{
+    Out, Table, Tone, date_time, operation_text, operation_value, operations_table, rfc3339,
+    summary_value,
+};
+
+/// How many journal entries are asked for at a time.
+const PAGE: u32 = 500;
+
+pub(super) async fn run(connection: &Connection, command: OperationCommand, out: Out) -> Outcome {
+    let coordinators = context::coordinators(connection)?;
+    let client = coordinators.connect().await?;
+    match command {
+        OperationCommand::List { limit, output } => list(&client, limit, output, out).await,
+        OperationCommand::Show { operation, output } => {
+            let found = get(&client, &operation.operation).await?;
+            out.show(
+                output.output,
+                || operation_value(&found),
+                |paint| operation_text(&found, paint),
+            )?;
+            Ok(Exit::Ok)
+        }
+        OperationCommand::Watch { operation, output } => {
+            // Asked for first, so that a wrong name is an error and not a wait; and written as the coordinator does.
+            let found = get(&client, &operation.operation).await?;
+            let name = found.summary.unwrap_or_default().operation;
+            let format = output.output;
+            let step = found.possible.iter().any(|verb| verb == "next");
+            let what = Follow {
+                coordinators,
+                client,
+                operation: name,
+                format,
+                step,
+            };
+            follow(what, out).await
+        }
+        OperationCommand::Journal { operation, output } => {
+            journal(&client, &operation.operation, output.output, out).await
+        }
+        OperationCommand::Pause(args) => {
+            let request = verb("pause", &args.operation, "", &args.reason);
+            control(&client, request, args.output, out).await
+        }
+        OperationCommand::Resume(args) => {
+            let request = verb("resume", &args.operation, "", &args.reason);
+            control(&client, request, args.output, out).await
+        }
+        OperationCommand::Next(args) => {
+            let request = verb("next", &args.operation, "", &args.reason);
+            control(&client, request, args.output, out).await
+        }
+        OperationCommand::Retry(args) => {
+            let request = verb("retry", &args.operation, &args.step, &args.reason);
+            control(&client, request, args.output, out).await
+        }
+        OperationCommand::Skip(args) => {
+            let request = verb("skip", &args.operation, &args.step, &args.reason);
+            control(&client, request, args.output, out).await
+        }
+        OperationCommand::Abort { target, unwind } => {
+            let word = if unwind { "unwind" } else { "abort" };
+            let request = verb(word, &target.operation, "", &target.reason);
+            control(&client, request, target.output, out).await
+        }
+    }
+}
+
+async fn list(client: &Client, limit: u32, output: Output, out: Out) -> Outcome {
+    let request = v1::ListOperationsRequest {
+        limit,
+        before: String::new(),
+    };
+    let mut operations = client.operations();
+    let listed = client
+        .call(
+            "list operations",
+            SHORT,
+            operations.list_operations(request),
+        )
+        .await?
+        .operations;
+    out.show(
+        output.output,
+        || listed.iter().map(summary_value).collect(),
+        |paint| operations_table(&listed, paint),
+    )?;
+    Ok(Exit::Ok)
+}
+
+async fn get(client: &Client, operation: &str) -> Result<v1::Operation, Failure> {
+    let request = v1::GetOperationRequest {
+        operation: operation.to_owned(),
+        brief: true,
+    };
+    let mut operations = client.operations();
+    Ok(client
+        .call(
+            "show the operation",
+            SHORT,
+            operations.get_operation(request),
+        )
+        .await?)
+}
+
+fn verb(verb: &str, operation: &str, step: &str, reason: &str) -> v1::ControlOperationRequest {
+    v1::ControlOperationRequest {
+        operation: operation.to_owned(),
+        verb: verb.to_owned(),
+        step: step.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Asks for something, and says how the operation is then.
+pub(super) async fn control(
+    client: &Client,
+    request: v1::ControlOperationRequest,
+    output: Output,
+    out: Out,
+) -> Outcome {
+    let doing = match request.verb.as_str() {
+        "unwind" => "abort and unwind the operation".to_owned(),
+        "next" => "let the next step begin".to_owned(),
+        "retry" | "skip" | "approve" => format!("{} {}", request.verb, request.step),
+        verb => format!("{verb} the operation"),
+    };
+    let mut operations = client.operations();
+    let after = client
+        .call(&doing, SHORT, operations.control_operation(request))
+        .await?;
+    out.show(
+        output.output,
+        || operation_value(&after),
+        |_| {
+            let summary = after.summary.clone().unwrap_or_default();
+            format!(
+                "{} is {}, {} of {} steps settled\n",
+                summary.operation, summary.state, summary.steps_done, summary.steps
+            )
+        },
+    )?;
+    Ok(Exit::Ok)
+}
+
+async fn journal(client: &Client, operation: &str, format: Format, out: Out) -> Outcome {
+    let mut entries = Vec::new();
+    loop {
+        let after = entries
+            .last()
+            .map_or(0, |entry: &v1::JournalEntry| entry.sequence);
+        let request = v1::GetJournalRequest {
+            operation: operation.to_owned(),
+            after,
+            limit: PAGE,
+        };
+        let mut operations = client.operations();
+        let page = client
+            .call("read the journal", SHORT, operations.get_journal(request))
+            .await?;
+        let more = page.more && !page.entries.is_empty();
+        entries.extend(page.entries);
+        if !more {
+            break;
+        }
+    }
+    out.show(
+        format,
+        || entries.iter().map(entry_value).collect(),
+        |paint| {
+            let mut table = Table::new(["number", "at", "what", "step", "detail"]);
+            for entry in &entries {
+                table.row([
+                    (entry.sequence.to_string(), Tone::Faint),
+                    (date_time(entry.at_ms), Tone::Plain),
+                    (entry.what.clone(), Tone::Strong),
+                    (entry.step.clone(), Tone::Plain),
+                    (entry.detail.clone(), Tone::Plain),
+                ]);
+            }
+            table.render(paint)
+        },
+    )?;
+    Ok(Exit::Ok)
+}
+
+fn entry_value(entry: &v1::JournalEntry) -> Value {
+    json!({
+        "sequence": entry.sequence,
+        "at": rfc3339(entry.at_ms),
+        "what": entry.what,
+        "step": entry.step,
+        "detail": entry.detail,
+        // The entry as the coordinator keeps it; a null if it is of a kind that cannot be read here.
+        "entry": serde_json::from_str::<Value>(&entry.json).unwrap_or_default(),
+    })
+}

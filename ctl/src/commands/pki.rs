@@ -1,0 +1,218 @@
+//! `pki`: the cluster's authority and its certificates. Needs no cluster.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use interlock_mesh::credentials::Files;
+use interlock_mesh::identity::{Identity, Kind, Subject};
+use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest, SubjectName, WriteError};
+use interlock_model::names::{ClusterName, NameError};
+
+use crate::cli::{Issue, IssueCommand, PkiCommand, PkiInit};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::Out;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Certificates are valid from a little before they are made: the clocks of the machines that look at them differ.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(5 * 60);
+
+pub(super) fn run(command: PkiCommand, out: Out) -> Outcome {
+    match command {
+        PkiCommand::Init(args) => init(args, out),
+        PkiCommand::Issue(command) => issue(command, out),
+    }
+}
+
+fn init(args: PkiInit, out: Out) -> Outcome {
+    let authority = CertificateAuthority::init(args.cluster, not_before(), DAY * args.days)
+        .map_err(anyhow::Error::new)?;
+    private_directory(&args.dir)?;
+    authority.save(&args.dir).map_err(refuse_to_replace)?;
+    let dir = args.dir.display();
+    out.line(
+        &CertificateAuthority::cert_path(&args.dir)
+            .display()
+            .to_string(),
+    )?;
+    out.line(
+        &CertificateAuthority::key_path(&args.dir)
+            .display()
+            .to_string(),
+    )?;
+    let flag = match args.dir.as_os_str().to_str() {
+        Some("pki") => String::new(),
+        _ => format!(" --dir {dir}"),
+    };
+    out.say(&format!(
+        "This is the authority of cluster {}, valid for {} days.\n\
+         Whoever has {dir}/ca.key can make anybody a member: keep it off the cluster's machines, and keep a copy.\n\
+         Next, for each coordinator, each node and each person:\n  \
+         interlockctl pki issue coordinator NODE --address IP{flag}\n  \
+         interlockctl pki issue agent NODE...{flag}\n  \
+         interlockctl pki issue operator YOU --role admin{flag}",
+        authority.cluster(),
+        args.days,
+    ))?;
+    Ok(Exit::Ok)
+}
+
+fn issue(command: IssueCommand, out: Out) -> Outcome {
+    let (kind, issue, address) = match &command {
+        IssueCommand::Agent { issue, address } => (Kind::Agent, issue, address.as_slice()),
+        IssueCommand::Coordinator { issue, address } => {
+            (Kind::Coordinator, issue, address.as_slice())
+        }
+        IssueCommand::Operator { issue, .. } => (Kind::Operator, issue, [].as_slice()),
+    };
+    if issue.names.len() > 1 && !(address.is_empty() && issue.out.is_none()) {
+        return Err(Failure::Usage(
+            "--address and --out are about one name: issue the certificates one by one".to_owned(),
+        ));
+    }
+    let authority = load(&issue.dir)?;
+    for name in &issue.names {
+        let subject = match &command {
+            IssueCommand::Agent { .. } => Subject::Agent(name.parse().map_err(bad_name)?),
+            IssueCommand::Coordinator { .. } => {
+                Subject::Coordinator(name.parse().map_err(bad_name)?)
+            }
+            IssueCommand::Operator { role, .. } => Subject::Operator {
+                name: name.parse().map_err(bad_name)?,
+                role: (*role).into(),
+            },
+        };
+        let files = issue_one(&authority, subject, address, issue)?;
+        for file in [&files.certificate, &files.key, &files.authority] {
+            out.line(&file.display().to_string())?;
+        }
+    }
+    out.say(&next_steps(kind, issue, authority.cluster()))?;
+    Ok(Exit::Ok)
+}
+
+/// Issues one certificate into a directory of its own: what is copied to a machine is that directory, and there the
+/// files have the same names on every machine.
+fn issue_one(
+    authority: &CertificateAuthority,
+    subject: Subject,
+    address: &[String],
+    issue: &Issue,
+) -> Result<Files, Failure> {
+    let identity = Identity::new(authority.cluster().clone(), subject);
+    let kind = identity.kind();
+    let names = if kind.serves() {
+        let own = SubjectName::from(identity.name());
+        std::iter::once(own)
+            .chain(address.iter().map(|text| SubjectName::from(text.as_str())))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let directory = directory(issue, kind, identity.name());
+    let issued = authority
+        .issue(&IssueRequest {
+            identity,
+            names,
+            not_before: not_before(),
+            life: DAY * issue.days,
+        })
+        .map_err(|error| Failure::Refused(error.to_string()))?;
+    private_directory(&directory)?;
+    let existing = if issue.replace {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    issued
+        .save(&directory, kind.as_str(), authority.cert_pem(), existing)
+        .map_err(refuse_to_replace)
+}
+
+fn directory(issue: &Issue, kind: Kind, name: &str) -> PathBuf {
+    issue
+        .out
+        .clone()
+        .unwrap_or_else(|| issue.dir.join(kind.as_str()).join(name))
+}
+
+fn next_steps(kind: Kind, issue: &Issue, cluster: &ClusterName) -> String {
+    let first = issue.names.first().map_or("NAME", String::as_str);
+    let from = directory(issue, kind, first);
+    let from = from.display();
+    let each = if issue.names.len() > 1 {
+        "each directory to its node, for example"
+    } else {
+        "the three files to the node"
+    };
+    match kind {
+        Kind::Operator => format!(
+            "Valid for {} days. Use it with\n  \
+             interlockctl context add {cluster} --endpoint COORDINATOR --tls-dir {from}",
+            issue.days
+        ),
+        Kind::Agent | Kind::Coordinator => format!(
+            "Valid for {} days. Next, copy {each}:\n  \
+             scp -p {from}/* root@{first}:/etc/interlock/tls/\n\
+             and name them in its file, /etc/interlock/{program}.toml:\n  \
+             [tls]\n  \
+             ca = \"/etc/interlock/tls/ca.crt\"\n  \
+             cert = \"/etc/interlock/tls/{kind}.crt\"\n  \
+             key = \"/etc/interlock/tls/{kind}.key\"",
+            issue.days,
+            program = format_args!("interlock-{kind}"),
+        ),
+    }
+}
+
+fn load(dir: &Path) -> Result<CertificateAuthority, Failure> {
+    let read = |path: PathBuf| {
+        fs::read_to_string(&path).map_err(|error| {
+            Failure::Refused(format!(
+                "cannot read the authority's {}: {error}; `interlockctl pki init --cluster NAME --dir {}` makes one, \
+                 --dir says where it is",
+                path.display(),
+                dir.display()
+            ))
+        })
+    };
+    let certificate = read(CertificateAuthority::cert_path(dir))?;
+    let key = read(CertificateAuthority::key_path(dir))?;
+    CertificateAuthority::load(&certificate, &key)
+        .map_err(|error| Failure::Refused(format!("{}: {error}", dir.display())))
+}
+
+/// Makes a directory that only its owner can look into.
+fn private_directory(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))?;
+    Ok(())
+}
+
+fn refuse_to_replace(error: WriteError) -> Failure {
+    match error {
+        WriteError::Exists(path) => Failure::Refused(format!(
+            "{} is already there and stays as it is: for a new certificate of the same member say --replace; an \
+             authority is never replaced, since all that it issued would become worthless",
+            path.display()
+        )),
+        other @ WriteError::Io { .. } => anyhow::Error::new(other).into(),
+    }
+}
+
+fn bad_name(error: NameError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn not_before() -> SystemTime {
+    SystemTime::now()
+        .checked_sub(CLOCK_DIFFERENCE)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}

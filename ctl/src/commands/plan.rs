@@ -1,0 +1,214 @@
+//! `plan`: what would be done. Also how the commands that act get their plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interlock_model::check::CheckId;
+use interlock_model::ids::Generation;
+use interlock_model::names::ServiceName;
+use interlock_model::plan::{PlanKind, SealedPlan};
+use interlock_planner::{Input, Report, Request, Scope, view};
+use interlock_proto::v1;
+
+use super::spec;
+use crate::cli::{Connection, PlanArgs, PlanCommand, PlanFormat};
+use crate::client::Client;
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, Table, Tone, no_plan_line, report_lines};
+
+/// A coordinator asks the power sources of silent nodes before it plans, which takes some seconds.
+const PLANNING: Duration = Duration::from_secs(20);
+
+/// What came of planning.
+pub(super) struct Made {
+    pub(super) plan: Option<SealedPlan>,
+    pub(super) report: Report,
+}
+
+pub(super) async fn run(connection: &Connection, command: PlanCommand, out: Out) -> Outcome {
+    let (kind, args) = command.into_parts();
+    let made = match &args.file {
+        Some(file) => offline(kind, &args.plan, file)?,
+        None => {
+            let client = context::coordinators(connection)?.connect().await?;
+            make(&client, kind, &args.plan).await?
+        }
+    };
+    print(&made, args.output, out)?;
+    Ok(if made.plan.is_some() {
+        Exit::Ok
+    } else {
+        out.say(&no_plan_line(&made.report))?;
+        Exit::NoPlan
+    })
+}
+
+/// Asks a coordinator for a plan, and checks that what it sent is what its digest says.
+pub(super) async fn make(
+    client: &Client,
+    kind: PlanKind,
+    args: &PlanArgs,
+) -> Result<Made, Failure> {
+    // Checked here as well, so that a slip is told before anything is asked.
+    check_ids(args)?;
+    let request = v1::MakePlanRequest {
+        kind: kind.to_string(),
+        all: args.scope.all,
+        services: texts(&args.scope.service),
+        nodes: texts(&args.scope.node),
+        label: args.scope.label.clone().unwrap_or_default(),
+        host: args.scope.host.clone().unwrap_or_default(),
+        batch: args.batch.unwrap_or(0),
+        serial: args.serial,
+        force: args.force.clone(),
+        assume_active: args
+            .assume_active
+            .iter()
+            .map(|(service, node)| (service.to_string(), node.to_string()))
+            .collect(),
+    };
+    let response = client
+        .call("make a plan", PLANNING, client.plans().make_plan(request))
+        .await?;
+    let report: Report = serde_json::from_str(&response.report_json).with_context(|| {
+        format!(
+            "{} sent a report that cannot be read: is it of another version?",
+            client.address()
+        )
+    })?;
+    if response.digest.is_empty() {
+        return Ok(Made { plan: None, report });
+    }
+    let plan = SealedPlan::open(response.plan_json.into_bytes())
+        .with_context(|| format!("{} sent a plan that cannot be read", client.address()))?;
+    if plan.digest().to_string() != response.digest {
+        return Err(anyhow::anyhow!(
+            "{} sent a plan whose SHA-256 is {}, and calls it {}: it is not shown, since another one would be started",
+            client.address(),
+            plan.digest(),
+            response.digest
+        )
+        .into());
+    }
+    Ok(Made {
+        plan: Some(plan),
+        report,
+    })
+}
+
+/// Plans for a file, with nothing observed.
+fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Made, Failure> {
+    let (_, parsed) = spec::read(file)?;
+    let mut request = Request::new(kind, scope(args)?);
+    request.batch = args.batch.and_then(NonZeroU32::new);
+    request.serial = args.serial;
+    request.force = check_ids(args)?;
+    request.assume_active = args.assume_active.iter().cloned().collect();
+    let memory: BTreeMap<ServiceName, _> = BTreeMap::new();
+    let outcome = interlock_planner::plan(&Input {
+        spec: &parsed.spec,
+        generation: Generation(0),
+        request,
+        observations: None,
+        memory: &memory,
+        power_verified: None,
+    });
+    Ok(Made {
+        plan: outcome.plan,
+        report: outcome.report,
+    })
+}
+
+fn scope(args: &PlanArgs) -> Result<Scope, Failure> {
+    let scope = &args.scope;
+    Ok(if scope.all {
+        Scope::All
+    } else if !scope.service.is_empty() {
+        Scope::Services(scope.service.iter().cloned().collect())
+    } else if !scope.node.is_empty() {
+        Scope::Nodes(scope.node.iter().cloned().collect())
+    } else if let Some(label) = &scope.label {
+        match label.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Scope::Label {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            },
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "--label {label}: write KEY=VALUE, such as tier=web"
+                )));
+            }
+        }
+    } else if let Some(host) = &scope.host {
+        Scope::Host(
+            host.parse()
+                .map_err(|error| Failure::Usage(format!("--host: {error}")))?,
+        )
+    } else {
+        return Err(Failure::Usage(
+            "say what it is about: --all, --service, --node, --label or --host".to_owned(),
+        ));
+    })
+}
+
+fn check_ids(args: &PlanArgs) -> Result<BTreeSet<CheckId>, Failure> {
+    let one = |text: &String| {
+        let (service, check) = text.split_once('.')?;
+        Some(CheckId {
+            service: service.parse().ok()?,
+            check: check.parse().ok()?,
+        })
+    };
+    args.force
+        .iter()
+        .map(|text| {
+            one(text).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "--force {text}: name one check as SERVICE.CHECK; there is no other force"
+                ))
+            })
+        })
+        .collect()
+}
+
+fn texts<T: ToString>(names: &[T]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// Prints a plan and its report.
+pub(super) fn print(made: &Made, format: PlanFormat, out: Out) -> Result<(), Failure> {
+    let value = || view::json(made.plan.as_ref(), &made.report);
+    match format {
+        PlanFormat::Json => out.json(&value()),
+        PlanFormat::Yaml => out.yaml(&value()),
+        PlanFormat::Dot => {
+            if let Some(plan) = &made.plan {
+                out.data(&view::dot(plan.plan()))?;
+            }
+            out.say(report_lines(&made.report, out.talk_paint()).trim_end())
+        }
+        PlanFormat::Tree | PlanFormat::Table => {
+            if let Some(plan) = &made.plan {
+                out.data(&shown(plan, format, out))?;
+            }
+            out.data(&report_lines(&made.report, out.paint()))
+        }
+    }
+}
+
+/// The plan for people.
+fn shown(plan: &SealedPlan, format: PlanFormat, out: Out) -> String {
+    if format == PlanFormat::Table {
+        let mut table = Table::new(view::Row::HEAD);
+        for row in view::rows(plan.plan()) {
+            table.row(row.cells().map(|cell| (cell, Tone::Plain)));
+        }
+        table.render(out.paint())
+    } else {
+        view::tree(plan)
+    }
+}

@@ -1,0 +1,252 @@
+//! `spec`: check, apply, show and compare cluster specs.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use super::spec_agent_config;
+use crate::cli::{Connection, Format, SpecApply, SpecCommand};
+use crate::client::{Client, SHORT};
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, Paint, Tone, date_time, rfc3339};
+
+pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out) -> Outcome {
+    match command {
+        SpecCommand::Check { file, output } => check(&file, output.output, out),
+        SpecCommand::Apply(args) => apply(connection, args, out).await,
+        SpecCommand::Show { generation, output } => {
+            let client = context::coordinators(connection)?.connect().await?;
+            let found = fetch(&client, generation.unwrap_or(0)).await?;
+            show(&found, output.output, out)
+        }
+        SpecCommand::Diff { file, output } => {
+            let (_, new) = read(&file)?;
+            let client = context::coordinators(connection)?.connect().await?;
+            let applied = fetch(&client, 0).await?;
+            let old = parse_applied(&applied)?;
+            let changes = diff(&old.spec, &new.spec);
+            let value = || json!({"generation": applied.generation, "changes": json!(changes)});
+            out.show(output.output, value, |paint| {
+                changes
+                    .iter()
+                    .map(|change| change_line(&change.to_string(), paint))
+                    .collect()
+            })?;
+            if changes.is_empty() {
+                out.say(&format!(
+                    "no difference to generation {}",
+                    applied.generation
+                ))?;
+            }
+            Ok(Exit::Ok)
+        }
+        SpecCommand::Schema => {
+            out.json(&schema())?;
+            Ok(Exit::Ok)
+        }
+        SpecCommand::AgentConfig { node, file } => {
+            let (spec, origin) = match file {
+                Some(file) => (read(&file)?.1.spec, file.display().to_string()),
+                None => {
+                    let client = context::coordinators(connection)?.connect().await?;
+                    let applied = fetch(&client, 0).await?;
+                    let origin = format!("generation {}", applied.generation);
+                    (parse_applied(&applied)?.spec, origin)
+                }
+            };
+            out.data(&spec_agent_config::render(&spec, &node, &origin)?)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Reads a spec file, and tells its warnings to nobody.
+pub(super) fn read(file: &Path) -> Result<(Vec<u8>, Parsed), Failure> {
+    let bytes = bytes(file)?;
+    match Spec::parse(&bytes, &name(file)) {
+        Ok(parsed) => Ok((bytes, parsed)),
+        Err(problems) => Err(Failure::Invalid(problems.render(&bytes))),
+    }
+}
+
+fn name(file: &Path) -> String {
+    if file == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
+/// The bytes of a file, or of standard input; not more than the reader would accept, and one more for it to say so.
+fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
+    let most = u64::try_from(MAX_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let mut bytes = Vec::new();
+    let result = if file == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes))
+    };
+    match result {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::Refused(format!(
+            "cannot read the spec {}: {error}",
+            name(file)
+        ))),
+    }
+}
+
+fn check(file: &Path, format: Format, out: Out) -> Outcome {
+    let bytes = bytes(file)?;
+    let (problems, spec) = match Spec::parse(&bytes, &name(file)) {
+        Ok(parsed) => (
+            Problems::new(&name(file), parsed.warnings),
+            Some(parsed.spec),
+        ),
+        Err(problems) => (problems, None),
+    };
+    if !problems.problems.is_empty() {
+        out.say(problems.render(&bytes).trim_end())?;
+    }
+    let value = || {
+        let mut value = problems.to_json();
+        value["valid"] = json!(spec.is_some());
+        value
+    };
+    out.show(format, value, |_| match &spec {
+        Some(spec) => format!(
+            "{}: cluster {}, {} nodes, {} services: valid{}\n",
+            name(file),
+            spec.cluster,
+            spec.nodes.len(),
+            spec.services.len(),
+            match problems.problems.len() {
+                0 => String::new(),
+                1 => ", 1 warning".to_owned(),
+                count => format!(", {count} warnings"),
+            }
+        ),
+        None => String::new(),
+    })?;
+    Ok(if spec.is_some() {
+        Exit::Ok
+    } else {
+        Exit::Refused
+    })
+}
+
+/// The applied spec, or that of an older generation.
+async fn fetch(client: &Client, generation: u64) -> Result<v1::GetSpecResponse, Failure> {
+    let request = v1::GetSpecRequest { generation };
+    Ok(client
+        .call("read the spec", SHORT, client.cluster().get_spec(request))
+        .await?)
+}
+
+fn parse_applied(applied: &v1::GetSpecResponse) -> Result<Parsed, Failure> {
+    let name = format!("generation {}", applied.generation);
+    Spec::parse(&applied.source, &name)
+        .map_err(|problems| Failure::Invalid(problems.render(&applied.source)))
+}
+
+fn show(found: &v1::GetSpecResponse, format: Format, out: Out) -> Outcome {
+    let source = String::from_utf8_lossy(&found.source);
+    if format == Format::Table {
+        out.say(&format!(
+            "generation {}, applied {} by {}",
+            found.generation,
+            date_time(found.applied_ms),
+            found.applied_by
+        ))?;
+    }
+    let value = || {
+        json!({
+            "generation": found.generation,
+            "applied_by": found.applied_by,
+            "applied": rfc3339(found.applied_ms),
+            "source": source,
+        })
+    };
+    out.show(format, value, |_| source.clone().into_owned())?;
+    Ok(Exit::Ok)
+}
+
+async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
+    let (source, parsed) = read(&args.file)?;
+    let warnings = Problems::new(&name(&args.file), parsed.warnings);
+    if !warnings.problems.is_empty() {
+        out.say(warnings.render(&source).trim_end())?;
+    }
+    let client = context::coordinators(connection)?.connect().await?;
+    let base = match args.base {
+        Some(base) => base,
+        // What is applied now; if that changes before the next call, the coordinator refuses.
+        None => {
+            let request = v1::GetStatusRequest {};
+            let status = client
+                .call(
+                    "read the status",
+                    SHORT,
+                    client.cluster().get_status(request),
+                )
+                .await?;
+            status.generation
+        }
+    };
+    let request = v1::ApplySpecRequest {
+        source,
+        base,
+        file_name: name(&args.file),
+        dry_run: args.dry_run,
+    };
+    let applied = client
+        .call(
+            "apply the spec",
+            SHORT,
+            client.cluster().apply_spec(request),
+        )
+        .await?;
+    let value = || -> Value {
+        json!({
+            "generation": applied.generation,
+            "base": base,
+            "dry_run": args.dry_run,
+            "changes": applied.changes,
+            "warnings": applied.warnings,
+        })
+    };
+    out.show(args.output.output, value, |paint| {
+        applied
+            .changes
+            .iter()
+            .map(|change| change_line(change, paint))
+            .collect()
+    })?;
+    out.say(&if args.dry_run {
+        format!("dry run: nothing was applied, the generation is still {base}")
+    } else {
+        format!(
+            "generation {} is applied; nothing was started or stopped",
+            applied.generation
+        )
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// A change with its colour: what comes, what goes, what differs.
+fn change_line(change: &str, paint: Paint) -> String {
+    let tone = match change.chars().next() {
+        Some('+') => Tone::Good,
+        Some('-') => Tone::Bad,
+        Some('~') => Tone::Doubt,
+        _ => Tone::Plain,
+    };
+    format!("{}\n", paint.tone(tone, change))
+}

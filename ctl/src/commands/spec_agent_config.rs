@@ -1,0 +1,260 @@
+//! `spec agent-config`: the file of a node's agent, with an allow-list of just what the spec asks of it.
+//!
+//! What the spec cannot know stands there as a comment to be filled in: the commands behind a `process` or an `exec`
+//! belong to whoever owns the machine. A fresh file can be checked with `interlock-agent config check`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use interlock_engine::coordinator::assignments;
+use interlock_model::action::{OptionValue, Part, ShutdownBy};
+use interlock_model::check::CheckKind;
+use interlock_model::ids::Generation;
+use interlock_model::names::{LocalName, NodeName};
+use interlock_model::spec::{Node, Spec};
+
+use crate::context::COORDINATOR_PORT;
+use crate::failure::Failure;
+
+/// The whole file. `origin` says which spec it is from.
+pub(super) fn render(spec: &Spec, name: &NodeName, origin: &str) -> Result<String, Failure> {
+    let node = spec.nodes.get(name).ok_or_else(|| {
+        let known: Vec<&str> = spec.nodes.keys().map(NodeName::as_str).collect();
+        Failure::Refused(format!(
+            "the spec has no node {name}; it has {}",
+            known.join(", ")
+        ))
+    })?;
+    if let Some(probed_from) = &node.agentless {
+        let from: Vec<&str> = probed_from.iter().map(NodeName::as_str).collect();
+        return Err(Failure::Refused(format!(
+            "{name} is agentless: no agent runs on it; {} probe it",
+            from.join(", ")
+        )));
+    }
+    let wanted = Wanted::of(spec, node);
+    let mut text = format!(
+        "# interlock-agent.toml of {name} in cluster {}, for {origin}.\n\
+         # It belongs to whoever owns this machine: the cluster can ask for nothing that is not permitted here.\n\n",
+        spec.cluster
+    );
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "coordinators = [{}]\n", quoted(coordinators(spec)));
+    let _ = writeln!(
+        text,
+        "[node]\nname = \"{name}\"\nstate_dir = \"/var/lib/interlock-agent\"\n"
+    );
+    text.push_str(
+        "[tls]\nca = \"/etc/interlock/tls/ca.crt\"\ncert = \"/etc/interlock/tls/agent.crt\"\n\
+         key = \"/etc/interlock/tls/agent.key\"\n\n[listen]\naddress = \"0.0.0.0:7444\"\n\n",
+    );
+    wanted.write_allow(&mut text);
+    wanted.write_commands(&mut text);
+    Ok(text)
+}
+
+/// Where the agent finds the coordinators: by the address of the node that runs one, or by its name.
+fn coordinators(spec: &Spec) -> Vec<String> {
+    let address = |name: &NodeName| {
+        let host = match spec.nodes.get(name) {
+            Some(node) if node.address.contains(':') => format!("[{}]", node.address),
+            Some(node) => node.address.clone(),
+            None => name.to_string(),
+        };
+        format!("https://{host}:{COORDINATOR_PORT}")
+    };
+    if spec.control.coordinators.is_empty() {
+        vec![format!("https://COORDINATOR:{COORDINATOR_PORT}")]
+    } else {
+        spec.control.coordinators.iter().map(address).collect()
+    }
+}
+
+/// What the spec may ever ask of one node.
+#[derive(Default)]
+struct Wanted {
+    shutdown: bool,
+    by_command: bool,
+    reboot: bool,
+    fence_agents: Vec<String>,
+    secrets: Vec<LocalName>,
+    checks: Vec<LocalName>,
+    files: Vec<String>,
+    services: BTreeMap<String, Vec<Part>>,
+}
+
+impl Wanted {
+    fn of(spec: &Spec, node: &Node) -> Self {
+        let mut wanted = Self::default();
+        if let Some(power) = &node.power {
+            wanted.shutdown = power.shutdown != ShutdownBy::Manual;
+            wanted.by_command = power.shutdown == ShutdownBy::Command;
+            wanted.reboot = power.shutdown != ShutdownBy::Manual;
+        }
+        for device in spec.power.values() {
+            if device.via.contains(&node.name) {
+                wanted.fence_agents.push(device.fence.clone());
+                let secrets = device.options.values().filter_map(|value| match value {
+                    OptionValue::Secret(name) => Some(name.clone()),
+                    OptionValue::Plain(_) => None,
+                });
+                wanted.secrets.extend(secrets);
+            }
+        }
+        if let Some(assignment) = assignments(spec, Generation(0)).remove(&node.name) {
+            for instance in assignment.instances {
+                let service = instance.service.to_string();
+                wanted.services.insert(service, instance.parts);
+            }
+            for (_, check) in assignment.checks {
+                match check.kind {
+                    CheckKind::Exec { command } => wanted.checks.push(command),
+                    CheckKind::Marker { path, .. } | CheckKind::Same { path } => {
+                        wanted.files.push(path);
+                    }
+                    // Looking at units and addresses is observing; connections are free unless targets are listed.
+                    CheckKind::Tcp { .. }
+                    | CheckKind::Http { .. }
+                    | CheckKind::Unit { .. }
+                    | CheckKind::Address { .. } => {}
+                }
+            }
+        }
+        for list in [&mut wanted.fence_agents, &mut wanted.files] {
+            list.sort();
+            list.dedup();
+        }
+        for list in [&mut wanted.secrets, &mut wanted.checks] {
+            list.sort();
+            list.dedup();
+        }
+        wanted
+    }
+
+    fn write_allow(&self, text: &mut String) {
+        text.push_str("[allow]\n");
+        let _ = writeln!(text, "shutdown = {}", self.shutdown);
+        let _ = writeln!(text, "reboot = {}", self.reboot);
+        if !self.fence_agents.is_empty() {
+            let _ = writeln!(text, "power = [{}]", quoted(&self.fence_agents));
+        }
+        if !self.checks.is_empty() {
+            let _ = writeln!(text, "checks = [{}]", quoted(&self.checks));
+        }
+        if !self.files.is_empty() {
+            let _ = writeln!(text, "marker_paths = [{}]", quoted(&self.files));
+        }
+        text.push('\n');
+        if self.services.is_empty() {
+            return;
+        }
+        text.push_str("[allow.services]\n");
+        for (service, parts) in &self.services {
+            let _ = writeln!(text, "{} = {}", key(service), managers(parts));
+        }
+        text.push('\n');
+    }
+
+    /// The sections that only the machine's owner can fill in.
+    fn write_commands(&self, text: &mut String) {
+        let parts = || self.services.values().flatten();
+        for part in parts() {
+            match part {
+                Part::Systemd { .. } => {}
+                Part::Process { name } => {
+                    let _ = write!(
+                        text,
+                        "# To be filled in: a command that stays in the foreground.\n[process.{}]\n\
+                         command = [\"/usr/bin/false\"]\n\n",
+                        key(name.as_str())
+                    );
+                }
+                Part::Exec { name } => {
+                    let _ = write!(
+                        text,
+                        "# To be filled in: commands that start and stop it, and tell whether it runs.\n[exec.{}]\n\
+                         start = [\"/usr/bin/false\"]\nstop = [\"/usr/bin/false\"]\ncheck = [\"/usr/bin/false\"]\n\n",
+                        key(name.as_str())
+                    );
+                }
+            }
+        }
+        let operated: Vec<&LocalName> = parts()
+            .filter_map(|part| match part {
+                Part::Exec { name } => Some(name),
+                Part::Systemd { .. } | Part::Process { .. } => None,
+            })
+            .collect();
+        for check in self.checks.iter().filter(|check| !operated.contains(check)) {
+            let _ = write!(
+                text,
+                "# To be filled in: a command whose exit status is the check.\n[exec.{}]\n\
+                 check = [\"/usr/bin/false\"]\n\n",
+                key(check.as_str())
+            );
+        }
+        if self.by_command {
+            text.push_str(
+                "# To be filled in: what shuts this machine down.\n[shutdown]\ncommand = [\"/usr/bin/false\"]\n\n",
+            );
+        }
+        if !self.secrets.is_empty() {
+            let _ = write!(
+                text,
+                "# One file per secret, mode 0600; needed here: {}.\n[secrets]\ndir = \"/etc/interlock/secrets\"\n",
+                self.secrets
+                    .iter()
+                    .map(LocalName::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+        }
+        let end = text.trim_end().len();
+        text.truncate(end);
+        text.push('\n');
+    }
+}
+
+/// `{ systemd = ["a.service"], process = "web" }`.
+fn managers(parts: &[Part]) -> String {
+    let units: Vec<&String> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Systemd { unit } => Some(unit),
+            Part::Process { .. } | Part::Exec { .. } => None,
+        })
+        .collect();
+    let mut fields = Vec::new();
+    if !units.is_empty() {
+        fields.push(format!("systemd = [{}]", quoted(units)));
+    }
+    for part in parts {
+        match part {
+            Part::Systemd { .. } => {}
+            Part::Process { name } => fields.push(format!("process = \"{name}\"")),
+            Part::Exec { name } => fields.push(format!("exec = \"{name}\"")),
+        }
+    }
+    format!("{{ {} }}", fields.join(", "))
+}
+
+/// Texts as the items of a TOML array.
+fn quoted<T: ToString>(texts: impl IntoIterator<Item = T>) -> String {
+    texts
+        .into_iter()
+        .map(|text| toml::Value::String(text.to_string()).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A name as a key: bare where TOML allows it.
+fn key(name: &str) -> String {
+    let bare = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if bare {
+        name.to_owned()
+    } else {
+        toml::Value::String(name.to_owned()).to_string()
+    }
+}

@@ -1,0 +1,122 @@
+//! `status`: how the cluster is.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
+use interlock_proto::v1;
+
+use crate::cli::{Connection, Format, Status};
+use crate::client::{Client, SHORT};
+use crate::context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, status_text, status_value};
+
+/// How often a watched status may change: faster than a person reads is of no use.
+const AT_MOST_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(connection: &Connection, args: &Status, out: Out) -> Outcome {
+    let coordinators = context::coordinators(connection)?;
+    let client = coordinators.connect().await?;
+    let format = args.output.output;
+    if !args.watch {
+        let status = get(&client).await?;
+        out.show(
+            format,
+            || status_value(&status),
+            |paint| status_text(&status, paint),
+        )?;
+        return Ok(Exit::Ok);
+    }
+    let mut attempts = Attempts::new(Backoff::CONNECT);
+    let mut random = SystemRandom::new();
+    let mut client = Some(client);
+    loop {
+        let watching = async {
+            let client = match client.take() {
+                Some(client) => client,
+                None => coordinators.connect().await?,
+            };
+            watch(&client, format, &mut attempts, out).await
+        };
+        let ended = tokio::select! {
+            ended = watching => ended,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(failure) if is_transient(&failure) => {
+                if attempts.failed() == 0 {
+                    out.say(&format!(
+                        "connection lost ({failure}); connecting again ..."
+                    ))?;
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(attempts.next_wait(&mut random)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+        }
+    }
+}
+
+/// The status now.
+pub(super) async fn get(client: &Client) -> Result<v1::Status, Failure> {
+    let mut cluster = client.cluster();
+    Ok(client
+        .call(
+            "read the status",
+            SHORT,
+            cluster.get_status(v1::GetStatusRequest {}),
+        )
+        .await?)
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    match failure {
+        Failure::Connect(failure) => failure.is_transient(),
+        Failure::Rpc(failure) => failure.is_transient(),
+        Failure::Usage(_)
+        | Failure::Refused(_)
+        | Failure::Invalid(_)
+        | Failure::Output(_)
+        | Failure::Other(_) => false,
+    }
+}
+
+async fn watch(
+    client: &Client,
+    format: Format,
+    attempts: &mut Attempts,
+    out: Out,
+) -> Result<(), Failure> {
+    let doing = "watch the status";
+    let request = v1::WatchStatusRequest {
+        min_interval_ms: u64::try_from(AT_MOST_EVERY.as_millis()).unwrap_or(500),
+    };
+    let mut cluster = client.cluster();
+    let mut stream = client
+        .call(doing, SHORT, cluster.watch_status(request))
+        .await?;
+    // A terminal shows the newest state; a pipe gets one after the other.
+    let clear = if io::stdout().is_terminal() && format == Format::Table {
+        "\u{1b}[H\u{1b}[J"
+    } else {
+        ""
+    };
+    while let Some(status) = stream
+        .message()
+        .await
+        .map_err(|status| client.failed(doing, status))?
+    {
+        attempts.reset();
+        out.stream(
+            format,
+            || status_value(&status),
+            |paint| format!("{clear}{}", status_text(&status, paint)),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Why a command could not do what was asked, and with which exit code that ends.
+
+use std::io;
+
+use crate::client::{ConnectFailure, RpcFailure};
+use crate::exit::Exit;
+
+/// Why a command failed. The message says what failed on what, and what to do; causes follow as sources.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line asks for something that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// What was asked for cannot be had; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of the user's is wrong; the text is complete and ends its own lines.
+    #[error("{0}")]
+    Invalid(String),
+    /// Nobody to talk to.
+    #[error(transparent)]
+    Connect(#[from] ConnectFailure),
+    /// The other side said no, or stopped in the middle.
+    #[error(transparent)]
+    Rpc(#[from] Box<RpcFailure>),
+    /// Standard output or error cannot be written.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Failure {
+    /// The exit code that stands for it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) | Self::Invalid(_) => Exit::Refused,
+            Self::Connect(failure) => failure.exit(),
+            Self::Rpc(failure) => failure.exit(),
+            Self::Output(_) | Self::Other(_) => Exit::Failed,
+        }
+    }
+
+    /// Is it that the reader of the output has gone, as `head` does? That is no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<RpcFailure> for Failure {
+    fn from(failure: RpcFailure) -> Self {
+        Self::Rpc(Box::new(failure))
+    }
+}
+
+/// What a command gives back.
+pub(crate) type Outcome = Result<Exit, Failure>;

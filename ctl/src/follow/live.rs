@@ -1,0 +1,277 @@
+//! The live tree: what is under way in full, the rest in a line, and never more than the terminal holds.
+//!
+//! Stages whose steps are all settled are one line, stages whose steps all wait are another. Between them stand the
+//! stages where something happens, with each step that is under way: for how long, what it waits for, what was last
+//! seen of it. If even that is too much, what needs a person comes first, and the rest is counted.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use interlock_proto::v1;
+
+use super::commands;
+use super::progress::{Progress, is_settled, needs_person};
+use crate::failure::Failure;
+use crate::render::{
+    Out, Paint, Tone, cut, elapsed, now_millis, operation_tone, step_tone, width_and_height,
+};
+
+/// Width and height if the terminal does not tell, as those of a VT100.
+const UNTOLD: (usize, usize) = (80, 24);
+
+/// A part of the terminal that is drawn over.
+#[derive(Debug)]
+pub(super) struct Screen {
+    talk: bool,
+    paint: Paint,
+    drawn: usize,
+    last: Vec<String>,
+}
+
+impl Screen {
+    /// A screen where standard output (or, for `talk`, standard error) is a terminal that can be drawn over.
+    pub(super) fn on(talk: bool, out: Out) -> Option<Self> {
+        let terminal = if talk {
+            io::stderr().is_terminal()
+        } else {
+            io::stdout().is_terminal()
+        };
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        (terminal && !dumb).then(|| Self {
+            talk,
+            paint: if talk { out.talk_paint() } else { out.paint() },
+            drawn: 0,
+            last: Vec::new(),
+        })
+    }
+
+    /// Draws the operation over what was drawn before.
+    pub(super) fn draw(&mut self, progress: &Progress) -> Result<(), Failure> {
+        if progress.operation().summary.is_none() {
+            return Ok(());
+        }
+        let (width, height) = width_and_height().unwrap_or(UNTOLD);
+        let lines = frame(
+            progress,
+            now_millis(),
+            width,
+            height.saturating_sub(1),
+            self.paint,
+        );
+        if lines == self.last {
+            return Ok(());
+        }
+        let mut text = self.back();
+        for line in &lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        self.drawn = lines.len();
+        self.last = lines;
+        self.write(&text)
+    }
+
+    /// Takes the drawing away, for lines that stay.
+    pub(super) fn clear(&mut self) -> Result<(), Failure> {
+        let text = self.back();
+        self.drawn = 0;
+        self.last.clear();
+        self.write(&text)
+    }
+
+    /// Up to the first drawn line, and erase from there (ECMA-48: CPL, ED).
+    fn back(&self) -> String {
+        match self.drawn {
+            0 => String::new(),
+            lines => format!("\u{1b}[{lines}F\u{1b}[J"),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<(), Failure> {
+        // In one piece, so that the terminal does not flicker.
+        if self.talk {
+            let mut stderr = io::stderr().lock();
+            stderr.write_all(text.as_bytes())?;
+            Ok(stderr.flush()?)
+        } else {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            Ok(stdout.flush()?)
+        }
+    }
+}
+
+/// The lines of one drawing, at most `height` of at most `width` characters.
+pub(super) fn frame(
+    progress: &Progress,
+    now: u64,
+    width: usize,
+    height: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let mut lines = vec![head(progress, now, width, paint)];
+    let mut stages: BTreeMap<u32, Vec<&v1::StepStatus>> = BTreeMap::new();
+    for step in &progress.operation().steps {
+        let stage = progress.stage(&step.step);
+        stages.entry(stage).or_default().push(step);
+    }
+    let (settled, open): (Vec<_>, Vec<_>) = stages
+        .into_iter()
+        .partition(|(_, steps)| steps.iter().all(|step| is_settled(&step.state)));
+    let (idle, busy): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, steps)| {
+        steps
+            .iter()
+            .all(|step| step.state == "waiting" || is_settled(&step.state))
+    });
+    lines.extend(folded("✓", Tone::Good, "settled", &settled, width, paint));
+
+    let foot = folded("·", Tone::Faint, "waiting", &idle, width, paint);
+    let room = height.saturating_sub(lines.len() + usize::from(foot.is_some()));
+    lines.extend(active(progress, &busy, now, width, room, paint));
+    lines.extend(foot);
+    lines.truncate(height);
+    lines
+}
+
+fn head(progress: &Progress, now: u64, width: usize, paint: Paint) -> String {
+    let summary = progress.summary();
+    let took = elapsed(Duration::from_millis(
+        now.saturating_sub(summary.started_ms),
+    ));
+    let rest = format!(
+        "  {}/{} steps  {took}  {} {}",
+        summary.steps_done, summary.steps, summary.kind, summary.scope
+    );
+    let used = summary.operation.chars().count() + 1 + summary.state.chars().count();
+    format!(
+        "{} {}{}",
+        paint.tone(Tone::Strong, &summary.operation),
+        paint.tone(operation_tone(&summary.state), &summary.state),
+        cut(&rest, width.saturating_sub(used))
+    )
+}
+
+type Stages<'a> = [(u32, Vec<&'a v1::StepStatus>)];
+
+/// Stages of which there is nothing to say but how many.
+fn folded(
+    mark: &str,
+    tone: Tone,
+    word: &str,
+    stages: &Stages<'_>,
+    width: usize,
+    paint: Paint,
+) -> Option<String> {
+    let (first, last) = (stages.first()?.0, stages.last()?.0);
+    let steps: usize = stages.iter().map(|(_, steps)| steps.len()).sum();
+    let which = if first == last {
+        format!("stage {first}")
+    } else {
+        format!("stages {first}-{last}")
+    };
+    let text = cut(
+        &format!("{which}: {steps} steps {word}"),
+        width.saturating_sub(2),
+    );
+    Some(format!("{} {text}", paint.tone(tone, mark)))
+}
+
+/// The stages where something happens.
+fn active(
+    progress: &Progress,
+    stages: &Stages<'_>,
+    now: u64,
+    width: usize,
+    room: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let mut shown: Vec<(u8, u32, &v1::StepStatus)> = Vec::new();
+    for (stage, steps) in stages {
+        let acting = steps.iter().filter(|step| is_acting(&step.state));
+        shown.extend(acting.map(|step| (urgency(&step.state), *stage, *step)));
+    }
+    let heads = stages.len();
+    let all = shown.len();
+    if heads + all > room {
+        // What needs a person first, then what runs, then what waits for checks; one line says how many are left out.
+        shown.sort_by_key(|(urgency, stage, _)| (*urgency, *stage));
+        shown.truncate(room.saturating_sub(1));
+        let mut lines: Vec<String> = shown
+            .iter()
+            .map(|(_, _, step)| step_line(progress, step, now, width, paint))
+            .collect();
+        let hidden = all - shown.len();
+        lines.push(cut(&format!("  … and {hidden} more under way"), width));
+        return lines;
+    }
+    let mut lines = Vec::new();
+    for (stage, steps) in stages {
+        let settled = steps.iter().filter(|step| is_settled(&step.state)).count();
+        let title = format!("▸ stage {stage}: {settled} of {} settled", steps.len());
+        lines.push(paint.tone(Tone::Strong, &cut(&title, width)));
+        let acting = steps.iter().filter(|step| is_acting(&step.state));
+        lines.extend(acting.map(|step| step_line(progress, step, now, width, paint)));
+    }
+    lines
+}
+
+fn is_acting(state: &str) -> bool {
+    state != "waiting" && !is_settled(state)
+}
+
+fn urgency(state: &str) -> u8 {
+    match state {
+        _ if needs_person(state) => 0,
+        "running" | "undoing" => 1,
+        _ => 2,
+    }
+}
+
+/// One step that is under way: since when, of how long, what it waits for, what was last seen.
+fn step_line(
+    progress: &Progress,
+    step: &v1::StepStatus,
+    now: u64,
+    width: usize,
+    paint: Paint,
+) -> String {
+    let time = match step.began_ms {
+        0 => String::new(),
+        began => elapsed(Duration::from_millis(now.saturating_sub(began))),
+    };
+    let limit = progress
+        .planned(&step.step)
+        .map(|planned| format!("/{}", elapsed(planned.timeout).replace(".0s", "s")))
+        .filter(|_| step.began_ms > 0)
+        .unwrap_or_default();
+    let mut said = Vec::new();
+    if let Some((question, command)) = commands::approval(progress, &step.step) {
+        said.push(format!("{question}: {command}"));
+    } else {
+        said.extend(
+            step.reached
+                .last()
+                .filter(|_| step.state == "running")
+                .cloned(),
+        );
+        if step.attempt > 1 {
+            said.push(format!("attempt {}", step.attempt));
+        }
+        if !step.waits_for.is_empty() {
+            said.push(format!("waits for {}", step.waits_for));
+        }
+        if !step.evidence.is_empty() {
+            said.push(step.evidence.clone());
+        }
+    }
+    let before = format!("  {:<28} ", cut(&step.step, 28));
+    let after = format!(" {:<10} {}", format!("{time}{limit}"), said.join("; "));
+    let state = format!("{:<8}", step.state);
+    let used = before.chars().count() + state.chars().count();
+    format!(
+        "{before}{}{}",
+        paint.tone(step_tone(&step.state), &state),
+        cut(after.trim_end(), width.saturating_sub(used))
+    )
+}

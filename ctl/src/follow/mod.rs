@@ -1,0 +1,228 @@
+//! Following an operation until it is over, or needs a person.
+//!
+//! ```text
+//!   Watcher (task) ── News ──► Progress ──► Change ──► plain lines, when piped
+//!   reconnects by itself           │
+//!                                  └──────► frame ───► live tree, on a terminal
+//! ```
+//!
+//! The operation runs in the coordinator; whatever happens here, it goes on. Ctrl-C detaches and says how to come back.
+//! A coordinator that goes away is waited for, however long that takes: what it drives is driven on when it is back.
+
+mod commands;
+mod ending;
+mod lines;
+mod live;
+mod progress;
+mod watcher;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use interlock_proto::v1;
+use tokio::sync::mpsc;
+
+use crate::cli::Format;
+use crate::client::{Client, Coordinators, RpcFailure, SHORT};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, operation_value};
+
+use live::Screen;
+use progress::Progress;
+use watcher::{News, Watcher};
+
+/// How often the live tree is drawn anew, for the clocks in it.
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// What is followed, and how.
+pub(crate) struct Follow {
+    /// Where to connect again.
+    pub(crate) coordinators: Coordinators,
+    /// The connection to begin with.
+    pub(crate) client: Client,
+    /// The operation.
+    pub(crate) operation: String,
+    /// How the end is printed; the way there is shown on standard error if this is for programs.
+    pub(crate) format: Format,
+    /// Enter lets the next step begin.
+    pub(crate) step: bool,
+}
+
+/// Follows until the operation is over, needs attention, or Ctrl-C.
+pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
+    let Follow {
+        coordinators,
+        client,
+        operation,
+        format,
+        step,
+    } = follow;
+    let mut view = View::new(format, out);
+    let mut progress = Progress::new(&operation);
+    let (sender, mut news) = mpsc::channel(16);
+    let watcher = Watcher::new(coordinators, client.clone(), operation.clone(), sender);
+    let watching = tokio::spawn(watcher.run());
+    let mut enter = (step && io::stdin().is_terminal()).then(enter_pressed);
+    let mut tick = tokio::time::interval(REDRAW);
+    let mut client = client;
+
+    let outcome = loop {
+        tokio::select! {
+            next = news.recv() => match next {
+                Some(News::Operation(operation)) => {
+                    for change in progress.update(*operation) {
+                        view.change(&change, &progress)?;
+                    }
+                    if let Some(exit) = progress.ended() {
+                        break Ok(exit);
+                    }
+                }
+                Some(News::Lost(why)) => view.notice(&format!(
+                    "connection lost ({why}); the operation goes on, connecting again ..."
+                ))?,
+                Some(News::Back(again)) => {
+                    view.notice(&format!("connected again, to {}", again.address()))?;
+                    client = again;
+                }
+                Some(News::Failed(failure)) => break Err(failure),
+                None => break Err(anyhow::anyhow!("the watcher ended without a word").into()),
+            },
+            _ = tokio::signal::ctrl_c() => {
+                view.clear()?;
+                out.say(&format!(
+                    "detached: {operation} goes on. Come back with:\n  interlockctl operation watch {operation}"
+                ))?;
+                watching.abort();
+                return Ok(Exit::Detached);
+            }
+            () = pressed(&mut enter) => {
+                if let Err(refused) = next_step(&client, &operation).await {
+                    view.notice(&refused.to_string())?;
+                }
+            }
+            _ = tick.tick() => {}
+        }
+        view.draw(&progress)?;
+    };
+    watching.abort();
+    view.clear()?;
+    let exit = outcome?;
+    finish(&progress, exit, format, out)?;
+    Ok(exit)
+}
+
+/// Says how it ended, and what to do if it did not end well.
+fn finish(progress: &Progress, exit: Exit, format: Format, out: Out) -> Result<(), Failure> {
+    if format == Format::Table {
+        out.data(&ending::summary(progress, out.paint()))?;
+    } else {
+        out.show(
+            format,
+            || operation_value(progress.operation()),
+            |_| String::new(),
+        )?;
+        out.say(ending::summary(progress, out.talk_paint()).trim_end())?;
+    }
+    if exit == Exit::NeedsAttention {
+        out.say(ending::what_now(progress).trim_end())?;
+    }
+    Ok(())
+}
+
+async fn next_step(client: &Client, operation: &str) -> Result<(), RpcFailure> {
+    let request = v1::ControlOperationRequest {
+        operation: operation.to_owned(),
+        verb: "next".to_owned(),
+        step: String::new(),
+        reason: String::new(),
+    };
+    let mut operations = client.operations();
+    client
+        .call(
+            "let the next step begin",
+            SHORT,
+            operations.control_operation(request),
+        )
+        .await
+        .map(|_| ())
+}
+
+/// Lines of standard input, read by a thread of their own: a read of a terminal cannot be given up.
+fn enter_pressed() -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
+            if sender.blocking_send(()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+/// Waits for Enter; for ever if nobody can press it.
+async fn pressed(enter: &mut Option<mpsc::Receiver<()>>) {
+    let got = match enter {
+        Some(receiver) => receiver.recv().await,
+        None => None,
+    };
+    if got.is_none() {
+        // Standard input has ended, or was never read.
+        *enter = None;
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Where the way is shown: a tree that is drawn over and over on a terminal, a line per change elsewhere.
+struct View {
+    out: Out,
+    /// Lines go to standard output, unless that is for a program.
+    talk: bool,
+    screen: Option<Screen>,
+}
+
+impl View {
+    fn new(format: Format, out: Out) -> Self {
+        let talk = format != Format::Table;
+        Self {
+            out,
+            talk,
+            screen: Screen::on(talk, out),
+        }
+    }
+
+    fn change(&mut self, change: &progress::Change, progress: &Progress) -> Result<(), Failure> {
+        if self.screen.is_some() {
+            return Ok(());
+        }
+        if self.talk {
+            self.out
+                .say(&lines::line(change, progress, self.out.talk_paint()))
+        } else {
+            self.out
+                .line(&lines::line(change, progress, self.out.paint()))
+        }
+    }
+
+    fn notice(&mut self, text: &str) -> Result<(), Failure> {
+        self.clear()?;
+        self.out.say(text)
+    }
+
+    fn draw(&mut self, progress: &Progress) -> Result<(), Failure> {
+        match &mut self.screen {
+            Some(screen) => screen.draw(progress),
+            None => Ok(()),
+        }
+    }
+
+    fn clear(&mut self) -> Result<(), Failure> {
+        match &mut self.screen {
+            Some(screen) => screen.clear(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is known of an operation that is followed, and what has changed since the last word.
+
+use std::collections::BTreeMap;
+
+use interlock_model::plan::{Plan, SealedPlan, Step};
+use interlock_proto::v1;
+
+use crate::exit::Exit;
+
+/// One thing that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The operation itself.
+    Operation {
+        /// Its state now.
+        state: String,
+    },
+    /// A step.
+    Step {
+        /// Which.
+        step: String,
+    },
+}
+
+/// The last word on an operation.
+#[derive(Debug)]
+pub(super) struct Progress {
+    name: String,
+    operation: v1::Operation,
+    plan: Option<Plan>,
+    stages: BTreeMap<String, u32>,
+}
+
+impl Progress {
+    /// Nothing is known yet.
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            operation: v1::Operation::default(),
+            plan: None,
+            stages: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a word, and says what is different.
+    pub(super) fn update(&mut self, mut next: v1::Operation) -> Vec<Change> {
+        self.learn_plan(std::mem::take(&mut next.plan_json));
+        let mut changes = Vec::new();
+        {
+            let before: BTreeMap<&str, &v1::StepStatus> = self
+                .operation
+                .steps
+                .iter()
+                .map(|step| (step.step.as_str(), step))
+                .collect();
+            for step in &next.steps {
+                if worth_a_line(before.get(step.step.as_str()).copied(), step) {
+                    changes.push(Change::Step {
+                        step: step.step.clone(),
+                    });
+                }
+            }
+        }
+        let state = next.summary.clone().unwrap_or_default().state;
+        if state != self.summary().state {
+            let change = Change::Operation { state };
+            // That it began comes before its first steps, how it ends after its last.
+            if self.operation.summary.is_none() {
+                changes.insert(0, change);
+            } else {
+                changes.push(change);
+            }
+        }
+        self.operation = next;
+        changes
+    }
+
+    /// The plan comes with the first word only.
+    fn learn_plan(&mut self, json: String) {
+        if self.plan.is_some() || json.is_empty() {
+            return;
+        }
+        // A plan that cannot be read, of a newer version, costs the stages and nothing else.
+        if let Ok(sealed) = SealedPlan::open(json.into_bytes()) {
+            let plan = sealed.plan().clone();
+            self.stages = plan
+                .stages()
+                .into_iter()
+                .map(|(step, stage)| (step.to_string(), stage))
+                .collect();
+            self.plan = Some(plan);
+        }
+    }
+
+    /// How this ends for whoever follows, if it does.
+    pub(super) fn ended(&self) -> Option<Exit> {
+        match self.summary().state.as_str() {
+            "done" => Some(Exit::Ok),
+            "aborted" | "unwound" => Some(Exit::NotDone),
+            "needs-attention" => Some(Exit::NeedsAttention),
+            _ => None,
+        }
+    }
+
+    /// The operation's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The last word itself.
+    pub(super) fn operation(&self) -> &v1::Operation {
+        &self.operation
+    }
+
+    /// The operation in a line.
+    pub(super) fn summary(&self) -> v1::OperationSummary {
+        self.operation.summary.clone().unwrap_or_default()
+    }
+
+    /// One step.
+    pub(super) fn step(&self, id: &str) -> Option<&v1::StepStatus> {
+        self.operation.steps.iter().find(|step| step.step == id)
+    }
+
+    /// What the plan says of a step.
+    pub(super) fn planned(&self, id: &str) -> Option<&Step> {
+        let plan = self.plan.as_ref()?;
+        plan.steps.iter().find(|step| step.id.as_str() == id)
+    }
+
+    /// The stage of a step, a view alone.
+    pub(super) fn stage(&self, id: &str) -> u32 {
+        self.stages.get(id).copied().unwrap_or(1)
+    }
+
+    /// The cluster, if the plan has been seen.
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.plan.as_ref().map(|plan| plan.cluster.to_string())
+    }
+}
+
+/// Ages and evidence change all the time; a line is for what a person would tell another.
+fn worth_a_line(before: Option<&v1::StepStatus>, now: &v1::StepStatus) -> bool {
+    match before {
+        None => now.state != "waiting",
+        Some(before) => {
+            before.state != now.state
+                || before.attempt != now.attempt
+                || (now.state == "running" && before.reached.len() < now.reached.len())
+        }
+    }
+}
+
+/// Is the step settled, so that nothing more is expected of it?
+pub(super) fn is_settled(state: &str) -> bool {
+    matches!(state, "done" | "skipped" | "undone")
+}
+
+/// Does the step need a person?
+pub(super) fn needs_person(state: &str) -> bool {
+    matches!(state, "blocked" | "failed" | "unknown" | "undo-failed")
+}

@@ -1,0 +1,87 @@
+//! `interlockctl`: drives a cluster from a workstation.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`cli`] | the command line, types only |
+//! | [`commands`] | what each command does |
+//! | [`context`] | which cluster is meant, and as whom |
+//! | [`client`] | calls to coordinators and agents, failures in words |
+//! | [`follow`] | following an operation until it is over, across restarts of coordinators |
+//! | [`render`] | text for people, values for programs |
+//! | [`exit`], [`failure`] | how a run ends |
+//!
+//! Rules of the house: data goes to standard output, talk to standard error; what is shown before an act is what is
+//! started, held by its digest; Ctrl-C ends this program and never an operation; unknown is never shown as good.
+
+mod cli;
+mod client;
+mod commands;
+mod context;
+mod exit;
+mod failure;
+mod follow;
+mod render;
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
+
+use crate::cli::Cli;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::{Out, Tone};
+
+fn main() -> ExitCode {
+    // In a shell's completion this answers and ends the program; otherwise it does nothing.
+    CompleteEnv::with_factory(Cli::command).complete();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, errors to standard error; that a pipe is closed is no matter.
+            drop(error.print());
+            return if error.use_stderr() {
+                Exit::Usage.code()
+            } else {
+                Exit::Ok.code()
+            };
+        }
+    };
+    let out = Out::new();
+    match run(cli, out) {
+        Ok(exit) => exit.code(),
+        Err(failure) if failure.is_broken_pipe() => Exit::Ok.code(),
+        Err(failure) => {
+            // Standard error is the last place to say it; if that is closed, the exit code has to do.
+            drop(out.say(&told(&failure, out)));
+            failure.exit().code()
+        }
+    }
+}
+
+fn run(cli: Cli, out: Out) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::new)?;
+    let outcome = runtime.block_on(commands::run(cli, out));
+    // A thread may still wait for a line of standard input; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The failure with its causes, as a person reads it.
+fn told(failure: &Failure, out: Out) -> String {
+    if let Failure::Invalid(text) = failure {
+        return text.trim_end().to_owned();
+    }
+    let mut text = format!("{} {failure}", out.talk_paint().tone(Tone::Bad, "error:"));
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        text.push_str(&format!("\n  because: {cause}"));
+        next = cause.source();
+    }
+    text
+}

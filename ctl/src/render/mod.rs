@@ -1,0 +1,26 @@
+//! What people and programs see.
+//!
+//! [`Out`] is the only way to standard output and standard error: data to the one, talk to the other. Everything else
+//! here makes text or values and prints nothing.
+
+mod node;
+mod operation;
+mod out;
+mod paint;
+mod plan;
+mod status;
+mod table;
+mod time;
+mod words;
+
+pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
+pub(crate) use operation::{
+    operation_text, operation_tone, operation_value, operations_table, step_tone, summary_value,
+};
+pub(crate) use out::{Out, width_and_height};
+pub(crate) use paint::{Paint, Tone};
+pub(crate) use plan::{no_plan_line, report_lines};
+pub(crate) use status::{status_text, status_value};
+pub(crate) use table::{Table, cut};
+pub(crate) use time::{age, clock_time, date_time, elapsed, now_millis, rfc3339};
+pub(crate) use words::{instance_state, liveness, power, verdict, wanted};

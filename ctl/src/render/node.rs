@@ -1,0 +1,209 @@
+//! One node, as coordinators and as its own agent know it.
+
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use super::{
+    Paint, Table, Tone, age, date_time, instance_state, liveness, power, rfc3339, verdict, wanted,
+};
+
+/// A node as the coordinators know it.
+pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
+    let (agent, agent_tone) = liveness(node.liveness);
+    let (said, said_tone) = power(node.power);
+    let mut text = format!("{}\n", paint.tone(Tone::Strong, &node.node));
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<12}{value}\n"));
+        }
+    };
+    field("address", node.address.clone());
+    field("host", node.host.clone());
+    field(
+        "agent",
+        format!(
+            "{}, heard {}{}",
+            paint.tone(agent_tone, &agent),
+            age(node.heard_ms),
+            match node.agent_version.as_str() {
+                "" => String::new(),
+                version => format!(
+                    ", version {version}, works by generation {}",
+                    node.agent_generation
+                ),
+            }
+        ),
+    );
+    field("boot", node.boot_id.clone());
+    if !node.power_verified.is_empty() {
+        field(
+            "power",
+            format!(
+                "{} ({}), plug verified: {}",
+                paint.tone(said_tone, &said),
+                age(node.power_age_ms),
+                node.power_verified
+            ),
+        );
+    }
+    field("held by", node.held_by.clone());
+    text.push_str(&tables(&node.instances, &node.checks, paint));
+    text
+}
+
+/// Instances and checks.
+fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) -> String {
+    let mut text = String::new();
+    if !instances.is_empty() {
+        let mut table = Table::new(["instance", "state", "wanted", "since", "restarts", "reason"]);
+        for instance in instances {
+            table.row([
+                (instance.service.clone(), Tone::Plain),
+                instance_state(instance.state),
+                (wanted(instance.wanted), Tone::Plain),
+                (date_time(instance.since_ms), Tone::Plain),
+                (instance.restarts.to_string(), Tone::Plain),
+                (instance.reason.clone(), Tone::Plain),
+            ]);
+        }
+        text.push_str(&format!("\n{}", table.render(paint)));
+    }
+    if !checks.is_empty() {
+        let mut table = Table::new(["check", "verdict", "age", "evidence"]);
+        for check in checks {
+            table.row([
+                (format!("{}.{}", check.service, check.check), Tone::Plain),
+                verdict(check.verdict),
+                (age(Some(check.age_ms)), Tone::Plain),
+                (check.evidence.clone(), Tone::Plain),
+            ]);
+        }
+        text.push_str(&format!("\n{}", table.render(paint)));
+    }
+    text
+}
+
+/// A node as its own agent knows it.
+pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
+    let mut text = format!(
+        "{} of {}, asked directly\n  agent       version {}, works by generation {}, highest term {}\n  boot        {}\n",
+        paint.tone(Tone::Strong, &node.node),
+        node.cluster,
+        node.agent_version,
+        node.generation,
+        node.highest_term,
+        node.boot_id,
+    );
+    if let Some(facts) = &node.facts {
+        text.push_str(&format!(
+            "  machine     {}, {}, kernel {}, {} CPUs, {} MiB memory ({} MiB available)\n",
+            facts.hostname,
+            facts.os,
+            facts.kernel,
+            facts.cpus,
+            facts.memory_bytes >> 20,
+            facts.memory_available_bytes >> 20
+        ));
+    }
+    for link in &node.coordinators {
+        let (word, tone) = if link.connected {
+            ("connected", Tone::Good)
+        } else {
+            ("not connected", Tone::Bad)
+        };
+        text.push_str(&format!(
+            "  coordinator {} {} {}\n",
+            link.endpoint,
+            paint.tone(tone, word),
+            link.detail
+        ));
+    }
+    if node.allowed.is_empty() {
+        text.push_str("  allowed     nothing: it only observes\n");
+    }
+    for line in &node.allowed {
+        text.push_str(&format!("  allowed     {line}\n"));
+    }
+    text.push_str(&tables(&node.instances, &node.checks, paint));
+    text
+}
+
+/// A node as the coordinators know it, for programs.
+pub(crate) fn node_value(node: &v1::NodeStatus) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    json!({
+        "node": node.node,
+        "address": node.address,
+        "host": some(&node.host),
+        "liveness": liveness(node.liveness).0,
+        "heard_ms": node.heard_ms,
+        "power": power(node.power).0,
+        "power_age_ms": node.power_age_ms,
+        "power_verified": some(&node.power_verified),
+        "boot_id": some(&node.boot_id),
+        "agent_version": some(&node.agent_version),
+        "agent_generation": node.agent_generation,
+        "held_by": some(&node.held_by),
+        "instances": node.instances.iter().map(instance_value).collect::<Value>(),
+        "checks": node.checks.iter().map(check_value).collect::<Value>(),
+    })
+}
+
+/// A node as its own agent knows it, for programs.
+pub(crate) fn agent_value(node: &v1::Node) -> Value {
+    let link = |link: &v1::CoordinatorLink| json!({"endpoint": link.endpoint, "connected": link.connected, "detail": link.detail});
+    json!({
+        "node": node.node,
+        "cluster": node.cluster,
+        "agent_version": node.agent_version,
+        "boot_id": node.boot_id,
+        "generation": node.generation,
+        "highest_term": node.highest_term,
+        "facts": node.facts.as_ref().map(facts_value),
+        "coordinators": node.coordinators.iter().map(link).collect::<Value>(),
+        "allowed": node.allowed,
+        "instances": node.instances.iter().map(instance_value).collect::<Value>(),
+        "checks": node.checks.iter().map(check_value).collect::<Value>(),
+    })
+}
+
+fn facts_value(facts: &v1::Facts) -> Value {
+    json!({
+        "hostname": facts.hostname,
+        "os": facts.os,
+        "kernel": facts.kernel,
+        "cpus": facts.cpus,
+        "memory_bytes": facts.memory_bytes,
+        "memory_available_bytes": facts.memory_available_bytes,
+        "machine_uuid": facts.machine_uuid,
+        "load_percent": facts.load_percent,
+        "uptime_s": facts.uptime_s,
+        "disks": facts.disks.iter().map(|disk| json!({
+            "mount": disk.mount,
+            "total_bytes": disk.total_bytes,
+            "available_bytes": disk.available_bytes,
+        })).collect::<Value>(),
+    })
+}
+
+/// An instance, for programs.
+pub(crate) fn instance_value(instance: &v1::Instance) -> Value {
+    let wanted = wanted(instance.wanted);
+    json!({
+        "service": instance.service,
+        "state": instance_state(instance.state).0,
+        "wanted": (!wanted.is_empty()).then_some(wanted),
+        "since": rfc3339(instance.since_ms),
+        "reason": instance.reason,
+        "restarts": instance.restarts,
+    })
+}
+
+fn check_value(check: &v1::CheckResult) -> Value {
+    json!({
+        "check": format!("{}.{}", check.service, check.check),
+        "verdict": verdict(check.verdict).0,
+        "evidence": check.evidence,
+        "age_ms": check.age_ms,
+    })
+}

@@ -1,0 +1,167 @@
+//! Operations as text, tables and values.
+
+use std::time::Duration;
+
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use super::{Paint, Table, Tone, date_time, elapsed, rfc3339};
+
+/// The tone of an operation's state.
+pub(crate) fn operation_tone(state: &str) -> Tone {
+    match state {
+        "done" => Tone::Good,
+        "needs-attention" => Tone::Bad,
+        "running" => Tone::Strong,
+        _ => Tone::Doubt,
+    }
+}
+
+/// The tone of a step's state.
+pub(crate) fn step_tone(state: &str) -> Tone {
+    match state {
+        "done" | "undone" => Tone::Good,
+        "blocked" | "failed" | "unknown" | "undo-failed" => Tone::Bad,
+        "running" | "checking" | "undoing" => Tone::Strong,
+        "gated" | "skipped" => Tone::Doubt,
+        _ => Tone::Faint,
+    }
+}
+
+/// Operations, one a row.
+pub(crate) fn operations_table(operations: &[v1::OperationSummary], paint: Paint) -> String {
+    if operations.is_empty() {
+        return "no operations\n".to_owned();
+    }
+    let plain = |text: &str| (text.to_owned(), Tone::Plain);
+    let mut table = Table::new([
+        "operation",
+        "kind",
+        "scope",
+        "state",
+        "steps",
+        "started",
+        "took",
+        "by",
+        "reason",
+    ]);
+    for one in operations {
+        let took = match one.ended_ms {
+            0 => String::new(),
+            ended => elapsed(Duration::from_millis(ended.saturating_sub(one.started_ms))),
+        };
+        table.row([
+            plain(&one.operation),
+            plain(&one.kind),
+            plain(&one.scope),
+            (one.state.clone(), operation_tone(&one.state)),
+            plain(&format!("{}/{}", one.steps_done, one.steps)),
+            plain(&date_time(one.started_ms)),
+            plain(&took),
+            plain(&one.started_by),
+            plain(&one.reason),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// One operation with its steps.
+pub(crate) fn operation_text(operation: &v1::Operation, paint: Paint) -> String {
+    let summary = operation.summary.clone().unwrap_or_default();
+    let mut text = format!(
+        "{} {} {}: {}, {} of {} steps settled\nstarted {} by {}{}\n",
+        summary.operation,
+        summary.kind,
+        summary.scope,
+        paint.tone(operation_tone(&summary.state), &summary.state),
+        summary.steps_done,
+        summary.steps,
+        date_time(summary.started_ms),
+        summary.started_by,
+        match summary.reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        },
+    );
+    if !operation.attention.is_empty() {
+        text.push_str(&format!(
+            "{}\n",
+            paint.tone(Tone::Bad, &operation.attention)
+        ));
+    }
+    if !operation.possible.is_empty() {
+        text.push_str(&format!(
+            "possible now: {}\n",
+            operation.possible.join(", ")
+        ));
+    }
+    text.push('\n');
+    let mut table = Table::new([
+        "step",
+        "state",
+        "try",
+        "took",
+        "evidence, or what it waits for",
+    ]);
+    for step in &operation.steps {
+        let took = match (step.began_ms, step.ended_ms) {
+            (0, _) | (_, 0) => String::new(),
+            (began, ended) => elapsed(Duration::from_millis(ended.saturating_sub(began))),
+        };
+        let said = if step.waits_for.is_empty() {
+            step.evidence.clone()
+        } else if step.evidence.is_empty() {
+            format!("waits for {}", step.waits_for)
+        } else {
+            format!("waits for {}; last: {}", step.waits_for, step.evidence)
+        };
+        table.row([
+            (step.step.clone(), Tone::Plain),
+            (step.state.clone(), step_tone(&step.state)),
+            (step.attempt.to_string(), Tone::Faint),
+            (took, Tone::Plain),
+            (said, Tone::Plain),
+        ]);
+    }
+    text.push_str(&table.render(paint));
+    text
+}
+
+/// An operation in a line, for programs.
+pub(crate) fn summary_value(summary: &v1::OperationSummary) -> Value {
+    json!({
+        "operation": summary.operation,
+        "kind": summary.kind,
+        "scope": summary.scope,
+        "state": summary.state,
+        "reason": summary.reason,
+        "started_by": summary.started_by,
+        "started": rfc3339(summary.started_ms),
+        "ended": rfc3339(summary.ended_ms),
+        "steps_total": summary.steps,
+        "steps_done": summary.steps_done,
+        "digest": summary.digest,
+    })
+}
+
+/// An operation with its steps, for programs.
+pub(crate) fn operation_value(operation: &v1::Operation) -> Value {
+    let mut value = summary_value(&operation.summary.clone().unwrap_or_default());
+    value["attention"] = json!(operation.attention);
+    value["possible"] = json!(operation.possible);
+    value["steps"] = operation.steps.iter().map(step_value).collect();
+    value
+}
+
+fn step_value(step: &v1::StepStatus) -> Value {
+    json!({
+        "step": step.step,
+        "state": step.state,
+        "attempt": step.attempt,
+        "waits_for": step.waits_for,
+        "evidence": step.evidence,
+        "began": rfc3339(step.began_ms),
+        "ended": rfc3339(step.ended_ms),
+        "reached": step.reached,
+    })
+}

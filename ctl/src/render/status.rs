@@ -1,0 +1,212 @@
+//! How the cluster is, for people and for programs.
+//!
+//! Causes come first: one line per root cause with what suffers from it, not an alarm per symptom. Whatever is unknown
+//! is yellow and says so; only what is known to be good is green.
+
+use interlock_proto::v1;
+use serde_json::{Value, json};
+
+use super::node::node_value;
+use super::operation::operations_table;
+use super::{Paint, Table, Tone, age, clock_time, liveness, power, rfc3339, summary_value};
+
+/// The whole status.
+pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
+    let mut text = String::new();
+    if status.generation == 0 {
+        text.push_str(&format!(
+            "coordinator {} (version {}, term {}): no spec is applied; `interlockctl spec apply FILE` begins\n",
+            status.coordinator, status.version, status.term
+        ));
+        return text;
+    }
+    text.push_str(&format!(
+        "{} generation {}, coordinator {} (version {}, term {}), {}\n",
+        paint.tone(Tone::Strong, &status.cluster),
+        status.generation,
+        status.coordinator,
+        status.version,
+        status.term,
+        clock_time(status.at_ms)
+    ));
+    if status.causes.is_empty() && is_well(status) {
+        text.push_str(&format!(
+            "{}\n",
+            paint.tone(Tone::Good, "everything is as it shall be")
+        ));
+    }
+    for cause in &status.causes {
+        text.push_str(&cause_lines(cause, paint));
+    }
+    text.push_str(&format!("\n{}", services_table(&status.services, paint)));
+    text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
+    if !status.operations.is_empty() {
+        text.push_str(&format!(
+            "\n{}",
+            operations_table(&status.operations, paint)
+        ));
+    }
+    text
+}
+
+/// Nothing unknown, nothing sick.
+fn is_well(status: &v1::Status) -> bool {
+    !status.services.is_empty() && status.services.iter().all(|service| service.state == "ok")
+}
+
+fn cause_lines(cause: &v1::RootCause, paint: Paint) -> String {
+    let mut text = format!(
+        "{} {}: {}\n",
+        paint.tone(Tone::Bad, "cause:"),
+        cause.subject,
+        cause.what
+    );
+    if !cause.dependants.is_empty() {
+        text.push_str(&format!(
+            "       suffering: {}\n",
+            cause.dependants.join(", ")
+        ));
+    }
+    text
+}
+
+fn services_table(services: &[v1::ServiceStatus], paint: Paint) -> String {
+    let mut table = Table::new(["service", "state", "healthy", "active", "held by", "reason"]);
+    for service in services {
+        let counted = if service.external {
+            "external".to_owned()
+        } else {
+            format!("{}/{}", service.healthy, service.instances)
+        };
+        table.row([
+            (service.service.clone(), Tone::Plain),
+            (service.state.clone(), service_tone(&service.state)),
+            (counted, Tone::Plain),
+            active(service),
+            (service.held_by.clone(), Tone::Doubt),
+            (service.reason.clone(), Tone::Plain),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn active(service: &v1::ServiceStatus) -> (String, Tone) {
+    if !service.exclusive {
+        ("all".to_owned(), Tone::Faint)
+    } else if !service.active.is_empty() {
+        (service.active.clone(), Tone::Plain)
+    } else if service.state == "stopped" && !service.remembered_active.is_empty() {
+        (format!("was {}", service.remembered_active), Tone::Faint)
+    } else {
+        ("unknown".to_owned(), Tone::Doubt)
+    }
+}
+
+/// The tone of a service's state.
+fn service_tone(state: &str) -> Tone {
+    match state {
+        "ok" => Tone::Good,
+        "down" => Tone::Bad,
+        "stopped" => Tone::Faint,
+        // degraded, paused, unknown, and whatever a newer coordinator may say.
+        _ => Tone::Doubt,
+    }
+}
+
+fn nodes_table(nodes: &[v1::NodeStatus], paint: Paint) -> String {
+    let mut table = Table::new([
+        "node",
+        "agent",
+        "heard",
+        "power",
+        "host",
+        "held by",
+        "instances",
+    ]);
+    for node in nodes {
+        table.row([
+            (node.node.clone(), Tone::Plain),
+            liveness(node.liveness),
+            (age(node.heard_ms), Tone::Plain),
+            node_power(node),
+            (node.host.clone(), Tone::Plain),
+            (node.held_by.clone(), Tone::Doubt),
+            (instances(node), Tone::Plain),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// What the power source says, and whether that may be trusted.
+fn node_power(node: &v1::NodeStatus) -> (String, Tone) {
+    if node.power_verified.is_empty() {
+        return (String::new(), Tone::Faint);
+    }
+    let (word, tone) = power(node.power);
+    if node.power_verified == "no" {
+        (format!("{word}, plug not verified"), Tone::Doubt)
+    } else {
+        (word, tone)
+    }
+}
+
+/// `dbm running, lb stopped (wanted running)`.
+fn instances(node: &v1::NodeStatus) -> String {
+    let one = |instance: &v1::Instance| {
+        let (state, _) = super::instance_state(instance.state);
+        let wanted = super::wanted(instance.wanted);
+        let mut text = format!("{} {state}", instance.service);
+        if !wanted.is_empty() && wanted != state {
+            text.push_str(&format!(" (wanted {wanted})"));
+        }
+        if !instance.reason.is_empty() && state != "running" && state != "stopped" {
+            text.push_str(&format!(" [{}]", instance.reason));
+        }
+        text
+    };
+    node.instances
+        .iter()
+        .map(one)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The whole status, for programs.
+pub(crate) fn status_value(status: &v1::Status) -> Value {
+    json!({
+        "cluster": status.cluster,
+        "generation": status.generation,
+        "coordinator": status.coordinator,
+        "term": status.term,
+        "version": status.version,
+        "at": rfc3339(status.at_ms),
+        "causes": status.causes.iter().map(|cause| json!({
+            "subject": cause.subject,
+            "what": cause.what,
+            "dependants": cause.dependants,
+        })).collect::<Value>(),
+        "services": status.services.iter().map(service_value).collect::<Value>(),
+        "nodes": status.nodes.iter().map(node_value).collect::<Value>(),
+        "operations": status.operations.iter().map(summary_value).collect::<Value>(),
+    })
+}
+
+fn service_value(service: &v1::ServiceStatus) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    json!({
+        "service": service.service,
+        "state": service.state,
+        "reason": service.reason,
+        "exclusive": service.exclusive,
+        "external": service.external,
+        "active": some(&service.active),
+        "active_unknown": some(&service.active_unknown),
+        "remembered_active": some(&service.remembered_active),
+        "running": service.running,
+        "healthy": service.healthy,
+        "instances": service.instances,
+        "at_least": service.at_least,
+        "requires": service.requires,
+        "held_by": some(&service.held_by),
+    })
+}
