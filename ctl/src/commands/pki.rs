@@ -158,13 +158,16 @@ fn next_steps(kind: Kind, issue: &Issue, cluster: &ClusterName) -> String {
         Kind::Agent | Kind::Coordinator => format!(
             "Valid for {} days. Next, copy {each}:\n  \
              scp -p {from}/* root@{first}:/etc/interlock/tls/\n\
-             and name them in its file, /etc/interlock/{program}.toml:\n  \
+             and name them in its file, {file}:\n  \
              [tls]\n  \
              ca = \"/etc/interlock/tls/ca.crt\"\n  \
              cert = \"/etc/interlock/tls/{kind}.crt\"\n  \
              key = \"/etc/interlock/tls/{kind}.key\"",
             issue.days,
-            program = format_args!("interlock-{kind}"),
+            file = match kind {
+                Kind::Coordinator => "/etc/interlock/coordinator.toml",
+                Kind::Agent | Kind::Operator => "/etc/interlock/interlock-agent.toml",
+            },
         ),
     }
 }
