@@ -1,0 +1,31 @@
+//! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER]`.
+
+use std::time::Duration;
+
+use interlock_model::plan::PlanKind;
+use interlock_sim::{Setup, Simulation, Task, clusters};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let seed = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    let spec = match arguments.next().as_deref() {
+        Some("small") => clusters::small(),
+        Some("random") => clusters::random(seed),
+        _ => clusters::large(),
+    };
+    let trouble = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    let tasks = [PlanKind::Shutdown, PlanKind::Startup].map(Task::all);
+    let mut setup = Setup::quiet(seed, &spec, &tasks);
+    setup.trouble = Duration::from_secs(trouble);
+    let report = Simulation::new(setup).telling().run();
+    for line in &report.story {
+        println!("{line}");
+    }
+    println!("{report}");
+}

@@ -1,0 +1,106 @@
+//! The invariants, one file each: what must be true whatever happens.
+//!
+//! Each watches facts of the simulated world, never what the engine says of itself. I1 (never two primaries) comes
+//! with leases and failover; I11 and I12 are about programs, not about the core, and are tested there.
+//!
+//! | file | invariant |
+//! |---|---|
+//! | `i2_order` | no step starts before the wait condition of each of its edges is met |
+//! | `i3_durable_first` | intent is durable before dispatch, outcome before the next dispatch |
+//! | `i4_once` | no completed step runs again, no unknown outcome of what must not be repeated is repeated |
+//! | `i5_unknown` | down is what the power source or the manager says, and nothing else |
+//! | `i6_silence` | silence stops nothing |
+//! | `i7_terms` | an older term commands nothing |
+//! | `i8_claims` | one operation holds a node or service |
+//! | `i9_plan` | the plan that runs is the plan that was shown, or it halts |
+//! | `i10_memory` | what was active before a full stop is remembered |
+
+mod i10_memory;
+mod i2_order;
+mod i3_durable_first;
+mod i4_once;
+mod i5_unknown;
+mod i6_silence;
+mod i7_terms;
+mod i8_claims;
+mod i9_plan;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::fact::{Fact, Sight};
+
+/// What the network and a probe may add to the age of a result: the core dates a result by its arrival and the age
+/// that came with it, so what it takes for fresh may be older by the time on the way.
+pub(crate) const ON_THE_WAY: Duration = Duration::from_millis(1500);
+
+/// A rule that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The number of the invariant.
+    pub invariant: Number,
+    /// When, in virtual time.
+    pub at: Duration,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} at {:.3}s: {}",
+            self.invariant,
+            self.at.as_secs_f64(),
+            self.what
+        )
+    }
+}
+
+/// The numbers of the invariants that the simulator watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Number {
+    /// Order.
+    I2,
+    /// Durable first.
+    I3,
+    /// Once.
+    I4,
+    /// Unknown is not OK.
+    I5,
+    /// Silence is no instruction.
+    I6,
+    /// Terms.
+    I7,
+    /// Claims.
+    I8,
+    /// The plan that was shown.
+    I9,
+    /// Remembered activity.
+    I10,
+}
+
+/// One rule, watching.
+pub(crate) trait Invariant: fmt::Debug {
+    fn number(&self) -> Number;
+    /// Takes notice of a fact.
+    ///
+    /// # Errors
+    /// With what is wrong, if the rule is broken by it.
+    fn see(&mut self, fact: &Fact<'_>, sight: &mut Sight<'_>) -> Result<(), String>;
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(i2_order::Order::default()),
+        Box::new(i3_durable_first::DurableFirst::default()),
+        Box::new(i4_once::Once::default()),
+        Box::new(i5_unknown::Unknown),
+        Box::new(i6_silence::Silence),
+        Box::new(i7_terms::Terms::default()),
+        Box::new(i8_claims::Claims),
+        Box::new(i9_plan::ShownPlan::default()),
+        Box::new(i10_memory::Memory),
+    ]
+}

@@ -1,0 +1,73 @@
+//! Rules, taken away one at a time.
+//!
+//! An invariant that cannot fail proves nothing. Each mutant breaks one rule in the shell around the core, as a careless
+//! program would; a seed must find it, and the invariant that the rule stands for must be the one that says so. Nothing
+//! that ships knows of any of this.
+
+use crate::invariants::Number;
+
+/// A rule that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// A coordinator sends before what it has written is durable.
+    SendsBeforeDurable,
+    /// An agent acts and tells before its ledger is durable.
+    ActsBeforeDurable,
+    /// An agent starts with an empty ledger.
+    ForgetsLedger,
+    /// An agent says of every unknown outcome that it may be repeated.
+    RepeatsUnknown,
+    /// An agent obeys whoever speaks, in whatever term.
+    ObeysOldTerms,
+    /// An agent forgets at a restart which term it has obeyed.
+    ForgetsTerm,
+    /// An agent stops what is on its node when it hears no coordinator.
+    StopsInSilence,
+    /// A coordinator takes a node whose session ended for switched off.
+    TakesSilenceForDown,
+    /// An agent answers a probe with what it saw some time ago, as if it were new.
+    SellsOldResults,
+    /// An agent that cannot tell says that all is well.
+    TakesUnknownForOk,
+    /// A coordinator forgets at a restart which operations are under way.
+    ForgetsOperations,
+    /// A coordinator makes the plan anew at a restart, without a look at what was shown.
+    PlansAnew,
+    /// A coordinator forgets at a restart which sides were active.
+    ForgetsActivity,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::SendsBeforeDurable,
+        Self::ActsBeforeDurable,
+        Self::ForgetsLedger,
+        Self::RepeatsUnknown,
+        Self::ObeysOldTerms,
+        Self::ForgetsTerm,
+        Self::StopsInSilence,
+        Self::TakesSilenceForDown,
+        Self::SellsOldResults,
+        Self::TakesUnknownForOk,
+        Self::ForgetsOperations,
+        Self::PlansAnew,
+        Self::ForgetsActivity,
+    ];
+
+    /// The invariant that it breaks.
+    #[must_use]
+    pub fn breaks(self) -> Number {
+        match self {
+            Self::SellsOldResults | Self::TakesUnknownForOk => Number::I2,
+            Self::SendsBeforeDurable | Self::ActsBeforeDurable => Number::I3,
+            Self::ForgetsLedger | Self::RepeatsUnknown => Number::I4,
+            Self::TakesSilenceForDown => Number::I5,
+            Self::StopsInSilence => Number::I6,
+            Self::ObeysOldTerms | Self::ForgetsTerm => Number::I7,
+            Self::ForgetsOperations => Number::I8,
+            Self::PlansAnew => Number::I9,
+            Self::ForgetsActivity => Number::I10,
+        }
+    }
+}

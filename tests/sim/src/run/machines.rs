@@ -1,0 +1,435 @@
+//! Actions that take their time, and machines that boot.
+//!
+//! An action outlives the agent that began it, and its outcome is written down where the next agent finds it. Once in a
+//! while it is not: then nobody can tell what came of it.
+
+use std::time::Duration;
+
+use interlock_engine::agent::ledger::{Event as LedgerEvent, Outcome};
+use interlock_engine::coordinator::FromAgent;
+use interlock_model::action::Command;
+use interlock_model::ids::AttemptId;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
+use interlock_model::spec::Boot;
+
+use super::{Event, Simulation};
+use crate::fact::{AttemptEnd, Fact};
+use crate::mutant::Mutant;
+use crate::setup::StepMoment;
+use crate::world::{Cause, Fate, Job, Os};
+
+impl Simulation {
+    fn fate(&mut self, command: &Command) -> Fate {
+        if !self.troubled() {
+            return Fate::Works;
+        }
+        match (self.random.below(100), command) {
+            (0..5, _) => Fate::Fails,
+            (5..8, _) => Fate::Hangs,
+            _ => Fate::Works,
+        }
+    }
+
+    /// May a command be done again although nobody knows whether it was done? Not where it moves data.
+    fn is_repeatable(command: &Command) -> bool {
+        match command {
+            Command::Start { service, .. }
+            | Command::Stop { service, .. }
+            | Command::Verify { service, .. } => !matches!(service.as_str(), "dbm" | "dbs" | "s1"),
+            Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => true,
+        }
+    }
+
+    /// An action begins.
+    pub(super) fn begin_job(
+        &mut self,
+        node: &NodeName,
+        life: u64,
+        id: &AttemptId,
+        command: Command,
+        limit: Duration,
+    ) {
+        let asked = self
+            .alive(node)
+            .and_then(|alive| alive.asked.get(id).copied())
+            .unwrap_or_default();
+        self.say(|| format!("{node} begins {id}: {}", command.word()));
+        self.tell_all(&Fact::Began {
+            node,
+            id,
+            command: &command,
+            term: asked,
+        });
+        self.note_step(&id.step);
+        let fate = self.fate(&command);
+        let boots = self.world.machine(node).boots;
+        let job = Job {
+            command: command.clone(),
+            fate,
+            boot: boots,
+            outcome: None,
+        };
+        self.world.machine_mut(node).jobs.insert(id.clone(), job);
+        let restarted = restarted(&command)
+            .filter(|service| self.world.state(node, service) == InstanceState::Running);
+        if self.world.take_hold(node, &command) {
+            return self.end_job(node, id, Outcome::done("it is so already"));
+        }
+        if let Some(service) = restarted {
+            self.tell_all(&Fact::Down {
+                node,
+                service,
+                cause: &Cause::Attempt(id.clone()),
+            });
+        }
+        let (event, takes) = (id.clone(), self.random.millis(300, 1800));
+        match &command {
+            Command::Shutdown { .. } | Command::Reboot if fate != Fate::Fails => {
+                self.going_down(node, id);
+                self.schedule.after(
+                    takes,
+                    Event::Halfway {
+                        node: node.clone(),
+                        boots,
+                        id: event,
+                    },
+                );
+                return;
+            }
+            Command::Stop { .. } => self.going_down(node, id),
+            _ => {}
+        }
+        if fate == Fate::Hangs && !matches!(command, Command::Fence { .. }) {
+            self.schedule.after(
+                limit,
+                Event::TimeLimit {
+                    node: node.clone(),
+                    life,
+                    id: event,
+                },
+            );
+        } else {
+            self.schedule.after(
+                takes,
+                Event::JobEnds {
+                    node: node.clone(),
+                    boots,
+                    id: event,
+                },
+            );
+        }
+    }
+
+    fn going_down(&mut self, node: &NodeName, id: &AttemptId) {
+        let evidence = "its stop job runs".to_owned();
+        self.ledger(
+            node,
+            LedgerEvent::GoingDown {
+                id: id.clone(),
+                evidence,
+            },
+        );
+    }
+
+    /// An action comes to its end by itself.
+    pub(super) fn job_ends(&mut self, node: &NodeName, boots: u64, id: &AttemptId) {
+        let machine = self.world.machine(node);
+        let Some(job) = machine
+            .jobs
+            .get(id)
+            .filter(|job| job.outcome.is_none() && job.boot == boots && machine.boots == boots)
+        else {
+            return;
+        };
+        if machine.os != Os::Up
+            && !matches!(job.command, Command::Shutdown { .. } | Command::Reboot)
+        {
+            return;
+        }
+        let (command, fate) = (job.command.clone(), job.fate);
+        let outcome = match (&command, fate) {
+            (Command::Fence { request }, Fate::Hangs) => {
+                let happened = self.random.chance(50);
+                if happened {
+                    self.switch_on(&request.node);
+                }
+                Outcome::Unknown {
+                    evidence: "the fence agent did not answer".into(),
+                    repeatable: true,
+                }
+            }
+            (Command::Fence { request }, Fate::Works) => {
+                self.switch_on(&request.node);
+                Outcome::done("the power source says on")
+            }
+            (Command::Shutdown { .. } | Command::Reboot, _) => {
+                self.world.machine_mut(node).os = Os::Up;
+                Outcome::failed("something inhibits it")
+            }
+            (_, Fate::Works) => {
+                let warm = self.random.millis(200, 2500);
+                let now = self.now();
+                self.world.worked(node, &command, now, warm);
+                if let Command::Stop { service, .. } = &command {
+                    self.tell_all(&Fact::Down {
+                        node,
+                        service,
+                        cause: &Cause::Attempt(id.clone()),
+                    });
+                }
+                Outcome::done("its manager says so")
+            }
+            (_, Fate::Fails | Fate::Hangs) => {
+                self.world.broke_off(node, &command);
+                Outcome::failed("exit status 1")
+            }
+        };
+        self.end_job(node, id, outcome);
+    }
+
+    /// The outcome of an action is written down, and its agent, if there is one, is told.
+    fn end_job(&mut self, node: &NodeName, id: &AttemptId, outcome: Outcome) {
+        if let Some(job) = self.world.machine_mut(node).jobs.get_mut(id) {
+            job.outcome = Some(outcome.clone());
+        }
+        self.tell_end(node, id, &outcome);
+        if self.crash_agent(node, id, StepMoment::Ended) {
+            return;
+        }
+        if self
+            .agents
+            .get(node)
+            .is_some_and(|agent| agent.alive.is_some())
+        {
+            self.finished(node, id, outcome);
+        }
+    }
+
+    fn tell_end(&mut self, node: &NodeName, id: &AttemptId, outcome: &Outcome) {
+        let end = match outcome {
+            Outcome::Done { .. } => AttemptEnd::Done,
+            Outcome::Failed { .. } => AttemptEnd::Failed,
+            Outcome::Unknown {
+                repeatable: true, ..
+            } => AttemptEnd::Repeatable,
+            Outcome::Unknown {
+                repeatable: false, ..
+            } => AttemptEnd::Unknown,
+        };
+        self.say(|| format!("{id} on {node} ends: {end:?}"));
+        self.tell_all(&Fact::Ended { id, outcome: end });
+    }
+
+    /// The agent ends an action, by its time limit or because it was told to.
+    pub(super) fn kill_job(&mut self, node: &NodeName, id: &AttemptId) {
+        let Some(job) = self.world.machine(node).jobs.get(id) else {
+            return;
+        };
+        let command = job.command.clone();
+        // A machine that goes down cannot be told to stay.
+        if job.outcome.is_some() || matches!(command, Command::Shutdown { .. } | Command::Reboot) {
+            return;
+        }
+        self.world.broke_off(node, &command);
+        self.end_job(node, id, Outcome::failed("ended, nothing of it is left"));
+    }
+
+    pub(super) fn time_limit(&mut self, node: &NodeName, life: u64, id: &AttemptId) {
+        if self.is_life(node, life) {
+            self.kill_job(node, id);
+        }
+    }
+
+    /// A new agent finds out what became of an attempt that its predecessor began.
+    pub(super) fn recover_job(&mut self, node: &NodeName, life: u64, id: &AttemptId) {
+        let boots = self.world.machine(node).boots;
+        let lost = self.troubled() && self.random.chance(30);
+        let Some(job) = self.world.machine(node).jobs.get(id).cloned() else {
+            let outcome = Outcome::Unknown {
+                evidence: "nothing is known of it".into(),
+                repeatable: true,
+            };
+            return self.finished(node, id, outcome);
+        };
+        let is_of_machine = matches!(job.command, Command::Shutdown { .. } | Command::Reboot);
+        match job.outcome {
+            Some(outcome) => self.finished(node, id, outcome),
+            None if job.boot != boots && is_of_machine => {
+                self.end_job(node, id, Outcome::done("this is another boot"));
+            }
+            None if job.boot != boots || lost && !is_of_machine => {
+                if job.boot == boots {
+                    self.world.broke_off(node, &job.command);
+                }
+                let repeatable = Self::is_repeatable(&job.command);
+                let evidence = "its agent died, and what it did is not known".to_owned();
+                let real = Outcome::Unknown {
+                    evidence: evidence.clone(),
+                    repeatable,
+                };
+                if let Some(job) = self.world.machine_mut(node).jobs.get_mut(id) {
+                    job.outcome = Some(real.clone());
+                }
+                self.tell_end(node, id, &real);
+                let says = repeatable || self.setup.mutant == Some(Mutant::RepeatsUnknown);
+                self.finished(
+                    node,
+                    id,
+                    Outcome::Unknown {
+                        evidence,
+                        repeatable: says,
+                    },
+                );
+            }
+            // It goes on and will tell by itself; a hung one at its time limit.
+            None => {
+                if job.fate == Fate::Hangs {
+                    self.schedule.after(
+                        Duration::from_secs(20),
+                        Event::TimeLimit {
+                            node: node.clone(),
+                            life,
+                            id: id.clone(),
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// A machine that goes down has stopped its services; its agent says goodbye, or gets no chance to.
+    pub(super) fn halfway(&mut self, node: &NodeName, boots: u64, id: &AttemptId) {
+        let machine = self.world.machine(node);
+        if machine.boots != boots || machine.os != Os::GoingDown {
+            return;
+        }
+        let Some(job) = machine.jobs.get(id).cloned() else {
+            return;
+        };
+        if self.random.chance(50) {
+            let sessions = self.network.open_of(Some(node));
+            for session in sessions {
+                self.send_up(session, FromAgent::Goodbye("the machine goes down".into()));
+            }
+        }
+        for service in self.world.all_down(node) {
+            let cause = Cause::Attempt(id.clone());
+            self.tell_all(&Fact::Down {
+                node,
+                service: &service,
+                cause: &cause,
+            });
+        }
+        self.agent_dies(node, false);
+        if job.fate == Fate::Hangs {
+            self.say(|| format!("{node} hangs on its way down"));
+            return;
+        }
+        let again = matches!(job.command, Command::Reboot);
+        let takes = self.random.millis(200, 1500);
+        self.schedule.after(
+            takes,
+            Event::PowersOff {
+                node: node.clone(),
+                boots,
+                again,
+            },
+        );
+    }
+
+    pub(super) fn powers_off(&mut self, node: &NodeName, boots: u64, again: bool) {
+        let machine = self.world.machine(node);
+        if machine.boots != boots || machine.os != Os::GoingDown {
+            return;
+        }
+        if again {
+            self.world.boots_again(node);
+            self.boots(node);
+        } else {
+            self.say(|| format!("{node} is off"));
+            self.world.unplugged(node);
+        }
+    }
+
+    /// A person goes to a machine that hangs and does what it was to do.
+    pub(super) fn by_hand(&mut self, node: &NodeName, on: bool) {
+        for service in self.world.all_down(node) {
+            self.tell_all(&Fact::Down {
+                node,
+                service: &service,
+                cause: &Cause::Hand,
+            });
+        }
+        self.agent_dies(node, false);
+        self.say(|| {
+            format!(
+                "a person switches {node} off{}",
+                if on { " and on" } else { "" }
+            )
+        });
+        self.world.unplugged(node);
+        if on {
+            self.switch_on(node);
+        }
+    }
+
+    fn switch_on(&mut self, node: &NodeName) {
+        if self.world.plugged(node) {
+            self.boots(node);
+        }
+    }
+
+    fn boots(&mut self, node: &NodeName) {
+        let boots = self.world.machine(node).boots;
+        self.say(|| format!("{node} boots"));
+        let takes = self.random.millis(1000, 3500);
+        self.schedule.after(
+            takes,
+            Event::Booted {
+                node: node.clone(),
+                boots,
+            },
+        );
+    }
+
+    pub(super) fn booted(&mut self, node: &NodeName, boots: u64) {
+        let machine = self.world.machine_mut(node);
+        if machine.boots != boots || machine.os != Os::Booting {
+            return;
+        }
+        machine.os = Os::Up;
+        let autostart: Vec<ServiceName> = self
+            .world
+            .spec
+            .services
+            .values()
+            .filter(|service| service.boot == Boot::Autostart && service.nodes.contains(node))
+            .map(|service| service.name.clone())
+            .collect();
+        for service in autostart {
+            let (now, warm) = (self.now(), self.random.millis(200, 2000));
+            self.world.bring_up(node, &service, now, warm);
+        }
+        let takes = self.random.millis(100, 800);
+        self.schedule.after(
+            takes,
+            Event::AgentUp {
+                node: node.clone(),
+                boots,
+            },
+        );
+    }
+}
+
+/// The instance that a command takes down first, if it is up.
+fn restarted(command: &Command) -> Option<&ServiceName> {
+    match command {
+        Command::Verify { service, .. } => Some(service),
+        Command::Start { .. }
+        | Command::Stop { .. }
+        | Command::Shutdown { .. }
+        | Command::Reboot
+        | Command::Fence { .. } => None,
+    }
+}

@@ -1,0 +1,311 @@
+//! The operator: plans, looks at the plan, starts it, approves, decides, until everything wanted is done.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::coordinator::{NotStarted, StartRequest, Wish};
+use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::action::Action;
+use interlock_model::ids::OperationId;
+use interlock_model::names::NodeName;
+use interlock_model::plan::{SealedPlan, StepId};
+use interlock_model::spec::Role;
+use interlock_planner::{Input, Request};
+
+use super::{Event, Simulation};
+use crate::fact::{Decision, Fact};
+use crate::setup::Task;
+use crate::world::Os;
+
+/// Who the operator is.
+const WHO: &str = "anna";
+
+/// The operator, and what she is at.
+#[derive(Debug)]
+pub(super) struct Operator {
+    tasks: VecDeque<Task>,
+    shown: Option<Arc<SealedPlan>>,
+    at: Option<OperationId>,
+    /// She thinks until then.
+    thinks: Duration,
+}
+
+impl Operator {
+    pub(super) fn new(tasks: &[Task]) -> Self {
+        Self {
+            tasks: tasks.iter().cloned().collect(),
+            shown: None,
+            at: None,
+            thinks: Duration::ZERO,
+        }
+    }
+}
+
+/// What she sees of a step that needs her.
+#[derive(Debug)]
+struct Trouble {
+    step: StepId,
+    evidence: String,
+    node: Option<NodeName>,
+    /// It was to switch the machine off, or off and on.
+    machine: Option<bool>,
+}
+
+impl Simulation {
+    /// She looks at the screen, and will again.
+    pub(super) fn operate(&mut self) {
+        let again = self.random.millis(300, 1200);
+        self.schedule.after(again, Event::Operator);
+        if self.process.is_none() || self.now() < self.operator.thinks {
+            return;
+        }
+        match self.operator.at {
+            Some(id) => self.follow(id),
+            None if self.operator.tasks.is_empty() => self.report.finished = true,
+            None => match self.operator.shown.clone() {
+                Some(plan) => self.start(plan),
+                None => self.plan(),
+            },
+        }
+    }
+
+    fn think(&mut self, least: u64, most: u64) {
+        self.operator.thinks = self.now() + self.random.millis(least, most);
+    }
+
+    fn plan(&mut self) {
+        let now = self.clocks();
+        let Some(task) = self.operator.tasks.front().cloned() else {
+            return;
+        };
+        let Some(process) = &self.process else { return };
+        let Some(applied) = process.engine.applied() else {
+            return;
+        };
+        let observations = process.engine.observations(now);
+        let verified = process.engine.verified_nodes();
+        let outcome = interlock_planner::plan(&Input {
+            spec: &applied.spec,
+            generation: applied.record.generation,
+            request: Request::new(task.kind, task.scope),
+            observations: Some(&observations),
+            memory: process.engine.activity(),
+            power_verified: Some(&verified),
+        });
+        match outcome.plan {
+            Some(plan) if plan.plan().steps.is_empty() => {
+                self.operator.tasks.pop_front();
+            }
+            Some(plan) => {
+                self.say(|| {
+                    format!(
+                        "{} plan of {} steps is shown",
+                        task.kind,
+                        plan.plan().steps.len()
+                    )
+                });
+                self.tell_all(&Fact::Planned(plan.plan()));
+                self.tell_all(&Fact::Shown(plan.digest()));
+                self.operator.shown = Some(Arc::new(plan));
+                self.think(200, 3000);
+            }
+            None => {
+                let why = outcome.report.to_string();
+                self.say(|| format!("no plan: {why}"));
+                self.tell_all(&Fact::NotPlanned(&why));
+            }
+        }
+    }
+
+    fn start(&mut self, plan: Arc<SealedPlan>) {
+        let now = self.clocks();
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let started = process.engine.start(&request(plan), now);
+        self.drive();
+        match started {
+            Ok(id) => {
+                self.say(|| format!("{id} is started"));
+                self.operator.at = Some(id);
+            }
+            // Her own start, of which she had no answer.
+            Err(NotStarted::Held { holder, .. }) => self.operator.at = Some(holder),
+            Err(_) => {}
+        }
+        self.operator.shown = None;
+    }
+
+    fn follow(&mut self, id: OperationId) {
+        let Some(process) = &self.process else { return };
+        let Some(operation) = process.engine.operation(id) else {
+            return self.see_end(id);
+        };
+        let state = operation.state();
+        let possible = operation.possible();
+        let needed: Vec<Trouble> = operation
+            .steps()
+            .filter(|(_, state)| state.phase.needs_person())
+            .map(|(step, state)| Trouble {
+                step: step.id.clone(),
+                evidence: state.evidence.clone(),
+                node: step.node.clone(),
+                machine: match (&step.action, state.phase, &step.undo) {
+                    (_, Phase::UndoFailed, Some(undo)) => switches(&undo.0),
+                    (action, _, _) => switches(action),
+                },
+            })
+            .collect();
+        let approvals: Vec<StepId> = operation
+            .steps()
+            .filter(|(step, state)| {
+                matches!(step.action, Action::Approve { .. }) && state.phase == Phase::Waiting
+            })
+            .map(|(step, _)| step.id.clone())
+            .collect();
+        match state {
+            State::NeedsAttention => {
+                self.report.attention += 1;
+                self.decide(id, &needed, &possible);
+                self.think(1000, 4000);
+            }
+            State::Paused => {
+                self.ask(id, Verb::Resume, None);
+            }
+            State::Running if possible.contains(&Verb::Approve) => {
+                for step in approvals {
+                    self.ask(id, Verb::Approve, Some(&step));
+                }
+            }
+            State::Running if self.troubled() && self.random.chance(2) => {
+                let verb = self
+                    .random
+                    .pick(&[Verb::Pause, Verb::Abort, Verb::Unwind])
+                    .copied();
+                self.ask(id, verb.unwrap_or(Verb::Pause), None);
+            }
+            _ => {}
+        }
+    }
+
+    /// The operation is over, or its start never became durable.
+    fn see_end(&mut self, id: OperationId) {
+        let head = self.store.heads().into_iter().find(|head| head.id == id);
+        self.operator.at = None;
+        if let Some(head) = head.filter(|head| head.state == State::Done) {
+            self.say(|| format!("{id} is {}", head.state));
+            self.operator.tasks.pop_front();
+            if let Some(plan) = self.store.plan(id) {
+                self.tell_all(&Fact::Done(plan.plan()));
+            }
+        }
+    }
+
+    fn decide(&mut self, id: OperationId, needed: &[Trouble], possible: &[Verb]) {
+        if needed
+            .iter()
+            .any(|trouble| trouble.evidence.contains("plan again"))
+        {
+            self.ask(id, Verb::Abort, None);
+            return;
+        }
+        if needed.is_empty() && possible.contains(&Verb::Resume) {
+            self.ask(id, Verb::Resume, None);
+            return;
+        }
+        for trouble in needed {
+            let evidence = &trouble.evidence;
+            self.say(|| format!("she looks at {}: {evidence}", trouble.step));
+            if let (Some(node), Some(on)) = (&trouble.node, trouble.machine)
+                && self.world.machine(node).os == Os::GoingDown
+            {
+                self.by_hand(node, on);
+            }
+            if self.ask(id, Verb::Retry, Some(&trouble.step)) {
+                let (operation, step) = (id, trouble.step.clone());
+                self.tell_all(&Fact::Decided {
+                    operation,
+                    step,
+                    what: Decision::Retry,
+                });
+            }
+        }
+    }
+
+    /// Asks for something; true if it was followed.
+    fn ask(&mut self, id: OperationId, verb: Verb, step: Option<&StepId>) -> bool {
+        let now = self.clocks();
+        let text = step.map(StepId::as_str);
+        if let (Verb::Approve, Some(step)) = (verb, step) {
+            let (operation, step) = (id, step.clone());
+            self.tell_all(&Fact::Decided {
+                operation,
+                step,
+                what: Decision::Approve,
+            });
+        }
+        let Some(process) = &mut self.process else {
+            return false;
+        };
+        let wish = Wish {
+            verb,
+            step: step.map(ToString::to_string),
+            by: WHO.into(),
+            role: Role::Operator,
+            reason: "it is time".into(),
+        };
+        let asked = process.engine.control(id, &wish, now);
+        self.say(|| format!("{verb} {}: {asked:?}", text.unwrap_or_default()));
+        self.drive();
+        matches!(asked, Some(Ok(())))
+    }
+
+    /// A second operator starts the same once more, while the first one's operation is under way.
+    pub(super) fn rival(&mut self) {
+        if !self.troubled() {
+            return;
+        }
+        let again = self.random.millis(3000, 9000);
+        self.schedule.after(again, Event::Rival);
+        let now = self.clocks();
+        let Some(id) = self.operator.at.filter(|id| self.is_durable(*id)) else {
+            return;
+        };
+        let under_way = self.store.heads_under_way().any(|other| other == id);
+        let (Some(plan), Some(process), true) = (self.store.plan(id), &mut self.process, under_way)
+        else {
+            return;
+        };
+        let over = process
+            .engine
+            .operation(id)
+            .is_some_and(|operation| operation.state().is_over());
+        // What is over in memory is over; what is unknown to the process should not be.
+        if over || process.engine.last_operation() < id {
+            return;
+        }
+        match process.engine.start(&request(plan), now) {
+            Err(NotStarted::Held { holder, .. }) => self.tell_all(&Fact::Refused(holder)),
+            Ok(_) | Err(_) => self.drive(),
+        }
+    }
+}
+
+fn request(plan: Arc<SealedPlan>) -> StartRequest {
+    StartRequest {
+        plan,
+        by: WHO.into(),
+        reason: "maintenance".into(),
+        single_step: false,
+    }
+}
+
+/// Does an action switch a machine off, and on again after that?
+fn switches(action: &Action) -> Option<bool> {
+    match action {
+        Action::PowerOff { .. } => Some(false),
+        Action::Reboot => Some(true),
+        _ => None,
+    }
+}

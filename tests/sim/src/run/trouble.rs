@@ -1,0 +1,54 @@
+//! What goes wrong by chance, while things may.
+
+use interlock_model::names::{NodeName, ServiceName};
+
+use super::{Event, Simulation};
+
+impl Simulation {
+    /// Something goes wrong, and something else will.
+    pub(super) fn trouble(&mut self) {
+        if !self.troubled() {
+            return;
+        }
+        let next = self.random.millis(300, 4000);
+        self.schedule.after(next, Event::Trouble);
+        let nodes: Vec<NodeName> = self.agents.keys().cloned().collect();
+        let Some(node) = self.random.pick(&nodes).cloned() else {
+            return;
+        };
+        match self.random.below(100) {
+            0..10 => self.coordinator_dies(),
+            10..32 => self.agent_dies(&node, true),
+            32..60 => {
+                for session in self.network.open_of(Some(&node)) {
+                    self.drop_session(session);
+                }
+            }
+            60..75 => {
+                self.network.cut(&node);
+                for session in self.network.open_of(Some(&node)) {
+                    self.drop_session(session);
+                }
+                let lasts = self.random.millis(1000, 8000);
+                self.schedule.after(lasts, Event::Reachable { node });
+            }
+            75..80 => {
+                let exclusive: Vec<ServiceName> = self
+                    .world
+                    .spec
+                    .services
+                    .values()
+                    .filter(|service| service.is_exclusive())
+                    .map(|service| service.name.clone())
+                    .collect();
+                let now = self.now();
+                if let Some(service) = self.random.pick(&exclusive)
+                    && self.world.move_active(service, now)
+                {
+                    self.say(|| format!("the active side of {service} moves"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
