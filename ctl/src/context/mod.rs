@@ -26,7 +26,7 @@ use crate::client::Coordinators;
 use crate::failure::Failure;
 
 /// The port of a coordinator if an endpoint names none.
-pub(crate) const COORDINATOR_PORT: u16 = 7400;
+pub(crate) const COORDINATOR_PORT: u16 = 7443;
 
 /// The coordinators that the command line, the environment and the current context mean.
 pub(crate) fn coordinators(connection: &Connection) -> Result<Coordinators, Failure> {
@@ -107,10 +107,10 @@ mod tests {
     #[test]
     fn an_endpoint_may_leave_out_the_port() {
         for (text, full) in [
-            ("mgmt1", "mgmt1:7400"),
+            ("mgmt1", "mgmt1:7443"),
             ("mgmt1:7", "mgmt1:7"),
             ("https://mgmt1:7", "mgmt1:7"),
-            ("[::1]", "[::1]:7400"),
+            ("[::1]", "[::1]:7443"),
             ("[::1]:7", "[::1]:7"),
         ] {
             assert_eq!(address(text, COORDINATOR_PORT).unwrap().as_str(), full);
