@@ -16,7 +16,6 @@ mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId, Term};
@@ -78,7 +77,7 @@ pub struct Coordinator {
     activity: BTreeMap<ServiceName, NodeName>,
     verified: BTreeMap<NodeName, Verified>,
     next_event: u64,
-    asked: BTreeMap<NodeName, Duration>,
+    asked: BTreeMap<NodeName, power::Asked>,
     next_ask: u64,
     output: Output,
 }
@@ -210,11 +209,11 @@ impl Coordinator {
             FromAgent::Heartbeat => {}
             FromAgent::Attempt(report) => self.attempt(node, &report, now),
             FromAgent::Power {
+                ask,
                 node: about,
                 power,
                 detail,
-                ..
-            } => self.power_answer(&about, power, &detail, now),
+            } => self.power_answer(ask, &about, power, &detail, now),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;
                 self.view.entry(node).session = None;

@@ -25,6 +25,17 @@ const AT_ONCE: usize = 2;
 /// How long an unanswered question keeps another one about the same node from being asked, beyond the device's limit.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A question to a power source that has no answer yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Its number; an answer to an earlier one is of no interest.
+    number: u64,
+    /// When it was asked.
+    at: Duration,
+    /// Somebody asked once more in the meantime, and must not be served with an answer that is older than that.
+    again: bool,
+}
+
 /// How a node is switched, as plans name it.
 #[must_use]
 pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
@@ -50,11 +61,10 @@ impl Coordinator {
         let Some(call) = fence_call(&applied.spec, node, &power, FenceAction::Status) else {
             return;
         };
-        if self
-            .asked
-            .get(node)
-            .is_some_and(|asked| now.since(*asked) < call.limit + PATIENCE)
+        if let Some(asked) = self.asked.get_mut(node)
+            && now.since(asked.at) < call.limit + PATIENCE
         {
+            asked.again = true;
             return;
         }
         let Some(via) = power.via.iter().find(|via| self.view.alive(via)) else {
@@ -67,8 +77,15 @@ impl Coordinator {
             self.view.powered(node, Power::Unknown, &why, now);
             return;
         };
-        self.asked.insert(node.clone(), now.mono);
         self.next_ask += 1;
+        self.asked.insert(
+            node.clone(),
+            Asked {
+                number: self.next_ask,
+                at: now.mono,
+                again: false,
+            },
+        );
         self.send(
             via.clone(),
             ToAgent::AskPower {
@@ -78,17 +95,33 @@ impl Coordinator {
         );
     }
 
-    pub(super) fn power_answer(&mut self, node: &NodeName, power: Power, detail: &str, now: Now) {
-        self.asked.remove(node);
-        // An answer that was on its way while the agent came up does not take it away again.
-        let seen = self.view.entry(node);
-        let just_opened = seen
-            .session
-            .is_some_and(|opened| now.since(opened) < PATIENCE);
-        if power == Power::Off && just_opened {
+    /// A power source answered. The answer is as old as its question: a slow fence agent tells what was so when it
+    /// was asked, and a machine may have been switched since.
+    pub(super) fn power_answer(
+        &mut self,
+        number: u64,
+        node: &NodeName,
+        power: Power,
+        detail: &str,
+        now: Now,
+    ) {
+        let Some(asked) = self.asked.get(node).filter(|asked| asked.number == number) else {
             return;
+        };
+        let (at, again) = (asked.at, asked.again);
+        self.asked.remove(node);
+        let spoke_since = self
+            .view
+            .node(node)
+            .and_then(|seen| seen.session)
+            .is_some_and(|opened| opened >= at);
+        if power != Power::Off || !spoke_since {
+            self.view
+                .powered(node, power, detail, Now { mono: at, ..now });
         }
-        self.view.powered(node, power, detail, now);
+        if again {
+            self.ask_power(node, now);
+        }
     }
 
     pub(super) fn ask_silent_nodes(&mut self, spec: &Spec, now: Now) {
@@ -99,7 +132,7 @@ impl Coordinator {
             .filter(|node| {
                 self.asked
                     .get(&node.name)
-                    .is_none_or(|asked| now.since(*asked) >= SILENT)
+                    .is_none_or(|asked| now.since(asked.at) >= SILENT)
             })
             .filter(|node| {
                 let said = self
