@@ -435,6 +435,7 @@ impl Operation {
                 };
                 state.attempt = *attempt;
                 state.on.clone_from(on);
+                state.acted |= on.is_some() && !undo;
                 state.boot.clone_from(boot);
                 state.began.get_or_insert(entry.at);
                 state.intended = Some(entry.at);
@@ -497,7 +498,11 @@ impl Operation {
                 // A failed undo is tried again as an undo; everything else begins anew with its gates.
                 state.phase = match state.phase {
                     Phase::UndoFailed => Phase::Done,
-                    _ => Phase::Waiting,
+                    // How far the failed attempt got is nothing that a later step may begin upon.
+                    _ => {
+                        state.reached.clear();
+                        Phase::Waiting
+                    }
                 };
                 self.open.insert(at);
             }

@@ -139,6 +139,8 @@ pub struct StepState {
     pub attempt: AttemptNo,
     /// The node whose agent has the last attempt.
     pub on: Option<NodeName>,
+    /// An attempt of its action was dispatched: there is something that could be taken back.
+    pub acted: bool,
     /// The boot of the step's node when the last attempt was intended.
     pub boot: Option<BootId>,
     /// How far it got, and when.

@@ -23,21 +23,31 @@ impl Operation {
             Phase::Done | Phase::Checking | Phase::Failed | Phase::Unknown | Phase::Running
         );
         // What was so already when its turn came was not done by this operation, and is not taken back by it.
-        touched && self.steps[at].on.is_some() && self.step(at).undo.is_some()
+        touched && self.steps[at].acted && self.step(at).undo.is_some()
+    }
+
+    /// For each step, does anything that came after it still stand? Through steps that have nothing to be taken back,
+    /// such as the meeting points of many, too.
+    fn stands_behind(&self) -> Vec<bool> {
+        let mut stands = vec![false; self.steps.len()];
+        // Plan order is topological: whatever is behind a step has a higher number.
+        for at in (0..self.steps.len()).rev() {
+            stands[at] = self.behind[at].iter().any(|&later| {
+                stands[later]
+                    || self.needs_undo(later)
+                    || matches!(self.steps[later].phase, Phase::Undoing | Phase::UndoFailed)
+            });
+        }
+        stands
     }
 
     pub(super) fn unwind(&mut self, ctx: &mut Ctx<'_>) {
+        let stands = self.stands_behind();
         for at in (0..self.steps.len()).rev() {
             if self.steps[at].phase == Phase::Undoing {
                 self.watch(at, ctx);
                 self.watch_health(at, ctx);
-            } else if self.state == State::Unwinding
-                && self.needs_undo(at)
-                && self.behind[at].iter().all(|&later| {
-                    !self.needs_undo(later)
-                        && !matches!(self.steps[later].phase, Phase::Undoing | Phase::UndoFailed)
-                })
-            {
+            } else if self.state == State::Unwinding && self.needs_undo(at) && !stands[at] {
                 self.begin_undo(at, ctx);
             }
         }
