@@ -23,10 +23,9 @@ impl Operation {
         match state.phase {
             Phase::Running | Phase::Undoing => self.progress(at, report, ctx),
             // The answer came after the deadline: better late than unknown. A person has been called by then, and
-            // decides when to go on.
-            Phase::Unknown | Phase::UndoFailed if !self.doing(at).is_power() => {
-                self.late_word(at, report, ctx)
-            }
+            // decides when to go on. An undo that took too long is tried again instead: it is finished only when what
+            // came back is healthy, and trying it again finds what is so already.
+            Phase::Unknown if !self.doing(at).is_power() => self.late_word(at, report, ctx),
             _ => {}
         }
     }
@@ -85,7 +84,7 @@ impl Operation {
         let evidence = format!("after the deadline: {}", report.evidence);
         match report.state {
             AttemptState::Done => self.proven(at, evidence, ctx),
-            AttemptState::Failed if self.steps[at].phase == Phase::Unknown => {
+            AttemptState::Failed => {
                 self.record(
                     What::Failed {
                         step,
