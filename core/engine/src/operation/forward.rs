@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use interlock_model::action::{Action, Command};
-use interlock_model::check::Verdict;
+use interlock_model::check::{CheckId, Verdict};
 use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
-use interlock_model::observation::Active;
+use interlock_model::observation::{Active, Observations};
 use interlock_model::plan::{Gate, Known, Wait};
+use interlock_model::spec::Service;
 
 use super::{Ctx, Effect, Operation, Phase, State, What};
 
@@ -34,6 +35,8 @@ impl Operation {
         if self.state.is_over() {
             return;
         }
+        // What went wrong since the last pass halts this one before anything begins.
+        self.settle(ctx);
         // Plan order is topological: a step that settles here opens the ones behind it within the same pass.
         let open: Vec<usize> = self.open.iter().copied().collect();
         for at in open {
@@ -42,6 +45,9 @@ impl Operation {
                 Phase::Running => self.watch(at, ctx),
                 Phase::Checking => self.check(at, ctx),
                 _ => {}
+            }
+            if self.state == State::Running && self.steps[at].phase.needs_person() {
+                self.settle(ctx);
             }
         }
         if matches!(self.state, State::Unwinding)
@@ -123,7 +129,7 @@ impl Operation {
         if matches!(self.step(at).action, Action::Approve { .. }) {
             return;
         }
-        let readiness = match self.assumption(at, ctx) {
+        let readiness = match self.assumption(at, ready, ctx) {
             Readiness::Yes => match self.gates(at, &self.step(at).gates, ready, ctx) {
                 Readiness::Yes => self.reachable(at, ready, ctx),
                 other => other,
@@ -171,8 +177,9 @@ impl Operation {
         }
     }
 
-    /// Is the active side still where the plan took it to be (invariant I9)?
-    fn assumption(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+    /// Is the active side still where the plan took it to be (invariant I9)? A stop looks again when its turn comes; what
+    /// was seen before then may have changed.
+    fn assumption(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
         let Some((service, assumption)) = step
             .service
@@ -185,7 +192,15 @@ impl Operation {
             return Readiness::Yes;
         };
         let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
-        match seen.active(service) {
+        let active = seen.active(service);
+        if matches!(active, Active::On(_))
+            && assumption.known == Known::Observed
+            && step.action == Action::Stop
+            && let Some(old) = self.not_looked_at(service, &seen, ready, ctx)
+        {
+            return Readiness::NotYet(old);
+        }
+        match active {
             Active::On(node) if node != assumption.active => Readiness::Never(format!(
                 "the active side of {} is {node}, but this plan was made for {} ({}): plan again",
                 service.name, assumption.active, assumption.known
@@ -205,6 +220,33 @@ impl Operation {
         }
     }
 
+    /// The first check that tells the active side and has not been run since the step's turn came.
+    fn not_looked_at(
+        &self,
+        service: &Service,
+        seen: &Observations,
+        since: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Option<String> {
+        let up = service
+            .nodes
+            .iter()
+            .filter(|node| !seen.instance(node, &service.name).is_down());
+        for node in up {
+            for check in &service.active_when {
+                let id = CheckId {
+                    service: service.name.clone(),
+                    check: check.clone(),
+                };
+                let look = ctx.view.check_since(ctx.spec, node, &id, ctx.now, since);
+                if look.verdict == Verdict::Unknown {
+                    return Some(format!("{id} on {node}: {}", look.evidence));
+                }
+            }
+        }
+        None
+    }
+
     fn probe_assumption(&self, at: usize, ctx: &mut Ctx<'_>) {
         let Some(service) = self
             .step(at)
@@ -221,7 +263,7 @@ impl Operation {
             let checks = service
                 .active_when
                 .iter()
-                .map(|check| interlock_model::check::CheckId {
+                .map(|check| CheckId {
                     service: service.name.clone(),
                     check: check.clone(),
                 })
@@ -479,7 +521,14 @@ impl Operation {
                 step: self.step(at).id.clone(),
                 attempt: self.steps[at].attempt,
             };
-            ctx.effects.push(Effect::Query { to: on, id });
+            let ends = matches!(self.state, State::Aborting | State::AbortingToUnwind)
+                && !self.doing(at).is_power();
+            // A cancel may have been lost with its session as well, and is answered like a query.
+            ctx.effects.push(if ends {
+                Effect::Cancel { to: on, id }
+            } else {
+                Effect::Query { to: on, id }
+            });
         }
     }
 
