@@ -1,0 +1,210 @@
+//! A node in a temporary directory: certificates, a file, the agent's program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use interlock_mesh::channel::{self, Expected, Target};
+use interlock_mesh::credentials::{self, Files, system_clock};
+use interlock_mesh::identity::{Identity, Kind};
+use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
+use interlock_proto::v1;
+use interlock_proto::v1::node_service_client::NodeServiceClient;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tonic::transport::Channel;
+
+use crate::scripted::{Coordinator, PATIENCE};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A cluster `lab` with one node, `n1`.
+pub(crate) struct Lab {
+    authority: CertificateAuthority,
+    dir: TempDir,
+}
+
+/// A running agent. Killed when dropped, with everything that it manages.
+pub(crate) struct Agent {
+    child: Child,
+    pub(crate) address: String,
+    state: PathBuf,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let cluster = "lab".parse().unwrap();
+        let authority = CertificateAuthority::init(cluster, SystemTime::now() - DAY, 100 * DAY).unwrap();
+        let lab = Self { authority, dir: tempfile::tempdir().unwrap() };
+        fs::write(lab.path("boot_id"), "boot-1\n").unwrap();
+        lab
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn issue(&self, uri: &str) -> Files {
+        let identity: Identity = uri.parse().unwrap();
+        let name = format!("{}-{}", identity.kind(), identity.name());
+        let request =
+            IssueRequest { identity, names: Vec::new(), not_before: SystemTime::now() - DAY, life: 10 * DAY };
+        let issued = self.authority.issue(&request).unwrap();
+        issued.save(self.dir.path(), &name, self.authority.cert_pem(), Existing::Replace).unwrap()
+    }
+
+    pub(crate) async fn coordinator(&self) -> Coordinator {
+        Coordinator::start(self.issue("interlock://lab/coordinator/mgmt1")).await
+    }
+
+    /// Writes the agent's file.
+    pub(crate) fn configure(&self, endpoint: &str, rest: &str) {
+        let files = self.issue("interlock://lab/agent/n1");
+        let here = self.dir.path().display();
+        let file = format!(
+            "coordinators = [\"{endpoint}\"]\n[node]\nname = \"n1\"\nstate_dir = \"{here}/state\"\nboot_id_path = \
+             \"{here}/boot_id\"\n[tls]\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\n[listen]\naddress = \
+             \"127.0.0.1:0\"\n{rest}",
+            files.authority.display(),
+            files.certificate.display(),
+            files.key.display(),
+        );
+        fs::write(self.path("agent.toml"), file).unwrap();
+    }
+
+    /// Starts the agent; returns when it listens.
+    pub(crate) async fn start(&self) -> Agent {
+        let log = fs::File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
+            .args(["run", "--config"])
+            .arg(self.path("agent.toml"))
+            .env("INTERLOCK_LOG", "debug")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it listens").unwrap();
+        let Some(line) = line else { panic!("the agent ended: {}", self.log()) };
+        let address = line.strip_prefix("listening on ").unwrap().to_owned();
+        Agent { child, address, state: self.path("state") }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("agent.log")).unwrap_or_default()
+    }
+
+    /// A client of the agent's own service, as this person.
+    pub(crate) async fn node_service(&self, agent: &Agent, uri: &str) -> NodeServiceClient<Channel> {
+        NodeServiceClient::new(self.channel(agent, uri).await)
+    }
+
+    pub(crate) async fn channel(&self, agent: &Agent, uri: &str) -> Channel {
+        let (_store, credentials) = credentials::open(self.issue(uri), Kind::Operator, system_clock()).unwrap();
+        let target = Target {
+            address: agent.address.parse().unwrap(),
+            expected: Expected::Agent("n1".parse().unwrap()),
+        };
+        channel::connect(&target, &credentials, &channel::Options::default()).await.unwrap()
+    }
+
+    /// Asks the agent until what it says is as wanted.
+    pub(crate) async fn node(&self, agent: &Agent, wanted: impl Fn(&v1::Node) -> bool) -> v1::Node {
+        let mut client = self.node_service(agent, "interlock://lab/operator/rita?role=reader").await;
+        let asking = async {
+            loop {
+                let node = client.get_node(v1::GetNodeRequest {}).await.unwrap().into_inner();
+                if wanted(&node) {
+                    return node;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never as wanted: {}", self.log()))
+    }
+}
+
+impl Agent {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Tells it to end and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        signal(self.pid(), Signal::TERM);
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        assert!(status.success(), "{status}");
+        self.state = PathBuf::new();
+    }
+
+    /// As a power cut would end it, but for what it manages.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+        self.state = PathBuf::new();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if self.state.as_os_str().is_empty() {
+            return;
+        }
+        // First the agent, so that its guard restarts nothing.
+        let _ = self.child.start_kill();
+        for pid in running(&self.state) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // What agents left that were stopped in peace.
+        for pid in running(&self.path("state")) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The pids of commands whose runs have not ended.
+fn running(state: &Path) -> Vec<u32> {
+    let Ok(runs) = fs::read_dir(state.join("runs")) else { return Vec::new() };
+    let pid = |dir: PathBuf| {
+        if dir.join("exit.json").exists() {
+            return None;
+        }
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("run.json")).ok()?).ok()?;
+        u32::try_from(record["child"]["pid"].as_u64()?).ok()
+    };
+    runs.filter_map(|run| pid(run.ok()?.path())).collect()
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    // It may just have ended.
+    let _ = kill_process(pid, signal);
+}
+
+/// The pid in the reason of a running process.
+pub(crate) fn pid_of(instance: &v1::Instance) -> u32 {
+    instance.reason.strip_prefix("pid ").unwrap_or_else(|| panic!("{instance:?}")).parse().unwrap()
+}
+
+/// Waits until a file has this content.
+pub(crate) async fn content(path: &Path, wanted: impl Fn(&str) -> bool) -> String {
+    let looking = async {
+        loop {
+            if let Ok(text) = fs::read_to_string(path)
+                && wanted(&text)
+            {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("the file is written")
+}
