@@ -23,7 +23,13 @@ fn may_name(member: &str) -> Option<Vec<&'static str>> {
         "interlock-proto" | "interlock-sim" => CORE.to_vec(),
         "interlock-mesh" => [CORE, &["interlock-proto"]].concat(),
         "interlock-e2e" => vec!["interlock-proto", "interlock-mesh"],
-        "interlock-bench" => vec!["interlock-proto", "interlock-mesh", "interlock-e2e"],
+        // It runs a thousand agents in one process, by the agent's own session code, and measures the coordinator's
+        // own store for its floor; both are the libraries behind the programs, which it spawns as well.
+        "interlock-bench" => [
+            &mesh[..],
+            &["interlock-agent", "interlock-coordinator", "interlock-e2e"],
+        ]
+        .concat(),
         "xtask" => vec!["interlock-e2e"],
         _ => return None,
     })

@@ -1,5 +1,6 @@
 //! The chores of this repository: `cargo xtask <chore>`.
 
+mod bench;
 mod demo;
 mod install;
 mod layers;
@@ -25,6 +26,8 @@ enum Chore {
     Test(test::Arguments),
     /// The main job, live on this machine: needs no root, installs nothing.
     Demo(demo::Options),
+    /// What Interlock costs, against floors measured in the same run.
+    Bench(bench::Arguments),
     /// A machine of the demo.
     #[command(hide = true)]
     Machine {
@@ -51,6 +54,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Demo(options) => demo::tell(&options).map(|()| ExitCode::SUCCESS),
         Chore::Machine { directory } => interlock_e2e::programs::agent()
             .and_then(|agent| demo::Machine::new(&directory).keep(&agent))

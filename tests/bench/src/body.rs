@@ -1,0 +1,117 @@
+//! What light agents do: as good as nothing, and note when.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use interlock_agent::session::{Assignment, Attempt, Board, Executor, Outcome};
+use interlock_model::action::Command;
+use interlock_model::names::ServiceName;
+use interlock_model::observation::{InstanceObservation, InstanceState};
+
+/// What a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing.
+    NoOp,
+    /// A process that is started and ends: `/bin/true`.
+    Process,
+}
+
+/// When the steps of each service arrived at the agents, and when they were done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trace(Arc<Mutex<BTreeMap<ServiceName, Times>>>);
+
+/// First and last of one service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// The first step arrived.
+    pub(crate) first: Instant,
+    /// The last step was done.
+    pub(crate) last: Instant,
+}
+
+impl Trace {
+    /// What was noted since this was last called, by service, in the order of the first arrival.
+    pub(crate) fn take(&self) -> Vec<(ServiceName, Times)> {
+        let mut times: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
+        times.sort_by_key(|(_, times)| times.first);
+        times
+    }
+
+    fn note(&self, service: &ServiceName) {
+        let now = Instant::now();
+        let mut times = self.lock();
+        match times.get_mut(service) {
+            Some(times) => times.last = now,
+            None => drop(times.insert(
+                service.clone(),
+                Times {
+                    first: now,
+                    last: now,
+                },
+            )),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Times>> {
+        // Every change is complete before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time between two moments; none if they are the other way round.
+pub(crate) fn between(first: Instant, then: Instant) -> Duration {
+    then.saturating_duration_since(first)
+}
+
+/// The executor of a light agent. It posts what became of an instance, as a real one does.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) board: Board,
+    pub(crate) trace: Trace,
+    pub(crate) work: Work,
+}
+
+impl Body {
+    fn post(&self, service: &ServiceName, state: InstanceState) {
+        let seen = InstanceObservation {
+            state,
+            ..InstanceObservation::default()
+        };
+        self.board.post_instance(service, seen);
+    }
+}
+
+impl Executor for Body {
+    async fn execute(&self, attempt: Attempt) -> Outcome {
+        let (service, state) = match &attempt.command {
+            Command::Start { service, .. } => (service, InstanceState::Running),
+            Command::Stop { service, .. } => (service, InstanceState::Stopped),
+            _ => return Outcome::done("nothing to do"),
+        };
+        self.trace.note(service);
+        if self.work == Work::Process {
+            match tokio::process::Command::new("/bin/true").status().await {
+                Ok(status) if status.success() => {}
+                Ok(status) => return failed(&format!("/bin/true: {status}")),
+                Err(error) => return failed(&format!("/bin/true: {error}")),
+            }
+        }
+        self.post(service, state);
+        self.trace.note(service);
+        Outcome::done("nothing to do")
+    }
+
+    fn assigned(&self, assignment: &Assignment) {
+        for service in assignment.instances.keys() {
+            self.post(service, InstanceState::Stopped);
+        }
+    }
+}
+
+fn failed(evidence: &str) -> Outcome {
+    Outcome::Failed {
+        evidence: evidence.to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! One measured figure, and the table of all.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What was promised of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Budget {
+    /// At most this, in the figure's unit.
+    Value(f64),
+    /// At most this many times the floor.
+    Ratio(f64),
+    /// Nothing: the figure is stated.
+    None,
+}
+
+/// One measured figure.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    /// What was measured, in a line.
+    pub(crate) name: String,
+    /// The unit of value and floor.
+    pub(crate) unit: &'static str,
+    /// What was measured.
+    pub(crate) value: f64,
+    /// The least that the same job costs here, measured in the same run.
+    pub(crate) floor: Option<f64>,
+    /// What was promised.
+    pub(crate) budget: Budget,
+}
+
+impl Figure {
+    /// A figure without floor and budget.
+    pub(crate) fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            value,
+            floor: None,
+            budget: Budget::None,
+        }
+    }
+
+    /// With its floor.
+    pub(crate) fn floor(self, floor: f64) -> Self {
+        Self {
+            floor: Some(floor),
+            ..self
+        }
+    }
+
+    /// With what was promised.
+    pub(crate) fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        self.floor
+            .filter(|floor| *floor > 0.0)
+            .map(|floor| self.value / floor)
+    }
+
+    /// Is it within its budget? None without one.
+    pub(crate) fn is_within(&self) -> Option<bool> {
+        match self.budget {
+            Budget::Value(most) => Some(self.value <= most),
+            Budget::Ratio(most) => self.ratio().map(|ratio| ratio <= most),
+            Budget::None => None,
+        }
+    }
+}
+
+/// All figures of a run.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Table(Vec<Figure>);
+
+impl Extend<Figure> for Table {
+    fn extend<T: IntoIterator<Item = Figure>>(&mut self, figures: T) {
+        self.0.extend(figures);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<64} {:>10} {:>10} {:>7} {:>12}",
+            "figure", "measured", "floor", "ratio", "budget"
+        )?;
+        for figure in &self.0 {
+            let name = format!("{}, {}", figure.name, figure.unit);
+            let or_dash = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), short);
+            let budget = match figure.budget {
+                Budget::Value(most) => short(most),
+                Budget::Ratio(most) => format!("{}x floor", short(most)),
+                Budget::None => "-".to_owned(),
+            };
+            let verdict = match figure.is_within() {
+                Some(true) => "ok",
+                Some(false) => "OVER",
+                None => "",
+            };
+            let row = format!(
+                "{name:<64} {:>10} {:>10} {:>7} {budget:>12}  {verdict}",
+                short(figure.value),
+                or_dash(figure.floor),
+                or_dash(figure.ratio()),
+            );
+            writeln!(f, "{}", row.trim_end())?;
+        }
+        let over = self
+            .0
+            .iter()
+            .filter(|figure| figure.is_within() == Some(false))
+            .count();
+        match over {
+            0 => write!(f, "Everything is within its budget."),
+            _ => write!(
+                f,
+                "{over} over budget. Timings are no tests: measure again on a quiet machine before believing it."
+            ),
+        }
+    }
+}
+
+/// Three digits that count.
+fn short(number: f64) -> String {
+    let decimals = match number.abs() {
+        small if small == 0.0 || small >= 100.0 => 0,
+        small if small >= 10.0 => 1,
+        small if small >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{number:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_budget_is_against_the_floor_and_a_value_budget_is_not() {
+        let figure = Figure::new("stage", "ms", 6.0).floor(2.0);
+        assert_eq!(
+            figure.clone().budget(Budget::Ratio(3.0)).is_within(),
+            Some(true)
+        );
+        assert_eq!(
+            figure.clone().budget(Budget::Ratio(2.9)).is_within(),
+            Some(false)
+        );
+        assert_eq!(
+            figure.clone().budget(Budget::Value(5.0)).is_within(),
+            Some(false)
+        );
+        assert_eq!(figure.is_within(), None);
+    }
+
+    #[test]
+    fn the_table_says_how_many_figures_are_over() {
+        let mut table = Table::default();
+        table.extend([Figure::new("stage", "ms", 6.0).budget(Budget::Value(5.0))]);
+        let text = table.to_string();
+        assert!(
+            text.contains("OVER") && text.contains("1 over budget"),
+            "{text}"
+        );
+    }
+}

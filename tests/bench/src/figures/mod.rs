@@ -1,0 +1,52 @@
+//! The figures, one module per experiment.
+
+mod commits;
+mod fan_out;
+mod heartbeats;
+mod idle;
+mod overhead;
+mod planner;
+
+use std::fmt;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::body::Work;
+use crate::figure::Figure;
+
+/// An experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// What orchestration adds to a stage of an operation, and what it writes.
+    Overhead,
+    /// One stage on 1,000 nodes, with steps that do nothing.
+    FanOut,
+    /// The same with steps that start a process.
+    Processes,
+    /// A coordinator with 1,000 idle agents.
+    Heartbeats,
+    /// An idle agent with ten checks, and the sizes of the programs.
+    Idle,
+    /// Plans for 1,000 nodes and 200 services.
+    Planner,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// Measures.
+pub(crate) async fn measure(name: Name) -> Result<Vec<Figure>> {
+    match name {
+        Name::Overhead => overhead::measure().await,
+        Name::FanOut => fan_out::measure(Work::NoOp).await,
+        Name::Processes => fan_out::measure(Work::Process).await,
+        Name::Heartbeats => heartbeats::measure().await,
+        Name::Idle => idle::measure().await,
+        Name::Planner => planner::measure(),
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask bench`: what Interlock costs, against floors measured in the same run.
+//!
+//! Builds what is measured as it is shipped, and hands over to `interlock-bench`; see `tests/bench/README.md`.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What to measure: overhead, fan-out, processes, heartbeats, idle, planner. Everything by default.
+    names: Vec<String>,
+    /// How the figures are printed: table or json.
+    #[arg(short, long, default_value = "table")]
+    output: String,
+}
+
+/// The programs, and the program that measures them. One build: what they share is then built once.
+const PROGRAMS: &[&str] = &[
+    "build",
+    "--release",
+    "--package=interlock-agent",
+    "--package=interlock-coordinator",
+    "--package=interlockctl",
+    "--package=interlock-bench",
+    "--bins",
+];
+
+/// The planner's own measurement. A build of its own, since it needs what the planner's tests need.
+const PLANNER: &[&str] = &[
+    "build",
+    "--release",
+    "--package=interlock-planner",
+    "--example=plan_cost",
+];
+
+/// Builds and measures.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let own = std::env::var("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
+    let root = Path::new(&own)
+        .parent()
+        .context("this package is in no workspace")?;
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    for build in [PROGRAMS, PLANNER] {
+        let status = Command::new(&cargo)
+            .args(build)
+            .current_dir(root)
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "`cargo {}`: {status}", build.join(" "));
+    }
+    // Beside the directory of this program, whatever the target directory is.
+    let built = interlock_e2e::programs::directory()?;
+    let target = built
+        .parent()
+        .context("this program is in no target directory")?;
+    let status = Command::new(target.join("release/interlock-bench"))
+        .args(&arguments.names)
+        .args(["--output", &arguments.output])
+        .status()
+        .context("cannot run interlock-bench")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
