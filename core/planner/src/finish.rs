@@ -1,15 +1,14 @@
 //! From graph to sealed plan: the gates at the end, the final order, the numbers, the independent check.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_model::action::Action;
-use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
+use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step};
 
 use crate::Outcome;
 use crate::checker;
 use crate::draft::Draft;
-use crate::graph::Handle;
+use crate::graph::{Graph, Handle};
 use crate::report::{Entry, Report, Subject};
 use crate::steps;
 
@@ -46,6 +45,10 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
             "a batch size is for restart and reboot; it changes nothing here",
         );
     }
+    if !order.is_empty() {
+        let limits = limits(&draft.graph, &order);
+        draft.report.add(limits);
+    }
     let steps = std::mem::take(&mut draft.graph).into_steps(&order);
     let plan = Plan {
         cluster: draft.spec.cluster.clone(),
@@ -56,9 +59,6 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
         forced: draft.request.force.iter().cloned().collect(),
         steps,
     };
-    if !plan.steps.is_empty() {
-        draft.report.add(limits(&plan));
-    }
     for violation in checker::check(draft.spec, &plan, draft.input.observations) {
         draft.report.add(Entry::Internal { violation });
     }
@@ -112,28 +112,30 @@ fn add_gates(draft: &mut Draft<'_>) {
     }
 }
 
-/// The plan in numbers.
-fn limits(plan: &Plan) -> Entry {
-    let mut reached: BTreeMap<&StepId, Duration> = BTreeMap::new();
-    for step in &plan.steps {
-        let before = step
-            .after
-            .iter()
-            .filter_map(|after| reached.get(&after.step))
-            .max()
-            .copied();
-        reached.insert(&step.id, before.unwrap_or_default() + longest(step));
+/// The plan in numbers, from the graph in its final order.
+fn limits(graph: &Graph, order: &[Handle]) -> Entry {
+    let mut reached = vec![(0_u32, Duration::ZERO); graph.len()];
+    let mut people = Vec::new();
+    for handle in order {
+        let before = graph.edges(*handle).keys().map(|on| reached[*on]);
+        let (stage, time) = before.fold((0, Duration::ZERO), |(stage, time), other| {
+            (stage.max(other.0), time.max(other.1))
+        });
+        let step = graph.step(*handle);
+        reached[*handle] = (stage + 1, time.saturating_add(longest(step)));
+        if matches!(step.action, Action::Approve { .. }) {
+            people.push(step.id.clone());
+        }
     }
     Entry::Limits {
-        steps: plan.steps.len(),
-        stages: plan.stages().into_values().max().unwrap_or(0),
-        at_most: reached.into_values().max().unwrap_or_default(),
-        people: plan
-            .steps
+        steps: order.len(),
+        stages: reached.iter().map(|(stage, _)| *stage).max().unwrap_or(0),
+        at_most: reached
             .iter()
-            .filter(|step| matches!(step.action, Action::Approve { .. }))
-            .map(|step| step.id.clone())
-            .collect(),
+            .map(|(_, time)| *time)
+            .max()
+            .unwrap_or_default(),
+        people,
     }
 }
 

@@ -21,6 +21,13 @@ use crate::select::Selection;
 use crate::steps;
 use crate::world::{Machine, Presence};
 
+/// The instances that stop and start again.
+#[derive(Debug, Default)]
+struct Running {
+    by_service: BTreeMap<ServiceName, BTreeSet<NodeName>>,
+    by_node: BTreeMap<NodeName, Vec<ServiceName>>,
+}
+
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     let nodes: Vec<NodeName> = selection
         .nodes
@@ -29,10 +36,11 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         .cloned()
         .collect();
     let running = running_on(draft, &nodes);
-    for service in draft.by_rank(running.keys()) {
+    for service in draft.by_rank(running.by_service.keys()) {
         requirements_run(draft, service);
         let active = draft.active_side(service);
-        let interrupted = active.filter(|active| running[&service.name].contains(active));
+        let interrupted =
+            active.filter(|active| running.by_service[&service.name].contains(active));
         let only = service.nodes.first().filter(|_| service.nodes.len() == 1);
         if let Some(node) = interrupted.as_ref().or(only) {
             warn_of_interruption(
@@ -44,13 +52,13 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         }
     }
     let batches = batches(draft, nodes);
-    for service in draft.by_rank(running.keys()) {
+    for service in draft.by_rank(running.by_service.keys()) {
         let taken: Vec<Vec<&NodeName>> = batches
             .iter()
             .map(|batch| {
                 batch
                     .iter()
-                    .filter(|node| running[&service.name].contains(*node))
+                    .filter(|node| running.by_service[&service.name].contains(*node))
                     .collect()
             })
             .collect();
@@ -107,22 +115,18 @@ fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
     false
 }
 
-/// The instances that stop and start again, by service.
-fn running_on(
-    draft: &mut Draft<'_>,
-    nodes: &[NodeName],
-) -> BTreeMap<ServiceName, BTreeSet<NodeName>> {
-    let mut running: BTreeMap<ServiceName, BTreeSet<NodeName>> = BTreeMap::new();
+fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Running {
+    let mut running = Running::default();
     let chosen: BTreeSet<&NodeName> = nodes.iter().collect();
     for service in draft.spec.services.values() {
         for node in service.nodes.iter().filter(|node| chosen.contains(node)) {
             let subject = Subject::instance(&service.name, node);
             match draft.world.instance(&service.name, node) {
                 Presence::Up => {
-                    running
-                        .entry(service.name.clone())
-                        .or_default()
-                        .insert(node.clone());
+                    let services = running.by_node.entry(node.clone()).or_default();
+                    services.push(service.name.clone());
+                    let nodes = running.by_service.entry(service.name.clone()).or_default();
+                    nodes.insert(node.clone());
                 }
                 Presence::Down if service.boot == Boot::Autostart => {
                     draft
@@ -198,25 +202,11 @@ fn reboot(
     draft: &mut Draft<'_>,
     number: usize,
     batch: &[NodeName],
-    running: &BTreeMap<ServiceName, BTreeSet<NodeName>>,
+    running: &Running,
     before: &[(Handle, Wait)],
 ) -> Vec<(Handle, Wait)> {
-    let mut local: BTreeMap<&ServiceName, Vec<NodeName>> = BTreeMap::new();
-    for (name, nodes) in running {
-        let Some(service) = draft.service(name) else {
-            continue;
-        };
-        let active = draft.active_side(service);
-        let mut here: Vec<NodeName> = start_order(service, active.as_ref())
-            .into_iter()
-            .cloned()
-            .collect();
-        here.retain(|node| nodes.contains(node) && batch.contains(node));
-        if !here.is_empty() {
-            local.insert(name, here);
-        }
-    }
-    let services = draft.by_rank(local.keys().copied());
+    let local = local(draft, batch, running);
+    let services = draft.by_rank(local.keys());
     let mut stops: BTreeMap<&ServiceName, Vec<Handle>> = BTreeMap::new();
     let mut reboots: BTreeMap<&NodeName, Handle> = BTreeMap::new();
     let mut starts: BTreeMap<&ServiceName, Vec<Handle>> = BTreeMap::new();
@@ -226,17 +216,19 @@ fn reboot(
             stops.entry(&service.name).or_default().push(stop);
         }
     }
-    for name in batch {
-        let Some(node) = draft.spec.nodes.get(name) else {
-            continue;
-        };
-        let reboot = draft.graph.add(steps::reboot(node));
-        for stop in stops.values().flatten() {
-            if draft.graph.step(*stop).node.as_ref() == Some(name) {
-                draft.graph.after(reboot, *stop, Wait::Down);
-            }
+    for node in batch.iter().filter_map(|name| draft.spec.nodes.get(name)) {
+        reboots.insert(&node.name, draft.graph.add(steps::reboot(node)));
+    }
+    for stop in stops.values().flatten() {
+        let reboot = draft
+            .graph
+            .step(*stop)
+            .node
+            .as_ref()
+            .and_then(|node| reboots.get(node));
+        if let Some(reboot) = reboot.copied() {
+            draft.graph.after(reboot, *stop, Wait::Down);
         }
-        reboots.insert(name, reboot);
     }
     for service in &services {
         let active = draft.active_side(service);
@@ -292,6 +284,30 @@ fn reboot(
         .collect()
 }
 
+/// What runs on the machines of a batch, by service, in the order in which it starts.
+fn local(
+    draft: &mut Draft<'_>,
+    batch: &[NodeName],
+    running: &Running,
+) -> BTreeMap<ServiceName, Vec<NodeName>> {
+    let here: BTreeSet<&NodeName> = batch.iter().collect();
+    let carried = batch.iter().filter_map(|node| running.by_node.get(node));
+    let names: BTreeSet<&ServiceName> = carried.flatten().collect();
+    let mut local = BTreeMap::new();
+    for service in draft.by_rank(names) {
+        let active = draft.active_side(service);
+        let order = start_order(service, active.as_ref()).into_iter();
+        let is_local = |node: &&NodeName| {
+            here.contains(node) && running.by_service[&service.name].contains(*node)
+        };
+        local.insert(
+            service.name.clone(),
+            order.filter(is_local).cloned().collect(),
+        );
+    }
+    local
+}
+
 /// The edges of the spec among the instances of one batch.
 fn order_locally(
     draft: &mut Draft<'_>,
@@ -335,12 +351,8 @@ fn order_locally(
 }
 
 /// At the end the instances that compare themselves are compared.
-fn compare(
-    draft: &mut Draft<'_>,
-    running: &BTreeMap<ServiceName, BTreeSet<NodeName>>,
-    last: &[(Handle, Wait)],
-) {
-    for name in running.keys() {
+fn compare(draft: &mut Draft<'_>, running: &Running, last: &[(Handle, Wait)]) {
+    for name in running.by_service.keys() {
         let Some(service) = draft.service(name) else {
             continue;
         };

@@ -98,7 +98,7 @@ fn nothing_runs(
         return;
     };
     for (stop, _) in paths.on_node(&node.name, |action| matches!(action, Action::Stop)) {
-        if !paths.beyond(stop, Wait::Down).contains(first) {
+        if !paths.awaits(first, stop, Wait::Down) {
             found.push(out_of_order(paths, first, stop, Wait::Down));
         }
     }
@@ -111,7 +111,7 @@ fn nothing_runs_over_reboot(
     found: &mut Vec<Violation>,
 ) {
     for (stop, _) in paths.on_node(&node.name, |action| matches!(action, Action::Stop)) {
-        if !paths.beyond(stop, Wait::Down).contains(reboot) {
+        if !paths.awaits(reboot, stop, Wait::Down) {
             found.push(out_of_order(paths, reboot, stop, Wait::Down));
         }
     }
@@ -119,13 +119,12 @@ fn nothing_runs_over_reboot(
 }
 
 fn nothing_starts_before(paths: &Paths<'_>, node: &Node, up: usize, found: &mut Vec<Violation>) {
-    let beyond = paths.beyond(up, Wait::Up);
     let is_start =
         |action: &Action| matches!(action, Action::Start | Action::Verify | Action::Check);
     for (start, _) in paths
         .on_node(&node.name, is_start)
         .into_iter()
-        .filter(|(start, _)| !beyond.contains(*start))
+        .filter(|(start, _)| !paths.awaits(*start, up, Wait::Up))
     {
         found.push(out_of_order(paths, start, up, Wait::Up));
     }
@@ -137,7 +136,7 @@ fn outlasts<'a>(paths: &Paths<'a>, node: &'a NodeName, via: &'a NodeName) -> boo
         return false;
     }
     match (paths.power_off(node), paths.power_off(via)) {
-        (Some(off), Some(via)) => paths.beyond(off, Wait::Down).contains(via),
+        (Some(off), Some(via)) => paths.awaits(via, off, Wait::Down),
         _ => true,
     }
 }
@@ -148,7 +147,7 @@ fn precedes<'a>(paths: &Paths<'a>, node: &'a NodeName, via: &'a NodeName) -> boo
         return false;
     }
     match (paths.power_on(node), paths.power_on(via)) {
-        (Some(on), Some(via)) => paths.beyond(via, Wait::Up).contains(on),
+        (Some(on), Some(via)) => paths.awaits(on, via, Wait::Up),
         _ => true,
     }
 }
@@ -182,13 +181,12 @@ fn down_is_off(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Viol
             let Some(off) = off.filter(|off| *off != own) else {
                 continue;
             };
-            let beyond = paths.beyond(off, Wait::Down);
             let met_early = paths
                 .joins(&service.name)
                 .iter()
                 .any(|join| paths.leads_to(*join, off));
             for later in others.iter().filter(|_| !met_early).chain(next.as_ref()) {
-                if !beyond.contains(*later) && !paths.leads_to(*later, off) {
+                if !paths.awaits(*later, off, Wait::Down) && !paths.leads_to(*later, off) {
                     found.push(out_of_order(paths, *later, off, Wait::Down));
                 }
             }
@@ -198,10 +196,7 @@ fn down_is_off(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Viol
 
 /// A machine is switched on only when its earliest services could start, unless it has to be there for that.
 fn on_before_its_first(spec: &Spec, paths: &Paths<'_>, found: &mut Vec<Violation>) {
-    let mut heights: BTreeMap<&ServiceName, u32> = BTreeMap::new();
-    for service in spec.services.values() {
-        height(spec, service, &mut heights);
-    }
+    let heights = heights(spec);
     for node in spec.nodes.keys() {
         let Some(on) = paths.power_on(node) else {
             continue;
@@ -244,30 +239,32 @@ fn on_before_its_first(spec: &Spec, paths: &Paths<'_>, found: &mut Vec<Violation
                 } else {
                     dependency.start
                 };
-                let early = starts.filter(|start| !paths.beyond(*start, until).contains(on));
+                let early = starts.filter(|start| !paths.awaits(on, *start, until));
                 found.extend(early.map(|start| out_of_order(paths, on, start, until)));
             }
         }
     }
 }
 
-/// The length of the longest chain of dependencies below a service.
-fn height<'a>(
-    spec: &'a Spec,
-    service: &'a Service,
-    known: &mut BTreeMap<&'a ServiceName, u32>,
-) -> u32 {
-    if let Some(height) = known.get(&service.name) {
-        return *height;
+/// For each service the length of the longest chain of dependencies below it.
+fn heights(spec: &Spec) -> BTreeMap<&ServiceName, u32> {
+    let mut known: BTreeMap<&ServiceName, u32> = BTreeMap::new();
+    let mut open: Vec<&Service> = spec.services.values().collect();
+    while let Some(service) = open.last() {
+        let below = service.dependencies.keys();
+        let below: Vec<&Service> = below.filter_map(|name| spec.services.get(name)).collect();
+        let missing = below
+            .iter()
+            .filter(|other| !known.contains_key(&other.name));
+        let missing: Vec<&Service> = missing.copied().collect();
+        if missing.is_empty() {
+            let heights = below.iter().filter_map(|other| known.get(&other.name));
+            let height = heights.max().map_or(0, |height| height + 1);
+            known.insert(&service.name, height);
+            open.pop();
+        } else {
+            open.extend(missing);
+        }
     }
-    let below = service
-        .dependencies
-        .keys()
-        .filter_map(|name| spec.services.get(name));
-    let height = below
-        .map(|other| height(spec, other, known) + 1)
-        .max()
-        .unwrap_or(0);
-    known.insert(&service.name, height);
-    height
+    known
 }

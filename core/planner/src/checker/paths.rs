@@ -85,20 +85,30 @@ impl<'a> Paths<'a> {
     /// The steps that start only after `step` has reached `until`.
     pub(super) fn beyond(&self, step: usize, until: Wait) -> Beyond {
         let mut row = vec![0; self.steps.len().div_ceil(64)];
+        for next in self.after_it_reached(step, until) {
+            row[next / 64] |= 1 << (next % 64);
+            row.iter_mut()
+                .zip(&self.beyond[next])
+                .for_each(|(bits, more)| *bits |= more);
+        }
+        Beyond(row)
+    }
+
+    /// Does `later` start only after `step` has reached `until`?
+    pub(super) fn awaits(&self, later: usize, step: usize, until: Wait) -> bool {
+        self.after_it_reached(step, until)
+            .any(|next| next == later || self.leads_to(next, later))
+    }
+
+    /// The steps with an edge that waits for `step` until `until` or more.
+    fn after_it_reached(&self, step: usize, until: Wait) -> impl Iterator<Item = usize> + use<'_> {
         // A check and a person's confirmation have one condition only: done.
         let only_done = matches!(
             self.steps[step].action,
             Action::Check | Action::Approve { .. }
         );
-        for (next, condition) in &self.next[step] {
-            if only_done || *condition >= until {
-                row[next / 64] |= 1 << (next % 64);
-                row.iter_mut()
-                    .zip(&self.beyond[*next])
-                    .for_each(|(bits, more)| *bits |= more);
-            }
-        }
-        Beyond(row)
+        let enough = move |(_, condition): &&(usize, Wait)| only_done || *condition >= until;
+        self.next[step].iter().filter(enough).map(|(next, _)| *next)
     }
 
     /// Does `later` start only after `step` has started?
