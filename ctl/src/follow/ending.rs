@@ -7,13 +7,13 @@ use interlock_model::action::Action;
 
 use super::commands;
 use super::progress::{Progress, needs_person};
-use crate::render::{Paint, Tone, elapsed, now_millis, operation_tone};
+use crate::render::{Paint, Tone, elapsed, operation_tone};
 
 /// The summary: duration, steps, and what was proven by whom.
 pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
     let summary = progress.summary();
     let until = match summary.ended_ms {
-        0 => now_millis(),
+        0 => progress.now(),
         ended => ended,
     };
     let took = elapsed(Duration::from_millis(

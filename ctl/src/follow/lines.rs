@@ -8,7 +8,7 @@ use crate::render::{Paint, clock_time, elapsed, operation_tone, step_tone};
 
 /// The change as a line: time, what, state, and what there is to say.
 pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String {
-    let now = clock_time(crate::render::now_millis());
+    let now = clock_time(progress.now());
     match change {
         Change::Operation { state } => {
             let summary = progress.summary();
@@ -60,7 +60,7 @@ fn said(progress: &Progress, id: &str) -> String {
         _ => {}
     }
     if step.state == "running" {
-        parts.extend(step.reached.last().cloned());
+        parts.extend(step.reached.iter().rfind(|it| *it != "issued").cloned());
     }
     if step.attempt > 1 {
         parts.push(format!("attempt {}", step.attempt));

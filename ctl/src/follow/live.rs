@@ -13,9 +13,7 @@ use interlock_proto::v1;
 use super::commands;
 use super::progress::{Progress, is_settled, needs_person};
 use crate::failure::Failure;
-use crate::render::{
-    Out, Paint, Tone, cut, elapsed, now_millis, operation_tone, step_tone, width_and_height,
-};
+use crate::render::{Out, Paint, Tone, cut, elapsed, operation_tone, step_tone, width_and_height};
 
 /// Width and height if the terminal does not tell, as those of a VT100.
 const UNTOLD: (usize, usize) = (80, 24);
@@ -25,13 +23,16 @@ const UNTOLD: (usize, usize) = (80, 24);
 pub(super) struct Screen {
     talk: bool,
     paint: Paint,
+    /// The lines between the drawing's first one and the cursor.
     drawn: usize,
     last: Vec<String>,
+    /// A last line that stays under the drawing.
+    hint: Option<&'static str>,
 }
 
 impl Screen {
     /// A screen where standard output (or, for `talk`, standard error) is a terminal that can be drawn over.
-    pub(super) fn on(talk: bool, out: Out) -> Option<Self> {
+    pub(super) fn on(talk: bool, hint: Option<&'static str>, out: Out) -> Option<Self> {
         let terminal = if talk {
             io::stderr().is_terminal()
         } else {
@@ -43,6 +44,7 @@ impl Screen {
             paint: if talk { out.talk_paint() } else { out.paint() },
             drawn: 0,
             last: Vec::new(),
+            hint,
         })
     }
 
@@ -52,12 +54,12 @@ impl Screen {
             return Ok(());
         }
         let (width, height) = width_and_height().unwrap_or(UNTOLD);
-        let lines = frame(
-            progress,
-            now_millis(),
-            width,
-            height.saturating_sub(1),
-            self.paint,
+        // One line is the cursor's, and one the hint's.
+        let height = height.saturating_sub(1 + usize::from(self.hint.is_some()));
+        let mut lines = frame(progress, width, height, self.paint);
+        lines.extend(
+            self.hint
+                .map(|hint| self.paint.tone(Tone::Faint, &cut(hint, width))),
         );
         if lines == self.last {
             return Ok(());
@@ -70,6 +72,14 @@ impl Screen {
         self.drawn = lines.len();
         self.last = lines;
         self.write(&text)
+    }
+
+    /// The terminal has shown a line end that was typed, so the cursor is one line further down.
+    pub(super) fn echoed(&mut self) {
+        if self.drawn > 0 {
+            self.drawn += 1;
+            self.last.clear();
+        }
     }
 
     /// Takes the drawing away, for lines that stay.
@@ -103,13 +113,8 @@ impl Screen {
 }
 
 /// The lines of one drawing, at most `height` of at most `width` characters.
-pub(super) fn frame(
-    progress: &Progress,
-    now: u64,
-    width: usize,
-    height: usize,
-    paint: Paint,
-) -> Vec<String> {
+pub(super) fn frame(progress: &Progress, width: usize, height: usize, paint: Paint) -> Vec<String> {
+    let now = progress.now();
     let mut lines = vec![head(progress, now, width, paint)];
     let mut stages: BTreeMap<u32, Vec<&v1::StepStatus>> = BTreeMap::new();
     for step in &progress.operation().steps {
@@ -177,7 +182,7 @@ fn folded(
     Some(format!("{} {text}", paint.tone(tone, mark)))
 }
 
-/// The stages where something happens.
+/// The stages where something happens: under its title the steps of each that are under way.
 fn active(
     progress: &Progress,
     stages: &Stages<'_>,
@@ -186,34 +191,41 @@ fn active(
     room: usize,
     paint: Paint,
 ) -> Vec<String> {
-    let mut shown: Vec<(u8, u32, &v1::StepStatus)> = Vec::new();
-    for (stage, steps) in stages {
-        let acting = steps.iter().filter(|step| is_acting(&step.state));
-        shown.extend(acting.map(|step| (urgency(&step.state), *stage, *step)));
-    }
-    let heads = stages.len();
-    let all = shown.len();
-    if heads + all > room {
-        // What needs a person first, then what runs, then what waits for checks; one line says how many are left out.
-        shown.sort_by_key(|(urgency, stage, _)| (*urgency, *stage));
-        shown.truncate(room.saturating_sub(1));
-        let mut lines: Vec<String> = shown
-            .iter()
-            .map(|(_, _, step)| step_line(progress, step, now, width, paint))
-            .collect();
-        let hidden = all - shown.len();
-        lines.push(cut(&format!("  … and {hidden} more under way"), width));
-        return lines;
-    }
+    let lines_of = |step: &v1::StepStatus| step_lines(progress, step, now, width, paint);
     let mut lines = Vec::new();
+    let mut blocks: Vec<(u8, Vec<String>)> = Vec::new();
     for (stage, steps) in stages {
         let settled = steps.iter().filter(|step| is_settled(&step.state)).count();
         let title = format!("▸ stage {stage}: {settled} of {} settled", steps.len());
         lines.push(paint.tone(Tone::Strong, &cut(&title, width)));
-        let acting = steps.iter().filter(|step| is_acting(&step.state));
-        lines.extend(acting.map(|step| step_line(progress, step, now, width, paint)));
+        for step in steps.iter().filter(|step| is_acting(&step.state)) {
+            let block = lines_of(step);
+            lines.extend(block.iter().cloned());
+            blocks.push((urgency(&step.state), block));
+        }
     }
-    lines
+    if lines.len() <= room {
+        return lines;
+    }
+    // Too much for this terminal: without titles, what needs a person first, then what runs, then what waits for checks.
+    blocks.sort_by_key(|(urgency, _)| *urgency);
+    let all = blocks.len();
+    let mut shown = Vec::new();
+    let mut count = 0;
+    for (_, block) in blocks {
+        if shown.len() + block.len() >= room {
+            break;
+        }
+        shown.extend(block);
+        count += 1;
+    }
+    if count < all {
+        shown.push(cut(
+            &format!("  … and {} more under way", all - count),
+            width,
+        ));
+    }
+    shown
 }
 
 fn is_acting(state: &str) -> bool {
@@ -228,50 +240,59 @@ fn urgency(state: &str) -> u8 {
     }
 }
 
-/// One step that is under way: since when, of how long, what it waits for, what was last seen.
-fn step_line(
+/// A step that is under way: since when, of how long, what it waits for, what was last seen. What waits for a person has
+/// the command for it on a line of its own.
+fn step_lines(
     progress: &Progress,
     step: &v1::StepStatus,
     now: u64,
     width: usize,
     paint: Paint,
-) -> String {
-    let time = match step.began_ms {
-        0 => String::new(),
-        began => elapsed(Duration::from_millis(now.saturating_sub(began))),
-    };
-    let limit = progress
-        .planned(&step.step)
-        .map(|planned| format!("/{}", elapsed(planned.timeout).replace(".0s", "s")))
-        .filter(|_| step.began_ms > 0)
-        .unwrap_or_default();
-    let mut said = Vec::new();
-    if let Some((question, command)) = commands::approval(progress, &step.step) {
-        said.push(format!("{question}: {command}"));
-    } else {
-        said.extend(
-            step.reached
-                .last()
-                .filter(|_| step.state == "running")
-                .cloned(),
-        );
-        if step.attempt > 1 {
-            said.push(format!("attempt {}", step.attempt));
-        }
-        if !step.waits_for.is_empty() {
-            said.push(format!("waits for {}", step.waits_for));
-        }
-        if !step.evidence.is_empty() {
-            said.push(step.evidence.clone());
-        }
-    }
+) -> Vec<String> {
     let before = format!("  {:<28} ", cut(&step.step, 28));
-    let after = format!(" {:<10} {}", format!("{time}{limit}"), said.join("; "));
     let state = format!("{:<8}", step.state);
     let used = before.chars().count() + state.chars().count();
-    format!(
-        "{before}{}{}",
-        paint.tone(step_tone(&step.state), &state),
-        cut(after.trim_end(), width.saturating_sub(used))
-    )
+    let line = |after: &str| {
+        format!(
+            "{before}{}{}",
+            paint.tone(step_tone(&step.state), &state),
+            cut(after.trim_end(), width.saturating_sub(used))
+        )
+    };
+    if let Some((question, command)) = commands::approval(progress, &step.step) {
+        return vec![
+            line(&format!(" {question}")),
+            cut(&format!("      {command}"), width),
+        ];
+    }
+    let time = match step.began_ms {
+        0 => String::new(),
+        began => {
+            let took = elapsed(Duration::from_millis(now.saturating_sub(began)));
+            match progress.planned(&step.step) {
+                Some(planned) => {
+                    format!("{took} of {}", humantime::format_duration(planned.timeout))
+                }
+                None => took,
+            }
+        }
+    };
+    let mut said = Vec::new();
+    said.extend(
+        step.reached
+            .last()
+            .filter(|_| step.state == "running")
+            .cloned(),
+    );
+    if step.attempt > 1 {
+        said.push(format!("attempt {}", step.attempt));
+    }
+    // Where the coordinator waits for the agent's next word, the one repeats the other.
+    if !step.waits_for.is_empty() && step.waits_for != step.evidence {
+        said.push(format!("waits for {}", step.waits_for));
+    }
+    if !step.evidence.is_empty() {
+        said.push(step.evidence.clone());
+    }
+    vec![line(&format!(" {time:<12} {}", said.join("; ")))]
 }

@@ -26,10 +26,10 @@ use crate::cli::Format;
 use crate::client::{Client, Coordinators, RpcFailure, SHORT};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, operation_value};
+use crate::render::{Out, now_millis, operation_value};
 
 use live::Screen;
-use progress::Progress;
+use progress::{Clock, Progress};
 use watcher::{News, Watcher};
 
 /// How often the live tree is drawn anew, for the clocks in it.
@@ -58,12 +58,17 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
         format,
         step,
     } = follow;
-    let mut view = View::new(format, out);
-    let mut progress = Progress::new(&operation);
+    let step = step && io::stdin().is_terminal();
+    let mut view = View::new(
+        format,
+        step.then_some("Enter lets the next step begin"),
+        out,
+    );
+    let mut progress = Progress::new(&operation, clock(&client).await);
     let (sender, mut news) = mpsc::channel(16);
     let watcher = Watcher::new(coordinators, client.clone(), operation.clone(), sender);
     let watching = tokio::spawn(watcher.run());
-    let mut enter = (step && io::stdin().is_terminal()).then(enter_pressed);
+    let mut enter = step.then(enter_pressed);
     let mut tick = tokio::time::interval(REDRAW);
     let mut client = client;
 
@@ -97,6 +102,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
                 return Ok(Exit::Detached);
             }
             () = pressed(&mut enter) => {
+                view.echoed();
                 if let Err(refused) = next_step(&client, &operation).await {
                     view.notice(&refused.to_string())?;
                 }
@@ -110,6 +116,18 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
     let exit = outcome?;
     finish(&progress, exit, format, out)?;
     Ok(exit)
+}
+
+/// How the coordinator's clock goes. Not worth a failure: without an answer it goes like ours.
+async fn clock(client: &Client) -> Clock {
+    let mut cluster = client.cluster();
+    let asked = now_millis();
+    let request = v1::GetStatusRequest {};
+    let status = client
+        .call("read the status", SHORT, cluster.get_status(request))
+        .await;
+    let ours = asked.midpoint(now_millis());
+    Clock::compared(status.map_or(0, |status| status.at_ms), ours)
 }
 
 /// Says how it ended, and what to do if it did not end well.
@@ -185,12 +203,18 @@ struct View {
 }
 
 impl View {
-    fn new(format: Format, out: Out) -> Self {
+    fn new(format: Format, hint: Option<&'static str>, out: Out) -> Self {
         let talk = format != Format::Table;
         Self {
             out,
             talk,
-            screen: Screen::on(talk, out),
+            screen: Screen::on(talk, hint, out),
+        }
+    }
+
+    fn echoed(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.echoed();
         }
     }
 

@@ -6,6 +6,7 @@ use interlock_model::plan::{Plan, SealedPlan, Step};
 use interlock_proto::v1;
 
 use crate::exit::Exit;
+use crate::render::now_millis;
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,30 @@ pub(super) enum Change {
     },
 }
 
+/// The coordinator's clock, as far as this machine can tell: the times in an operation are by that one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clock {
+    ahead: i64,
+}
+
+impl Clock {
+    /// A coordinator said that it is `theirs` when it was `ours` here, both in milliseconds since 1970; 0 if it did not
+    /// say.
+    pub(super) fn compared(theirs: u64, ours: u64) -> Self {
+        let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+        Self {
+            ahead: match theirs {
+                0 => 0,
+                theirs => signed(theirs).saturating_sub(signed(ours)),
+            },
+        }
+    }
+
+    fn now(self) -> u64 {
+        now_millis().saturating_add_signed(self.ahead)
+    }
+}
+
 /// The last word on an operation.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -29,12 +54,14 @@ pub(super) struct Progress {
     operation: v1::Operation,
     plan: Option<Plan>,
     stages: BTreeMap<String, u32>,
+    clock: Clock,
 }
 
 impl Progress {
     /// Nothing is known yet.
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, clock: Clock) -> Self {
         Self {
+            clock,
             name: name.to_owned(),
             operation: v1::Operation::default(),
             plan: None,
@@ -102,6 +129,11 @@ impl Progress {
         }
     }
 
+    /// Now, by the coordinator's clock, in milliseconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
     /// The operation's name.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -146,9 +178,14 @@ fn worth_a_line(before: Option<&v1::StepStatus>, now: &v1::StepStatus) -> bool {
         Some(before) => {
             before.state != now.state
                 || before.attempt != now.attempt
-                || (now.state == "running" && before.reached.len() < now.reached.len())
+                || (now.state == "running" && beyond_issued(before) < beyond_issued(now))
         }
     }
+}
+
+/// How far it got; that it was issued is what *running* says.
+fn beyond_issued(step: &v1::StepStatus) -> usize {
+    step.reached.iter().filter(|it| *it != "issued").count()
 }
 
 /// Is the step settled, so that nothing more is expected of it?
