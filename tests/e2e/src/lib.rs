@@ -38,9 +38,11 @@
 //! end of the run, never silent.
 
 pub mod bmc;
+pub mod cluster;
 mod eventually;
 mod host;
 mod lab;
+pub mod local;
 pub mod machine;
 pub mod programs;
 pub mod rootfs;

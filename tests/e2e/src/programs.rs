@@ -52,6 +52,15 @@ pub fn ctl() -> Result<PathBuf> {
     program("interlockctl")
 }
 
+/// The helper of local clusters, of this package.
+///
+/// # Errors
+///
+/// It is not built.
+pub fn local() -> Result<PathBuf> {
+    program("interlock-local")
+}
+
 fn program(name: &str) -> Result<PathBuf> {
     let path = directory()?.join(name);
     ensure!(

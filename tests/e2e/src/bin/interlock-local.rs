@@ -1,0 +1,29 @@
+//! The helper of local clusters: their keeper, and the stand-ins on their nodes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use interlock_e2e::local::{keeper, stand_in};
+
+/// The helper of local clusters; tests start it.
+#[derive(Debug, Parser)]
+enum Role {
+    /// Starts what its standard input says, and ends all of it when that ends.
+    Keep,
+    /// A process of a service.
+    Serve(stand_in::Serve),
+    /// A command of a service.
+    Act(stand_in::Act),
+}
+
+fn main() -> ExitCode {
+    let done = match Role::parse() {
+        Role::Keep => keeper::keep().map(|()| ExitCode::SUCCESS),
+        Role::Serve(serve) => serve.run(),
+        Role::Act(act) => act.run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("interlock-local: {error:#}");
+        ExitCode::FAILURE
+    })
+}

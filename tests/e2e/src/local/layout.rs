@@ -1,0 +1,153 @@
+//! What a local cluster consists of, and the files that say so.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Result;
+use interlock_mesh::credentials::Files;
+
+/// The port of a stand-in; the second one of a machine has the next.
+const SERVICE_PORT: u16 = 8080;
+
+/// A cluster to be.
+#[derive(Debug, Clone)]
+pub struct Layout<'a> {
+    /// The spec, with `NET` for the network: `address: NET.11`.
+    pub spec: &'a str,
+    /// The machines with an agent.
+    pub machines: Vec<Machine>,
+}
+
+/// A machine to be.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub(super) node: String,
+    pub(super) host: u8,
+    processes: Vec<String>,
+    execs: Vec<String>,
+}
+
+impl Machine {
+    /// The machine of this node, at the network's address with this last number.
+    #[must_use]
+    pub fn new(node: &str, host: u8) -> Self {
+        Self {
+            node: node.to_owned(),
+            host,
+            processes: Vec::new(),
+            execs: Vec::new(),
+        }
+    }
+
+    /// It may run a process of this name, for the service of the same name. The first one listens on port 8080.
+    #[must_use]
+    pub fn process(mut self, name: &str) -> Self {
+        self.processes.push(name.to_owned());
+        self
+    }
+
+    /// It has commands of this name, for the service of the same name. They must not be repeated blindly.
+    #[must_use]
+    pub fn exec(mut self, name: &str) -> Self {
+        self.execs.push(name.to_owned());
+        self
+    }
+}
+
+/// Where the files of a cluster are.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    /// The directory of the cluster.
+    pub(super) directory: &'a Path,
+    /// `127.x.y.`.
+    pub(super) network: &'a str,
+    /// The helper program.
+    pub(super) helper: &'a Path,
+    /// Where the coordinator is.
+    pub(super) endpoint: &'a str,
+}
+
+impl Places<'_> {
+    /// The agent's own file of a machine.
+    pub(super) fn agent_file(&self, machine: &Machine, tls: &Files) -> Result<String> {
+        let Machine {
+            node,
+            host,
+            processes,
+            execs,
+        } = machine;
+        let here = self.directory.join("nodes").join(node);
+        let mut file = format!(
+            "coordinators = [\"https://{}\"]\n\n[node]\nname = \"{node}\"\nstate_dir = \"{}\"\n\n{}\n[listen]\naddress = \
+             \"{}{host}:7444\"\n\n[allow.services]\n",
+            self.endpoint,
+            here.join("state").display(),
+            tls_section(tls),
+            self.network,
+        );
+        for name in processes {
+            writeln!(file, "{name} = {{ process = \"{name}\" }}")?;
+        }
+        for name in execs {
+            writeln!(file, "{name} = {{ exec = \"{name}\" }}")?;
+        }
+        for (name, port) in processes.iter().zip(SERVICE_PORT..) {
+            let listen = format!("{}{host}:{port}", self.network);
+            let mut command = self.stand_in("serve", name, node);
+            command.extend(["--listen".to_owned(), listen.clone(), "--active".to_owned()]);
+            command.push(self.active(name).display().to_string());
+            writeln!(
+                file,
+                "\n[process.{name}]\ncommand = {}\nready = {{ tcp = \"{listen}\" }}\nstop_grace = \"60s\"",
+                serde_json::to_string(&command)?
+            )?;
+        }
+        for name in execs {
+            let state = here.join(format!("{name}.runs")).display().to_string();
+            writeln!(file, "\n[exec.{name}]\ntime_limit = \"60s\"")?;
+            for verb in ["start", "stop", "check"] {
+                let mut command = self.stand_in("act", name, node);
+                command.extend(["--state".to_owned(), state.clone(), verb.to_owned()]);
+                writeln!(file, "{verb} = {}", serde_json::to_string(&command)?)?;
+            }
+        }
+        Ok(file)
+    }
+
+    fn stand_in(&self, role: &str, name: &str, node: &str) -> Vec<String> {
+        let words = [
+            self.helper.display().to_string(),
+            role.to_owned(),
+            "--who".to_owned(),
+            format!("{name}@{node}"),
+            "--story".to_owned(),
+            self.directory.join("story").display().to_string(),
+            "--holds".to_owned(),
+            self.directory.join("holds").display().to_string(),
+        ];
+        words.to_vec()
+    }
+
+    /// The file that says which side of a service is active.
+    pub(super) fn active(&self, service: &str) -> std::path::PathBuf {
+        self.directory.join(format!("{service}.active"))
+    }
+
+    /// The coordinator's own file.
+    pub(super) fn coordinator_file(&self, listen: &str, tls: &Files) -> String {
+        format!(
+            "name = \"mgmt\"\nlisten = \"{listen}\"\nstate_dir = \"{}\"\n\n{}",
+            self.directory.join("coordinator").display(),
+            tls_section(tls)
+        )
+    }
+}
+
+fn tls_section(tls: &Files) -> String {
+    format!(
+        "[tls]\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\n",
+        tls.authority.display(),
+        tls.certificate.display(),
+        tls.key.display()
+    )
+}
