@@ -18,11 +18,17 @@ impl Operation {
     }
 
     fn needs_undo(&self, at: usize) -> bool {
+        // One that waits for another attempt may have happened in an earlier one.
         let touched = matches!(
             self.steps[at].phase,
-            Phase::Done | Phase::Checking | Phase::Failed | Phase::Unknown | Phase::Running
+            Phase::Done
+                | Phase::Checking
+                | Phase::Failed
+                | Phase::Unknown
+                | Phase::Running
+                | Phase::Waiting
+                | Phase::Blocked
         );
-        // What was so already when its turn came was not done by this operation, and is not taken back by it.
         touched && self.steps[at].acted && self.step(at).undo.is_some()
     }
 
