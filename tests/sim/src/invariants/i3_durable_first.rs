@@ -40,11 +40,12 @@ impl Invariant for DurableFirst {
                 Some(AttemptState::Accepted) => Ok(()),
                 state => Err(format!("{node} began {id}, its ledger has {state:?}")),
             },
-            Fact::Reported { node, report } if report.state.is_final() => {
+            // What is refused, never seen or forgotten is said of numbers alone and needs no entry.
+            Fact::Reported { node, report }
+                if matches!(report.state, AttemptState::Done | AttemptState::Failed) =>
+            {
                 let durable = self.0.get(&((*node).clone(), report.id.clone()));
-                let told_by_numbers = durable.is_none()
-                    && !matches!(report.state, AttemptState::Done | AttemptState::Failed);
-                if durable == Some(&report.state) || told_by_numbers {
+                if durable == Some(&report.state) {
                     Ok(())
                 } else {
                     Err(format!(

@@ -48,8 +48,8 @@ struct Trouble {
     step: StepId,
     evidence: String,
     node: Option<NodeName>,
-    /// It was to switch the machine off, or off and on.
-    machine: Option<bool>,
+    /// It was to switch the machine off, for good.
+    off: bool,
 }
 
 impl Simulation {
@@ -114,7 +114,22 @@ impl Simulation {
                 let why = outcome.report.to_string();
                 self.say(|| format!("no plan: {why}"));
                 self.tell_all(&Fact::NotPlanned(&why));
+                self.free_the_hung();
             }
+        }
+    }
+
+    /// Machines that hang, and that no operation looks after, keep a plan from being made: she sees to them by hand.
+    fn free_the_hung(&mut self) {
+        let hung: Vec<NodeName> = self
+            .world
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.os == Os::GoingDown)
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in hung {
+            self.by_hand(&node, true);
         }
     }
 
@@ -151,10 +166,7 @@ impl Simulation {
                 step: step.id.clone(),
                 evidence: state.evidence.clone(),
                 node: step.node.clone(),
-                machine: match (&step.action, state.phase, &step.undo) {
-                    (_, Phase::UndoFailed, Some(undo)) => switches(&undo.0),
-                    (action, _, _) => switches(action),
-                },
+                off: matches!(step.action, Action::PowerOff { .. }) && state.phase != Phase::UndoFailed,
             })
             .collect();
         let approvals: Vec<StepId> = operation
@@ -217,10 +229,10 @@ impl Simulation {
         for trouble in needed {
             let evidence = &trouble.evidence;
             self.say(|| format!("she looks at {}: {evidence}", trouble.step));
-            if let (Some(node), Some(on)) = (&trouble.node, trouble.machine)
+            if let Some(node) = &trouble.node
                 && self.world.machine(node).os == Os::GoingDown
             {
-                self.by_hand(node, on);
+                self.by_hand(node, !trouble.off);
             }
             if self.ask(id, Verb::Retry, Some(&trouble.step)) {
                 let (operation, step) = (id, trouble.step.clone());
@@ -298,14 +310,5 @@ fn request(plan: Arc<SealedPlan>) -> StartRequest {
         by: WHO.into(),
         reason: "maintenance".into(),
         single_step: false,
-    }
-}
-
-/// Does an action switch a machine off, and on again after that?
-fn switches(action: &Action) -> Option<bool> {
-    match action {
-        Action::PowerOff { .. } => Some(false),
-        Action::Reboot => Some(true),
-        _ => None,
     }
 }
