@@ -1,5 +1,6 @@
 //! The orders of the JTEL sizes, edge by edge.
 
+use crate::properties::ask_all;
 use crate::support::{Cluster, after, ask, checks, ids, large_v2, precedes};
 use interlock_model::check::CheckFrom;
 use interlock_model::plan::{PlanKind, Wait};
@@ -248,4 +249,79 @@ fn nodes_of_one_service_can_go_one_at_a_time() {
     let plan = ask(&cluster, PlanKind::Shutdown, Scope::All).plan();
     assert!(precedes(&plan, "power-off:n3", Wait::Down, "stop:node@n2"));
     assert!(precedes(&plan, "power-off:n2", Wait::Down, "stop:node@n1"));
+}
+
+#[test]
+fn every_sample_cluster_can_be_planned_in_every_way() {
+    let clusters = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/clusters");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(clusters).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let file = path.display().to_string();
+        let parsed = interlock_model::spec::Spec::parse(&std::fs::read(&path).unwrap(), &file);
+        let cluster = Cluster(parsed.unwrap().spec);
+        for kind in [
+            PlanKind::Shutdown,
+            PlanKind::Startup,
+            PlanKind::Restart,
+            PlanKind::Reboot,
+        ] {
+            let outcome = ask_all(&cluster, kind).outcome();
+            assert!(outcome.plan.is_some(), "{file} {kind}:\n{}", outcome.report);
+        }
+        seen += 1;
+    }
+    assert!(seen > 0, "no clusters in {clusters}");
+}
+
+#[test]
+fn the_sample_of_large_v2_makes_the_order_of_its_table() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/clusters/jtel-large-v2.yaml"
+    );
+    let parsed = interlock_model::spec::Spec::parse(&std::fs::read(file).unwrap(), file);
+    let cluster = Cluster(parsed.unwrap().spec);
+    let assuming = |kind| {
+        ask(&cluster, kind, Scope::All)
+            .assuming("lb", "lb2")
+            .assuming("dbm", "dbm2")
+            .plan()
+    };
+    let plan = assuming(PlanKind::Shutdown);
+    for first in ["stop:tel@tel1", "stop:jb@jb4"] {
+        assert_eq!(after(&plan, first), Vec::<String>::new());
+        assert!(
+            precedes(&plan, first, Wait::Issued, "stop:dbs@dbs1"),
+            "issued first"
+        );
+        assert!(
+            !precedes(&plan, first, Wait::Down, "stop:dbs@dbs1"),
+            "but not awaited"
+        );
+    }
+    let last = ids(&plan);
+    let tail = ["dbm@dbm1", "dbm@dbm2", "lb@lb1", "lb@lb2", "store@store"];
+    let stops: Vec<&str> = last
+        .iter()
+        .filter_map(|id| id.strip_prefix("stop:"))
+        .collect();
+    assert_eq!(stops[stops.len() - tail.len()..], tail);
+
+    let plan = assuming(PlanKind::Startup);
+    let power_on: Vec<&str> = ids(&plan)
+        .iter()
+        .filter_map(|id| id.strip_prefix("power-on:"))
+        .collect();
+    assert_eq!(
+        power_on[..7],
+        ["store", "lb2", "lb1", "dbm2", "dbm1", "dbs2", "dbs1"]
+    );
+    assert_eq!(
+        checks(&plan, "start:jb@jb3").0,
+        ["lb.database@jb3", "store.share@jb3"]
+    );
 }
