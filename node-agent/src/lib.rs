@@ -1,4 +1,16 @@
-//! 
+//! The agent of a node: reports the health of one VM, and does on it what its own file permits.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`run`] | the program: everything put together, and the executor that works on this machine |
+//! | [`session`] | the sessions with coordinators, and the seam behind which the agent acts |
+//! | [`ledger`] | the durable memory of attempts |
+//! | [`config`] | the agent's own file, with the allow-list |
+//! | [`shim`], [`supervise`], [`exec`] | commands that outlive the agent: processes, services by commands, checks |
+//! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
+//! | [`facts`], [`notify`] | what the machine is; telling the service manager |
+//!
+//! What an agent decides is in `interlock_engine::agent`, which is pure; this crate carries it out.
 
 pub mod config;
 pub mod exec;

@@ -1,6 +1,6 @@
 //! The handle through which the rest of the agent makes things durable.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Recorder {
 /// The thread: takes everything that waits, flushes once, reports.
 fn write_all(
     disk: &Disk,
-    path: &PathBuf,
+    path: &Path,
     todo: &mpsc::Receiver<Job>,
     report: &async_mpsc::UnboundedSender<u64>,
 ) {

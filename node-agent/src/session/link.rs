@@ -224,7 +224,7 @@ impl<E: Executor> Link<E> {
     async fn pass_on(&self, received: v1::CoordinatorMessage) -> Result<Option<Message>, Ended> {
         match Order::read(self.peer, received) {
             Ok(order) => self.orders.send(order).await.map(|()| None).map_err(|_| Ended::Stopped),
-            Err(NoOrder::Answer(answer)) => Ok(Some(answer)),
+            Err(NoOrder::Answer(answer)) => Ok(Some(*answer)),
             Err(NoOrder::Ignore(problem)) => {
                 tracing::warn!(coordinator = %self.target.address, %problem, "a message is ignored");
                 Ok(None)

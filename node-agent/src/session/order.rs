@@ -36,11 +36,17 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) enum NoOrder {
     /// The coordinator is told so.
-    Answer(v1::agent_message::Message),
+    Answer(Box<v1::agent_message::Message>),
     /// It cannot even be answered.
     Ignore(Invalid),
     /// It comes from a newer coordinator, or in the wrong place.
     Unexpected,
+}
+
+impl NoOrder {
+    fn answer(message: v1::agent_message::Message) -> Self {
+        Self::Answer(Box::new(message))
+    }
 }
 
 impl Order {
@@ -64,7 +70,7 @@ impl Order {
                             evidence: format!("{problem}; is the agent older than the coordinator?"),
                             repeatable: false,
                         };
-                        Err(NoOrder::Answer(v1::agent_message::Message::Attempt((&report).into())))
+                        Err(NoOrder::answer(v1::agent_message::Message::Attempt((&report).into())))
                     }
                 }
             }
@@ -79,7 +85,7 @@ impl Order {
                 let call = wire.call.as_ref().ok_or_else(|| NoOrder::Ignore(Invalid::missing("ask_power.call")))?;
                 match convert::fence_from_wire(call) {
                     Ok(call) => Ok(Self::AskPower { from, ask: wire.ask, call: Box::new(call) }),
-                    Err(problem) => Err(NoOrder::Answer(v1::agent_message::Message::Power(v1::PowerAnswer {
+                    Err(problem) => Err(NoOrder::answer(v1::agent_message::Message::Power(v1::PowerAnswer {
                         ask: wire.ask,
                         node: call.node.clone(),
                         power: v1::Power::Unknown.into(),

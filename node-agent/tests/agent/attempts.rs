@@ -119,7 +119,7 @@ async fn a_repeated_attempt_is_answered_from_memory() {
 
     let _agent = lab.start().await;
     let mut session = coordinator.session(2).await;
-    assert_eq!(session.hello.attempts, [first.clone()]);
+    assert_eq!(session.hello.attempts, std::slice::from_ref(&first));
     session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
     assert_eq!(session.outcome(&id("start", 1)).await, first);
     assert_eq!(fs::read_to_string(count).unwrap(), "x\n");

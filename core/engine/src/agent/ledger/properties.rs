@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::agent::Peer;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Dispatch {
         term: u64,
@@ -33,6 +33,7 @@ enum Step {
         term: u64,
         below: u64,
     },
+    Greet,
     /// The oldest batch becomes durable.
     Commit,
     /// An attempt that was begun goes down, or ends.
