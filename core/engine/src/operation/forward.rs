@@ -348,7 +348,7 @@ impl Operation {
                 self.live[at].began = Some(ctx.now.mono);
             }
             Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot => {
-                self.begin_power(at, ctx)
+                self.begin_power(at, false, ctx)
             }
             Action::Start | Action::Stop | Action::Verify => {
                 let Some(node) = step.node.clone() else {

@@ -13,7 +13,7 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 
 use super::forward::{Readiness, agent_ready};
-use super::{Ctx, Effect, Operation, Phase, What};
+use super::{Ctx, Effect, Operation, What};
 
 /// How often a power source is asked while a machine goes down or comes up.
 const POLL: Duration = Duration::from_secs(1);
@@ -81,9 +81,8 @@ impl Operation {
         }
     }
 
-    /// Begins a power step that [`ready`] let through.
-    pub(super) fn begin_power(&mut self, at: usize, ctx: &mut Ctx<'_>) {
-        let undo = self.steps[at].phase != Phase::Waiting;
+    /// Begins a power step, or the taking back of one, that [`ready`] let through.
+    pub(super) fn begin_power(&mut self, at: usize, undo: bool, ctx: &mut Ctx<'_>) {
         let action = match (&self.step(at).undo, undo) {
             (Some(undo), true) => (*undo.0).clone(),
             _ => self.step(at).action.clone(),

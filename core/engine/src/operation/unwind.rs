@@ -80,7 +80,7 @@ impl Operation {
             agent_ready(&node, ctx)
         };
         match readiness {
-            Readiness::Yes if undo.0.is_power() => self.begin_power(at, ctx),
+            Readiness::Yes if undo.0.is_power() => self.begin_power(at, true, ctx),
             Readiness::Yes => {
                 if let Some(command) = self.command(at, &undo.0, ctx) {
                     self.dispatch(at, &node, command, true, ctx);
