@@ -73,6 +73,8 @@ pub(crate) enum Fact<'a> {
 pub(crate) enum Decision {
     /// Another attempt.
     Retry,
+    /// It is taken for done.
+    Skip,
     /// Approved.
     Approve,
 }

@@ -1,6 +1,6 @@
 //! The operator: plans, looks at the plan, starts it, approves, decides, until everything wanted is done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ use crate::fact::{Decision, Fact};
 use crate::setup::Task;
 use crate::world::Os;
 
+/// How often she has a step tried again before she takes it for done: what it needs may be down for reasons that its
+/// operation knows nothing of.
+const TRIES: u32 = 4;
+
 /// Who the operator is.
 const WHO: &str = "anna";
 
@@ -27,6 +31,8 @@ pub(super) struct Operator {
     tasks: VecDeque<Task>,
     shown: Option<Arc<SealedPlan>>,
     at: Option<OperationId>,
+    /// How often she had a step tried again.
+    tried: BTreeMap<(OperationId, StepId), u32>,
     /// She thinks until then.
     thinks: Duration,
 }
@@ -37,6 +43,7 @@ impl Operator {
             tasks: tasks.iter().cloned().collect(),
             shown: None,
             at: None,
+            tried: BTreeMap::new(),
             thinks: Duration::ZERO,
         }
     }
@@ -166,7 +173,8 @@ impl Simulation {
                 step: step.id.clone(),
                 evidence: state.evidence.clone(),
                 node: step.node.clone(),
-                off: matches!(step.action, Action::PowerOff { .. }) && state.phase != Phase::UndoFailed,
+                off: matches!(step.action, Action::PowerOff { .. })
+                    && state.phase != Phase::UndoFailed,
             })
             .collect();
         let approvals: Vec<StepId> = operation
@@ -234,12 +242,23 @@ impl Simulation {
             {
                 self.by_hand(node, !trouble.off);
             }
-            if self.ask(id, Verb::Retry, Some(&trouble.step)) {
+            let tried = self
+                .operator
+                .tried
+                .entry((id, trouble.step.clone()))
+                .or_default();
+            *tried += 1;
+            let (verb, what) = if *tried <= TRIES {
+                (Verb::Retry, Decision::Retry)
+            } else {
+                (Verb::Skip, Decision::Skip)
+            };
+            if self.ask(id, verb, Some(&trouble.step)) {
                 let (operation, step) = (id, trouble.step.clone());
                 self.tell_all(&Fact::Decided {
                     operation,
                     step,
-                    what: Decision::Retry,
+                    what,
                 });
             }
         }
