@@ -93,6 +93,10 @@ impl Cluster {
     pub(crate) fn machine(&self, node: &str) -> Machine {
         Machine::new(&self.machines().join(node))
     }
+    /// The nodes that are switched.
+    pub(crate) fn switched() -> impl Iterator<Item = &'static str> {
+        NODES.iter().map(|(node, _)| *node)
+    }
     /// The machines that are on.
     pub(crate) fn on(&self) -> Vec<&'static str> {
         NODES
@@ -166,8 +170,8 @@ impl Cluster {
         let credentials = self.pki().join("agent").join(node);
         let mut config = format!(
             "coordinators = [\"{}\"]\n\n[node]\nname = \"{node}\"\nstate_dir = \"{here}/state\"\nboot_id_path = \
-             \"{here}/boot_id\"\n\n[tls]\nca = \"{tls}/ca.pem\"\ncert = \"{tls}/cert.pem\"\nkey = \
-             \"{tls}/key.pem\"\n\n[listen]\naddress = \"{}{host}:7444\"\n\n[shutdown]\ncommand = [\"{own}\", \"press\", \
+             \"{here}/boot_id\"\n\n[tls]\nca = \"{tls}/ca.crt\"\ncert = \"{tls}/agent.crt\"\nkey = \
+             \"{tls}/agent.key\"\n\n[listen]\naddress = \"{}{host}:7444\"\n\n[shutdown]\ncommand = [\"{own}\", \"press\", \
              \"--directory\", \"{here}\"]\n\n[allow]\nshutdown = true\n",
             self.endpoint(),
             self.network,
@@ -232,8 +236,8 @@ impl Cluster {
     fn coordinator_config(&self) -> String {
         let tls = self.pki().join("coordinator").join(MANAGEMENT.0);
         format!(
-            "name = \"{}\"\nlisten = \"{}{}:7443\"\nstate_dir = \"{}\"\n\n[tls]\nca = \"{tls}/ca.pem\"\ncert = \
-             \"{tls}/cert.pem\"\nkey = \"{tls}/key.pem\"\n",
+            "name = \"{}\"\nlisten = \"{}{}:7443\"\nstate_dir = \"{}\"\n\n[tls]\nca = \"{tls}/ca.crt\"\ncert = \
+             \"{tls}/coordinator.crt\"\nkey = \"{tls}/coordinator.key\"\n",
             MANAGEMENT.0,
             self.network,
             MANAGEMENT.1,

@@ -45,10 +45,9 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
                 .context("it is not")
         },
     )?;
-    ctl_quietly(
-        &cluster,
-        &["power", "verify", "--attest", "the demo made the plugs"],
-    )?;
+    let mut verify = vec!["power", "verify", "--attest", "the demo made the plugs"];
+    verify.extend(Cluster::switched());
+    ctl_quietly(&cluster, &verify)?;
 
     act(
         1,
@@ -232,7 +231,7 @@ fn shut_down_under_fire(cluster: &mut Cluster) -> Result<String> {
     let mut follower = cluster.ctl()?.args(arguments).spawn()?;
     let operation = eventually("the shutdown is half way", Duration::from_secs(60), || {
         let list = ask(cluster, &["operation", "list"])?;
-        let newest = list["operations"].get(0).cloned().unwrap_or_default();
+        let newest = &list[0];
         let done = newest["steps_done"].as_u64().unwrap_or(0);
         let half_way = newest["kind"] == "shutdown" && newest["state"] == "running" && done >= 8;
         half_way
@@ -252,7 +251,7 @@ fn shut_down_under_fire(cluster: &mut Cluster) -> Result<String> {
 /// What the journal of the shutdown says, looked at from outside.
 fn prove(cluster: &Cluster, operation: &str) -> Result<String> {
     let journal = ask(cluster, &["operation", "journal", operation])?;
-    let entries = journal["entries"].as_array().context("no journal")?;
+    let entries = journal.as_array().context("no journal")?;
     let mut intents = std::collections::BTreeMap::<&str, usize>::new();
     let mut proven = std::collections::BTreeMap::<&str, usize>::new();
     for (at, entry) in entries.iter().enumerate() {
