@@ -55,7 +55,8 @@ def main():
         host, address = argument.split("=")
         bmcs.append(HostBmc(host, {user: password}, port=623, address=address))
     print("listening", flush=True)
-    Bmc.listen()
+    # Its reading thread may wake the loop before the loop waits, and the loop then sleeps for this long, in seconds.
+    Bmc.listen(timeout=0.2)
 
 
 main()

@@ -80,8 +80,13 @@ struct Power {
 }
 
 impl Host {
-    pub(crate) fn create(site: &Arc<Site>, name: &str, kind: Kind) -> Result<Self> {
-        let number = site.admit(name)?;
+    pub(crate) fn create(
+        site: &Arc<Site>,
+        name: &str,
+        number: Option<u8>,
+        kind: Kind,
+    ) -> Result<Self> {
+        let number = site.admit(name, number)?;
         let inner = Inner {
             disk: Disk::create(&site.rootfs, &site.host(name))?,
             group: site.cgroup.child(name)?,

@@ -97,7 +97,17 @@ impl Lab {
     ///
     /// The name is taken or does not fit (12 characters of a-z, 0-9 and `-`), or its disk cannot be made.
     pub fn nspawn(&self, name: &str) -> Result<Arc<Host>> {
-        Host::create(&self.site, name, Kind::Nspawn).map(Arc::new)
+        Host::create(&self.site, name, None, Kind::Nspawn).map(Arc::new)
+    }
+
+    /// As [`nspawn`](Self::nspawn), with the last octet of its address (1 to 90): for clusters whose spec
+    /// has addresses in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`nspawn`](Self::nspawn), and if the number is taken.
+    pub fn nspawn_at(&self, name: &str, number: u8) -> Result<Arc<Host>> {
+        Host::create(&self.site, name, Some(number), Kind::Nspawn).map(Arc::new)
     }
 
     /// A new host of plain namespaces, without a service manager; it is off.
@@ -106,7 +116,13 @@ impl Lab {
     ///
     /// As [`nspawn`](Self::nspawn).
     pub fn plain(&self, name: &str) -> Result<Arc<Host>> {
-        Host::create(&self.site, name, Kind::Plain).map(Arc::new)
+        Host::create(&self.site, name, None, Kind::Plain).map(Arc::new)
+    }
+
+    /// The first three octets of every address of the lab, with the dot behind them: `10.77.3.`.
+    pub fn network(&self) -> String {
+        let [a, b, c, _] = self.address().octets();
+        format!("{a}.{b}.{c}.")
     }
 
     /// The lab's own address on the bridge, where commands of [`command`](Self::command) are.

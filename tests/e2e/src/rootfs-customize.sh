@@ -2,7 +2,7 @@ set -eu
 root=$1
 # Tests decide what runs on a host; nothing is to wake up by itself in the middle of one.
 systemctl --root="$root" disable haproxy.service mariadb.service nginx.service postgresql.service \
-  redis-server.service e2scrub_reap.service
+  redis-server.service smbd.service nmbd.service e2scrub_reap.service
 systemctl --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
   e2scrub_all.timer fstrim.timer getty.target console-getty.service systemd-networkd-wait-online.service
 systemctl --root="$root" enable systemd-networkd.service

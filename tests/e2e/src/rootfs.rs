@@ -20,8 +20,8 @@ use crate::run::{command, run};
 /// Environment variable with the directory of the cache, in place of `/var/cache/interlock`.
 pub const CACHE_VARIABLE: &str = "INTERLOCK_CACHE";
 
-/// What is installed in the hosts. Samba is left out for its size; NFS, since its server is a part of
-/// the kernel, which hosts share.
+/// What is installed in the hosts. A share comes from Samba and is mounted by `smbnetfs`, a file system
+/// in user space: clients of CIFS and NFS, and the server of NFS, are parts of the kernel, which hosts share.
 pub const PACKAGES: &[&str] = &[
     "ca-certificates",
     "curl",
@@ -40,6 +40,8 @@ pub const PACKAGES: &[&str] = &[
     "procps",
     "python3-minimal",
     "redis-server",
+    "samba",
+    "smbnetfs",
     "systemd",
     "systemd-sysv",
     "udev",

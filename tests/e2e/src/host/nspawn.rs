@@ -5,6 +5,7 @@
 //! in a control group that the harness made: no systemd or D-Bus is needed on this machine.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
@@ -16,6 +17,9 @@ use crate::machine::{Machine as _, PROGRAMS};
 /// Exit status of nspawn after a reboot inside, with `--keep-unit`: EXIT_FORCE_RESTART of
 /// systemd.exec(5), meant for a unit that would start it again.
 const REBOOT: i32 = 133;
+
+/// The device of file systems in user space.
+const FUSE: &str = "/dev/fuse";
 
 /// SIGRTMIN+4 of glibc: "starts the poweroff.target unit", systemd(1). A container has no other
 /// power button.
@@ -57,6 +61,10 @@ pub(super) fn argv(host: &Inner) -> Vec<String> {
         format!("--directory={}", host.disk.root().display()),
         format!("--bind-ro={}:{PROGRAMS}", host.site.programs().display()),
     ]);
+    // File systems in user space: mounts of a share, without its client in the kernel.
+    if Path::new(FUSE).exists() {
+        words.push(format!("--bind={FUSE}"));
+    }
     words
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::cgroup::Cgroup;
 use super::network::{LONGEST_HOST_NAME, Network};
@@ -45,8 +45,8 @@ impl Site {
         self.directory.join("hosts").join(name)
     }
 
-    /// Registers a host and returns its number.
-    pub(crate) fn admit(&self, name: &str) -> Result<u8> {
+    /// Registers a host and returns its number: the one that is asked for, else the lowest free one.
+    pub(crate) fn admit(&self, name: &str, number: Option<u8>) -> Result<u8> {
         self.require_open()?;
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         ensure!(
@@ -54,9 +54,18 @@ impl Site {
             "{name:?} is no name for a host: 1 to {LONGEST_HOST_NAME} of a-z, 0-9 and -"
         );
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = u8::try_from(names.len() + 1).unwrap_or(u8::MAX);
-        ensure!(number <= MOST_HOSTS, "a lab has at most {MOST_HOSTS} hosts");
         ensure!(!names.contains_key(name), "there is a host {name} already");
+        let taken: Vec<u8> = names.values().map(|address| address.octets()[3]).collect();
+        let number = match number {
+            Some(number) => number,
+            None => (1..=MOST_HOSTS)
+                .find(|free| !taken.contains(free))
+                .with_context(|| format!("a lab has at most {MOST_HOSTS} hosts"))?,
+        };
+        ensure!(
+            (1..=MOST_HOSTS).contains(&number) && !taken.contains(&number),
+            "{number} is no free number for a host: 1 to {MOST_HOSTS}, taken are {taken:?}"
+        );
         names.insert(name.to_owned(), self.network.address(number));
         Ok(number)
     }
