@@ -88,6 +88,12 @@ impl Coordinator {
     pub fn applied(&self) -> Option<&Applied> {
         self.applied.as_ref()
     }
+    /// The applied spec alone: a handle on it, since its source may be long.
+    fn spec(&self) -> Option<Arc<Spec>> {
+        self.applied
+            .as_ref()
+            .map(|applied| Arc::clone(&applied.spec))
+    }
     /// The generation of the applied spec; 0 if there is none.
     #[must_use]
     pub fn generation(&self) -> Generation {
@@ -237,14 +243,14 @@ impl Coordinator {
 
     /// Time has passed. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
-        let Some(applied) = self.applied.clone() else {
+        let Some(spec) = self.spec() else {
             return;
         };
-        let control = &applied.spec.control;
+        let control = &spec.control;
         for change in self.view.tick(now, control.late, control.lost) {
             self.liveness_changed(&change, now);
         }
-        self.ask_silent_nodes(&applied.spec, now);
+        self.ask_silent_nodes(&spec, now);
         self.advance(now);
     }
 
@@ -368,17 +374,17 @@ impl Coordinator {
 
     /// Which instance is active is remembered as soon as it is known, so that it survives the end of everything.
     fn remember_activity(&mut self, node: &NodeName, now: Now) {
-        let Some(applied) = self.applied.clone() else {
+        let Some(spec) = self.spec() else {
             return;
         };
-        for service in applied.spec.services.values() {
+        for service in spec.services.values() {
             if !service.is_exclusive()
                 || service.active_when.is_empty()
                 || !service.nodes.contains(node)
             {
                 continue;
             }
-            let seen = self.view.snapshot_of(&applied.spec, &service.nodes, now);
+            let seen = self.view.snapshot_of(&spec, &service.nodes, now);
             if let Active::On(active) = seen.active(service) {
                 self.set_activity(&service.name, &active, "its checks say so", now);
             }

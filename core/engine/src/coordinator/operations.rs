@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use interlock_model::attempt::AttemptReport;
+use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId};
 use interlock_model::names::NodeName;
-use interlock_model::plan::{PlanKind, SealedPlan, StepId};
-use interlock_model::spec::{Role, Spec};
+use interlock_model::plan::{Plan, PlanKind, SealedPlan, StepId};
+use interlock_model::spec::Role;
 use interlock_model::time::Now;
 
 use super::Coordinator;
@@ -130,10 +131,11 @@ impl Coordinator {
             event.operation = id.to_string();
             event.who.clone_from(&request.by);
             event.text = format!(
-                "{} {} ({} steps): {}",
+                "{} {} ({} steps{}): {}",
                 plan.kind,
                 plan.scope,
                 plan.steps.len(),
+                overrides(&plan.forced),
                 request.reason
             );
         });
@@ -142,7 +144,12 @@ impl Coordinator {
         Ok(id)
     }
 
-    fn unheld(&self, plan: &interlock_model::plan::Plan) -> Result<(), NotStarted> {
+    /// Is everything of the plan free? [`Coordinator::start`] asks the same; to ask before looks whether a plan still
+    /// holds tells who changes the cluster instead of only that it has changed.
+    ///
+    /// # Errors
+    /// [`NotStarted::Held`] with the first operation that holds something of it.
+    pub fn unheld(&self, plan: &Plan) -> Result<(), NotStarted> {
         for other in self
             .operations
             .values()
@@ -238,21 +245,20 @@ impl Coordinator {
         now: Now,
         run: impl FnOnce(&mut Operation, &mut Ctx<'_>),
     ) {
-        let Some(applied) = self.applied.clone() else {
+        let Some(spec) = self.spec() else {
             return;
         };
         let Some(operation) = self.operations.get_mut(&id) else {
             return;
         };
         let before = operation.state();
-        let spec: &Spec = &applied.spec;
         let mut effects = Vec::new();
         run(
             operation,
             &mut Ctx {
                 now,
                 term: self.term,
-                spec,
+                spec: &spec,
                 view: &self.view,
                 effects: &mut effects,
             },
@@ -322,4 +328,13 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// The checks that a plan overrides, for the audit; empty if none.
+fn overrides(forced: &[CheckId]) -> String {
+    if forced.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = forced.iter().map(ToString::to_string).collect();
+    format!(", overriding {}", names.join(", "))
 }

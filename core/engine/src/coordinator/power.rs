@@ -52,13 +52,13 @@ pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
 impl Coordinator {
     /// Asks the power source of a node, unless a question about it is still under way.
     pub fn ask_power(&mut self, node: &NodeName, now: Now) {
-        let Some(applied) = self.applied.clone() else {
+        let Some(spec) = self.spec() else {
             return;
         };
-        let Some(power) = power_ref(&applied.spec, node) else {
+        let Some(power) = power_ref(&spec, node) else {
             return;
         };
-        let Some(call) = fence_call(&applied.spec, node, &power, FenceAction::Status) else {
+        let Some(call) = fence_call(&spec, node, &power, FenceAction::Status) else {
             return;
         };
         if let Some(asked) = self.asked.get_mut(node)
