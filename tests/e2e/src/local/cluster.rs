@@ -10,12 +10,14 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_mesh::channel::Expected;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::identity::Role;
+use interlock_proto::v1::{InstanceState, Liveness};
 use rustix::process::Pid;
 use tempfile::TempDir;
 
 use super::keeper::{self, Keeper, Start};
 use super::layout::Places;
 use super::network::Network;
+use super::stand_in::FAIL;
 use super::{Authority, Layout, Life, Operator, Story};
 use crate::{eventually, programs};
 
@@ -187,6 +189,14 @@ impl Cluster {
         Ok(fs::write(self.path("holds").join(point), "")?)
     }
 
+    /// Lets a stand-in fail at a point, until it is released.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn fail(&self, point: &str) -> Result<()> {
+        Ok(fs::write(self.path("holds").join(point), FAIL)?)
+    }
+
     /// Lets a held point go on.
     ///
     /// # Errors
@@ -342,7 +352,7 @@ impl Cluster {
             .context("cannot run interlockctl")
     }
 
-    /// Waits until every agent is heard and works by the current generation.
+    /// Waits until every agent is heard, works by the current generation, and has looked at its instances.
     ///
     /// # Errors
     /// One is not.
@@ -352,11 +362,16 @@ impl Cluster {
             for node in self.agents.keys() {
                 let seen = status.nodes.iter().find(|seen| seen.node == *node);
                 let seen = seen.with_context(|| format!("{node} is not in the status"))?;
-                let alive = seen.liveness() == interlock_proto::v1::Liveness::Alive;
+                let alive = seen.liveness() == Liveness::Alive;
                 ensure!(
                     alive && seen.agent_generation == status.generation,
                     "{node} is not there: {seen:?}"
                 );
+                let unknown = seen
+                    .instances
+                    .iter()
+                    .find(|instance| instance.state() == InstanceState::Unknown);
+                ensure!(unknown.is_none(), "{node} does not know {unknown:?}");
             }
             Ok(())
         })

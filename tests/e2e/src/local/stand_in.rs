@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use signal_hook::consts::SIGTERM;
 
@@ -22,6 +22,9 @@ use super::Story;
 
 /// How often a held point is looked at.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// What stands in the file of a point that is to fail.
+pub(super) const FAIL: &str = "fail";
 
 /// What every stand-in has.
 #[derive(Debug, Clone, Args)]
@@ -42,12 +45,16 @@ impl Part {
         Story::new(&self.story).tell(what, &self.who)
     }
 
-    /// Waits while this point is held.
-    fn pass(&self, point: &str) {
+    /// Waits while this point is held, and fails if it is to fail.
+    fn pass(&self, point: &str) -> Result<()> {
         let hold = self.holds.join(format!("{point}:{}", self.who));
-        while hold.exists() {
+        while let Ok(what) = fs::read_to_string(&hold) {
+            if what == FAIL {
+                bail!("told to fail at {point}");
+            }
             sleep(LOOK);
         }
+        Ok(())
     }
 }
 
@@ -85,13 +92,13 @@ impl Serve {
             sleep(LOOK);
         }
         part.tell("term")?;
-        part.pass("stop");
+        part.pass("stop")?;
         part.tell("stop")?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn serve(&self) -> Result<()> {
-        self.part.pass("start");
+        self.part.pass("start")?;
         let node = self.part.who.rsplit('@').next().unwrap_or_default();
         if let Some(active) = &self.active {
             // Who comes first; the others find the file.
@@ -159,13 +166,13 @@ impl Act {
         match self.verb {
             Verb::Start => {
                 self.part.tell("begin start")?;
-                self.part.pass("start");
+                self.part.pass("start")?;
                 fs::write(&self.state, "")?;
                 self.part.tell("end start")?;
             }
             Verb::Stop => {
                 self.part.tell("begin stop")?;
-                self.part.pass("stop");
+                self.part.pass("stop")?;
                 fs::remove_file(&self.state).ok();
                 self.part.tell("end stop")?;
             }
