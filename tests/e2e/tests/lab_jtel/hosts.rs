@@ -92,10 +92,10 @@ pub(crate) fn second_database(host: &Host, number: u8, master: &str) -> Result<(
     let here = "datadir=/var/lib/mysql-dbs\nsocket=/run/mysqld/dbs.sock\npid-file=/run/mysqld/dbs.pid\nport=3307\n";
     let file = "/etc/mysql/mariadb.conf.d/91-dbs.cnf";
     install_database(host, Database::ReadOnly(number, master), "mariadbd.dbs", "/etc/mysql/dbs.sql", file, here)?;
-    // The template unit of Debian refuses to start without its data directory, as the first one does.
-    let with = "[Service]\nExecStartPre=\nExecStartPre=/bin/sh -c '[ -d /var/lib/mysql-dbs ] || \
-                mariadb-install-db --user=mysql --datadir=/var/lib/mysql-dbs >/dev/null'\n\
-                ExecStartPre=/usr/bin/install -m 755 -o mysql -g root -d /run/mysqld\n";
+    // The data directory is made by the package for the first one only, as are the steps behind a start.
+    let with = "[Service]\nExecStartPre=\n\
+                ExecStartPre=+/usr/bin/install --directory --owner=mysql --group=mysql /var/lib/mysql-dbs\n\
+                ExecStartPre=/usr/bin/mariadb-install-db $MYSQLD_MULTI_INSTANCE --rpm\nExecStartPost=\n";
     host.put_file("/etc/systemd/system/mariadb@dbs.service.d/jtel.conf", with.as_bytes(), 0o644)
 }
 

@@ -77,7 +77,7 @@ fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_ac
     let said = site.cluster.run_to(interlock_e2e::cluster::NO_PLAN, &["plan", "startup", "--all"])?;
     ensure!(said.contains("dbm") && said.contains("lb"), "{said}");
 
-    let started = start(&site, &["--assume-active", "lb=lb2,dbm=dbm2"])?;
+    let started = site.start_and_approve(&["--assume-active", "lb=lb2,dbm=dbm2"])?;
     assert_started_in_order(&started)?;
     assert_in_service(&site)?;
     let boots: Vec<u32> = site.hosts().map(|host| host.boots()).collect();
@@ -91,26 +91,10 @@ fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_ac
     }
     ensure!(site.management().is_on(), "the control plane was switched off");
 
-    let again = start(&site, &[])?;
+    let again = site.start_and_approve(&[])?;
     assert_started_in_order(&again)?;
     assert_in_service(&site)?;
     lab.close()
-}
-
-/// Starts everything and confirms the test call that the spec has at the end.
-fn start(site: &Site<'_>, assumptions: &[&str]) -> Result<Journal> {
-    let operation = site.begin(&[&["startup", "--all"], assumptions].concat())?;
-    eventually("the test call to be asked for", crate::BOOT * 3, || {
-        let shown = site.cluster.ask(&["operation", "show", &operation])?;
-        ensure!(shown["state"] == "running", "NOW {shown:#}");
-        let steps = shown["steps"].as_array().context("it has no steps")?;
-        let asked = steps.iter().any(|step| step["step"] == "approve:test-call" && step["state"] == "gated");
-        ensure!(asked, "{shown:#}");
-        Ok(())
-    })?;
-    site.cluster.run(&["approve", &operation, "test-call", "--reason", "heard the greeting"])?;
-    site.wait_state(&operation, "done")?;
-    site.cluster.journal(&operation)
 }
 
 /// The right half of the operators' list, with lb2 and dbm2 the active ones.

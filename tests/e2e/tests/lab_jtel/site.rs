@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use interlock_e2e::bmc::{self, Bmcs};
-use interlock_e2e::cluster::Cluster;
+use interlock_e2e::cluster::{Cluster, Journal};
 use interlock_e2e::{Host, Lab, Machine, eventually, skip};
 
 use crate::{BOOT, SOON, spec};
@@ -103,6 +103,28 @@ impl<'lab> Site<'lab> {
         let sure = ["--yes", "--cluster", self.cluster.name(), "--reason", "a test"];
         let said = self.cluster.run(&[arguments, &sure].concat())?;
         self.newest().with_context(|| said)
+    }
+
+    /// Starts everything, confirms the test call that the specs have at the end, and returns the journal.
+    pub(crate) fn start_and_approve(&self, assumptions: &[&str]) -> Result<Journal> {
+        let operation = self.begin(&[&["startup", "--all"], assumptions].concat())?;
+        let asked = eventually("the test call to be asked for", BOOT * 3, || {
+            let shown = self.cluster.ask(&["operation", "show", &operation])?;
+            if shown["state"] != "running" {
+                return Ok(Err(shown));
+            }
+            let steps = shown["steps"].as_array().context("it has no steps")?;
+            let call = steps.iter().find(|step| step["step"] == "approve:test-call").context("there is no call")?;
+            let others = steps.iter().filter(|step| *step != call).all(|step| step["state"] == "done");
+            ensure!(others, "{shown:#}");
+            Ok(Ok(()))
+        })?;
+        if let Err(shown) = asked {
+            bail!("the startup did not come to its test call: {shown:#}\n{}", self.cluster.journal(&operation)?);
+        }
+        self.cluster.run(&["approve", &operation, "test-call", "--reason", "heard the greeting"])?;
+        self.wait_state(&operation, "done")?;
+        self.cluster.journal(&operation)
     }
 
     /// Starts an operation and returns its name at once.
