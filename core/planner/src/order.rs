@@ -50,13 +50,21 @@ pub(crate) fn dependencies_within(
     let Some(service) = spec.services.get(name) else {
         return found;
     };
+    // Nothing of the plan lies below its lowest service.
+    let rank = |name: &ServiceName| ranks.get(name).copied().unwrap_or(0);
+    let Some(floor) = present.iter().map(|name| rank(name)).min() else {
+        return found;
+    };
     // Highest rank first: when an absent service is taken out, all ways to it have been merged.
     let mut open: BTreeMap<(Reverse<u32>, &ServiceName), Dependency> = BTreeMap::new();
-    let key = |name| (Reverse(ranks.get(name).copied().unwrap_or(0)), name);
+    let key = |name| (Reverse(rank(name)), name);
     for (other, dependency) in &service.dependencies {
         open.insert(key(other), *dependency);
     }
-    while let Some(((_, other), way)) = open.pop_first() {
+    while let Some(((Reverse(height), other), way)) = open.pop_first() {
+        if height < floor {
+            break;
+        }
         if present.contains(other) {
             found.insert(other.clone(), way);
             continue;
@@ -65,7 +73,7 @@ pub(crate) fn dependencies_within(
             continue;
         };
         for (beyond, next) in &between.dependencies {
-            if service.dependencies.contains_key(beyond) {
+            if rank(beyond) < floor || service.dependencies.contains_key(beyond) {
                 continue;
             }
             let through = Dependency {

@@ -224,10 +224,7 @@ fn on_before_its_first(spec: &Spec, paths: &Paths<'_>, found: &mut Vec<Violation
                 let looks = |step: &usize| {
                     paths.only_looks(*step, false) && dependency.start != Wait::Healthy
                 };
-                let starts = required
-                    .nodes
-                    .iter()
-                    .filter_map(|node| paths.start(name, node));
+                let starts = paths.starts(name).iter().copied();
                 let met_late = paths
                     .joins(name)
                     .iter()

@@ -16,6 +16,7 @@ pub(super) struct Paths<'a> {
     beyond: Vec<Vec<u64>>,
     by_node: BTreeMap<&'a NodeName, Vec<usize>>,
     joins: BTreeMap<&'a ServiceName, Vec<usize>>,
+    starts: BTreeMap<&'a ServiceName, Vec<usize>>,
     by_place: BTreeMap<(Option<&'a ServiceName>, Option<&'a NodeName>), Vec<usize>>,
     by_id: BTreeMap<&'a StepId, usize>,
 }
@@ -43,9 +44,15 @@ impl<'a> Paths<'a> {
         let mut by_place: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         let mut by_node: BTreeMap<&NodeName, Vec<usize>> = BTreeMap::new();
         let mut joins: BTreeMap<&ServiceName, Vec<usize>> = BTreeMap::new();
+        let mut starts: BTreeMap<&ServiceName, Vec<usize>> = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
             match (&step.service, &step.node) {
-                (_, Some(node)) => by_node.entry(node).or_default().push(index),
+                (service, Some(node)) => {
+                    by_node.entry(node).or_default().push(index);
+                    if let Some(service) = service.as_ref().filter(|_| brings_up(&step.action)) {
+                        starts.entry(service).or_default().push(index);
+                    }
+                }
                 (Some(service), None) => joins.entry(service).or_default().push(index),
                 (None, None) => {}
             }
@@ -77,6 +84,7 @@ impl<'a> Paths<'a> {
             beyond,
             by_node,
             joins,
+            starts,
             by_place,
             by_id,
         }
@@ -141,6 +149,14 @@ impl<'a> Paths<'a> {
             .unwrap_or_default()
     }
 
+    /// The steps that bring the instances of a service up, or wait for them.
+    pub(super) fn starts(&self, service: &'a ServiceName) -> &[usize] {
+        self.starts
+            .get(service)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
     /// Does the step only wait for the health of something that the plan does not start?
     pub(super) fn only_looks(&self, step: usize, agentless: bool) -> bool {
         !agentless && matches!(self.steps[step].action, Action::Check)
@@ -182,9 +198,7 @@ impl<'a> Paths<'a> {
 
     /// The step that brings an instance up, or waits for it.
     pub(super) fn start(&self, service: &'a ServiceName, node: &'a NodeName) -> Option<usize> {
-        self.at(Some(service), Some(node), |action| {
-            matches!(action, Action::Start | Action::Verify | Action::Check)
-        })
+        self.at(Some(service), Some(node), brings_up)
     }
 
     pub(super) fn power_off(&self, node: &'a NodeName) -> Option<usize> {
@@ -198,4 +212,8 @@ impl<'a> Paths<'a> {
             matches!(action, Action::PowerOn { .. })
         })
     }
+}
+
+fn brings_up(action: &Action) -> bool {
+    matches!(action, Action::Start | Action::Verify | Action::Check)
 }
