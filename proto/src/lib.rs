@@ -11,11 +11,13 @@ pub mod convert;
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::unwrap_used,
-    clippy::use_self,
     reason = "generated; the protos are documented"
 )]
-#[allow(unreachable_pub, clippy::needless_pass_by_value)]
+#[allow(
+    unreachable_pub,
+    clippy::needless_pass_by_value,
+    reason = "generated; depends on the generator's version"
+)]
 pub mod v1 {
     tonic::include_proto!("interlock.v1");
 }

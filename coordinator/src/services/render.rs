@@ -2,6 +2,7 @@
 
 use interlock_engine::coordinator::{Coordinator, Event, Head};
 use interlock_engine::operation::{Entry, Operation, Phase};
+use interlock_model::action::Power;
 use interlock_model::ids::JournalSeq;
 use interlock_model::names::NodeName;
 use interlock_model::observation::{Active, InstanceObservation, NodeObservation};
@@ -142,6 +143,11 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
         .applied()
         .and_then(|applied| applied.spec.nodes.get(name));
     let more = coordinator.view().node(name);
+    // Who speaks is on; its power source need not be asked for that.
+    let power = match seen.power {
+        Power::Unknown if coordinator.view().alive(name) => Power::On,
+        said => said,
+    };
     v1::NodeStatus {
         node: name.to_string(),
         address: declared
@@ -153,7 +159,7 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
             .unwrap_or_default(),
         liveness: v1::Liveness::from(seen.liveness).into(),
         heard_ms: seen.heard.map(millis),
-        power: v1::Power::from(seen.power).into(),
+        power: v1::Power::from(power).into(),
         power_age_ms: seen.power_age.map(millis),
         boot_id: seen
             .boot
