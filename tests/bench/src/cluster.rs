@@ -183,21 +183,36 @@ impl Coordinator {
 
     /// Waits until that many nodes are alive and every instance is known.
     pub(crate) async fn settled(&self, nodes: usize) -> Result<()> {
+        let known = |instance: &v1::Instance| instance.state() != v1::InstanceState::Unknown;
+        self.wait("the agents are not all here", |status| {
+            let ready = status.nodes.iter().filter(|node| {
+                node.liveness() == v1::Liveness::Alive
+                    && node.agent_generation == status.generation
+                    && node.instances.iter().all(known)
+            });
+            ready.count() >= nodes
+        })
+        .await
+    }
+
+    /// Waits until that many checks are green.
+    pub(crate) async fn green(&self, checks: usize) -> Result<()> {
+        self.wait("the checks are not green", |status| {
+            let all = status.nodes.iter().flat_map(|node| &node.checks);
+            all.filter(|check| check.verdict() == v1::Verdict::Ok)
+                .count()
+                >= checks
+        })
+        .await
+    }
+
+    async fn wait(&self, or_else: &'static str, ready: impl Fn(&v1::Status) -> bool) -> Result<()> {
         let mut client =
             ClusterServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE);
-        let known = |instance: &v1::Instance| instance.state() != v1::InstanceState::Unknown;
         let look = async {
             loop {
-                let status = client
-                    .get_status(v1::GetStatusRequest {})
-                    .await?
-                    .into_inner();
-                let ready = status.nodes.iter().filter(|node| {
-                    node.liveness() == v1::Liveness::Alive
-                        && node.agent_generation == status.generation
-                        && node.instances.iter().all(known)
-                });
-                if ready.count() >= nodes {
+                let request = v1::GetStatusRequest {};
+                if ready(client.get_status(request).await?.get_ref()) {
                     return anyhow::Ok(());
                 }
                 tokio::time::sleep(LOOK).await;
@@ -205,7 +220,7 @@ impl Coordinator {
         };
         tokio::time::timeout(PATIENCE, look)
             .await
-            .context("the agents are not all here")?
+            .context(or_else)?
     }
 
     /// Plans and runs an operation on the whole cluster, and waits for its end. Returns the operation and how many

@@ -27,6 +27,8 @@ use crate::relay::Relay;
 const MEASURED: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(10);
 
+const CHECKS: usize = 10;
+
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Measures.
@@ -55,6 +57,7 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
         Work::NoOp,
     );
     coordinator.settled(nodes.len()).await?;
+    coordinator.green(CHECKS).await?;
     tokio::time::sleep(SETTLE).await;
 
     let process = agent.process()?;
