@@ -11,7 +11,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
 use interlock_agent::{probe, run, shim};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The configuration is refused.
 const REFUSED: u8 = 2;
@@ -110,14 +112,22 @@ fn keep(dir: &Path) -> ExitCode {
 }
 
 fn serve(file: &Path, log: &str) -> ExitCode {
-    let filter = match EnvFilter::try_new(log) {
+    let filter = match log.parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => {
             eprintln!("--log '{log}' is no filter: {error}");
             return ExitCode::from(USAGE);
         }
     };
-    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let lines = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // Not the filter with regular expressions: a megabyte of program for what nobody types.
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return refused(&error),

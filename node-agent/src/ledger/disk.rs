@@ -38,12 +38,23 @@ pub(super) enum Job {
 impl Disk {
     /// Opens or makes the file, readable by its owner alone, and reads what is in it.
     pub(super) fn open(path: &Path) -> Result<(Self, Kept), OpenError> {
-        let file = private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        let damaged = |source: redb::Error| OpenError::Damaged { path: path.to_owned(), source: Box::new(source) };
-        let opened = FileBackend::new(file)
-            .and_then(|backend| Database::builder().set_cache_size(CACHE).create_with_backend(backend));
+        let file = private(path).map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let damaged = |source: redb::Error| OpenError::Damaged {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
+        let opened = FileBackend::new(file).and_then(|backend| {
+            Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(backend)
+        });
         let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
+            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
+                path: path.to_owned(),
+            },
             other => damaged(other.into()),
         })?;
         let disk = Self { database };
@@ -51,11 +62,21 @@ impl Disk {
         let raw = disk.read().map_err(damaged)?;
         let mut records = Vec::with_capacity(raw.slots.len());
         for (slot, value) in raw.slots {
-            let record: Record = serde_json::from_slice(&value)
-                .map_err(|source| OpenError::Record { path: PathBuf::from(path), slot, source })?;
+            let record: Record =
+                serde_json::from_slice(&value).map_err(|source| OpenError::Record {
+                    path: PathBuf::from(path),
+                    slot,
+                    source,
+                })?;
             records.push(record);
         }
-        Ok((disk, Kept { records, assignment: raw.assignment }))
+        Ok((
+            disk,
+            Kept {
+                records,
+                assignment: raw.assignment,
+            },
+        ))
     }
 
     /// Makes all jobs durable with one flush, in their order.
@@ -70,7 +91,10 @@ impl Disk {
                         for write in writes {
                             match write {
                                 Write::Put(record) => {
-                                    slots.insert(key(&record.slot()).as_str(), json(record).as_slice())?;
+                                    slots.insert(
+                                        key(&record.slot()).as_str(),
+                                        json(record).as_slice(),
+                                    )?;
                                 }
                                 Write::Remove(slot) => {
                                     slots.remove(key(slot).as_str())?;
@@ -103,7 +127,10 @@ impl Disk {
             let (slot, value) = row?;
             slots.push((slot.value().to_owned(), value.value().to_owned()));
         }
-        let assignment = transaction.open_table(ASSIGNMENT)?.get(CURRENT)?.map(|value| value.value().to_owned());
+        let assignment = transaction
+            .open_table(ASSIGNMENT)?
+            .get(CURRENT)?
+            .map(|value| value.value().to_owned());
         Ok(Raw { slots, assignment })
     }
 }
@@ -114,7 +141,13 @@ struct Raw {
 }
 
 fn private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// The text of a slot. Slots and records are plain data with text keys, which JSON can always express.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be made or opened.
-    #[error("cannot open the ledger {path}: check that its directory exists, is writable and on a local disk")]
+    #[error(
+        "cannot open the ledger {path}: check that its directory exists, is writable and on a local disk"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -16,7 +18,9 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Another process has it open.
-    #[error("the ledger {path} is in use: another agent runs with the same state_dir; stop it, or give each its own")]
+    #[error(
+        "the ledger {path} is in use: another agent runs with the same state_dir; stop it, or give each its own"
+    )]
     InUse {
         /// The file.
         path: PathBuf,
@@ -34,7 +38,9 @@ pub enum OpenError {
         source: Box<redb::Error>,
     },
     /// A record in it cannot be understood.
-    #[error("the ledger {path} has a record that this version does not understand ({slot}): was the agent downgraded?")]
+    #[error(
+        "the ledger {path} has a record that this version does not understand ({slot}): was the agent downgraded?"
+    )]
     Record {
         /// The file.
         path: PathBuf,

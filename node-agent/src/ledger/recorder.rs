@@ -8,12 +8,16 @@ use std::time::Duration;
 use interlock_engine::agent::ledger::{Record, Write};
 use tokio::sync::mpsc as async_mpsc;
 
-use super::disk::{Disk, Job};
 use super::OpenError;
+use super::disk::{Disk, Job};
 
 /// The pauses before a refused write is tried again; the last one repeats. A full disk is emptied by a person.
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
 
 /// What a ledger held when it was opened.
 #[derive(Debug, Default)]
@@ -35,7 +39,10 @@ pub struct Recorder {
 
 #[derive(Debug)]
 enum Destination {
-    Disk { jobs: mpsc::Sender<Job>, writer: JoinHandle<()> },
+    Disk {
+        jobs: mpsc::Sender<Job>,
+        writer: JoinHandle<()>,
+    },
     Memory(async_mpsc::UnboundedSender<u64>),
 }
 
@@ -54,14 +61,23 @@ impl Recorder {
             .stack_size(256 * 1024)
             .spawn(move || write_all(&disk, &path, &todo, &report))
             .map_err(OpenError::Thread)?;
-        Ok((Self { to: Destination::Disk { jobs, writer }, durable }, kept))
+        Ok((
+            Self {
+                to: Destination::Disk { jobs, writer },
+                durable,
+            },
+            kept,
+        ))
     }
 
     /// A ledger that forgets everything at its end: for agents that only measure.
     #[must_use]
     pub fn in_memory() -> Self {
         let (report, durable) = async_mpsc::unbounded_channel();
-        Self { to: Destination::Memory(report), durable }
+        Self {
+            to: Destination::Memory(report),
+            durable,
+        }
     }
 
     /// Takes a batch; [`Recorder::durable`] tells when it is durable.
@@ -105,7 +121,9 @@ impl Recorder {
 
     fn send(&self, jobs: &mpsc::Sender<Job>, job: Job) {
         if jobs.send(job).is_err() {
-            tracing::error!("the thread that writes the ledger is gone: nothing is accepted any more; restart the agent");
+            tracing::error!(
+                "the thread that writes the ledger is gone: nothing is accepted any more; restart the agent"
+            );
         }
     }
 }
@@ -120,7 +138,9 @@ fn write_all(
     while let Ok(first) = todo.recv() {
         let mut jobs = vec![first];
         jobs.extend(todo.try_iter());
-        let mut pauses = PAUSES.iter().chain(std::iter::repeat(&PAUSES[PAUSES.len() - 1]));
+        let mut pauses = PAUSES
+            .iter()
+            .chain(std::iter::repeat(&PAUSES[PAUSES.len() - 1]));
         while let Err(error) = disk.write(&jobs) {
             tracing::error!(
                 path = %path.display(), %error,

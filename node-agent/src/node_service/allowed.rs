@@ -6,10 +6,21 @@ use crate::config::Allow;
 pub(super) fn lines(allow: &Allow) -> Vec<String> {
     let mut lines = Vec::new();
     for (service, managers) in &allow.services {
-        let units = managers.systemd.iter().map(|unit| format!("systemd {unit}"));
-        let process = managers.process.iter().map(|name| format!("process {name}"));
+        let units = managers
+            .systemd
+            .iter()
+            .map(|unit| format!("systemd {unit}"));
+        let process = managers
+            .process
+            .iter()
+            .map(|name| format!("process {name}"));
         let exec = managers.exec.iter().map(|name| format!("exec {name}"));
-        lines.extend(units.chain(process).chain(exec).map(|part| format!("start and stop {service}: {part}")));
+        lines.extend(
+            units
+                .chain(process)
+                .chain(exec)
+                .map(|part| format!("start and stop {service}: {part}")),
+        );
     }
     if allow.shutdown {
         lines.push("shut this machine down".to_owned());
@@ -17,12 +28,30 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
     if allow.reboot {
         lines.push("restart this machine".to_owned());
     }
-    lines.extend(allow.power.iter().map(|agent| format!("run {agent} against other machines")));
-    lines.extend(allow.checks.iter().map(|name| format!("run the check command {name}")));
-    lines.extend(allow.marker_paths.iter().map(|path| format!("read {} and below", path.display())));
+    lines.extend(
+        allow
+            .power
+            .iter()
+            .map(|agent| format!("run {agent} against other machines")),
+    );
+    lines.extend(
+        allow
+            .checks
+            .iter()
+            .map(|name| format!("run the check command {name}")),
+    );
+    lines.extend(
+        allow
+            .marker_paths
+            .iter()
+            .map(|path| format!("read {} and below", path.display())),
+    );
     lines.extend(match &allow.probe_targets {
         None => vec!["connect to anywhere for checks".to_owned()],
-        Some(targets) => targets.iter().map(|target| format!("connect to {target} for checks")).collect(),
+        Some(targets) => targets
+            .iter()
+            .map(|target| format!("connect to {target} for checks"))
+            .collect(),
     });
     lines
 }

@@ -44,14 +44,25 @@ pub(crate) struct NodeState {
 }
 
 /// Listens.
-pub(crate) async fn bind(address: SocketAddr, credentials: Credentials) -> Result<Server, BindError> {
-    Server::bind(address, credentials, Arc::new(Table::interlock_v1()), Options::default()).await
+pub(crate) async fn bind(
+    address: SocketAddr,
+    credentials: Credentials,
+) -> Result<Server, BindError> {
+    Server::bind(
+        address,
+        credentials,
+        Arc::new(Table::interlock_v1()),
+        Options::default(),
+    )
+    .await
 }
 
 /// Serves until dropped.
 pub(crate) async fn serve(server: Server, state: NodeState) -> Result<(), Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)

@@ -38,16 +38,30 @@ impl Service {
     }
 
     /// The command that a person asks for, and whether it may be done by hand at all.
-    fn command(&self, request: &v1::ControlInstanceRequest) -> Result<(ServiceName, Command, Permit), Status> {
+    fn command(
+        &self,
+        request: &v1::ControlInstanceRequest,
+    ) -> Result<(ServiceName, Command, Permit), Status> {
         let service: ServiceName = convert::name("service", &request.service)?;
         let Some(assigned) = self.state.instances.assigned(&service) else {
-            return Err(Status::not_found(format!("{service} has no instance on {}: see GetNode", self.state.node)));
+            return Err(Status::not_found(format!(
+                "{service} has no instance on {}: see GetNode",
+                self.state.node
+            )));
         };
         let command = match request.verb.as_str() {
-            "start" => Command::Start { service: service.clone(), parts: assigned.parts },
-            "stop" => Command::Stop { service: service.clone(), parts: assigned.parts },
+            "start" => Command::Start {
+                service: service.clone(),
+                parts: assigned.parts,
+            },
+            "stop" => Command::Stop {
+                service: service.clone(),
+                parts: assigned.parts,
+            },
             other => {
-                return Err(Status::invalid_argument(format!("verb: '{other}' is neither start nor stop")));
+                return Err(Status::invalid_argument(format!(
+                    "verb: '{other}' is neither start nor stop"
+                )));
             }
         };
         let permit = if assigned.exclusive {
@@ -65,7 +79,9 @@ impl Service {
 
     fn instance(&self, service: &ServiceName) -> Option<v1::Instance> {
         let (instances, _) = self.state.session.board().all(self.state.clock.mono());
-        instances.into_iter().find(|instance| instance.service == service.as_str())
+        instances
+            .into_iter()
+            .find(|instance| instance.service == service.as_str())
     }
 }
 
@@ -74,11 +90,15 @@ impl NodeService for Service {
     async fn get_node(&self, _: Request<v1::GetNodeRequest>) -> Result<Response<v1::Node>, Status> {
         let state = &self.state;
         let (instances, checks) = state.session.board().all(state.clock.mono());
-        let links = state.session.links().into_iter().map(|link| v1::CoordinatorLink {
-            endpoint: link.endpoint,
-            connected: link.connected,
-            detail: link.detail,
-        });
+        let links = state
+            .session
+            .links()
+            .into_iter()
+            .map(|link| v1::CoordinatorLink {
+                endpoint: link.endpoint,
+                connected: link.connected,
+                detail: link.detail,
+            });
         Ok(Response::new(v1::Node {
             node: state.node.to_string(),
             cluster: state.cluster.to_string(),
@@ -104,9 +124,15 @@ impl NodeService for Service {
         };
         let (entries, refusals) = self.state.session.history(limit);
         // A refused attempt is among the refusals already, with the rest of what was refused.
-        let entries = entries.iter().filter(|entry| entry.state != AttemptState::Refused).map(of_entry);
-        let mut all: Vec<v1::LedgerEntry> = entries.chain(refusals.iter().map(of_refusal)).collect();
-        all.sort_by_key(|entry| std::cmp::Reverse(entry.report.as_ref().map(|report| report.at_ms)));
+        let entries = entries
+            .iter()
+            .filter(|entry| entry.state != AttemptState::Refused)
+            .map(of_entry);
+        let mut all: Vec<v1::LedgerEntry> =
+            entries.chain(refusals.iter().map(of_refusal)).collect();
+        all.sort_by_key(|entry| {
+            std::cmp::Reverse(entry.report.as_ref().map(|report| report.at_ms))
+        });
         all.truncate(limit);
         Ok(Response::new(v1::ListAttemptsResponse { entries: all }))
     }
@@ -115,31 +141,53 @@ impl NodeService for Service {
         &self,
         request: Request<v1::ControlInstanceRequest>,
     ) -> Result<Response<v1::ControlInstanceResponse>, Status> {
-        let who = PeerIdentity::of(request.extensions())?.identity().caller().to_string();
+        let who = PeerIdentity::of(request.extensions())?
+            .identity()
+            .caller()
+            .to_string();
         let request = request.into_inner();
         let why = line(&request.reason);
         if why.is_empty() || request.reason.len() > MAX_REASON {
-            let message = format!("reason: say in at most {MAX_REASON} bytes why this is done by hand; it is recorded");
+            let message = format!(
+                "reason: say in at most {MAX_REASON} bytes why this is done by hand; it is recorded"
+            );
             return Err(Status::invalid_argument(message));
         }
         let (service, command, permit) = self.command(&request)?;
-        let act = ByHand { who, why, command, limit: ACT_LIMIT, permit };
+        let act = ByHand {
+            who,
+            why,
+            command,
+            limit: ACT_LIMIT,
+            permit,
+        };
         let report = match self.state.session.by_hand(act).await {
             Ok(report) => report,
-            Err(NotTaken::Obstacle(obstacle)) => return Err(Status::failed_precondition(obstacle.to_string())),
+            Err(NotTaken::Obstacle(obstacle)) => {
+                return Err(Status::failed_precondition(obstacle.to_string()));
+            }
             Err(error @ NotTaken::Ending) => return Err(Status::unavailable(error.to_string())),
         };
         if report.state != AttemptState::Done {
-            return Err(Status::aborted(format!("{} of {service}: {}", request.verb, report.evidence)));
+            return Err(Status::aborted(format!(
+                "{} of {service}: {}",
+                request.verb, report.evidence
+            )));
         }
         let instance = self.instance(&service);
-        Ok(Response::new(v1::ControlInstanceResponse { instance, evidence: report.evidence }))
+        Ok(Response::new(v1::ControlInstanceResponse {
+            instance,
+            evidence: report.evidence,
+        }))
     }
 }
 
 fn of_entry(entry: &Entry) -> v1::LedgerEntry {
     v1::LedgerEntry {
-        report: Some(v1::AttemptReport { at_ms: entry.at.0, ..(&entry.report()).into() }),
+        report: Some(v1::AttemptReport {
+            at_ms: entry.at.0,
+            ..(&entry.report()).into()
+        }),
         term: entry.term.0,
         command: entry.line(),
     }

@@ -46,7 +46,10 @@ impl Body {
                 self.instances.of(&service).take();
             }
         }
-        let tags: Vec<String> = open.iter().map(|entry| format!("{}.", tag(&entry.id))).collect();
+        let tags: Vec<String> = open
+            .iter()
+            .map(|entry| format!("{}.", tag(&entry.id)))
+            .collect();
         for run in runs {
             if !tags.iter().any(|tag| run.id().as_str().starts_with(tag)) {
                 self.let_go(run);
@@ -68,8 +71,11 @@ impl Body {
     async fn work(&self, attempt: &Attempt, resumed: bool) -> Outcome {
         let errand = Errand::of(attempt);
         let done = match &attempt.command {
-            Command::Start { service, parts } | Command::Stop { service, parts } | Command::Verify { service, parts } => {
-                self.work_on_instance(service, parts, attempt, resumed, &errand).await
+            Command::Start { service, parts }
+            | Command::Stop { service, parts }
+            | Command::Verify { service, parts } => {
+                self.work_on_instance(service, parts, attempt, resumed, &errand)
+                    .await
             }
             Command::Shutdown { .. } | Command::Reboot if attempt.earlier_boot => {
                 Ok("this machine has been down and has booted since".to_owned())
@@ -120,7 +126,9 @@ impl Body {
         }
         match &attempt.command {
             Command::Stop { .. } => instance::stop(&self.managers, parts, errand).await,
-            Command::Verify { .. } => instance::verify(&self.managers, parts, attempt.accepted, errand).await,
+            Command::Verify { .. } => {
+                instance::verify(&self.managers, parts, attempt.accepted, errand).await
+            }
             _ => instance::start(&self.managers, parts, errand).await,
         }
     }
@@ -128,7 +136,9 @@ impl Body {
     /// Nothing is begun any more: is what was wanted so, however it came about?
     async fn find_out(&self, parts: &[Part], attempt: &Attempt) -> Result<String, Trouble> {
         let seen = merge(&self.managers.look_at_all(parts).await);
-        let since = seen.since_boot.is_some_and(|since| attempt.earlier_boot || since > attempt.accepted);
+        let since = seen
+            .since_boot
+            .is_some_and(|since| attempt.earlier_boot || since > attempt.accepted);
         let wanted = match &attempt.command {
             Command::Stop { .. } => seen.state.is_down(),
             Command::Verify { .. } => seen.is_running() && since,
@@ -139,7 +149,10 @@ impl Body {
             return Ok(format!("{text}, as seen after the agent was restarted"));
         }
         let repeatable = parts.iter().all(|part| self.managers.is_repeatable(part));
-        Err(Trouble::unknown(format!("the agent was restarted, and the time limit has passed; now {text}"), repeatable))
+        Err(Trouble::unknown(
+            format!("the agent was restarted, and the time limit has passed; now {text}"),
+            repeatable,
+        ))
     }
 }
 
@@ -161,15 +174,22 @@ impl Executor for Body {
     }
 
     fn settled(&self, id: &AttemptId) {
-        let Some(command) = self.session.entry(id).and_then(|entry| entry.command) else { return };
+        let Some(command) = self.session.entry(id).and_then(|entry| entry.command) else {
+            return;
+        };
         let parts = match &command {
-            Command::Start { parts, .. } | Command::Stop { parts, .. } | Command::Verify { parts, .. } => parts.len(),
+            Command::Start { parts, .. }
+            | Command::Stop { parts, .. }
+            | Command::Verify { parts, .. } => parts.len(),
             Command::Shutdown { .. } => 1,
             Command::Reboot | Command::Fence { .. } => 0,
         };
         for index in 0..parts {
             for verb in ["start", "stop", "shutdown"] {
-                let run = format!("{}.p{index}.{verb}", tag(id)).parse().ok().and_then(|id| self.managers.runs.get(&id));
+                let run = format!("{}.p{index}.{verb}", tag(id))
+                    .parse()
+                    .ok()
+                    .and_then(|id| self.managers.runs.get(&id));
                 if let Some(run) = run {
                     self.let_go(run);
                 }
@@ -184,7 +204,8 @@ impl Executor for Body {
             checks = assignment.checks.len(),
             "assigned"
         );
-        self.instances.assign(assignment, &self.managers, &self.session, self.clock);
+        self.instances
+            .assign(assignment, &self.managers, &self.session, self.clock);
         self.probes.assign(assignment, &self.allow);
     }
 

@@ -41,7 +41,10 @@ pub(super) enum Trouble {
 
 impl Trouble {
     pub(super) fn unknown(evidence: impl Into<String>, repeatable: bool) -> Self {
-        Self::Unknown { evidence: evidence.into(), repeatable }
+        Self::Unknown {
+            evidence: evidence.into(),
+            repeatable,
+        }
     }
 }
 
@@ -49,7 +52,13 @@ impl From<Trouble> for Outcome {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Failed(evidence) => Self::Failed { evidence },
-            Trouble::Unknown { evidence, repeatable } => Self::Unknown { evidence, repeatable },
+            Trouble::Unknown {
+                evidence,
+                repeatable,
+            } => Self::Unknown {
+                evidence,
+                repeatable,
+            },
         }
     }
 }
@@ -75,7 +84,12 @@ impl<'a> Errand<'a> {
 
     /// Work of the guard, with a name that no other has.
     pub(super) fn guard(name: &str, deadline: Instant) -> Self {
-        Self { attempt: None, deadline, tag: format!("guard.{name}"), told: AtomicBool::new(false) }
+        Self {
+            attempt: None,
+            deadline,
+            tag: format!("guard.{name}"),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Waits until the work is to end.
@@ -105,16 +119,27 @@ impl<'a> Errand<'a> {
     /// The id of the run that does `verb` to the part of this index.
     pub(super) fn run_id(&self, index: usize, verb: &str) -> Result<RunId, Trouble> {
         let id = format!("{}.p{index}.{verb}", self.tag);
-        id.parse().map_err(|error| Trouble::Failed(format!("no run can be named {id}: {error}")))
+        id.parse()
+            .map_err(|error| Trouble::Failed(format!("no run can be named {id}: {error}")))
     }
 }
 
 /// What the ids of an attempt's runs begin with.
 pub(super) fn tag(id: &AttemptId) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+            c
+        } else {
+            '_'
+        }
+    };
     let step: String = id.step.as_str().chars().map(plain).take(STEP).collect();
     let digest = Sha256::digest(id.step.as_str());
-    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("op-{}.{step}.{}-{short}", id.operation.0, id.attempt)
 }
 

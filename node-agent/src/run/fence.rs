@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use super::errand::{Errand, Trouble};
 use super::managers::chain;
 use crate::config::Secrets;
-use crate::power::{Action, FenceRequest, Fencer, OptionValue as Value, PowerState, Reply, RetryRule};
+use crate::power::{
+    Action, FenceRequest, Fencer, OptionValue as Value, PowerState, Reply, RetryRule,
+};
 
 /// Runs fence agents with the secrets of this node.
 #[derive(Debug, Clone)]
@@ -18,7 +20,11 @@ pub(super) struct Fence {
 
 impl Fence {
     /// Carries an attempt out. Success of *on* and *off* is the fence agent's own verification of the state.
-    pub(super) async fn carry_out(&self, call: &FenceCall, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn carry_out(
+        &self,
+        call: &FenceCall,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         let request = self.request(call).await.map_err(Trouble::Failed)?;
         let asked = tokio::select! {
             asked = self.fencer.run(&request) => asked,
@@ -29,7 +35,9 @@ impl Fence {
         };
         match asked {
             Ok(Reply::Power(PowerState::Unknown { why })) => Err(Trouble::unknown(why, true)),
-            Ok(Reply::Power(state)) => Ok(format!("{} says that {} is {state}", call.agent, call.node)),
+            Ok(Reply::Power(state)) => {
+                Ok(format!("{} says that {} is {state}", call.agent, call.node))
+            }
             Ok(Reply::Works | Reply::Plugs(_)) => Ok(format!("{} works", call.agent)),
             // Switching to a state once more does no harm.
             Err(error) if error.outcome_is_unknown() => Err(Trouble::unknown(chain(&error), true)),
@@ -39,19 +47,34 @@ impl Fence {
 
     /// Finds out whether a switch that an earlier process of this agent began has happened.
     pub(super) async fn find_out(&self, call: &FenceCall) -> Outcome {
-        let (power, detail) = self.ask(FenceCall { action: FenceAction::Status, ..call.clone() }).await;
+        let (power, detail) = self
+            .ask(FenceCall {
+                action: FenceAction::Status,
+                ..call.clone()
+            })
+            .await;
         match (call.action, power) {
-            (FenceAction::On, Power::On) | (FenceAction::Off, Power::Off) => Outcome::Done { evidence: detail },
+            (FenceAction::On, Power::On) | (FenceAction::Off, Power::Off) => {
+                Outcome::Done { evidence: detail }
+            }
             _ => {
-                let evidence = format!("the agent was restarted meanwhile; now the power is {power}: {detail}");
-                Outcome::Unknown { evidence, repeatable: true }
+                let evidence = format!(
+                    "the agent was restarted meanwhile; now the power is {power}: {detail}"
+                );
+                Outcome::Unknown {
+                    evidence,
+                    repeatable: true,
+                }
             }
         }
     }
 
     /// Asks for the power of a node.
     pub(super) async fn ask(&self, call: FenceCall) -> (Power, String) {
-        let call = FenceCall { action: FenceAction::Status, ..call };
+        let call = FenceCall {
+            action: FenceAction::Status,
+            ..call
+        };
         let request = match self.request(&call).await {
             Ok(request) => request,
             Err(why) => return (Power::Unknown, why),
@@ -61,7 +84,10 @@ impl Fence {
             Ok(Reply::Power(PowerState::On)) => (Power::On, answered(&call, asked)),
             Ok(Reply::Power(PowerState::Off)) => (Power::Off, answered(&call, asked)),
             Ok(Reply::Power(PowerState::Unknown { why })) => (Power::Unknown, why),
-            Ok(Reply::Works | Reply::Plugs(_)) => (Power::Unknown, format!("{} gave another answer", call.agent)),
+            Ok(Reply::Works | Reply::Plugs(_)) => (
+                Power::Unknown,
+                format!("{} gave another answer", call.agent),
+            ),
             Err(error) => (Power::Unknown, chain(&error)),
         }
     }
@@ -75,7 +101,10 @@ impl Fence {
                 OptionValue::Plain(text) => Ok(Value::Plain(text)),
                 OptionValue::Secret(name) => secrets.read(&name).map(Value::Secret),
             };
-            options.into_iter().map(|(key, value)| Ok((key, resolve(value)?))).collect()
+            options
+                .into_iter()
+                .map(|(key, value)| Ok((key, resolve(value)?)))
+                .collect()
         });
         let options = match read.await {
             Ok(Ok(options)) => options,
@@ -103,5 +132,10 @@ impl Fence {
 }
 
 fn answered(call: &FenceCall, asked: Instant) -> String {
-    format!("{} answered for plug {} within {} ms", call.agent, call.plug, asked.elapsed().as_millis())
+    format!(
+        "{} answered for plug {} within {} ms",
+        call.agent,
+        call.plug,
+        asked.elapsed().as_millis()
+    )
 }

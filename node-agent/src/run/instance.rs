@@ -9,7 +9,11 @@ use super::managers::Managers;
 use super::seen::Seen;
 
 /// Starts what does not run, in the order of the parts, and proves that all of it runs.
-pub(super) async fn start(managers: &Managers, parts: &[Part], errand: &Errand<'_>) -> Result<String, Trouble> {
+pub(super) async fn start(
+    managers: &Managers,
+    parts: &[Part],
+    errand: &Errand<'_>,
+) -> Result<String, Trouble> {
     not_empty(parts)?;
     let mut evidence = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
@@ -17,7 +21,10 @@ pub(super) async fn start(managers: &Managers, parts: &[Part], errand: &Errand<'
         let text = if seen.is_running() {
             format!("already {}", seen.text())
         } else {
-            managers.bring_up(part, index, errand).await.map_err(|trouble| named(parts, part, trouble))?
+            managers
+                .bring_up(part, index, errand)
+                .await
+                .map_err(|trouble| named(parts, part, trouble))?
         };
         evidence.push(label(parts, part, &text));
     }
@@ -27,7 +34,10 @@ pub(super) async fn start(managers: &Managers, parts: &[Part], errand: &Errand<'
             let seen = managers.look(part).await;
             if !seen.is_running() {
                 let text = format!("{} after all parts were started", seen.text());
-                return Err(Trouble::unknown(label(parts, part, &text), managers.is_repeatable(part)));
+                return Err(Trouble::unknown(
+                    label(parts, part, &text),
+                    managers.is_repeatable(part),
+                ));
             }
         }
     }
@@ -35,7 +45,11 @@ pub(super) async fn start(managers: &Managers, parts: &[Part], errand: &Errand<'
 }
 
 /// Stops what is not down, in the reverse order of the parts.
-pub(super) async fn stop(managers: &Managers, parts: &[Part], errand: &Errand<'_>) -> Result<String, Trouble> {
+pub(super) async fn stop(
+    managers: &Managers,
+    parts: &[Part],
+    errand: &Errand<'_>,
+) -> Result<String, Trouble> {
     not_empty(parts)?;
     let mut evidence = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate().rev() {
@@ -43,7 +57,10 @@ pub(super) async fn stop(managers: &Managers, parts: &[Part], errand: &Errand<'_
         let text = if seen.state.is_down() {
             format!("already {}", seen.text())
         } else {
-            managers.take_down(part, index, errand).await.map_err(|trouble| named(parts, part, trouble))?
+            managers
+                .take_down(part, index, errand)
+                .await
+                .map_err(|trouble| named(parts, part, trouble))?
         };
         evidence.push(label(parts, part, &text));
     }
@@ -61,7 +78,10 @@ pub(super) async fn verify(
     let mut old = None;
     for (index, part) in parts.iter().enumerate() {
         let seen = managers.look(part).await;
-        if !seen.state.is_down() && !is_since(&seen, accepted) && !managers.was_brought_up(part, index, errand).await {
+        if !seen.state.is_down()
+            && !is_since(&seen, accepted)
+            && !managers.was_brought_up(part, index, errand).await
+        {
             old = Some(label(parts, part, &format!("was {}", seen.text())));
             break;
         }
@@ -80,19 +100,33 @@ fn is_since(seen: &Seen, moment: Duration) -> bool {
 }
 
 fn label(parts: &[Part], part: &Part, text: &str) -> String {
-    if parts.len() > 1 { format!("{part}: {text}") } else { text.to_owned() }
+    if parts.len() > 1 {
+        format!("{part}: {text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn named(parts: &[Part], part: &Part, trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Failed(evidence) => Trouble::Failed(label(parts, part, &evidence)),
-        Trouble::Unknown { evidence, repeatable } => {
-            Trouble::Unknown { evidence: label(parts, part, &evidence), repeatable }
-        }
+        Trouble::Unknown {
+            evidence,
+            repeatable,
+        } => Trouble::Unknown {
+            evidence: label(parts, part, &evidence),
+            repeatable,
+        },
     }
 }
 
 /// Nothing can be proven of nothing.
 fn not_empty(parts: &[Part]) -> Result<(), Trouble> {
-    if parts.is_empty() { Err(Trouble::Failed("the instance has no parts on this node".to_owned())) } else { Ok(()) }
+    if parts.is_empty() {
+        Err(Trouble::Failed(
+            "the instance has no parts on this node".to_owned(),
+        ))
+    } else {
+        Ok(())
+    }
 }

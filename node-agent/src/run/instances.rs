@@ -38,13 +38,24 @@ impl Instances {
 
     /// What is assigned for a service.
     pub(crate) fn assigned(&self, service: &ServiceName) -> Option<AssignedInstance> {
-        self.lock().assigned.get(service).map(|assigned| assigned.borrow().clone())
+        self.lock()
+            .assigned
+            .get(service)
+            .map(|assigned| assigned.borrow().clone())
     }
 
     /// Keeps these instances from now on. A keeper whose instance stays goes on.
-    pub(super) fn assign(&self, assignment: &Assignment, managers: &Managers, session: &Handle, clock: Clock) {
+    pub(super) fn assign(
+        &self,
+        assignment: &Assignment,
+        managers: &Managers,
+        session: &Handle,
+        clock: Clock,
+    ) {
         let mut inner = self.lock();
-        inner.assigned.retain(|service, _| assignment.instances.contains_key(service));
+        inner
+            .assigned
+            .retain(|service, _| assignment.instances.contains_key(service));
         for (service, instance) in &assignment.instances {
             if let Some(known) = inner.assigned.get(service) {
                 known.send_if_modified(|now| {
@@ -73,7 +84,10 @@ impl Instances {
             }
             inner.units.clone_from(&units);
             if !units.is_empty() {
-                inner.watcher = Some(tokio::spawn(watch_units(self.clone(), managers.systemd.clone(), units)).abort_handle());
+                inner.watcher = Some(
+                    tokio::spawn(watch_units(self.clone(), managers.systemd.clone(), units))
+                        .abort_handle(),
+                );
             }
         }
     }
@@ -97,7 +111,10 @@ impl Instances {
 }
 
 fn units(assignment: &Assignment) -> Vec<String> {
-    let parts = assignment.instances.values().flat_map(|instance| &instance.parts);
+    let parts = assignment
+        .instances
+        .values()
+        .flat_map(|instance| &instance.parts);
     let mut units: Vec<String> = parts
         .filter_map(|part| match part {
             Part::Systemd { unit } => Some(unit.clone()),
@@ -124,7 +141,10 @@ async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>)
 }
 
 /// Passes on what the supervisor says.
-pub(super) async fn watch_processes(instances: Instances, mut events: mpsc::Receiver<supervise::Event>) {
+pub(super) async fn watch_processes(
+    instances: Instances,
+    mut events: mpsc::Receiver<supervise::Event>,
+) {
     while let Some(event) = events.recv().await {
         tracing::info!(process = %event.name, "{}", event.state);
         instances.poke(|part| matches!(part, Part::Process { name } if *name == event.name));

@@ -62,7 +62,10 @@ impl Instance {
 
     /// The attempt has ended.
     pub(super) fn give_back(&self, proven: Proven) {
-        *self.given_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(proven);
+        *self
+            .given_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(proven);
         self.attempts.fetch_sub(1, Ordering::Relaxed);
         self.poke.notify_one();
     }
@@ -73,7 +76,10 @@ impl Instance {
     }
 
     fn take_given_back(&self) -> Option<Proven> {
-        self.given_back.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.given_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn is_taken(&self) -> bool {
@@ -139,7 +145,11 @@ impl Keeper {
         }
         // Before the look: what an attempt that ends meanwhile has done is not taken for a death.
         let taken = self.instance.is_taken();
-        let given_back = if taken { None } else { self.instance.take_given_back() };
+        let given_back = if taken {
+            None
+        } else {
+            self.instance.take_given_back()
+        };
         let parts = self.managers.look_at_all(&memory.assigned.parts).await;
         if given_back == Some(Proven::Up) {
             memory.last.fill(Some(InstanceState::Running));
@@ -148,7 +158,9 @@ impl Keeper {
             && given_back != Some(Proven::Nothing)
             && let Some(death) = deaths(&memory.last, &parts)
         {
-            let verdict = memory.guard.died(death, self.situation(), self.clock.mono());
+            let verdict = memory
+                .guard
+                .died(death, self.situation(), self.clock.mono());
             self.tell(&verdict);
         }
         for (last, (_, seen)) in memory.last.iter_mut().zip(&parts) {
@@ -160,7 +172,10 @@ impl Keeper {
     }
 
     fn situation(&self) -> Situation {
-        Situation { wanted: self.session.wanted(&self.service), attempt_open: self.instance.is_taken() }
+        Situation {
+            wanted: self.session.wanted(&self.service),
+            attempt_open: self.instance.is_taken(),
+        }
     }
 
     fn tell(&self, verdict: &Verdict) {
@@ -178,7 +193,9 @@ impl Keeper {
     fn post(&self, guard: &Guard, seen: Seen) {
         let reason = match guard.given_up() {
             Some(why) if seen.state.is_down() => why.to_owned(),
-            _ if seen.state.is_down() && guard.due().is_some() => format!("{}; about to be restarted", seen.reason),
+            _ if seen.state.is_down() && guard.due().is_some() => {
+                format!("{}; about to be restarted", seen.reason)
+            }
             _ => seen.reason,
         };
         let observation = InstanceObservation {
@@ -188,12 +205,16 @@ impl Keeper {
             wanted: self.session.wanted(&self.service),
             restarts: guard.restarts(),
         };
-        self.session.board().post_instance(&self.service, observation);
+        self.session
+            .board()
+            .post_instance(&self.service, observation);
     }
 
     /// Starts again what is down, if that is still right.
     async fn restart(&self, memory: &mut Memory) {
-        let Ok(_acting) = self.instance.acting.try_lock() else { return };
+        let Ok(_acting) = self.instance.acting.try_lock() else {
+            return;
+        };
         let now = self.clock.mono();
         if !memory.guard.take_due(self.situation(), now) {
             return;
@@ -216,7 +237,9 @@ impl Keeper {
                 let death = Death::Failure(format!("the restart failed: {trouble}"));
                 // The next look sees the same; it shall not be a second death.
                 memory.last.fill(Some(InstanceState::Failed));
-                let verdict = memory.guard.died(death, self.situation(), self.clock.mono());
+                let verdict = memory
+                    .guard
+                    .died(death, self.situation(), self.clock.mono());
                 self.tell(&verdict);
             }
         }
@@ -246,7 +269,9 @@ fn deaths(last: &[Option<InstanceState>], parts: &[(Part, Seen)]) -> Option<Deat
             InstanceState::Failed if seen.guarded && last.is_none_or(|last| !last.is_down()) => {
                 return Some(Death::Failure(format!("{part} failed: {}", seen.reason)));
             }
-            InstanceState::Stopped if was_up => clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason))),
+            InstanceState::Stopped if was_up => {
+                clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason)))
+            }
             _ => {}
         }
     }
@@ -260,18 +285,45 @@ mod tests {
     use super::*;
 
     fn death(last: Option<InstanceState>, now: InstanceState, guarded: bool) -> Option<Death> {
-        let part = Part::Systemd { unit: "a.service".into() };
-        deaths(&[last], &[(part, Seen { state: now, guarded, ..Seen::unknown("why") })])
+        let part = Part::Systemd {
+            unit: "a.service".into(),
+        };
+        deaths(
+            &[last],
+            &[(
+                part,
+                Seen {
+                    state: now,
+                    guarded,
+                    ..Seen::unknown("why")
+                },
+            )],
+        )
     }
 
     #[test]
     fn a_death_is_a_change_to_down_or_a_failure_that_nobody_saw() {
-        assert!(matches!(death(Some(Running), Failed, true), Some(Death::Failure(_))));
+        assert!(matches!(
+            death(Some(Running), Failed, true),
+            Some(Death::Failure(_))
+        ));
         assert!(matches!(death(None, Failed, true), Some(Death::Failure(_))));
-        assert!(matches!(death(Some(Running), Stopped, true), Some(Death::Clean(_))));
-        for (last, now) in [(Some(Failed), Failed), (None, Stopped), (Some(Running), Unknown), (Some(Stopped), Stopped)] {
+        assert!(matches!(
+            death(Some(Running), Stopped, true),
+            Some(Death::Clean(_))
+        ));
+        for (last, now) in [
+            (Some(Failed), Failed),
+            (None, Stopped),
+            (Some(Running), Unknown),
+            (Some(Stopped), Stopped),
+        ] {
             assert_eq!(death(last, now, true), None, "{last:?} -> {now:?}");
         }
-        assert_eq!(death(Some(Running), Failed, false), None, "its manager restarts it itself");
+        assert_eq!(
+            death(Some(Running), Failed, false),
+            None,
+            "its manager restarts it itself"
+        );
     }
 }

@@ -21,7 +21,11 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Shuts the machine down. *Down* is proven by its power source; from here only the way down can be told.
-    pub(super) async fn shut_down(&self, by: ShutdownBy, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn shut_down(
+        &self,
+        by: ShutdownBy,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         match (&self.command, by) {
             (Some(command), _) => self.run(command, errand).await,
             (None, ShutdownBy::Agent) => {
@@ -36,8 +40,13 @@ impl Machine {
 
     /// Restarts the machine. That it did is proven by its new boot id.
     pub(super) async fn reboot(&self, errand: &Errand<'_>) -> Result<String, Trouble> {
-        self.managers.systemd.reboot().await.map_err(|error| refused(&error))?;
-        self.go(errand, "the operating system has accepted the restart").await
+        self.managers
+            .systemd
+            .reboot()
+            .await
+            .map_err(|error| refused(&error))?;
+        self.go(errand, "the operating system has accepted the restart")
+            .await
     }
 
     async fn run(&self, command: &[String], errand: &Errand<'_>) -> Result<String, Trouble> {
@@ -45,7 +54,10 @@ impl Machine {
         let exec = &self.managers.exec;
         let run = match self.managers.runs.get(&id) {
             Some(run) => run,
-            None => exec.one_shot(command, id).await.map_err(|error| Trouble::Failed(chain(&error)))?,
+            None => exec
+                .one_shot(command, id)
+                .await
+                .map_err(|error| Trouble::Failed(chain(&error)))?,
         };
         let report = tokio::select! {
             report = exec.report(&run) => report,
@@ -57,9 +69,17 @@ impl Machine {
             }
         };
         match &report.end {
-            Some(_) if report.success() => self.go(errand, "the shutdown command has succeeded").await,
-            Some(end) => Err(Trouble::Failed(format!("the shutdown command: {end}: {}", report.output.trim()))),
-            None => Err(Trouble::unknown("nobody saw the end of the shutdown command", true)),
+            Some(_) if report.success() => {
+                self.go(errand, "the shutdown command has succeeded").await
+            }
+            Some(end) => Err(Trouble::Failed(format!(
+                "the shutdown command: {end}: {}",
+                report.output.trim()
+            ))),
+            None => Err(Trouble::unknown(
+                "nobody saw the end of the shutdown command",
+                true,
+            )),
         }
     }
 
@@ -77,5 +97,9 @@ impl Machine {
 }
 
 fn refused(error: &crate::systemd::Error) -> Trouble {
-    if error.outcome_is_unknown() { Trouble::unknown(chain(error), true) } else { Trouble::Failed(chain(error)) }
+    if error.outcome_is_unknown() {
+        Trouble::unknown(chain(error), true)
+    } else {
+        Trouble::Failed(chain(error))
+    }
 }

@@ -66,8 +66,8 @@ use crate::shim::{self, Runs};
 use crate::supervise::Supervisor;
 use crate::systemd::{self, Systemd};
 
-pub use error::Error;
 pub(crate) use body::facts;
+pub use error::Error;
 pub(crate) use instances::Instances;
 
 /// How often the credentials' files are looked at. A renewal has days.
@@ -111,11 +111,20 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         .recursive(true)
         .mode(0o700)
         .create(state)
-        .map_err(|source| Error::StateDir { path: state.clone(), source })?;
-    let boot = boot_id(&config.boot_id_path)
-        .map_err(|source| Error::BootId { path: config.boot_id_path.clone(), source })?;
+        .map_err(|source| Error::StateDir {
+            path: state.clone(),
+            source,
+        })?;
+    let boot = boot_id(&config.boot_id_path).map_err(|source| Error::BootId {
+        path: config.boot_id_path.clone(),
+        source,
+    })?;
     let (store, credentials) = own_credentials(&config)?;
-    let coordinators = config.coordinators.iter().map(|endpoint| target(endpoint)).collect::<Result<_, _>>()?;
+    let coordinators = config
+        .coordinators
+        .iter()
+        .map(|endpoint| target(endpoint))
+        .collect::<Result<_, _>>()?;
 
     let runs_dir = state.join("runs");
     let runs = Runs::open(shim::Options {
@@ -123,15 +132,25 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         ..shim::Options::new(runs_dir.clone(), boot.clone())
     })?;
     let (recorder, kept) = Recorder::open(&state.join("ledger.redb"))?;
-    let adopted = runs.adopt_all().await.map_err(|source| Error::Adopt { path: runs_dir, source })?;
-    let (supervisor, processes) = Supervisor::new(runs.clone(), config.processes.clone(), state.join("logs"));
+    let adopted = runs.adopt_all().await.map_err(|source| Error::Adopt {
+        path: runs_dir,
+        source,
+    })?;
+    let (supervisor, processes) =
+        Supervisor::new(runs.clone(), config.processes.clone(), state.join("logs"));
     let exec = Exec::new(runs.clone(), config.execs.clone());
     let systemd = Systemd::new(systemd::Options::default());
     let left = exec.adopt(supervisor.adopt(adopted));
 
     let instances = Instances::default();
     tokio::spawn(instances::watch_processes(instances.clone(), processes));
-    let managers = managers::Managers { supervisor, exec: exec.clone(), systemd: systemd.clone(), runs, clock };
+    let managers = managers::Managers {
+        supervisor,
+        exec: exec.clone(),
+        systemd: systemd.clone(),
+        runs,
+        clock,
+    };
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
     let options = Options {
@@ -158,7 +177,11 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 }),
                 secrets: config.secrets.clone(),
             },
-            probes: probes::Probes::start(probes::tools(exec, systemd), session.board().clone(), clock),
+            probes: probes::Probes::start(
+                probes::tools(exec, systemd),
+                session.board().clone(),
+                clock,
+            ),
             facts: Arc::clone(&facts_reader),
             managers,
             clock,
@@ -202,7 +225,8 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
 async fn last_words(agent: &Agent) {
     let is_going_down = || {
         let open = agent.handle().open();
-        open.iter().any(|entry| entry.command.as_ref().map(Target::of) == Some(Target::Machine))
+        open.iter()
+            .any(|entry| entry.command.as_ref().map(Target::of) == Some(Target::Machine))
     };
     let told = async {
         while is_going_down() {
@@ -215,7 +239,9 @@ async fn last_words(agent: &Agent) {
 
 /// Proves to the service manager that this task gets its turn; never ends.
 async fn keep_watchdog(notify: &Notify) {
-    let Some(period) = notify.watchdog_period() else { return std::future::pending().await };
+    let Some(period) = notify.watchdog_period() else {
+        return std::future::pending().await;
+    };
     let mut tick = tokio::time::interval(period);
     loop {
         tick.tick().await;
@@ -229,24 +255,39 @@ fn own_credentials(config: &Config) -> Result<(credentials::Store, Credentials),
         key: config.tls.key.clone(),
         authority: config.tls.ca.clone(),
     };
-    let (store, credentials) = credentials::open(files, Kind::Agent, system_clock()).map_err(Error::Credentials)?;
+    let (store, credentials) =
+        credentials::open(files, Kind::Agent, system_clock()).map_err(Error::Credentials)?;
     let identity = credentials.identity();
     match identity.subject() {
         Subject::Agent(node) if *node == config.node => Ok((store, credentials)),
-        _ => Err(Error::OtherNode { node: config.node.clone(), found: identity.caller().to_string() }),
+        _ => Err(Error::OtherNode {
+            node: config.node.clone(),
+            found: identity.caller().to_string(),
+        }),
     }
 }
 
 fn target(endpoint: &str) -> Result<channel::Target, Error> {
-    let address = endpoint.strip_prefix("https://").unwrap_or(endpoint).trim_end_matches('/');
-    let address = address.parse().map_err(|source| Error::Coordinator { endpoint: endpoint.to_owned(), source })?;
-    Ok(channel::Target { address, expected: Expected::Coordinator })
+    let address = endpoint
+        .strip_prefix("https://")
+        .unwrap_or(endpoint)
+        .trim_end_matches('/');
+    let address = address.parse().map_err(|source| Error::Coordinator {
+        endpoint: endpoint.to_owned(),
+        source,
+    })?;
+    Ok(channel::Target {
+        address,
+        expected: Expected::Coordinator,
+    })
 }
 
 async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be received; only SIGKILL ends this agent");
         return std::future::pending().await;
     };

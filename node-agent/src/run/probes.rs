@@ -35,7 +35,11 @@ impl Probes {
         let posted = board.clone();
         let prober = Prober::start(tools, move |report| {
             let age = Instant::now().saturating_duration_since(report.at);
-            posted.post_check(&report.check, report.result, clock.mono().saturating_sub(age));
+            posted.post_check(
+                &report.check,
+                report.result,
+                clock.mono().saturating_sub(age),
+            );
         });
         tokio::spawn(async move {
             loop {
@@ -53,7 +57,12 @@ impl Probes {
                 }
             }
         });
-        Self { checks, at_once, board, clock }
+        Self {
+            checks,
+            at_once,
+            board,
+            clock,
+        }
     }
 
     /// Runs the checks of an assignment from now on. One that cannot run here is posted as unknown, with the reason.
@@ -80,7 +89,11 @@ impl Probes {
 
     fn cannot(&self, id: &CheckId, why: &str) {
         tracing::warn!(check = %id, "not run here: {why}");
-        let result = ProbeResult { verdict: Verdict::Unknown, evidence: line(why), value: None };
+        let result = ProbeResult {
+            verdict: Verdict::Unknown,
+            evidence: line(why),
+            value: None,
+        };
         self.board.post_check(id, result, self.clock.mono());
     }
 }
@@ -102,8 +115,14 @@ impl CommandRunner for CheckCommands {
             match &checked.ended.outcome {
                 Outcome::Exited(exit) if exit.timed_out => Err(checked.ended.outcome.to_string()),
                 Outcome::Exited(exit) => match &exit.status {
-                    Status::Code(code) => Ok(CommandOutput { code: Some(*code), output: checked.output }),
-                    Status::Signal(_) => Ok(CommandOutput { code: None, output: checked.output }),
+                    Status::Code(code) => Ok(CommandOutput {
+                        code: Some(*code),
+                        output: checked.output,
+                    }),
+                    Status::Signal(_) => Ok(CommandOutput {
+                        code: None,
+                        output: checked.output,
+                    }),
                     Status::NotStarted(why) => Err(format!("not started: {why}")),
                 },
                 Outcome::Unknown(_) => Err(checked.ended.outcome.to_string()),

@@ -82,14 +82,26 @@ pub(super) fn merge(parts: &[(Part, Seen)]) -> Seen {
     } else {
         Running
     };
-    let worth_telling = |(_, seen): &&(Part, Seen)| state != Running && (seen.state != Running || state == Unknown);
-    let reason: Vec<String> =
-        parts.iter().filter(worth_telling).map(|(part, seen)| format!("{part}: {}", seen.text())).collect();
+    let worth_telling =
+        |(_, seen): &&(Part, Seen)| state != Running && (seen.state != Running || state == Unknown);
+    let reason: Vec<String> = parts
+        .iter()
+        .filter(worth_telling)
+        .map(|(part, seen)| format!("{part}: {}", seen.text()))
+        .collect();
     Seen {
         state,
         since: parts.iter().filter_map(|(_, seen)| seen.since).max(),
-        since_boot: parts.iter().map(|(_, seen)| seen.since_boot).min().flatten(),
-        reason: if parts.is_empty() { "it has no parts on this node".to_owned() } else { reason.join("; ") },
+        since_boot: parts
+            .iter()
+            .map(|(_, seen)| seen.since_boot)
+            .min()
+            .flatten(),
+        reason: if parts.is_empty() {
+            "it has no parts on this node".to_owned()
+        } else {
+            reason.join("; ")
+        },
         guarded: parts.iter().any(|(_, seen)| seen.guarded),
     }
 }
@@ -102,8 +114,16 @@ mod tests {
 
     fn merged(states: &[InstanceState]) -> InstanceState {
         let part = |(number, state): (usize, &InstanceState)| {
-            let part = Part::Systemd { unit: format!("{number}.service") };
-            (part, Seen { state: *state, ..Seen::unknown("") })
+            let part = Part::Systemd {
+                unit: format!("{number}.service"),
+            };
+            (
+                part,
+                Seen {
+                    state: *state,
+                    ..Seen::unknown("")
+                },
+            )
         };
         merge(&states.iter().enumerate().map(part).collect::<Vec<_>>()).state
     }

@@ -82,9 +82,15 @@ impl Agent {
         });
         let (acts, act_queue) = mpsc::channel(ACTS);
         let (orders, order_queue) = mpsc::channel(ORDERS);
-        let reaches = options.coordinators.iter().map(|target| Arc::new(Reach::new(target.address.to_string())));
+        let reaches = options
+            .coordinators
+            .iter()
+            .map(|target| Arc::new(Reach::new(target.address.to_string())));
         let handle = Handle {
-            ledger: Arc::new(Mutex::new(Ledger::restore(options.boot.clone(), kept.records))),
+            ledger: Arc::new(Mutex::new(Ledger::restore(
+                options.boot.clone(),
+                kept.records,
+            ))),
             board: Board::default(),
             acts,
             reaches: reaches.collect(),
@@ -93,11 +99,18 @@ impl Agent {
         if let Some(assignment) = &assignment {
             take_up(assignment, &handle.board, &*executor);
         }
-        let outboxes: Vec<Arc<Outbox>> = options.coordinators.iter().map(|_| Arc::default()).collect();
+        let outboxes: Vec<Arc<Outbox>> = options
+            .coordinators
+            .iter()
+            .map(|_| Arc::default())
+            .collect();
         let desk = Desk {
             ledger: Arc::clone(&handle.ledger),
             recorder,
-            autonomy: Autonomy::new(assignment.as_ref().map(|assignment| assignment.mark), clock.mono()),
+            autonomy: Autonomy::new(
+                assignment.as_ref().map(|assignment| assignment.mark),
+                clock.mono(),
+            ),
             assignment,
             executor: Arc::clone(&executor),
             board: handle.board.clone(),
@@ -128,7 +141,13 @@ impl Agent {
         }
         let mut desks = JoinSet::new();
         desks.spawn(desk.run(stop_desk.clone()));
-        Self { handle, desk: desks, links, stop_desk, stop_links }
+        Self {
+            handle,
+            desk: desks,
+            links,
+            stop_desk,
+            stop_links,
+        }
     }
 
     /// The handle.
@@ -190,7 +209,10 @@ impl Handle {
         let mut entries: Vec<Entry> = ledger.entries().cloned().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.accepted)));
         entries.truncate(limit);
-        (entries, ledger.refusals().rev().take(limit).cloned().collect())
+        (
+            entries,
+            ledger.refusals().rev().take(limit).cloned().collect(),
+        )
     }
 
     /// The state of the link to each coordinator.
@@ -205,7 +227,10 @@ impl Handle {
     /// [`NotTaken`] if it was not begun, or the agent ends before it has.
     pub async fn by_hand(&self, act: ByHand) -> Result<AttemptReport, NotTaken> {
         let (answer, answered) = oneshot::channel();
-        self.acts.send(Act { act, answer }).await.map_err(|_| NotTaken::Ending)?;
+        self.acts
+            .send(Act { act, answer })
+            .await
+            .map_err(|_| NotTaken::Ending)?;
         answered.await.unwrap_or(Err(NotTaken::Ending))
     }
 

@@ -45,11 +45,21 @@ impl Assignment {
     /// # Errors
     /// If an instance cannot be understood: an agent that knew only half of an instance would call it running.
     pub fn from_wire(wire: &v1::Assignment) -> Result<Self, Invalid> {
-        let mark = Mark { term: Term(wire.term), generation: Generation(wire.generation) };
-        let mut assignment = Self { mark, ..Self::default() };
+        let mark = Mark {
+            term: Term(wire.term),
+            generation: Generation(wire.generation),
+        };
+        let mut assignment = Self {
+            mark,
+            ..Self::default()
+        };
         for instance in &wire.instances {
             let service = convert::name("assignment.instances.service", &instance.service)?;
-            let parts = instance.parts.iter().map(convert::part_from_wire).collect::<Result<_, _>>()?;
+            let parts = instance
+                .parts
+                .iter()
+                .map(convert::part_from_wire)
+                .collect::<Result<_, _>>()?;
             let guard = instance.guard.unwrap_or_default();
             let guard = GuardPolicy {
                 budget: guard.budget,
@@ -57,7 +67,14 @@ impl Assignment {
                 backoff: Duration::from_millis(guard.backoff_ms),
             };
             let exclusive = instance.exclusive;
-            assignment.instances.insert(service, AssignedInstance { parts, guard, exclusive });
+            assignment.instances.insert(
+                service,
+                AssignedInstance {
+                    parts,
+                    guard,
+                    exclusive,
+                },
+            );
         }
         for check in &wire.checks {
             match convert::check_from_wire(check) {
@@ -90,10 +107,17 @@ mod pairs {
         serializer.collect_seq(map)
     }
 
-    pub(super) fn deserialize<'de, K: DeserializeOwned + Ord, V: DeserializeOwned, D: Deserializer<'de>>(
+    pub(super) fn deserialize<
+        'de,
+        K: DeserializeOwned + Ord,
+        V: DeserializeOwned,
+        D: Deserializer<'de>,
+    >(
         deserializer: D,
     ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?
+            .into_iter()
+            .collect())
     }
 }
 
@@ -102,7 +126,9 @@ mod tests {
     use super::*;
 
     fn wire() -> v1::Assignment {
-        let part = v1::Part { part: Some(v1::part::Part::Process("web".into())) };
+        let part = v1::Part {
+            part: Some(v1::part::Part::Process("web".into())),
+        };
         let check = |name: &str, kind| v1::AssignedCheck {
             service: "web".into(),
             check: name.into(),
@@ -111,14 +137,20 @@ mod tests {
             kind,
             ..v1::AssignedCheck::default()
         };
-        let tcp = v1::assigned_check::Kind::Tcp(v1::TcpCheck { target: "127.0.0.1:80".into() });
+        let tcp = v1::assigned_check::Kind::Tcp(v1::TcpCheck {
+            target: "127.0.0.1:80".into(),
+        });
         v1::Assignment {
             term: 3,
             generation: 7,
             instances: vec![v1::AssignedInstance {
                 service: "web".into(),
                 parts: vec![part],
-                guard: Some(v1::GuardPolicy { budget: 5, window_ms: 60_000, backoff_ms: 100 }),
+                guard: Some(v1::GuardPolicy {
+                    budget: 5,
+                    window_ms: 60_000,
+                    backoff_ms: 100,
+                }),
                 exclusive: true,
             }],
             checks: vec![check("port", Some(tcp)), check("future", None)],
@@ -129,14 +161,23 @@ mod tests {
     fn an_assignment_survives_its_way_to_the_disk_and_back() {
         let assignment = Assignment::from_wire(&wire()).unwrap();
         let bytes = serde_json::to_vec(&assignment).unwrap();
-        assert_eq!(serde_json::from_slice::<Assignment>(&bytes).unwrap(), assignment);
+        assert_eq!(
+            serde_json::from_slice::<Assignment>(&bytes).unwrap(),
+            assignment
+        );
     }
 
     #[test]
     fn a_check_of_a_later_version_is_kept_as_unusable_and_an_instance_of_one_is_refused() {
         let assignment = Assignment::from_wire(&wire()).unwrap();
         assert_eq!(assignment.checks.len(), 1);
-        assert!(assignment.unusable.values().all(|why| why.contains("does not know")), "{assignment:?}");
+        assert!(
+            assignment
+                .unusable
+                .values()
+                .all(|why| why.contains("does not know")),
+            "{assignment:?}"
+        );
         let mut wire = wire();
         wire.instances[0].parts.push(v1::Part { part: None });
         assert!(Assignment::from_wire(&wire).is_err());

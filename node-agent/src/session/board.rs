@@ -52,7 +52,10 @@ pub(super) struct Cursor(Option<u64>);
 
 impl Default for Board {
     fn default() -> Self {
-        Self { inner: Arc::default(), version: watch::Sender::new(0) }
+        Self {
+            inner: Arc::default(),
+            version: watch::Sender::new(0),
+        }
     }
 }
 
@@ -71,8 +74,13 @@ impl Board {
             inner.founded = version;
             let mut known = std::mem::take(&mut inner.instances);
             for service in instances {
-                let value = known.remove(service).map(|posted| posted.value).unwrap_or_default();
-                inner.instances.insert(service.clone(), Posted { value, version });
+                let value = known
+                    .remove(service)
+                    .map(|posted| posted.value)
+                    .unwrap_or_default();
+                inner
+                    .instances
+                    .insert(service.clone(), Posted { value, version });
             }
             let mut known = std::mem::take(&mut inner.checks);
             for check in checks {
@@ -91,11 +99,20 @@ impl Board {
             match inner.instances.get_mut(service) {
                 Some(posted) if posted.value == seen => false,
                 Some(posted) => {
-                    *posted = Posted { value: seen, version };
+                    *posted = Posted {
+                        value: seen,
+                        version,
+                    };
                     true
                 }
                 None => {
-                    inner.instances.insert(service.clone(), Posted { value: seen, version });
+                    inner.instances.insert(
+                        service.clone(),
+                        Posted {
+                            value: seen,
+                            version,
+                        },
+                    );
                     true
                 }
             }
@@ -107,7 +124,13 @@ impl Board {
     pub fn post_check(&self, check: &CheckId, result: ProbeResult, at: Duration) {
         self.change(|inner| {
             let version = inner.version;
-            inner.checks.insert(check.clone(), Posted { value: Seen { result, at }, version });
+            inner.checks.insert(
+                check.clone(),
+                Posted {
+                    value: Seen { result, at },
+                    version,
+                },
+            );
             true
         });
     }
@@ -115,7 +138,11 @@ impl Board {
     /// What is known of an instance; *unknown* if nothing.
     #[must_use]
     pub fn instance(&self, service: &ServiceName) -> InstanceObservation {
-        self.lock().instances.get(service).map(|posted| posted.value.clone()).unwrap_or_default()
+        self.lock()
+            .instances
+            .get(service)
+            .map(|posted| posted.value.clone())
+            .unwrap_or_default()
     }
 
     /// Everything, as messages. `now` is monotonic.
@@ -140,9 +167,16 @@ impl Board {
     pub(super) fn read(&self, cursor: &mut Cursor, now: Duration) -> Option<v1::Observed> {
         let inner = self.lock();
         let full = cursor.0.is_none_or(|read| read < inner.founded);
-        let read = if full { 0 } else { cursor.0.unwrap_or_default() };
+        let read = if full {
+            0
+        } else {
+            cursor.0.unwrap_or_default()
+        };
         cursor.0 = Some(inner.version);
-        let observed = v1::Observed { full, ..inner.since(read, now) };
+        let observed = v1::Observed {
+            full,
+            ..inner.since(read, now)
+        };
         (full || !observed.instances.is_empty() || !observed.checks.is_empty()).then_some(observed)
     }
 
@@ -166,12 +200,22 @@ impl Board {
 
 impl Inner {
     fn since(&self, read: u64, now: Duration) -> v1::Observed {
-        let instances = self.instances.iter().filter(|(_, posted)| posted.version > read);
-        let checks = self.checks.iter().filter(|(_, posted)| posted.version > read);
+        let instances = self
+            .instances
+            .iter()
+            .filter(|(_, posted)| posted.version > read);
+        let checks = self
+            .checks
+            .iter()
+            .filter(|(_, posted)| posted.version > read);
         v1::Observed {
             full: false,
-            instances: instances.map(|(service, posted)| instance_to_wire(service, &posted.value)).collect(),
-            checks: checks.map(|(check, posted)| check_to_wire(check, &posted.value, now)).collect(),
+            instances: instances
+                .map(|(service, posted)| instance_to_wire(service, &posted.value))
+                .collect(),
+            checks: checks
+                .map(|(check, posted)| check_to_wire(check, &posted.value, now))
+                .collect(),
             generation: self.generation.0,
         }
     }
@@ -215,15 +259,25 @@ mod tests {
     }
 
     fn check() -> CheckId {
-        CheckId { service: web(), check: "port".parse().unwrap() }
+        CheckId {
+            service: web(),
+            check: "port".parse().unwrap(),
+        }
     }
 
     fn result(verdict: Verdict) -> ProbeResult {
-        ProbeResult { verdict, evidence: "seen".into(), value: None }
+        ProbeResult {
+            verdict,
+            evidence: "seen".into(),
+            value: None,
+        }
     }
 
     fn running() -> InstanceObservation {
-        InstanceObservation { state: InstanceState::Running, ..InstanceObservation::default() }
+        InstanceObservation {
+            state: InstanceState::Running,
+            ..InstanceObservation::default()
+        }
     }
 
     #[test]
@@ -232,13 +286,19 @@ mod tests {
         board.found(Generation(1), [&web()], [&check()]);
         let mut cursor = Cursor::default();
         let first = board.read(&mut cursor, at(0)).unwrap();
-        assert!(first.full && first.instances.len() == 1 && first.checks.is_empty(), "{first:?}");
+        assert!(
+            first.full && first.instances.len() == 1 && first.checks.is_empty(),
+            "{first:?}"
+        );
         assert_eq!(board.read(&mut cursor, at(0)), None);
 
         board.post_instance(&web(), running());
         board.post_instance(&web(), running());
         let delta = board.read(&mut cursor, at(0)).unwrap();
-        assert!(!delta.full && delta.instances[0].state() == v1::InstanceState::Running, "{delta:?}");
+        assert!(
+            !delta.full && delta.instances[0].state() == v1::InstanceState::Running,
+            "{delta:?}"
+        );
         assert_eq!(board.read(&mut cursor, at(0)), None);
     }
 
@@ -249,7 +309,11 @@ mod tests {
         let mut cursor = Cursor::default();
         for seen in [0, 4] {
             board.post_check(&check(), result(Verdict::Ok), at(seen));
-            assert!(board.read(&mut cursor, at(seen)).is_some_and(|delta| delta.checks[0].age_ms == 0));
+            assert!(
+                board
+                    .read(&mut cursor, at(seen))
+                    .is_some_and(|delta| delta.checks[0].age_ms == 0)
+            );
         }
         let (_, checks) = board.all(at(6));
         assert_eq!(checks[0].age_ms, 2000);
@@ -265,7 +329,14 @@ mod tests {
         let other: ServiceName = "db".parse().unwrap();
         board.found(Generation(2), [&web(), &other], []);
         let full = board.read(&mut cursor, at(0)).unwrap();
-        assert!(full.full && full.generation == 2 && full.instances.len() == 2, "{full:?}");
-        assert_eq!(board.instance(&web()).state, InstanceState::Running, "what stays is still known");
+        assert!(
+            full.full && full.generation == 2 && full.instances.len() == 2,
+            "{full:?}"
+        );
+        assert_eq!(
+            board.instance(&web()).state,
+            InstanceState::Running,
+            "what stays is still known"
+        );
     }
 }

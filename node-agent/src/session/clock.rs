@@ -17,7 +17,10 @@ impl Clock {
     /// Both clocks.
     #[must_use]
     pub fn now(self) -> Now {
-        Now { mono: self.mono(), wall: self.wall() }
+        Now {
+            mono: self.mono(),
+            wall: self.wall(),
+        }
     }
 
     /// Time since boot.
@@ -29,7 +32,9 @@ impl Clock {
     /// The wall clock, for records and people.
     #[must_use]
     pub fn wall(self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::autonomy::{Autonomy, Change};
-use interlock_engine::agent::ledger::{ByHand, Effect, Entry, Event, Greeting, Ledger, Obstacle, Outcome, Recipient};
+use interlock_engine::agent::ledger::{
+    ByHand, Effect, Entry, Event, Greeting, Ledger, Obstacle, Outcome, Recipient,
+};
 use interlock_model::action::{Command, FenceCall};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, BootId, OperationId};
@@ -17,9 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::evidence::line;
 use super::order::Order;
 use super::outbox::Outbox;
-use super::evidence::line;
 use super::{Assignment, Attempt, Board, Clock, Executor};
 use crate::ledger::Recorder;
 
@@ -127,17 +129,31 @@ impl<E: Executor> Desk<E> {
         let left: Vec<Entry> = self.ledger().open().cloned().collect();
         for entry in left {
             tracing::info!(attempt = %entry.id, what = entry.line(), "open since before this start; finding out");
-            let Some(command) = entry.command else { continue };
+            let Some(command) = entry.command else {
+                continue;
+            };
             let earlier_boot = entry.boot != self.boot;
-            let attempt = self.attempt(entry.id, command, entry.accepted_mono, entry.limit, earlier_boot);
+            let attempt = self.attempt(
+                entry.id,
+                command,
+                entry.accepted_mono,
+                entry.limit,
+                earlier_boot,
+            );
             let executor = Arc::clone(&self.executor);
-            self.watch(attempt, async move |attempt| executor.recover(attempt).await);
+            self.watch(attempt, async move |attempt| {
+                executor.recover(attempt).await
+            });
         }
     }
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Heard { from, term, incarnation } => {
+            Order::Heard {
+                from,
+                term,
+                incarnation,
+            } => {
                 self.tell(Event::Heard { term, incarnation });
                 if let Some(Change::Heard(after)) = self.autonomy.heard(from, self.clock.mono()) {
                     tracing::info!(?after, "a coordinator is heard");
@@ -145,7 +161,9 @@ impl<E: Executor> Desk<E> {
             }
             Order::Lost(peer) => {
                 if self.autonomy.lost(peer, self.clock.mono()) == Some(Change::Alone) {
-                    tracing::warn!("no coordinator is heard: going on as assigned, stopping nothing");
+                    tracing::warn!(
+                        "no coordinator is heard: going on as assigned, stopping nothing"
+                    );
                 }
             }
             Order::Greet { from, answer } => {
@@ -153,9 +171,18 @@ impl<E: Executor> Desk<E> {
                 self.tell(Event::Greet(from));
             }
             Order::Assign(assignment) => self.assign(*assignment),
-            Order::Dispatch { ask, command, limit } => {
+            Order::Dispatch {
+                ask,
+                command,
+                limit,
+            } => {
                 let permit = self.executor.permit(&command);
-                self.tell(Event::Dispatch { ask, command, limit, permit });
+                self.tell(Event::Dispatch {
+                    ask,
+                    command,
+                    limit,
+                    permit,
+                });
             }
             Order::Query(ask) => self.tell(Event::Query(ask)),
             Order::Cancel(ask) => self.tell(Event::Cancel(ask)),
@@ -171,13 +198,18 @@ impl<E: Executor> Desk<E> {
             tracing::warn!(offered = ?assignment.mark, held = ?self.autonomy.assignment(), "an older assignment is ignored");
             return;
         }
-        self.tell(Event::Heard { term: assignment.mark.term, incarnation: None });
+        self.tell(Event::Heard {
+            term: assignment.mark.term,
+            incarnation: None,
+        });
         if self.assignment.as_ref() == Some(&assignment) {
             return;
         }
         match serde_json::to_vec(&assignment) {
             Ok(bytes) => self.recorder.save_assignment(bytes),
-            Err(error) => tracing::error!(%error, "the assignment cannot be kept for the next start"),
+            Err(error) => {
+                tracing::error!(%error, "the assignment cannot be kept for the next start")
+            }
         }
         take_up(&assignment, &self.board, &*self.executor);
         self.assignment = Some(assignment);
@@ -198,10 +230,16 @@ impl<E: Executor> Desk<E> {
 
     fn happened(&mut self, happened: Happened) {
         let event = match happened {
-            Happened::GoingDown { id, evidence } => Event::GoingDown { id, evidence: line(&evidence) },
+            Happened::GoingDown { id, evidence } => Event::GoingDown {
+                id,
+                evidence: line(&evidence),
+            },
             Happened::Finished { id, outcome } => {
                 self.open.cancels.remove(&id);
-                Event::Finished { id, outcome: short(outcome) }
+                Event::Finished {
+                    id,
+                    outcome: short(outcome),
+                }
             }
         };
         self.tell(event);
@@ -223,12 +261,19 @@ impl<E: Executor> Desk<E> {
                         let _ = answer.send(greeting);
                     }
                 }
-                Effect::Execute { id, command, accepted, limit } => {
+                Effect::Execute {
+                    id,
+                    command,
+                    accepted,
+                    limit,
+                } => {
                     tracing::info!(attempt = %id, command = command.word(), "begun");
                     self.executor.taken(&command);
                     let attempt = self.attempt(id, command, accepted, limit, false);
                     let executor = Arc::clone(&self.executor);
-                    self.watch(attempt, async move |attempt| executor.execute(attempt).await);
+                    self.watch(attempt, async move |attempt| {
+                        executor.execute(attempt).await
+                    });
                 }
                 Effect::Kill(id) => {
                     if let Some(cancel) = self.open.cancels.get(&id) {
@@ -256,11 +301,17 @@ impl<E: Executor> Desk<E> {
         }
         match to {
             Recipient::Asker(Peer(number)) => {
-                if let Some(outbox) = usize::try_from(number).ok().and_then(|number| self.outboxes.get(number)) {
+                if let Some(outbox) = usize::try_from(number)
+                    .ok()
+                    .and_then(|number| self.outboxes.get(number))
+                {
                     outbox.report(report);
                 }
             }
-            Recipient::Everyone => self.outboxes.iter().for_each(|outbox| outbox.report(report.clone())),
+            Recipient::Everyone => self
+                .outboxes
+                .iter()
+                .for_each(|outbox| outbox.report(report.clone())),
         }
     }
 
@@ -275,10 +326,22 @@ impl<E: Executor> Desk<E> {
         let (cancel, cancelled) = watch::channel(false);
         self.open.cancels.insert(id.clone(), cancel);
         // The clock of an earlier boot says nothing in this one: there is no time left.
-        let due = if earlier_boot { Duration::ZERO } else { accepted.saturating_add(limit) };
+        let due = if earlier_boot {
+            Duration::ZERO
+        } else {
+            accepted.saturating_add(limit)
+        };
         let deadline = self.clock.instant(due);
         let happened = self.open.tell.clone();
-        Attempt { id, command, accepted, earlier_boot, deadline, cancelled, happened }
+        Attempt {
+            id,
+            command,
+            accepted,
+            earlier_boot,
+            deadline,
+            cancelled,
+            happened,
+        }
     }
 
     /// Carries an attempt out in a task of its own and tells its outcome, come what may.
@@ -289,17 +352,28 @@ impl<E: Executor> Desk<E> {
         let id = attempt.id.clone();
         let tell = self.open.tell.clone();
         self.open.tasks.spawn(async move {
-            let outcome = AssertUnwindSafe(carry_out(attempt)).catch_unwind().await.unwrap_or_else(|_| {
-                let evidence = "the agent failed while it worked on this; see its log".to_owned();
-                Outcome::Unknown { evidence, repeatable: false }
-            });
+            let outcome = AssertUnwindSafe(carry_out(attempt))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    let evidence =
+                        "the agent failed while it worked on this; see its log".to_owned();
+                    Outcome::Unknown {
+                        evidence,
+                        repeatable: false,
+                    }
+                });
             // Without a desk the next start finds out.
             let _ = tell.send(Happened::Finished { id, outcome });
         });
     }
 
     fn ask_power(&mut self, from: Peer, ask: u64, call: FenceCall) {
-        let Some(outbox) = usize::try_from(from.0).ok().and_then(|number| self.outboxes.get(number)).cloned() else {
+        let Some(outbox) = usize::try_from(from.0)
+            .ok()
+            .and_then(|number| self.outboxes.get(number))
+            .cloned()
+        else {
             return;
         };
         let node = call.node.to_string();
@@ -310,7 +384,8 @@ impl<E: Executor> Desk<E> {
             detail,
         };
         if self.open.power.len() >= MAX_POWER_QUESTIONS {
-            let detail = format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
+            let detail =
+                format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
             return outbox.power(answer(interlock_model::action::Power::Unknown, detail));
         }
         let executor = Arc::clone(&self.executor);
@@ -329,15 +404,29 @@ impl<E: Executor> Desk<E> {
 
 fn short(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Done { evidence } => Outcome::Done { evidence: line(&evidence) },
-        Outcome::Failed { evidence } => Outcome::Failed { evidence: line(&evidence) },
-        Outcome::Unknown { evidence, repeatable } => Outcome::Unknown { evidence: line(&evidence), repeatable },
+        Outcome::Done { evidence } => Outcome::Done {
+            evidence: line(&evidence),
+        },
+        Outcome::Failed { evidence } => Outcome::Failed {
+            evidence: line(&evidence),
+        },
+        Outcome::Unknown {
+            evidence,
+            repeatable,
+        } => Outcome::Unknown {
+            evidence: line(&evidence),
+            repeatable,
+        },
     }
 }
 
 /// Observes and guards by an assignment from now on.
 pub(super) fn take_up(assignment: &Assignment, board: &Board, executor: &impl Executor) {
     let checks = assignment.checks.keys().chain(assignment.unusable.keys());
-    board.found(assignment.mark.generation, assignment.instances.keys(), checks);
+    board.found(
+        assignment.mark.generation,
+        assignment.instances.keys(),
+        checks,
+    );
     executor.assigned(assignment);
 }

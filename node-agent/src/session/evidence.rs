@@ -25,6 +25,9 @@ mod tests {
     fn a_text_becomes_one_short_line_without_breaking_a_character() {
         assert_eq!(line(" a\nb\t"), "a b");
         let long = line(&"\u{fc}".repeat(400));
-        assert!(long.len() <= MAX_EVIDENCE && long.ends_with("..."), "{long}");
+        assert!(
+            long.len() <= MAX_EVIDENCE && long.ends_with("..."),
+            "{long}"
+        );
     }
 }

@@ -23,7 +23,12 @@ pub trait Executor: Send + Sync + 'static {
     /// Finds out what became of an attempt that an earlier process of this agent began. What still runs is waited for.
     fn recover(&self, attempt: Attempt) -> impl Future<Output = Outcome> + Send {
         let evidence = format!("{} was open when the agent was restarted", attempt.id);
-        async move { Outcome::Unknown { evidence, repeatable: false } }
+        async move {
+            Outcome::Unknown {
+                evidence,
+                repeatable: false,
+            }
+        }
     }
 
     /// What the agent's own file says to a command.
@@ -93,7 +98,10 @@ impl Attempt {
     /// The way down is confirmed: the stop job runs, the signal is sent. Tell it once.
     pub fn going_down(&self, evidence: impl Into<String>) {
         // Without a desk nobody is left to be told.
-        let _ = self.happened.send(Happened::GoingDown { id: self.id.clone(), evidence: evidence.into() });
+        let _ = self.happened.send(Happened::GoingDown {
+            id: self.id.clone(),
+            evidence: evidence.into(),
+        });
     }
 
     /// Waits until the attempt is to end, by its deadline or by a coordinator.

@@ -6,7 +6,12 @@ use interlock_proto::{PROTOCOL, v1};
 use super::{Board, Options};
 
 /// Says who this is and what it remembers.
-pub(super) fn hello(options: &Options, greeting: &Greeting, board: &Board, facts: v1::Facts) -> v1::AgentMessage {
+pub(super) fn hello(
+    options: &Options,
+    greeting: &Greeting,
+    board: &Board,
+    facts: v1::Facts,
+) -> v1::AgentMessage {
     let hello = v1::Hello {
         node: options.node.to_string(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -24,5 +29,7 @@ pub(super) fn hello(options: &Options, greeting: &Greeting, board: &Board, facts
 
 /// Wraps a message.
 pub(super) fn message(message: v1::agent_message::Message) -> v1::AgentMessage {
-    v1::AgentMessage { message: Some(message) }
+    v1::AgentMessage {
+        message: Some(message),
+    }
 }

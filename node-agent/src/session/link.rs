@@ -58,9 +58,15 @@ enum Ended {
     Stopped,
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{address} does not let this agent in as node {node}: {message}; the certificate must be that node's, and \
-             the node must be in the cluster spec")]
-    Denied { address: String, node: String, message: String },
+    #[error(
+        "{address} does not let this agent in as node {node}: {message}; the certificate must be that node's, and \
+             the node must be in the cluster spec"
+    )]
+    Denied {
+        address: String,
+        node: String,
+        message: String,
+    },
     #[error("{address} speaks another version: {message}; upgrade the older of the two")]
     Version { address: String, message: String },
     #[error("{address} ended the session: {message}")]
@@ -69,7 +75,9 @@ enum Ended {
     Closed { address: String },
     #[error("{address} did not welcome this agent within {WELCOME_LIMIT:?}: is it overloaded?")]
     NoWelcome { address: String },
-    #[error("{address} began the session with something else than a welcome: is it of another version?")]
+    #[error(
+        "{address} began the session with something else than a welcome: is it of another version?"
+    )]
     NotAWelcome { address: String },
 }
 
@@ -111,7 +119,11 @@ impl<E: Executor> Link<E> {
     }
 
     /// One session from connect to end. `stood` is when it began to stand.
-    async fn session(&self, stop: &mut watch::Receiver<Option<String>>, stood: &mut Option<Instant>) -> Ended {
+    async fn session(
+        &self,
+        stop: &mut watch::Receiver<Option<String>>,
+        stood: &mut Option<Instant>,
+    ) -> Ended {
         let begin = async {
             // Before the hello is made: what changes after it is kept.
             self.outbox.open();
@@ -127,10 +139,17 @@ impl<E: Executor> Link<E> {
         };
         *stood = Some(Instant::now());
         let coordinator = &session.welcome.coordinator;
-        self.reach.set(true, format!("coordinator {coordinator}, term {}", session.welcome.term));
+        self.reach.set(
+            true,
+            format!("coordinator {coordinator}, term {}", session.welcome.term),
+        );
         tracing::info!(address = %self.target.address, coordinator, term = session.welcome.term, "session stands");
         let incarnation = Some(session.welcome.incarnation.clone()).filter(|text| !text.is_empty());
-        let heard = Order::Heard { from: self.peer, term: Term(session.welcome.term), incarnation };
+        let heard = Order::Heard {
+            from: self.peer,
+            term: Term(session.welcome.term),
+            incarnation,
+        };
         if self.orders.send(heard).await.is_err() {
             return Ended::Stopped;
         }
@@ -139,7 +158,9 @@ impl<E: Executor> Link<E> {
             reason = stop.wait_for(Option::is_some) => reason.ok().and_then(|reason| reason.clone()),
             ended = self.talk(&mut session) => return ended,
         };
-        let goodbye = Message::Goodbye(v1::Goodbye { reason: reason.unwrap_or_default() });
+        let goodbye = Message::Goodbye(v1::Goodbye {
+            reason: reason.unwrap_or_default(),
+        });
         let say = async {
             // If the stream is gone, silence says the same.
             let _ = outgoing.send(message(goodbye)).await;
@@ -152,19 +173,35 @@ impl<E: Executor> Link<E> {
     }
 
     async fn begin(&self) -> Result<Session, Ended> {
-        let channel = channel::connect(&self.target, &self.options.credentials, &self.options.channel).await?;
+        let channel = channel::connect(
+            &self.target,
+            &self.options.credentials,
+            &self.options.channel,
+        )
+        .await?;
         let mut client = AgentServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let (answer, greeting) = oneshot::channel();
-        let greet = Order::Greet { from: self.peer, answer };
+        let greet = Order::Greet {
+            from: self.peer,
+            answer,
+        };
         self.orders.send(greet).await.map_err(|_| Ended::Stopped)?;
         let greeting = greeting.await.map_err(|_| Ended::Stopped)?;
-        let hello = hello(&self.options, &greeting, &self.board, self.executor.facts().await);
+        let hello = hello(
+            &self.options,
+            &greeting,
+            &self.board,
+            self.executor.facts().await,
+        );
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
         outgoing.send(hello).await.map_err(|_| Ended::Stopped)?;
         let address = || self.target.address.to_string();
         let meet = async {
-            let mut incoming = client.connect(ReceiverStream::new(stream)).await?.into_inner();
+            let mut incoming = client
+                .connect(ReceiverStream::new(stream))
+                .await?
+                .into_inner();
             let first = incoming.message().await?;
             Ok((incoming, first))
         };
@@ -174,7 +211,11 @@ impl<E: Executor> Link<E> {
             Ok(Ok(met)) => met,
         };
         match first.and_then(|first| first.message) {
-            Some(v1::coordinator_message::Message::Welcome(welcome)) => Ok(Session { outgoing, incoming, welcome }),
+            Some(v1::coordinator_message::Message::Welcome(welcome)) => Ok(Session {
+                outgoing,
+                incoming,
+                welcome,
+            }),
             Some(_) => Err(Ended::NotAWelcome { address: address() }),
             None => Err(Ended::Closed { address: address() }),
         }
@@ -182,7 +223,9 @@ impl<E: Executor> Link<E> {
 
     /// Talks until the session ends.
     async fn talk(&self, session: &mut Session) -> Ended {
-        let closed = || Ended::Closed { address: self.target.address.to_string() };
+        let closed = || Ended::Closed {
+            address: self.target.address.to_string(),
+        };
         let mut cursor = Cursor::default();
         let mut news = self.board.watch();
         news.mark_changed();
@@ -223,7 +266,12 @@ impl<E: Executor> Link<E> {
     /// Gives a message to the desk; what cannot be understood may have an answer.
     async fn pass_on(&self, received: v1::CoordinatorMessage) -> Result<Option<Message>, Ended> {
         match Order::read(self.peer, received) {
-            Ok(order) => self.orders.send(order).await.map(|()| None).map_err(|_| Ended::Stopped),
+            Ok(order) => self
+                .orders
+                .send(order)
+                .await
+                .map(|()| None)
+                .map_err(|_| Ended::Stopped),
             Err(NoOrder::Answer(answer)) => Ok(Some(*answer)),
             Err(NoOrder::Ignore(problem)) => {
                 tracing::warn!(coordinator = %self.target.address, %problem, "a message is ignored");
@@ -243,11 +291,16 @@ impl<E: Executor> Link<E> {
         let address = self.target.address.to_string();
         let message = status.message().to_owned();
         match status.code() {
-            Code::PermissionDenied | Code::Unauthenticated => {
-                Ended::Denied { address, node: self.options.node.to_string(), message }
-            }
+            Code::PermissionDenied | Code::Unauthenticated => Ended::Denied {
+                address,
+                node: self.options.node.to_string(),
+                message,
+            },
             Code::FailedPrecondition => Ended::Version { address, message },
-            code => Ended::Status { address, message: format!("{message} ({code:?})") },
+            code => Ended::Status {
+                address,
+                message: format!("{message} ({code:?})"),
+            },
         }
     }
 }

@@ -18,18 +18,36 @@ use super::Assignment;
 #[derive(Debug)]
 pub(super) enum Order {
     /// A session stands, in this term of this store.
-    Heard { from: Peer, term: Term, incarnation: Option<String> },
+    Heard {
+        from: Peer,
+        term: Term,
+        incarnation: Option<String>,
+    },
     /// It ended.
     Lost(Peer),
     /// A hello is about to be said: what does the ledger remember?
-    Greet { from: Peer, answer: oneshot::Sender<Greeting> },
+    Greet {
+        from: Peer,
+        answer: oneshot::Sender<Greeting>,
+    },
     Assign(Box<Assignment>),
-    Dispatch { ask: Ask, command: Command, limit: Duration },
+    Dispatch {
+        ask: Ask,
+        command: Command,
+        limit: Duration,
+    },
     Query(Ask),
     Cancel(Ask),
-    Close { term: Term, below: OperationId },
+    Close {
+        term: Term,
+        below: OperationId,
+    },
     ProbeNow(Vec<CheckId>),
-    AskPower { from: Peer, ask: u64, call: Box<FenceCall> },
+    AskPower {
+        from: Peer,
+        ask: u64,
+        call: Box<FenceCall>,
+    },
 }
 
 /// Why a message is no order.
@@ -62,35 +80,57 @@ impl Order {
             Some(Message::Dispatch(wire)) => {
                 let ask = ask(from, wire.term, wire.id.as_ref())?;
                 match convert::command_from_wire(wire.command.as_ref()) {
-                    Ok(command) => Ok(Self::Dispatch { ask, command, limit: Duration::from_millis(wire.limit_ms) }),
+                    Ok(command) => Ok(Self::Dispatch {
+                        ask,
+                        command,
+                        limit: Duration::from_millis(wire.limit_ms),
+                    }),
                     Err(problem) => {
                         let report = AttemptReport {
                             id: ask.id,
                             state: AttemptState::Refused,
-                            evidence: format!("{problem}; is the agent older than the coordinator?"),
+                            evidence: format!(
+                                "{problem}; is the agent older than the coordinator?"
+                            ),
                             repeatable: false,
                         };
-                        Err(NoOrder::answer(v1::agent_message::Message::Attempt((&report).into())))
+                        Err(NoOrder::answer(v1::agent_message::Message::Attempt(
+                            (&report).into(),
+                        )))
                     }
                 }
             }
             Some(Message::Query(wire)) => Ok(Self::Query(ask(from, wire.term, wire.id.as_ref())?)),
-            Some(Message::Cancel(wire)) => Ok(Self::Cancel(ask(from, wire.term, wire.id.as_ref())?)),
-            Some(Message::Close(wire)) => {
-                Ok(Self::Close { term: Term(wire.term), below: OperationId(wire.below) })
+            Some(Message::Cancel(wire)) => {
+                Ok(Self::Cancel(ask(from, wire.term, wire.id.as_ref())?))
             }
+            Some(Message::Close(wire)) => Ok(Self::Close {
+                term: Term(wire.term),
+                below: OperationId(wire.below),
+            }),
             // A name that is none is the name of no check of this node.
-            Some(Message::ProbeNow(wire)) => Ok(Self::ProbeNow(wire.checks.iter().filter_map(check).collect())),
+            Some(Message::ProbeNow(wire)) => Ok(Self::ProbeNow(
+                wire.checks.iter().filter_map(check).collect(),
+            )),
             Some(Message::AskPower(wire)) => {
-                let call = wire.call.as_ref().ok_or_else(|| NoOrder::Ignore(Invalid::missing("ask_power.call")))?;
+                let call = wire
+                    .call
+                    .as_ref()
+                    .ok_or_else(|| NoOrder::Ignore(Invalid::missing("ask_power.call")))?;
                 match convert::fence_from_wire(call) {
-                    Ok(call) => Ok(Self::AskPower { from, ask: wire.ask, call: Box::new(call) }),
-                    Err(problem) => Err(NoOrder::answer(v1::agent_message::Message::Power(v1::PowerAnswer {
+                    Ok(call) => Ok(Self::AskPower {
+                        from,
                         ask: wire.ask,
-                        node: call.node.clone(),
-                        power: v1::Power::Unknown.into(),
-                        detail: problem.to_string(),
-                    }))),
+                        call: Box::new(call),
+                    }),
+                    Err(problem) => Err(NoOrder::answer(v1::agent_message::Message::Power(
+                        v1::PowerAnswer {
+                            ask: wire.ask,
+                            node: call.node.clone(),
+                            power: v1::Power::Unknown.into(),
+                            detail: problem.to_string(),
+                        },
+                    ))),
                 }
             }
         }
@@ -99,9 +139,16 @@ impl Order {
 
 fn ask(from: Peer, term: u64, id: Option<&v1::AttemptId>) -> Result<Ask, NoOrder> {
     let id = id.ok_or_else(|| NoOrder::Ignore(Invalid::missing("id")))?;
-    Ok(Ask { from, term: Term(term), id: id.into() })
+    Ok(Ask {
+        from,
+        term: Term(term),
+        id: id.into(),
+    })
 }
 
 fn check(name: &v1::CheckName) -> Option<CheckId> {
-    Some(CheckId { service: name.service.parse().ok()?, check: name.check.parse().ok()? })
+    Some(CheckId {
+        service: name.service.parse().ok()?,
+        check: name.check.parse().ok()?,
+    })
 }

@@ -28,7 +28,10 @@ struct Waiting {
 impl Outbox {
     /// A session begins: what happens from now on is kept.
     pub(super) fn open(&self) {
-        *self.lock() = Waiting { open: true, ..Waiting::default() };
+        *self.lock() = Waiting {
+            open: true,
+            ..Waiting::default()
+        };
     }
 
     /// The session is over.

@@ -19,7 +19,11 @@ pub(super) struct Reach(Mutex<LinkState>);
 
 impl Reach {
     pub(super) fn new(endpoint: String) -> Self {
-        Self(Mutex::new(LinkState { endpoint, connected: false, detail: "not tried yet".to_owned() }))
+        Self(Mutex::new(LinkState {
+            endpoint,
+            connected: false,
+            detail: "not tried yet".to_owned(),
+        }))
     }
 
     pub(super) fn get(&self) -> LinkState {

@@ -20,28 +20,63 @@ async fn a_process_is_started_seen_running_and_stopped_with_proof_each_time() {
     lab.configure(&coordinator.endpoint, WEB);
     let _agent = lab.start().await;
     let mut session = coordinator.session(3).await;
-    assert_eq!((session.hello.node.as_str(), session.hello.boot_id.as_str()), ("n1", "boot-1"));
-    assert!(session.hello.facts.as_ref().is_some_and(|facts| !facts.hostname.is_empty()));
+    assert_eq!(
+        (session.hello.node.as_str(), session.hello.boot_id.as_str()),
+        ("n1", "boot-1")
+    );
+    assert!(
+        session
+            .hello
+            .facts
+            .as_ref()
+            .is_some_and(|facts| !facts.hostname.is_empty())
+    );
     session.assign(&[process("web")], 0).await;
-    session.instance("web", |seen| seen.state() == v1::InstanceState::Stopped).await;
+    session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Stopped)
+        .await;
 
-    session.dispatch(id("start", 1), Command::Start(process("web"))).await;
-    session.report(&id("start", 1), |state| state == State::Accepted).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
+    session
+        .report(&id("start", 1), |state| state == State::Accepted)
+        .await;
     let done = session.outcome(&id("start", 1)).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
-    assert!(done.evidence.contains("running since") && done.evidence.contains("pid"), "{}", done.evidence);
-    let seen = session.instance("web", |seen| seen.state() == v1::InstanceState::Running).await;
+    assert!(
+        done.evidence.contains("running since") && done.evidence.contains("pid"),
+        "{}",
+        done.evidence
+    );
+    let seen = session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Running)
+        .await;
     assert_eq!(seen.wanted(), v1::Wanted::Running);
 
-    session.dispatch(id("again", 1), Command::Start(process("web"))).await;
+    session
+        .dispatch(id("again", 1), Command::Start(process("web")))
+        .await;
     let done = session.outcome(&id("again", 1)).await;
-    assert!(done.evidence.starts_with("already running since"), "{}", done.evidence);
+    assert!(
+        done.evidence.starts_with("already running since"),
+        "{}",
+        done.evidence
+    );
 
-    session.dispatch(id("stop", 1), Command::Stop(process("web"))).await;
+    session
+        .dispatch(id("stop", 1), Command::Stop(process("web")))
+        .await;
     let done = session.outcome(&id("stop", 1)).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
-    assert!(done.evidence.contains("nothing of it is left"), "{}", done.evidence);
-    let seen = session.instance("web", |seen| seen.state() == v1::InstanceState::Stopped).await;
+    assert!(
+        done.evidence.contains("nothing of it is left"),
+        "{}",
+        done.evidence
+    );
+    let seen = session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Stopped)
+        .await;
     assert_eq!(seen.wanted(), v1::Wanted::Stopped);
 }
 
@@ -52,12 +87,22 @@ async fn verify_restarts_what_ran_before_and_leaves_what_was_started_since() {
     lab.configure(&coordinator.endpoint, WEB);
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("verify", 1), Command::Verify(process("web"))).await;
+    session
+        .dispatch(id("verify", 1), Command::Verify(process("web")))
+        .await;
     let first = session.outcome(&id("verify", 1)).await;
-    assert!(first.state() == State::Done && first.evidence.starts_with("running since"), "{first:?}");
-    session.dispatch(id("verify", 2), Command::Verify(process("web"))).await;
+    assert!(
+        first.state() == State::Done && first.evidence.starts_with("running since"),
+        "{first:?}"
+    );
+    session
+        .dispatch(id("verify", 2), Command::Verify(process("web")))
+        .await;
     let second = session.outcome(&id("verify", 2)).await;
-    assert!(second.state() == State::Done && second.evidence.starts_with("restarted (was running"), "{second:?}");
+    assert!(
+        second.state() == State::Done && second.evidence.starts_with("restarted (was running"),
+        "{second:?}"
+    );
 }
 
 #[tokio::test]
@@ -67,38 +112,74 @@ async fn an_older_term_is_refused_even_by_an_agent_that_was_killed_meanwhile() {
     lab.configure(&coordinator.endpoint, WEB);
     let agent = lab.start().await;
     let mut session = coordinator.session(5).await;
-    session.order(Order::Query(v1::Query { term: 5, id: Some(id("other", 1)) })).await;
-    assert_eq!(session.outcome(&id("other", 1)).await.state(), State::NeverSeen);
+    session
+        .order(Order::Query(v1::Query {
+            term: 5,
+            id: Some(id("other", 1)),
+        }))
+        .await;
+    assert_eq!(
+        session.outcome(&id("other", 1)).await.state(),
+        State::NeverSeen
+    );
     agent.kill().await;
 
     let _agent = lab.start().await;
     let mut session = coordinator.session(4).await;
     assert_eq!(session.hello.highest_term, 5);
     assert_eq!(session.hello.incarnation, "store-1");
-    session.dispatch(id("start", 1), Command::Start(process("web"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
     let refused = session.outcome(&id("start", 1)).await;
     assert_eq!(refused.state(), State::Refused);
-    assert!(refused.evidence.contains("term 4 is over"), "{}", refused.evidence);
-    assert!(!lab.path("state/runs/service.web").exists(), "nothing was started");
+    assert!(
+        refused.evidence.contains("term 4 is over"),
+        "{}",
+        refused.evidence
+    );
+    assert!(
+        !lab.path("state/runs/service.web").exists(),
+        "nothing was started"
+    );
 }
 
 #[tokio::test]
 async fn what_the_allow_list_lacks_is_refused_with_the_line_to_add_and_recorded() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
-    lab.configure(&coordinator.endpoint, "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n");
+    lab.configure(
+        &coordinator.endpoint,
+        "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n",
+    );
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("start", 1), Command::Start(process("web"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
     let refused = session.outcome(&id("start", 1)).await;
     assert_eq!(refused.state(), State::Refused);
-    assert!(refused.evidence.contains("web = { process = \"web\" }"), "{}", refused.evidence);
+    assert!(
+        refused.evidence.contains("web = { process = \"web\" }"),
+        "{}",
+        refused.evidence
+    );
 
-    let mut client = lab.node_service(&agent, "interlock://lab/operator/rita?role=reader").await;
-    let listed = client.list_attempts(v1::ListAttemptsRequest { limit: 0 }).await.unwrap().into_inner().entries;
+    let mut client = lab
+        .node_service(&agent, "interlock://lab/operator/rita?role=reader")
+        .await;
+    let listed = client
+        .list_attempts(v1::ListAttemptsRequest { limit: 0 })
+        .await
+        .unwrap()
+        .into_inner()
+        .entries;
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert_eq!(listed[0].command, "start web");
-    assert_eq!(listed[0].report.as_ref().unwrap().evidence, refused.evidence);
+    assert_eq!(
+        listed[0].report.as_ref().unwrap().evidence,
+        refused.evidence
+    );
 }
 
 #[tokio::test]
@@ -110,17 +191,23 @@ async fn a_repeated_attempt_is_answered_from_memory() {
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     fs::write(lab.path("release"), "").unwrap();
-    session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
     let first = session.outcome(&id("start", 1)).await;
     assert_eq!(first.state(), State::Done, "{first:?}");
-    session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
     assert_eq!(session.outcome(&id("start", 1)).await, first);
     agent.stop().await;
 
     let _agent = lab.start().await;
     let mut session = coordinator.session(2).await;
     assert_eq!(session.hello.attempts, std::slice::from_ref(&first));
-    session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
     assert_eq!(session.outcome(&id("start", 1)).await, first);
     assert_eq!(fs::read_to_string(count).unwrap(), "x\n");
 }
@@ -134,7 +221,9 @@ async fn an_agent_killed_in_the_middle_of_a_command_learns_its_outcome_and_does_
         lab.configure(&coordinator.endpoint, &counting(&lab));
         let agent = lab.start().await;
         let session = coordinator.session(1).await;
-        session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+        session
+            .dispatch(id("start", 1), Command::Start(exec("job")))
+            .await;
         content(&count, |text| text == "x\n").await;
         agent.kill().await;
 
@@ -145,7 +234,9 @@ async fn an_agent_killed_in_the_middle_of_a_command_learns_its_outcome_and_does_
         let _agent = lab.start().await;
         let mut session = coordinator.session(2).await;
         assert_eq!(session.hello.attempts.len(), 1);
-        session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+        session
+            .dispatch(id("start", 1), Command::Start(exec("job")))
+            .await;
         fs::write(lab.path("release"), "").unwrap();
         let done = session.outcome(&id("start", 1)).await;
         assert_eq!(done.state(), State::Done, "{done:?} {}", lab.log());
@@ -160,12 +251,23 @@ async fn a_cancelled_command_is_killed_and_answered_when_nothing_of_it_is_left()
     lab.configure(&coordinator.endpoint, &counting(&lab));
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
     content(&lab.path("count"), |text| text == "x\n").await;
-    session.order(Order::Cancel(v1::Cancel { term: 1, id: Some(id("start", 1)) })).await;
+    session
+        .order(Order::Cancel(v1::Cancel {
+            term: 1,
+            id: Some(id("start", 1)),
+        }))
+        .await;
     let cancelled = session.outcome(&id("start", 1)).await;
     assert_eq!(cancelled.state(), State::Failed, "{cancelled:?}");
-    assert!(cancelled.evidence.contains("nothing of it is left"), "{}", cancelled.evidence);
+    assert!(
+        cancelled.evidence.contains("nothing of it is left"),
+        "{}",
+        cancelled.evidence
+    );
     assert!(!lab.path("done").exists());
 }
 
@@ -176,11 +278,21 @@ async fn a_second_attempt_on_an_instance_is_refused_while_the_first_is_open() {
     lab.configure(&coordinator.endpoint, &counting(&lab));
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("start", 1), Command::Start(exec("job"))).await;
-    session.dispatch(id("stop", 1), Command::Stop(exec("job"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
+    session
+        .dispatch(id("stop", 1), Command::Stop(exec("job")))
+        .await;
     let refused = session.outcome(&id("stop", 1)).await;
     assert_eq!(refused.state(), State::Refused);
-    assert!(refused.evidence.contains("op-7 start #1 is still open on job"), "{}", refused.evidence);
+    assert!(
+        refused
+            .evidence
+            .contains("op-7 start #1 is still open on job"),
+        "{}",
+        refused.evidence
+    );
     fs::write(lab.path("release"), "").unwrap();
     assert_eq!(session.outcome(&id("start", 1)).await.state(), State::Done);
 }
@@ -197,8 +309,15 @@ async fn a_shutdown_is_told_going_down_and_done_when_the_way_down_reaches_the_ag
     lab.configure(&coordinator.endpoint, &file);
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("off", 1), Command::Shutdown(v1::Shutdown { by_command: true })).await;
-    session.report(&id("off", 1), |state| state == State::GoingDown).await;
+    session
+        .dispatch(
+            id("off", 1),
+            Command::Shutdown(v1::Shutdown { by_command: true }),
+        )
+        .await;
+    session
+        .report(&id("off", 1), |state| state == State::GoingDown)
+        .await;
     assert!(pressed.exists());
     let off = id("off", 1);
     let (done, ()) = tokio::join!(session.outcome(&off), agent.stop());
@@ -209,17 +328,32 @@ async fn a_shutdown_is_told_going_down_and_done_when_the_way_down_reaches_the_ag
 async fn after_a_reboot_a_shutdown_that_was_open_is_done() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
-    lab.configure(&coordinator.endpoint, "[allow]\nshutdown = true\n[shutdown]\ncommand = [\"/bin/true\"]\n");
+    lab.configure(
+        &coordinator.endpoint,
+        "[allow]\nshutdown = true\n[shutdown]\ncommand = [\"/bin/true\"]\n",
+    );
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.dispatch(id("off", 1), Command::Shutdown(v1::Shutdown { by_command: true })).await;
-    session.report(&id("off", 1), |state| state == State::GoingDown).await;
+    session
+        .dispatch(
+            id("off", 1),
+            Command::Shutdown(v1::Shutdown { by_command: true }),
+        )
+        .await;
+    session
+        .report(&id("off", 1), |state| state == State::GoingDown)
+        .await;
     agent.kill().await;
     fs::write(lab.path("boot_id"), "boot-2\n").unwrap();
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     assert_eq!(session.hello.boot_id, "boot-2");
-    session.order(Order::Query(v1::Query { term: 1, id: Some(id("off", 1)) })).await;
+    session
+        .order(Order::Query(v1::Query {
+            term: 1,
+            id: Some(id("off", 1)),
+        }))
+        .await;
     let done = session.outcome(&id("off", 1)).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
 }
@@ -253,7 +387,9 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
     lab.configure(&coordinator.endpoint, &file);
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    let secret = v1::FenceOption { value: Some(v1::fence_option::Value::Secret("pdu".into())) };
+    let secret = v1::FenceOption {
+        value: Some(v1::fence_option::Value::Secret("pdu".into())),
+    };
     let call = |action: &str| v1::FenceCall {
         device: "pdu1".into(),
         agent: "fence_test".into(),
@@ -263,18 +399,44 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
         options: [("password".to_owned(), secret.clone())].into(),
         limit_ms: 20_000,
     };
-    session.order(Order::AskPower(v1::AskPower { ask: 1, call: Some(call("status")) })).await;
+    session
+        .order(Order::AskPower(v1::AskPower {
+            ask: 1,
+            call: Some(call("status")),
+        }))
+        .await;
     assert_eq!(power(&mut session, 1).await.power(), v1::Power::On);
-    session.dispatch(id("fence", 1), Command::Fence(call("off"))).await;
+    session
+        .dispatch(id("fence", 1), Command::Fence(call("off")))
+        .await;
     let done = session.outcome(&id("fence", 1)).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
-    session.order(Order::AskPower(v1::AskPower { ask: 2, call: Some(call("status")) })).await;
+    session
+        .order(Order::AskPower(v1::AskPower {
+            ask: 2,
+            call: Some(call("status")),
+        }))
+        .await;
     assert_eq!(power(&mut session, 2).await.power(), v1::Power::Off);
-    let other = v1::FenceCall { agent: "fence_other".into(), ..call("status") };
-    session.order(Order::AskPower(v1::AskPower { ask: 3, call: Some(other) })).await;
+    let other = v1::FenceCall {
+        agent: "fence_other".into(),
+        ..call("status")
+    };
+    session
+        .order(Order::AskPower(v1::AskPower {
+            ask: 3,
+            call: Some(other),
+        }))
+        .await;
     let refused = power(&mut session, 3).await;
     assert_eq!(refused.power(), v1::Power::Unknown);
-    assert!(refused.detail.contains("power = [\"fence_test\", \"fence_other\"]"), "{}", refused.detail);
+    assert!(
+        refused
+            .detail
+            .contains("power = [\"fence_test\", \"fence_other\"]"),
+        "{}",
+        refused.detail
+    );
     assert!(!lab.log().contains("hunter2"), "no secret is logged");
 }
 

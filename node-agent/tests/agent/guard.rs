@@ -12,10 +12,16 @@ const WEB: &str = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\
 
 async fn started(session: &mut Session, budget: u32) -> u32 {
     session.assign(&[process("web")], budget).await;
-    session.dispatch(id("start", 1), Command::Start(process("web"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
     let done = session.outcome(&id("start", 1)).await;
     assert_eq!(done.state(), v1::AttemptState::Done, "{done:?}");
-    pid_of(&session.instance("web", |seen| seen.state() == InstanceState::Running).await)
+    pid_of(
+        &session
+            .instance("web", |seen| seen.state() == InstanceState::Running)
+            .await,
+    )
 }
 
 #[tokio::test]
@@ -28,19 +34,34 @@ async fn a_killed_process_is_restarted_within_its_budget_and_then_given_up_with_
     let mut pid = started(&mut session, 2).await;
     for restarts in 1..=2 {
         signal(pid, Signal::KILL);
-        let back = |seen: &v1::Instance| seen.state() == InstanceState::Running && seen.restarts == restarts;
+        let back = |seen: &v1::Instance| {
+            seen.state() == InstanceState::Running && seen.restarts == restarts
+        };
         let seen = session.instance("web", back).await;
         assert_ne!(pid_of(&seen), pid);
         pid = pid_of(&seen);
     }
     signal(pid, Signal::KILL);
-    let given_up = session.instance("web", |seen| seen.reason.contains("given up")).await;
+    let given_up = session
+        .instance("web", |seen| seen.reason.contains("given up"))
+        .await;
     assert_eq!(given_up.state(), InstanceState::Failed);
-    assert!(given_up.reason.contains("SIGKILL") && given_up.reason.contains("2 restarts"), "{}", given_up.reason);
+    assert!(
+        given_up.reason.contains("SIGKILL") && given_up.reason.contains("2 restarts"),
+        "{}",
+        given_up.reason
+    );
 
-    session.dispatch(id("start", 2), Command::Start(process("web"))).await;
-    assert_eq!(session.outcome(&id("start", 2)).await.state(), v1::AttemptState::Done);
-    let seen = session.instance("web", |seen| seen.state() == InstanceState::Running).await;
+    session
+        .dispatch(id("start", 2), Command::Start(process("web")))
+        .await;
+    assert_eq!(
+        session.outcome(&id("start", 2)).await.state(),
+        v1::AttemptState::Done
+    );
+    let seen = session
+        .instance("web", |seen| seen.state() == InstanceState::Running)
+        .await;
     assert_eq!(seen.restarts, 0, "an operation fills the budget again");
 }
 
@@ -53,7 +74,9 @@ async fn a_clean_stop_by_somebody_else_is_reported_and_left_alone() {
     let mut session = coordinator.session(1).await;
     let pid = started(&mut session, 5).await;
     signal(pid, Signal::TERM);
-    let seen = session.instance("web", |seen| seen.state() == InstanceState::Stopped).await;
+    let seen = session
+        .instance("web", |seen| seen.state() == InstanceState::Stopped)
+        .await;
     assert_eq!((seen.restarts, seen.wanted()), (0, v1::Wanted::Running));
     // The guard has decided by the time that the state is told, and told that it waits for nothing.
     assert!(!seen.reason.contains("restarted"), "{}", seen.reason);
@@ -77,10 +100,18 @@ async fn silence_from_above_stops_nothing_and_the_guard_goes_on_also_in_a_new_ag
     signal(pid, Signal::KILL);
     let agent = lab.start().await;
     let back = |node: &v1::Node| {
-        node.instances.iter().any(|web| web.state() == InstanceState::Running && pid_of(web) != pid)
+        node.instances
+            .iter()
+            .any(|web| web.state() == InstanceState::Running && pid_of(web) != pid)
     };
     let node = lab.node(&agent, back).await;
-    assert_eq!(node.generation, 1, "it works by the assignment that it kept");
+    assert_eq!(
+        node.generation, 1,
+        "it works by the assignment that it kept"
+    );
     let detail = &node.coordinators[0].detail;
-    assert!(detail.contains("is the program running"), "it says what to do: {detail}");
+    assert!(
+        detail.contains("is the program running"),
+        "it says what to do: {detail}"
+    );
 }

@@ -37,8 +37,12 @@ pub(crate) struct Agent {
 impl Lab {
     pub(crate) fn new() -> Self {
         let cluster = "lab".parse().unwrap();
-        let authority = CertificateAuthority::init(cluster, SystemTime::now() - DAY, 100 * DAY).unwrap();
-        let lab = Self { authority, dir: tempfile::tempdir().unwrap() };
+        let authority =
+            CertificateAuthority::init(cluster, SystemTime::now() - DAY, 100 * DAY).unwrap();
+        let lab = Self {
+            authority,
+            dir: tempfile::tempdir().unwrap(),
+        };
         fs::write(lab.path("boot_id"), "boot-1\n").unwrap();
         lab
     }
@@ -50,10 +54,21 @@ impl Lab {
     pub(crate) fn issue(&self, uri: &str) -> Files {
         let identity: Identity = uri.parse().unwrap();
         let name = format!("{}-{}", identity.kind(), identity.name());
-        let request =
-            IssueRequest { identity, names: Vec::new(), not_before: SystemTime::now() - DAY, life: 10 * DAY };
+        let request = IssueRequest {
+            identity,
+            names: Vec::new(),
+            not_before: SystemTime::now() - DAY,
+            life: 10 * DAY,
+        };
         let issued = self.authority.issue(&request).unwrap();
-        issued.save(self.dir.path(), &name, self.authority.cert_pem(), Existing::Replace).unwrap()
+        issued
+            .save(
+                self.dir.path(),
+                &name,
+                self.authority.cert_pem(),
+                Existing::Replace,
+            )
+            .unwrap()
     }
 
     pub(crate) async fn coordinator(&self) -> Coordinator {
@@ -77,7 +92,11 @@ impl Lab {
 
     /// Starts the agent; returns when it listens.
     pub(crate) async fn start(&self) -> Agent {
-        let log = fs::File::options().create(true).append(true).open(self.path("agent.log")).unwrap();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("agent.log"))
+            .unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
             .args(["run", "--config"])
             .arg(self.path("agent.toml"))
@@ -88,10 +107,19 @@ impl Lab {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it listens").unwrap();
-        let Some(line) = line else { panic!("the agent ended: {}", self.log()) };
+        let line = tokio::time::timeout(PATIENCE, lines.next_line())
+            .await
+            .expect("it listens")
+            .unwrap();
+        let Some(line) = line else {
+            panic!("the agent ended: {}", self.log())
+        };
         let address = line.strip_prefix("listening on ").unwrap().to_owned();
-        Agent { child, address, state: self.path("state") }
+        Agent {
+            child,
+            address,
+            state: self.path("state"),
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -99,32 +127,47 @@ impl Lab {
     }
 
     /// A client of the agent's own service, as this person.
-    pub(crate) async fn node_service(&self, agent: &Agent, uri: &str) -> NodeServiceClient<Channel> {
+    pub(crate) async fn node_service(
+        &self,
+        agent: &Agent,
+        uri: &str,
+    ) -> NodeServiceClient<Channel> {
         NodeServiceClient::new(self.channel(agent, uri).await)
     }
 
     pub(crate) async fn channel(&self, agent: &Agent, uri: &str) -> Channel {
-        let (_store, credentials) = credentials::open(self.issue(uri), Kind::Operator, system_clock()).unwrap();
+        let (_store, credentials) =
+            credentials::open(self.issue(uri), Kind::Operator, system_clock()).unwrap();
         let target = Target {
             address: agent.address.parse().unwrap(),
             expected: Expected::Agent("n1".parse().unwrap()),
         };
-        channel::connect(&target, &credentials, &channel::Options::default()).await.unwrap()
+        channel::connect(&target, &credentials, &channel::Options::default())
+            .await
+            .unwrap()
     }
 
     /// Asks the agent until what it says is as wanted.
     pub(crate) async fn node(&self, agent: &Agent, wanted: impl Fn(&v1::Node) -> bool) -> v1::Node {
-        let mut client = self.node_service(agent, "interlock://lab/operator/rita?role=reader").await;
+        let mut client = self
+            .node_service(agent, "interlock://lab/operator/rita?role=reader")
+            .await;
         let asking = async {
             loop {
-                let node = client.get_node(v1::GetNodeRequest {}).await.unwrap().into_inner();
+                let node = client
+                    .get_node(v1::GetNodeRequest {})
+                    .await
+                    .unwrap()
+                    .into_inner();
                 if wanted(&node) {
                     return node;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never as wanted: {}", self.log()))
+        tokio::time::timeout(PATIENCE, asking)
+            .await
+            .unwrap_or_else(|_| panic!("never as wanted: {}", self.log()))
     }
 }
 
@@ -136,7 +179,10 @@ impl Agent {
     /// Tells it to end and waits until it has.
     pub(crate) async fn stop(mut self) {
         signal(self.pid(), Signal::TERM);
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
         assert!(status.success(), "{status}");
         self.state = PathBuf::new();
     }
@@ -172,26 +218,37 @@ impl Drop for Lab {
 
 /// The pids of commands whose runs have not ended.
 fn running(state: &Path) -> Vec<u32> {
-    let Ok(runs) = fs::read_dir(state.join("runs")) else { return Vec::new() };
+    let Ok(runs) = fs::read_dir(state.join("runs")) else {
+        return Vec::new();
+    };
     let pid = |dir: PathBuf| {
         if dir.join("exit.json").exists() {
             return None;
         }
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("run.json")).ok()?).ok()?;
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(dir.join("run.json")).ok()?).ok()?;
         u32::try_from(record["child"]["pid"].as_u64()?).ok()
     };
     runs.filter_map(|run| pid(run.ok()?.path())).collect()
 }
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a pid");
     // It may just have ended.
     let _ = kill_process(pid, signal);
 }
 
 /// The pid in the reason of a running process.
 pub(crate) fn pid_of(instance: &v1::Instance) -> u32 {
-    instance.reason.strip_prefix("pid ").unwrap_or_else(|| panic!("{instance:?}")).parse().unwrap()
+    instance
+        .reason
+        .strip_prefix("pid ")
+        .unwrap_or_else(|| panic!("{instance:?}"))
+        .parse()
+        .unwrap()
 }
 
 /// Waits until a file has this content.
@@ -206,5 +263,7 @@ pub(crate) async fn content(path: &Path, wanted: impl Fn(&str) -> bool) -> Strin
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.expect("the file is written")
+    tokio::time::timeout(PATIENCE, looking)
+        .await
+        .expect("the file is written")
 }

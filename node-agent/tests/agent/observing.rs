@@ -26,7 +26,10 @@ fn check(name: &str, kind: Kind, every_ms: u64) -> v1::AssignedCheck {
 async fn checks_run_are_told_and_can_be_asked_for_at_once() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
-    lab.configure(&coordinator.endpoint, "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n");
+    lab.configure(
+        &coordinator.endpoint,
+        "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n",
+    );
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -35,32 +38,74 @@ async fn checks_run_are_told_and_can_be_asked_for_at_once() {
     let checks = vec![
         check("often", tcp.clone(), 50),
         check("hourly", tcp, 3_600_000),
-        check("forbidden", Kind::Marker(v1::MarkerCheck { path: "/etc/shadow".into(), content: None }), 50),
+        check(
+            "forbidden",
+            Kind::Marker(v1::MarkerCheck {
+                path: "/etc/shadow".into(),
+                content: None,
+            }),
+            50,
+        ),
     ];
-    session.assign_with(&[process("web")], 0, checks, false).await;
-    session.check("often", |seen| seen.verdict() == Verdict::Ok).await;
-    let forbidden = lab.node(&agent, |node| node.checks.iter().any(|seen| seen.check == "forbidden")).await;
-    let forbidden = forbidden.checks.iter().find(|seen| seen.check == "forbidden").unwrap();
+    session
+        .assign_with(&[process("web")], 0, checks, false)
+        .await;
+    session
+        .check("often", |seen| seen.verdict() == Verdict::Ok)
+        .await;
+    let forbidden = lab
+        .node(&agent, |node| {
+            node.checks.iter().any(|seen| seen.check == "forbidden")
+        })
+        .await;
+    let forbidden = forbidden
+        .checks
+        .iter()
+        .find(|seen| seen.check == "forbidden")
+        .unwrap();
     assert_eq!(forbidden.verdict(), Verdict::Unknown);
-    assert!(forbidden.evidence.contains("marker_paths"), "{}", forbidden.evidence);
+    assert!(
+        forbidden.evidence.contains("marker_paths"),
+        "{}",
+        forbidden.evidence
+    );
 
-    lab.node(&agent, |node| node.checks.iter().any(|seen| seen.check == "hourly" && seen.verdict() == Verdict::Ok)).await;
+    lab.node(&agent, |node| {
+        node.checks
+            .iter()
+            .any(|seen| seen.check == "hourly" && seen.verdict() == Verdict::Ok)
+    })
+    .await;
     drop(listener);
-    session.check("often", |seen| seen.verdict() == Verdict::Bad).await;
-    let names = vec![v1::CheckName { service: "web".into(), check: "hourly".into() }];
-    session.order(Order::ProbeNow(v1::ProbeNow { checks: names })).await;
-    session.check("hourly", |seen| seen.verdict() == Verdict::Bad).await;
+    session
+        .check("often", |seen| seen.verdict() == Verdict::Bad)
+        .await;
+    let names = vec![v1::CheckName {
+        service: "web".into(),
+        check: "hourly".into(),
+    }];
+    session
+        .order(Order::ProbeNow(v1::ProbeNow { checks: names }))
+        .await;
+    session
+        .check("hourly", |seen| seen.verdict() == Verdict::Bad)
+        .await;
 }
 
 #[tokio::test]
 async fn an_idle_agent_is_heard_and_tells_everything_again_after_a_reconnect() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
-    lab.configure(&coordinator.endpoint, "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n");
+    lab.configure(
+        &coordinator.endpoint,
+        "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n",
+    );
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     session.assign(&[process("web")], 0).await;
-    session.instance("web", |seen| seen.state() == v1::InstanceState::Stopped).await;
+    session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Stopped)
+        .await;
     let mut beats = Vec::new();
     while beats.len() < 2 {
         if let v1::agent_message::Message::Heartbeat(beat) = session.next().await {
@@ -73,7 +118,10 @@ async fn an_idle_agent_is_heard_and_tells_everything_again_after_a_reconnect() {
     assert_eq!(session.hello.generation, 1);
     loop {
         if let v1::agent_message::Message::Observed(observed) = session.next().await {
-            assert!(observed.full && observed.instances.len() == 1, "{observed:?}");
+            assert!(
+                observed.full && observed.instances.len() == 1,
+                "{observed:?}"
+            );
             return;
         }
     }

@@ -17,7 +17,9 @@ async fn a_stopped_or_killed_agent_leaves_what_it_manages_running_and_the_next_o
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     session.assign(&[process("web")], 5).await;
-    session.dispatch(id("start", 1), Command::Start(process("web"))).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
     let running = |seen: &v1::Instance| seen.state() == InstanceState::Running;
     let pid = pid_of(&session.instance("web", running).await);
 
@@ -30,7 +32,10 @@ async fn a_stopped_or_killed_agent_leaves_what_it_manages_running_and_the_next_o
     let _agent = lab.start().await;
     let mut session = coordinator.session(1).await;
     let seen = session.instance("web", running).await;
-    assert_eq!((pid_of(&seen), seen.restarts, seen.wanted()), (pid, 0, v1::Wanted::Running));
+    assert_eq!(
+        (pid_of(&seen), seen.restarts, seen.wanted()),
+        (pid, 0, v1::Wanted::Running)
+    );
 }
 
 #[tokio::test]
@@ -38,7 +43,11 @@ async fn a_certificate_of_another_node_is_told_before_anything_starts() {
     let lab = Lab::new();
     lab.configure("https://127.0.0.1:9", "");
     let text = std::fs::read_to_string(lab.path("agent.toml")).unwrap();
-    std::fs::write(lab.path("agent.toml"), text.replace("name = \"n1\"", "name = \"n2\"")).unwrap();
+    std::fs::write(
+        lab.path("agent.toml"),
+        text.replace("name = \"n1\"", "name = \"n2\""),
+    )
+    .unwrap();
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
         .args(["run", "--config"])
         .arg(lab.path("agent.toml"))
@@ -47,7 +56,10 @@ async fn a_certificate_of_another_node_is_told_before_anything_starts() {
         .unwrap();
     let talk = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{talk}");
-    assert!(talk.contains("agent n1") && talk.contains("called n2") && talk.contains("pki issue"), "{talk}");
+    assert!(
+        talk.contains("agent n1") && talk.contains("called n2") && talk.contains("pki issue"),
+        "{talk}"
+    );
 }
 
 #[tokio::test]
@@ -58,5 +70,8 @@ async fn a_coordinator_of_another_authority_is_named_with_what_to_do() {
     let agent = lab.start().await;
     let told = |node: &v1::Node| node.coordinators[0].detail != "not tried yet";
     let detail = lab.node(&agent, told).await.coordinators[0].detail.clone();
-    assert!(detail.contains("another authority") && detail.contains("ca.crt"), "{detail}");
+    assert!(
+        detail.contains("another authority") && detail.contains("ca.crt"),
+        "{detail}"
+    );
 }

@@ -52,8 +52,13 @@ impl AgentService for Door {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let mut messages = request.into_inner();
-        let first = messages.message().await?.and_then(|message| message.message);
-        let Some(Said::Hello(hello)) = first else { return Err(Status::failed_precondition("no hello")) };
+        let first = messages
+            .message()
+            .await?
+            .and_then(|message| message.message);
+        let Some(Said::Hello(hello)) = first else {
+            return Err(Status::failed_precondition("no hello"));
+        };
         let (orders, outgoing) = mpsc::channel(64);
         let (say, said) = mpsc::channel(1024);
         tokio::spawn(async move {
@@ -66,24 +71,44 @@ impl AgentService for Door {
             }
         });
         let (instances, checks) = (BTreeMap::new(), BTreeMap::new());
-        let session = Session { hello, term: 0, instances, checks, said, orders };
-        self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        let session = Session {
+            hello,
+            term: 0,
+            instances,
+            checks,
+            said,
+            orders,
+        };
+        self.sessions
+            .send(session)
+            .await
+            .map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }
 
 impl Coordinator {
     pub(crate) async fn start(files: Files) -> Self {
-        let (store, credentials) = credentials::open(files, Kind::Coordinator, system_clock()).unwrap();
+        let (store, credentials) =
+            credentials::open(files, Kind::Coordinator, system_clock()).unwrap();
         drop(store);
         let address = "127.0.0.1:0".parse().unwrap();
         let table = Arc::new(Table::interlock_v1());
-        let server = Server::bind(address, credentials, table, Options::default()).await.unwrap();
+        let server = Server::bind(address, credentials, table, Options::default())
+            .await
+            .unwrap();
         let endpoint = format!("https://{}", server.address());
         let (sender, sessions) = mpsc::channel(8);
         let routes = Routes::new(AgentServiceServer::new(Door { sessions: sender }));
-        let server = tokio::spawn(async move { server.serve(routes, std::future::pending()).await.unwrap() });
-        Self { endpoint, sessions, server }
+        let server =
+            tokio::spawn(
+                async move { server.serve(routes, std::future::pending()).await.unwrap() },
+            );
+        Self {
+            endpoint,
+            sessions,
+            server,
+        }
     }
 
     /// The next session, welcomed in this term.
@@ -111,7 +136,11 @@ impl Coordinator {
 
 /// An attempt of operation 7.
 pub(crate) fn id(step: &str, attempt: u64) -> v1::AttemptId {
-    v1::AttemptId { operation: 7, step: step.into(), attempt }
+    v1::AttemptId {
+        operation: 7,
+        step: step.into(),
+        attempt,
+    }
 }
 
 /// The service and its only part, a process of the same name.
@@ -125,17 +154,30 @@ pub(crate) fn exec(name: &str) -> v1::InstanceCommand {
 }
 
 fn command(service: &str, part: v1::part::Part) -> v1::InstanceCommand {
-    v1::InstanceCommand { service: service.into(), parts: vec![v1::Part { part: Some(part) }] }
+    v1::InstanceCommand {
+        service: service.into(),
+        parts: vec![v1::Part { part: Some(part) }],
+    }
 }
 
 impl Session {
     pub(crate) async fn order(&self, order: Order) {
-        let message = v1::CoordinatorMessage { message: Some(order) };
-        self.orders.send(Ok(message)).await.expect("the session stands");
+        let message = v1::CoordinatorMessage {
+            message: Some(order),
+        };
+        self.orders
+            .send(Ok(message))
+            .await
+            .expect("the session stands");
     }
 
     pub(crate) async fn dispatch(&self, id: v1::AttemptId, command: v1::dispatch::Command) {
-        let dispatch = v1::Dispatch { term: self.term, id: Some(id), limit_ms: 60_000, command: Some(command) };
+        let dispatch = v1::Dispatch {
+            term: self.term,
+            id: Some(id),
+            limit_ms: 60_000,
+            command: Some(command),
+        };
         self.order(Order::Dispatch(dispatch)).await;
     }
 
@@ -151,23 +193,44 @@ impl Session {
         checks: Vec<v1::AssignedCheck>,
         exclusive: bool,
     ) {
-        let guard = v1::GuardPolicy { budget, window_ms: 3_600_000, backoff_ms: 1 };
+        let guard = v1::GuardPolicy {
+            budget,
+            window_ms: 3_600_000,
+            backoff_ms: 1,
+        };
         let instances = instances.iter().map(|instance| v1::AssignedInstance {
             service: instance.service.clone(),
             parts: instance.parts.clone(),
             guard: Some(guard),
             exclusive,
         });
-        let assignment = v1::Assignment { term: self.term, generation: 1, instances: instances.collect(), checks };
+        let assignment = v1::Assignment {
+            term: self.term,
+            generation: 1,
+            instances: instances.collect(),
+            checks,
+        };
         self.order(Order::Assignment(assignment)).await;
     }
 
     /// The next message, whatever it is. What it says of instances and checks is remembered.
     pub(crate) async fn next(&mut self) -> Said {
-        let said = patiently(self.said.recv()).await.expect("the session stands");
+        let said = patiently(self.said.recv())
+            .await
+            .expect("the session stands");
         if let Said::Observed(observed) = &said {
-            self.instances.extend(observed.instances.iter().map(|seen| (seen.service.clone(), seen.clone())));
-            self.checks.extend(observed.checks.iter().map(|seen| (seen.check.clone(), seen.clone())));
+            self.instances.extend(
+                observed
+                    .instances
+                    .iter()
+                    .map(|seen| (seen.service.clone(), seen.clone())),
+            );
+            self.checks.extend(
+                observed
+                    .checks
+                    .iter()
+                    .map(|seen| (seen.check.clone(), seen.clone())),
+            );
         }
         said
     }
@@ -210,7 +273,11 @@ impl Session {
     }
 
     /// This instance as soon as it is as wanted, which it may be already.
-    pub(crate) async fn instance(&mut self, service: &str, wanted: impl Fn(&v1::Instance) -> bool) -> v1::Instance {
+    pub(crate) async fn instance(
+        &mut self,
+        service: &str,
+        wanted: impl Fn(&v1::Instance) -> bool,
+    ) -> v1::Instance {
         let waiting = async {
             loop {
                 if let Some(found) = self.instances.get(service).filter(|seen| wanted(seen)) {
@@ -223,7 +290,11 @@ impl Session {
     }
 
     /// The result of this check as soon as it is as wanted, which it may be already.
-    pub(crate) async fn check(&mut self, check: &str, wanted: impl Fn(&v1::CheckResult) -> bool) -> v1::CheckResult {
+    pub(crate) async fn check(
+        &mut self,
+        check: &str,
+        wanted: impl Fn(&v1::CheckResult) -> bool,
+    ) -> v1::CheckResult {
         let waiting = async {
             loop {
                 if let Some(found) = self.checks.get(check).filter(|seen| wanted(seen)) {
@@ -237,5 +308,7 @@ impl Session {
 }
 
 async fn patiently<T>(waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it happens")
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it happens")
 }

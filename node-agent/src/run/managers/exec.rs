@@ -52,11 +52,15 @@ impl Managers {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         self.command(name, Verb::Stop, index, errand).await?;
-        self.prove(name, "stop", errand, |seen| seen.state.is_down()).await
+        self.prove(name, "stop", errand, |seen| seen.state.is_down())
+            .await
     }
 
     pub(super) async fn exec_was_brought_up(&self, index: usize, errand: &Errand<'_>) -> bool {
-        let run = errand.run_id(index, "start").ok().and_then(|id| self.runs.get(&id));
+        let run = errand
+            .run_id(index, "start")
+            .ok()
+            .and_then(|id| self.runs.get(&id));
         let Some(run) = run else { return false };
         tokio::select! {
             report = self.exec.report(&run) => report.success(),
@@ -65,7 +69,13 @@ impl Managers {
     }
 
     /// Runs a command to its end, once per errand.
-    async fn command(&self, name: &LocalName, verb: Verb, index: usize, errand: &Errand<'_>) -> Result<(), Trouble> {
+    async fn command(
+        &self,
+        name: &LocalName,
+        verb: Verb,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> Result<(), Trouble> {
         let word = match verb {
             Verb::Start => "start",
             Verb::Stop => "stop",
@@ -95,7 +105,10 @@ impl Managers {
         let evidence = said(&format!("`{word}` of exec {name}: {how}"), &report.output);
         match run.stop().await {
             Ok(_) => Err(Trouble::Failed(evidence)),
-            Err(error) => Err(Trouble::unknown(format!("{evidence}; {}", chain(&error)), self.exec.is_idempotent(name))),
+            Err(error) => Err(Trouble::unknown(
+                format!("{evidence}; {}", chain(&error)),
+                self.exec.is_idempotent(name),
+            )),
         }
     }
 
@@ -121,7 +134,10 @@ impl Managers {
             halt = errand.halted() => halt,
         };
         let seen = self.look_at_exec(name).await;
-        let evidence = format!("{halt}; `{word}` of exec {name} succeeded, but its check says {}", seen.text());
+        let evidence = format!(
+            "{halt}; `{word}` of exec {name} succeeded, but its check says {}",
+            seen.text()
+        );
         Err(match seen.state {
             InstanceState::Stopped | InstanceState::Failed => Trouble::Failed(evidence),
             InstanceState::Starting
@@ -136,7 +152,9 @@ impl Managers {
 /// Ends a command that is still running, with everything that it started.
 async fn end(run: &Run, name: &LocalName, word: &str, halt: Halt) -> Trouble {
     match run.stop().await {
-        Ok(_) => Trouble::Failed(format!("{halt}; `{word}` of exec {name} was ended, nothing of it is left")),
+        Ok(_) => Trouble::Failed(format!(
+            "{halt}; `{word}` of exec {name} was ended, nothing of it is left"
+        )),
         Err(error) => Trouble::unknown(format!("{halt}; {}", chain(&error)), false),
     }
 }
@@ -149,5 +167,8 @@ fn said(what: &str, output: &str) -> String {
     }
     let skip = output.chars().count().saturating_sub(OUTPUT);
     let cut = if skip > 0 { "..." } else { "" };
-    format!("{what}: {cut}{}", output.chars().skip(skip).collect::<String>())
+    format!(
+        "{what}: {cut}{}",
+        output.chars().skip(skip).collect::<String>()
+    )
 }

@@ -48,7 +48,12 @@ impl Managers {
     }
 
     /// Starts a part and waits until it is seen running. `index` is its place in the instance.
-    pub(super) async fn bring_up(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn bring_up(
+        &self,
+        part: &Part,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         match part {
             Part::Process { name } => self.bring_process_up(name, errand).await,
             Part::Systemd { unit } => self.bring_unit_up(unit, errand).await,
@@ -57,7 +62,12 @@ impl Managers {
     }
 
     /// Stops a part and waits until it is seen down.
-    pub(super) async fn take_down(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn take_down(
+        &self,
+        part: &Part,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         match part {
             Part::Process { name } => self.take_process_down(name, errand).await,
             Part::Systemd { unit } => self.take_unit_down(unit, errand).await,
@@ -66,7 +76,12 @@ impl Managers {
     }
 
     /// Has this errand already brought the part up? Only where its own runs tell, and across restarts of the agent.
-    pub(super) async fn was_brought_up(&self, part: &Part, index: usize, errand: &Errand<'_>) -> bool {
+    pub(super) async fn was_brought_up(
+        &self,
+        part: &Part,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> bool {
         match part {
             Part::Exec { .. } => self.exec_was_brought_up(index, errand).await,
             Part::Process { .. } | Part::Systemd { .. } => false,

@@ -14,10 +14,14 @@ use crate::supervise::State;
 impl Managers {
     pub(super) fn look_at_process(&self, name: &LocalName) -> Seen {
         let Some(state) = self.supervisor.state(name) else {
-            return Seen::unknown(format!("there is no process {name}: add [process.{name}] to the agent's file"));
+            return Seen::unknown(format!(
+                "there is no process {name}: add [process.{name}] to the agent's file"
+            ));
         };
         let (since, reason) = match &state {
-            State::Starting { pid, since } | State::Running { pid, since } => (Some(*since), format!("pid {pid}")),
+            State::Starting { pid, since } | State::Running { pid, since } => {
+                (Some(*since), format!("pid {pid}"))
+            }
             State::Stopped { why, since } | State::Failed { why, since } => (*since, why.clone()),
             State::Stopping => (None, String::new()),
             State::Unknown { .. } => (None, state.to_string()),
@@ -31,9 +35,16 @@ impl Managers {
         }
     }
 
-    pub(super) async fn bring_process_up(&self, name: &LocalName, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn bring_process_up(
+        &self,
+        name: &LocalName,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         let up = async {
-            self.supervisor.start(name).await.map_err(|error| Trouble::Failed(chain(&error)))?;
+            self.supervisor
+                .start(name)
+                .await
+                .map_err(|error| Trouble::Failed(chain(&error)))?;
             let Some(mut states) = self.supervisor.watch(name) else {
                 return Err(Trouble::Failed(self.look_at_process(name).text()));
             };
@@ -47,10 +58,15 @@ impl Managers {
                             "process {name} ended before it was ready: {why}; its log is STATE_DIR/logs/{name}.log"
                         )));
                     }
-                    State::Unknown { .. } => return Err(Trouble::unknown(format!("process {name} is {state}"), true)),
+                    State::Unknown { .. } => {
+                        return Err(Trouble::unknown(format!("process {name} is {state}"), true));
+                    }
                 }
                 if states.changed().await.is_err() {
-                    return Err(Trouble::unknown(format!("process {name} is not followed: the agent is ending"), true));
+                    return Err(Trouble::unknown(
+                        format!("process {name} is not followed: the agent is ending"),
+                        true,
+                    ));
                 }
             }
         };
@@ -60,21 +76,34 @@ impl Managers {
         };
         match halt {
             Halt::Cancelled => match self.supervisor.kill(name, Duration::ZERO).await {
-                Ok(_) => Err(Trouble::Failed(format!("{halt}; process {name} was killed, nothing of it is left"))),
+                Ok(_) => Err(Trouble::Failed(format!(
+                    "{halt}; process {name} was killed, nothing of it is left"
+                ))),
                 Err(error) => Err(Trouble::unknown(format!("{halt}; {}", chain(&error)), true)),
             },
             // A database may be repairing itself: to kill it would be worse than to wait for a person.
-            Halt::TimeLimit => {
-                Err(Trouble::unknown(format!("{halt}; process {name} is {}", self.look_at_process(name).text()), true))
-            }
+            Halt::TimeLimit => Err(Trouble::unknown(
+                format!(
+                    "{halt}; process {name} is {}",
+                    self.look_at_process(name).text()
+                ),
+                true,
+            )),
         }
     }
 
-    pub(super) async fn take_process_down(&self, name: &LocalName, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn take_process_down(
+        &self,
+        name: &LocalName,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         let mut states = self.supervisor.watch(name);
         let going = async {
             if let Some(states) = &mut states
-                && states.wait_for(|state| matches!(state, State::Stopping)).await.is_ok()
+                && states
+                    .wait_for(|state| matches!(state, State::Stopping))
+                    .await
+                    .is_ok()
             {
                 errand.going_down(format!("process {name} was sent its stop signal"));
             }
@@ -94,6 +123,12 @@ impl Managers {
         if seen.state.is_down() {
             return Ok(seen.text());
         }
-        Err(Trouble::unknown(format!("{halt}; a stop signal cannot be taken back, process {name} is {}", seen.text()), true))
+        Err(Trouble::unknown(
+            format!(
+                "{halt}; a stop signal cannot be taken back, process {name} is {}",
+                seen.text()
+            ),
+            true,
+        ))
     }
 }

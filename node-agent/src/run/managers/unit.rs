@@ -42,23 +42,39 @@ impl Managers {
         Seen {
             state,
             since: unit.since.filter(|_| up).map(|since| since.wall),
-            since_boot: unit.since.filter(|_| up).map(|since| self.clock.from_monotonic(since.monotonic)),
+            since_boot: unit
+                .since
+                .filter(|_| up)
+                .map(|since| self.clock.from_monotonic(since.monotonic)),
             reason,
             // systemd is the restarter of its units; two of them would fight.
             guarded: false,
         }
     }
 
-    pub(super) async fn bring_unit_up(&self, unit: &str, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn bring_unit_up(
+        &self,
+        unit: &str,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         self.unit_job(Verb::Start, unit, errand).await
     }
 
-    pub(super) async fn take_unit_down(&self, unit: &str, errand: &Errand<'_>) -> Result<String, Trouble> {
+    pub(super) async fn take_unit_down(
+        &self,
+        unit: &str,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         self.unit_job(Verb::Stop, unit, errand).await
     }
 
     /// Runs a job and proves its effect.
-    async fn unit_job(&self, verb: Verb, unit: &str, errand: &Errand<'_>) -> Result<String, Trouble> {
+    async fn unit_job(
+        &self,
+        verb: Verb,
+        unit: &str,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
         let limit = errand.time_left();
         let mut progress = |progress| {
             if verb == Verb::Stop && progress == Progress::Running {
@@ -78,10 +94,14 @@ impl Managers {
         };
         match ended {
             _ if proven => Ok(seen.text()),
-            Ok(()) => Err(Trouble::Failed(format!("systemd says that the {verb} is done, but {unit} is {}", seen.text()))),
-            Err(error) if error.outcome_is_unknown() => {
-                Err(Trouble::unknown(format!("{}; {unit} is {}", chain(&error), seen.text()), true))
-            }
+            Ok(()) => Err(Trouble::Failed(format!(
+                "systemd says that the {verb} is done, but {unit} is {}",
+                seen.text()
+            ))),
+            Err(error) if error.outcome_is_unknown() => Err(Trouble::unknown(
+                format!("{}; {unit} is {}", chain(&error), seen.text()),
+                true,
+            )),
             Err(error) => Err(Trouble::Failed(chain(&error))),
         }
     }
@@ -94,9 +114,17 @@ impl Managers {
         };
         let seen = self.look_at_unit(unit).await;
         match undone {
-            Ok(()) if seen.state.is_down() => Trouble::Failed(format!("cancelled; {unit} is {}", seen.text())),
-            Ok(()) => Trouble::unknown(format!("cancelled while stopping; {unit} is {}", seen.text()), true),
-            Err(error) => Trouble::unknown(format!("cancelled; {}; {unit} is {}", chain(&error), seen.text()), true),
+            Ok(()) if seen.state.is_down() => {
+                Trouble::Failed(format!("cancelled; {unit} is {}", seen.text()))
+            }
+            Ok(()) => Trouble::unknown(
+                format!("cancelled while stopping; {unit} is {}", seen.text()),
+                true,
+            ),
+            Err(error) => Trouble::unknown(
+                format!("cancelled; {}; {unit} is {}", chain(&error), seen.text()),
+                true,
+            ),
         }
     }
 }
