@@ -43,6 +43,19 @@ impl Failure {
         }
     }
 
+    /// May it go away by itself, as when a coordinator is just being restarted?
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect(failure) => failure.is_transient(),
+            Self::Rpc(failure) => failure.is_transient(),
+            Self::Usage(_)
+            | Self::Refused(_)
+            | Self::Invalid(_)
+            | Self::Output(_)
+            | Self::Other(_) => false,
+        }
+    }
+
     /// Is it that the reader of the output has gone, as `head` does? That is no failure.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)

@@ -7,6 +7,7 @@
 //! | [`context`] | which cluster is meant, and as whom |
 //! | [`client`] | calls to coordinators and agents, failures in words |
 //! | [`follow`] | following an operation until it is over, across restarts of coordinators |
+//! | [`interrupt`] | Ctrl-C |
 //! | [`render`] | text for people, values for programs |
 //! | [`exit`], [`failure`] | how a run ends |
 //!
@@ -20,6 +21,7 @@ mod context;
 mod exit;
 mod failure;
 mod follow;
+mod interrupt;
 mod render;
 
 use std::error::Error as _;

@@ -7,15 +7,18 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::complete;
 
+/// Set on each argument: a heading of the whole struct would go on to what follows.
+const HEADING: &str = "Connection";
+
 /// Where to connect to. Flags go before the environment, the environment before the context.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// The context to use instead of the current one.
-    #[arg(long, global = true, env = "INTERLOCK_CONTEXT", value_name = "NAME", add = ArgValueCompleter::new(complete::contexts))]
+    #[arg(help_heading = HEADING, long, global = true, env = "INTERLOCK_CONTEXT", value_name = "NAME", add = ArgValueCompleter::new(complete::contexts))]
     pub(crate) context: Option<String>,
     /// Coordinators to use instead of the context's; several with commas, the first that answers is used.
     #[arg(
+        help_heading = HEADING,
         long,
         global = true,
         env = "INTERLOCK_ENDPOINT",
@@ -25,6 +28,7 @@ pub(crate) struct Connection {
     pub(crate) endpoint: Vec<String>,
     /// The directory with your certificate, as `pki issue operator` leaves it, instead of the context's files.
     #[arg(
+        help_heading = HEADING,
         long,
         global = true,
         env = "INTERLOCK_TLS_DIR",

@@ -8,6 +8,9 @@ use interlock_model::plan::PlanKind;
 
 use super::complete;
 
+/// The heading of what a plan is about. Set on each argument: a heading of the whole struct would go on to what follows.
+const SCOPE: &str = "Scope (exactly one)";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// Stop in order, and power off with --all, --node and --host.
@@ -84,22 +87,22 @@ pub(crate) struct PlanArgs {
 
 /// What it is about: exactly one of these, the whole cluster never by omission.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("scope").required(true), next_help_heading = "Scope (exactly one)")]
+#[command(group = ArgGroup::new("scope").required(true))]
 pub(crate) struct Scope {
     /// The whole cluster, machines too.
-    #[arg(long, group = "scope")]
+    #[arg(long, group = "scope", help_heading = SCOPE)]
     pub(crate) all: bool,
     /// All instances of these services; switches no machine.
-    #[arg(long, short, value_name = "SERVICE", value_delimiter = ',', group = "scope", add = complete::services())]
+    #[arg(long, short, value_name = "SERVICE", value_delimiter = ',', group = "scope", help_heading = SCOPE, add = complete::services())]
     pub(crate) service: Vec<ServiceName>,
     /// These nodes with all that is on them, machines too.
-    #[arg(long, short, value_name = "NODE", value_delimiter = ',', group = "scope", add = complete::nodes())]
+    #[arg(long, short, value_name = "NODE", value_delimiter = ',', group = "scope", help_heading = SCOPE, add = complete::nodes())]
     pub(crate) node: Vec<NodeName>,
     /// The instances on the nodes with this label; switches no machine.
-    #[arg(long, short, value_name = "KEY=VALUE", group = "scope")]
+    #[arg(long, short, value_name = "KEY=VALUE", group = "scope", help_heading = SCOPE)]
     pub(crate) label: Option<String>,
     /// The nodes on this VM host with all that is on them, machines too.
-    #[arg(long, value_name = "HOST", group = "scope")]
+    #[arg(long, value_name = "HOST", group = "scope", help_heading = SCOPE)]
     pub(crate) host: Option<String>,
 }
 

@@ -55,13 +55,16 @@ pub(crate) struct SpecApply {
     /// The file; - is standard input.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// The generation that the file was made from; refused if another one is applied. If it is not given, the changes
-    /// to the current generation are shown, and refused if it changes meanwhile.
+    /// The generation that the file was made from; refused if another one is applied. Without it, the changes to the
+    /// current generation are shown and a terminal is asked; refused if it changes meanwhile.
     #[arg(long, value_name = "N")]
     pub(crate) base: Option<u64>,
     /// Only check and compare.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -6,10 +6,12 @@
 
 mod connect_failure;
 mod coordinators;
+mod keep_watching;
 mod rpc_failure;
 
 pub(crate) use connect_failure::ConnectFailure;
 pub(crate) use coordinators::{Coordinators, credentials};
+pub(crate) use keep_watching::keep_watching;
 pub(crate) use rpc_failure::RpcFailure;
 
 use std::future::Future;

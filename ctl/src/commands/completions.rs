@@ -58,15 +58,15 @@ pub(super) fn print(shell: Shell, out: Out) -> Outcome {
 /// Names of contexts that begin with `current`.
 pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = Config::load().map(|config| config.contexts.into_keys().collect());
-    candidates(names.unwrap_or_default(), current)
+    candidates(&names.unwrap_or_default(), current)
 }
 
 /// Live names that begin with `current`.
 pub(crate) fn live(what: Live, current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(ask(what).unwrap_or_default(), current)
+    candidates(&ask(what).unwrap_or_default(), current)
 }
 
-fn candidates(names: BTreeSet<String>, current: &OsStr) -> Vec<CompletionCandidate> {
+fn candidates(names: &BTreeSet<String>, current: &OsStr) -> Vec<CompletionCandidate> {
     let typed = current.to_string_lossy();
     // Of a list with commas the last one is being typed.
     let (before, begun) = match typed.rsplit_once(',') {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_last_of_a_list_is_completed() {
         let names = ["jb1", "jb2", "dbm1"].map(ToOwned::to_owned).into();
-        let found: Vec<_> = candidates(names, OsStr::new("dbm1,jb"))
+        let found: Vec<_> = candidates(&names, OsStr::new("dbm1,jb"))
             .iter()
             .map(|one| one.get_value().to_string_lossy().into_owned())
             .collect();

@@ -1,13 +1,10 @@
 //! `events`: what happened, and who did what.
 
-use std::time::Duration;
-
-use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
 use crate::cli::{Connection, Events, Format};
-use crate::client::{Client, SHORT};
+use crate::client::{Client, SHORT, keep_watching};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -26,34 +23,8 @@ pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Out
     if !args.follow {
         return Ok(Exit::Ok);
     }
-    let mut attempts = Attempts::new(Backoff::CONNECT);
-    let mut random = SystemRandom::new();
-    let mut client = Some(client);
-    loop {
-        let watching = async {
-            let client = match client.take() {
-                Some(client) => client,
-                None => coordinators.connect().await?,
-            };
-            watch(&client, &mut last, format, out).await
-        };
-        let ended = tokio::select! {
-            ended = watching => ended,
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
-        };
-        let again = match ended {
-            Ok(()) => true,
-            Err(Failure::Connect(failure)) if failure.is_transient() => true,
-            Err(Failure::Rpc(failure)) if failure.is_transient() => true,
-            Err(failure) => return Err(failure),
-        };
-        debug_assert!(again, "every other end returns");
-        let wait: Duration = attempts.next_wait(&mut random);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
-        }
-    }
+    let watching = async |client: &Client| watch(client, &mut last, format, out).await;
+    keep_watching(&coordinators, client, out, watching).await
 }
 
 async fn list(client: &Client, args: &Events) -> Result<Vec<v1::Event>, Failure> {

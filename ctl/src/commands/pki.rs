@@ -24,7 +24,7 @@ const CLOCK_DIFFERENCE: Duration = Duration::from_secs(5 * 60);
 pub(super) fn run(command: PkiCommand, out: Out) -> Outcome {
     match command {
         PkiCommand::Init(args) => init(args, out),
-        PkiCommand::Issue(command) => issue(command, out),
+        PkiCommand::Issue(command) => issue(&command, out),
     }
 }
 
@@ -61,8 +61,8 @@ fn init(args: PkiInit, out: Out) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn issue(command: IssueCommand, out: Out) -> Outcome {
-    let (kind, issue, address) = match &command {
+fn issue(command: &IssueCommand, out: Out) -> Outcome {
+    let (kind, issue, address) = match command {
         IssueCommand::Agent { issue, address } => (Kind::Agent, issue, address.as_slice()),
         IssueCommand::Coordinator { issue, address } => {
             (Kind::Coordinator, issue, address.as_slice())
@@ -76,13 +76,15 @@ fn issue(command: IssueCommand, out: Out) -> Outcome {
     }
     let authority = load(&issue.dir)?;
     for name in &issue.names {
-        let subject = match &command {
-            IssueCommand::Agent { .. } => Subject::Agent(name.parse().map_err(bad_name)?),
+        let subject = match command {
+            IssueCommand::Agent { .. } => {
+                Subject::Agent(name.parse().map_err(|error| bad_name(&error))?)
+            }
             IssueCommand::Coordinator { .. } => {
-                Subject::Coordinator(name.parse().map_err(bad_name)?)
+                Subject::Coordinator(name.parse().map_err(|error| bad_name(&error))?)
             }
             IssueCommand::Operator { role, .. } => Subject::Operator {
-                name: name.parse().map_err(bad_name)?,
+                name: name.parse().map_err(|error| bad_name(&error))?,
                 role: (*role).into(),
             },
         };
@@ -158,16 +160,12 @@ fn next_steps(kind: Kind, issue: &Issue, cluster: &ClusterName) -> String {
         Kind::Agent | Kind::Coordinator => format!(
             "Valid for {} days. Next, copy {each}:\n  \
              scp -p {from}/* root@{first}:/etc/interlock/tls/\n\
-             and name them in its file, {file}:\n  \
+             and name them in its file, /etc/interlock/interlock-{kind}.toml:\n  \
              [tls]\n  \
              ca = \"/etc/interlock/tls/ca.crt\"\n  \
              cert = \"/etc/interlock/tls/{kind}.crt\"\n  \
              key = \"/etc/interlock/tls/{kind}.key\"",
             issue.days,
-            file = match kind {
-                Kind::Coordinator => "/etc/interlock/coordinator.toml",
-                Kind::Agent | Kind::Operator => "/etc/interlock/interlock-agent.toml",
-            },
         ),
     }
 }
@@ -210,7 +208,7 @@ fn refuse_to_replace(error: WriteError) -> Failure {
     }
 }
 
-fn bad_name(error: NameError) -> Failure {
+fn bad_name(error: &NameError) -> Failure {
     Failure::Usage(error.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! `spec`: check, apply, show and compare cluster specs.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
@@ -185,34 +185,24 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         out.say(warnings.render(&source).trim_end())?;
     }
     let client = context::coordinators(connection)?.connect().await?;
-    let base = match args.base {
-        Some(base) => base,
-        // What is applied now; if that changes before the next call, the coordinator refuses.
-        None => {
-            let request = v1::GetStatusRequest {};
-            let status = client
-                .call(
-                    "read the status",
-                    SHORT,
-                    client.cluster().get_status(request),
-                )
-                .await?;
-            status.generation
-        }
-    };
-    let request = v1::ApplySpecRequest {
+    let mut request = v1::ApplySpecRequest {
         source,
-        base,
+        base: args.base.unwrap_or(0),
         file_name: name(&args.file),
         dry_run: args.dry_run,
     };
-    let applied = client
-        .call(
-            "apply the spec",
-            SHORT,
-            client.cluster().apply_spec(request),
-        )
-        .await?;
+    if args.base.is_none() {
+        request.base = current(&client).await?;
+        // Without --base nobody has said which generation the file was made from: a person sees first what it changes.
+        let asks = !(args.yes || args.dry_run || request.base == 0) && io::stdin().is_terminal();
+        if asks && !agreed(&client, &request, out).await? {
+            return Err(Failure::Refused(
+                "not confirmed: nothing was applied".to_owned(),
+            ));
+        }
+    }
+    let base = request.base;
+    let applied = send(&client, request).await?;
     let value = || -> Value {
         json!({
             "generation": applied.generation,
@@ -223,11 +213,7 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         })
     };
     out.show(args.output.output, value, |paint| {
-        applied
-            .changes
-            .iter()
-            .map(|change| change_line(change, paint))
-            .collect()
+        change_lines(&applied.changes, paint)
     })?;
     out.say(&if args.dry_run {
         format!("dry run: nothing was applied, the generation is still {base}")
@@ -238,6 +224,58 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         )
     })?;
     Ok(Exit::Ok)
+}
+
+/// The generation that is applied now. If it changes before the next call, the coordinator refuses.
+async fn current(client: &Client) -> Result<u64, Failure> {
+    let mut cluster = client.cluster();
+    let status = client
+        .call(
+            "read the status",
+            SHORT,
+            cluster.get_status(v1::GetStatusRequest {}),
+        )
+        .await?;
+    Ok(status.generation)
+}
+
+async fn send(
+    client: &Client,
+    request: v1::ApplySpecRequest,
+) -> Result<v1::ApplySpecResponse, Failure> {
+    let mut cluster = client.cluster();
+    Ok(client
+        .call("apply the spec", SHORT, cluster.apply_spec(request))
+        .await?)
+}
+
+/// Shows what would change, and asks.
+async fn agreed(
+    client: &Client,
+    request: &v1::ApplySpecRequest,
+    out: Out,
+) -> Result<bool, Failure> {
+    let dry = v1::ApplySpecRequest {
+        dry_run: true,
+        ..request.clone()
+    };
+    let found = send(client, dry).await?;
+    if found.changes.is_empty() {
+        out.say("this changes nothing but the text of the file")?;
+    }
+    out.say(change_lines(&found.changes, out.talk_paint()).trim_end())?;
+    let answer = out.ask(&format!(
+        "Apply this over generation {}? [y/N] ",
+        request.base
+    ))?;
+    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+}
+
+fn change_lines(changes: &[String], paint: Paint) -> String {
+    changes
+        .iter()
+        .map(|change| change_line(change, paint))
+        .collect()
 }
 
 /// A change with its colour: what comes, what goes, what differs.

@@ -3,11 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
 use interlock_proto::v1;
 
 use crate::cli::{Connection, Format, Status};
-use crate::client::{Client, SHORT};
+use crate::client::{Client, SHORT, keep_watching};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -29,37 +28,8 @@ pub(super) async fn run(connection: &Connection, args: &Status, out: Out) -> Out
         )?;
         return Ok(Exit::Ok);
     }
-    let mut attempts = Attempts::new(Backoff::CONNECT);
-    let mut random = SystemRandom::new();
-    let mut client = Some(client);
-    loop {
-        let watching = async {
-            let client = match client.take() {
-                Some(client) => client,
-                None => coordinators.connect().await?,
-            };
-            watch(&client, format, &mut attempts, out).await
-        };
-        let ended = tokio::select! {
-            ended = watching => ended,
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
-        };
-        match ended {
-            Ok(()) => {}
-            Err(failure) if is_transient(&failure) => {
-                if attempts.failed() == 0 {
-                    out.say(&format!(
-                        "connection lost ({failure}); connecting again ..."
-                    ))?;
-                }
-            }
-            Err(failure) => return Err(failure),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(attempts.next_wait(&mut random)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
-        }
-    }
+    let watching = async |client: &Client| watch(client, format, out).await;
+    keep_watching(&coordinators, client, out, watching).await
 }
 
 /// The status now.
@@ -74,24 +44,7 @@ pub(super) async fn get(client: &Client) -> Result<v1::Status, Failure> {
         .await?)
 }
 
-fn is_transient(failure: &Failure) -> bool {
-    match failure {
-        Failure::Connect(failure) => failure.is_transient(),
-        Failure::Rpc(failure) => failure.is_transient(),
-        Failure::Usage(_)
-        | Failure::Refused(_)
-        | Failure::Invalid(_)
-        | Failure::Output(_)
-        | Failure::Other(_) => false,
-    }
-}
-
-async fn watch(
-    client: &Client,
-    format: Format,
-    attempts: &mut Attempts,
-    out: Out,
-) -> Result<(), Failure> {
+async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure> {
     let doing = "watch the status";
     let request = v1::WatchStatusRequest {
         min_interval_ms: u64::try_from(AT_MOST_EVERY.as_millis()).unwrap_or(500),
@@ -111,7 +64,6 @@ async fn watch(
         .await
         .map_err(|status| client.failed(doing, status))?
     {
-        attempts.reset();
         out.stream(
             format,
             || status_value(&status),

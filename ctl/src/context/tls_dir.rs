@@ -1,6 +1,6 @@
 //! A directory with an operator's certificate.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use interlock_mesh::credentials::Files;
 
@@ -19,7 +19,7 @@ pub(crate) fn files_in(dir: &Path) -> Result<Files, Failure> {
         ))
     })?;
     let mut names: Vec<String> = listed
-        .filter_map(|entry| certificate_with_key(entry.ok()?.path()))
+        .filter_map(|entry| certificate_with_key(&entry.ok()?.path()))
         .collect();
     names.sort();
     match names.as_slice() {
@@ -39,7 +39,7 @@ pub(crate) fn files_in(dir: &Path) -> Result<Files, Failure> {
 }
 
 /// The name of a certificate that has a key beside it.
-fn certificate_with_key(path: PathBuf) -> Option<String> {
+fn certificate_with_key(path: &Path) -> Option<String> {
     let is_certificate = path.extension().is_some_and(|extension| extension == "crt");
     (is_certificate && path.with_extension("key").exists())
         .then(|| path.file_stem()?.to_str().map(ToOwned::to_owned))

@@ -26,6 +26,7 @@ use crate::cli::Format;
 use crate::client::{Client, Coordinators, RpcFailure, SHORT};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
 use crate::render::{Out, now_millis, operation_value};
 
 use live::Screen;
@@ -58,6 +59,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
         format,
         step,
     } = follow;
+    let mut interrupt = Interrupt::listen()?;
     let step = step && io::stdin().is_terminal();
     let mut view = View::new(
         format,
@@ -88,12 +90,12 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
                 ))?,
                 Some(News::Back(again)) => {
                     view.notice(&format!("connected again, to {}", again.address()))?;
-                    client = again;
+                    client = *again;
                 }
                 Some(News::Failed(failure)) => break Err(failure),
                 None => break Err(anyhow::anyhow!("the watcher ended without a word").into()),
             },
-            _ = tokio::signal::ctrl_c() => {
+            () = interrupt.pressed() => {
                 view.clear()?;
                 out.say(&format!(
                     "detached: {operation} goes on. Come back with:\n  interlockctl operation watch {operation}"

@@ -21,7 +21,7 @@ pub(super) enum News {
     /// The connection is gone, and why. Said once, however many tries follow.
     Lost(String),
     /// There is a connection again.
-    Back(Client),
+    Back(Box<Client>),
     /// It is of no use to try again.
     Failed(Failure),
 }
@@ -113,7 +113,11 @@ impl Watcher {
                 Ok(Some(operation)) => {
                     attempts.reset();
                     if std::mem::take(lost)
-                        && self.news.send(News::Back(client.clone())).await.is_err()
+                        && self
+                            .news
+                            .send(News::Back(Box::new(client.clone())))
+                            .await
+                            .is_err()
                     {
                         return Ended::Over;
                     }

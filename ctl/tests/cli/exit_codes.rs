@@ -1,0 +1,95 @@
+//! Exit codes, and that they are documented.
+
+use std::net::TcpListener;
+
+use crate::support::Workplace;
+
+#[test]
+fn the_help_and_the_page_have_the_same_codes_with_the_same_meaning() {
+    let help = Workplace::new().run("--help").exits(0).stdout;
+    let of_help: Vec<(String, String)> = help
+        .lines()
+        .skip_while(|line| *line != "Exit codes:")
+        .skip(1)
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, meaning)| (code.to_owned(), meaning.trim().to_owned()))
+        .collect();
+    let page = include_str!("../../../docs/exit-codes.md");
+    let of_page: Vec<(String, String)> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let (code, meaning) = (cells.next()?, cells.next()?);
+            code.parse::<u8>().ok()?;
+            Some((code.to_owned(), meaning.to_owned()))
+        })
+        .collect();
+    assert!(of_help.len() > 5, "{help}");
+    assert_eq!(of_help, of_page);
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_would_be_right() {
+    let place = Workplace::with_spec();
+    let ran = place.run("plan shutdown -f shop.yaml --offline").exits(64);
+    assert!(ran.stderr.contains("--all"), "{}", ran.stderr);
+    let ran = place
+        .run("plan shutdown --all --service db -f shop.yaml --offline")
+        .exits(64);
+    assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
+    place.run("plan shutdown --all --offline").exits(64);
+    place.run("statsu").exits(64);
+}
+
+#[test]
+fn without_a_context_the_message_has_the_commands_that_make_one() {
+    let ran = Workplace::new().run("status").exits(64);
+    assert!(
+        ran.stderr.contains("interlockctl context add"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn nobody_there_is_3_and_each_address_is_named() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    place.run("pki issue operator anna").exits(0);
+    // Ports that were free a moment ago: nothing listens there.
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let (one, two) = (free(), free());
+    let ran = place
+        .run(&format!(
+            "status --endpoint {one},{two} --tls-dir pki/operator/anna"
+        ))
+        .exits(3);
+    assert!(
+        ran.stderr.contains(&one) && ran.stderr.contains(&two),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stdout.is_empty());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_2_and_says_why() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    place.run("pki issue agent db1").exits(0);
+    let ran = place
+        .run("status --endpoint 127.0.0.1:1 --tls-dir pki/agent/db1")
+        .exits(2);
+    assert!(
+        ran.stderr.contains("needs the certificate of an operator"),
+        "{}",
+        ran.stderr
+    );
+    let ran = place
+        .run("status --endpoint 127.0.0.1:1 --tls-dir nowhere")
+        .exits(2);
+    assert!(ran.stderr.contains("pki issue operator"), "{}", ran.stderr);
+}

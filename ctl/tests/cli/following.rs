@@ -1,0 +1,285 @@
+//! Plan, confirm, start, follow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use interlock_model::ids::Generation;
+use interlock_model::plan::{PlanKind, SealedPlan};
+use interlock_model::spec::Spec;
+use interlock_planner::{Input, Report, Request, Scope, plan};
+use interlock_proto::v1;
+
+use crate::scripted::{Script, Scripted};
+use crate::support::SPEC;
+
+/// A plan of the planner's own.
+fn made(scope: Scope) -> (Option<SealedPlan>, Report) {
+    let parsed = Spec::parse(SPEC.as_bytes(), "shop.yaml").unwrap();
+    let mut request = Request::new(PlanKind::Shutdown, scope);
+    request.assume_active = [("db".parse().unwrap(), "db1".parse().unwrap())].into();
+    let outcome = plan(&Input {
+        spec: &parsed.spec,
+        generation: Generation(3),
+        request,
+        observations: None,
+        memory: &BTreeMap::new(),
+        power_verified: None,
+    });
+    (outcome.plan, outcome.report)
+}
+
+fn response(scope: Scope) -> v1::MakePlanResponse {
+    let (plan, report) = made(scope);
+    let mut response = v1::MakePlanResponse {
+        report_json: serde_json::to_string(&report).unwrap(),
+        generation: 3,
+        ..Default::default()
+    };
+    if let Some(plan) = plan {
+        response.digest = plan.digest().to_string();
+        response.plan_json = String::from_utf8(plan.bytes().to_vec()).unwrap();
+    }
+    response
+}
+
+fn web() -> Scope {
+    Scope::Services(BTreeSet::from(["web".parse().unwrap()]))
+}
+
+/// `op-7` in a state, with the state and the evidence of `stop:web@web1`.
+fn word(state: &str, step: &str, evidence: &str) -> v1::Operation {
+    v1::Operation {
+        summary: Some(v1::OperationSummary {
+            operation: "op-7".into(),
+            kind: "shutdown".into(),
+            scope: "--service web".into(),
+            state: state.into(),
+            started_ms: 1_700_000_000_000,
+            ended_ms: 1_700_000_002_000,
+            steps: 2,
+            steps_done: u32::from(step == "done") * 2,
+            ..Default::default()
+        }),
+        plan_json: response(web()).plan_json,
+        steps: ["stop:web@web1", "stop:web@web2"]
+            .map(|id| v1::StepStatus {
+                step: id.into(),
+                state: step.into(),
+                attempt: 1,
+                evidence: evidence.into(),
+                began_ms: 1_700_000_000_500,
+                ended_ms: u64::from(step == "done") * 1_700_000_001_500,
+                ..Default::default()
+            })
+            .to_vec(),
+        ..Default::default()
+    }
+}
+
+fn script(watches: Vec<Vec<v1::Operation>>) -> Script {
+    Script {
+        plan: response(web()),
+        watches: std::sync::Mutex::new(watches.into()),
+        ..Script::default()
+    }
+}
+
+#[test]
+fn what_is_started_is_what_was_shown_and_it_is_followed_until_proven() {
+    let words = vec![
+        word("running", "running", ""),
+        word("done", "done", "is stopped"),
+    ];
+    let coordinator = Scripted::start(script(vec![words]), "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes --reason patch")
+        .exits(0);
+    let (plan, _) = made(web());
+    let started = coordinator.script.started.lock().unwrap();
+    assert_eq!(started.len(), 1);
+    assert_eq!(started[0].digest, plan.unwrap().digest().to_string());
+    assert_eq!(started[0].reason, "patch");
+    assert!(ran.stdout.contains("stop:web@web1"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("is stopped"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("proven 2 instances stopped"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_plan_that_is_not_what_its_digest_says_is_neither_shown_nor_started() {
+    let mut lying = script(vec![]);
+    lying.plan.plan_json = response(Scope::All).plan_json;
+    let coordinator = Scripted::start(lying, "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(1);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("SHA-256"), "{}", ran.stderr);
+    assert!(coordinator.script.started.lock().unwrap().is_empty());
+}
+
+#[test]
+fn machines_go_down_only_on_the_clusters_name() {
+    let done = vec![word("done", "done", "")];
+    let mut all = script(vec![done.clone(), done]);
+    all.plan = response(Scope::All);
+    let coordinator = Scripted::start(all, "operator");
+    let place = &coordinator.place;
+    let ran = place.run("shutdown --all --yes").exits(64);
+    assert!(ran.stderr.contains("--cluster shop"), "{}", ran.stderr);
+    let ran = place.run("shutdown --all --yes --cluster shed").exits(2);
+    assert!(ran.stderr.contains("right context"), "{}", ran.stderr);
+    let ran = place.run("shutdown --all").exits(2);
+    assert!(
+        ran.stderr.contains("--yes --cluster shop"),
+        "{}",
+        ran.stderr
+    );
+    assert!(coordinator.script.started.lock().unwrap().is_empty());
+
+    place.run("shutdown --all --yes --cluster shop").exits(0);
+    let started = coordinator.script.started.lock().unwrap();
+    assert_eq!(started[0].confirm_cluster, "shop");
+}
+
+#[test]
+fn no_plan_starts_nothing() {
+    let mut none = script(vec![]);
+    none.plan.digest.clear();
+    none.plan.plan_json.clear();
+    none.plan.report_json = r#"[{"entry":"blocked","service":"web","by":"x","remedy":"y"}]"#.into();
+    let coordinator = Scripted::start(none, "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(5);
+    assert!(
+        ran.stdout.contains("blocked: service web"),
+        "{}",
+        ran.stdout
+    );
+    assert!(coordinator.script.started.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_coordinator_that_went_away_is_waited_for() {
+    let first = vec![word("running", "running", "")];
+    let second = vec![
+        word("running", "running", ""),
+        word("done", "done", "is stopped"),
+    ];
+    let coordinator = Scripted::start(script(vec![first, second]), "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(0);
+    assert!(ran.stderr.contains("connection lost"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("connected again"), "{}", ran.stderr);
+    let begun = ran
+        .stdout
+        .matches("stop:web@web1                   running")
+        .count();
+    assert_eq!(begun, 1, "what was said is not said again:\n{}", ran.stdout);
+}
+
+#[test]
+fn what_needs_attention_ends_with_the_commands_to_go_on() {
+    let mut standing = word("needs-attention", "failed", "exit code 3");
+    standing.attention = "stop:web@web1: exit code 3".into();
+    standing.possible = ["retry", "skip", "abort", "unwind"]
+        .map(String::from)
+        .to_vec();
+    let coordinator = Scripted::start(script(vec![vec![standing]]), "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(4);
+    for command in [
+        "interlockctl operation retry op-7 stop:web@web1",
+        "interlockctl operation skip op-7 stop:web@web2 --reason WHY",
+        "interlockctl operation abort op-7",
+        "interlockctl operation abort op-7 --unwind",
+    ] {
+        assert!(ran.stderr.contains(command), "{command} in\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_operation_that_was_aborted_is_6() {
+    let coordinator = Scripted::start(
+        script(vec![vec![word("aborted", "waiting", "")]]),
+        "operator",
+    );
+    coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(6);
+}
+
+#[test]
+fn for_programs_the_data_is_the_operation_as_it_ended() {
+    let words = vec![
+        word("running", "running", ""),
+        word("done", "done", "is stopped"),
+    ];
+    let coordinator = Scripted::start(script(vec![words]), "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes -o json")
+        .exits(0);
+    let value = ran.json();
+    assert_eq!(value["operation"], "op-7");
+    assert_eq!(value["state"], "done");
+    assert_eq!(value["steps"][0]["evidence"], "is stopped");
+    assert!(ran.stderr.contains("stop:web@web1"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_reader_is_told_which_role_it_takes() {
+    let coordinator = Scripted::start(script(vec![]), "reader");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes")
+        .exits(2);
+    assert!(
+        ran.stderr.contains("operator anna (reader)"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("operator or admin"), "{}", ran.stderr);
+}
+
+#[test]
+fn ctrl_c_detaches_and_says_how_to_come_back() {
+    let mut endless = script(vec![vec![word("running", "running", "")]]);
+    endless.patient = true;
+    let coordinator = Scripted::start(endless, "operator");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interlockctl"))
+        .args(["shutdown", "--service", "web", "--yes"])
+        .env_clear()
+        .env("INTERLOCK_CONFIG", coordinator.place.path("config.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first line about the operation: it is being followed.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("op-7  ")));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut talk = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut talk)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(talk.contains("interlockctl operation watch op-7"), "{talk}");
+}

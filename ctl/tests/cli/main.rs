@@ -1,0 +1,17 @@
+//! The real binary: what it prints where, and with which exit code it ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
+mod completions;
+mod context;
+mod exit_codes;
+mod following;
+mod help;
+mod output;
+mod pki;
+mod plan;
+mod scripted;
+mod spec;
+mod support;

@@ -1,0 +1,80 @@
+//! `pki`: files, modes, and what comes next.
+
+use crate::support::{Workplace, mode};
+
+#[test]
+fn an_authority_is_made_in_one_command_with_its_key_for_its_owner_alone() {
+    let place = Workplace::new();
+    let ran = place.run("pki init --cluster shop --dir ca").exits(0);
+    assert_eq!(ran.stdout, "ca/ca.crt\nca/ca.key\n");
+    assert!(ran.stderr.contains("pki issue agent"), "{}", ran.stderr);
+    assert_eq!(mode(&place.path("ca")), 0o700);
+    assert_eq!(mode(&place.path("ca/ca.key")), 0o600);
+}
+
+#[test]
+fn an_authority_is_never_replaced() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    let before = std::fs::read(place.path("pki/ca.key")).unwrap();
+    let ran = place.run("pki init --cluster shop").exits(2);
+    assert!(ran.stderr.contains("never replaced"), "{}", ran.stderr);
+    assert_eq!(std::fs::read(place.path("pki/ca.key")).unwrap(), before);
+}
+
+#[test]
+fn each_member_gets_a_directory_that_can_be_copied_as_it_is() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    let ran = place.run("pki issue agent db1 db2").exits(0);
+    assert_eq!(
+        ran.stdout.lines().collect::<Vec<_>>(),
+        [
+            "pki/agent/db1/agent.crt",
+            "pki/agent/db1/agent.key",
+            "pki/agent/db1/ca.crt",
+            "pki/agent/db2/agent.crt",
+            "pki/agent/db2/agent.key",
+            "pki/agent/db2/ca.crt",
+        ]
+    );
+    for line in ran.stdout.lines().filter(|line| line.ends_with(".key")) {
+        assert_eq!(mode(&place.path(line)), 0o600, "{line}");
+    }
+    assert!(
+        ran.stderr.contains("scp -p pki/agent/db1/*"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("/etc/interlock/tls/agent.key"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_certificate_is_replaced_only_if_that_is_said() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    place
+        .run("pki issue coordinator mgmt1 --address 10.9.0.5,mgmt1.example")
+        .exits(0);
+    let ran = place.run("pki issue coordinator mgmt1").exits(2);
+    assert!(ran.stderr.contains("--replace"), "{}", ran.stderr);
+    place.run("pki issue coordinator mgmt1 --replace").exits(0);
+}
+
+#[test]
+fn what_cannot_be_issued_is_refused_with_its_reason() {
+    let place = Workplace::new();
+    let ran = place.run("pki issue agent db1").exits(2);
+    assert!(ran.stderr.contains("pki init"), "{}", ran.stderr);
+    place.run("pki init --cluster shop --days 10").exits(0);
+    let ran = place.run("pki issue agent db1 --days 11").exits(2);
+    assert!(ran.stderr.contains("shorter life"), "{}", ran.stderr);
+    place.run("pki issue agent a/b").exits(64);
+    place
+        .run("pki issue agent db1 db2 --address 10.0.0.1")
+        .exits(64);
+}

@@ -1,0 +1,89 @@
+//! `plan`, without a cluster.
+
+use crate::support::Workplace;
+
+const SHUTDOWN: &str = "plan shutdown --all -f shop.yaml --offline --assume-active db=db1";
+
+#[test]
+fn the_json_of_a_plan_has_the_published_shape() {
+    let value = Workplace::with_spec()
+        .run(&format!("{SHUTDOWN} -o json"))
+        .exits(0)
+        .json();
+    assert_eq!(value["kind"], "shutdown");
+    assert_eq!(value["generation"], 0);
+    assert_eq!(value["digest"].as_str().unwrap().len(), 64);
+    let steps = value["steps"].as_array().unwrap();
+    assert!(!steps.is_empty());
+    for step in steps {
+        let keys: Vec<&str> = step
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        for key in [
+            "id", "action", "node", "service", "stage", "after", "timeout", "undo",
+        ] {
+            assert!(keys.contains(&key), "{key} in {step}");
+        }
+        for edge in step["after"].as_array().unwrap() {
+            assert!(
+                edge["step"].is_string() && edge["until"].is_string(),
+                "{edge}"
+            );
+        }
+    }
+    let report = value["report"].as_array().unwrap();
+    assert!(
+        report.iter().all(|entry| entry["entry"].is_string()),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn the_same_request_gives_the_same_digest() {
+    let place = Workplace::with_spec();
+    let digest = || place.run(&format!("{SHUTDOWN} -o json")).json()["digest"].clone();
+    assert_eq!(digest(), digest());
+}
+
+#[test]
+fn a_plan_has_a_form_for_each_reader() {
+    let place = Workplace::with_spec();
+    let tree = place.run(SHUTDOWN).exits(0).stdout;
+    insta::assert_snapshot!(tree);
+    let table = place.run(&format!("{SHUTDOWN} -o table")).exits(0).stdout;
+    assert!(table.starts_with("STAGE  STEP"), "{table}");
+    let dot = place.run(&format!("{SHUTDOWN} -o dot")).exits(0);
+    assert!(dot.stdout.starts_with("digraph") && dot.stdout.ends_with("}\n"));
+    assert!(dot.stderr.contains("offline"), "{}", dot.stderr);
+    let yaml = place.run(&format!("{SHUTDOWN} -o yaml")).exits(0).stdout;
+    assert!(yaml.contains("kind: shutdown"), "{yaml}");
+}
+
+#[test]
+fn no_plan_is_5_and_the_report_says_why() {
+    let place = Workplace::with_spec();
+    let ran = place
+        .run("plan shutdown --all -f shop.yaml --offline")
+        .exits(5);
+    assert!(ran.stdout.contains("unknown: service db"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("--assume-active"), "{}", ran.stdout);
+    let value = place
+        .run("plan shutdown --all -f shop.yaml --offline -o json")
+        .exits(5)
+        .json();
+    assert!(value["digest"].is_null());
+    assert_eq!(value["steps"], serde_json::json!([]));
+}
+
+#[test]
+fn a_plan_for_a_bad_spec_shows_its_problems() {
+    let place = Workplace::new();
+    place.write("bad.yaml", "cluster: shop\n");
+    let ran = place
+        .run("plan startup --all -f bad.yaml --offline")
+        .exits(2);
+    assert!(ran.stderr.contains("bad.yaml"), "{}", ran.stderr);
+}

@@ -1,0 +1,78 @@
+//! `spec`, as far as it needs no cluster.
+
+use crate::support::{SPEC, Workplace};
+
+const BAD: &str = "\
+cluster: shop
+nodes:
+  db1: { adress: 10.9.0.11 }
+services:
+  web: { nodes: [db1], manager: { systemd: { unit: web.service } }, requires: [dbb] }
+  db: { nodes: [db2], manager: { systemd: { unit: db.service } } }
+";
+
+#[test]
+fn a_valid_spec_is_a_line_of_data() {
+    let ran = Workplace::with_spec().run("spec check shop.yaml").exits(0);
+    assert_eq!(
+        ran.stdout,
+        "shop.yaml: cluster shop, 5 nodes, 2 services: valid\n"
+    );
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let place = Workplace::new();
+    place.write("bad.yaml", BAD);
+    let ran = place.run("spec check bad.yaml").exits(2);
+    assert_eq!(ran.stdout, "");
+    insta::assert_snapshot!(ran.stderr);
+}
+
+#[test]
+fn problems_are_values_for_programs() {
+    let place = Workplace::new();
+    place.write("bad.yaml", BAD);
+    let value = place.run("spec check bad.yaml -o json").exits(2).json();
+    assert_eq!(value["valid"], false);
+    let first = &value["problems"][0];
+    for key in ["severity", "line", "column", "path", "what"] {
+        assert!(!first[key].is_null(), "{key} in {first}");
+    }
+}
+
+#[test]
+fn a_spec_comes_from_standard_input_too() {
+    let place = Workplace::new();
+    let mut command = place.command("spec check -");
+    command.write_stdin(SPEC).assert().success();
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused_by_its_name() {
+    let ran = Workplace::new().run("spec check no.yaml").exits(2);
+    assert!(ran.stderr.contains("no.yaml"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_published() {
+    let printed = Workplace::new().run("spec schema").exits(0).json();
+    let published: serde_json::Value =
+        serde_json::from_str(include_str!("../../../deploy/schema/cluster.schema.json")).unwrap();
+    assert_eq!(printed, published);
+}
+
+#[test]
+fn an_agents_file_permits_what_the_spec_asks_of_its_node_and_no_more() {
+    let place = Workplace::with_spec();
+    for node in ["mgmt1", "db1", "web1"] {
+        let ran = place
+            .run(&format!("spec agent-config {node} -f shop.yaml"))
+            .exits(0);
+        toml::from_str::<toml::Table>(&ran.stdout).unwrap();
+        insta::assert_snapshot!(format!("agent_config_{node}"), ran.stdout);
+    }
+    let ran = place.run("spec agent-config db9 -f shop.yaml").exits(2);
+    assert!(ran.stderr.contains("db1, db2"), "{}", ran.stderr);
+}
