@@ -4,8 +4,8 @@
 //! (invariant I10); or assumed, because the operator said so. Otherwise it is unknown and nothing is planned. What was
 //! observed is never overruled by what was remembered or assumed.
 //!
-//! A check of `active_when` that is forced counts as not green where it is unknown. Two green instances are two active
-//! sides, whatever is forced.
+//! A check of `active_when` that is forced counts as not green where it is unknown; what follows from that is assumed,
+//! not observed. Two green instances are two active sides, whatever is forced.
 
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
@@ -18,8 +18,8 @@ use crate::world::Presence;
 
 /// What the checks say.
 enum Seen {
-    /// Exactly one instance is active.
-    On(NodeName),
+    /// Exactly one instance is active. If a check was overridden for that, it is the operator's word as well.
+    On(NodeName, Known),
     /// None is, for certain.
     Nowhere,
     /// It cannot be told.
@@ -58,15 +58,15 @@ impl Draft<'_> {
     /// The side that is seen to be active, if one is; nothing is taken for granted and nothing complained of.
     pub(crate) fn observed_side(&self, service: &Service) -> Option<NodeName> {
         match self.observe(service) {
-            Seen::On(node) if service.is_exclusive() => Some(node),
-            Seen::On(_) | Seen::Nowhere | Seen::Unclear { .. } => None,
+            Seen::On(node, _) if service.is_exclusive() => Some(node),
+            Seen::On(..) | Seen::Nowhere | Seen::Unclear { .. } => None,
         }
     }
 
     fn decide(&mut self, service: &Service) -> Option<NodeName> {
         let assumed = self.request.assume_active.get(&service.name);
         match self.observe(service) {
-            Seen::On(node) => {
+            Seen::On(node, known) => {
                 if let Some(other) = assumed.filter(|other| **other != node) {
                     self.report.blocked(
                         Subject::service(&service.name),
@@ -77,7 +77,7 @@ impl Draft<'_> {
                     );
                     return None;
                 }
-                Some(self.take_for_granted(service, node, Known::Observed))
+                Some(self.take_for_granted(service, node, known))
             }
             Seen::Nowhere if self.request.kind == PlanKind::Startup => {
                 self.recall(service, assumed)
@@ -203,10 +203,12 @@ impl Draft<'_> {
             };
         }
         let mut green = Vec::new();
+        let mut known = Known::Observed;
         for node in up {
             match self.passes(service, node) {
-                Ok(true) => green.push(node),
-                Ok(false) => {}
+                Ok(Verdict::Ok) => green.push(node),
+                Ok(Verdict::Bad) => {}
+                Ok(Verdict::Unknown) => known = Known::Assumed,
                 Err((check, evidence)) => {
                     let why = format!("check {check} on {node} is unknown: {evidence}");
                     return Seen::Unclear {
@@ -218,7 +220,7 @@ impl Draft<'_> {
         }
         match green.as_slice() {
             [] => Seen::Nowhere,
-            [one] => Seen::On((*one).clone()),
+            [one] => Seen::On((*one).clone(), known),
             [first, second, ..] => {
                 let why = format!("{first} and {second} both pass the active_when checks");
                 Seen::Unclear { why, check: None }
@@ -226,12 +228,12 @@ impl Draft<'_> {
         }
     }
 
-    /// Does the instance pass all checks of `active_when`?
+    /// Does the instance pass all checks of `active_when`? Unknown means that only a forced check stands against it.
     ///
     /// # Errors
-    /// The check that is unknown, and why it is.
-    fn passes(&self, service: &Service, node: &NodeName) -> Result<bool, (CheckId, String)> {
-        let mut passes = true;
+    /// The check that is unknown and not forced, and why it is unknown.
+    fn passes(&self, service: &Service, node: &NodeName) -> Result<Verdict, (CheckId, String)> {
+        let mut passes = Verdict::Ok;
         for check in &service.active_when {
             let id = CheckId {
                 service: service.name.clone(),
@@ -242,8 +244,12 @@ impl Draft<'_> {
             };
             match seen.verdict {
                 Verdict::Ok => {}
-                Verdict::Bad => passes = false,
-                Verdict::Unknown if self.is_forced(&id) => passes = false,
+                Verdict::Bad => passes = Verdict::Bad,
+                Verdict::Unknown if self.is_forced(&id) => {
+                    if passes == Verdict::Ok {
+                        passes = Verdict::Unknown;
+                    }
+                }
                 Verdict::Unknown => return Err((id, seen.evidence)),
             }
         }
@@ -251,7 +257,7 @@ impl Draft<'_> {
     }
 }
 
-/// Says in the report what stands for single-sided services that a plan interrupts.
+/// Says in the report that a plan interrupts a service that has one working side only.
 pub(crate) fn warn_of_interruption(
     report: &mut Report,
     service: &ServiceName,

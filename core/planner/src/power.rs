@@ -237,6 +237,11 @@ impl<'a> Draft<'a> {
                         state: "on".into(),
                     });
                 }
+                // Nothing can be done to it here; what it carries speaks for itself.
+                Machine::Unknown(why) if self.power_of(name).is_none() => {
+                    let why = format!("it cannot be switched, and {why}");
+                    self.report.excluded(Subject::node(name), why);
+                }
                 Machine::Unknown(why) => {
                     self.report.unknown(
                         Subject::node(name),

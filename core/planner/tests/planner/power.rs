@@ -134,6 +134,28 @@ fn a_node_without_power_source_stops_its_services_and_stays_on() {
 }
 
 #[test]
+fn a_machine_that_nothing_can_be_done_to_is_in_nobodys_way() {
+    let cluster = Cluster::new().service("db", &["a"]).bare_node("jump");
+    let mut seen = cluster.all_down();
+    seen.node("jump").liveness = Liveness::Unheard;
+    for kind in [PlanKind::Startup, PlanKind::Shutdown] {
+        let outcome = ask(&cluster, kind, Scope::All).seeing(&seen).outcome();
+        assert!(outcome.plan.is_some(), "{}", outcome.report);
+        assert!(
+            outcome.report.to_string().contains("excluded: node jump"),
+            "{}",
+            outcome.report
+        );
+    }
+    // With a service on it, that service is unknown.
+    let cluster = cluster.service("mon", &["jump"]);
+    let refusal = ask(&cluster, PlanKind::Startup, Scope::All)
+        .seeing(&seen)
+        .refusal();
+    assert!(refusal[0].starts_with("unknown: mon@jump"), "{refusal:?}");
+}
+
+#[test]
 fn an_unverified_plug_is_not_used() {
     let cluster = Cluster::new().service("db", &["a", "b"]);
     for kind in [PlanKind::Shutdown, PlanKind::Startup] {

@@ -75,6 +75,12 @@ fn an_unknown_active_side_refuses_unless_said_or_the_check_is_overridden() {
         Known::Assumed
     );
     let plan = shutdown().forcing("lb.vip").plan();
+    let lb = &plan.assumptions[&name::<ServiceName>("lb")];
+    assert_eq!(
+        (lb.active.as_str(), lb.known),
+        ("lb2", Known::Assumed),
+        "overridden is not observed"
+    );
     assert_eq!(plan.forced, [check_id("lb.vip")]);
     assert!(
         precedes(&plan, "stop:lb@lb1", Wait::Down, "stop:lb@lb2"),
