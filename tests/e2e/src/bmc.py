@@ -8,6 +8,7 @@ on | off for status, done | failed for the rest.
 import sys
 
 from pyghmi.ipmi.bmc import Bmc
+from pyghmi.ipmi.private import session
 
 # IPMI 2.0, table 5-2: completion code "unspecified error".
 UNSPECIFIED_ERROR = 0xFF
@@ -55,8 +56,10 @@ def main():
         host, address = argument.split("=")
         bmcs.append(HostBmc(host, {user: password}, port=623, address=address))
     print("listening", flush=True)
-    # Its reading thread may wake the loop before the loop waits, and the loop then sleeps for this long, in seconds.
-    Bmc.listen(timeout=0.2)
+    # The loop wakes its reading thread by a packet to this address and the port of the first BMC, where by default
+    # nobody listens: then BMCs but the first would not be heard at first, and later ones late.
+    session.myself = hosts[0].split("=")[1]
+    Bmc.listen()
 
 
 main()
