@@ -127,9 +127,13 @@ impl World {
                         !self.closed.contains(&id),
                         "{id} runs although it was closed"
                     );
+                    let entry = match self.disk.get(&Slot::Entry(id.clone())) {
+                        Some(Record::Entry(entry)) => entry,
+                        other => panic!("{id} runs before it is durable: {other:?}"),
+                    };
                     assert!(
-                        self.disk.contains_key(&Slot::Entry(id.clone())),
-                        "{id} runs before it is durable"
+                        entry.term >= self.durable_term(),
+                        "{id} runs for an older term"
                     );
                     let service = u8::from(
                         matches!(command, Command::Start { service, .. } if service.as_str() == "svc1"),
@@ -149,15 +153,19 @@ impl World {
                     "{id} is killed after its end"
                 ),
                 Effect::Reply { report, .. } => {
-                    let durable_term = match self.disk.get(&Slot::Term) {
-                        Some(Record::Term(term)) => *term,
-                        _ => Term(0),
-                    };
+                    let durable_term = self.durable_term();
                     assert!(durable_term >= self.highest_told, "the term went back");
                     self.highest_told = durable_term;
                     self.told(report);
                 }
             }
+        }
+    }
+
+    fn durable_term(&self) -> Term {
+        match self.disk.get(&Slot::Term) {
+            Some(Record::Term(term)) => *term,
+            _ => Term(0),
         }
     }
 
