@@ -11,7 +11,7 @@
 //!    └──── gRPC, mutual TLS ([Operator]), interlockctl ──►┘                   └── holds ◄── test
 //! ```
 //!
-//! The [keeper](keeper) is the parent of everything. It adopts what is orphaned, and when the test ends, however it
+//! The [keeper] is the parent of everything. It adopts what is orphaned, and when the test ends, however it
 //! ends, it kills everything below itself: an agent's shims outlive their agent by design.
 
 pub mod account;

@@ -9,27 +9,41 @@ use interlock_model::spec::{Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
 
-/// The nodes on which a check of `service` runs.
+/// The nodes on which a check of `service` runs, each with the node whose address it is about. An agentless node is
+/// probed from the first of the nodes that the spec names for it.
 #[must_use]
-pub fn runs_on<'a>(spec: &'a Spec, service: &'a Service, from: &'a CheckFrom) -> Vec<&'a NodeName> {
-    let mut nodes: Vec<&NodeName> = match from {
-        CheckFrom::Own => service.nodes.iter().collect(),
-        CheckFrom::Nodes(nodes) => nodes.iter().collect(),
+pub fn runs_on<'a>(
+    spec: &'a Spec,
+    service: &'a Service,
+    from: &'a CheckFrom,
+) -> Vec<(&'a NodeName, &'a NodeName)> {
+    let mut nodes: Vec<(&NodeName, &NodeName)> = match from {
+        CheckFrom::Own => service
+            .nodes
+            .iter()
+            .map(|node| (prober(spec, node), node))
+            .collect(),
+        CheckFrom::Nodes(nodes) => nodes.iter().map(|node| (node, node)).collect(),
         CheckFrom::Consumers => spec
             .services
             .values()
             .filter(|other| {
-                other
-                    .dependencies
-                    .get(&service.name)
-                    .is_some_and(|edge| edge.needed)
+                let edge = other.dependencies.get(&service.name);
+                edge.is_some_and(|edge| edge.needed)
             })
             .flat_map(|other| &other.nodes)
+            .map(|node| (node, node))
             .collect(),
     };
     nodes.sort_unstable();
     nodes.dedup();
     nodes
+}
+
+fn prober<'a>(spec: &'a Spec, node: &'a NodeName) -> &'a NodeName {
+    let declared = spec.nodes.get(node);
+    let probers = declared.and_then(|node| node.agentless.as_ref());
+    probers.and_then(|probers| probers.first()).unwrap_or(node)
 }
 
 /// The assignments of all nodes with an agent.
@@ -57,8 +71,8 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
             }
         }
         for (name, check) in &service.checks {
-            for on in runs_on(spec, service, &check.from) {
-                if let (Some(assignment), Some(node)) = (all.get_mut(on), spec.nodes.get(on)) {
+            for (on, about) in runs_on(spec, service, &check.from) {
+                if let (Some(assignment), Some(node)) = (all.get_mut(on), spec.nodes.get(about)) {
                     let id = CheckId {
                         service: service.name.clone(),
                         check: name.clone(),
@@ -79,5 +93,32 @@ fn instance(name: &ServiceName, service: &Service) -> AssignedInstance {
         parts: service.parts.clone(),
         guard: service.guard,
         exclusive: service.is_exclusive(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use interlock_model::check::CheckKind;
+
+    #[test]
+    fn an_agentless_node_is_probed_from_elsewhere_at_its_own_address() {
+        let text = "
+cluster: c
+nodes:
+  a: { address: 10.0.0.1 }
+  box: { address: 10.0.0.9, agentless: { probes_from: [a] } }
+services:
+  pbx: { nodes: [box], checks: { sip: { tcp: '{address}:5060' } } }
+";
+        let spec = Spec::parse(text.as_bytes(), "test")
+            .map_err(|problems| problems.render(text.as_bytes()));
+        let all = assignments(&spec.unwrap().spec, Generation(1));
+        let (_, check) = &all["a"].checks[0];
+        let CheckKind::Tcp { target } = &check.kind else {
+            panic!("{check:?}")
+        };
+        assert_eq!(target, "10.0.0.9:5060");
+        assert!(!all.contains_key("box"));
     }
 }

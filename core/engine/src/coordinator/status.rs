@@ -226,7 +226,7 @@ impl Coordinator {
                 service: service.name.clone(),
                 check: name.clone(),
             };
-            for node in runs_on(spec, service, &check.from) {
+            for (node, _) in runs_on(spec, service, &check.from) {
                 if !self.view.alive(node) {
                     continue;
                 }

@@ -24,8 +24,33 @@ pub(super) fn verify(facts: &Facts<'_>) {
                 }
                 CheckFrom::Consumers if !needed.contains(name) => unconsumed(facts, name, check),
                 CheckFrom::Own if inside(&declared.kind) => local(facts, name, service, check),
-                CheckFrom::Consumers | CheckFrom::Own => {}
+                CheckFrom::Own => shared_prober(facts, name, service, check),
+                CheckFrom::Consumers => {}
             }
+        }
+    }
+}
+
+/// Results are told apart by check and by the node where it runs: one node cannot tell of two instances.
+fn shared_prober(facts: &Facts<'_>, name: &ServiceName, service: &Service, check: &CheckName) {
+    let mut probers = BTreeSet::new();
+    for node in &service.nodes {
+        let declared = facts.spec.nodes.get(node);
+        let runs_on = declared
+            .and_then(|node| node.agentless.as_ref())
+            .and_then(|probers| probers.first())
+            .unwrap_or(node);
+        if !probers.insert(runs_on) {
+            let own = ["services", name.as_str(), "checks", check.as_str()];
+            facts.error(&own, || {
+                Problem::error(format!(
+                    "the check {check} of {name} would run twice on {runs_on}"
+                ))
+                .why(format!(
+                    "it is probed there for {node} and for another instance"
+                ))
+                .suggest("give each agentless node another first node in `probes_from`")
+            });
         }
     }
 }
