@@ -104,16 +104,34 @@ fn on_clusters<T: Sync>(of: &[T], act: impl Fn(&T) -> Result<()> + Sync) -> Resu
     })
 }
 
-/// Waits until exactly one step is under way, and tells it.
-fn under_way(operator: &Operator, operation: &str) -> Result<String> {
+/// Waits until exactly one step is under way whose instance is held, and tells the instance. The step before may be
+/// under way again: that it is done is shown at once, and known after a kill only if it was durable by then.
+fn under_way(
+    cluster: &Cluster,
+    operator: &Operator,
+    operation: &str,
+    kind: Kind,
+) -> Result<String> {
+    let held = |who: &str| {
+        cluster
+            .path("holds")
+            .join(format!("{}:{who}", kind.point()))
+            .exists()
+    };
     eventually("a step is under way", Duration::from_secs(20), || {
         let steps = operator.operation(operation)?.steps;
-        let mut running = steps.iter().filter(|step| step.state == "running");
-        let first = running
-            .next()
-            .with_context(|| format!("none is: {steps:#?}"))?;
-        ensure!(running.next().is_none(), "more than one is: {steps:#?}");
-        Ok(first.step.clone())
+        let running = steps.iter().filter(|step| step.state == "running");
+        let instances = running
+            .filter_map(|step| step.step.split_once(':'))
+            .map(|(_, who)| who);
+        match instances
+            .filter(|who| held(who))
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
+            [who] => Ok((*who).to_owned()),
+            other => bail!("under way are {other:?} of {steps:#?}"),
+        }
     })
 }
 
@@ -155,12 +173,8 @@ fn killed_at_every_step(cluster: &mut Cluster, kind: Kind, moment: Moment) -> Re
         eventually("the operation may go on", Duration::from_secs(10), || {
             Ok(operator.control(&operation, "next", "", "")?)
         })?;
-        let step = under_way(&operator, &operation)?;
-        let who = step
-            .split_once(':')
-            .context("a step without an instance")?
-            .1
-            .to_owned();
+        let who = under_way(cluster, &operator, &operation, kind)?;
+        let step = format!("{}:{who}", kind.point());
         eventually("the step acts", Duration::from_secs(20), || {
             let story = &cluster.story().read()?[from..];
             ensure!(

@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// When a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// Since yesterday, until tomorrow.
+    /// Since four days ago, until tomorrow.
     Now,
     /// It ended yesterday.
     Past,
@@ -79,7 +79,7 @@ impl Authority {
         let directory = self.directory.join(kind).join(&name);
         std::fs::create_dir_all(&directory)?;
         let (not_before, life) = match life {
-            Life::Now => (SystemTime::now() - DAY, 2 * DAY),
+            Life::Now => (SystemTime::now() - 4 * DAY, 5 * DAY),
             Life::Past => (SystemTime::now() - 3 * DAY, 2 * DAY),
         };
         let names = address.map(SubjectName::from).into_iter().collect();

@@ -47,13 +47,21 @@ impl Cluster {
     pub fn start(layout: &Layout<'_>) -> Result<Self> {
         let mut cluster = Self::prepare(layout)?;
         cluster.start_coordinator()?;
-        for node in cluster.hosts.clone().keys() {
-            cluster.start_agent(node)?;
-        }
-        let admin = cluster.admin()?;
-        admin.apply(&cluster.spec, 0)?;
-        cluster.until_connected(&admin)?;
+        cluster.join()?;
         Ok(cluster)
+    }
+
+    /// Starts all agents, applies the spec, and waits until every agent works by it.
+    ///
+    /// # Errors
+    /// Something of that does not succeed.
+    pub fn join(&mut self) -> Result<()> {
+        for node in self.hosts.clone().keys() {
+            self.start_agent(node)?;
+        }
+        let admin = self.admin()?;
+        admin.apply(&self.spec, 0)?;
+        self.until_connected(&admin)
     }
 
     /// Writes all files and starts nothing.
@@ -366,6 +374,11 @@ impl Cluster {
                 ensure!(
                     alive && seen.agent_generation == status.generation,
                     "{node} is not there: {seen:?}"
+                );
+                // A hello tells the generation; the instances follow it. Every machine of a layout has one.
+                ensure!(
+                    !seen.instances.is_empty(),
+                    "{node} has not said what it sees"
                 );
                 let unknown = seen
                     .instances

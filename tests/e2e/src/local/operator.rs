@@ -1,18 +1,22 @@
 //! A person at a coordinator, or at an agent, by gRPC.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use interlock_mesh::channel::{Expected, Options, Target, connect_lazy};
-use interlock_mesh::credentials::{self, Files, system_clock};
+use interlock_mesh::credentials::{self, Clock, Files, system_clock};
 use interlock_mesh::identity::Kind;
 use interlock_proto::v1;
+use interlock_proto::v1::agent_service_client::AgentServiceClient;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
 use interlock_proto::v1::event_service_client::EventServiceClient;
 use interlock_proto::v1::node_service_client::NodeServiceClient;
 use interlock_proto::v1::operation_service_client::OperationServiceClient;
 use interlock_proto::v1::plan_service_client::PlanServiceClient;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -51,6 +55,20 @@ pub fn for_services(kind: &str, services: &[&str]) -> v1::MakePlanRequest {
 pub struct Operator {
     runtime: Runtime,
     channel: Channel,
+    limit: Duration,
+}
+
+/// A clock that is two days late.
+#[derive(Debug)]
+struct LateClock;
+
+impl TimeProvider for LateClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = UnixTime::now().as_secs();
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            now - 2 * 24 * 60 * 60,
+        )))
+    }
 }
 
 impl Operator {
@@ -59,27 +77,61 @@ impl Operator {
     /// # Errors
     /// The credentials are not usable.
     pub fn at(address: &str, expected: Expected, files: Files) -> Result<Self> {
+        Self::with_clock(address, expected, files, Kind::Operator, system_clock())
+    }
+
+    /// Somebody with any kind of certificate, and a clock that is two days late: it does not see that a certificate
+    /// has ended since, and leaves it to the server to say so.
+    ///
+    /// # Errors
+    /// The credentials are not usable.
+    pub fn with_a_late_clock(
+        address: &str,
+        expected: Expected,
+        files: Files,
+        kind: Kind,
+    ) -> Result<Self> {
+        Self::with_clock(address, expected, files, kind, Arc::new(LateClock))
+    }
+
+    fn with_clock(
+        address: &str,
+        expected: Expected,
+        files: Files,
+        kind: Kind,
+        clock: Clock,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
         let channel = {
             let _inside = runtime.enter();
-            let (_, credentials) = credentials::open(files, Kind::Operator, system_clock())?;
+            let (_, credentials) = credentials::open(files, kind, clock)?;
             let target = Target {
                 address: address.parse()?,
                 expected,
             };
             connect_lazy(&target, &credentials, &Options::default())
         };
-        Ok(Self { runtime, channel })
+        Ok(Self {
+            runtime,
+            channel,
+            limit: patience(REQUEST),
+        })
+    }
+
+    /// The same with another limit of one request.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     fn call<T>(
         &self,
         request: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {
-        let limited = async { tokio::time::timeout(patience(REQUEST), request).await };
+        let limited = async { tokio::time::timeout(self.limit, request).await };
         match self.runtime.block_on(limited) {
             Ok(answer) => answer.map(Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded("no answer")),
@@ -335,5 +387,33 @@ impl Operator {
             reason: "a test".to_owned(),
         };
         self.call(NodeServiceClient::new(self.channel.clone()).control_instance(request))
+    }
+
+    /// Opens the session of an agent with this hello, and tells the first answer.
+    ///
+    /// # Errors
+    /// As the coordinator says.
+    pub fn hello(&self, node: &str) -> Result<v1::CoordinatorMessage, Status> {
+        use v1::agent_message::Message;
+        let hello = v1::Hello {
+            node: node.to_owned(),
+            protocol: 1,
+            boot_id: "none".to_owned(),
+            ..Default::default()
+        };
+        let message = v1::AgentMessage {
+            message: Some(Message::Hello(hello)),
+        };
+        let mut client = AgentServiceClient::new(self.channel.clone());
+        self.call(async move {
+            let mut answers = client
+                .connect(tokio_stream::once(message))
+                .await?
+                .into_inner();
+            let first = answers.message().await?;
+            first
+                .map(Response::new)
+                .ok_or_else(|| Status::cancelled("closed without an answer"))
+        })
     }
 }
