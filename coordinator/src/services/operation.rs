@@ -311,6 +311,8 @@ fn start(
             "this plan takes machines down: confirm it with the cluster's name, {cluster}"
         )));
     }
+    // First who holds it: an operation under way changes the cluster, and its name explains more than that it has changed.
+    desk.coordinator.unheld(plan).map_err(|error| not_started(&error))?;
     // Made again from what is known now it must be the same, byte for byte; else something that it was made from
     // does not hold any more.
     let again = desk
@@ -339,15 +341,18 @@ fn start(
     let id = desk
         .coordinator
         .start(&request, clock::now())
-        .map_err(|error| match error {
-            NotStarted::Held { .. } => Status::aborted(error.to_string()),
-            NotStarted::NoSpec | NotStarted::Generation { .. } => {
-                Status::failed_precondition(error.to_string())
-            }
-            NotStarted::Corrupt(_) => Status::internal(error.to_string()),
-        })?;
+        .map_err(|error| not_started(&error))?;
     desk.coordinator
         .operation(id)
         .map(|operation| render::operation(operation, false))
         .ok_or_else(|| Status::internal("the operation ended as it began"))
+}
+
+fn not_started(error: &NotStarted) -> Status {
+    let text = error.to_string();
+    match error {
+        NotStarted::Held { .. } => Status::aborted(text),
+        NotStarted::NoSpec | NotStarted::Generation { .. } => Status::failed_precondition(text),
+        NotStarted::Corrupt(_) => Status::internal(text),
+    }
 }
