@@ -11,11 +11,12 @@ mod desk;
 mod handle;
 mod load;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{Coordinator, FromAgent, Send};
+use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -62,6 +63,8 @@ pub struct Driver {
     committer: Committer,
     leadership: Arc<dyn Leadership>,
     leading: Leading,
+    /// The agents that have heard a term from this process.
+    welcomed: BTreeSet<NodeName>,
     queue: VecDeque<Pending>,
     changed: watch::Sender<u64>,
 }
@@ -87,6 +90,7 @@ impl Driver {
             committer,
             leadership,
             leading,
+            welcomed: BTreeSet::new(),
             queue: VecDeque::new(),
             changed,
         };
@@ -124,7 +128,7 @@ impl Driver {
     async fn handle(&mut self, input: Input) -> Result<(), Ended> {
         match input {
             Input::Opened(opening) => {
-                if opening.hello.highest_term >= self.leading.term() {
+                if self.is_foreign(opening.hello.highest_term, &opening.node) {
                     self.raise_term(opening.hello.highest_term, &opening.node)
                         .await?;
                 }
@@ -167,6 +171,7 @@ impl Driver {
             &self.desk.incarnation,
             self.desk.heartbeat(),
         );
+        self.welcomed.insert(node.clone());
         self.sessions.open(&node, number, outbox);
         self.desk.facts.insert(node.clone(), facts);
         self.desk
@@ -174,11 +179,18 @@ impl Driver {
             .agent(&node, FromAgent::Hello(hello), clock::now());
     }
 
+    /// Does an agent remember a term that this process has not given it? The current one is no stranger to an agent that
+    /// was welcomed by this process: it comes back after a restart or a broken connection.
+    fn is_foreign(&self, highest: Term, node: &NodeName) -> bool {
+        let own = self.leading.term();
+        highest > own || highest == own && !self.welcomed.contains(node)
+    }
+
     /// An agent remembers a term that this store never gave: it was restored from a backup, or is not the one that the
     /// agent knew. Agents would refuse everything; so the term goes above (safety rule E11).
     async fn raise_term(
         &mut self,
-        seen: interlock_model::ids::Term,
+        seen: Term,
         node: &NodeName,
     ) -> Result<(), Ended> {
         warn!(%node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");

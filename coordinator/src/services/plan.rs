@@ -83,11 +83,19 @@ impl Plans {
             let waiting = self
                 .driver
                 .call(|desk| {
-                    let generation = desk.coordinator.generation();
-                    desk.coordinator.view().nodes().any(|(_, seen)| {
+                    let Some(applied) = desk.coordinator.applied() else {
+                        return false;
+                    };
+                    // A hello tells the generation; the instances follow it.
+                    let has_instances = |node: &NodeName| {
+                        let mut services = applied.spec.services.values();
+                        services.any(|service| service.nodes.contains(node))
+                    };
+                    desk.coordinator.view().nodes().any(|(node, seen)| {
                         seen.session.is_some()
                             && seen.liveness == Liveness::Alive
-                            && seen.generation != generation
+                            && (seen.generation != applied.record.generation
+                                || seen.instances.is_empty() && has_instances(node))
                     })
                 })
                 .await?;
