@@ -1,4 +1,5 @@
-//! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER]`.
+//! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION]]]`,
+//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `restart` or `reboot`.
 
 use std::time::Duration;
 
@@ -20,7 +21,13 @@ fn main() {
         .next()
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    let tasks = [PlanKind::Shutdown, PlanKind::Startup].map(Task::all);
+    let tasks: Vec<Task> = match arguments.next().as_deref() {
+        Some("restart") => vec![Task::all(PlanKind::Restart)],
+        Some("reboot") => vec![Task::all(PlanKind::Reboot)],
+        _ => [PlanKind::Shutdown, PlanKind::Startup]
+            .map(Task::all)
+            .into(),
+    };
     let mut setup = Setup::quiet(seed, &spec, &tasks);
     setup.trouble = Duration::from_secs(trouble);
     let report = Simulation::new(setup).telling().run();

@@ -18,6 +18,8 @@ pub struct Setup {
     pub seed: u64,
     /// The cluster.
     pub spec: Arc<Spec>,
+    /// Is it down when the run begins, with what was active remembered? Otherwise it is up and healthy.
+    pub down: bool,
     /// What the operator does, one after the other.
     pub tasks: Vec<Task>,
     /// How long things go wrong by chance; zero for a quiet run.
@@ -35,6 +37,7 @@ impl Setup {
         Self {
             seed,
             spec: Arc::clone(spec),
+            down: false,
             tasks: tasks.to_vec(),
             trouble: Duration::ZERO,
             crash: None,

@@ -74,6 +74,12 @@ impl Store {
             .map(|(key, value)| (key.as_str(), value.as_slice()))
     }
 
+    /// Which side was active, from an earlier life of the cluster.
+    pub(crate) fn remember(&mut self, service: &ServiceName, active: &NodeName) {
+        let value = serde_json::to_vec(active).expect("a name is text");
+        self.map.insert(format!("{ACTIVITY}/{service}"), value);
+    }
+
     /// Forgets everything below a prefix. No store does that; a mutant is what it takes.
     pub(crate) fn forget(&mut self, prefix: &str) {
         self.map

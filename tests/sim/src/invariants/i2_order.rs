@@ -4,7 +4,8 @@
 //! for have really got as far as its edges say, and its gates have really been green since then. How far a step got is
 //! found out here, from the machines, by rules of our own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::agent::ledger::Record;
@@ -14,14 +15,14 @@ use interlock_model::check::Verdict;
 use interlock_model::ids::{AttemptId, OperationId};
 use interlock_model::names::NodeName;
 use interlock_model::observation::InstanceState;
-use interlock_model::plan::{Gate, Plan, Step, StepId, Wait};
+use interlock_model::plan::{Gate, SealedPlan, Step, StepId, Wait};
 
 use super::{Invariant, Number, ON_THE_WAY};
 use crate::fact::{Decision, Fact, Sight};
 use crate::world::Os;
 
 /// How far a step really is.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Real {
     /// Its attempt is in a ledger.
     issued: bool,
@@ -31,17 +32,32 @@ struct Real {
     got: BTreeMap<Wait, Duration>,
     /// When its edges were met.
     armed: Option<Duration>,
-    /// A person took it for done.
+    /// A person confirmed it, or took it for done.
     granted: bool,
+}
+
+/// A gate of a plan, and when it was last really green.
+#[derive(Debug)]
+struct Watched {
+    gate: Gate,
+    green: Option<Duration>,
+}
+
+/// What is followed of one operation. Everything is numbered, because it is looked at after every event.
+#[derive(Debug)]
+struct Followed {
+    plan: Arc<SealedPlan>,
+    before: Vec<Vec<(usize, Wait)>>,
+    /// Of each step, the checks that make it healthy; of one that only looks, its gates as well.
+    healthy: Vec<Vec<usize>>,
+    gates: Vec<Vec<usize>>,
+    watched: Vec<Watched>,
+    steps: Vec<Real>,
 }
 
 /// What is followed of every operation.
 #[derive(Debug, Default)]
-pub(crate) struct Order {
-    operations: BTreeMap<OperationId, BTreeMap<StepId, Real>>,
-    /// When each check was last really green.
-    green: BTreeMap<Gate, Duration>,
-}
+pub(crate) struct Order(BTreeMap<OperationId, Followed>);
 
 impl Invariant for Order {
     fn number(&self) -> Number {
@@ -54,8 +70,9 @@ impl Invariant for Order {
                 for record in *records {
                     if let Record::Entry(entry) = record
                         && entry.is_open()
+                        && let Some(real) = self.real(&entry.id.operation, &entry.id.step, sight)
                     {
-                        self.step(&entry.id.operation, &entry.id.step).issued = true;
+                        real.issued = true;
                     }
                 }
                 Ok(())
@@ -65,7 +82,9 @@ impl Invariant for Order {
                 step,
                 what: Decision::Approve | Decision::Skip,
             } => {
-                self.step(operation, step).granted = true;
+                if let Some(real) = self.real(operation, step, sight) {
+                    real.granted = true;
+                }
                 Ok(())
             }
             Fact::Began { node, id, .. } => self.began(node, id, sight),
@@ -79,12 +98,24 @@ impl Invariant for Order {
 }
 
 impl Order {
-    fn step(&mut self, operation: &OperationId, step: &StepId) -> &mut Real {
-        self.operations
-            .entry(*operation)
-            .or_default()
-            .entry(step.clone())
-            .or_default()
+    /// An operation that the store knows; followed from its start on.
+    fn operation(&mut self, id: OperationId, sight: &mut Sight<'_>) -> Option<&mut Followed> {
+        if !self.0.contains_key(&id) {
+            let plan = sight.store.plan(id)?;
+            self.0.insert(id, Followed::new(plan));
+        }
+        self.0.get_mut(&id)
+    }
+
+    fn real(
+        &mut self,
+        id: &OperationId,
+        step: &StepId,
+        sight: &mut Sight<'_>,
+    ) -> Option<&mut Real> {
+        let followed = self.operation(*id, sight)?;
+        let at = followed.number(step)?;
+        followed.steps.get_mut(at)
     }
 
     fn began(
@@ -99,51 +130,108 @@ impl Order {
             matches!(&entry.what, What::Intent { step, attempt, undo: true, .. }
                 if *step == id.step && *attempt == id.attempt)
         });
-        let Some(plan) = sight.store.plan(id.operation) else {
+        if undo {
             return Ok(());
-        };
-        let Some(step) = plan.plan().steps.iter().find(|step| step.id == id.step) else {
-            return Ok(());
-        };
-        let boots = sight
-            .world
-            .machine(step.node.as_ref().unwrap_or(node))
-            .boots;
-        let now = sight.now;
-        if !undo {
-            self.edges_met(plan.plan(), step, id)?;
-            self.gates_green(plan.plan(), step, id)?;
-            let real = self.step(&id.operation, &id.step);
-            real.issued = true;
-            real.began = Some((now, boots));
         }
+        let Some(followed) = self.operation(id.operation, sight) else {
+            return Ok(());
+        };
+        let Some(at) = followed.number(&id.step) else {
+            return Ok(());
+        };
+        followed.may_begin(at, id)?;
+        let on = followed.plan.plan().steps[at].node.as_ref().unwrap_or(node);
+        let boots = sight.world.machine(on).boots;
+        let real = &mut followed.steps[at];
+        real.issued = true;
+        real.began = Some((sight.now, boots));
         Ok(())
     }
 
-    fn edges_met(&mut self, plan: &Plan, step: &Step, id: &AttemptId) -> Result<(), String> {
-        for edge in &step.after {
-            let Some(before) = plan.steps.iter().find(|other| other.id == edge.step) else {
-                continue;
-            };
-            if !satisfied(before, self.step(&id.operation, &edge.step), edge.until) {
+    /// Looks how far everything under way really is.
+    fn look(&mut self, sight: &mut Sight<'_>) {
+        let under_way: Vec<OperationId> = sight.store.heads_under_way().collect();
+        for id in under_way {
+            if let Some(followed) = self.operation(id, sight) {
+                followed.look(sight);
+            }
+        }
+    }
+}
+
+impl Followed {
+    fn new(plan: Arc<SealedPlan>) -> Self {
+        let steps = &plan.plan().steps;
+        let number: BTreeMap<&StepId, usize> = steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| (&step.id, at))
+            .collect();
+        let mut watched: Vec<Watched> = Vec::new();
+        let mut watch = |gate: &Gate| {
+            watched
+                .iter()
+                .position(|known| known.gate == *gate)
+                .unwrap_or_else(|| {
+                    let gate = gate.clone();
+                    watched.push(Watched { gate, green: None });
+                    watched.len() - 1
+                })
+        };
+        let mut before = Vec::new();
+        let mut healthy = Vec::new();
+        let mut gates = Vec::new();
+        for step in steps {
+            before.push(
+                step.after
+                    .iter()
+                    .map(|edge| (number[&edge.step], edge.until))
+                    .collect(),
+            );
+            let looks = (step.action == Action::Check).then_some(&step.gates);
+            healthy.push(
+                step.healthy
+                    .iter()
+                    .chain(looks.into_iter().flatten())
+                    .map(&mut watch)
+                    .collect(),
+            );
+            let wanted = |gate: &&Gate| !plan.plan().forced.contains(&gate.check);
+            gates.push(step.gates.iter().filter(wanted).map(&mut watch).collect());
+        }
+        Self {
+            before,
+            healthy,
+            gates,
+            watched,
+            steps: vec![Real::default(); steps.len()],
+            plan,
+        }
+    }
+
+    fn number(&self, step: &StepId) -> Option<usize> {
+        self.plan
+            .plan()
+            .steps
+            .iter()
+            .position(|other| other.id == *step)
+    }
+
+    /// Are the edges of a step really met, and have its gates been green since?
+    fn may_begin(&self, at: usize, id: &AttemptId) -> Result<(), String> {
+        let steps = &self.plan.plan().steps;
+        for (before, until) in &self.before[at] {
+            if !satisfied(&steps[*before], &self.steps[*before], *until) {
                 return Err(format!(
-                    "{id} began before {} was really {}",
-                    edge.step, edge.until
+                    "{id} began before {} was really {until}",
+                    steps[*before].id
                 ));
             }
         }
-        Ok(())
-    }
-
-    fn gates_green(&mut self, plan: &Plan, step: &Step, id: &AttemptId) -> Result<(), String> {
-        let armed = self.step(&id.operation, &id.step).armed.unwrap_or_default();
-        for gate in step
-            .gates
-            .iter()
-            .filter(|gate| !plan.forced.contains(&gate.check))
-        {
-            let green = self.green.get(gate);
-            if green.is_none_or(|green| *green + ON_THE_WAY < armed) {
+        let armed = self.steps[at].armed.unwrap_or_default();
+        for gate in &self.gates[at] {
+            let Watched { gate, green } = &self.watched[*gate];
+            if green.is_none_or(|green| green + ON_THE_WAY < armed) {
                 return Err(format!(
                     "{id} began although {} on {} was last green at {green:?}, before its turn came at {armed:?}",
                     gate.check, gate.on
@@ -153,82 +241,75 @@ impl Order {
         Ok(())
     }
 
-    /// Looks how far everything under way really is.
-    fn look(&mut self, sight: &mut Sight<'_>) {
-        let under_way: Vec<OperationId> = sight.store.heads_under_way().collect();
-        for id in under_way {
-            let Some(plan) = sight.store.plan(id) else {
+    /// Looks at the checks of the steps whose turn has come or comes next.
+    fn look_at_checks(&mut self, sight: &Sight<'_>) {
+        let steps = &self.plan.plan().steps;
+        for (at, step) in steps.iter().enumerate() {
+            let near = |(before, _): &(usize, Wait)| self.steps[*before].armed.is_some();
+            if is_through(step, &self.steps[at]) || !self.before[at].iter().all(near) {
                 continue;
-            };
-            self.look_at_checks(plan.plan(), sight);
-            let steps = self.operations.entry(id).or_default();
-            // Plan order is topological: what settles here arms what comes after it.
-            for step in &plan.plan().steps {
-                if steps
-                    .get(&step.id)
-                    .is_some_and(|real| real.armed.is_some() && is_through(step, real))
-                {
-                    continue;
+            }
+            for check in self.gates[at].iter().chain(&self.healthy[at]) {
+                let watched = &mut self.watched[*check];
+                if watched.green != Some(sight.now) && is_green(&watched.gate, sight) {
+                    watched.green = Some(sight.now);
                 }
-                let armed = step.after.iter().all(|edge| {
-                    let before = plan.plan().steps.iter().find(|other| other.id == edge.step);
-                    before
-                        .zip(steps.get(&edge.step))
-                        .is_some_and(|(before, real)| satisfied(before, real, edge.until))
-                });
-                let real = steps.entry(step.id.clone()).or_default();
-                if armed && real.armed.is_none() {
-                    real.armed = Some(sight.now);
-                }
-                look_at(step, real, &self.green, sight);
             }
         }
     }
 
-    fn look_at_checks(&mut self, plan: &Plan, sight: &Sight<'_>) {
-        let gates: BTreeSet<&Gate> = plan
-            .steps
-            .iter()
-            .flat_map(|step| step.gates.iter().chain(&step.healthy))
-            .collect();
-        for gate in gates {
-            let Some(check) = sight
-                .world
-                .spec
-                .services
-                .get(&gate.check.service)
-                .and_then(|service| service.checks.get(&gate.check.check))
-            else {
+    fn look(&mut self, sight: &Sight<'_>) {
+        self.look_at_checks(sight);
+        // Plan order is topological: what settles here arms what comes after it.
+        for (at, step) in self.plan.plan().steps.iter().enumerate() {
+            if self.steps[at].armed.is_some() && is_through(step, &self.steps[at]) {
                 continue;
-            };
-            let verdict = sight.world.probe(
-                &gate.on,
-                &gate.check.service,
-                gate.check.check.as_str(),
-                check,
-                sight.now,
-            );
-            if verdict == Verdict::Ok {
-                match self.green.get_mut(gate) {
-                    Some(at) => *at = sight.now,
-                    None => {
-                        self.green.insert(gate.clone(), sight.now);
-                    }
+            }
+            if self.steps[at].armed.is_none() {
+                let steps = &self.plan.plan().steps;
+                let armed = self.before[at].iter().all(|(before, until)| {
+                    satisfied(&steps[*before], &self.steps[*before], *until)
+                });
+                self.steps[at].armed = armed.then_some(sight.now);
+            }
+            let real = &mut self.steps[at];
+            look_at(step, real, sight);
+            if let Some(up) = real.got.get(&Wait::Up) {
+                let green = self.healthy[at].iter().all(|check| {
+                    self.watched[*check]
+                        .green
+                        .is_some_and(|green| green + ON_THE_WAY >= *up)
+                });
+                if green {
+                    real.got.insert(Wait::Healthy, sight.now);
                 }
             }
         }
     }
 }
 
+fn is_green(gate: &Gate, sight: &Sight<'_>) -> bool {
+    let id = &gate.check;
+    let service = sight.world.spec.services.get(&id.service);
+    service
+        .and_then(|service| service.checks.get(&id.check))
+        .is_some_and(|check| {
+            let name = id.check.as_str();
+            sight
+                .world
+                .probe(&gate.on, &id.service, name, check, sight.now)
+                == Verdict::Ok
+        })
+}
+
 /// Is there nothing left to find out about a step?
 fn is_through(step: &Step, real: &Real) -> bool {
-    if real.granted {
-        true
-    } else if step.action.takes_down() {
-        real.got.contains_key(&Wait::Down)
+    let end = if step.action.takes_down() {
+        Wait::Down
     } else {
-        real.got.contains_key(&Wait::Healthy)
-    }
+        Wait::Healthy
+    };
+    real.granted || real.got.contains_key(&end)
 }
 
 /// Has a step really got as far as an edge says? What is through with everything is past every condition.
@@ -241,83 +322,55 @@ fn satisfied(step: &Step, real: &Real, until: Wait) -> bool {
         }
 }
 
-fn look_at(step: &Step, real: &mut Real, green: &BTreeMap<Gate, Duration>, sight: &Sight<'_>) {
-    let now = sight.now;
+/// How far is a step, by what its machine shows?
+fn look_at(step: &Step, real: &mut Real, sight: &Sight<'_>) {
     let world = sight.world;
-    let got = |real: &mut Real, wait: Wait| {
-        real.got.entry(wait).or_insert(now);
+    let mut got = |wait: Wait| {
+        real.got.entry(wait).or_insert(sight.now);
     };
     match (&step.action, &step.node, &step.service) {
-        (Action::Check, _, _) => {
-            if real.armed.is_none() {
-                return;
-            }
-            got(real, Wait::Up);
-        }
+        (Action::Check, _, _) if real.armed.is_some() => got(Wait::Up),
         (Action::Start | Action::Verify, Some(node), Some(service)) => {
             let Some((began, _)) = real.began else { return };
-            let up = world
-                .machine(node)
-                .instances
-                .get(service)
-                .is_some_and(|instance| {
-                    instance.state == InstanceState::Running
-                        && (step.action == Action::Start || instance.since >= began)
-                });
-            if up {
-                got(real, Wait::Up);
+            let instance = world.machine(node).instances.get(service);
+            let is_up = instance.is_some_and(|instance| {
+                instance.state == InstanceState::Running
+                    && (step.action == Action::Start || instance.since >= began)
+            });
+            if is_up {
+                got(Wait::Up);
             }
         }
-        (Action::Stop, Some(node), Some(service)) => {
-            if real.began.is_none() {
-                return;
+        (Action::Stop, Some(node), Some(service)) if real.began.is_some() => {
+            let state = world.state(node, service);
+            if state == InstanceState::Stopping || state.is_down() {
+                got(Wait::GoingDown);
             }
-            match world.state(node, service) {
-                InstanceState::Stopping => got(real, Wait::GoingDown),
-                state if state.is_down() => {
-                    got(real, Wait::GoingDown);
-                    got(real, Wait::Down);
-                }
-                _ => {}
+            if state.is_down() {
+                got(Wait::Down);
             }
-            return;
         }
         (Action::PowerOff { .. }, Some(node), _) => {
-            if matches!(world.machine(node).os, Os::GoingDown | Os::Off) {
-                got(real, Wait::GoingDown);
+            let off = !world.plug(node);
+            if off || world.machine(node).os == Os::GoingDown {
+                got(Wait::GoingDown);
             }
-            if !world.plug(node) {
-                got(real, Wait::GoingDown);
-                got(real, Wait::Down);
+            if off {
+                got(Wait::Down);
             }
-            return;
         }
-        (Action::PowerOn { .. }, Some(node), _) => {
-            if real.armed.is_some() && world.machine(node).os == Os::Up {
-                got(real, Wait::Up);
+        (Action::PowerOn { .. }, Some(node), _) if real.armed.is_some() => {
+            if world.machine(node).os == Os::Up {
+                got(Wait::Up);
             }
         }
         (Action::Reboot, Some(node), _) => {
             let machine = world.machine(node);
-            if real.began.is_some_and(|(_, boots)| machine.boots > boots) && machine.os == Os::Up {
-                got(real, Wait::Up);
+            let again = real.began.is_some_and(|(_, boots)| machine.boots > boots);
+            if again && machine.os == Os::Up {
+                got(Wait::Up);
             }
         }
-        _ => return,
-    }
-    let Some(up) = real.got.get(&Wait::Up) else {
-        return;
-    };
-    let all_green = step
-        .healthy
-        .iter()
-        .chain(step.gates.iter().filter(|_| step.action == Action::Check))
-        .all(|gate| {
-            green
-                .get(gate)
-                .is_some_and(|green| *green + ON_THE_WAY >= *up)
-        });
-    if all_green {
-        got(real, Wait::Healthy);
+        _ => {}
     }
 }

@@ -34,7 +34,8 @@ pub(super) struct Process {
 }
 
 impl Simulation {
-    /// The store of a cluster whose spec was applied and whose plugs were verified long ago.
+    /// The store of a cluster whose spec was applied and whose plugs were verified long ago; of one that is down, with
+    /// the memory of what was active.
     pub(super) fn found_store(&mut self) {
         let mut engine = Coordinator::recover(Term(0), Loaded::default())
             .expect("an empty store holds no journal that could be corrupt");
@@ -51,6 +52,13 @@ impl Simulation {
             engine.verify(&node.name, "listed", "admin", now);
         }
         self.store.apply(&engine.take_output().writes);
+        if self.setup.down {
+            for service in spec.services.values() {
+                if let Some(active) = self.world.active(&service.name) {
+                    self.store.remember(&service.name, active);
+                }
+            }
+        }
     }
 
     /// Both clocks of a process. They have nothing to do with those of the process before it.

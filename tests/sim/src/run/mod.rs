@@ -160,7 +160,10 @@ impl Simulation {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let mut random = Random::new(setup.seed);
-        let world = World::up(setup.spec.clone(), |nodes| random.pick(nodes).cloned());
+        let mut world = World::up(setup.spec.clone(), |nodes| random.pick(nodes).cloned());
+        if setup.down {
+            world.all_off();
+        }
         let agents = setup
             .spec
             .nodes

@@ -100,11 +100,7 @@ impl World {
                 self.set(node, service, InstanceState::Starting);
             }
             Command::Verify { service, .. } => {
-                let was_up = state(service) == InstanceState::Running;
                 self.set(node, service, InstanceState::Starting);
-                if was_up {
-                    self.went_down(node, service);
-                }
             }
             Command::Stop { service, .. } => {
                 if state(service).is_down() {
@@ -134,7 +130,6 @@ impl World {
             }
             Command::Stop { service, .. } => {
                 self.set(node, service, InstanceState::Stopped);
-                self.went_down(node, service);
             }
             Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => {}
         }
@@ -181,7 +176,6 @@ impl World {
             .collect();
         for service in &were_up {
             self.set(node, service, InstanceState::Stopped);
-            self.went_down(node, service);
         }
         were_up
     }

@@ -70,6 +70,18 @@ impl World {
         }
     }
 
+    /// Everything down, and every machine off that can be switched.
+    pub(crate) fn all_off(&mut self) {
+        let spec = Arc::clone(&self.spec);
+        for node in spec.nodes.values() {
+            if node.power.is_some() {
+                self.unplugged(&node.name);
+            } else {
+                self.all_down(&node.name);
+            }
+        }
+    }
+
     pub(crate) fn machine(&self, node: &NodeName) -> &Machine {
         &self.machines[node]
     }
@@ -139,7 +151,8 @@ impl World {
         }
     }
 
-    /// An instance came up: where no other one is active, it takes over.
+    /// An instance came up: where no other one is active, it takes over. One that goes down does not hand over: plans
+    /// take it that nothing does, and a cluster manager of its own is a later issue.
     pub(super) fn came_up(&mut self, node: &NodeName, service: &ServiceName) {
         let Some(declared) = self.spec.services.get(service) else {
             return;
@@ -152,21 +165,6 @@ impl World {
             .is_some_and(|active| self.state(active, service) == InstanceState::Running);
         if !held {
             self.active.insert(service.clone(), node.clone());
-        }
-    }
-
-    /// An instance went down: where it was active and another one is up, that one takes over.
-    pub(super) fn went_down(&mut self, node: &NodeName, service: &ServiceName) {
-        let Some(declared) = self.spec.services.get(service).cloned() else {
-            return;
-        };
-        if self.active(service) == Some(node)
-            && let Some(other) = declared
-                .nodes
-                .iter()
-                .find(|other| self.state(other, service) == InstanceState::Running)
-        {
-            self.active.insert(service.clone(), other.clone());
         }
     }
 
