@@ -81,6 +81,12 @@ impl fmt::Display for RpcFailure {
         if let Some(error) = ConnectError::inside(status) {
             return write!(f, "cannot {doing}: {error}");
         }
+        if self.broke() {
+            return write!(
+                f,
+                "cannot {doing}: {address} went away in the middle; try again"
+            );
+        }
         let message = status.message();
         match status.code() {
             Code::InvalidArgument

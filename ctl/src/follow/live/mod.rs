@@ -18,6 +18,9 @@ use crate::render::{Out, Paint, Tone, cut, elapsed, operation_tone, step_tone, w
 /// Width and height if the terminal does not tell, as those of a VT100.
 const UNTOLD: (usize, usize) = (80, 24);
 
+/// The columns of a step's name: as long as most are.
+const NAME: usize = 28;
+
 /// A part of the terminal that is drawn over.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -249,7 +252,9 @@ fn step_lines(
     width: usize,
     paint: Paint,
 ) -> Vec<String> {
-    let before = format!("  {:<28} ", cut(&step.step, 28));
+    // A line that wraps would upset the drawing over: on a narrow terminal the name gives way.
+    let room = NAME.min(width.saturating_sub(12));
+    let before = format!("  {:<room$} ", cut(&step.step, room));
     let state = format!("{:<8}", step.state);
     let used = before.chars().count() + state.chars().count();
     let line = |after: &str| {
@@ -296,3 +301,6 @@ fn step_lines(
     }
     vec![line(&format!(" {time:<12} {}", said.join("; ")))]
 }
+
+#[cfg(test)]
+mod tests;
