@@ -40,7 +40,10 @@ impl Journal {
                 detail: text(&entry["detail"]),
             })
             .collect();
-        Ok(Self { operation: operation.to_owned(), entries })
+        Ok(Self {
+            operation: operation.to_owned(),
+            entries,
+        })
     }
 
     /// The entries, oldest first.
@@ -50,7 +53,9 @@ impl Journal {
 
     /// Whether anything of this step was ever begun.
     pub fn began(&self, step: &str) -> bool {
-        self.entries.iter().any(|entry| entry.step == step && entry.what == "intent")
+        self.entries
+            .iter()
+            .any(|entry| entry.step == step && entry.what == "intent")
     }
 
     /// Where the (last) attempt of a step was dispatched.
@@ -70,7 +75,9 @@ impl Journal {
     /// It never did.
     pub fn reached(&self, step: &str, until: &str) -> Result<usize> {
         let wanted = format!("that it reached {until}");
-        let said = self.position(step, &wanted, |entry| entry.what == "reached" && entry.until == until);
+        let said = self.position(step, &wanted, |entry| {
+            entry.what == "reached" && entry.until == until
+        });
         match until {
             "healthy" => said,
             _ => said.or_else(|_| self.position(step, &wanted, |entry| entry.what == "proven")),
@@ -83,8 +90,13 @@ impl Journal {
     ///
     /// It was not proven exactly once.
     pub fn proof(&self, step: &str) -> Result<&Entry> {
-        let mut proofs = self.entries.iter().filter(|entry| entry.step == step && entry.what == "proven");
-        let first = proofs.next().with_context(|| format!("{step} is not proven in\n{self}"))?;
+        let mut proofs = self
+            .entries
+            .iter()
+            .filter(|entry| entry.step == step && entry.what == "proven");
+        let first = proofs
+            .next()
+            .with_context(|| format!("{step} is not proven in\n{self}"))?;
         ensure!(proofs.next().is_none(), "{step} is proven twice in\n{self}");
         Ok(first)
     }
@@ -96,7 +108,10 @@ impl Journal {
     /// It was not so, or one of them never happened.
     pub fn waited(&self, later: &str, earlier: &str, until: &str) -> Result<()> {
         let (reached, intent) = (self.reached(earlier, until)?, self.intent(later)?);
-        ensure!(reached < intent, "{later} did not wait until {earlier} was {until}:\n{self}");
+        ensure!(
+            reached < intent,
+            "{later} did not wait until {earlier} was {until}:\n{self}"
+        );
         Ok(())
     }
 
@@ -107,12 +122,23 @@ impl Journal {
     /// It waited, or one of them never happened.
     pub fn did_not_wait(&self, later: &str, earlier: &str, until: &str) -> Result<()> {
         let (reached, intent) = (self.reached(earlier, until)?, self.intent(later)?);
-        ensure!(intent < reached, "{later} waited until {earlier} was {until}:\n{self}");
+        ensure!(
+            intent < reached,
+            "{later} waited until {earlier} was {until}:\n{self}"
+        );
         Ok(())
     }
 
-    fn position(&self, step: &str, wanted: &str, matches: impl Fn(&Entry) -> bool) -> Result<usize> {
-        let found = self.entries.iter().rposition(|entry| entry.step == step && matches(entry));
+    fn position(
+        &self,
+        step: &str,
+        wanted: &str,
+        matches: impl Fn(&Entry) -> bool,
+    ) -> Result<usize> {
+        let found = self
+            .entries
+            .iter()
+            .rposition(|entry| entry.step == step && matches(entry));
         found.with_context(|| format!("{step}: the journal lacks {wanted}:\n{self}"))
     }
 }
@@ -120,7 +146,10 @@ impl Journal {
 impl std::fmt::Display for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}:", self.operation)?;
-        for Entry { step, what, detail, .. } in &self.entries {
+        for Entry {
+            step, what, detail, ..
+        } in &self.entries
+        {
             writeln!(f, "  {what:9} {step:22} {detail}")?;
         }
         Ok(())

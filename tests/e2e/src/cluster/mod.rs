@@ -21,7 +21,8 @@ pub use journal::{Entry, Journal};
 /// The user of the coordinator's unit, with a number that no package of the hosts has.
 const COORDINATOR_USER: (&str, u32) = ("interlock", 890);
 
-const COORDINATOR_UNIT: &str = include_str!("../../../../deploy/systemd/interlock-coordinator.service");
+const COORDINATOR_UNIT: &str =
+    include_str!("../../../../deploy/systemd/interlock-coordinator.service");
 const AGENT_UNIT: &str = include_str!("../../../../deploy/systemd/interlock-agent.service");
 
 /// Exit status of `interlockctl` after an operation that needs attention (`docs/exit-codes.md`).
@@ -83,19 +84,28 @@ impl<'lab> Cluster<'lab> {
         self.install_credentials(host, "coordinator", Some(COORDINATOR_USER.1))?;
         let (user, id) = COORDINATOR_USER;
         for (file, line) in [
-            ("etc/passwd", format!("{user}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin\n")),
+            (
+                "etc/passwd",
+                format!("{user}:x:{id}:{id}::/nonexistent:/usr/sbin/nologin\n"),
+            ),
             ("etc/group", format!("{user}:x:{id}:\n")),
         ] {
             let path = host.root().join(file);
-            let known = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            fs::write(&path, known + &line).with_context(|| format!("cannot write {}", path.display()))?;
+            let known = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            fs::write(&path, known + &line)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let config = format!(
             "name = \"{}\"\n\n[tls]\nca = \"/etc/interlock/tls/ca.crt\"\ncert = \
              \"/etc/interlock/tls/coordinator.crt\"\nkey = \"/etc/interlock/tls/coordinator.key\"\n",
             host.name()
         );
-        host.put_file("/etc/interlock/interlock-coordinator.toml", config.as_bytes(), 0o644)?;
+        host.put_file(
+            "/etc/interlock/interlock-coordinator.toml",
+            config.as_bytes(),
+            0o644,
+        )?;
         install_program(host, "interlock-coordinator")?;
         install_unit(host, "interlock-coordinator.service", COORDINATOR_UNIT)?;
         enable_unit(host, "interlock-coordinator.service")?;
@@ -113,13 +123,25 @@ impl<'lab> Cluster<'lab> {
         let address = host.address().to_string();
         self.pki(&["issue", "agent", host.name(), "--address", &address])?;
         self.install_credentials(host, "agent", None)?;
-        let mut config = self.run(&["spec", "agent-config", host.name(), "--file", &self.spec()])?;
+        let mut config =
+            self.run(&["spec", "agent-config", host.name(), "--file", &self.spec()])?;
         for (name, argv) in commands {
             let blank = format!("[exec.{name}]\ncheck = [\"/usr/bin/false\"]");
-            ensure!(config.contains(&blank), "no check {name} is asked of {}:\n{config}", host.name());
-            config = config.replace(&blank, &format!("[exec.{name}]\ncheck = {}", serde_json::to_string(argv)?));
+            ensure!(
+                config.contains(&blank),
+                "no check {name} is asked of {}:\n{config}",
+                host.name()
+            );
+            config = config.replace(
+                &blank,
+                &format!("[exec.{name}]\ncheck = {}", serde_json::to_string(argv)?),
+            );
         }
-        host.put_file("/etc/interlock/interlock-agent.toml", config.as_bytes(), 0o644)?;
+        host.put_file(
+            "/etc/interlock/interlock-agent.toml",
+            config.as_bytes(),
+            0o644,
+        )?;
         install_program(host, "interlock-agent")?;
         install_unit(host, "interlock-agent.service", AGENT_UNIT)?;
         enable_unit(host, "interlock-agent.service")
@@ -131,7 +153,11 @@ impl<'lab> Cluster<'lab> {
     ///
     /// The file cannot be written.
     pub fn install_secret(&self, host: &Host, name: &str, secret: &str) -> Result<()> {
-        host.put_file(&format!("/etc/interlock/secrets/{name}"), secret.as_bytes(), 0o600)
+        host.put_file(
+            &format!("/etc/interlock/secrets/{name}"),
+            secret.as_bytes(),
+            0o600,
+        )
     }
 
     /// A command of the operator, ready to run.
@@ -141,10 +167,15 @@ impl<'lab> Cluster<'lab> {
     /// `interlockctl` is not built.
     pub fn ctl(&self, arguments: &[&str]) -> Result<Command> {
         let program = programs::ctl()?.display().to_string();
-        let mut command = self.lab.command(&[&[program.as_str()], arguments].concat())?;
+        let mut command = self
+            .lab
+            .command(&[&[program.as_str()], arguments].concat())?;
         command
             .env("INTERLOCK_CONFIG", self.directory.join("interlockctl.toml"))
-            .env("INTERLOCK_TLS_DIR", self.directory.join("pki/operator/anna"));
+            .env(
+                "INTERLOCK_TLS_DIR",
+                self.directory.join("pki/operator/anna"),
+            );
         if let Some(endpoint) = &self.endpoint {
             command.env("INTERLOCK_ENDPOINT", endpoint);
         }
@@ -203,7 +234,8 @@ impl<'lab> Cluster<'lab> {
     /// As [`run`](Self::run), and if it is no JSON.
     pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let said = self.run(&[arguments, &["-o", "json"]].concat())?;
-        serde_json::from_str(&said).with_context(|| format!("interlockctl {} printed {said}", arguments.join(" ")))
+        serde_json::from_str(&said)
+            .with_context(|| format!("interlockctl {} printed {said}", arguments.join(" ")))
     }
 
     /// The newest operation, in a line.
@@ -247,18 +279,24 @@ impl<'lab> Cluster<'lab> {
 
     fn pki(&self, arguments: &[&str]) -> Result<()> {
         let directory = self.directory.join("pki").display().to_string();
-        self.run(&[&["pki"], arguments, &["--dir", &directory]].concat()).map(drop)
+        self.run(&[&["pki"], arguments, &["--dir", &directory]].concat())
+            .map(drop)
     }
 
     fn install_credentials(&self, host: &Host, kind: &str, owner: Option<u32>) -> Result<()> {
         let issued = self.directory.join("pki").join(kind).join(host.name());
-        for file in ["ca.crt".to_owned(), format!("{kind}.crt"), format!("{kind}.key")] {
+        for file in [
+            "ca.crt".to_owned(),
+            format!("{kind}.crt"),
+            format!("{kind}.key"),
+        ] {
             let to = format!("/etc/interlock/tls/{file}");
             let mode = if file.ends_with(".key") { 0o600 } else { 0o644 };
             host.copy_file(&issued.join(&file), &to, mode)?;
             if owner.is_some() && file.ends_with(".key") {
                 let path = host.root().join(to.trim_start_matches('/'));
-                chown(&path, owner, owner).with_context(|| format!("cannot give {} away", path.display()))?;
+                chown(&path, owner, owner)
+                    .with_context(|| format!("cannot give {} away", path.display()))?;
             }
         }
         Ok(())
@@ -271,7 +309,11 @@ impl<'lab> Cluster<'lab> {
 ///
 /// It cannot be written.
 pub fn install_unit(host: &Host, name: &str, text: &str) -> Result<()> {
-    host.put_file(&format!("/etc/systemd/system/{name}"), text.as_bytes(), 0o644)
+    host.put_file(
+        &format!("/etc/systemd/system/{name}"),
+        text.as_bytes(),
+        0o644,
+    )
 }
 
 /// Has a unit start with the host, which is off.
@@ -280,12 +322,17 @@ pub fn install_unit(host: &Host, name: &str, text: &str) -> Result<()> {
 ///
 /// The link cannot be made.
 pub fn enable_unit(host: &Host, name: &str) -> Result<()> {
-    let wants = host.root().join("etc/systemd/system/multi-user.target.wants");
+    let wants = host
+        .root()
+        .join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants).with_context(|| format!("cannot make {}", wants.display()))?;
-    let unit = [format!("/etc/systemd/system/{name}"), format!("/lib/systemd/system/{name}")]
-        .into_iter()
-        .find(|unit| host.root().join(unit.trim_start_matches('/')).is_file())
-        .with_context(|| format!("{} has no unit {name}", host.name()))?;
+    let unit = [
+        format!("/etc/systemd/system/{name}"),
+        format!("/lib/systemd/system/{name}"),
+    ]
+    .into_iter()
+    .find(|unit| host.root().join(unit.trim_start_matches('/')).is_file())
+    .with_context(|| format!("{} has no unit {name}", host.name()))?;
     link(&unit, &wants.join(name))
 }
 
@@ -300,7 +347,11 @@ fn link(target: &str, at: &Path) -> Result<()> {
 }
 
 fn find(list: &Value, key: &str, name: &str) -> Result<Value> {
-    let list = list.as_array().with_context(|| format!("the status has no {key}s"))?;
+    let list = list
+        .as_array()
+        .with_context(|| format!("the status has no {key}s"))?;
     let found = list.iter().find(|entry| entry[key] == name);
-    found.cloned().with_context(|| format!("the status has no {key} {name}"))
+    found
+        .cloned()
+        .with_context(|| format!("the status has no {key} {name}"))
 }

@@ -43,7 +43,11 @@ pub(crate) fn mounted_share(host: &Host, store: &str) -> Result<()> {
 }
 
 /// HAProxy in front of databases, the first of which takes everything while it is there, and of web servers.
-pub(crate) fn load_balancer(host: &Host, databases: &[(&str, &str)], web: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn load_balancer(
+    host: &Host,
+    databases: &[(&str, &str)],
+    web: &[(&str, &str)],
+) -> Result<()> {
     let mut config = String::from(
         "defaults\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n\
          default-server inter 500ms fall 2 rise 1\n\nlisten database\n  mode tcp\n  bind *:3306\n",
@@ -63,14 +67,22 @@ pub(crate) fn load_balancer(host: &Host, databases: &[(&str, &str)], web: &[(&st
 
 /// The stand-in for the cluster manager that moves the address of a pair of load balancers.
 pub(crate) fn virtual_address(host: &Host, address: &str) -> Result<()> {
-    host.put_file("/usr/local/lib/jtel/virtual-address", VIRTUAL_ADDRESS.as_bytes(), 0o755)?;
+    host.put_file(
+        "/usr/local/lib/jtel/virtual-address",
+        VIRTUAL_ADDRESS.as_bytes(),
+        0o755,
+    )?;
     let unit = format!(
         "[Unit]\nDescription=Stand-in for pcs: the virtual address of the load balancers\nBindsTo=haproxy.service\n\
          After=haproxy.service\n\n[Service]\nExecStart=/usr/local/lib/jtel/virtual-address {address} host0\n"
     );
     install_unit(host, "jtel-virtual-address.service", &unit)?;
     let with = "[Unit]\nWants=jtel-virtual-address.service\n";
-    host.put_file("/etc/systemd/system/haproxy.service.d/jtel.conf", with.as_bytes(), 0o644)
+    host.put_file(
+        "/etc/systemd/system/haproxy.service.d/jtel.conf",
+        with.as_bytes(),
+        0o644,
+    )
 }
 
 /// What a database is among the others.
@@ -84,19 +96,37 @@ pub(crate) enum Database<'a> {
 
 /// MariaDB with a small cache.
 pub(crate) fn database(host: &Host, what: Database<'_>) -> Result<()> {
-    install_database(host, what, "mariadbd", "/etc/mysql/jtel.sql", "/etc/mysql/mariadb.conf.d/90-jtel.cnf", "")
+    install_database(
+        host,
+        what,
+        "mariadbd",
+        "/etc/mysql/jtel.sql",
+        "/etc/mysql/mariadb.conf.d/90-jtel.cnf",
+        "",
+    )
 }
 
 /// A second MariaDB on the same machine, the unit `mariadb@dbs.service`, on port 3307.
 pub(crate) fn second_database(host: &Host, number: u8, master: &str) -> Result<()> {
     let here = "datadir=/var/lib/mysql-dbs\nsocket=/run/mysqld/dbs.sock\npid-file=/run/mysqld/dbs.pid\nport=3307\n";
     let file = "/etc/mysql/mariadb.conf.d/91-dbs.cnf";
-    install_database(host, Database::ReadOnly(number, master), "mariadbd.dbs", "/etc/mysql/dbs.sql", file, here)?;
+    install_database(
+        host,
+        Database::ReadOnly(number, master),
+        "mariadbd.dbs",
+        "/etc/mysql/dbs.sql",
+        file,
+        here,
+    )?;
     // The data directory is made by the package for the first one only, as are the steps behind a start.
     let with = "[Service]\nExecStartPre=\n\
                 ExecStartPre=+/usr/bin/install --directory --owner=mysql --group=mysql /var/lib/mysql-dbs\n\
                 ExecStartPre=/usr/bin/mariadb-install-db $MYSQLD_MULTI_INSTANCE --rpm\nExecStartPost=\n";
-    host.put_file("/etc/systemd/system/mariadb@dbs.service.d/jtel.conf", with.as_bytes(), 0o644)
+    host.put_file(
+        "/etc/systemd/system/mariadb@dbs.service.d/jtel.conf",
+        with.as_bytes(),
+        0o644,
+    )
 }
 
 fn install_database(
@@ -140,16 +170,28 @@ fn install_database(
 
 /// The stand-in for the web servers' application server.
 pub(crate) fn web(host: &Host, database: &str, share: &str) -> Result<()> {
-    application(host, "wildfly.service", &format!("--http 8080 --database {database} --share {share}"))
+    application(
+        host,
+        "wildfly.service",
+        &format!("--http 8080 --database {database} --share {share}"),
+    )
 }
 
 /// The stand-in for telephony.
 pub(crate) fn telephony(host: &Host, database: &str, share: &str) -> Result<()> {
-    application(host, "tel.service", &format!("--http 8080 --sip 5060 --reconnect --database {database} --share {share}"))
+    application(
+        host,
+        "tel.service",
+        &format!("--http 8080 --sip 5060 --reconnect --database {database} --share {share}"),
+    )
 }
 
 fn application(host: &Host, unit: &str, arguments: &str) -> Result<()> {
-    host.put_file("/usr/local/lib/jtel/application", APPLICATION.as_bytes(), 0o755)?;
+    host.put_file(
+        "/usr/local/lib/jtel/application",
+        APPLICATION.as_bytes(),
+        0o755,
+    )?;
     let text = format!(
         "[Unit]\nDescription=Stand-in for jtel's application\n\n[Service]\nType=notify\n\
          ExecStart=/usr/bin/python3 -u /usr/local/lib/jtel/application {arguments}\n\n\

@@ -1,4 +1,7 @@
 //! "Large V2": thirteen machines.
+//!
+//! Seen to fail: with `start: none` on the edge from `dbm` to `lb` the startup is out of order, with `stop: issued` on
+//! the edge from `dbs` to `dbm` the shutdown is.
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::cluster::Journal;
@@ -28,8 +31,14 @@ const NODES: [(&str, u8); 13] = [
 ];
 
 /// Web and telephony.
-const CONSUMERS: [(&str, &str); 6] =
-    [("jb", "jb1"), ("jb", "jb2"), ("jb", "jb3"), ("jb", "jb4"), ("tel", "tel1"), ("tel", "tel2")];
+const CONSUMERS: [(&str, &str); 6] = [
+    ("jb", "jb1"),
+    ("jb", "jb2"),
+    ("jb", "jb3"),
+    ("jb", "jb4"),
+    ("tel", "tel1"),
+    ("tel", "tel2"),
+];
 
 /// The virtual address of the load balancers.
 const VIRTUAL: u8 = 20;
@@ -42,14 +51,20 @@ fn furnish(lab: &Lab, host: &Host) -> Result<()> {
         "store" => hosts::store(host),
         "lb1" | "lb2" => {
             let (dbm1, dbm2) = (format!("{}:3306", at(31)), format!("{}:3306", at(32)));
-            let web: Vec<(String, String)> =
-                (1..=4).map(|n| (format!("jb{n}"), format!("{}:8080", at(60 + n)))).collect();
-            let web: Vec<(&str, &str)> = web.iter().map(|(name, to)| (name.as_str(), to.as_str())).collect();
+            let web: Vec<(String, String)> = (1..=4)
+                .map(|n| (format!("jb{n}"), format!("{}:8080", at(60 + n))))
+                .collect();
+            let web: Vec<(&str, &str)> = web
+                .iter()
+                .map(|(name, to)| (name.as_str(), to.as_str()))
+                .collect();
             hosts::load_balancer(host, &[("dbm2", &dbm2), ("dbm1", &dbm1)], &web)?;
             hosts::virtual_address(host, &at(VIRTUAL))
         }
         "dbm2" => hosts::database(host, Database::Writable(host.number())),
-        "dbm1" | "dbs1" | "dbs2" => hosts::database(host, Database::ReadOnly(host.number(), &at(32))),
+        "dbm1" | "dbs1" | "dbs2" => {
+            hosts::database(host, Database::ReadOnly(host.number(), &at(32)))
+        }
         name => {
             hosts::mounted_share(host, &at(11))?;
             if name.starts_with("jb") {
@@ -62,7 +77,8 @@ fn furnish(lab: &Lab, host: &Host) -> Result<()> {
 }
 
 #[test]
-fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_active() -> Result<()> {
+fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_active() -> Result<()>
+{
     let Some(lab) = site::open("jtel-large")? else {
         return Ok(());
     };
@@ -71,10 +87,15 @@ fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_ac
         ("dbm1", "dbm-takes-writes", &hosts::TAKES_WRITES),
         ("dbm2", "dbm-takes-writes", &hosts::TAKES_WRITES),
     ];
-    let site = Site::build(&lab, "jtel-large-v2", &spec, &NODES, &commands, |host| furnish(&lab, host))?;
+    let site = Site::build(&lab, "jtel-large-v2", &spec, &NODES, &commands, |host| {
+        furnish(&lab, host)
+    })?;
 
     // Nothing was ever active here: without a word about it there is no plan, not a guess.
-    let said = site.cluster.run_to(interlock_e2e::cluster::NO_PLAN, &["plan", "startup", "--all"])?;
+    let said = site.cluster.run_to(
+        interlock_e2e::cluster::NO_PLAN,
+        &["plan", "startup", "--all"],
+    )?;
     ensure!(said.contains("dbm") && said.contains("lb"), "{said}");
 
     let started = site.start_and_approve(&["--assume-active", "lb=lb2,dbm=dbm2"])?;
@@ -87,9 +108,16 @@ fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_ac
     assert_stopped_in_order(&site.cluster.journal(&stopped)?)?;
     for host in site.hosts() {
         // An orderly end, not a pulled plug.
-        ensure!(host.wait_off(SOON)?.success(), "{} was not shut down by itself", host.name());
+        ensure!(
+            host.wait_off(SOON)?.success(),
+            "{} was not shut down by itself",
+            host.name()
+        );
     }
-    ensure!(site.management().is_on(), "the control plane was switched off");
+    ensure!(
+        site.management().is_on(),
+        "the control plane was switched off"
+    );
 
     let again = site.start_and_approve(&[])?;
     assert_started_in_order(&again)?;
@@ -109,12 +137,18 @@ fn assert_started_in_order(journal: &Journal) -> Result<()> {
     ] {
         journal.waited(later, earlier, "up")?;
     }
-    let call = journal.entries().iter().position(|entry| entry.what == "approved");
+    let call = journal
+        .entries()
+        .iter()
+        .position(|entry| entry.what == "approved");
     for (service, node) in CONSUMERS {
         journal.waited(&format!("power-on:{node}"), "start:dbs@dbs1", "up")?;
         journal.waited(&format!("power-on:{node}"), "start:store@store", "healthy")?;
         let healthy = journal.reached(&format!("start:{service}@{node}"), "healthy")?;
-        ensure!(call.is_some_and(|call| healthy < call), "{node} was not healthy before the test call");
+        ensure!(
+            call.is_some_and(|call| healthy < call),
+            "{node} was not healthy before the test call"
+        );
         // Web and telephony are in no order with each other.
         for (other_service, other) in CONSUMERS.iter().filter(|(_, other)| *other != node) {
             journal.did_not_wait(
@@ -125,7 +159,13 @@ fn assert_started_in_order(journal: &Journal) -> Result<()> {
         }
     }
     for (node, _) in NODES {
-        ensure!(journal.proof(&format!("power-on:{node}"))?.detail.contains("boot"), "{node}: no new boot is the proof");
+        ensure!(
+            journal
+                .proof(&format!("power-on:{node}"))?
+                .detail
+                .contains("boot"),
+            "{node}: no new boot is the proof"
+        );
     }
     Ok(())
 }
@@ -143,7 +183,10 @@ fn assert_stopped_in_order(journal: &Journal) -> Result<()> {
         .map(|(_, node)| journal.reached(&format!("power-off:{node}"), "down"))
         .collect::<Result<Vec<_>>>()?;
     let last_down = last_down.into_iter().max().unwrap_or_default();
-    ensure!(journal.intent("stop:dbs@dbs1")? < last_down, "the slaves waited for web and telephony:\n{journal}");
+    ensure!(
+        journal.intent("stop:dbs@dbs1")? < last_down,
+        "the slaves waited for web and telephony:\n{journal}"
+    );
     journal.waited("stop:dbs@dbs2", "stop:dbs@dbs1", "issued")?;
     journal.did_not_wait("stop:dbs@dbs2", "power-off:dbs1", "down")?;
     for (later, earlier) in [
@@ -157,14 +200,24 @@ fn assert_stopped_in_order(journal: &Journal) -> Result<()> {
         journal.waited(later, earlier, "down")?;
     }
     // Each step took its conditions in order: told, going down, down.
-    for step in journal.entries().iter().filter(|entry| entry.what == "intent") {
-        let (issued, down) = (journal.reached(&step.step, "issued")?, journal.reached(&step.step, "down")?);
+    for step in journal
+        .entries()
+        .iter()
+        .filter(|entry| entry.what == "intent")
+    {
+        let (issued, down) = (
+            journal.reached(&step.step, "issued")?,
+            journal.reached(&step.step, "down")?,
+        );
         let going = journal.reached(&step.step, "going-down")?;
         ensure!(issued <= going && going <= down, "{}: {journal}", step.step);
     }
     for (node, _) in NODES {
         let proof = &journal.proof(&format!("power-off:{node}"))?.detail;
-        ensure!(proof.contains("off"), "{node}: the power source is not the proof: {proof}");
+        ensure!(
+            proof.contains("off"),
+            "{node}: the power source is not the proof: {proof}"
+        );
     }
     Ok(())
 }
@@ -181,8 +234,16 @@ fn assert_in_service(lab: &Lab, site: &Site<'_>) -> Result<()> {
     eventually("every service to be ok", SOON, || {
         let status = site.cluster.ask(&["status"])?;
         let services = status["services"].as_array().context("no services")?;
-        ensure!(services.len() == 6 && services.iter().all(|seen| seen["state"] == "ok"), "{:#}", status["services"]);
-        ensure!(status["causes"] == serde_json::json!([]), "{:#}", status["causes"]);
+        ensure!(
+            services.len() == 6 && services.iter().all(|seen| seen["state"] == "ok"),
+            "{:#}",
+            status["services"]
+        );
+        ensure!(
+            status["causes"] == serde_json::json!([]),
+            "{:#}",
+            status["causes"]
+        );
         Ok(())
     })?;
     // The gates ran where the consumer is: each one's own agent has their results.
@@ -190,19 +251,27 @@ fn assert_in_service(lab: &Lab, site: &Site<'_>) -> Result<()> {
         let seen = site.cluster.node(node)?;
         for check in ["store.share", "lb.database"] {
             let checks = seen["checks"].as_array().context("no checks")?;
-            let green = checks.iter().any(|seen| seen["check"] == check && seen["verdict"] == "ok");
+            let green = checks
+                .iter()
+                .any(|seen| seen["check"] == check && seen["verdict"] == "ok");
             ensure!(green, "{check} is not green on {node}: {seen:#}");
         }
     }
     // A call that a web server writes through the load balancer arrives on both slaves.
     let call = site.host("jb1")?.boots().to_string();
-    let held = site.host("lb2")?.exec(&["ip", "-brief", "address", "show", "dev", "host0"])?;
+    let held = site
+        .host("lb2")?
+        .exec(&["ip", "-brief", "address", "show", "dev", "host0"])?;
     let virtual_address = format!("{}{VIRTUAL}", lab.network());
-    ensure!(held.contains(&format!("{virtual_address}/")), "lb2 has no virtual address: {held}");
+    ensure!(
+        held.contains(&format!("{virtual_address}/")),
+        "lb2 has no virtual address: {held}"
+    );
     let insert = format!("INSERT INTO jtel.calls (caller) VALUES ('{call}')");
     let client = ["mariadb", "--user=jtel", "--password=jtel"];
     let host = format!("--host={virtual_address}");
-    site.host("jb1")?.exec(&[&client[..], &[host.as_str(), "-e", insert.as_str()]].concat())?;
+    site.host("jb1")?
+        .exec(&[&client[..], &[host.as_str(), "-e", insert.as_str()]].concat())?;
     let select = format!("SELECT COUNT(*) FROM jtel.calls WHERE caller='{call}'");
     for slave in ["dbs1", "dbs2", "dbm1"] {
         eventually(&format!("the call on {slave}"), SOON, || {

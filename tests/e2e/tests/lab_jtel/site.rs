@@ -65,18 +65,33 @@ impl<'lab> Site<'lab> {
         }
         management.power_on()?;
         management.wait_booted(BOOT)?;
-        let site = Self { cluster, hosts, management, _bmcs: bmcs };
-        eventually("the coordinator", SOON, || site.cluster.run(&["spec", "apply", &site.cluster.spec()]))?;
+        let site = Self {
+            cluster,
+            hosts,
+            management,
+            _bmcs: bmcs,
+        };
+        eventually("the coordinator", SOON, || {
+            site.cluster.run(&["spec", "apply", &site.cluster.spec()])
+        })?;
         site.wait_alive(MANAGEMENT.0)?;
         // An IPMI controller does not know whose it is: a person says so.
         let names: Vec<&str> = site.hosts.keys().map(String::as_str).collect();
-        site.cluster.run(&[&["power", "verify", "--attest", "cabled by the test"], names.as_slice()].concat())?;
+        site.cluster.run(
+            &[
+                &["power", "verify", "--attest", "cabled by the test"],
+                names.as_slice(),
+            ]
+            .concat(),
+        )?;
         Ok(site)
     }
 
     /// One of its machines.
     pub(crate) fn host(&self, name: &str) -> Result<&Arc<Host>> {
-        self.hosts.get(name).with_context(|| format!("there is no {name}"))
+        self.hosts
+            .get(name)
+            .with_context(|| format!("there is no {name}"))
     }
 
     /// The management node.
@@ -100,7 +115,13 @@ impl<'lab> Site<'lab> {
 
     /// Runs an operation to its end, and returns its name.
     pub(crate) fn operate(&self, arguments: &[&str]) -> Result<String> {
-        let sure = ["--yes", "--cluster", self.cluster.name(), "--reason", "a test"];
+        let sure = [
+            "--yes",
+            "--cluster",
+            self.cluster.name(),
+            "--reason",
+            "a test",
+        ];
         let said = self.cluster.run(&[arguments, &sure].concat())?;
         self.newest().with_context(|| said)
     }
@@ -114,29 +135,54 @@ impl<'lab> Site<'lab> {
                 return Ok(Err(shown));
             }
             let steps = shown["steps"].as_array().context("it has no steps")?;
-            let call = steps.iter().find(|step| step["step"] == "approve:test-call").context("there is no call")?;
-            let others = steps.iter().filter(|step| *step != call).all(|step| step["state"] == "done");
+            let call = steps
+                .iter()
+                .find(|step| step["step"] == "approve:test-call")
+                .context("there is no call")?;
+            let others = steps
+                .iter()
+                .filter(|step| *step != call)
+                .all(|step| step["state"] == "done");
             ensure!(others, "{shown:#}");
             Ok(Ok(()))
         })?;
         if let Err(shown) = asked {
-            bail!("the startup did not come to its test call: {shown:#}\n{}", self.cluster.journal(&operation)?);
+            bail!(
+                "the startup did not come to its test call: {shown:#}\n{}",
+                self.cluster.journal(&operation)?
+            );
         }
-        self.cluster.run(&["approve", &operation, "test-call", "--reason", "heard the greeting"])?;
+        self.cluster.run(&[
+            "approve",
+            &operation,
+            "test-call",
+            "--reason",
+            "heard the greeting",
+        ])?;
         self.wait_state(&operation, "done")?;
         self.cluster.journal(&operation)
     }
 
     /// Starts an operation and returns its name at once.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Result<String> {
-        let sure = ["--yes", "--cluster", self.cluster.name(), "--reason", "a test", "--no-wait"];
+        let sure = [
+            "--yes",
+            "--cluster",
+            self.cluster.name(),
+            "--reason",
+            "a test",
+            "--no-wait",
+        ];
         self.cluster.run(&[arguments, &sure].concat())?;
         self.newest()
     }
 
     fn newest(&self) -> Result<String> {
         let newest = self.cluster.newest_operation()?;
-        newest["operation"].as_str().map(str::to_owned).context("the operation has no name")
+        newest["operation"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the operation has no name")
     }
 
     /// Waits until an operation is in this state, and returns it.

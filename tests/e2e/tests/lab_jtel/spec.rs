@@ -26,14 +26,22 @@ pub(crate) fn adapt(shipped: &str, network: &str, nodes: &[(&str, u8)]) -> Resul
             spec.push_str(&format!("    options: {}", options()));
         } else if let Some((before, plug)) = line.split_once("plug: ") {
             let name = plug.trim_end_matches([' ', '}']).trim_matches('"');
-            let name = name.strip_prefix("jtel-").with_context(|| format!("the plug {name}"))?;
-            spec.push_str(&format!("{before}plug: \"{}\" }} }}", controller(name, network, nodes)?));
+            let name = name
+                .strip_prefix("jtel-")
+                .with_context(|| format!("the plug {name}"))?;
+            spec.push_str(&format!(
+                "{before}plug: \"{}\" }} }}",
+                controller(name, network, nodes)?
+            ));
         } else {
             spec.push_str(line);
         }
         spec.push('\n');
     }
-    ensure!(!spec.contains("fence_virsh") && spec.contains("fence_ipmilan"), "no hypervisor was replaced in\n{spec}");
+    ensure!(
+        !spec.contains("fence_virsh") && spec.contains("fence_ipmilan"),
+        "no hypervisor was replaced in\n{spec}"
+    );
     Ok(spec)
 }
 
@@ -50,13 +58,21 @@ pub(crate) fn options() -> String {
 fn controller(name: &str, network: &str, nodes: &[(&str, u8)]) -> Result<String> {
     let number = |name: &str| {
         let found = nodes.iter().find(|(node, _)| *node == name);
-        found.map(|(_, number)| 100 + number).with_context(|| format!("there is no machine {name}"))
+        found
+            .map(|(_, number)| 100 + number)
+            .with_context(|| format!("there is no machine {name}"))
     };
     match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
         None => Ok(format!("{network}{}", number(name)?)),
         Some((stem, range)) => {
-            let (first, last) = range.split_once('-').with_context(|| format!("the range {range}"))?;
-            Ok(format!("{network}[{}-{}]", number(&format!("{stem}{first}"))?, number(&format!("{stem}{last}"))?))
+            let (first, last) = range
+                .split_once('-')
+                .with_context(|| format!("the range {range}"))?;
+            Ok(format!(
+                "{network}[{}-{}]",
+                number(&format!("{stem}{first}"))?,
+                number(&format!("{stem}{last}"))?
+            ))
         }
     }
 }
