@@ -41,6 +41,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Where each shell looks for scripts.
+const INSTALL: &str = "\
+Where to put it:
+  bash  interlockctl completions bash > ~/.local/share/bash-completion/completions/interlockctl
+  zsh   interlockctl completions zsh > \"${fpath[1]}/_interlockctl\"
+  fish  interlockctl completions fish > ~/.config/fish/completions/interlockctl.fish";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// How the cluster is: nodes, services, causes, operations.
@@ -79,11 +86,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Pki(PkiCommand),
     /// Print the script that completes commands and live names in a shell.
-    ///
-    /// bash:  interlockctl completions bash > ~/.local/share/bash-completion/completions/interlockctl
-    /// zsh:   interlockctl completions zsh > "${fpath[1]}/_interlockctl"
-    /// fish:  interlockctl completions fish > ~/.config/fish/completions/interlockctl.fish
-    #[command(verbatim_doc_comment)]
+    #[command(after_help = INSTALL)]
     Completions {
         /// The shell.
         shell: Shell,
