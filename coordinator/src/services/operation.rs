@@ -180,9 +180,10 @@ impl OperationService for Operations {
         let id = id(&request.operation)?;
         let service = self.clone();
         let (sender, receiver) = mpsc::channel(2);
+        // Changes from here on are noticed, also those between this look and the next.
+        let mut changes = self.driver.changes();
         let first = self.find(id, request.brief).await?;
         tokio::spawn(async move {
-            let mut changes = service.driver.changes();
             let mut last = first;
             if sender.send(Ok(last.clone())).await.is_err() {
                 return;
@@ -312,7 +313,9 @@ fn start(
         )));
     }
     // First who holds it: an operation under way changes the cluster, and its name explains more than that it has changed.
-    desk.coordinator.unheld(plan).map_err(|error| not_started(&error))?;
+    desk.coordinator
+        .unheld(plan)
+        .map_err(|error| not_started(&error))?;
     // Made again from what is known now it must be the same, byte for byte; else something that it was made from
     // does not hold any more.
     let again = desk
