@@ -139,7 +139,15 @@ impl Coordinator {
                     .view
                     .node(&node.name)
                     .and_then(|seen| seen.power.as_ref());
-                said.is_none_or(|(_, at, _)| now.since(*at) >= SILENT)
+                // Nothing said is asked for again soon: perhaps there was only nobody yet who could ask.
+                said.is_none_or(|(said, at, _)| {
+                    now.since(*at)
+                        >= if *said == Power::Unknown {
+                            PATIENCE
+                        } else {
+                            SILENT
+                        }
+                })
             })
             .map(|node| node.name.clone())
             .take(AT_ONCE)

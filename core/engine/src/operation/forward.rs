@@ -259,7 +259,12 @@ impl Operation {
         if !self.plan().assumptions.contains_key(&service.name) {
             return;
         }
-        for node in service.nodes.iter().filter(|node| ctx.view.alive(node)) {
+        for node in &service.nodes {
+            if !ctx.view.alive(node) {
+                // Only its power source can tell that a silent one is not the active side.
+                ctx.effects.push(Effect::AskPower(node.clone()));
+                continue;
+            }
             let checks = service
                 .active_when
                 .iter()
