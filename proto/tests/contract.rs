@@ -1,6 +1,9 @@
 //! The wire contract: what every RPC owes its reader, and what must not change by accident.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its own descriptor has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its own descriptor has failed"
+)]
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -188,11 +188,7 @@ impl Driver {
 
     /// An agent remembers a term that this store never gave: it was restored from a backup, or is not the one that the
     /// agent knew. Agents would refuse everything; so the term goes above (safety rule E11).
-    async fn raise_term(
-        &mut self,
-        seen: Term,
-        node: &NodeName,
-    ) -> Result<(), Ended> {
+    async fn raise_term(&mut self, seen: Term, node: &NodeName) -> Result<(), Ended> {
         warn!(%node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
         self.drain().await?;
         match self.leadership.raise_term_above(&self.leading, seen).await {

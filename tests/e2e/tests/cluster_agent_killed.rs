@@ -1,4 +1,5 @@
-//! An agent is killed inside a step whose command must not be repeated blindly (invariant I4, rule X2).
+//! An agent, or the coordinator, is killed inside a step whose command must not be repeated blindly (invariant I4, rules
+//! X1, X2).
 
 use std::fs;
 use std::time::Duration;
@@ -218,5 +219,33 @@ fn a_step_of_unknown_outcome_is_taken_for_done_with_a_reason() -> Result<()> {
         "{}",
         skipped.detail
     );
+    Ok(())
+}
+
+#[test]
+fn a_command_is_not_repeated_by_a_coordinator_that_was_killed_meanwhile() -> Result<()> {
+    let mut cluster = cluster()?;
+    let operator = cluster.admin()?;
+    for (kind, point, begin, end) in [
+        ("startup", START, "begin start", "end start"),
+        ("shutdown", STOP, "begin stop", "end stop"),
+    ] {
+        cluster.until_connected(&operator)?;
+        cluster.hold(point)?;
+        let operation = operator.begin(&for_all(kind), false)?;
+        let command = begun(&cluster, begin)?;
+        cluster.kill_coordinator()?;
+        cluster.start_coordinator()?;
+        cluster.until_connected(&operator)?;
+        ensure!(lives(command), "the command was ended by the coordinator's");
+        cluster.release(point)?;
+        operator.until(&operation, "done")?;
+        for what in [begin, end] {
+            ensure!(
+                cluster.story().count(what, INSTANCE)? == 1,
+                "'{what}' did not happen once"
+            );
+        }
+    }
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION]]]`,
-//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `restart` or `reboot`.
+//! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION [WRITE MOMENT]]]]`,
+//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `shutdown`, `restart` or
+//! `reboot`; after that, the journal write at which the coordinator dies, and `before`, `between` or `after`.
 
 use std::time::Duration;
 
 use interlock_model::plan::PlanKind;
-use interlock_sim::{Setup, Simulation, Task, clusters};
+use interlock_sim::{Crash, Setup, Simulation, Task, WriteMoment, clusters};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -22,6 +23,7 @@ fn main() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
     let tasks: Vec<Task> = match arguments.next().as_deref() {
+        Some("shutdown") => vec![Task::all(PlanKind::Shutdown)],
         Some("restart") => vec![Task::all(PlanKind::Restart)],
         Some("reboot") => vec![Task::all(PlanKind::Reboot)],
         _ => [PlanKind::Shutdown, PlanKind::Startup]
@@ -30,6 +32,15 @@ fn main() {
     };
     let mut setup = Setup::quiet(seed, &spec, &tasks);
     setup.trouble = Duration::from_secs(trouble);
+    if let (Some(write), Some(moment)) = (arguments.next(), arguments.next()) {
+        let moment = match moment.as_str() {
+            "before" => WriteMoment::Before,
+            "between" => WriteMoment::Between,
+            _ => WriteMoment::After,
+        };
+        let write = write.parse().unwrap_or(0);
+        setup.crash = Some(Crash::Coordinator { write, moment });
+    }
     let report = Simulation::new(setup).telling().run();
     for line in &report.story {
         println!("{line}");
