@@ -93,9 +93,6 @@ macro_rules! matrix {
 matrix! {
     shutdown_of_large: Shutdown of large,
     startup_of_large: Startup of large,
-    restart_of_large: Restart of large,
-    reboot_of_large: Reboot of large,
-    shutdown_of_small: Shutdown of small,
     startup_of_small: Startup of small,
     restart_of_small: Restart of small,
     reboot_of_small: Reboot of small,

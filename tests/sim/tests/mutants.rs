@@ -6,7 +6,7 @@ use interlock_model::plan::PlanKind;
 use interlock_sim::{Mutant, Setup, Simulation, Task, clusters};
 
 /// How many seeds a mutant may survive.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 60;
 
 #[test]
 fn every_rule_that_is_not_kept_is_found_by_a_seed() {

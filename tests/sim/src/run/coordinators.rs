@@ -197,7 +197,6 @@ impl Simulation {
     }
 
     pub(super) fn closed(&mut self, id: SessionId) {
-        let now = self.clocks();
         let Some(session) = self.network.session(id) else {
             return;
         };
@@ -210,15 +209,6 @@ impl Simulation {
         }
         process.sessions.remove(&node);
         process.engine.session_closed(&node);
-        if self.setup.mutant == Some(Mutant::TakesSilenceForDown) {
-            let power = FromAgent::Power {
-                ask: 0,
-                node: node.clone(),
-                power: Power::Off,
-                detail: "nothing is heard of it".into(),
-            };
-            process.engine.agent(&node, power, now);
-        }
         self.drive();
     }
 
@@ -343,6 +333,9 @@ impl Simulation {
     fn release(&mut self, sends: Vec<Send>) {
         for send in sends {
             self.tell_all(&Fact::Sent { send: &send });
+            if self.setup.mutant == Some(Mutant::TakesSilenceForDown) {
+                self.answer_itself(&send);
+            }
             let Some(process) = &self.process else { return };
             let term = process.term;
             if let Some(session) = process.sessions.get(&send.to).copied() {
@@ -358,8 +351,30 @@ impl Simulation {
                     };
                     self.say(|| line);
                 }
+                let is_dispatch = matches!(send.message, ToAgent::Dispatch { .. });
                 self.send_down(session, term, send.message);
+                if is_dispatch && std::mem::take(&mut self.dies_after_dispatch) {
+                    return self.coordinator_dies();
+                }
             }
+        }
+    }
+
+    /// Answers a question to a power source: a node that is not heard is off, is it not?
+    fn answer_itself(&mut self, send: &Send) {
+        let now = self.clocks();
+        let (Some(process), ToAgent::AskPower { ask, call }) = (&mut self.process, &send.message)
+        else {
+            return;
+        };
+        if !process.sessions.contains_key(&call.node) {
+            let power = FromAgent::Power {
+                ask: *ask,
+                node: call.node.clone(),
+                power: Power::Off,
+                detail: "nothing is heard of it".into(),
+            };
+            process.engine.agent(&send.to, power, now);
         }
     }
 

@@ -244,7 +244,7 @@ impl Simulation {
     /// A new agent finds out what became of an attempt that its predecessor began.
     pub(super) fn recover_job(&mut self, node: &NodeName, life: u64, id: &AttemptId) {
         let boots = self.world.machine(node).boots;
-        let lost = self.troubled() && self.random.chance(30);
+        let lost = self.troubled() && self.random.chance(50);
         let Some(job) = self.world.machine(node).jobs.get(id).cloned() else {
             let outcome = Outcome::Unknown {
                 evidence: "nothing is known of it".into(),

@@ -153,6 +153,8 @@ pub struct Simulation {
     invariants: Vec<Box<dyn Invariant>>,
     report: Report,
     tells: bool,
+    /// The coordinator dies as soon as it has sent another attempt.
+    dies_after_dispatch: bool,
 }
 
 impl Simulation {
@@ -194,6 +196,7 @@ impl Simulation {
             term: Term(0),
             invariants: invariants::all(),
             tells: false,
+            dies_after_dispatch: false,
             world,
             agents,
             random,

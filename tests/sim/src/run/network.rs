@@ -22,7 +22,7 @@ const KEPT: usize = 6;
 pub(crate) type SessionId = u64;
 
 /// A message on its way to an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Travel {
     pub(super) session: SessionId,
     pub(super) term: Term,
@@ -47,6 +47,8 @@ pub(super) struct Session {
 pub(super) struct Network {
     sessions: BTreeMap<SessionId, Session>,
     unreachable: BTreeSet<NodeName>,
+    /// What dead sessions still hold for each node.
+    held: BTreeMap<NodeName, Vec<Travel>>,
 }
 
 impl Network {
@@ -54,6 +56,7 @@ impl Network {
         Self {
             sessions: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -221,16 +224,11 @@ impl Simulation {
         if !session.open && !travel.late {
             // A quiet network loses what a dead session held; a troubled one may deliver it yet.
             if self.troubled() && self.random.chance(50) {
-                let delay = self.random.millis(100, 4000);
-                self.schedule.after(
-                    delay,
-                    Event::ToAgent {
-                        session: travel.session,
-                        term: travel.term,
-                        message: travel.message.clone(),
-                        late: true,
-                    },
-                );
+                let travel = Travel {
+                    late: true,
+                    ..travel.clone()
+                };
+                self.network.held.entry(node).or_default().push(travel);
             }
             return;
         }
@@ -253,6 +251,14 @@ impl Simulation {
             }
         }
         self.agent_hears(&node, Peer(process), travel);
+        // The worst moment for what an earlier session held: right after the first word of a newer one.
+        if matches!(travel.message, ToAgent::Assign(_))
+            && let Some(held) = self.network.held.remove(&node)
+        {
+            for travel in held {
+                self.to_agent(&travel);
+            }
+        }
     }
 
     /// A session ends, for whatever reason.

@@ -5,6 +5,12 @@ use interlock_model::names::{NodeName, ServiceName};
 use super::{Event, Simulation};
 
 impl Simulation {
+    /// Does an action run on this node?
+    fn is_busy(&self, node: &NodeName) -> bool {
+        let mut jobs = self.world.machine(node).jobs.values();
+        jobs.any(|job| job.outcome.is_none())
+    }
+
     /// Something goes wrong, and something else will.
     pub(super) fn trouble(&mut self) {
         if !self.troubled() {
@@ -13,12 +19,24 @@ impl Simulation {
         let next = self.random.millis(300, 4000);
         self.schedule.after(next, Event::Trouble);
         let nodes: Vec<NodeName> = self.agents.keys().cloned().collect();
-        let Some(node) = self.random.pick(&nodes).cloned() else {
+        let busy: Vec<NodeName> = nodes
+            .iter()
+            .filter(|node| self.is_busy(node))
+            .cloned()
+            .collect();
+        // Where something is going on, more can go wrong.
+        let from = if busy.is_empty() || self.random.chance(50) {
+            nodes
+        } else {
+            busy
+        };
+        let Some(node) = self.random.pick(&from).cloned() else {
             return;
         };
         match self.random.below(100) {
-            0..10 => self.coordinator_dies(),
-            10..32 => self.agent_dies(&node, true),
+            0..6 => self.coordinator_dies(),
+            6..12 => self.dies_after_dispatch = true,
+            12..32 => self.agent_dies(&node, true),
             32..60 => {
                 for session in self.network.open_of(Some(&node)) {
                     self.drop_session(session);
