@@ -22,7 +22,7 @@ pub fn small() -> Arc<Spec> {
 /// A cluster that nobody would build: services on random nodes, with random dependencies and wait conditions.
 #[must_use]
 pub fn random(seed: u64) -> Arc<Spec> {
-    let mut random = Random::new(seed ^ 0x5eed_c1u64);
+    let mut random = Random::new(seed ^ 0x005e_edc1_u64);
     let nodes = 2 + random.below(4);
     let services = 2 + random.below(5);
     let mut text = String::from(

@@ -5,6 +5,7 @@
 //! found out here, from the machines, by rules of our own.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,11 +101,10 @@ impl Invariant for Order {
 impl Order {
     /// An operation that the store knows; followed from its start on.
     fn operation(&mut self, id: OperationId, sight: &mut Sight<'_>) -> Option<&mut Followed> {
-        if !self.0.contains_key(&id) {
-            let plan = sight.store.plan(id)?;
-            self.0.insert(id, Followed::new(plan));
+        match self.0.entry(id) {
+            Entry::Occupied(followed) => Some(followed.into_mut()),
+            Entry::Vacant(place) => Some(place.insert(Followed::new(sight.store.plan(id)?))),
         }
-        self.0.get_mut(&id)
     }
 
     fn real(
@@ -359,10 +359,10 @@ fn look_at(step: &Step, real: &mut Real, sight: &Sight<'_>) {
                 got(Wait::Down);
             }
         }
-        (Action::PowerOn { .. }, Some(node), _) if real.armed.is_some() => {
-            if world.machine(node).os == Os::Up {
-                got(Wait::Up);
-            }
+        (Action::PowerOn { .. }, Some(node), _)
+            if real.armed.is_some() && world.machine(node).os == Os::Up =>
+        {
+            got(Wait::Up);
         }
         (Action::Reboot, Some(node), _) => {
             let machine = world.machine(node);

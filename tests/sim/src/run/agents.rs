@@ -171,12 +171,12 @@ impl Simulation {
                     );
                     self.carry_out(node, early);
                 }
-                Effect::Reply { to, report } => self.reply(node, to, FromAgent::Attempt(report)),
+                Effect::Reply { to, report } => self.reply(node, to, &FromAgent::Attempt(report)),
                 Effect::Greet { to, greeting } => self.hello(node, to, greeting),
                 Effect::Execute {
                     id, command, limit, ..
                 } => {
-                    self.begin_job(node, life, &id, command, limit);
+                    self.begin_job(node, life, &id, &command, limit);
                     self.crash_agent(node, &id, StepMoment::Begun);
                 }
                 Effect::Kill(id) => self.kill_job(node, &id),
@@ -184,7 +184,7 @@ impl Simulation {
         }
     }
 
-    fn reply(&mut self, node: &NodeName, to: Recipient, message: FromAgent) {
+    fn reply(&mut self, node: &NodeName, to: Recipient, message: &FromAgent) {
         let Some(alive) = self.alive(node) else {
             return;
         };

@@ -150,7 +150,7 @@ impl Simulation {
         self.drive();
     }
 
-    pub(super) fn to_coordinator(&mut self, id: SessionId, message: FromAgent) {
+    pub(super) fn arrive_at_coordinator(&mut self, id: SessionId, message: FromAgent) {
         let now = self.clocks();
         let Some(session) = self.network.session(id) else {
             return;

@@ -47,7 +47,7 @@ impl Simulation {
         node: &NodeName,
         life: u64,
         id: &AttemptId,
-        command: Command,
+        command: &Command,
         limit: Duration,
     ) {
         let asked = self
@@ -58,11 +58,11 @@ impl Simulation {
         self.tell_all(&Fact::Began {
             node,
             id,
-            command: &command,
+            command,
             term: asked,
         });
         self.note_step(&id.step);
-        let fate = self.fate(&command);
+        let fate = self.fate(command);
         let boots = self.world.machine(node).boots;
         let job = Job {
             command: command.clone(),
@@ -71,9 +71,9 @@ impl Simulation {
             outcome: None,
         };
         self.world.machine_mut(node).jobs.insert(id.clone(), job);
-        let restarted = restarted(&command)
+        let restarted = restarted(command)
             .filter(|service| self.world.state(node, service) == InstanceState::Running);
-        if self.world.take_hold(node, &command) {
+        if self.world.take_hold(node, command) {
             return self.end_job(node, id, Outcome::done("it is so already"));
         }
         if let Some(service) = restarted {
@@ -84,7 +84,7 @@ impl Simulation {
             });
         }
         let (event, takes) = (id.clone(), self.random.millis(300, 1800));
-        match &command {
+        match command {
             Command::Shutdown { .. } | Command::Reboot if fate != Fate::Fails => {
                 self.going_down(node, id);
                 self.schedule.after(

@@ -268,14 +268,14 @@ impl Simulation {
                 message,
                 late,
             } => {
-                self.to_agent(&Travel {
+                self.arrive_at_agent(&Travel {
                     session,
                     term,
                     message,
                     late,
                 });
             }
-            Event::ToCoordinator { session, message } => self.to_coordinator(session, message),
+            Event::ToCoordinator { session, message } => self.arrive_at_coordinator(session, message),
             Event::Connect { node, life } => self.connect(&node, life),
             Event::AgentUp { node, boots } => self.agent_up(&node, boots),
             Event::Recorded { node, life, batch } => self.recorded(&node, life, batch),

@@ -216,7 +216,7 @@ impl Simulation {
     }
 
     /// A message has arrived at an agent, or would have.
-    pub(super) fn to_agent(&mut self, travel: &Travel) {
+    pub(super) fn arrive_at_agent(&mut self, travel: &Travel) {
         let Some(session) = self.network.session(travel.session) else {
             return;
         };
@@ -256,7 +256,7 @@ impl Simulation {
             && let Some(held) = self.network.held.remove(&node)
         {
             for travel in held {
-                self.to_agent(&travel);
+                self.arrive_at_agent(&travel);
             }
         }
     }

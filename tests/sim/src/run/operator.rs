@@ -9,7 +9,7 @@ use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
-use interlock_model::plan::{SealedPlan, StepId};
+use interlock_model::plan::{PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
 use interlock_planner::{Input, Request};
 
@@ -22,6 +22,10 @@ use crate::world::Os;
 /// operation knows nothing of.
 const TRIES: u32 = 4;
 
+/// After so many plans that were refused in a row she goes about it from the other end: what cannot be brought up from
+/// where it stands is taken down first.
+const REFUSALS: u32 = 150;
+
 /// Who the operator is.
 const WHO: &str = "anna";
 
@@ -31,6 +35,8 @@ pub(super) struct Operator {
     tasks: VecDeque<Task>,
     shown: Option<Arc<SealedPlan>>,
     at: Option<OperationId>,
+    /// How often in a row no plan was made.
+    refused: u32,
     /// How often she had a step tried again.
     tried: BTreeMap<(OperationId, StepId), u32>,
     /// She thinks until then.
@@ -43,6 +49,7 @@ impl Operator {
             tasks: tasks.iter().cloned().collect(),
             shown: None,
             at: None,
+            refused: 0,
             tried: BTreeMap::new(),
             thinks: Duration::ZERO,
         }
@@ -115,6 +122,7 @@ impl Simulation {
                 self.tell_all(&Fact::Planned(plan.plan()));
                 self.tell_all(&Fact::Shown(plan.digest()));
                 self.operator.shown = Some(Arc::new(plan));
+                self.operator.refused = 0;
                 self.think(200, 3000);
             }
             None => {
@@ -122,6 +130,12 @@ impl Simulation {
                 self.say(|| format!("no plan: {why}"));
                 self.tell_all(&Fact::NotPlanned(&why));
                 self.free_the_hung();
+                self.operator.refused += 1;
+                if self.operator.refused == REFUSALS && task.kind != PlanKind::Shutdown {
+                    self.say(|| "she takes everything down first".to_owned());
+                    let down = Task::all(PlanKind::Shutdown);
+                    self.operator.tasks.push_front(down);
+                }
             }
         }
     }
