@@ -221,7 +221,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     outcome
 }
 
-/// Waits until an attempt that takes this machine down has told so, if there is one.
+/// Waits until an attempt that takes this machine down has ended, if there is one, and what is known is durable.
 async fn last_words(agent: &Agent) {
     let is_going_down = || {
         let open = agent.handle().open();
@@ -229,7 +229,8 @@ async fn last_words(agent: &Agent) {
             .any(|entry| entry.command.as_ref().map(Target::of) == Some(Target::Machine))
     };
     let told = async {
-        while is_going_down() {
+        // An outcome is told when it is durable, not when it is known.
+        while is_going_down() || !agent.handle().is_settled() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -190,6 +190,12 @@ impl Handle {
         self.ledger().open().cloned().collect()
     }
 
+    /// Is everything that the ledger knows durable, and so on its way to whoever is to be told?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ledger().uncommitted() == 0
+    }
+
     /// What is remembered of an attempt.
     #[must_use]
     pub fn entry(&self, id: &AttemptId) -> Option<Entry> {

@@ -162,6 +162,12 @@ impl<E: Executor> Link<E> {
             reason: reason.unwrap_or_default(),
         });
         let say = async {
+            // First what is durable and not told yet: nobody can ask this process for it afterwards.
+            while let Some(waiting) = self.outbox.pop() {
+                if outgoing.send(message(waiting)).await.is_err() {
+                    return;
+                }
+            }
             // If the stream is gone, silence says the same.
             let _ = outgoing.send(message(goodbye)).await;
             drop(outgoing);

@@ -58,7 +58,8 @@ impl Outbox {
         }
     }
 
-    fn pop(&self) -> Option<v1::agent_message::Message> {
+    /// Something to tell, if there is anything now.
+    pub(super) fn pop(&self) -> Option<v1::agent_message::Message> {
         use v1::agent_message::Message;
         let mut waiting = self.lock();
         if let Some((_, report)) = waiting.reports.pop_first() {
