@@ -55,7 +55,7 @@ fn a_seed_that_nobody_has_seen() {
     let seed = chosen.unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let nanos = since.map_or(0, |since| since.subsec_nanos().into());
-        Random::new(nanos).next() % 1_000_000_000
+        Random::new(nanos).number() % 1_000_000_000
     });
     println!("INTERLOCK_SEED={seed}");
     run_seed(seed);

@@ -275,7 +275,9 @@ impl Simulation {
                     late,
                 });
             }
-            Event::ToCoordinator { session, message } => self.arrive_at_coordinator(session, message),
+            Event::ToCoordinator { session, message } => {
+                self.arrive_at_coordinator(session, message)
+            }
             Event::Connect { node, life } => self.connect(&node, life),
             Event::AgentUp { node, boots } => self.agent_up(&node, boots),
             Event::Recorded { node, life, batch } => self.recorded(&node, life, batch),
