@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use interlock_agent::session::{Assignment, Attempt, Board, Executor, Outcome};
 use interlock_model::action::Command;
 use interlock_model::names::ServiceName;
 use interlock_model::observation::{InstanceObservation, InstanceState};
+
+use crate::process::Process;
 
 /// What a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +22,11 @@ pub(crate) enum Work {
 }
 
 /// When the steps of each service arrived at the agents, and when they were done.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trace(Arc<Mutex<BTreeMap<ServiceName, Times>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Trace {
+    times: Arc<Mutex<BTreeMap<ServiceName, Times>>>,
+    coordinator: Process,
+}
 
 /// First and last of one service.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +35,46 @@ pub(crate) struct Times {
     pub(crate) first: Instant,
     /// The last step was done.
     pub(crate) last: Instant,
+    /// What the two sides had used by the first arrival.
+    pub(crate) used: Cpu,
+}
+
+/// Time on a core, of the one that dispatches and of the process with the agents.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    /// The coordinator's, or that of the floor's server.
+    pub(crate) coordinator: Duration,
+    /// That of this process.
+    pub(crate) agents: Duration,
+}
+
+impl Cpu {
+    /// What both have used so far.
+    pub(crate) fn now(coordinator: Process) -> Result<Self> {
+        Ok(Self {
+            coordinator: coordinator.cpu()?,
+            agents: Process::own().cpu()?,
+        })
+    }
+
+    /// What both used since an earlier moment.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            coordinator: self.coordinator.saturating_sub(earlier.coordinator),
+            agents: self.agents.saturating_sub(earlier.agents),
+        }
+    }
 }
 
 impl Trace {
+    /// An empty one, which looks at the coordinator's use of the cores as well.
+    pub(crate) fn new(coordinator: Process) -> Self {
+        Self {
+            times: Arc::default(),
+            coordinator,
+        }
+    }
+
     /// What was noted since this was last called, by service, in the order of the first arrival.
     pub(crate) fn take(&self) -> Vec<(ServiceName, Times)> {
         let mut times: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
@@ -40,23 +83,30 @@ impl Trace {
     }
 
     fn note(&self, service: &ServiceName) {
-        let now = Instant::now();
+        let last = Instant::now();
         let mut times = self.lock();
-        match times.get_mut(service) {
-            Some(times) => times.last = now,
-            None => drop(times.insert(
-                service.clone(),
-                Times {
-                    first: now,
-                    last: now,
-                },
-            )),
+        if let Some(times) = times.get_mut(service) {
+            times.last = last;
+            return;
         }
+        // A process that has ended has used nothing, and then there is nothing to measure either.
+        let used = Cpu::now(self.coordinator).unwrap_or_default();
+        let first = last;
+        times.insert(service.clone(), Times { first, last, used });
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Times>> {
         // Every change is complete before anything can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::iter::Sum for Cpu {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            coordinator: sum.coordinator + one.coordinator,
+            agents: sum.agents + one.agents,
+        })
     }
 }
 

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::transport::Channel;
 
+use crate::body::Trace;
 use crate::program::Program;
 
 /// The cluster's name.
@@ -34,7 +35,7 @@ pub(crate) const MANAGEMENT: &str = "mgmt1";
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the cluster may take for whatever is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often is looked whether it is there.
 const LOOK: Duration = Duration::from_millis(50);
@@ -159,6 +160,11 @@ impl Coordinator {
     /// What agents connect to.
     pub(crate) fn target(&self) -> Result<Target> {
         target(&self.program.address.to_string())
+    }
+
+    /// For what agents are asked for, and when.
+    pub(crate) fn trace(&self) -> Result<Trace> {
+        Ok(Trace::new(self.program.process()?))
     }
 
     /// The store's file.

@@ -25,9 +25,9 @@ impl Fleet {
     pub(crate) fn start(
         members: Vec<(NodeName, Credentials)>,
         coordinator: &Target,
+        trace: Trace,
         work: Work,
     ) -> Self {
-        let trace = Trace::default();
         let agents = members.into_iter().map(|(node, credentials)| {
             let options = Options {
                 boot: BootId(format!("boot of {node}")),
@@ -46,7 +46,7 @@ impl Fleet {
         });
         Self {
             agents: agents.collect(),
-            trace: trace.clone(),
+            trace,
         }
     }
 

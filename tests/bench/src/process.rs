@@ -22,6 +22,11 @@ pub(crate) struct Memory {
 }
 
 impl Process {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        Self(std::process::id())
+    }
+
     /// What is resident now.
     pub(crate) fn memory(self) -> Result<Memory> {
         let text = self.read("smaps_rollup")?;

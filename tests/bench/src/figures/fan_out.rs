@@ -5,10 +5,12 @@
 //! in it that a stage costs: the outcome before it, its own intents, a thousand dispatches, receipts and proofs, and
 //! the intent behind it, each durable before what follows.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use interlock_model::names::ServiceName;
 
-use crate::body::{Times, Work, between};
+use crate::body::{Cpu, Times, Work, between};
 use crate::cluster::{self, Coordinator, Site};
 use crate::figure::{Budget, Figure};
 use crate::fleet::Fleet;
@@ -39,10 +41,16 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
         ],
     );
     coordinator.apply(&spec).await?;
-    let fleet = Fleet::start(site.agents(&nodes)?, &coordinator.target()?, work);
+    let fleet = Fleet::start(
+        site.agents(&nodes)?,
+        &coordinator.target()?,
+        coordinator.trace()?,
+        work,
+    );
     coordinator.settled(NODES).await?;
 
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut our_cpu, mut bare_cpu) = (Vec::new(), Vec::new());
     for round in 0..rounds + 2 {
         let kind = if round % 2 == 0 {
             "startup"
@@ -55,8 +63,12 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
         coordinator.settled(NODES).await?;
         // The first two warm up.
         if round >= 2 {
-            ours.push(stage(&arrivals).context("the operation had other stages")?);
-            bare.push(server.fan_out().await?);
+            let (took, used) = stage(&arrivals).context("the operation had other stages")?;
+            ours.push(took);
+            our_cpu.push(used);
+            let (took, used) = server.costed_fan_out().await?;
+            bare.push(took);
+            bare_cpu.push(used);
         }
     }
     fleet.end().await?;
@@ -69,6 +81,8 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
     };
     let (p50, bare_p50) = at(50)?;
     let (p90, bare_p90) = at(90)?;
+    let (our_cpu, bare_cpu): (Cpu, Cpu) = (our_cpu.into_iter().sum(), bare_cpu.into_iter().sum());
+    let per_step = |time: Duration| time.as_secs_f64() * 1e6 / (rounds * NODES) as f64;
     Ok(vec![
         Figure::new(
             format!("fan-out: {NODES} agents, {what}, p50 to all proofs"),
@@ -83,15 +97,28 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
         )
         .floor(bare_p90)
         .budget(Budget::Value(most)),
+        Figure::new(
+            format!("fan-out: {what}, CPU of the coordinator"),
+            "us a step",
+            per_step(our_cpu.coordinator),
+        )
+        .floor(per_step(bare_cpu.coordinator)),
+        Figure::new(
+            format!("fan-out: {what}, CPU of the agents"),
+            "us a step",
+            per_step(our_cpu.agents),
+        )
+        .floor(per_step(bare_cpu.agents)),
     ])
 }
 
-/// The time between the first and the last of three services.
-fn stage(arrivals: &[(ServiceName, Times)]) -> Option<std::time::Duration> {
+/// The time between the first and the last of three services, and what was used between their arrivals.
+fn stage(arrivals: &[(ServiceName, Times)]) -> Option<(Duration, Cpu)> {
     match arrivals {
-        [(_, before), (wide, _), (_, behind)] if wide.as_str() == "wide" => {
-            Some(between(before.last, behind.first))
-        }
+        [(_, before), (wide, _), (_, behind)] if wide.as_str() == "wide" => Some((
+            between(before.last, behind.first),
+            behind.used.since(before.used),
+        )),
         _ => None,
     }
 }

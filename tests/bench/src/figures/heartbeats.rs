@@ -44,7 +44,12 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
         .await?;
     let process = coordinator.program.process()?;
     let before = process.memory()?.rss;
-    let fleet = Fleet::start(site.agents(&nodes)?, &coordinator.target()?, Work::NoOp);
+    let fleet = Fleet::start(
+        site.agents(&nodes)?,
+        &coordinator.target()?,
+        coordinator.trace()?,
+        Work::NoOp,
+    );
     coordinator.settled(NODES).await?;
     tokio::time::sleep(SETTLE).await;
     let share = process.share(MEASURED).await?;

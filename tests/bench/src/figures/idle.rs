@@ -54,6 +54,7 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
     let fleet = Fleet::start(
         site.agents(std::slice::from_ref(quiet))?,
         &target,
+        coordinator.trace()?,
         Work::NoOp,
     );
     coordinator.settled(nodes.len()).await?;

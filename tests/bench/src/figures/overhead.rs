@@ -44,7 +44,12 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
         .map(|name| (name.as_str(), nodes.as_slice()))
         .collect();
     coordinator.apply(&cluster::spec(&nodes, &services)).await?;
-    let fleet = Fleet::start(site.agents(&nodes)?, &coordinator.target()?, Work::NoOp);
+    let fleet = Fleet::start(
+        site.agents(&nodes)?,
+        &coordinator.target()?,
+        coordinator.trace()?,
+        Work::NoOp,
+    );
     coordinator.settled(NODES).await?;
 
     let (mut stages, mut commits, mut fans, mut trips) =

@@ -14,10 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 
+/// How long a client waits before it tries again.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// Streams that stand until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    _tasks: JoinSet<Result<()>>,
+    _tasks: JoinSet<()>,
 }
 
 impl Clients {
@@ -29,18 +32,24 @@ impl Clients {
     ) -> Self {
         let mut tasks = JoinSet::new();
         for (_, credentials) in members {
-            tasks.spawn(client(target.clone(), credentials, heartbeat));
+            let target = target.clone();
+            tasks.spawn(async move {
+                // A thousand at once are more than a busy machine accepts at the first try.
+                while client(&target, &credentials, heartbeat).await.is_err() {
+                    tokio::time::sleep(AGAIN).await;
+                }
+            });
         }
         Self { _tasks: tasks }
     }
 }
 
 async fn client(
-    target: Target,
-    credentials: Credentials,
+    target: &Target,
+    credentials: &Credentials,
     heartbeat: Option<Duration>,
 ) -> Result<()> {
-    let channel = channel::connect(&target, &credentials, &channel::Options::default()).await?;
+    let channel = channel::connect(target, credentials, &channel::Options::default()).await?;
     let (outgoing, stream) = mpsc::channel(4);
     let mut client = AgentServiceClient::new(channel);
     let mut incoming = client

@@ -16,7 +16,8 @@ use anyhow::{Context as _, Result};
 use interlock_mesh::channel::Target;
 use tokio::process::Command;
 
-use crate::cluster::{MANAGEMENT, Site, target};
+use crate::body::Cpu;
+use crate::cluster::{MANAGEMENT, PATIENCE, Site, target};
 use crate::process::Process;
 use crate::program::Program;
 
@@ -50,10 +51,15 @@ impl Server {
 
     /// Waits until it has that many streams.
     pub(crate) async fn has(&mut self, streams: usize) -> Result<()> {
-        while self.0.ask("count").await?.parse() != Ok(streams) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        let ask = async {
+            while self.0.ask("count").await?.parse() != Ok(streams) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, ask)
+            .await
+            .context("the floor's streams are not all there")?
     }
 
     /// One dispatch to every stream, until all have answered.
@@ -63,6 +69,13 @@ impl Server {
             .parse()
             .with_context(|| format!("the floor's server said {answer}"))?;
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// The same, with what both sides used for it; this process is that of the clients.
+    pub(crate) async fn costed_fan_out(&mut self) -> Result<(Duration, Cpu)> {
+        let before = Cpu::now(self.process()?)?;
+        let took = self.fan_out().await?;
+        Ok((took, Cpu::now(self.process()?)?.since(before)))
     }
 
     /// One dispatch to one stream, until it has answered.
