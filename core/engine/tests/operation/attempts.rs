@@ -1,0 +1,91 @@
+//! Attempts: what is made of what agents say, and of their silence.
+
+use interlock_engine::operation::{Phase, State};
+use interlock_model::attempt::AttemptState;
+
+use crate::bench::{Bench, LIMIT, step};
+
+fn stopping() -> Bench {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop stop:db@a #1 on a"]);
+    bench
+}
+
+#[test]
+fn past_its_deadline_an_attempt_is_unknown_and_is_ended() {
+    let mut bench = stopping();
+    bench.pass(LIMIT.as_secs() - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Unknown);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    assert_eq!(bench.sent(), ["cancel stop:db@a #1"]);
+}
+
+#[test]
+fn a_word_after_the_deadline_counts_and_a_person_lets_it_go_on() {
+    for (said, phase) in [
+        (AttemptState::Done, Phase::Done),
+        (AttemptState::Failed, Phase::Failed),
+    ] {
+        let mut bench = stopping();
+        bench.pass(LIMIT.as_secs()).says("stop:db@a", said);
+        assert_eq!(bench.phase("stop:db@a"), phase);
+        assert_eq!(bench.state(), State::NeedsAttention);
+    }
+}
+
+#[test]
+fn an_attempt_that_was_never_seen_is_made_again_at_once() {
+    let mut bench = stopping();
+    bench.says("stop:db@a", AttemptState::NeverSeen);
+    assert_eq!(bench.sent(), ["stop stop:db@a #2 on a"]);
+    bench.says_of("stop:db@a", 1, AttemptState::Done, false);
+    assert_eq!(
+        bench.phase("stop:db@a"),
+        Phase::Running,
+        "what is said of an earlier one is of no interest"
+    );
+}
+
+#[test]
+fn an_unknown_outcome_is_repeated_only_where_that_does_no_harm() {
+    let mut bench = stopping();
+    bench.says_of("stop:db@a", 1, AttemptState::Unknown, false);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Unknown);
+    assert_eq!(bench.sent(), [""; 0]);
+
+    let mut bench = stopping();
+    bench.says_of("stop:db@a", 1, AttemptState::Unknown, true);
+    assert_eq!(bench.sent(), ["stop stop:db@a #2 on a"]);
+    bench.says_of("stop:db@a", 2, AttemptState::Unknown, true);
+    bench.says_of("stop:db@a", 3, AttemptState::Unknown, true);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Unknown, "but not for ever");
+}
+
+#[test]
+fn a_new_session_is_asked_for_an_attempt_that_it_has_not_seen() {
+    let mut bench = stopping();
+    bench.goes_silent("a");
+    bench.pass(5);
+    assert_eq!(bench.sent(), [""; 0], "silence is not an answer");
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    bench.connects("a", "boot-1");
+    bench.advance().pass(1);
+    assert_eq!(bench.sent(), ["query stop:db@a #1"], "once");
+}
+
+#[test]
+fn nothing_is_begun_where_no_agent_is_there_to_be_told() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.goes_silent("a");
+    bench.advance();
+    assert_eq!(bench.attempt("stop:db@a"), 0);
+    assert!(
+        bench
+            .operation
+            .waits_for(&interlock_model::plan::StepId::new("stop:db@a"))
+            .contains("not connected")
+    );
+}

@@ -1,0 +1,364 @@
+//! A bench for one operation: a small cluster, plans made by hand, time as a value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::operation::{Ctx, Effect, Entry, Operation, Phase, Refused, State, Verb};
+use interlock_engine::view::{SeenCheck, View};
+use interlock_model::action::{Action, Power, PowerRef, ShutdownBy};
+use interlock_model::attempt::{AttemptReport, AttemptState};
+use interlock_model::check::{CheckId, Verdict};
+use interlock_model::ids::{AttemptId, AttemptNo, BootId, Generation, OperationId, Term};
+use interlock_model::names::NodeName;
+use interlock_model::observation::{InstanceObservation, InstanceState};
+use interlock_model::plan::{
+    After, Assumption, Gate, Known, Plan, PlanKind, SealedPlan, Step, StepId, Undo, Wait,
+};
+use interlock_model::spec::{Role, Spec};
+use interlock_model::time::{Now, Timestamp};
+
+const SPEC: &str = r#"
+cluster: bench
+control: { coordinators: [mgmt] }
+power: { box: { fence: fence_sim, via: [mgmt] } }
+nodes:
+  mgmt: { address: 10.0.0.1 }
+  a: { address: 10.0.0.2, power: { by: box, plug: pa } }
+  b: { address: 10.0.0.3, power: { by: box, plug: pb } }
+services:
+  db:
+    nodes: [a, b]
+    active: one
+    active_when: [leads]
+    manager: { systemd: { unit: db.service } }
+    checks:
+      port: { tcp: "{address}:1" }
+      leads: { exec: leads }
+  web:
+    nodes: [b]
+    manager: { systemd: { unit: web.service } }
+    requires: [db]
+    checks:
+      http: { http: "http://{address}/health" }
+gates:
+  look: { manual: "Look at it", at_end_of: [startup], role: admin }
+"#;
+
+/// The time limit of every step on the bench.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) fn spec() -> Spec {
+    Spec::parse(SPEC.as_bytes(), "bench.yaml").unwrap().spec
+}
+
+/// A step such as `stop:db@a`, `power-off:a`, `check:x`, after others until a condition.
+pub(crate) fn step(id: &str, after: &[(&str, Wait)]) -> Step {
+    let (word, what) = id.split_once(':').unwrap();
+    let (service, node) = match what.split_once('@') {
+        Some((service, node)) => (Some(service), Some(node)),
+        None => (
+            None,
+            Some(what).filter(|_| word != "check" && word != "approve"),
+        ),
+    };
+    let power = PowerRef {
+        device: "box".parse().unwrap(),
+        plug: format!("p{}", node.unwrap_or_default()),
+        via: vec!["mgmt".parse().unwrap()],
+        shutdown: ShutdownBy::Agent,
+    };
+    let (action, undo) = match word {
+        "start" => (Action::Start, Some(Action::Stop)),
+        "stop" => (Action::Stop, Some(Action::Start)),
+        "power-off" => (
+            Action::PowerOff {
+                power: power.clone(),
+            },
+            Some(Action::PowerOn { power }),
+        ),
+        "power-on" => (
+            Action::PowerOn {
+                power: power.clone(),
+            },
+            Some(Action::PowerOff { power }),
+        ),
+        "reboot" => (Action::Reboot, None),
+        "check" => (Action::Check, None),
+        _ => {
+            let gate = "look".parse().unwrap();
+            (
+                Action::Approve {
+                    gate,
+                    text: "Look at it".into(),
+                    role: Role::Admin,
+                },
+                None,
+            )
+        }
+    };
+    Step {
+        id: StepId::new(id),
+        action,
+        node: node.map(|node| node.parse().unwrap()),
+        service: service.map(|service| service.parse().unwrap()),
+        after: after
+            .iter()
+            .map(|(step, until)| After {
+                step: StepId::new(step),
+                until: *until,
+            })
+            .collect(),
+        gates: Vec::new(),
+        healthy: Vec::new(),
+        timeout: LIMIT,
+        undo: undo.map(|action| Undo(Box::new(action))),
+    }
+}
+
+/// The check `SERVICE.CHECK` on a node.
+pub(crate) fn gate(check: &str, on: &str) -> Gate {
+    let (service, name) = check.split_once('.').unwrap();
+    Gate {
+        check: CheckId {
+            service: service.parse().unwrap(),
+            check: name.parse().unwrap(),
+        },
+        on: on.parse().unwrap(),
+    }
+}
+
+pub(crate) fn seal(steps: Vec<Step>) -> Plan {
+    Plan {
+        cluster: "bench".parse().unwrap(),
+        generation: Generation(1),
+        kind: PlanKind::Shutdown,
+        scope: "--all".into(),
+        assumptions: std::collections::BTreeMap::new(),
+        forced: Vec::new(),
+        steps,
+    }
+}
+
+/// One operation and everything that it looks at.
+pub(crate) struct Bench {
+    pub(crate) operation: Operation,
+    pub(crate) view: View,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) journal: Vec<Entry>,
+    pub(crate) plan: Arc<SealedPlan>,
+    spec: Spec,
+    seconds: u64,
+}
+
+impl Bench {
+    /// A started operation on a cluster whose agents are all there.
+    pub(crate) fn new(steps: Vec<Step>) -> Self {
+        Self::of(seal(steps), false)
+    }
+
+    pub(crate) fn of(plan: Plan, single_step: bool) -> Self {
+        let plan = Arc::new(SealedPlan::seal(plan).unwrap());
+        let now = Now {
+            mono: Duration::from_secs(1000),
+            wall: Timestamp(1_000_000),
+        };
+        let operation = Operation::start(
+            OperationId(1),
+            Arc::clone(&plan),
+            "anna",
+            "why not",
+            single_step,
+            now,
+        );
+        let mut bench = Self {
+            operation: operation.unwrap(),
+            view: View::default(),
+            effects: Vec::new(),
+            journal: Vec::new(),
+            plan,
+            spec: spec(),
+            seconds: 0,
+        };
+        for node in ["mgmt", "a", "b"] {
+            bench.connects(node, "boot-1");
+        }
+        bench
+    }
+
+    /// With the active side of db observed on a node.
+    pub(crate) fn observed(mut plan: Plan, active: &str) -> Self {
+        let assumption = Assumption {
+            active: active.parse().unwrap(),
+            known: Known::Observed,
+        };
+        plan.assumptions.insert("db".parse().unwrap(), assumption);
+        Self::of(plan, false)
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            mono: Duration::from_secs(1000 + self.seconds),
+            wall: Timestamp(1_000_000 + self.seconds * 1000),
+        }
+    }
+
+    /// Seconds pass; the agents are heard all the time.
+    pub(crate) fn pass(&mut self, seconds: u64) -> &mut Self {
+        self.seconds += seconds;
+        self.advance()
+    }
+
+    pub(crate) fn connects(&mut self, node: &str, boot: &str) {
+        let (node, now): (NodeName, Now) = (node.parse().unwrap(), self.now());
+        self.view.heard(&node, now);
+        let seen = self.view.entry(&node);
+        seen.session = Some(now.mono);
+        seen.boot = Some(BootId(boot.into()));
+        seen.power = None;
+    }
+
+    pub(crate) fn goes_silent(&mut self, node: &str) {
+        self.view.entry(&node.parse().unwrap()).session = None;
+    }
+
+    /// A probe that ran just now.
+    pub(crate) fn probed(&mut self, check: &str, on: &str, verdict: Verdict) -> &mut Self {
+        let (gate, at) = (gate(check, on), self.now().mono);
+        let seen = SeenCheck {
+            verdict,
+            evidence: "seen".into(),
+            value: None,
+            at,
+        };
+        self.view.entry(&gate.on).checks.insert(gate.check, seen);
+        self
+    }
+
+    pub(crate) fn instance(&mut self, service: &str, on: &str, state: InstanceState) {
+        let seen = InstanceObservation {
+            state,
+            ..InstanceObservation::default()
+        };
+        let node = self.view.entry(&on.parse().unwrap());
+        node.instances.insert(service.parse().unwrap(), seen);
+    }
+
+    pub(crate) fn power(&mut self, node: &str, power: Power) -> &mut Self {
+        let now = self.now();
+        self.view
+            .powered(&node.parse().unwrap(), power, "status", now);
+        self
+    }
+
+    fn with<T>(&mut self, run: impl FnOnce(&mut Operation, &mut Ctx<'_>) -> T) -> T {
+        let mut ctx = Ctx {
+            now: self.now(),
+            term: Term(3),
+            spec: &self.spec,
+            view: &self.view,
+            effects: &mut self.effects,
+        };
+        let result = run(&mut self.operation, &mut ctx);
+        self.journal.extend(self.operation.take_entries());
+        result
+    }
+
+    pub(crate) fn advance(&mut self) -> &mut Self {
+        self.with(|operation, ctx| operation.advance(ctx));
+        self
+    }
+
+    /// The agent that has the step's current attempt says how far it is; then the operation goes on.
+    pub(crate) fn says(&mut self, step: &str, state: AttemptState) -> &mut Self {
+        self.says_of(step, self.attempt(step), state, false)
+    }
+
+    pub(crate) fn says_of(
+        &mut self,
+        step: &str,
+        attempt: u64,
+        state: AttemptState,
+        repeatable: bool,
+    ) -> &mut Self {
+        self.reports(step, attempt, state, repeatable);
+        self.advance()
+    }
+
+    /// The same, before the operation goes on.
+    pub(crate) fn reports(
+        &mut self,
+        step: &str,
+        attempt: u64,
+        state: AttemptState,
+        repeatable: bool,
+    ) {
+        let from = self
+            .operation
+            .steps()
+            .find(|(other, _)| other.id.as_str() == step)
+            .and_then(|(step, at)| at.on.clone().or_else(|| step.node.clone()));
+        let report = AttemptReport {
+            id: AttemptId {
+                operation: OperationId(1),
+                step: StepId::new(step),
+                attempt: AttemptNo(attempt),
+            },
+            state,
+            evidence: "said".into(),
+            repeatable,
+        };
+        self.with(|operation, ctx| operation.report(&from.unwrap(), &report, ctx));
+    }
+
+    pub(crate) fn asks(&mut self, verb: Verb, step: &str) -> Result<(), Refused> {
+        self.asks_as(Role::Operator, verb, step)
+    }
+
+    pub(crate) fn asks_as(&mut self, role: Role, verb: Verb, step: &str) -> Result<(), Refused> {
+        let step = Some(step).filter(|step| !step.is_empty());
+        self.with(|operation, ctx| operation.control(verb, step, "anna", role, "because", ctx))
+    }
+
+    fn state_of(&self, step: &str) -> &interlock_engine::operation::StepState {
+        let mut steps = self.operation.steps();
+        steps
+            .find(|(other, _)| other.id.as_str() == step)
+            .unwrap()
+            .1
+    }
+
+    pub(crate) fn phase(&self, step: &str) -> Phase {
+        self.state_of(step).phase
+    }
+
+    pub(crate) fn attempt(&self, step: &str) -> u64 {
+        self.state_of(step).attempt.0
+    }
+
+    pub(crate) fn evidence(&self, step: &str) -> &str {
+        &self.state_of(step).evidence
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.operation.state()
+    }
+
+    /// What was sent since this was last asked, as `WORD STEP #N` or `probe NODE`, `power NODE`.
+    pub(crate) fn sent(&mut self) -> Vec<String> {
+        let name = |id: &AttemptId| format!("{} #{}", id.step, id.attempt);
+        std::mem::take(&mut self.effects)
+            .iter()
+            .map(|effect| match effect {
+                Effect::Dispatch {
+                    id, command, to, ..
+                } => {
+                    format!("{} {} on {to}", command.word(), name(id))
+                }
+                Effect::Query { id, .. } => format!("query {}", name(id)),
+                Effect::Cancel { id, .. } => format!("cancel {}", name(id)),
+                Effect::Probe { on, .. } => format!("probe {on}"),
+                Effect::AskPower(node) => format!("power {node}"),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! What people ask for.
+
+use interlock_engine::operation::{Phase, Refused, State, Verb};
+use interlock_model::attempt::AttemptState;
+use interlock_model::plan::Wait;
+use interlock_model::spec::Role;
+
+use crate::bench::{Bench, seal, step};
+
+fn two() -> Bench {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("stop:db@b", &[("stop:db@a", Wait::Down)]),
+    ]);
+    bench.advance();
+    bench
+}
+
+#[test]
+fn a_pause_lets_go_on_what_is_under_way_and_begins_nothing() {
+    let mut bench = two();
+    bench.asks(Verb::Pause, "").unwrap();
+    assert_eq!(bench.state(), State::Pausing);
+    bench.says("stop:db@a", AttemptState::Done);
+    assert_eq!(
+        (bench.state(), bench.phase("stop:db@b")),
+        (State::Paused, Phase::Waiting)
+    );
+    bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+}
+
+#[test]
+fn next_lets_one_step_begin() {
+    let steps = vec![step("stop:db@a", &[]), step("stop:db@b", &[])];
+    let mut bench = Bench::of(seal(steps), true);
+    bench.advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    assert_eq!(bench.phase("stop:db@b"), Phase::Waiting);
+}
+
+#[test]
+fn the_last_decision_sets_the_operation_going_again() {
+    let mut bench = two();
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert!(matches!(
+        bench.asks(Verb::Resume, ""),
+        Err(Refused::State { .. })
+    ));
+    assert!(matches!(
+        bench.asks(Verb::Retry, "stop:db@b"),
+        Err(Refused::Phase { .. })
+    ));
+    assert!(matches!(
+        bench.asks(Verb::Retry, "stop:x@y"),
+        Err(Refused::NoSuchStep { .. })
+    ));
+    bench.asks(Verb::Retry, "stop:db@a").unwrap();
+    assert_eq!(
+        (bench.state(), bench.attempt("stop:db@a")),
+        (State::Running, 2)
+    );
+    bench.says("stop:db@a", AttemptState::Failed);
+    bench.asks(Verb::Skip, "stop:db@a").unwrap();
+    assert_eq!(
+        bench.phase("stop:db@b"),
+        Phase::Running,
+        "what is skipped is past every condition"
+    );
+}
+
+#[test]
+fn an_abort_ends_what_is_under_way_and_waits_until_nothing_is_left() {
+    let mut bench = two();
+    bench.sent();
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(bench.sent(), ["cancel stop:db@a #1"]);
+    assert_eq!(bench.state(), State::Aborting);
+    // The cancel was lost with its session.
+    bench.pass(1).connects("a", "boot-1");
+    bench.pass(1);
+    assert_eq!(bench.sent(), ["cancel stop:db@a #1"]);
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert_eq!(bench.state(), State::Aborted);
+    assert!(bench.operation.possible().is_empty());
+}
+
+#[test]
+fn an_approval_needs_its_turn_and_its_role() {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("approve:look", &[("stop:db@a", Wait::Down)]),
+        step("stop:db@b", &[("approve:look", Wait::Up)]),
+    ]);
+    bench.advance();
+    assert!(
+        bench.asks_as(Role::Admin, Verb::Approve, "look").is_err(),
+        "its turn has not come"
+    );
+    bench.says("stop:db@a", AttemptState::Done);
+    assert!(matches!(
+        bench.asks(Verb::Approve, "look"),
+        Err(Refused::Role { .. })
+    ));
+    assert_eq!(bench.phase("stop:db@b"), Phase::Waiting);
+    bench.asks_as(Role::Admin, Verb::Approve, "look").unwrap();
+    assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+}

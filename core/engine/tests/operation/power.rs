@@ -1,0 +1,111 @@
+//! Power: what proves that a machine is off, and what proves that it is on.
+
+use interlock_engine::operation::{Phase, State};
+use interlock_model::action::Power;
+use interlock_model::attempt::AttemptState;
+
+use crate::bench::{Bench, LIMIT, step};
+
+fn shutting_down() -> Bench {
+    let mut bench = Bench::new(vec![step("power-off:a", &[])]);
+    bench.advance();
+    assert_eq!(
+        bench.sent(),
+        ["power a"],
+        "the source that must prove it is asked first"
+    );
+    bench.power("a", Power::On).advance();
+    assert_eq!(bench.sent()[0], "shutdown power-off:a #1 on a");
+    bench
+}
+
+#[test]
+fn off_is_what_the_power_source_says_and_not_what_an_agent_says() {
+    let mut bench = shutting_down();
+    bench.says("power-off:a", AttemptState::Done);
+    assert_eq!(bench.phase("power-off:a"), Phase::Running);
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn an_agent_that_is_silent_on_a_machine_that_is_on_is_not_down() {
+    let mut bench = shutting_down();
+    bench.goes_silent("a");
+    bench
+        .pass(LIMIT.as_secs() - 1)
+        .power("a", Power::On)
+        .pass(1);
+    assert_eq!(
+        bench.phase("power-off:a"),
+        Phase::Failed,
+        "the source says the opposite"
+    );
+
+    let mut bench = shutting_down();
+    bench.goes_silent("a");
+    bench.power("a", Power::Unknown).pass(LIMIT.as_secs());
+    assert_eq!(
+        bench.phase("power-off:a"),
+        Phase::Unknown,
+        "and nobody knows if it says nothing"
+    );
+}
+
+#[test]
+fn a_hung_shutdown_is_not_cancelled() {
+    let mut bench = shutting_down();
+    bench.pass(LIMIT.as_secs());
+    assert!(!bench.sent().iter().any(|sent| sent.starts_with("cancel")));
+}
+
+#[test]
+fn an_answer_from_before_the_steps_turn_proves_nothing() {
+    let mut bench = Bench::new(vec![step("power-off:a", &[])]);
+    bench.power("a", Power::Off);
+    bench.pass(1);
+    assert_eq!(bench.phase("power-off:a"), Phase::Waiting);
+    bench.power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Done, "off already");
+}
+
+#[test]
+fn a_machine_is_on_when_its_agent_speaks_from_a_new_boot() {
+    let mut bench = Bench::new(vec![step("power-on:a", &[])]);
+    bench.advance().power("a", Power::Off).advance();
+    assert!(
+        bench
+            .sent()
+            .contains(&"fence power-on:a #1 on mgmt".to_owned())
+    );
+    bench
+        .says("power-on:a", AttemptState::Done)
+        .pass(1)
+        .power("a", Power::On)
+        .advance();
+    assert_eq!(
+        bench.phase("power-on:a"),
+        Phase::Running,
+        "power is not a boot"
+    );
+    bench.connects("a", "boot-1");
+    bench.advance();
+    assert_eq!(
+        bench.phase("power-on:a"),
+        Phase::Running,
+        "that was the boot before"
+    );
+    bench.connects("a", "boot-2");
+    bench.advance();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn a_reboot_is_proven_by_a_new_boot_whatever_its_agent_said() {
+    let mut bench = Bench::new(vec![step("reboot:a", &[])]);
+    bench.advance().says("reboot:a", AttemptState::Done);
+    assert_eq!(bench.phase("reboot:a"), Phase::Running);
+    bench.connects("a", "boot-2");
+    bench.advance();
+    assert_eq!(bench.state(), State::Done);
+}

@@ -1,0 +1,154 @@
+//! Taking back what was done.
+
+use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::action::Power;
+use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
+use interlock_model::plan::Wait;
+
+use crate::bench::{Bench, LIMIT, step};
+
+/// Two stops with a meeting point between them, both done, and then a third one under way.
+fn unwinding() -> Bench {
+    let mut bench = Bench::new(vec![
+        step("stop:web@b", &[]),
+        step("check:met", &[("stop:web@b", Wait::Down)]),
+        step("stop:db@a", &[("check:met", Wait::Healthy)]),
+        step("stop:db@b", &[("stop:db@a", Wait::Down)]),
+    ]);
+    bench.advance();
+    bench
+        .says("stop:web@b", AttemptState::Done)
+        .says("stop:db@a", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    assert_eq!(bench.state(), State::AbortingToUnwind);
+    bench.sent();
+    bench
+}
+
+#[test]
+fn steps_are_taken_back_in_reverse_each_healthy_before_the_next_also_through_meeting_points() {
+    let mut bench = unwinding();
+    bench.says("stop:db@b", AttemptState::Failed).advance();
+    assert_eq!(
+        bench.sent(),
+        ["start stop:db@b #2 on b"],
+        "what failed may have happened in part"
+    );
+    bench
+        .probed("db.port", "b", Verdict::Ok)
+        .pass(1)
+        .says("stop:db@b", AttemptState::Done);
+    bench.pass(1);
+    assert_eq!(
+        bench.phase("stop:db@b"),
+        Phase::Undoing,
+        "up is not healthy"
+    );
+    bench
+        .probed("db.port", "b", Verdict::Ok)
+        .advance()
+        .advance();
+    assert_eq!(bench.phase("stop:db@b"), Phase::Undone);
+    let sent: Vec<String> = bench
+        .sent()
+        .into_iter()
+        .filter(|sent| sent.starts_with("start"))
+        .collect();
+    assert_eq!(
+        sent,
+        ["start stop:db@a #2 on a"],
+        "and not web at the same time"
+    );
+    bench.says("stop:db@a", AttemptState::Done).pass(1);
+    bench
+        .probed("db.port", "a", Verdict::Ok)
+        .advance()
+        .advance();
+    assert_eq!(bench.phase("stop:web@b"), Phase::Undoing);
+    bench.says("stop:web@b", AttemptState::Done).pass(1);
+    bench
+        .probed("web.http", "b", Verdict::Ok)
+        .advance()
+        .advance();
+    assert_eq!(bench.state(), State::Unwound);
+}
+
+#[test]
+fn an_undo_that_fails_is_for_a_person_and_is_tried_again_as_an_undo() {
+    let mut bench = unwinding();
+    bench.says("stop:db@b", AttemptState::Failed).advance();
+    bench.says("stop:db@b", AttemptState::Failed);
+    assert_eq!(
+        (bench.phase("stop:db@b"), bench.state()),
+        (Phase::UndoFailed, State::NeedsAttention)
+    );
+    bench.sent();
+    bench.asks(Verb::Retry, "stop:db@b").unwrap();
+    assert_eq!(
+        (bench.phase("stop:db@b"), bench.state()),
+        (Phase::Undoing, State::Unwinding)
+    );
+    assert_eq!(bench.sent(), ["start stop:db@b #3 on b"]);
+}
+
+#[test]
+fn a_late_word_about_an_undo_does_not_make_its_step_done() {
+    let mut bench = unwinding();
+    bench.says("stop:db@b", AttemptState::Failed).advance();
+    bench
+        .pass(LIMIT.as_secs())
+        .says("stop:db@b", AttemptState::Done);
+    assert_eq!(bench.phase("stop:db@b"), Phase::UndoFailed);
+}
+
+#[test]
+fn a_power_off_that_was_to_be_tried_again_is_taken_back_not_tried_again() {
+    let mut bench = Bench::new(vec![step("power-off:a", &[])]);
+    bench.advance().power("a", Power::On).advance();
+    bench.says("power-off:a", AttemptState::Failed).pass(1);
+    bench.asks(Verb::Retry, "power-off:a").unwrap();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance().sent();
+    bench.pass(1).power("a", Power::On).advance();
+    let sent = bench.sent();
+    assert!(
+        !sent.iter().any(|sent| sent.starts_with("shutdown")),
+        "{sent:?}"
+    );
+    assert_eq!(
+        bench.phase("power-off:a"),
+        Phase::Undone,
+        "it is on already"
+    );
+}
+
+#[test]
+fn what_an_undo_only_waited_for_is_still_taken_back_when_it_is_tried_again() {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("power-off:a", &[("stop:db@a", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.power("a", Power::On).advance();
+    bench.asks(Verb::Unwind, "").unwrap();
+    // It hangs: on, and silent.
+    bench.goes_silent("a");
+    bench.pass(LIMIT.as_secs()).advance();
+    bench.pass(1).power("a", Power::On).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Undoing);
+    bench.pass(LIMIT.as_secs());
+    assert_eq!(bench.phase("power-off:a"), Phase::UndoFailed);
+    bench.asks(Verb::Retry, "power-off:a").unwrap();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert!(
+        bench
+            .sent()
+            .contains(&"fence power-off:a #3 on mgmt".to_owned())
+    );
+    assert_eq!(
+        bench.phase("stop:db@a"),
+        Phase::Done,
+        "its turn has not come"
+    );
+}
