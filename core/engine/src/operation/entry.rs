@@ -101,7 +101,7 @@ pub enum What {
         /// Why.
         reason: String,
     },
-    /// A person asks for another attempt.
+    /// There is to be another attempt: a person asks for it or, without a name, repeating does no harm.
     Retried {
         /// The step.
         step: StepId,

@@ -5,7 +5,7 @@ use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
 
-use super::{Ctx, Operation, Phase, What};
+use super::{Ctx, Live, Operation, Phase, What};
 
 /// How many attempts are made without asking a person, where repeating is harmless.
 const UNASKED: u64 = 3;
@@ -136,7 +136,9 @@ impl Operation {
         }
     }
 
-    /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless.
+    /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins
+    /// anew with its gates, for time has passed, and only if the operation still goes forward; a person may have paused
+    /// or ended it meanwhile.
     fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
         let undo = self.steps[at].phase == Phase::Undoing;
         let Some(on) = self.steps[at].on.clone() else {
@@ -150,6 +152,19 @@ impl Operation {
                     step,
                     unknown: false,
                     evidence: why.to_owned(),
+                },
+                ctx.now,
+            );
+            return;
+        }
+        if !undo {
+            self.live[at] = Live::default();
+            let step = self.step(at).id.clone();
+            self.record(
+                What::Retried {
+                    step,
+                    by: String::new(),
+                    reason: why.to_owned(),
                 },
                 ctx.now,
             );

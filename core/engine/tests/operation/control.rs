@@ -88,6 +88,15 @@ fn an_abort_ends_what_is_under_way_and_waits_until_nothing_is_left() {
 }
 
 #[test]
+fn an_abort_makes_no_further_attempt_of_what_was_never_seen() {
+    let mut bench = two();
+    bench.asks(Verb::Abort, "").unwrap();
+    bench.sent();
+    bench.says("stop:db@a", AttemptState::NeverSeen);
+    assert_eq!((bench.state(), bench.sent()), (State::Aborted, vec![]));
+}
+
+#[test]
 fn an_approval_needs_its_turn_and_its_role() {
     let mut bench = Bench::new(vec![
         step("stop:db@a", &[]),

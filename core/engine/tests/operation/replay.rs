@@ -105,7 +105,7 @@ fn may_follow(from: Phase, to: Phase) -> bool {
             Running | Blocked | Done | Checking | Undoing | UndoFailed
         ),
         Blocked => matches!(to, Waiting | Skipped | Undoing | UndoFailed),
-        Running => matches!(to, Running | Checking | Done | Failed | Unknown),
+        Running => matches!(to, Waiting | Checking | Done | Failed | Unknown),
         Checking => matches!(to, Done | Failed | Undoing | UndoFailed),
         Failed => matches!(to, Waiting | Skipped | Undoing | UndoFailed),
         Unknown => matches!(
