@@ -20,6 +20,8 @@ use crate::fact::{AttemptEnd, Decision, Fact, Sight};
 pub(crate) struct Once {
     begun: BTreeSet<AttemptId>,
     ended: BTreeMap<(OperationId, StepId), Vec<(AttemptId, AttemptEnd)>>,
+    /// Attempts that a person knows of and has had made again.
+    forgiven: BTreeSet<AttemptId>,
     /// Steps that a person took for done, in whatever operation.
     skipped: BTreeSet<StepId>,
 }
@@ -38,7 +40,7 @@ impl Invariant for Once {
                 let key = (id.operation, id.step.clone());
                 let undo = is_undo(id, sight);
                 for (earlier, end) in self.ended.get(&key).into_iter().flatten() {
-                    if is_undo(earlier, sight) != undo {
+                    if is_undo(earlier, sight) != undo || self.forgiven.contains(earlier) {
                         continue;
                     }
                     match end {
@@ -69,7 +71,9 @@ impl Invariant for Once {
                 step,
                 what: Decision::Retry,
             } => {
-                self.ended.remove(&(*operation, step.clone()));
+                let of_step = |id: &&AttemptId| id.operation == *operation && id.step == *step;
+                self.forgiven
+                    .extend(self.begun.iter().filter(of_step).cloned());
                 Ok(())
             }
             Fact::Decided {

@@ -165,6 +165,13 @@ impl Simulation {
             }
             (Command::Shutdown { .. } | Command::Reboot, _) => {
                 self.world.machine_mut(node).os = Os::Up;
+                // Should its agent have died meanwhile, it is started again.
+                let takes = self.random.millis(100, 800);
+                let again = Event::AgentUp {
+                    node: node.clone(),
+                    boots,
+                };
+                self.schedule.after(takes, again);
                 Outcome::failed("something inhibits it")
             }
             (_, Fate::Works) => {

@@ -140,7 +140,8 @@ impl Simulation {
         }
     }
 
-    /// Machines that hang, and that no operation looks after, keep a plan from being made: she sees to them by hand.
+    /// Machines that hang, and services that lost their active side, and that no operation looks after, keep a plan from
+    /// being made: she sees to them by hand.
     fn free_the_hung(&mut self) {
         let hung: Vec<NodeName> = self
             .world
@@ -151,6 +152,9 @@ impl Simulation {
             .collect();
         for node in hung {
             self.by_hand(&node, true);
+        }
+        if self.world.appoint_active() {
+            self.say(|| "a person makes another instance the active one".to_owned());
         }
     }
 

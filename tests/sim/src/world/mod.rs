@@ -151,6 +151,21 @@ impl World {
         }
     }
 
+    /// Somebody makes an instance that is up the active one, where the active one is not. True if there was one.
+    pub(crate) fn appoint_active(&mut self) -> bool {
+        let spec = Arc::clone(&self.spec);
+        let mut any = false;
+        for (name, service) in &spec.services {
+            let up = |node: &&NodeName| self.state(node, name) == InstanceState::Running;
+            let lost = self.active(name).is_some_and(|active| !up(&active));
+            if let Some(node) = service.nodes.iter().find(up).filter(|_| lost).cloned() {
+                self.active.insert(name.clone(), node);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// An instance came up: where no other one is active, it takes over. One that goes down does not hand over: plans
     /// take it that nothing does, and a cluster manager of its own is a later issue.
     pub(super) fn came_up(&mut self, node: &NodeName, service: &ServiceName) {
