@@ -21,17 +21,27 @@ fn begins(first: &str, until: Wait, reach: impl FnOnce(&mut Bench)) -> bool {
 #[test]
 fn each_wait_condition_is_met_by_what_it_names_and_by_nothing_less() {
     use AttemptState::{Accepted, Done, GoingDown};
-    let accepted = |bench: &mut Bench| drop(bench.says("stop:db@a", Accepted));
-    let going = |bench: &mut Bench| drop(bench.says("stop:db@a", GoingDown));
-    let down = |bench: &mut Bench| drop(bench.says("stop:db@a", Done));
+    let accepted = |bench: &mut Bench| {
+        bench.says("stop:db@a", Accepted);
+    };
+    let going = |bench: &mut Bench| {
+        bench.says("stop:db@a", GoingDown);
+    };
+    let down = |bench: &mut Bench| {
+        bench.says("stop:db@a", Done);
+    };
     assert!(begins("stop:db@a", Wait::Issued, accepted));
     assert!(!begins("stop:db@a", Wait::GoingDown, accepted));
     assert!(begins("stop:db@a", Wait::GoingDown, going));
     assert!(!begins("stop:db@a", Wait::Down, going));
     assert!(begins("stop:db@a", Wait::Down, down));
 
-    let accepted = |bench: &mut Bench| drop(bench.says("start:db@a", Accepted));
-    let up = |bench: &mut Bench| drop(bench.says("start:db@a", Done));
+    let accepted = |bench: &mut Bench| {
+        bench.says("start:db@a", Accepted);
+    };
+    let up = |bench: &mut Bench| {
+        bench.says("start:db@a", Done);
+    };
     let healthy = |bench: &mut Bench| {
         bench
             .says("start:db@a", Done)

@@ -27,7 +27,7 @@ fn steps() -> Vec<Step> {
     ]
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Happens {
     Pass(u64),
     Says(usize, AttemptState, bool),
