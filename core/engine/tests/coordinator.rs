@@ -1,0 +1,145 @@
+//! The coordinator half from outside: what it makes of power sources that are slow, and of a restart.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::coordinator::{Coordinator, FromAgent, Hello, Loaded, ToAgent};
+use interlock_model::action::Power;
+use interlock_model::ids::{BootId, Term};
+use interlock_model::names::NodeName;
+use interlock_model::spec::Spec;
+use interlock_model::time::{Now, Timestamp};
+
+const SPEC: &str = "
+cluster: bench
+power: { box: { fence: fence_sim, via: [mgmt] } }
+nodes:
+  mgmt: { address: 10.0.0.1 }
+  a: { address: 10.0.0.2, power: { by: box, plug: pa } }
+";
+
+fn at(seconds: u64) -> Now {
+    Now {
+        mono: Duration::from_secs(seconds),
+        wall: Timestamp(seconds * 1000),
+    }
+}
+
+fn node(name: &str) -> NodeName {
+    name.parse().unwrap()
+}
+
+/// A coordinator at second 100, with the agent of mgmt there.
+fn coordinator() -> Coordinator {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    let spec = Spec::parse(SPEC.as_bytes(), "bench.yaml").unwrap().spec;
+    coordinator.apply_spec(
+        Arc::new(spec),
+        String::new(),
+        String::new(),
+        "admin",
+        at(100),
+    );
+    says_hello(&mut coordinator, "mgmt", 100);
+    coordinator.take_output();
+    coordinator
+}
+
+fn says_hello(coordinator: &mut Coordinator, name: &str, seconds: u64) {
+    let hello = Hello {
+        boot: BootId(format!("boot-{seconds}")),
+        ..Hello::default()
+    };
+    coordinator.agent(&node(name), FromAgent::Hello(Box::new(hello)), at(seconds));
+}
+
+/// The numbers of the questions to power sources that were sent since this was last asked.
+fn questions(coordinator: &mut Coordinator) -> Vec<u64> {
+    let sends = coordinator.take_output().sends;
+    let asks = sends.iter().filter_map(|send| match &send.message {
+        ToAgent::AskPower { ask, .. } => Some(*ask),
+        _ => None,
+    });
+    asks.collect()
+}
+
+fn answers(coordinator: &mut Coordinator, ask: u64, power: Power, seconds: u64) {
+    let answer = FromAgent::Power {
+        ask,
+        node: node("a"),
+        power,
+        detail: "status".into(),
+    };
+    coordinator.agent(&node("mgmt"), answer, at(seconds));
+}
+
+#[test]
+fn an_answer_is_as_old_as_its_question() {
+    let mut coordinator = coordinator();
+    coordinator.ask_power(&node("a"), at(110));
+    let ask = questions(&mut coordinator)[0];
+    answers(&mut coordinator, ask, Power::On, 119);
+    let view = coordinator.view();
+    assert!(view.power_since(&node("a"), at(111).mono).is_none());
+    assert!(view.power_since(&node("a"), at(110).mono).is_some());
+}
+
+#[test]
+fn a_slow_off_does_not_take_away_a_machine_that_has_spoken_since() {
+    let mut coordinator = coordinator();
+    coordinator.ask_power(&node("a"), at(110));
+    let ask = questions(&mut coordinator)[0];
+    says_hello(&mut coordinator, "a", 112);
+    answers(&mut coordinator, ask, Power::Off, 125);
+    assert!(coordinator.view().alive(&node("a")));
+
+    coordinator.ask_power(&node("a"), at(130));
+    let ask = questions(&mut coordinator)[0];
+    answers(&mut coordinator, ask, Power::Off, 131);
+    assert!(
+        !coordinator.view().alive(&node("a")),
+        "that one was asked after it spoke"
+    );
+}
+
+#[test]
+fn who_asks_while_a_question_is_under_way_gets_an_answer_of_their_own() {
+    let mut coordinator = coordinator();
+    coordinator.ask_power(&node("a"), at(110));
+    coordinator.ask_power(&node("a"), at(111));
+    let first = questions(&mut coordinator);
+    assert_eq!(first.len(), 1, "one at a time");
+    answers(&mut coordinator, first[0], Power::On, 112);
+    let second = questions(&mut coordinator);
+    assert_eq!(second.len(), 1);
+    answers(&mut coordinator, first[0], Power::Off, 113);
+    let said = coordinator.view().power_since(&node("a"), Duration::ZERO);
+    assert_eq!(
+        said.map(|(power, _)| power),
+        Some(Power::On),
+        "an answer counts once"
+    );
+}
+
+#[test]
+fn a_silent_node_is_asked_for_as_soon_as_somebody_can_ask() {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    let spec = Spec::parse(SPEC.as_bytes(), "bench.yaml").unwrap().spec;
+    coordinator.apply_spec(
+        Arc::new(spec),
+        String::new(),
+        String::new(),
+        "admin",
+        at(100),
+    );
+    coordinator.tick(at(100));
+    assert_eq!(questions(&mut coordinator), [0; 0], "nobody is there yet");
+    says_hello(&mut coordinator, "mgmt", 102);
+    let asked = (103..110).find(|seconds| {
+        coordinator.tick(at(*seconds));
+        !questions(&mut coordinator).is_empty()
+    });
+    assert!(asked.is_some(), "not a minute later");
+}
