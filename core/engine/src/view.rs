@@ -35,7 +35,7 @@ pub struct SeenCheck {
 pub struct SeenNode {
     /// Its liveness.
     pub liveness: Liveness,
-    /// When its session was opened; none while there is no session.
+    /// When its session was opened; none while there is no session. Changed by [`View::opened`] and [`View::closed`].
     pub session: Option<Duration>,
     /// When it was last heard.
     pub heard: Option<Duration>,
@@ -59,6 +59,7 @@ pub struct SeenNode {
 #[derive(Debug, Clone, Default)]
 pub struct View {
     nodes: BTreeMap<NodeName, SeenNode>,
+    sessions: u64,
 }
 
 /// A change of a node's liveness.
@@ -105,6 +106,24 @@ impl View {
                     .is_some_and(|service| service.checks.contains_key(&id.check))
             });
         }
+    }
+
+    /// A session with the node's agent begins.
+    pub fn opened(&mut self, node: &NodeName, now: Now) {
+        self.entry(node).session = Some(now.mono);
+        self.sessions += 1;
+    }
+
+    /// The session with the node's agent is over.
+    pub fn closed(&mut self, node: &NodeName) {
+        self.entry(node).session = None;
+        self.sessions += 1;
+    }
+
+    /// How many sessions have begun and ended. While this is the same, so is every node's session.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.sessions
     }
 
     /// A session with the node's agent: can it be told something?
@@ -170,9 +189,9 @@ impl View {
         seen.power = Some((power, now.mono, detail.to_owned()));
         if power == Power::Off {
             seen.liveness = Liveness::Left;
-            seen.session = None;
             seen.instances.clear();
             seen.checks.clear();
+            self.closed(node);
         }
     }
 

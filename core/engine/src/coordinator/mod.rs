@@ -222,7 +222,7 @@ impl Coordinator {
             } => self.power_answer(ask, &about, power, &detail, now),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;
-                self.view.entry(node).session = None;
+                self.view.closed(node);
                 self.event("node-left", now, |event| {
                     event.node = node.to_string();
                     event.text = format!("the agent of {node} stops: {reason}");
@@ -233,7 +233,7 @@ impl Coordinator {
 
     /// The session of an agent is over, for whatever reason. Says nothing about the node: silence takes its time.
     pub fn session_closed(&mut self, node: &NodeName) {
-        self.view.entry(node).session = None;
+        self.view.closed(node);
     }
 
     /// Leadership was renewed under a higher term.
@@ -263,9 +263,9 @@ impl Coordinator {
     }
 
     fn hello(&mut self, node: &NodeName, hello: &Hello, now: Now) {
+        self.view.opened(node, now);
         let seen = self.view.entry(node);
         let new_boot = seen.boot.as_ref() != Some(&hello.boot);
-        seen.session = Some(now.mono);
         seen.boot = Some(hello.boot.clone());
         seen.generation = hello.generation;
         seen.version.clone_from(&hello.version);

@@ -35,6 +35,10 @@ impl Operation {
         if self.state.is_over() {
             return;
         }
+        // A pass over a thousand steps under way shall not look up a thousand sessions at every message.
+        let sessions = Some(ctx.view.sessions());
+        self.reconnected = self.sessions != sessions;
+        self.sessions = sessions;
         // What went wrong since the last pass halts this one before anything begins.
         self.settle(ctx);
         // Plan order is topological: a step that settles here opens the ones behind it within the same pass.
@@ -446,7 +450,9 @@ impl Operation {
     /// An attempt under way: is it known to its agent, is it proven, has it taken too long?
     pub(super) fn watch(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         self.take_over(at, ctx);
-        self.ask_after_reconnect(at, ctx);
+        if self.reconnected {
+            self.ask_after_reconnect(at, ctx);
+        }
         if self.doing(at).is_power() {
             self.watch_power(at, ctx);
         }

@@ -146,6 +146,10 @@ pub struct Operation {
     behind: Vec<Vec<usize>>,
     open: BTreeSet<usize>,
     fresh: Vec<Entry>,
+    /// The view's count of sessions at the last pass.
+    sessions: Option<u64>,
+    /// Has any session changed since the pass before this one?
+    reconnected: bool,
 }
 
 /// A journal or a plan is not what this program writes.
@@ -261,6 +265,8 @@ impl Operation {
             behind,
             open: (0..count).collect(),
             fresh: Vec::new(),
+            sessions: None,
+            reconnected: true,
             sealed,
         })
     }

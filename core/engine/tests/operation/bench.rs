@@ -211,14 +211,14 @@ impl Bench {
     pub(crate) fn connects(&mut self, node: &str, boot: &str) {
         let (node, now): (NodeName, Now) = (node.parse().unwrap(), self.now());
         self.view.heard(&node, now);
+        self.view.opened(&node, now);
         let seen = self.view.entry(&node);
-        seen.session = Some(now.mono);
         seen.boot = Some(BootId(boot.into()));
         seen.power = None;
     }
 
     pub(crate) fn goes_silent(&mut self, node: &str) {
-        self.view.entry(&node.parse().unwrap()).session = None;
+        self.view.closed(&node.parse().unwrap());
     }
 
     /// A probe that ran just now.
