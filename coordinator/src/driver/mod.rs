@@ -1,8 +1,8 @@
 //! The driver: the one task that owns the engine.
 //!
 //! Events come in through one bounded inbox: messages of agents, calls of services, the passing of time. Each batch of
-//! them is put to the engine; what it wants written and sent is queued. One commit is under way at a time, and takes
-//! everything that has queued up by then (group commit); what was to be sent or answered after it is released when it
+//! them is put to the engine, which collects what it wants written and sent. One commit is under way at a time, and takes
+//! everything that has come together by then (group commit); what was to be sent or answered after it is released when it
 //! is durable, and not before (invariant I3). A store that cannot write, because its disk is full for example, stalls
 //! the queue and nothing else: agents are still heard, questions are still answered, and nothing new begins.
 
@@ -120,8 +120,12 @@ impl Driver {
                 }
                 _ = tick.tick() => self.desk.coordinator.tick(clock::now()),
             }
-            self.collect(None);
-            self.commit_next();
+            // While a commit is under way the engine keeps what it wants: everything that comes together until the next
+            // one is one batch of each journal there, instead of one for every message.
+            if !self.committer.is_busy() {
+                self.collect(None);
+                self.commit_next();
+            }
         }
     }
 
@@ -149,6 +153,8 @@ impl Driver {
                 }
             }
             Input::Call(call) => {
+                // What came before is not what this call changed, and does not hold its answer back.
+                self.collect(None);
                 let reply = call(&mut self.desk);
                 self.collect(Some(After::Reply(reply)));
             }
