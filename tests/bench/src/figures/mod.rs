@@ -1,6 +1,7 @@
 //! The figures, one module per experiment.
 
 mod commits;
+mod engine;
 mod fan_out;
 mod heartbeats;
 mod idle;
@@ -28,6 +29,8 @@ pub(crate) enum Name {
     Heartbeats,
     /// An idle agent with ten checks, and the sizes of the programs.
     Idle,
+    /// A stage of 1,000 steps in the pure engine.
+    Engine,
     /// Plans for 1,000 nodes and 200 services.
     Planner,
 }
@@ -47,6 +50,7 @@ pub(crate) async fn measure(name: Name) -> Result<Vec<Figure>> {
         Name::Processes => fan_out::measure(Work::Process).await,
         Name::Heartbeats => heartbeats::measure().await,
         Name::Idle => idle::measure().await,
+        Name::Engine => engine::measure(),
         Name::Planner => planner::measure(),
     }
 }
