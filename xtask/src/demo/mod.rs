@@ -2,7 +2,7 @@
 //!
 //! A cluster of thirteen small machines is brought up and taken down in order by the real programs over real mutual
 //! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
-//! ([`fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
+//! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
 
 mod cluster;
 mod fence;
