@@ -9,7 +9,7 @@
 //! * The durable state is what the journal's entries make of it ([`apply`](Operation::replay) is the only mutator), so
 //!   replaying a journal after a crash and living through it are the same code (invariants I3, I4).
 //! * What is not in the journal (deadlines on this process's clock, the last evidence, what was asked of whom) is
-//!   [`Live`], and can be lost at any moment: after a restart deadlines are set anew from the recorded times, and the
+//!   `Live`, and can be lost at any moment: after a restart deadlines are set anew from the recorded times, and the
 //!   agents are asked how far their attempts are.
 //! * Nothing here sends anything. Effects are handed to the caller, who releases them only when the entries recorded
 //!   with them are durable.
