@@ -13,13 +13,15 @@ use interlock_model::spec::{Dependency, Service};
 use crate::draft::Draft;
 use crate::graph::{FAN, Handle};
 use crate::report::Subject;
+use crate::select::Selection;
 use crate::startup::Made;
 use crate::steps;
 use crate::world::Presence;
 
 /// Orders the starts after each other as the spec's edges and sequences say.
-pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made) {
+pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made, selection: &Selection) {
     let present: BTreeSet<&ServiceName> = made.starts.keys().collect();
+    let looked_at = looked_at(draft, made, selection);
     let mut waits: Vec<(Handle, ServiceName, Wait)> = Vec::new();
     let mut consumers: BTreeMap<(ServiceName, Wait), usize> = BTreeMap::new();
     for (name, starts) in &made.starts {
@@ -38,7 +40,7 @@ pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made) {
             service
                 .dependencies
                 .iter()
-                .filter(|(_, d)| d.needed)
+                .filter(|(name, d)| d.needed || looked_at.contains(*name))
                 .map(|(n, d)| (n.clone(), *d)),
         );
         for (required, dependency) in before {
@@ -73,6 +75,24 @@ pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made) {
             readiness(draft, made, &key, 1);
         }
     }
+}
+
+/// The services whose health is part of the plan even where they run already: those in the scope, and those that
+/// somebody who starts requires. An edge for the order alone counts towards these, and towards no others.
+fn looked_at(draft: &Draft<'_>, made: &Made, selection: &Selection) -> BTreeSet<ServiceName> {
+    let required = made
+        .starts
+        .keys()
+        .filter_map(|name| draft.service(name))
+        .flat_map(|service| &service.dependencies)
+        .filter(|(_, dependency)| dependency.needed)
+        .map(|(name, _)| name);
+    selection
+        .instances
+        .keys()
+        .chain(required)
+        .cloned()
+        .collect()
 }
 
 fn nodes_of(starts: &[(NodeName, Handle)]) -> Vec<NodeName> {

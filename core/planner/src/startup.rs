@@ -44,7 +44,7 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
             draft.graph.after(*then, *first, Wait::Up);
         }
     }
-    readiness::order_services(draft, &made);
+    readiness::order_services(draft, &made, selection);
     let lifts = machines::of_startup(&draft.graph, &earliest(draft, &made));
     machines::apply(&mut draft.graph, &lifts);
 }

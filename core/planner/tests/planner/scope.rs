@@ -194,3 +194,35 @@ fn a_service_scope_starts_nothing_on_a_machine_that_is_off() {
         .plan();
     assert_eq!(ids(&plan), ["power-on:a", "start:db@a"]);
 }
+
+/// The store runs, and somebody who starts requires it: whoever is only ordered after it waits for its health too.
+#[test]
+fn an_edge_for_the_order_waits_for_the_health_that_the_plan_looks_at() {
+    use interlock_model::check::CheckFrom;
+    let cluster = Cluster::new()
+        .service("store", &["box1"])
+        .check("store", "samba", CheckFrom::Own)
+        .service("lb", &["box1"])
+        .edge("lb", "store", false, Wait::Healthy, Wait::Down)
+        .service("tel", &["tel1"])
+        .requires("tel", &["store"]);
+    let seen = cluster
+        .all_up(&[])
+        .state("lb", "box1", InstanceState::Stopped)
+        .state("tel", "tel1", InstanceState::Stopped);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["lb", "tel"]))
+        .seeing(&seen)
+        .plan();
+    for start in ["start:lb@box1", "start:tel@tel1"] {
+        assert!(
+            precedes(&plan, "check:store@box1", Wait::Healthy, start),
+            "{start}: {:?}",
+            after(&plan, start)
+        );
+    }
+    // Alone it is ordered after nothing: the store is in nobody's scope, and not required.
+    let plan = ask(&cluster, PlanKind::Startup, services(&["lb"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(ids(&plan), ["start:lb@box1"]);
+}
