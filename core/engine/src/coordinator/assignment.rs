@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use interlock_model::check::{CheckFrom, CheckId};
 use interlock_model::ids::Generation;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::spec::{Service, Spec};
+use interlock_model::spec::{Boot, Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
 
@@ -93,6 +93,7 @@ fn instance(name: &ServiceName, service: &Service) -> AssignedInstance {
         parts: service.parts.clone(),
         guard: service.guard,
         exclusive: service.is_exclusive(),
+        autostart: service.boot == Boot::Autostart,
     }
 }
 

@@ -134,6 +134,8 @@ pub struct AssignedInstance {
     pub guard: GuardPolicy,
     /// One instance of the service is primary.
     pub exclusive: bool,
+    /// It comes up with its machine.
+    pub autostart: bool,
 }
 
 /// A message and its receiver.

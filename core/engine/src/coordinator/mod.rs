@@ -6,6 +6,7 @@
 //! writes of that call and of all before it are durable (invariant I3). Claims are not kept apart: an operation that
 //! is not over holds the nodes and services of its plan (invariant I8), so a claim can be neither lost nor left behind.
 
+mod activity;
 mod assignment;
 mod message;
 mod operations;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{Active, InstanceState, Liveness, Observations};
+use interlock_model::observation::{InstanceState, Liveness, Observations};
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
@@ -75,6 +76,7 @@ pub struct Coordinator {
     turned: BTreeSet<OperationId>,
     next_operation: OperationId,
     activity: BTreeMap<ServiceName, NodeName>,
+    trails: BTreeMap<ServiceName, activity::Trail>,
     verified: BTreeMap<NodeName, Verified>,
     next_event: u64,
     asked: BTreeMap<NodeName, power::Asked>,
@@ -118,11 +120,6 @@ impl Coordinator {
             .as_ref()
             .map(|applied| self.view.snapshot(&applied.spec, now))
             .unwrap_or_default()
-    }
-    /// What was active when it was last known (invariant I10).
-    #[must_use]
-    pub fn activity(&self) -> &BTreeMap<ServiceName, NodeName> {
-        &self.activity
     }
     /// Operations that are not over, and those that ended in this process's life and were not yet let go.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
@@ -372,51 +369,6 @@ impl Coordinator {
         self.remember_activity(node, now);
     }
 
-    /// Which instance is active is remembered as soon as it is known, so that it survives the end of everything.
-    fn remember_activity(&mut self, node: &NodeName, now: Now) {
-        let Some(spec) = self.spec() else {
-            return;
-        };
-        for service in spec.services.values() {
-            if !service.is_exclusive()
-                || service.active_when.is_empty()
-                || !service.nodes.contains(node)
-            {
-                continue;
-            }
-            let seen = self.view.snapshot_of(&spec, &service.nodes, now);
-            if let Active::On(active) = seen.active(service) {
-                self.set_activity(&service.name, &active, "its checks say so", now);
-            }
-        }
-    }
-
-    pub(crate) fn set_activity(
-        &mut self,
-        service: &ServiceName,
-        active: &NodeName,
-        why: &str,
-        now: Now,
-    ) {
-        if self.activity.get(service) == Some(active) {
-            return;
-        }
-        let before = self.activity.insert(service.clone(), active.clone());
-        self.output
-            .writes
-            .push(Write::json(records::activity_key(service), active));
-        self.event("activity", now, |event| {
-            event.service = service.to_string();
-            event.node = active.to_string();
-            event.text = match before {
-                Some(before) => {
-                    format!("the active side of {service} is {active}, no longer {before}: {why}")
-                }
-                None => format!("the active side of {service} is {active}: {why}"),
-            };
-        });
-    }
-
     fn liveness_changed(&mut self, change: &LivenessChange, now: Now) {
         // A node that is heard again after a hello tells so itself; beats that are merely late come and go.
         let kind = match (change.from, change.to) {
@@ -497,6 +449,8 @@ impl Coordinator {
     fn set_applied(&mut self, applied: Applied) {
         self.assignments = assignments(&applied.spec, applied.record.generation);
         self.view.retain(&applied.spec);
+        self.trails
+            .retain(|service, _| applied.spec.services.contains_key(service));
         self.applied = Some(applied);
     }
 

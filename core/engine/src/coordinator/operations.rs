@@ -6,7 +6,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId};
 use interlock_model::names::NodeName;
-use interlock_model::plan::{Plan, PlanKind, SealedPlan, StepId};
+use interlock_model::plan::{Known, Plan, PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
 use interlock_model::time::Now;
 
@@ -119,13 +119,14 @@ impl Coordinator {
                 value: Some(bytes.to_vec()),
             });
         }
-        for (service, assumption) in plan.assumptions.clone() {
-            self.set_activity(
-                &service,
-                &assumption.active,
-                &format!("{id} begins ({})", assumption.known),
-                now,
-            );
+        for (service, assumption) in &plan.assumptions {
+            // What was observed has been remembered when it was, and may have changed since; a person's word is news.
+            let why = format!("{id} begins ({})", assumption.known);
+            if assumption.known == Known::Assumed {
+                self.attest_activity(service, &assumption.active, &why, now);
+            } else if !self.activity.contains_key(service) {
+                self.set_activity(service, &assumption.active, &why, now);
+            }
         }
         self.event("operation-started", now, |event| {
             event.operation = id.to_string();

@@ -73,6 +73,7 @@ impl Coordinator {
             turned: std::collections::BTreeSet::new(),
             next_operation: loaded.last_operation.next(),
             activity: loaded.activity,
+            trails: BTreeMap::new(),
             verified: loaded.verified,
             next_event: loaded.last_event + 1,
             asked: BTreeMap::new(),

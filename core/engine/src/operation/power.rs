@@ -12,7 +12,7 @@ use interlock_model::action::{
 use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 
-use super::forward::{Readiness, agent_ready};
+use super::gates::{Readiness, agent_ready};
 use super::{Ctx, Effect, Operation, What};
 
 /// How often a power source is asked while a machine goes down or comes up.

@@ -137,16 +137,11 @@ impl Operation {
     }
 
     /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins
-    /// anew with its gates, for time has passed, and only if the operation still goes forward; a person may have paused
-    /// or ended it meanwhile.
+    /// anew with its gates, for time has passed, and only if the operation still goes the same way; a person may have
+    /// paused or ended it meanwhile.
     fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
-        let undo = self.steps[at].phase == Phase::Undoing;
-        let Some(on) = self.steps[at].on.clone() else {
-            return;
-        };
-        let action = self.doing(at).clone();
+        let step = self.step(at).id.clone();
         if self.steps[at].attempt.0 >= UNASKED {
-            let step = self.step(at).id.clone();
             self.record(
                 What::Failed {
                     step,
@@ -157,31 +152,14 @@ impl Operation {
             );
             return;
         }
-        if !undo {
-            self.live[at] = Live::default();
-            let step = self.step(at).id.clone();
-            self.record(
-                What::Retried {
-                    step,
-                    by: String::new(),
-                    reason: why.to_owned(),
-                },
-                ctx.now,
-            );
-            return;
-        }
-        let command = match (&action, &self.step(at).node) {
-            (Action::PowerOn { power }, Some(node)) => super::power::fence_call(
-                ctx.spec,
-                node,
-                power,
-                interlock_model::action::FenceAction::On,
-            )
-            .map(|request| interlock_model::action::Command::Fence { request }),
-            _ => self.command(at, &action, ctx),
-        };
-        if let Some(command) = command {
-            self.dispatch(at, &on, command, undo, ctx);
-        }
+        self.live[at] = Live::default();
+        self.record(
+            What::Retried {
+                step,
+                by: String::new(),
+                reason: why.to_owned(),
+            },
+            ctx.now,
+        );
     }
 }

@@ -4,11 +4,12 @@
 //! back up must be healthy before what depended on it follows; what goes down must be proven down. An undo that fails
 //! is a state of its own, for a person.
 
+use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId};
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
-use super::forward::{Readiness, agent_ready};
+use super::gates::{ASK_AGAIN, Readiness, agent_ready};
 use super::{Ctx, Operation, Phase, State, What};
 
 impl Operation {
@@ -77,7 +78,10 @@ impl Operation {
         let readiness = if undo.0.is_power() {
             super::power::ready(&undo.0, &node, ready, ctx)
         } else {
-            agent_ready(&node, ctx)
+            match self.assumption_of_undo(at, &undo.0, ready, ctx) {
+                Readiness::Yes => agent_ready(&node, ctx),
+                other => other,
+            }
         };
         match readiness {
             Readiness::Yes if undo.0.is_power() => self.begin_power(at, true, ctx),
@@ -90,11 +94,13 @@ impl Operation {
                 self.live[at].seen = what;
                 if self.live[at]
                     .asked
-                    .is_none_or(|asked| ctx.now.since(asked) >= std::time::Duration::from_secs(1))
+                    .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
                 {
                     self.live[at].asked = Some(ctx.now.mono);
                     if undo.0.is_power() {
                         ctx.effects.push(super::Effect::AskPower(node));
+                    } else if *undo.0 == Action::Stop {
+                        self.probe_assumption(at, ctx);
                     }
                 }
             }
@@ -128,7 +134,7 @@ impl Operation {
                 self.live[at].seen = what;
                 if self.live[at]
                     .asked
-                    .is_none_or(|asked| ctx.now.since(asked) >= std::time::Duration::from_secs(1))
+                    .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
                 {
                     self.live[at].asked = Some(ctx.now.mono);
                     self.probe(&gates, ctx);

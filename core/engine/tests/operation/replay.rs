@@ -113,7 +113,7 @@ fn may_follow(from: Phase, to: Phase) -> bool {
             Waiting | Skipped | Done | Checking | Failed | Undoing | UndoFailed
         ),
         Done => matches!(to, Undoing | UndoFailed),
-        Undoing => matches!(to, Undoing | Undone | UndoFailed),
+        Undoing => matches!(to, Done | Undone | UndoFailed),
         UndoFailed => matches!(to, Done | Undone),
         Skipped | Undone => false,
     }

@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use crate::fact::{Fact, Sight};
 
+pub(crate) use i10_memory::forgotten;
+
 /// What the network and a probe may add to the age of a result: the core dates a result by its arrival and the age
 /// that came with it, so what it takes for fresh may be older by the time on the way.
 pub(crate) const ON_THE_WAY: Duration = Duration::from_millis(1500);
@@ -101,6 +103,6 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(i7_terms::Terms::default()),
         Box::new(i8_claims::Claims),
         Box::new(i9_plan::ShownPlan::default()),
-        Box::new(i10_memory::Memory),
+        Box::new(i10_memory::Memory::default()),
     ]
 }

@@ -8,13 +8,14 @@ use interlock_engine::coordinator::{NotStarted, StartRequest, Wish};
 use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
 use interlock_planner::{Input, Request};
 
 use super::{Event, Simulation};
 use crate::fact::{Decision, Fact};
+use crate::invariants::forgotten;
 use crate::setup::Task;
 use crate::world::Os;
 
@@ -35,6 +36,8 @@ pub(super) struct Operator {
     tasks: VecDeque<Task>,
     shown: Option<Arc<SealedPlan>>,
     at: Option<OperationId>,
+    /// What she found out by a look at the data, where nothing is remembered: for the next plan.
+    found: BTreeMap<ServiceName, NodeName>,
     /// How often in a row no plan was made.
     refused: u32,
     /// How often she had a step tried again.
@@ -49,6 +52,7 @@ impl Operator {
             tasks: tasks.iter().cloned().collect(),
             shown: None,
             at: None,
+            found: BTreeMap::new(),
             refused: 0,
             tried: BTreeMap::new(),
             thinks: Duration::ZERO,
@@ -99,10 +103,12 @@ impl Simulation {
         };
         let observations = process.engine.observations(now);
         let verified = process.engine.verified_nodes();
+        let mut wanted = Request::new(task.kind, task.scope);
+        wanted.assume_active = std::mem::take(&mut self.operator.found);
         let outcome = interlock_planner::plan(&Input {
             spec: &applied.spec,
             generation: applied.record.generation,
-            request: Request::new(task.kind, task.scope),
+            request: wanted,
             observations: Some(&observations),
             memory: process.engine.activity(),
             power_verified: Some(&verified),
@@ -129,6 +135,7 @@ impl Simulation {
                 let why = outcome.report.to_string();
                 self.say(|| format!("no plan: {why}"));
                 self.tell_all(&Fact::NotPlanned(&why));
+                self.look_at_data(&why);
                 self.free_the_hung();
                 self.operator.refused += 1;
                 if self.operator.refused == REFUSALS && task.kind != PlanKind::Shutdown {
@@ -136,6 +143,16 @@ impl Simulation {
                     let down = Task::all(PlanKind::Shutdown);
                     self.operator.tasks.push_front(down);
                 }
+            }
+        }
+    }
+
+    /// Where nothing is remembered she finds out which side has the newest data.
+    fn look_at_data(&mut self, why: &str) {
+        for service in forgotten(why) {
+            if let Some(active) = self.world.active(&service).cloned() {
+                self.say(|| format!("she finds the newest data of {service} on {active}"));
+                self.operator.found.insert(service, active);
             }
         }
     }

@@ -1,0 +1,159 @@
+//! From entries to state: the only mutator of what is durable, live and in replay.
+
+use interlock_model::plan::Wait;
+
+use super::{Entry, Operation, Phase, State, What};
+
+impl Operation {
+    /// The one place where durable state changes.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        let at = entry
+            .what
+            .step()
+            .and_then(|step| self.index.get(step))
+            .copied();
+        match &entry.what {
+            What::Started {
+                by,
+                reason,
+                single_step,
+            } => {
+                self.started_by.clone_from(by);
+                self.reason.clone_from(reason);
+                self.single_step = *single_step;
+                self.started = entry.at;
+            }
+            What::Next { .. } => self.tokens = self.tokens.saturating_add(1),
+            What::Turned { to, reason, .. } => {
+                self.state = *to;
+                self.attention = if *to == State::NeedsAttention {
+                    reason.clone()
+                } else {
+                    String::new()
+                };
+                if to.is_over() {
+                    self.ended = Some(entry.at);
+                }
+            }
+            _ => {
+                if let Some(at) = at {
+                    self.apply_to_step(at, entry);
+                }
+            }
+        }
+    }
+
+    fn apply_to_step(&mut self, at: usize, entry: &Entry) {
+        let takes_down = self.step(at).action.takes_down();
+        let checked = !self.step(at).healthy.is_empty();
+        let state = &mut self.steps[at];
+        let mut settle = false;
+        match &entry.what {
+            What::Intent {
+                attempt,
+                on,
+                boot,
+                undo,
+                ..
+            } => {
+                state.phase = if *undo {
+                    Phase::Undoing
+                } else {
+                    Phase::Running
+                };
+                state.attempt = *attempt;
+                state.on.clone_from(on);
+                state.acted |= on.is_some() && !undo;
+                state.boot.clone_from(boot);
+                state.began.get_or_insert(entry.at);
+                state.intended = Some(entry.at);
+                state.reached.clear();
+                state.ended = None;
+                if self.single_step && !undo && attempt.0 == 1 {
+                    self.tokens = self.tokens.saturating_sub(1);
+                }
+            }
+            What::Reached {
+                until, evidence, ..
+            } => {
+                state.reached.insert(*until, entry.at);
+                state.evidence.clone_from(evidence);
+                if *until == Wait::Healthy && state.phase == Phase::Checking {
+                    state.phase = Phase::Done;
+                    settle = true;
+                }
+            }
+            What::Proven { evidence, .. } => {
+                state.evidence.clone_from(evidence);
+                state.reached.entry(Wait::Issued).or_insert(entry.at);
+                if state.phase == Phase::Undoing {
+                    state.phase = Phase::Undone;
+                    settle = true;
+                } else {
+                    if takes_down {
+                        state.reached.entry(Wait::GoingDown).or_insert(entry.at);
+                    }
+                    state
+                        .reached
+                        .insert(if takes_down { Wait::Down } else { Wait::Up }, entry.at);
+                    state.phase = if checked {
+                        Phase::Checking
+                    } else {
+                        Phase::Done
+                    };
+                    settle = !checked;
+                }
+            }
+            What::Failed {
+                unknown, evidence, ..
+            } => {
+                state.evidence.clone_from(evidence);
+                state.phase = match (state.phase, unknown) {
+                    (Phase::Undoing | Phase::UndoFailed, _) => Phase::UndoFailed,
+                    (_, true) => Phase::Unknown,
+                    (_, false) => Phase::Failed,
+                };
+            }
+            What::Blocked { evidence, .. } => {
+                state.evidence.clone_from(evidence);
+                state.phase = Phase::Blocked;
+            }
+            What::UndoFailed { evidence, .. } => {
+                state.evidence.clone_from(evidence);
+                state.phase = Phase::UndoFailed;
+            }
+            What::Retried { .. } => {
+                // An undo is tried again as an undo; everything else begins anew with its gates.
+                state.phase = match state.phase {
+                    Phase::Undoing | Phase::UndoFailed => Phase::Done,
+                    // How far the failed attempt got is nothing that a later step may begin upon.
+                    _ => {
+                        state.reached.clear();
+                        Phase::Waiting
+                    }
+                };
+                self.open.insert(at);
+            }
+            What::Skipped { by, reason, .. } => {
+                state.evidence = format!("skipped by {by}: {reason}");
+                state.phase = if state.phase == Phase::UndoFailed {
+                    Phase::Undone
+                } else {
+                    Phase::Skipped
+                };
+                settle = true;
+            }
+            What::Approved { by, .. } => {
+                state.evidence = format!("approved by {by}");
+                state.began.get_or_insert(entry.at);
+                state.phase = Phase::Done;
+                settle = true;
+            }
+            What::Started { .. } | What::Next { .. } | What::Turned { .. } => {}
+        }
+        if settle {
+            state.ended = Some(entry.at);
+            self.open.remove(&at);
+        }
+    }
+}

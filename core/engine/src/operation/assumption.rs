@@ -1,0 +1,174 @@
+//! The active side that a plan was made for: is it still there (invariant I9)?
+//!
+//! The order in which the instances of an exclusive service go down depends on which one is active: the active one is
+//! the last. So before one is stopped, going forward or taking a start back, the checks that tell the active side are
+//! run anew. What was seen before the step's turn came may have changed, and what is stopped without having been looked
+//! at cannot be asked any more (invariant I10).
+
+use std::time::Duration;
+
+use interlock_model::action::Action;
+use interlock_model::check::{CheckId, Verdict};
+use interlock_model::observation::{Active, Observations};
+use interlock_model::plan::{Assumption, Known};
+use interlock_model::spec::Service;
+
+use super::gates::Readiness;
+use super::{Ctx, Effect, Operation};
+
+impl Operation {
+    /// Is the active side still where the plan took it to be? A stop looks again when its turn comes.
+    pub(super) fn assumption(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let Some((service, assumption)) = self.assumed(at, ctx) else {
+            return Readiness::Yes;
+        };
+        let stops = self.step(at).action == Action::Stop;
+        let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
+        let active = seen.active(service);
+        if matches!(active, Active::On(_))
+            && assumption.known == Known::Observed
+            && stops
+            && let Some(old) = not_looked_at(service, &seen, ready, ctx)
+        {
+            return Readiness::NotYet(old);
+        }
+        match active {
+            Active::On(node) if node != assumption.active => {
+                Readiness::Never(moved(service, &node.to_string(), assumption))
+            }
+            Active::On(_) | Active::Nowhere => Readiness::Yes,
+            // An assumption that was observed must stay observable until its own active side is taken down; one that
+            // a person or the memory supplied never was.
+            Active::Unknown(why) if assumption.known == Known::Observed && stops => {
+                Readiness::NotYet(untold(service, &why))
+            }
+            Active::Unknown(_) => Readiness::Yes,
+        }
+    }
+
+    /// May a start be taken back, as far as the active side goes? Since the start the side may have moved, to this very
+    /// instance for example; then the order of the plan is the wrong one, and a person plans the way back.
+    pub(super) fn assumption_of_undo(
+        &self,
+        at: usize,
+        undo: &Action,
+        ready: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        let Some((service, assumption)) = self.assumed(at, ctx) else {
+            return Readiness::Yes;
+        };
+        let Some(node) = self
+            .step(at)
+            .node
+            .as_ref()
+            .filter(|_| *undo == Action::Stop)
+        else {
+            return Readiness::Yes;
+        };
+        // Where a person took the place of the checks, the checks have no say.
+        let forced = |check: &CheckId| {
+            check.service == service.name && service.active_when.contains(&check.check)
+        };
+        if service.active_when.is_empty()
+            || assumption.known == Known::Assumed
+            || self.plan().forced.iter().any(forced)
+        {
+            return Readiness::Yes;
+        }
+        let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
+        let is_down = |node| seen.instance(node, &service.name).is_down();
+        let alone = service
+            .nodes
+            .iter()
+            .all(|other| other == node || is_down(other));
+        // Nothing is taken down, or only what the plan brought up first: a start that failed must not be held.
+        if is_down(node) || alone && *node == assumption.active {
+            return Readiness::Yes;
+        }
+        if let Some(old) = not_looked_at(service, &seen, ready, ctx) {
+            return Readiness::NotYet(old);
+        }
+        match seen.active(service) {
+            // The last one that is up is the last one to go, whichever it is.
+            Active::On(active) if active == assumption.active || alone && active == *node => {
+                Readiness::Yes
+            }
+            Active::On(active) => Readiness::Never(moved(service, &active.to_string(), assumption)),
+            Active::Nowhere => Readiness::Yes,
+            Active::Unknown(why) => Readiness::NotYet(untold(service, &why)),
+        }
+    }
+
+    /// The service of a step, and where the plan took its active side to be.
+    fn assumed<'a>(&'a self, at: usize, ctx: &'a Ctx<'_>) -> Option<(&'a Service, &'a Assumption)> {
+        let name = self.step(at).service.as_ref()?;
+        let assumption = self.plan().assumptions.get(name)?;
+        Some((ctx.spec.services.get(name)?, assumption))
+    }
+
+    /// Has everybody who can tell the active side look anew.
+    pub(super) fn probe_assumption(&self, at: usize, ctx: &mut Ctx<'_>) {
+        let Some((service, _)) = self.assumed(at, ctx) else {
+            return;
+        };
+        let mut effects = Vec::new();
+        for node in &service.nodes {
+            if !ctx.view.alive(node) {
+                // Only its power source can tell that a silent one is not the active side.
+                effects.push(Effect::AskPower(node.clone()));
+                continue;
+            }
+            let checks = service
+                .active_when
+                .iter()
+                .map(|check| CheckId {
+                    service: service.name.clone(),
+                    check: check.clone(),
+                })
+                .collect();
+            effects.push(Effect::Probe {
+                on: node.clone(),
+                checks,
+            });
+        }
+        ctx.effects.append(&mut effects);
+    }
+}
+
+/// The first check that tells the active side and has not been run since `since` on an instance that may be up.
+fn not_looked_at(
+    service: &Service,
+    seen: &Observations,
+    since: Duration,
+    ctx: &Ctx<'_>,
+) -> Option<String> {
+    let up = service
+        .nodes
+        .iter()
+        .filter(|node| !seen.instance(node, &service.name).is_down());
+    for node in up {
+        for check in &service.active_when {
+            let id = CheckId {
+                service: service.name.clone(),
+                check: check.clone(),
+            };
+            let look = ctx.view.check_since(ctx.spec, node, &id, ctx.now, since);
+            if look.verdict == Verdict::Unknown {
+                return Some(format!("{id} on {node}: {}", look.evidence));
+            }
+        }
+    }
+    None
+}
+
+fn moved(service: &Service, active: &str, assumption: &Assumption) -> String {
+    format!(
+        "the active side of {} is {active}, but this plan was made for {} ({}): plan again",
+        service.name, assumption.active, assumption.known
+    )
+}
+
+fn untold(service: &Service, why: &str) -> String {
+    format!("which side of {} is active is unknown: {why}", service.name)
+}

@@ -1,0 +1,169 @@
+//! Attempts: how one is sent, watched, taken over from an earlier process, and ended.
+
+use std::time::Duration;
+
+use interlock_model::action::Command;
+use interlock_model::ids::AttemptId;
+use interlock_model::names::NodeName;
+
+use super::{Ctx, Effect, Operation, State, What};
+
+/// What an attempt taken over after a restart gets at least, so that its agent can be heard before it is given up.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+
+impl Operation {
+    /// Records the intent of the next attempt and asks for its dispatch.
+    pub(super) fn dispatch(
+        &mut self,
+        at: usize,
+        to: &NodeName,
+        command: Command,
+        undo: bool,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let step = self.step(at);
+        let (step, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
+        let attempt = self.steps[at].attempt.next();
+        let boot = node.and_then(|node| ctx.view.node(&node).and_then(|seen| seen.boot.clone()));
+        self.record(
+            What::Intent {
+                step: step.clone(),
+                attempt,
+                on: Some(to.clone()),
+                command: command.word().to_owned(),
+                term: ctx.term,
+                boot,
+                undo,
+            },
+            ctx.now,
+        );
+        let live = &mut self.live[at];
+        live.began = Some(ctx.now.mono);
+        live.deadline = Some(ctx.now.mono + timeout);
+        live.asked = None;
+        live.session = ctx.view.node(to).and_then(|seen| seen.session);
+        live.seen = format!("{} sent to {to}", command.word());
+        let id = AttemptId {
+            operation: self.id,
+            step,
+            attempt,
+        };
+        ctx.effects.push(Effect::Dispatch {
+            to: to.clone(),
+            id,
+            limit: timeout,
+            command,
+        });
+    }
+
+    /// An attempt under way: is it known to its agent, is it proven, has it taken too long?
+    pub(super) fn watch(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        self.take_over(at, ctx);
+        if self.reconnected {
+            self.ask_after_reconnect(at, ctx);
+        }
+        if self.doing(at).is_power() {
+            self.watch_power(at, ctx);
+        }
+        self.watch_deadline(at, ctx);
+    }
+
+    fn watch_deadline(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let overdue = self.live[at]
+            .deadline
+            .is_some_and(|deadline| ctx.now.mono >= deadline);
+        if !overdue || !self.steps[at].phase.in_flight() {
+            return;
+        }
+        let evidence = format!(
+            "not proven within {}: {}",
+            humantime(self.step(at).timeout),
+            self.live[at].seen
+        );
+        let unknown = !self.doing(at).is_power() || self.power_is_unknown(at, ctx);
+        self.end_attempt(at, ctx);
+        self.record(
+            What::Failed {
+                step: self.step(at).id.clone(),
+                unknown,
+                evidence,
+            },
+            ctx.now,
+        );
+    }
+
+    /// Asks the agent to end the current attempt, if it is one that can be ended.
+    pub(super) fn end_attempt(&self, at: usize, ctx: &mut Ctx<'_>) {
+        if self.doing(at).is_power() {
+            return;
+        }
+        if let Some(on) = &self.steps[at].on {
+            let id = AttemptId {
+                operation: self.id,
+                step: self.step(at).id.clone(),
+                attempt: self.steps[at].attempt,
+            };
+            ctx.effects.push(Effect::Cancel { to: on.clone(), id });
+        }
+    }
+
+    /// After a restart of the coordinator the clock of an attempt goes on from its recorded intent.
+    fn take_over(&mut self, at: usize, ctx: &Ctx<'_>) {
+        if self.live[at].began.is_some() {
+            return;
+        }
+        let spent = self.steps[at]
+            .intended
+            .map_or(Duration::ZERO, |intended| ctx.now.wall.since(intended));
+        let left = self.step(at).timeout.saturating_sub(spent).max(TAKEN_OVER);
+        let live = &mut self.live[at];
+        live.began = Some(ctx.now.mono);
+        live.deadline = Some(ctx.now.mono + left);
+        live.seen = "taken over from the journal".to_owned();
+    }
+
+    /// A session that has not seen this attempt is asked for it: the dispatch, or its answer, may have been lost.
+    fn ask_after_reconnect(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let Some(on) = self.steps[at].on.clone() else {
+            return;
+        };
+        let session = ctx.view.node(&on).and_then(|seen| seen.session);
+        if session.is_none() {
+            if self.live[at].session.take().is_some() || self.live[at].seen.is_empty() {
+                self.live[at].seen = format!("the agent of {on} is not connected");
+            }
+            return;
+        }
+        if session != self.live[at].session {
+            self.live[at].session = session;
+            let id = AttemptId {
+                operation: self.id,
+                step: self.step(at).id.clone(),
+                attempt: self.steps[at].attempt,
+            };
+            let ends = matches!(self.state, State::Aborting | State::AbortingToUnwind)
+                && !self.doing(at).is_power();
+            // A cancel may have been lost with its session as well, and is answered like a query.
+            ctx.effects.push(if ends {
+                Effect::Cancel { to: on, id }
+            } else {
+                Effect::Query { to: on, id }
+            });
+        }
+    }
+}
+
+/// A duration for people, in whole seconds or, below one, milliseconds.
+pub(super) fn humantime(duration: Duration) -> String {
+    if duration.as_secs() == 0 {
+        format!("{}ms", duration.as_millis())
+    } else if duration.as_secs() < 60 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!(
+            "{}m{:02}s",
+            duration.as_secs() / 60,
+            duration.as_secs() % 60
+        )
+    }
+}

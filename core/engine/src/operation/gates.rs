@@ -1,0 +1,158 @@
+//! Gates: what must be fresh and green before a step begins, and before what it brought up counts as healthy.
+//!
+//! A result counts only if its probe ran after the moment since which it is asked for; what was green before that is
+//! asked for again.
+
+use std::time::Duration;
+
+use interlock_model::action::Action;
+use interlock_model::check::Verdict;
+use interlock_model::names::NodeName;
+use interlock_model::plan::{Gate, Wait};
+
+use super::attempt::humantime;
+use super::{Ctx, Effect, Operation, What};
+
+/// How often closed gates are probed again, and power sources asked again. Often enough that a person at the screen
+/// does not wait for it, rarely enough that a slow probe is not run into the ground.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// May a step begin?
+pub(super) enum Readiness {
+    /// It may.
+    Yes,
+    /// Not yet, and what is missing.
+    NotYet(String),
+    /// Not at all, and why.
+    Never(String),
+}
+
+impl Operation {
+    /// Are these checks green, by probes that ran since `since`?
+    pub(super) fn gates(
+        &self,
+        at: usize,
+        gates: &[Gate],
+        since: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        let mut closed = gates
+            .iter()
+            .filter(|gate| !self.plan().forced.contains(&gate.check))
+            .filter_map(|gate| {
+                let seen = ctx
+                    .view
+                    .check_since(ctx.spec, &gate.on, &gate.check, ctx.now, since);
+                (seen.verdict != Verdict::Ok).then(|| {
+                    format!(
+                        "{} on {} is {}: {}",
+                        gate.check, gate.on, seen.verdict, seen.evidence
+                    )
+                })
+            });
+        match (closed.next(), closed.count()) {
+            (None, _) => Readiness::Yes,
+            (Some(first), 0) => Readiness::NotYet(first),
+            (Some(first), more) => {
+                Readiness::NotYet(format!("{first} (and {more} more of {})", self.step(at).id))
+            }
+        }
+    }
+
+    pub(super) fn probe(&self, gates: &[Gate], ctx: &mut Ctx<'_>) {
+        for gate in gates {
+            if ctx.view.connected(&gate.on) {
+                match ctx.effects.last_mut() {
+                    Some(Effect::Probe { on, checks }) if *on == gate.on => {
+                        checks.push(gate.check.clone())
+                    }
+                    _ => ctx.effects.push(Effect::Probe {
+                        on: gate.on.clone(),
+                        checks: vec![gate.check.clone()],
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Can the step's action be sent, and does its power source answer?
+    pub(super) fn reachable(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let step = self.step(at);
+        match (&step.action, &step.node) {
+            (Action::Check | Action::Approve { .. }, _) => Readiness::Yes,
+            (action, Some(node)) if action.is_power() => {
+                super::power::ready(action, node, ready, ctx)
+            }
+            (_, Some(node)) => agent_ready(node, ctx),
+            (_, None) => Readiness::Never("the step names no node".to_owned()),
+        }
+    }
+
+    /// A proven step whose checks must turn green.
+    pub(super) fn check(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let began = match self.live[at].checking {
+            Some(began) => began,
+            None => {
+                self.live[at].checking = Some(ctx.now.mono);
+                self.live[at].deadline = Some(ctx.now.mono + self.step(at).timeout);
+                self.live[at].asked = None;
+                ctx.now.mono
+            }
+        };
+        match self.gates(at, &self.step(at).healthy, began, ctx) {
+            Readiness::Yes => {
+                let evidence = format!("{} checks are green", self.step(at).healthy.len());
+                let step = self.step(at).id.clone();
+                self.record(
+                    What::Reached {
+                        step,
+                        until: Wait::Healthy,
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            Readiness::NotYet(what) | Readiness::Never(what) => {
+                if self.live[at]
+                    .deadline
+                    .is_some_and(|deadline| ctx.now.mono >= deadline)
+                {
+                    let evidence = format!(
+                        "up, but not healthy within {}: {what}",
+                        humantime(self.step(at).timeout)
+                    );
+                    let step = self.step(at).id.clone();
+                    self.record(
+                        What::Failed {
+                            step,
+                            unknown: false,
+                            evidence,
+                        },
+                        ctx.now,
+                    );
+                    return;
+                }
+                self.live[at].seen = what;
+                if self.live[at]
+                    .asked
+                    .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
+                {
+                    self.live[at].asked = Some(ctx.now.mono);
+                    self.probe(&self.step(at).healthy, ctx);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn agent_ready(node: &NodeName, ctx: &Ctx<'_>) -> Readiness {
+    if ctx.view.connected(node) {
+        Readiness::Yes
+    } else {
+        let liveness = ctx
+            .view
+            .node(node)
+            .map_or_else(Default::default, |seen| seen.liveness);
+        Readiness::NotYet(format!("the agent of {node} is not connected ({liveness})"))
+    }
+}

@@ -1,0 +1,24 @@
+//! What may be lost.
+
+use std::time::Duration;
+
+/// What is known of a step in this process only.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live {
+    /// When its edges were met.
+    pub(super) ready: Option<Duration>,
+    /// When its attempt, or its checks, must be through.
+    pub(super) deadline: Option<Duration>,
+    /// When its attempt was dispatched or, after a restart, taken over.
+    pub(super) began: Option<Duration>,
+    /// When its checks began to be awaited.
+    pub(super) checking: Option<Duration>,
+    /// When its checks or its power source were last asked.
+    pub(super) asked: Option<Duration>,
+    /// The session that last got its attempt or a query for it.
+    pub(super) session: Option<Duration>,
+    /// It is being prepared for being taken back.
+    pub(super) undoing: bool,
+    /// What it waits for, or the last thing seen.
+    pub(super) seen: String,
+}

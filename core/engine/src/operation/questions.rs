@@ -1,0 +1,110 @@
+//! What can be asked of an operation without changing it.
+
+use std::time::Duration;
+
+use interlock_model::action::Action;
+use interlock_model::ids::OperationId;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::{Plan, SealedPlan, Step, StepId};
+use interlock_model::time::{Now, Timestamp};
+
+use super::{Operation, Phase, State, StepState};
+
+impl Operation {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> OperationId {
+        self.id
+    }
+    /// Its plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.sealed.plan()
+    }
+    /// Its plan with the bytes that stand for it.
+    #[must_use]
+    pub fn sealed(&self) -> &SealedPlan {
+        &self.sealed
+    }
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+    /// Who started it, why, when, and when it was over.
+    #[must_use]
+    pub fn origin(&self) -> (&str, &str, Timestamp, Option<Timestamp>) {
+        (&self.started_by, &self.reason, self.started, self.ended)
+    }
+    /// Why it stands still, if it does.
+    #[must_use]
+    pub fn attention(&self) -> &str {
+        &self.attention
+    }
+    /// Its steps with their states, in plan order.
+    pub fn steps(&self) -> impl Iterator<Item = (&Step, &StepState)> {
+        self.sealed.plan().steps.iter().zip(&self.steps)
+    }
+    /// How many steps are done or skipped.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.steps
+            .iter()
+            .filter(|step| step.phase.is_settled())
+            .count()
+    }
+    /// Does it hold the node or the service? Over, it holds nothing (invariant I8).
+    #[must_use]
+    pub fn holds(&self, node: Option<&NodeName>, service: Option<&ServiceName>) -> bool {
+        !self.state.is_over()
+            && self.plan().steps.iter().any(|step| {
+                node.is_some_and(|node| step.node.as_ref() == Some(node))
+                    || service.is_some_and(|service| step.service.as_ref() == Some(service))
+            })
+    }
+
+    /// What a step waits for, in one line; empty if for nothing.
+    #[must_use]
+    pub fn waits_for(&self, step: &StepId) -> String {
+        let Some(&at) = self.index.get(step) else {
+            return String::new();
+        };
+        match self.steps[at].phase {
+            Phase::Waiting => {
+                let mut unmet = self.before[at]
+                    .iter()
+                    .filter(|(other, until)| !self.steps[*other].has_reached(*until))
+                    .map(|(other, until)| format!("{} {until}", self.plan().steps[*other].id));
+                match (unmet.next(), unmet.count()) {
+                    (None, _) => match &self.plan().steps[at].action {
+                        Action::Approve { gate, text, .. } => format!("approval of {gate}: {text}"),
+                        _ => self.live[at].seen.clone(),
+                    },
+                    (Some(first), 0) => first,
+                    (Some(first), more) => format!("{first} and {more} more"),
+                }
+            }
+            Phase::Running | Phase::Checking | Phase::Undoing => self.live[at].seen.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Does a step wait for other steps, and not for its gates or a person?
+    #[must_use]
+    pub fn waits_for_edges(&self, step: &StepId) -> bool {
+        self.index.get(step).is_some_and(|&at| {
+            self.before[at]
+                .iter()
+                .any(|(other, until)| !self.steps[*other].has_reached(*until))
+        })
+    }
+
+    /// How far the attempt of a step under way is from its deadline.
+    #[must_use]
+    pub fn remaining(&self, step: &StepId, now: Now) -> Option<Duration> {
+        let at = *self.index.get(step)?;
+        self.live[at]
+            .deadline
+            .map(|deadline| deadline.saturating_sub(now.mono))
+    }
+}
