@@ -1,10 +1,16 @@
 //! `interlock-coordinator`: plans and runs ordered operations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use interlock_coordinator::config::Config;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Wrong usage: `EX_USAGE` of sysexits(3).
+const USAGE: u8 = 64;
 
 /// Plans and runs ordered operations over the agents of a cluster.
 ///
@@ -23,9 +29,21 @@ enum Command {
         /// The configuration.
         #[arg(long, default_value = "/etc/interlock/interlock-coordinator.toml")]
         config: PathBuf,
+        /// What is logged on standard error, as in `info` or `warn,interlock_coordinator::sessions=debug`.
+        #[arg(long, env = "INTERLOCK_LOG", default_value = "info")]
+        log: String,
     },
-    /// Read the configuration and say whether it can be used.
-    CheckConfig {
+    /// Look at a configuration file.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration and say whether it can be used, without starting anything.
+    Check {
         /// The configuration.
         file: PathBuf,
     },
@@ -38,38 +56,51 @@ fn main() -> ExitCode {
             // What clap prints goes where it belongs by itself: help to stdout, errors to stderr.
             drop(error.print());
             return if error.use_stderr() {
-                ExitCode::from(64)
+                ExitCode::from(USAGE)
             } else {
                 ExitCode::SUCCESS
             };
         }
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("INTERLOCK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
     match cli.command {
-        Command::CheckConfig { file } => match Config::load(&file) {
-            Ok(config) => {
-                println!(
-                    "{}: coordinator {} on {}",
-                    file.display(),
-                    config.name,
-                    config.listen
-                );
-                ExitCode::SUCCESS
-            }
-            Err(error) => failed(&anyhow::Error::new(error), 2),
-        },
-        Command::Run { config } => match Config::load(&config) {
-            Err(error) => failed(&anyhow::Error::new(error), 2),
-            Ok(config) => match serve(config) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error, 1),
-            },
+        Command::Config {
+            command: ConfigCommand::Check { file },
+        } => check(&file),
+        Command::Run { config, log } => run(&config, &log),
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(config) => {
+            let (name, listen) = (config.name, config.listen);
+            println!("{}: coordinator {name} on {listen}", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&anyhow::Error::new(error), 2),
+    }
+}
+
+fn run(file: &Path, log: &str) -> ExitCode {
+    let filter = match log.parse::<Targets>() {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("interlock-coordinator: --log '{log}' is no filter: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
+    match Config::load(file) {
+        Err(error) => failed(&anyhow::Error::new(error), 2),
+        Ok(config) => match serve(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, 1),
         },
     }
 }
