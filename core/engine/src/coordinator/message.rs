@@ -10,6 +10,8 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::spec::GuardPolicy;
 
+use super::identity::PlugList;
+
 /// What an agent says first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
@@ -29,6 +31,8 @@ pub struct Hello {
     pub generation: Generation,
     /// The machine's identity, if it can be read.
     pub machine_uuid: String,
+    /// The name that the machine gives itself.
+    pub hostname: String,
 }
 
 /// One result of a check.
@@ -77,6 +81,13 @@ pub enum FromAgent {
         /// In its own words.
         detail: String,
     },
+    /// A power device answered which plugs it has.
+    Plugs {
+        /// The question.
+        ask: u64,
+        /// What it said.
+        list: PlugList,
+    },
     /// The agent stops on purpose.
     Goodbye(String),
 }
@@ -101,7 +112,7 @@ pub enum ToAgent {
     Cancel(AttemptId),
     /// Run these checks at once.
     Probe(Vec<CheckId>),
-    /// Ask a power source.
+    /// Ask a power source for its `status` or `list`.
     AskPower {
         /// The question's number.
         ask: u64,

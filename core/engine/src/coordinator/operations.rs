@@ -302,6 +302,18 @@ impl Coordinator {
         }
     }
 
+    /// Every operation below this one is over.
+    pub(super) fn closed_below(&self) -> Option<OperationId> {
+        let first = self
+            .operations
+            .values()
+            .filter(|operation| !operation.state().is_over())
+            .map(Operation::id)
+            .min();
+        let below = first.unwrap_or(self.next_operation);
+        (below.0 > 1).then_some(below)
+    }
+
     /// Operations that are over are let go, and the agents may forget their attempts.
     pub(super) fn let_go(&mut self) {
         let over: Vec<OperationId> = self

@@ -3,6 +3,7 @@
 //! An agent on a `via` node runs the fence agent's `status`. While a node is silent its source is asked from time to
 //! time, so that what a person sees, and what a plan is made from, is known and not merely remembered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_model::action::{FenceAction, Power, PowerRef};
@@ -50,6 +51,35 @@ pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
 }
 
 impl Coordinator {
+    /// The nodes whose plug is verified, as the current spec names it.
+    #[must_use]
+    pub fn verified_nodes(&self) -> BTreeSet<NodeName> {
+        let Some(applied) = &self.applied else {
+            return BTreeSet::new();
+        };
+        applied
+            .spec
+            .nodes
+            .values()
+            .filter(|node| self.verification(&node.name).is_some())
+            .map(|node| node.name.clone())
+            .collect()
+    }
+    /// How a node's plug was verified, if it was and is still the same.
+    #[must_use]
+    pub fn verification(&self, node: &NodeName) -> Option<&Verified> {
+        let power = self
+            .applied
+            .as_ref()?
+            .spec
+            .nodes
+            .get(node)?
+            .power
+            .as_ref()?;
+        self.verified
+            .get(node)
+            .filter(|seen| seen.device == power.by.as_str() && seen.plug == power.plug)
+    }
     /// Asks the power source of a node, unless a question about it is still under way.
     pub fn ask_power(&mut self, node: &NodeName, now: Now) {
         let Some(spec) = self.spec() else {

@@ -10,6 +10,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Digest;
 use interlock_model::time::Timestamp;
 
+use super::identity::Proof;
 use crate::operation::{Operation, State};
 
 /// One change of the store.
@@ -148,15 +149,32 @@ pub struct AppliedSpec {
     pub at: Timestamp,
 }
 
-/// A plug that was matched with its node.
+/// A plug that was matched with its node. It counts as long as everything that it depends on is what it was; records of
+/// versions that did not keep all of it do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// The device and plug that were matched; another one in the spec is not verified.
     pub device: String,
     /// The plug.
     pub plug: String,
-    /// How: `listed`, `machine uuid`, `attested by NAME: REASON`.
+    /// The fence agent with its options, and the alias in the spec. A digest, because options may be what not everybody
+    /// is to read.
+    #[serde(default)]
+    pub depends_on: Option<Digest>,
+    /// The UUID that the node's agent read; empty if that was not known yet.
+    #[serde(default)]
+    pub machine_uuid: String,
+    /// What it rests on.
+    #[serde(default)]
+    pub proof: Proof,
+    /// The same in words, such as `attested by NAME: REASON`.
     pub how: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub by: String,
+    /// When.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// One thing that happened, for people.

@@ -1,0 +1,166 @@
+//! What agents say: that they are there, what they see, that they go.
+
+use interlock_model::ids::Generation;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{InstanceObservation, InstanceState, Liveness};
+use interlock_model::time::Now;
+
+use super::Coordinator;
+use super::message::{CheckReport, FromAgent, Hello, Send, ToAgent};
+use crate::view::{LivenessChange, SeenCheck};
+
+impl Coordinator {
+    /// An agent said something.
+    pub fn agent(&mut self, node: &NodeName, message: FromAgent, now: Now) {
+        // The last words of a machine that its power source has declared off do not make it alive again.
+        let in_session = self.view.connected(node) || matches!(message, FromAgent::Hello(_));
+        if !in_session {
+            return;
+        }
+        if let Some(change) = self.view.heard(node, now) {
+            self.liveness_changed(&change, now);
+        }
+        match message {
+            FromAgent::Hello(hello) => self.hello(node, &hello, now),
+            FromAgent::Observed {
+                full,
+                generation,
+                instances,
+                checks,
+            } => {
+                self.observed(node, full, generation, instances, checks, now);
+            }
+            FromAgent::Heartbeat => {}
+            FromAgent::Attempt(report) => self.attempt(node, &report, now),
+            FromAgent::Power {
+                ask,
+                node: about,
+                power,
+                detail,
+            } => self.power_answer(ask, &about, power, &detail, now),
+            FromAgent::Goodbye(reason) => {
+                self.view.entry(node).liveness = Liveness::Left;
+                self.view.closed(node);
+                self.event("node-left", now, |event| {
+                    event.node = node.to_string();
+                    event.text = format!("the agent of {node} stops: {reason}");
+                });
+            }
+        }
+    }
+
+    /// The session of an agent is over, for whatever reason. Says nothing about the node: silence takes its time.
+    pub fn session_closed(&mut self, node: &NodeName) {
+        self.view.closed(node);
+    }
+
+    fn hello(&mut self, node: &NodeName, hello: &Hello, now: Now) {
+        self.view.opened(node, now);
+        let seen = self.view.entry(node);
+        let new_boot = seen.boot.as_ref() != Some(&hello.boot);
+        seen.boot = Some(hello.boot.clone());
+        seen.generation = hello.generation;
+        seen.version.clone_from(&hello.version);
+        seen.machine_uuid.clone_from(&hello.machine_uuid);
+        // Who speaks is on, whatever its source said before.
+        seen.power = None;
+        if new_boot {
+            seen.instances.clear();
+            seen.checks.clear();
+            self.event("node-joined", now, |event| {
+                event.node = node.to_string();
+                event.text = format!(
+                    "the agent of {node} is here, version {}, boot {}",
+                    hello.version, hello.boot
+                );
+            });
+        }
+        self.next_operation = self.next_operation.max(hello.highest_operation.next());
+        if let Some(assignment) = self.assignments.get(node) {
+            self.output.sends.push(Send {
+                to: node.clone(),
+                message: ToAgent::Assign(assignment.clone()),
+            });
+        }
+        for report in &hello.attempts {
+            self.attempt(node, report, now);
+        }
+        if let Some(below) = self.closed_below() {
+            self.output.sends.push(Send {
+                to: node.clone(),
+                message: ToAgent::Close(below),
+            });
+        }
+    }
+
+    fn observed(
+        &mut self,
+        node: &NodeName,
+        full: bool,
+        generation: Generation,
+        instances: Vec<(ServiceName, InstanceObservation)>,
+        checks: Vec<CheckReport>,
+        now: Now,
+    ) {
+        let mut noted = Vec::new();
+        let seen = self.view.entry(node);
+        seen.generation = generation;
+        if full {
+            seen.instances.clear();
+            seen.checks.clear();
+        }
+        for (service, instance) in instances {
+            let before = seen.instances.get(&service);
+            if before.is_some_and(|before| instance.restarts > before.restarts) {
+                noted.push(("guard-restarted", service.clone(), instance.reason.clone()));
+            }
+            if instance.state == InstanceState::Failed
+                && before.is_some_and(|before| before.state != InstanceState::Failed)
+            {
+                noted.push(("instance-failed", service.clone(), instance.reason.clone()));
+            }
+            seen.instances.insert(service, instance);
+        }
+        for check in checks {
+            let at = now.mono.saturating_sub(check.age);
+            let CheckReport {
+                id,
+                verdict,
+                evidence,
+                value,
+                ..
+            } = check;
+            seen.checks.insert(
+                id,
+                SeenCheck {
+                    verdict,
+                    evidence,
+                    value,
+                    at,
+                },
+            );
+        }
+        for (kind, service, reason) in noted {
+            self.event(kind, now, |event| {
+                event.node = node.to_string();
+                event.service = service.to_string();
+                event.text = format!("{service} on {node}: {reason}");
+            });
+        }
+        self.remember_activity(node, now);
+    }
+
+    pub(super) fn liveness_changed(&mut self, change: &LivenessChange, now: Now) {
+        // A node that is heard again after a hello tells so itself; beats that are merely late come and go.
+        let kind = match (change.from, change.to) {
+            (Liveness::Lost, Liveness::Alive) => "node-alive",
+            (_, Liveness::Late) => "node-late",
+            (_, Liveness::Lost) => "node-lost",
+            _ => return,
+        };
+        self.event(kind, now, |event| {
+            event.node = change.node.to_string();
+            event.text = format!("{} was {} and is {}", change.node, change.from, change.to);
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! What a call wants done: collected while it runs, taken by the caller when it has ended.
+
+use interlock_model::check::CheckId;
+use interlock_model::names::NodeName;
+use interlock_model::time::Now;
+
+use super::Coordinator;
+use super::message::{Send, ToAgent};
+use super::records::{self, Event, KEPT_EVENTS, Write};
+use crate::operation::Effect;
+
+/// What a call wants done: the writes, and once they are durable the sends.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Changes of the store that belong together.
+    pub writes: Vec<Write>,
+    /// Messages to agents.
+    pub sends: Vec<Send>,
+}
+
+impl Output {
+    /// Is there nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.sends.is_empty()
+    }
+}
+
+impl Coordinator {
+    /// Takes what is to be done since this was last called.
+    pub fn take_output(&mut self) -> Output {
+        self.write_journals();
+        self.let_go();
+        std::mem::take(&mut self.output)
+    }
+
+    /// Records something for people.
+    pub fn event(&mut self, kind: &str, now: Now, fill: impl FnOnce(&mut Event)) {
+        let mut event = Event {
+            sequence: self.next_event,
+            at: now.wall,
+            kind: kind.to_owned(),
+            node: String::new(),
+            service: String::new(),
+            operation: String::new(),
+            who: String::new(),
+            text: String::new(),
+        };
+        fill(&mut event);
+        self.output
+            .writes
+            .push(Write::json(records::event_key(self.next_event), &event));
+        if let Some(old) = self.next_event.checked_sub(KEPT_EVENTS) {
+            self.output
+                .writes
+                .push(Write::delete(records::event_key(old)));
+        }
+        self.next_event += 1;
+    }
+
+    pub(super) fn send(&mut self, to: NodeName, message: ToAgent) {
+        self.output.sends.push(Send { to, message });
+    }
+
+    /// Asks a node to run checks at once.
+    fn probe(&mut self, on: NodeName, checks: Vec<CheckId>) {
+        self.send(on, ToAgent::Probe(checks));
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>, now: Now) {
+        for effect in effects {
+            match effect {
+                Effect::Dispatch {
+                    to,
+                    id,
+                    limit,
+                    command,
+                } => self.send(to, ToAgent::Dispatch { id, limit, command }),
+                Effect::Query { to, id } => self.send(to, ToAgent::Query(id)),
+                Effect::Cancel { to, id } => self.send(to, ToAgent::Cancel(id)),
+                Effect::Probe { on, checks } => self.probe(on, checks),
+                Effect::AskPower(node) => self.ask_power(&node, now),
+            }
+        }
+    }
+}
