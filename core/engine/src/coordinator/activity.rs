@@ -131,13 +131,13 @@ impl Coordinator {
                     self.set_activity(&service.name, &active, "its checks say so", now);
                 }
                 Active::Nowhere => trail.certain = Some(now.mono),
-                Active::Unknown(_) => self.doubt(service, &seen, now),
+                Active::Unknown(_) => self.doubt_activity(service, &seen, now),
             }
         }
     }
 
     /// Gives up a memory that the evidence is against.
-    fn doubt(&mut self, service: &Service, seen: &Observations, now: Now) {
+    fn doubt_activity(&mut self, service: &Service, seen: &Observations, now: Now) {
         let (Some(remembered), Some(trail)) = (
             self.activity.get(&service.name),
             self.trails.get(&service.name),

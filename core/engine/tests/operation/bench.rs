@@ -186,10 +186,15 @@ impl Bench {
     }
 
     /// With the active side of db observed on a node.
-    pub(crate) fn observed(mut plan: Plan, active: &str) -> Self {
+    pub(crate) fn observed(plan: Plan, active: &str) -> Self {
+        Self::taken(plan, active, Known::Observed)
+    }
+
+    /// With the active side of db taken to be on a node.
+    pub(crate) fn taken(mut plan: Plan, active: &str, known: Known) -> Self {
         let assumption = Assumption {
             active: active.parse().unwrap(),
-            known: Known::Observed,
+            known,
         };
         plan.assumptions.insert("db".parse().unwrap(), assumption);
         Self::of(plan, false)

@@ -4,9 +4,10 @@ use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
-use interlock_model::plan::Wait;
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{Known, Wait};
 
-use crate::bench::{Bench, LIMIT, step};
+use crate::bench::{Bench, LIMIT, seal, step};
 
 /// Two stops with a meeting point between them, both done, and then a third one under way.
 fn unwinding() -> Bench {
@@ -151,4 +152,84 @@ fn what_an_undo_only_waited_for_is_still_taken_back_when_it_is_tried_again() {
         Phase::Done,
         "its turn has not come"
     );
+}
+
+/// A startup that took b for the active side of db has brought up both, and is being taken back.
+fn both_started() -> Bench {
+    let plan = seal(vec![
+        step("start:db@b", &[]),
+        step("start:db@a", &[("start:db@b", Wait::Up)]),
+        step("approve:look", &[("start:db@a", Wait::Up)]),
+    ]);
+    let mut bench = Bench::taken(plan, "b", Known::Remembered);
+    bench.advance();
+    for node in ["b", "a"] {
+        bench.says(&format!("start:db@{node}"), AttemptState::Done);
+        bench.instance("db", node, InstanceState::Running);
+    }
+    // What was green before the way back began does not count.
+    bench
+        .probed("db.leads", "b", Verdict::Ok)
+        .probed("db.leads", "a", Verdict::Bad)
+        .pass(1)
+        .sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench
+}
+
+#[test]
+fn the_active_side_is_looked_at_anew_before_a_start_is_taken_back() {
+    let mut bench = both_started();
+    assert_eq!(bench.phase("start:db@a"), Phase::Done);
+    assert_eq!(bench.sent(), ["probe a", "probe b"]);
+    bench
+        .probed("db.leads", "a", Verdict::Bad)
+        .probed("db.leads", "b", Verdict::Ok)
+        .advance();
+    assert_eq!(bench.sent(), ["stop start:db@a #2 on a"]);
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.says("start:db@a", AttemptState::Done);
+    assert_eq!(
+        bench.sent(),
+        ["stop start:db@b #2 on b"],
+        "of the last one there is nothing to be mistaken about"
+    );
+}
+
+#[test]
+fn a_start_is_not_taken_back_where_the_active_side_has_moved_to() {
+    let mut bench = both_started();
+    bench
+        .probed("db.leads", "a", Verdict::Ok)
+        .probed("db.leads", "b", Verdict::Bad)
+        .advance();
+    assert_eq!(bench.phase("start:db@a"), Phase::UndoFailed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    assert!(bench.operation.attention().contains("plan again"));
+}
+
+#[test]
+fn a_start_that_left_nothing_is_taken_back_without_a_look() {
+    let mut bench = both_started();
+    bench.sent();
+    bench.instance("db", "a", InstanceState::Failed);
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop start:db@a #2 on a"]);
+}
+
+#[test]
+fn an_undo_that_is_asked_for_again_begins_anew_with_its_look() {
+    let mut bench = both_started();
+    bench
+        .probed("db.leads", "a", Verdict::Bad)
+        .probed("db.leads", "b", Verdict::Ok)
+        .advance();
+    bench.pass(1).sent();
+    bench.says("start:db@a", AttemptState::NeverSeen);
+    assert_eq!(bench.sent(), ["probe a", "probe b"], "not another stop");
+    bench
+        .probed("db.leads", "a", Verdict::Bad)
+        .probed("db.leads", "b", Verdict::Ok)
+        .advance();
+    assert_eq!(bench.sent(), ["stop start:db@a #3 on a"]);
 }
