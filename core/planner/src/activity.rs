@@ -88,7 +88,13 @@ impl Draft<'_> {
                     .iter()
                     .all(|node| self.world.instance(&service.name, node) == Presence::Down)
                 {
-                    return None;
+                    // Down, but some agent may start one of them again: they are stopped in their order.
+                    let come_up = |node| self.world.may_come_up(&service.name, node);
+                    return if service.nodes.iter().any(come_up) {
+                        self.recall(service, assumed)
+                    } else {
+                        None
+                    };
                 }
                 self.unclear(
                     service,

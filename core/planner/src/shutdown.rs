@@ -101,6 +101,10 @@ fn still_up(
             Presence::Up => {
                 up.insert(node.clone());
             }
+            // Its agent is told not to start it again while what it requires goes down.
+            Presence::Down if draft.world.may_come_up(&service.name, node) => {
+                up.insert(node.clone());
+            }
             Presence::Down => draft.report.add(Entry::AlreadyDone {
                 subject,
                 state: "stopped".into(),
@@ -159,7 +163,8 @@ fn include_dependants(
             continue;
         }
         for node in &dependant.nodes {
-            let is_up = draft.world.instance(&dependant.name, node) != Presence::Down;
+            let is_up = draft.world.instance(&dependant.name, node) != Presence::Down
+                || draft.world.may_come_up(&dependant.name, node);
             if is_up
                 && chosen
                     .entry(dependant.name.clone())

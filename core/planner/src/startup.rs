@@ -61,6 +61,10 @@ fn to_start(
         for node in &selection.instances[&service.name] {
             let subject = Subject::instance(&service.name, node);
             match draft.world.instance(&service.name, node) {
+                // It runs, but its agent was told to stop it: a start makes it one that is watched over.
+                Presence::Up if draft.world.is_unwatched(&service.name, node) => {
+                    down.insert(node);
+                }
                 Presence::Up => draft.report.add(Entry::AlreadyDone {
                     subject,
                     state: "running".into(),

@@ -9,7 +9,9 @@
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{CheckObservation, InstanceState, Liveness, Observations};
+use interlock_model::observation::{
+    CheckObservation, InstanceState, Liveness, Observations, Wanted,
+};
 use interlock_model::plan::PlanKind;
 use interlock_model::spec::Spec;
 
@@ -140,6 +142,26 @@ impl<'a> World<'a> {
                 })
             }
         }
+    }
+
+    /// What the instance is there for, as the agent that watches over it was told last; none if nobody has told it, or
+    /// nobody hears it.
+    fn wanted(&self, service: &ServiceName, node: &NodeName) -> Option<Wanted> {
+        let seen = self.observations?.node(node)?;
+        matches!(seen.liveness, Liveness::Alive | Liveness::Late)
+            .then(|| seen.instances.get(service)?.wanted)?
+    }
+
+    /// Is it down against the will of its agent, which may start it again at any moment?
+    pub(crate) fn may_come_up(&self, service: &ServiceName, node: &NodeName) -> bool {
+        self.wanted(service, node) == Some(Wanted::Running)
+            && self.instance(service, node) == Presence::Down
+    }
+
+    /// Is it up against the will of its agent, which leaves it alone if it dies?
+    pub(crate) fn is_unwatched(&self, service: &ServiceName, node: &NodeName) -> bool {
+        self.wanted(service, node) == Some(Wanted::Stopped)
+            && self.instance(service, node) == Presence::Up
     }
 
     /// The last result of a check; none offline.

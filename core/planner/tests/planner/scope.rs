@@ -1,6 +1,6 @@
 //! What a scope covers, and what comes with it.
 
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_planner::Scope;
 
@@ -225,4 +225,55 @@ fn an_edge_for_the_order_waits_for_the_health_that_the_plan_looks_at() {
         .seeing(&seen)
         .plan();
     assert_eq!(ids(&plan), ["start:lb@box1"]);
+}
+
+/// It died, and its agent's guard is about to start it again: it is told to leave it alone before the database goes.
+#[test]
+fn a_dead_instance_that_its_agent_keeps_running_is_stopped_too() {
+    let cluster = Cluster::new()
+        .service("db", &["n1"])
+        .service("web", &["n2"])
+        .requires("web", &["db"]);
+    let dead = cluster
+        .all_up(&[])
+        .state("web", "n2", InstanceState::Failed);
+    for scope in [services(&["db", "web"]), services(&["db"])] {
+        let seen = dead.clone().wanted("web", "n2", Wanted::Running);
+        let plan = ask(&cluster, PlanKind::Shutdown, scope.clone())
+            .seeing(&seen)
+            .plan();
+        assert!(precedes(&plan, "stop:web@n2", Wait::Down, "stop:db@n1"));
+        // Nobody keeps this one.
+        let seen = dead.clone().wanted("web", "n2", Wanted::Stopped);
+        let plan = ask(&cluster, PlanKind::Shutdown, scope)
+            .seeing(&seen)
+            .plan();
+        assert_eq!(ids(&plan), ["stop:db@n1"]);
+    }
+}
+
+#[test]
+fn both_sides_that_died_are_stopped_in_the_order_that_is_remembered() {
+    let cluster = Cluster::new().exclusive("db", &["n1", "n2"]);
+    let seen = ["n1", "n2"].iter().fold(cluster.all_up(&[]), |seen, node| {
+        seen.state("db", node, InstanceState::Failed)
+            .wanted("db", node, Wanted::Running)
+    });
+    let ask = || ask(&cluster, PlanKind::Shutdown, services(&["db"])).seeing(&seen);
+    let plan = ask().remembering("db", "n2").plan();
+    assert!(precedes(&plan, "stop:db@n1", Wait::Down, "stop:db@n2"));
+    assert!(
+        ask().refusal().join("\n").contains("--assume-active"),
+        "without a memory a person says it"
+    );
+}
+
+#[test]
+fn what_runs_although_it_was_to_be_stopped_is_started_so_that_it_is_watched_over() {
+    let cluster = Cluster::new().service("web", &["n1"]);
+    let seen = cluster.all_up(&[]).wanted("web", "n1", Wanted::Stopped);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(ids(&plan), ["start:web@n1"]);
 }

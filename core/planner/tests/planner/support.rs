@@ -9,6 +9,7 @@ use interlock_model::ids::Generation;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, InstanceState, Liveness, NodeObservation, Observations,
+    Wanted,
 };
 use interlock_model::plan::{Plan, PlanKind, Wait};
 use interlock_model::spec::{
@@ -80,6 +81,7 @@ impl Cluster {
         this.edit_node(node).power = Some(NodePower {
             by: name("kvm"),
             plug: format!("VM-{node}"),
+            alias: None,
             shutdown: ShutdownBy::Agent,
             off_within: Duration::from_secs(180),
             on_within: Duration::from_secs(240),
@@ -320,6 +322,15 @@ impl Seen {
             age: Some(Duration::from_secs(1)),
         };
         self.node(node).checks.insert(check_id(check), value);
+    }
+
+    pub(crate) fn wanted(mut self, service: &str, node: &str, wanted: Wanted) -> Self {
+        let instances = &mut self.node(node).instances;
+        instances
+            .get_mut(&name::<ServiceName>(service))
+            .unwrap()
+            .wanted = Some(wanted);
+        self
     }
 
     pub(crate) fn lose(mut self, node: &str) -> Self {
