@@ -69,12 +69,16 @@ pub(crate) struct NodeControl {
 pub(crate) enum PowerCommand {
     /// Ask the power sources, and match each plug with its machine. Changes no power.
     ///
-    /// Plans switch only nodes whose plug was matched: a wrong plug would take another machine down.
+    /// Plans switch only nodes whose plug was matched: a wrong plug would take another machine down. A plug is the node's
+    /// own if its device lists it under the node's name, the host name or the machine UUID that the node's agent reports,
+    /// or the `alias` in the spec; under another name it is contradicted. Exit status 0: every plug is proven, and every
+    /// source answered.
     Verify {
         /// The nodes; every node with power if none is named.
         #[arg(add = complete::nodes())]
         nodes: Vec<NodeName>,
-        /// Record the match on your word, where the source cannot tell; the reason is kept in the audit.
+        /// Record the match on your word, where the source cannot tell; the reason is kept in the audit. Does not help
+        /// against a contradiction.
         #[arg(long, value_name = "REASON", requires = "nodes")]
         attest: Option<String>,
         #[command(flatten)]

@@ -10,12 +10,14 @@ use interlock_model::plan::{Plan, PlanKind, SealedPlan};
 use interlock_proto::v1;
 
 use super::plan::{Made, make, print};
+use super::status;
 use crate::cli::{Confirm, Connection, Format, PlanFormat, Run};
 use crate::client::{Client, SHORT};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
+use crate::interrupt::Interrupt;
 use crate::render::{Out, no_plan_line, operation_value, report_lines};
 use interlock_planner::view;
 
@@ -27,6 +29,10 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     show(&made, format, out)?;
     let Some(plan) = &made.plan else {
         out.say(&no_plan_line(&made.report))?;
+        // A hint only: that it cannot be had is no failure.
+        if let Ok(status) = status::get(&client).await {
+            tell_who_is_at_work(&status, out)?;
+        }
         return Ok(Exit::NoPlan);
     };
     if plan.plan().steps.is_empty() {
@@ -34,7 +40,18 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         return Ok(Exit::Ok);
     }
     let confirmed = confirm(plan.plan(), &args.confirm, out)?;
-    let operation = start(&client, plan, confirmed, &args.confirm).await?;
+    // From here on Ctrl-C leaves an operation behind, and says so.
+    let mut interrupt = Interrupt::listen()?;
+    let operation = tokio::select! {
+        started = start(&client, plan, confirmed, &args.confirm) => started?,
+        () = interrupt.pressed() => {
+            out.say(
+                "detached before the coordinator answered: whether the operation was started is not known. Look with:\n  \
+                 interlockctl operation list",
+            )?;
+            return Ok(Exit::Detached);
+        }
+    };
     let name = operation.summary.clone().unwrap_or_default().operation;
     out.say(&format!("{name} is started"))?;
     if args.confirm.no_wait {
@@ -55,10 +72,22 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
             operation: name,
             format,
             step: args.confirm.step,
+            interrupt,
         },
         out,
     )
     .await
+}
+
+/// What an operation under way has half done is often why there is no plan: says which ones are there, and whose.
+fn tell_who_is_at_work(status: &v1::Status, out: Out) -> Result<(), Failure> {
+    for one in status.operations.iter().filter(|one| one.ended_ms == 0) {
+        out.say(&format!(
+            "{} ({} {}, started by {}) is {}: interlockctl operation watch {}",
+            one.operation, one.kind, one.scope, one.started_by, one.state, one.operation
+        ))?;
+    }
+    Ok(())
 }
 
 /// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only.

@@ -9,6 +9,7 @@ use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
+use crate::interrupt::Interrupt;
 use crate::render::{
     Out, Table, Tone, date_time, operation_text, operation_value, operations_table, rfc3339,
     summary_value,
@@ -43,6 +44,7 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
                 operation: name,
                 format,
                 step,
+                interrupt: Interrupt::listen()?,
             };
             follow(what, out).await
         }

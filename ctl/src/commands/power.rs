@@ -9,7 +9,7 @@ use crate::cli::{Connection, PowerCommand};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::render::{Out, Table, Tone, power};
+use crate::render::{Out, Table, Tone, date_time, power, rfc3339};
 
 /// Each power source takes some seconds, one after the other; the contract's deadline and a little more.
 const VERIFYING: Duration = Duration::from_secs(130);
@@ -30,54 +30,123 @@ pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out
         .call("verify power", VERIFYING, cluster.verify_power(request))
         .await?
         .matches;
-    let value = || {
-        matches
-            .iter()
-            .map(|found| {
-                json!({
-                    "node": found.node,
-                    "device": found.device,
-                    "plug": found.plug,
-                    "power": power(found.power).0,
-                    "matched": !found.matched_by.is_empty(),
-                    "matched_by": found.matched_by,
-                    "detail": found.detail,
-                })
-            })
-            .collect()
-    };
+    let value = || matches.iter().map(value).collect();
     out.show(output.output, value, |paint| {
-        let mut table = Table::new(["node", "device", "plug", "power", "matched", "detail"]);
+        let mut table = Table::new([
+            "node", "device", "plug", "power", "proof", "since", "by", "detail",
+        ]);
         for found in &matches {
-            let matched = if found.matched_by.is_empty() {
-                ("no".to_owned(), Tone::Bad)
-            } else {
-                (found.matched_by.clone(), Tone::Good)
-            };
             table.row([
                 (found.node.clone(), Tone::Plain),
                 (found.device.clone(), Tone::Plain),
                 (found.plug.clone(), Tone::Plain),
                 power(found.power),
-                matched,
-                (found.detail.clone(), Tone::Plain),
+                proof(found),
+                (date_time(found.since_ms), Tone::Plain),
+                (found.by.clone(), Tone::Plain),
+                (detail(found), Tone::Plain),
             ]);
         }
         table.render(paint)
     })?;
-    let open: Vec<&str> = matches
-        .iter()
-        .filter(|found| found.matched_by.is_empty())
-        .map(|found| found.node.as_str())
-        .collect();
-    if open.is_empty() {
-        return Ok(Exit::Ok);
+    let remedies = remedies(&matches);
+    for remedy in &remedies {
+        out.say(remedy)?;
     }
-    out.say(&format!(
-        "not matched: {}. No plan switches these. Where the source cannot tell, compare by hand, then:\n  \
-         interlockctl power verify {} --attest REASON",
-        open.join(", "),
-        open.join(" ")
-    ))?;
-    Ok(Exit::Refused)
+    Ok(if remedies.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Refused
+    })
 }
+
+/// One node, for programs.
+fn value(found: &v1::PowerMatch) -> serde_json::Value {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    json!({
+        "node": found.node,
+        "device": found.device,
+        "plug": found.plug,
+        "power": power(found.power).0,
+        "proof": proof(found).0,
+        "matched": is_proven(found),
+        "matched_by": some(&found.matched_by),
+        "since": rfc3339(found.since_ms),
+        "by": some(&found.by),
+        "expected": some(&found.expected),
+        "found": some(&found.found),
+        "detail": found.detail,
+    })
+}
+
+fn is_proven(found: &v1::PowerMatch) -> bool {
+    match found.proof() {
+        v1::PlugProof::Alias | v1::PlugProof::Uuid | v1::PlugProof::Attested => true,
+        v1::PlugProof::Unspecified
+        | v1::PlugProof::Unproven
+        | v1::PlugProof::Contradicted => false,
+    }
+}
+
+fn proof(found: &v1::PowerMatch) -> (String, Tone) {
+    let (word, tone) = match found.proof() {
+        v1::PlugProof::Alias => ("alias", Tone::Good),
+        v1::PlugProof::Uuid => ("uuid", Tone::Good),
+        v1::PlugProof::Attested => ("attested", Tone::Good),
+        v1::PlugProof::Contradicted => ("contradicted", Tone::Bad),
+        v1::PlugProof::Unspecified | v1::PlugProof::Unproven => ("unproven", Tone::Doubt),
+    };
+    (word.to_owned(), tone)
+}
+
+fn detail(found: &v1::PowerMatch) -> String {
+    match found.proof() {
+        v1::PlugProof::Contradicted => {
+            format!("expected {}, found {}", found.expected, found.found)
+        }
+        // The words of a person tell more than that the device still cannot tell.
+        v1::PlugProof::Attested if found.power() != v1::Power::Unknown => found.matched_by.clone(),
+        _ => found.detail.clone(),
+    }
+}
+
+/// What is to be done, a line for each kind of trouble.
+fn remedies(matches: &[v1::PowerMatch]) -> Vec<String> {
+    let names = |these: &dyn Fn(&v1::PowerMatch) -> bool| -> Vec<&str> {
+        let found = matches.iter().filter(|found| these(found));
+        found.map(|found| found.node.as_str()).collect()
+    };
+    let silent = |found: &v1::PowerMatch| found.power() == v1::Power::Unknown;
+    let contradicted = |found: &v1::PowerMatch| found.proof() == v1::PlugProof::Contradicted;
+    let mut remedies: Vec<String> = matches
+        .iter()
+        .filter(|found| contradicted(found))
+        .map(|found| {
+            format!(
+                "{}: plug {} of {} is another machine's; expected {}, found {}. No plan switches it: {}",
+                found.node, found.plug, found.device, found.expected, found.found, found.detail
+            )
+        })
+        .collect();
+    let no_answer = names(&|found| silent(found) && !contradicted(found));
+    if !no_answer.is_empty() {
+        remedies.push(format!(
+            "no answer about {}: see the details, and repeat it when the source answers",
+            no_answer.join(", ")
+        ));
+    }
+    let open = names(&|found| !is_proven(found) && !contradicted(found) && !silent(found));
+    if !open.is_empty() {
+        remedies.push(format!(
+            "unproven: {}. No plan switches these. Look at the console of each plug, then: \
+             interlockctl power verify {} --attest REASON",
+            open.join(", "),
+            open.join(" ")
+        ));
+    }
+    remedies
+}
+
+#[cfg(test)]
+#[path = "power_tests.rs"]
+mod tests;

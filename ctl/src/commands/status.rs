@@ -10,7 +10,7 @@ use crate::client::{Client, SHORT, keep_watching};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, status_text, status_value};
+use crate::render::{Out, fit, status_text, status_value};
 
 /// How often a watched status may change: faster than a person reads is of no use.
 const AT_MOST_EVERY: Duration = Duration::from_millis(500);
@@ -53,12 +53,8 @@ async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure>
     let mut stream = client
         .call(doing, SHORT, cluster.watch_status(request))
         .await?;
-    // A terminal shows the newest state; a pipe gets one after the other.
-    let clear = if io::stdout().is_terminal() && format == Format::Table {
-        "\u{1b}[H\u{1b}[J"
-    } else {
-        ""
-    };
+    // A terminal shows the newest state, as much of it as there is room for; a pipe gets one after the other.
+    let screen = io::stdout().is_terminal() && format == Format::Table;
     while let Some(status) = stream
         .message()
         .await
@@ -67,7 +63,14 @@ async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure>
         out.stream(
             format,
             || status_value(&status),
-            |paint| format!("{clear}{}", status_text(&status, paint)),
+            |paint| {
+                let text = status_text(&status, paint);
+                if screen {
+                    format!("\u{1b}[H\u{1b}[J{}", fit(&text, paint))
+                } else {
+                    text
+                }
+            },
         )?;
     }
     Ok(())

@@ -48,6 +48,8 @@ pub(crate) struct Follow {
     pub(crate) format: Format,
     /// Enter lets the next step begin.
     pub(crate) step: bool,
+    /// Ctrl-C, listened to since before there was anything to follow.
+    pub(crate) interrupt: Interrupt,
 }
 
 /// Follows until the operation is over, needs attention, or Ctrl-C.
@@ -58,8 +60,8 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
         operation,
         format,
         step,
+        mut interrupt,
     } = follow;
-    let mut interrupt = Interrupt::listen()?;
     let step = step && io::stdin().is_terminal();
     let mut view = View::new(
         format,

@@ -3,6 +3,7 @@
 //! [`Out`] is the only way to standard output and standard error: data to the one, talk to the other. Everything else
 //! here makes text or values and prints nothing.
 
+mod fit;
 mod node;
 mod operation;
 mod out;
@@ -13,6 +14,7 @@ mod table;
 mod time;
 mod words;
 
+pub(crate) use fit::fit;
 pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
 pub(crate) use operation::{
     operation_text, operation_tone, operation_value, operations_table, step_tone, summary_value,

@@ -1,7 +1,8 @@
 //! How the cluster is, for people and for programs.
 //!
 //! Causes come first: one line per root cause with what suffers from it, not an alarm per symptom. Whatever is unknown
-//! is yellow and says so; only what is known to be good is green.
+//! is yellow and says so; only what is known to be good is green. What is under way comes next, the long lists last:
+//! a terminal that is too small loses the end.
 
 use interlock_proto::v1;
 use serde_json::{Value, json};
@@ -38,14 +39,14 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     for cause in &status.causes {
         text.push_str(&cause_lines(cause, paint));
     }
-    text.push_str(&format!("\n{}", services_table(&status.services, paint)));
-    text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
     if !status.operations.is_empty() {
         text.push_str(&format!(
             "\n{}",
             operations_table(&status.operations, paint)
         ));
     }
+    text.push_str(&format!("\n{}", services_table(&status.services, paint)));
+    text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
     text
 }
 
