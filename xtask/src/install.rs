@@ -106,7 +106,8 @@ fn only_file(directory: &Path) -> Result<PathBuf> {
 }
 
 /// Builds the proto compiler that the coordinator's etcd client asks for; `.cargo/protoc` takes it from there.
-pub(crate) fn proto_compiler(cargo: &str) -> Result<()> {
+pub(crate) fn proto_compiler() -> Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let directory = tools::directory()?;
     let (name, version) = PROTO_COMPILER;
     if directory.join("bin").join(name).is_file() {
@@ -114,7 +115,14 @@ pub(crate) fn proto_compiler(cargo: &str) -> Result<()> {
     }
     let package = format!("{name}@{version}");
     run(Command::new(cargo)
-        .args(["install", "--quiet", "--locked", "--debug", "--features", "bin"])
+        .args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--debug",
+            "--features",
+            "bin",
+        ])
         .arg("--root")
         .arg(&directory)
         .arg(package)

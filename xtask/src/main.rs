@@ -24,7 +24,7 @@ struct Arguments {
 enum Chore {
     /// Install what the tests need, then check and test everything, and list what was skipped.
     Test(test::Arguments),
-    /// The main job, live on this machine: needs no root, installs nothing.
+    /// The main job, live on this machine: needs no root, installs nothing on it.
     Demo(demo::Options),
     /// What Interlock costs, against floors measured in the same run.
     Bench(bench::Arguments),
@@ -54,8 +54,11 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(arguments) => test::run(&arguments),
-        Chore::Bench(arguments) => bench::run(&arguments),
-        Chore::Demo(options) => demo::tell(&options).map(|()| ExitCode::SUCCESS),
+        // These build the programs as well.
+        Chore::Bench(arguments) => install::proto_compiler().and_then(|()| bench::run(&arguments)),
+        Chore::Demo(options) => install::proto_compiler()
+            .and_then(|()| demo::tell(&options))
+            .map(|()| ExitCode::SUCCESS),
         Chore::Machine { directory } => interlock_e2e::programs::agent()
             .and_then(|agent| demo::Machine::new(&directory).keep(&agent))
             .map(|()| ExitCode::SUCCESS),

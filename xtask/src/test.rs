@@ -71,9 +71,7 @@ fn one(step: Step, cargo: &Cargo, report: &mut Report) {
             report.step("install packages", install::packages);
             report.step("install tools", install::tools);
             report.step("unpack etcd", install::debian_etcd);
-            report.step("install the proto compiler", |_| {
-                install::proto_compiler(&cargo.program)
-            });
+            report.step("install the proto compiler", |_| install::proto_compiler());
         }
         Step::Format => report.step("format", |report| {
             if !cargo.has("fmt") {
