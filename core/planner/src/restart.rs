@@ -16,6 +16,7 @@ use crate::graph::Handle;
 use crate::order::start_order;
 use crate::report::Subject;
 use crate::select::Selection;
+use crate::startup::Found;
 use crate::steps;
 use crate::world::Presence;
 
@@ -92,16 +93,22 @@ pub(crate) fn requirements_run(draft: &mut Draft<'_>, service: &Service) {
             continue;
         };
         let active = draft.observed_side(required);
-        let runs = required.nodes.iter().any(|node| {
-            active.as_ref().is_none_or(|active| active == node)
-                && draft.world.instance(name, node) != Presence::Down
-        });
-        if !runs {
-            let remedy = format!("start {name} first");
+        let found = Found::of(&draft.world, required, &[], active.as_ref());
+        if found.is_enough(required) {
+            continue;
+        }
+        let subject = Subject::service(&service.name);
+        if found.unknown.is_empty() {
             draft.report.blocked(
-                Subject::service(&service.name),
-                format!("it requires {name}, which is down"),
-                remedy,
+                subject,
+                format!("it requires {name}, of which {} run", found.up),
+                format!("start {name} first"),
+            );
+        } else {
+            draft.report.unknown(
+                subject,
+                format!("it requires {name}: {}", found.unknown.join(", ")),
+                "repair its agent",
             );
         }
     }

@@ -23,7 +23,7 @@ use crate::readiness;
 use crate::report::{Entry, Subject};
 use crate::select::Selection;
 use crate::steps;
-use crate::world::{Machine, Presence};
+use crate::world::{Machine, Presence, World};
 
 /// The steps made so far.
 #[derive(Debug, Default)]
@@ -126,32 +126,16 @@ fn require(
             continue;
         };
         let started = targets.get(name).map(Vec::as_slice).unwrap_or_default();
-        let (mut up, mut unknown) = (0_u32, Vec::new());
         let active = if started.is_empty() {
             draft.side_of(required)
         } else {
             draft.active_side(required)
         };
-        for node in &required.nodes {
-            if started.contains(node) {
-                up += 1;
-            } else if active.as_ref().is_none_or(|active| active == node) {
-                match draft.world.instance(name, node) {
-                    Presence::Up => up += 1,
-                    Presence::Down => {}
-                    Presence::Unknown(why) => unknown.push(format!("{node}: {why}")),
-                }
-            }
-        }
-        if up
-            >= 1.max(if required.is_exclusive() {
-                1
-            } else {
-                required.at_least
-            })
-        {
+        let found = Found::of(&draft.world, required, started, active.as_ref());
+        if found.is_enough(required) {
             continue;
         }
+        let Found { up, unknown } = found;
         let subject = Subject::service(&service.name);
         let remedy = format!("start it first or too: --service {name}");
         if unknown.is_empty() {
@@ -167,6 +151,46 @@ fn require(
                 "repair its agent",
             );
         }
+    }
+}
+
+/// What is there of a service that another one requires.
+pub(crate) struct Found {
+    /// Instances that run or are started first; of an exclusive service, of its active side alone.
+    pub(crate) up: u32,
+    /// Instances that cannot be told, and why.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Found {
+    pub(crate) fn of(
+        world: &World<'_>,
+        required: &Service,
+        started: &[NodeName],
+        active: Option<&NodeName>,
+    ) -> Self {
+        let (mut up, mut unknown) = (0, Vec::new());
+        for node in &required.nodes {
+            if started.contains(node) {
+                up += 1;
+            } else if active.is_none_or(|active| active == node) {
+                match world.instance(&required.name, node) {
+                    Presence::Up => up += 1,
+                    Presence::Down => {}
+                    Presence::Unknown(why) => unknown.push(format!("{node}: {why}")),
+                }
+            }
+        }
+        Self { up, unknown }
+    }
+
+    pub(crate) fn is_enough(&self, required: &Service) -> bool {
+        let needed = if required.is_exclusive() {
+            1
+        } else {
+            required.at_least.max(1)
+        };
+        self.up >= needed
     }
 }
 

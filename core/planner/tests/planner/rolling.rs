@@ -226,3 +226,29 @@ fn a_reboot_leaves_the_control_plane_and_refuses_a_service_scope() {
         .refusal();
     assert!(refusal[0].contains("--node w1,w2,w3,w4"), "{refusal:?}");
 }
+
+/// What stops now must find what it requires when it starts again: not knowing is no better than knowing it is down.
+#[test]
+fn a_requirement_that_is_unknown_or_too_few_refuses_a_restart_and_a_reboot() {
+    let cluster = web();
+    let asks = || {
+        [
+            ask(&cluster, PlanKind::Restart, services(&["web"])),
+            ask(&cluster, PlanKind::Reboot, nodes(&["w1"])),
+        ]
+    };
+    for (lost, down) in asks().into_iter().zip(asks()) {
+        let seen = cluster.all_up(&[]).lose("d");
+        let refusal = lost.seeing(&seen).refusal().join("\n");
+        assert!(
+            refusal.contains("unknown: service web: it requires db: d: "),
+            "{refusal}"
+        );
+        let seen = cluster.all_up(&[]).state("db", "d", InstanceState::Stopped);
+        let refusal = down.seeing(&seen).refusal().join("\n");
+        assert!(
+            refusal.contains("it requires db, of which 0 run"),
+            "{refusal}"
+        );
+    }
+}
