@@ -55,13 +55,75 @@ pub enum Error {
 
     /// The store's content contradicts itself. Nothing is written any more; reads show the last
     /// good state.
-    #[error("{place} is damaged: stop the coordinator and restore the file from a backup")]
+    #[error("{place} is damaged: stop the coordinator and restore it from a backup")]
     Damaged {
         /// The store.
         place: String,
         /// What was found.
         #[source]
         source: Cause,
+    },
+
+    /// No server of the store answers, or not in time, or those that do have no majority.
+    #[error(
+        "{place} does not answer: look whether a majority of its members is up and can be reached \
+         from here; this coordinator goes on by itself when it is"
+    )]
+    Unavailable {
+        /// The store.
+        place: String,
+        /// What the last server that was tried said.
+        #[source]
+        source: Cause,
+    },
+
+    /// The store's servers have used up their quota. Reads go on.
+    #[error(
+        "{place} has no space left below its quota: compact and defragment it or raise \
+         --quota-backend-bytes, then `etcdctl alarm disarm`; writing resumes by itself"
+    )]
+    Quota {
+        /// The store.
+        place: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+
+    /// The store's servers do not let this coordinator in, or it does not trust them.
+    #[error(
+        "{place} and this coordinator do not accept each other: compare certificates, user, \
+         password and the role's permissions; replaced files are read by themselves"
+    )]
+    Refused {
+        /// The store.
+        place: String,
+        /// What was refused.
+        #[source]
+        source: Cause,
+    },
+
+    /// A server does not take what this program sends.
+    #[error(
+        "{place} does not take this program's requests: is it an etcd of version 3.4 or later, \
+         with limits (--max-txn-ops, --max-request-bytes) not below their defaults?"
+    )]
+    Rejected {
+        /// The store.
+        place: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+
+    /// This process no longer holds the store: another coordinator does, or its lease ended.
+    #[error(
+        "{place} is no longer held by this coordinator: its lease ended, or another coordinator \
+         took over; nothing more is written by this process"
+    )]
+    Superseded {
+        /// The store.
+        place: String,
     },
 
     /// The store was closed, or its thread ended.
@@ -77,8 +139,17 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSpace { .. } | Self::Io { .. } => Class::Retryable,
-            Self::Invalid(_) | Self::Damaged { .. } | Self::Closed { .. } => Class::Terminal,
+            // Refused too: passwords, certificates and permissions are changed while this runs.
+            Self::NoSpace { .. }
+            | Self::Io { .. }
+            | Self::Unavailable { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. } => Class::Retryable,
+            Self::Invalid(_)
+            | Self::Damaged { .. }
+            | Self::Rejected { .. }
+            | Self::Superseded { .. }
+            | Self::Closed { .. } => Class::Terminal,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # Purpose
 //! Specs, operations and their journals, claims, leases, remembered activity and audit live behind
 //! one small trait, [`Store`]. Liveness does not: it is in memory only. Two kinds of store exist,
-//! a single file in this process ([`embedded`]) and etcd; one conformance suite
+//! a single file in this process ([`embedded`]) and [`etcd`]; one conformance suite
 //! (`tests/conformance`) says what both must do.
 //!
 //! # Terms
@@ -29,6 +29,7 @@
 //! 6. Dropping the future of a commit does not take the transaction back.
 
 pub mod embedded;
+pub mod etcd;
 
 mod change;
 mod entry;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use super::{Entry, Key, Prefix, Revision};
 
-/// The limits of one transaction. They are etcd's defaults; the embedded store enforces them too,
-/// so that nothing is written that would be refused after a move to etcd.
+/// The limits of one transaction. They are etcd's defaults less what the etcd store adds to each
+/// transaction; the embedded store enforces them too, so that nothing is written that would be
+/// refused after a move to etcd.
 pub mod limits {
-    /// Most conditions, and most writes, of one transaction (`--max-txn-ops`; etcd counts the two
-    /// lists apart).
-    pub const MAX_OPS: usize = 128;
+    /// Most conditions, and most writes, of one transaction. etcd takes 128 of each
+    /// (`--max-txn-ops`; it counts the two lists apart); the rest is for the store's own.
+    pub const MAX_OPS: usize = 120;
 
-    /// Most bytes of one transaction: 1.5 MiB (`--max-request-bytes`).
-    pub const MAX_BYTES: usize = 3 * 512 * 1024;
+    /// Most bytes of one transaction. etcd takes 1.5 MiB (`--max-request-bytes`); 64 KiB of it are
+    /// for the prefix that the etcd store puts before each key, and for its own conditions.
+    pub const MAX_BYTES: usize = 3 * 512 * 1024 - 64 * 1024;
 
     /// What each operation is taken to cost on the wire beside keys and value: message tags,
     /// lengths and numbers of a compare and of its read for the conflict report. Rounded up.

@@ -21,13 +21,13 @@ pub(crate) struct Fixture {
 }
 
 impl conformance::Fixture for Fixture {
-    async fn new() -> Self {
+    async fn new() -> Option<Self> {
         let directory = TempDir::new().unwrap();
         let store = create(&directory.path().join("store")).await.unwrap();
-        Self {
+        Some(Self {
             store,
             _directory: directory,
-        }
+        })
     }
 
     fn store(&self) -> Arc<dyn Store> {
