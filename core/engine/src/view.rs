@@ -2,7 +2,8 @@
 //!
 //! Reports come in with the monotonic time of their arrival; every question is asked with the time of asking, so an
 //! old green is never a green. Silence changes liveness and nothing else: it says nothing about the machine
-//! (invariant I5). What a power source says is kept apart from what agents say, and wins where it says *off*.
+//! (invariant I5). What a power source says is kept apart from what agents say, and wins where it says *off* of a machine
+//! that is silent. One that speaks is not off, whatever its source says: that is a contradiction, and shown as one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,8 +48,12 @@ pub struct SeenNode {
     pub version: String,
     /// The machine's identity as its agent reads it.
     pub machine_uuid: String,
+    /// The name that the machine gives itself, as its agent reads it.
+    pub hostname: String,
     /// What its power source said, and when.
     pub power: Option<(Power, Duration, String)>,
+    /// What its power source said last cannot be so: see [`View::contradicted`].
+    pub contradicted: bool,
     /// Its instances.
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
     /// The checks that run on it.
@@ -187,12 +192,32 @@ impl View {
     pub fn powered(&mut self, node: &NodeName, power: Power, detail: &str, now: Now) {
         let seen = self.entry(node);
         seen.power = Some((power, now.mono, detail.to_owned()));
+        seen.contradicted = false;
         if power == Power::Off {
             seen.liveness = Liveness::Left;
             seen.instances.clear();
             seen.checks.clear();
             self.closed(node);
         }
+    }
+
+    /// For how long the node has been silent, if it is in a session and has not been silent for `limit`: such a machine
+    /// is not off.
+    #[must_use]
+    pub fn speaking(&self, node: &NodeName, limit: Duration, now: Now) -> Option<Duration> {
+        let seen = self.nodes.get(node)?;
+        seen.session?;
+        let silent = now.since(seen.heard?);
+        (silent < limit).then_some(silent)
+    }
+
+    /// Its power source said what its agent proves wrong. Neither is taken for the truth: the answer is *unknown*, with
+    /// the reason, and the session stays. Returns whether this is new.
+    pub fn contradicted(&mut self, node: &NodeName, why: &str, now: Now) -> bool {
+        let known = self.nodes.get(node).is_some_and(|seen| seen.contradicted);
+        self.powered(node, Power::Unknown, why, now);
+        self.entry(node).contradicted = true;
+        !known
     }
 
     /// What its power source says, if it said so since `since`.

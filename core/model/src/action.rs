@@ -225,8 +225,10 @@ pub enum FenceAction {
     On,
     /// Switch off, hard.
     Off,
-    /// Ask.
+    /// Ask whether a plug is on.
     Status,
+    /// Ask which plugs the device has, and what it calls them.
+    List,
 }
 
 /// The value of an option of a power device.

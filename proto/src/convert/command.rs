@@ -112,8 +112,11 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
             },
         },
         Some(Wire::Reboot(_)) => Command::Reboot,
-        Some(Wire::Fence(wire)) => Command::Fence {
-            request: fence_from_wire(wire)?,
+        Some(Wire::Fence(wire)) => match fence_from_wire(wire)? {
+            request if request.action == FenceAction::List => {
+                return Err(Invalid::new("fence.action", "is a list, which is no command"));
+            }
+            request => Command::Fence { request },
         },
     })
 }
@@ -129,6 +132,7 @@ pub fn fence_to_wire(call: &FenceCall) -> v1::FenceCall {
             FenceAction::On => "on",
             FenceAction::Off => "off",
             FenceAction::Status => "status",
+            FenceAction::List => "list",
         }
         .to_owned(),
         node: call.node.to_string(),
@@ -151,17 +155,18 @@ pub fn fence_to_wire(call: &FenceCall) -> v1::FenceCall {
 /// A call of a fence agent, from the wire.
 ///
 /// # Errors
-/// If the action is not on, off or status, or a name is none.
+/// If the action is not on, off, status or list, or a name is none.
 pub fn fence_from_wire(wire: &v1::FenceCall) -> Result<FenceCall, Invalid> {
     use v1::fence_option::Value;
     let action = match wire.action.as_str() {
         "on" => FenceAction::On,
         "off" => FenceAction::Off,
         "status" => FenceAction::Status,
+        "list" => FenceAction::List,
         other => {
             return Err(Invalid::new(
                 "fence.action",
-                format!("'{other}' is not on, off or status"),
+                format!("'{other}' is not on, off, status or list"),
             ));
         }
     };

@@ -38,6 +38,7 @@ impl Coordinator {
                 power,
                 detail,
             } => self.power_answer(ask, &about, power, &detail, now),
+            FromAgent::Plugs { ask, list } => self.plugs_answer(ask, list),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;
                 self.view.closed(node);
@@ -62,6 +63,7 @@ impl Coordinator {
         seen.generation = hello.generation;
         seen.version.clone_from(&hello.version);
         seen.machine_uuid.clone_from(&hello.machine_uuid);
+        seen.hostname.clone_from(&hello.hostname);
         // Who speaks is on, whatever its source said before.
         seen.power = None;
         if new_boot {
@@ -75,6 +77,7 @@ impl Coordinator {
                 );
             });
         }
+        self.machine_said(node, &hello.machine_uuid, now);
         self.next_operation = self.next_operation.max(hello.highest_operation.next());
         if let Some(assignment) = self.assignments.get(node) {
             self.output.sends.push(Send {

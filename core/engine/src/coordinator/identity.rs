@@ -183,9 +183,8 @@ fn by_name(
                 found: name.to_owned(),
             }
         } else {
-            elsewhere(power, guest, plugs).unwrap_or_else(|| {
-                Judgement::Open(format!("{device} has no name for plug {plug}"))
-            })
+            elsewhere(power, guest, plugs)
+                .unwrap_or_else(|| Judgement::Open(format!("{device} has no name for plug {plug}")))
         };
     };
     let namesakes = plugs
@@ -237,7 +236,8 @@ impl Guest<'_> {
         }
         let hostname = self.hostname?;
         let first = hostname.split('.').next().unwrap_or(hostname);
-        (same(name, hostname) || same(name, first)).then_some("the host name that its agent reports")
+        (same(name, hostname) || same(name, first))
+            .then_some("the host name that its agent reports")
     }
 
     fn names(&self) -> String {

@@ -72,7 +72,12 @@ fn an_alias_that_is_a_name_of_the_node_proves_the_plug() {
         ("shop-db1.example", "shop-db1.example"),
         ("shop-db1", "shop-db1.example"),
     ] {
-        let judgement = judged(&power("7"), hostname, "", &list(&[("7", alias), ("8", "x")]));
+        let judgement = judged(
+            &power("7"),
+            hostname,
+            "",
+            &list(&[("7", alias), ("8", "x")]),
+        );
         assert_eq!(proof(&judgement), Some(Proof::Alias), "{alias} {hostname}");
     }
 }
@@ -86,7 +91,12 @@ fn another_name_is_a_contradiction_that_says_what_was_expected_and_found() {
     );
     // A name that only begins alike, or is that of another domain, is another name.
     for alias in ["db10", "db1.test"] {
-        contradiction(judged(&power("7"), "db1.example", "", &list(&[("7", alias)])));
+        contradiction(judged(
+            &power("7"),
+            "db1.example",
+            "",
+            &list(&[("7", alias)]),
+        ));
     }
 }
 

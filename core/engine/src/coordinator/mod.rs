@@ -10,7 +10,8 @@
 //! |---|---|
 //! | `agents` | what agents say of themselves and of their nodes |
 //! | `activity` | which side of an exclusive service was active last |
-//! | `power` | questions to power sources, and plugs that were matched |
+//! | `power` | questions to power sources |
+//! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
 //! | `operations` | starting operations, and telling them what happens |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
 //! | `output` | what a call wants written and sent |
@@ -22,6 +23,7 @@
 mod activity;
 mod agents;
 mod assignment;
+mod identity;
 mod message;
 mod operations;
 mod output;
@@ -30,12 +32,14 @@ mod records;
 mod recover;
 mod spec;
 mod status;
+mod uuid;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use interlock_model::ids::{Generation, OperationId, Term};
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{NodeName, PowerName, ServiceName};
 use interlock_model::observation::Observations;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
@@ -44,6 +48,7 @@ use crate::operation::Operation;
 use crate::view::View;
 
 pub use assignment::{assignments, runs_on};
+pub use identity::{ListedPlug, PlugList, Proof};
 pub use message::{AssignedInstance, Assignment, CheckReport, FromAgent, Hello, Send, ToAgent};
 pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
@@ -54,6 +59,7 @@ pub use records::{
 pub use recover::{Loaded, LoadedOperation};
 pub use spec::Applied;
 pub use status::{Cause, ServiceHealth, ServiceStatus};
+pub use verification::{Finding, Standing};
 
 /// Everything that one coordinator process knows and decides.
 #[derive(Debug)]
@@ -71,6 +77,8 @@ pub struct Coordinator {
     verified: BTreeMap<NodeName, Verified>,
     next_event: u64,
     asked: BTreeMap<NodeName, power::Asked>,
+    doubts: BTreeMap<NodeName, power::Doubt>,
+    lists: BTreeMap<PowerName, power::Listing>,
     next_ask: u64,
     output: Output,
 }

@@ -1,19 +1,20 @@
 //! Asking power sources.
 //!
-//! An agent on a `via` node runs the fence agent's `status`. While a node is silent its source is asked from time to
-//! time, so that what a person sees, and what a plan is made from, is known and not merely remembered.
+//! An agent on a `via` node runs the fence agent's `status` for a plug, or its `list` for all plugs of a device. While
+//! a node is silent its source is asked from time to time, so that what a person sees, and what a plan is made from, is
+//! known and not merely remembered.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use interlock_model::action::{FenceAction, Power, PowerRef};
+use interlock_model::action::{FenceAction, FenceCall, Power, PowerRef};
 use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
 use super::Coordinator;
+use super::identity::PlugList;
 use super::message::ToAgent;
-use super::records::{self, Verified, Write};
 use crate::operation::fence_call;
 
 /// How often the source of a silent node is asked.
@@ -33,8 +34,40 @@ pub(super) struct Asked {
     number: u64,
     /// When it was asked.
     at: Duration,
+    /// What for.
+    why: Why,
     /// Somebody asked once more in the meantime, and must not be served with an answer that is older than that.
-    again: bool,
+    again: Option<Why>,
+}
+
+/// What a power source is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// To find out whether the plug is the node's: what it says about a node whose agent is heard is not believed yet.
+    ToVerify,
+    /// To know whether the node has power.
+    ToKnow,
+}
+
+/// A power source said *off* about a node whose agent was heard. Either the machine is gone, or it is another one's plug.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// When the question was asked.
+    pub(super) asked: Duration,
+    /// When the answer came. A machine that is off says nothing after that.
+    pub(super) answered: Duration,
+    /// The answer in the source's own words.
+    pub(super) detail: String,
+}
+
+/// The question to a device for its plugs, and its answer.
+#[derive(Debug)]
+pub(super) struct Listing {
+    number: u64,
+    /// When it was asked.
+    pub(super) at: Duration,
+    /// What it said, if it has.
+    pub(super) answer: Option<PlugList>,
 }
 
 /// How a node is switched, as plans name it.
@@ -51,37 +84,32 @@ pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
 }
 
 impl Coordinator {
-    /// The nodes whose plug is verified, as the current spec names it.
-    #[must_use]
-    pub fn verified_nodes(&self) -> BTreeSet<NodeName> {
-        let Some(applied) = &self.applied else {
-            return BTreeSet::new();
-        };
-        applied
-            .spec
-            .nodes
-            .values()
-            .filter(|node| self.verification(&node.name).is_some())
-            .map(|node| node.name.clone())
-            .collect()
-    }
-    /// How a node's plug was verified, if it was and is still the same.
-    #[must_use]
-    pub fn verification(&self, node: &NodeName) -> Option<&Verified> {
-        let power = self
-            .applied
-            .as_ref()?
-            .spec
-            .nodes
-            .get(node)?
-            .power
-            .as_ref()?;
-        self.verified
-            .get(node)
-            .filter(|seen| seen.device == power.by.as_str() && seen.plug == power.plug)
-    }
     /// Asks the power source of a node, unless a question about it is still under way.
     pub fn ask_power(&mut self, node: &NodeName, now: Now) {
+        self.ask_for(node, Why::ToKnow, now);
+    }
+
+    /// Asks power sources about nodes, and the devices for their plugs, in order to verify these.
+    pub(super) fn ask_to_verify(&mut self, nodes: &[NodeName], now: Now) {
+        let Some(spec) = self.spec() else {
+            return;
+        };
+        let mut devices = BTreeSet::new();
+        for node in nodes {
+            if let Some(power) = power_ref(&spec, node)
+                && devices.insert(power.device.clone())
+                && let Some(call) = fence_call(&spec, node, &power, FenceAction::List)
+            {
+                self.ask_for_plugs(&power, call, now);
+            }
+        }
+        for node in nodes {
+            self.doubts.remove(node);
+            self.ask_for(node, Why::ToVerify, now);
+        }
+    }
+
+    fn ask_for(&mut self, node: &NodeName, why: Why, now: Now) {
         let Some(spec) = self.spec() else {
             return;
         };
@@ -94,17 +122,12 @@ impl Coordinator {
         if let Some(asked) = self.asked.get_mut(node)
             && now.since(asked.at) < call.limit + PATIENCE
         {
-            asked.again = true;
+            asked.again = asked.again.max(Some(why));
             return;
         }
-        let Some(via) = power.via.iter().find(|via| self.view.alive(via)) else {
-            let names: Vec<&str> = power.via.iter().map(NodeName::as_str).collect();
-            let why = format!(
-                "no agent that reaches {}: {}",
-                power.device,
-                names.join(" or ")
-            );
-            self.view.powered(node, Power::Unknown, &why, now);
+        let Some(via) = self.via(&power) else {
+            self.view
+                .powered(node, Power::Unknown, &unreachable(&power), now);
             return;
         };
         self.next_ask += 1;
@@ -113,11 +136,12 @@ impl Coordinator {
             Asked {
                 number: self.next_ask,
                 at: now.mono,
-                again: false,
+                why,
+                again: None,
             },
         );
         self.send(
-            via.clone(),
+            via,
             ToAgent::AskPower {
                 ask: self.next_ask,
                 call,
@@ -125,8 +149,47 @@ impl Coordinator {
         );
     }
 
+    fn ask_for_plugs(&mut self, power: &PowerRef, call: FenceCall, now: Now) {
+        self.next_ask += 1;
+        let via = self.via(power);
+        let listing = Listing {
+            number: self.next_ask,
+            at: now.mono,
+            answer: match via {
+                Some(_) => None,
+                None => Some(PlugList::Failed(unreachable(power))),
+            },
+        };
+        self.lists.insert(power.device.clone(), listing);
+        if let Some(via) = via {
+            self.send(
+                via,
+                ToAgent::AskPower {
+                    ask: self.next_ask,
+                    call,
+                },
+            );
+        }
+    }
+
+    fn via(&self, power: &PowerRef) -> Option<NodeName> {
+        power.via.iter().find(|via| self.view.alive(via)).cloned()
+    }
+
+    /// A device said which plugs it has.
+    pub(super) fn plugs_answer(&mut self, number: u64, list: PlugList) {
+        if let Some(listing) = self
+            .lists
+            .values_mut()
+            .find(|listing| listing.number == number)
+        {
+            listing.answer = Some(list);
+        }
+    }
+
     /// A power source answered. The answer is as old as its question: a slow fence agent tells what was so when it
-    /// was asked, and a machine may have been switched since.
+    /// was asked, and a machine may have been switched since. *Off* of a machine whose agent speaks is no proof of
+    /// anything but a wrong plug, or a device that answers from a cache.
     pub(super) fn power_answer(
         &mut self,
         number: u64,
@@ -135,22 +198,56 @@ impl Coordinator {
         detail: &str,
         now: Now,
     ) {
+        // An agent that is older than `list` answers so.
+        self.plugs_answer(number, PlugList::Failed(detail.to_owned()));
         let Some(asked) = self.asked.get(node).filter(|asked| asked.number == number) else {
             return;
         };
-        let (at, again) = (asked.at, asked.again);
+        let (at, why, again) = (asked.at, asked.why, asked.again);
         self.asked.remove(node);
-        let spoke_since = self
-            .view
-            .node(node)
-            .and_then(|seen| seen.session)
-            .is_some_and(|opened| opened >= at);
-        if power != Power::Off || !spoke_since {
-            self.view
-                .powered(node, power, detail, Now { mono: at, ..now });
+        let session = self.view.node(node).and_then(|seen| seen.session);
+        let spoke_since = session.is_some_and(|opened| opened >= at);
+        if power == Power::Off && why == Why::ToVerify && session.is_some() {
+            self.doubts.insert(
+                node.clone(),
+                Doubt {
+                    asked: at,
+                    answered: now.mono,
+                    detail: detail.to_owned(),
+                },
+            );
+        } else if power != Power::Off || !spoke_since {
+            let asked = Now { mono: at, ..now };
+            let late = self.spec().map(|spec| spec.control.late);
+            match self.view.speaking(node, late.unwrap_or_default(), now) {
+                Some(silent) if power == Power::Off => {
+                    self.contradict(node, detail, silent, asked);
+                }
+                _ => self.view.powered(node, power, detail, asked),
+            }
         }
-        if again {
-            self.ask_power(node, now);
+        if let Some(why) = again {
+            self.ask_for(node, why, now);
+        }
+    }
+
+    /// A power source says off of a machine whose agent was heard just now.
+    fn contradict(&mut self, node: &NodeName, detail: &str, silent: Duration, asked: Now) {
+        let Some(power) = self.spec().and_then(|spec| power_ref(&spec, node)) else {
+            return;
+        };
+        let why = format!(
+            "{} says off ({detail}), but the agent of {node} was heard {}ms ago: is plug {} its own? Correct the spec, and \
+             match the plug again",
+            power.device,
+            silent.as_millis(),
+            power.plug
+        );
+        if self.view.contradicted(node, &why, asked) {
+            self.event("power-contradicted", asked, |event| {
+                event.node = node.to_string();
+                event.text = why;
+            });
         }
     }
 
@@ -186,32 +283,13 @@ impl Coordinator {
             self.ask_power(&node, now);
         }
     }
+}
 
-    /// Records that a node's plug is its own.
-    pub fn verify(&mut self, node: &NodeName, how: &str, by: &str, now: Now) {
-        let Some(power) = self
-            .applied
-            .as_ref()
-            .and_then(|applied| power_ref(&applied.spec, node))
-        else {
-            return;
-        };
-        let verified = Verified {
-            device: power.device.to_string(),
-            plug: power.plug,
-            how: how.to_owned(),
-        };
-        self.output
-            .writes
-            .push(Write::json(records::verified_key(node), &verified));
-        self.event("power-verified", now, |event| {
-            event.node = node.to_string();
-            event.who = by.to_owned();
-            event.text = format!(
-                "plug {} of {} is {node}: {how}",
-                verified.plug, verified.device
-            );
-        });
-        self.verified.insert(node.clone(), verified);
-    }
+fn unreachable(power: &PowerRef) -> String {
+    let names: Vec<&str> = power.via.iter().map(NodeName::as_str).collect();
+    format!(
+        "no agent that reaches {}: {}",
+        power.device,
+        names.join(" or ")
+    )
 }

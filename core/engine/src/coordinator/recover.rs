@@ -77,6 +77,8 @@ impl Coordinator {
             verified: loaded.verified,
             next_event: loaded.last_event + 1,
             asked: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            lists: BTreeMap::new(),
             next_ask: 0,
             output: Output::default(),
         };

@@ -49,6 +49,7 @@ impl Coordinator {
             );
         });
         self.set_applied(Applied { record, spec });
+        self.forget_changed_plugs(by, now);
         for (node, assignment) in &self.assignments {
             if self.view.connected(node) {
                 self.output.sends.push(Send {

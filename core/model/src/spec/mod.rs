@@ -123,6 +123,8 @@ pub struct NodePower {
     pub by: PowerName,
     /// Its plug there.
     pub plug: String,
+    /// What the device calls that plug, where that is neither the node's name nor its host name.
+    pub alias: Option<String>,
     /// Who shuts its operating system down.
     pub shutdown: ShutdownBy,
     /// The time limit from the shutdown to *off*.

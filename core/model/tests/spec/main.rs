@@ -9,6 +9,7 @@ mod clusters;
 mod limits;
 mod problems;
 mod properties;
+mod ranges;
 mod schema;
 mod support;
 mod validator;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Field, MAX_NODES, Section};
 use crate::action::ShutdownBy;
-use crate::names::{HostName, NodeName};
+use crate::names::{HostName, NodeName, PowerName};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, optional, required};
 use crate::spec::{Node, NodePower};
@@ -12,7 +12,8 @@ use crate::spec::{Node, NodePower};
 /// One node, or a range of nodes.
 pub(super) static NODE: Shape = Shape {
     name: "node",
-    doc: "A VM. Under a range of names each text may have a range too, with as many numbers.",
+    doc: "A VM. Under a range of names its addresses, its `host`, and `by`, `plug` and `alias` of its power may have \
+          ranges too, with as many numbers.",
     keys: &[
         required(
             "address",
@@ -66,6 +67,12 @@ static NODE_POWER: Shape = Shape {
             "plug",
             Kind::Text,
             "Which plug of the device is this node. Never guessed.",
+        ),
+        optional(
+            "alias",
+            Kind::Text,
+            "What the list of the device calls this plug, where that is neither the node's name nor its host name; \
+             `interlockctl power verify` compares them.",
         ),
         derived(
             "shutdown",
@@ -160,6 +167,27 @@ impl Spread {
     }
 }
 
+/// The power of the nodes of one key: what is the same for all of them, and what each has of its own.
+struct PowerOfEach {
+    common: NodePower,
+    by: Vec<PowerName>,
+    plugs: Vec<String>,
+    aliases: Vec<String>,
+}
+
+impl PowerOfEach {
+    /// The power of the node with this number. Where a range was too short, that is reported already.
+    fn nth(&self, i: usize) -> NodePower {
+        let common = self.common.clone();
+        NodePower {
+            by: self.by.get(i).cloned().unwrap_or(common.by),
+            plug: self.plugs.get(i).cloned().unwrap_or_default(),
+            alias: self.aliases.get(i).cloned(),
+            ..common
+        }
+    }
+}
+
 /// Reads the nodes that one key stands for.
 fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> {
     let addresses = spread.texts(section.get("address"));
@@ -186,18 +214,30 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
         } else {
             ShutdownBy::Agent
         };
-        let by = power.name("by");
+        let by: Vec<PowerName> = power.get("by").map_or_else(Vec::new, |field| {
+            let names = spread.texts(Some(field.clone())).into_iter();
+            names
+                .map_while(|name| field.parse_name(&name, field.yaml.at))
+                .collect()
+        });
+        let aliases = spread.texts(power.get("alias"));
         let shutdown = power.word("shutdown").unwrap_or(implied);
         let limit = |key| power.duration(key).unwrap_or_default();
         let (off_within, on_within) = (limit("off_within"), limit("on_within"));
         let node_power = NodePower {
-            by: by?,
+            by: by.first()?.clone(),
             plug: String::new(),
+            alias: None,
             shutdown,
             off_within,
             on_within,
         };
-        Some((node_power, plugs))
+        Some(PowerOfEach {
+            common: node_power,
+            by,
+            plugs,
+            aliases,
+        })
     });
     let nth = |texts: &[String], i: usize| texts.get(i).cloned().unwrap_or_default();
     let node = |(i, name): (usize, &NodeName)| Node {
@@ -210,14 +250,7 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
         host: hosts.get(i).cloned(),
         labels: labels.clone(),
         agentless: agentless.clone(),
-        power: power
-            .iter()
-            .flatten()
-            .next()
-            .map(|(power, plugs)| NodePower {
-                plug: nth(plugs, i),
-                ..power.clone()
-            }),
+        power: power.iter().flatten().next().map(|power| power.nth(i)),
     };
     names.iter().enumerate().map(node).collect()
 }
