@@ -143,3 +143,57 @@ fn a_silent_node_is_asked_for_as_soon_as_somebody_can_ask() {
     });
     assert!(asked.is_some(), "not a minute later");
 }
+
+fn beats(coordinator: &mut Coordinator, name: &str, seconds: u64) {
+    coordinator.agent(&node(name), FromAgent::Heartbeat, at(seconds));
+}
+
+/// What is known of the power of a, and why.
+fn power(coordinator: &Coordinator) -> (Power, String) {
+    let seen = coordinator.view().node(&node("a")).unwrap();
+    let (power, _, why) = seen.power.clone().unwrap();
+    (power, why)
+}
+
+#[test]
+fn a_source_that_says_off_of_a_machine_that_speaks_is_contradicted_and_not_believed() {
+    let mut coordinator = coordinator();
+    says_hello(&mut coordinator, "a", 105);
+    let mut told = 0;
+    for second in 110..130 {
+        beats(&mut coordinator, "a", second);
+        beats(&mut coordinator, "mgmt", second);
+        coordinator.tick(at(second));
+        coordinator.ask_power(&node("a"), at(second));
+        let output = coordinator.take_output();
+        told += output
+            .writes
+            .iter()
+            .filter(|write| {
+                write.value.as_ref().is_some_and(|value| {
+                    String::from_utf8_lossy(value).contains("power-contradicted")
+                })
+            })
+            .count();
+        for send in output.sends {
+            if let ToAgent::AskPower { ask, .. } = send.message {
+                answers(&mut coordinator, ask, Power::Off, second);
+            }
+        }
+        assert!(coordinator.view().alive(&node("a")), "it does not flap");
+    }
+    let (said, why) = power(&coordinator);
+    assert_eq!(said, Power::Unknown);
+    assert!(
+        why.contains("box says off") && why.contains("plug pa"),
+        "{why}"
+    );
+    assert_eq!(told, 1, "people are told once");
+
+    // Its agent falls silent: now there is nothing against the source any more.
+    coordinator.ask_power(&node("a"), at(160));
+    let ask = questions(&mut coordinator)[0];
+    answers(&mut coordinator, ask, Power::Off, 161);
+    assert_eq!(power(&coordinator).0, Power::Off);
+    assert!(!coordinator.view().alive(&node("a")));
+}

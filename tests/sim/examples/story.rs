@@ -1,6 +1,6 @@
 //! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION [WRITE MOMENT]]]]`,
-//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `shutdown`, `restart` or
-//! `reboot`; after that, the journal write at which the coordinator dies, and `before`, `between` or `after`.
+//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `shutdown`, `restart`,
+//! `reboot` or `both` of these two; after that, the journal write at which the coordinator dies, and `before`, `between` or `after`.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ fn main() {
         Some("shutdown") => vec![Task::all(PlanKind::Shutdown)],
         Some("restart") => vec![Task::all(PlanKind::Restart)],
         Some("reboot") => vec![Task::all(PlanKind::Reboot)],
+        Some("both") => [PlanKind::Restart, PlanKind::Reboot].map(Task::all).into(),
         _ => [PlanKind::Shutdown, PlanKind::Startup]
             .map(Task::all)
             .into(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckId, Verdict};
+use interlock_model::names::NodeName;
 use interlock_model::observation::{Active, Observations};
 use interlock_model::plan::{Assumption, Known};
 use interlock_model::spec::Service;
@@ -34,7 +35,7 @@ impl Operation {
         }
         match active {
             Active::On(node) if node != assumption.active => {
-                Readiness::Never(moved(service, &node.to_string(), assumption))
+                Readiness::Never(moved(service, &node, assumption))
             }
             Active::On(_) | Active::Nowhere => Readiness::Yes,
             // An assumption that was observed must stay observable until its own active side is taken down; one that
@@ -82,20 +83,20 @@ impl Operation {
             .nodes
             .iter()
             .all(|other| other == node || is_down(other));
-        // Nothing is taken down, or only what the plan brought up first: a start that failed must not be held.
-        if is_down(node) || alone && *node == assumption.active {
+        if is_down(node) {
             return Readiness::Yes;
+        }
+        if alone {
+            return last_one(service, node, *node == assumption.active, ready, ctx);
         }
         if let Some(old) = not_looked_at(service, &seen, ready, ctx) {
             return Readiness::NotYet(old);
         }
         match seen.active(service) {
-            // The last one that is up is the last one to go, whichever it is.
-            Active::On(active) if active == assumption.active || alone && active == *node => {
-                Readiness::Yes
+            Active::On(active) if active != assumption.active => {
+                Readiness::Never(moved(service, &active, assumption))
             }
-            Active::On(active) => Readiness::Never(moved(service, &active.to_string(), assumption)),
-            Active::Nowhere => Readiness::Yes,
+            Active::On(_) | Active::Nowhere => Readiness::Yes,
             Active::Unknown(why) => Readiness::NotYet(untold(service, &why)),
         }
     }
@@ -136,6 +137,34 @@ impl Operation {
     }
 }
 
+/// The last instance that is up may go, whichever it is: there is no order left to get wrong. But it is looked at,
+/// so that what is remembered is what was seen; a start that failed must not be held for what cannot be told, unless
+/// it is of an instance that nobody expected to be active.
+fn last_one(
+    service: &Service,
+    node: &NodeName,
+    expected: bool,
+    ready: Duration,
+    ctx: &Ctx<'_>,
+) -> Readiness {
+    for check in &service.active_when {
+        let id = CheckId {
+            service: service.name.clone(),
+            check: check.clone(),
+        };
+        let ran = ctx
+            .view
+            .node(node)
+            .and_then(|seen| seen.checks.get(&id))
+            .is_some_and(|seen| seen.at >= ready);
+        let look = ctx.view.check_since(ctx.spec, node, &id, ctx.now, ready);
+        if !ran || look.verdict == Verdict::Unknown && !expected {
+            return Readiness::NotYet(format!("{id} on {node}: {}", look.evidence));
+        }
+    }
+    Readiness::Yes
+}
+
 /// The first check that tells the active side and has not been run since `since` on an instance that may be up.
 fn not_looked_at(
     service: &Service,
@@ -162,7 +191,7 @@ fn not_looked_at(
     None
 }
 
-fn moved(service: &Service, active: &str, assumption: &Assumption) -> String {
+fn moved(service: &Service, active: &NodeName, assumption: &Assumption) -> String {
     format!(
         "the active side of {} is {active}, but this plan was made for {} ({}): plan again",
         service.name, assumption.active, assumption.known

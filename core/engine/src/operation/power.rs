@@ -47,7 +47,7 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
     };
     let said = match ctx.view.power_since(node, since) {
         Some((Power::Unknown, detail)) => {
-            return Readiness::NotYet(format!("{} does not answer: {detail}", power.device));
+            return Readiness::NotYet(untold(power, detail));
         }
         None => return Readiness::NotYet(format!("an answer of {} about {node}", power.device)),
         Some((said, _)) => said,
@@ -66,6 +66,10 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
         }
         _ => Readiness::Yes,
     }
+}
+
+fn untold(power: &PowerRef, why: &str) -> String {
+    format!("{} does not tell: {why}", power.device)
 }
 
 fn via(power: &PowerRef, ctx: &Ctx<'_>) -> Option<NodeName> {
@@ -200,13 +204,9 @@ impl Operation {
                 None,
                 Some(format!("{} to say off, it says on", power.device)),
             ),
-            (Action::PowerOff { power }, Some((Power::Unknown, why))) => (
-                None,
-                Some(format!(
-                    "{} to say off, it does not answer: {why}",
-                    power.device
-                )),
-            ),
+            (Action::PowerOff { power }, Some((Power::Unknown, why))) => {
+                (None, Some(untold(power, why)))
+            }
             (Action::PowerOn { power }, Some((Power::On, _))) if agentless => {
                 (Some(format!("{} says on", power.device)), None)
             }

@@ -188,11 +188,18 @@ fn the_active_side_is_looked_at_anew_before_a_start_is_taken_back() {
         .advance();
     assert_eq!(bench.sent(), ["stop start:db@a #2 on a"]);
     bench.instance("db", "a", InstanceState::Stopped);
+    bench.pass(1);
     bench.says("start:db@a", AttemptState::Done);
     assert_eq!(
         bench.sent(),
+        ["probe a", "probe b"],
+        "the side may have moved to a"
+    );
+    bench.probed("db.leads", "b", Verdict::Unknown).advance();
+    assert_eq!(
+        bench.sent(),
         ["stop start:db@b #2 on b"],
-        "of the last one there is nothing to be mistaken about"
+        "the last one goes in any case"
     );
 }
 

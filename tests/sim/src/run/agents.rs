@@ -283,6 +283,7 @@ impl Simulation {
         self.send_up(
             id,
             FromAgent::Hello(Box::new(Hello {
+                hostname: node.to_string(),
                 version: "simulated".into(),
                 boot,
                 highest_term: greeting.term,

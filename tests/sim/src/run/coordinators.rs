@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Coordinator, FromAgent, Loaded, Output, Send, ToAgent,
+    ACTIVITY, Coordinator, FromAgent, Loaded, Output, Proof, Send, ToAgent,
 };
 use interlock_model::action::Power;
 use interlock_model::ids::{OperationId, Term};
@@ -49,7 +49,7 @@ impl Simulation {
             now,
         );
         for node in spec.nodes.values().filter(|node| node.power.is_some()) {
-            engine.verify(&node.name, "listed", "admin", now);
+            engine.verify(&node.name, Proof::Alias, "listed", "admin", now);
         }
         self.store.apply(&engine.take_output().writes);
         if self.setup.down {
@@ -163,12 +163,13 @@ impl Simulation {
         else {
             return;
         };
+        // A hello that comes too late, after that of a newer session perhaps, opens nothing.
+        if !self.network.is_open(id) {
+            return;
+        }
         if matches!(message, FromAgent::Hello(_)) {
             process.sessions.insert(node.clone(), id);
         } else if process.sessions.get(&node) != Some(&id) {
-            return;
-        }
-        if !self.network.is_open(id) {
             return;
         }
         if self.tells && !matches!(message, FromAgent::Heartbeat | FromAgent::Observed { .. }) {
@@ -186,7 +187,9 @@ impl Simulation {
                 }
                 FromAgent::Hello(hello) => format!("{node} says hello, boot {}", hello.boot),
                 FromAgent::Goodbye(_) => format!("{node} says goodbye"),
-                FromAgent::Heartbeat | FromAgent::Observed { .. } => String::new(),
+                FromAgent::Heartbeat | FromAgent::Observed { .. } | FromAgent::Plugs { .. } => {
+                    String::new()
+                }
             };
             self.say(|| line);
         }

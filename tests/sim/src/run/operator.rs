@@ -251,7 +251,9 @@ impl Simulation {
         if let Some(head) = head.filter(|head| head.state == State::Done) {
             self.say(|| format!("{id} is {}", head.state));
             self.operator.tasks.pop_front();
-            if let Some(plan) = self.store.plan(id) {
+            // What a second operator has started since is at work on the same instances by now.
+            let since = self.store.heads().iter().any(|other| other.id > id);
+            if let Some(plan) = self.store.plan(id).filter(|_| !since) {
                 self.tell_all(&Fact::Done(plan.plan()));
             }
         }
