@@ -239,3 +239,57 @@ fn a_thousand_nodes_with_two_hundred_services_written_out_in_full_are_read() {
             .all(|service| service.nodes.len() == 1000)
     );
 }
+
+#[test]
+fn a_range_that_multiplies_what_is_below_it_is_refused_before_it_unfolds() {
+    let text = |below: &str| {
+        format!(
+            "cluster: big\ncontrol: {{ coordinators: [m] }}\nnodes:\n  \"n[1-10000]\": {{ address: 10.0.0.1, {below} }}\n"
+        )
+    };
+    let networks: Vec<String> = (0..400).map(|n| format!("net{n}: 10.1.0.1")).collect();
+    for below in [
+        format!("labels: {{ a: {} }}", "x".repeat(1_000_000)),
+        format!("networks: {{ {} }}", networks.join(", ")),
+    ] {
+        let problems = Spec::parse(text(&below).as_bytes(), "hostile.yaml").unwrap_err();
+        let found = problems
+            .problems
+            .iter()
+            .find(|problem| problem.what.contains("unfold to more than"));
+        assert_eq!(found.unwrap().line, 4, "{problems}");
+    }
+}
+
+/// Work is counted, not time: a hundred problems are listed, and each compares a thousand words at most.
+#[test]
+fn thousands_of_names_that_are_almost_right_are_refused_without_comparing_them_all() {
+    let text = "cluster: big\ncontrol: { coordinators: [m] }\nnodes:\n  \"nodeabcdefgh[1-10000]\": { address: 10.0.0.1 }\n\
+                services:\n  s: { nodes: \"nodeabcdefgi[1-10000]\" }\n";
+    let problems = Spec::parse(text.as_bytes(), "hostile.yaml").unwrap_err();
+    assert_eq!(problems.problems.len(), MAX_PROBLEMS);
+    assert!(problems.more > 9_000, "{}", problems.more);
+}
+
+#[test]
+fn hundreds_of_services_that_all_depend_on_each_other_are_a_list_of_circles() {
+    let mut text = "cluster: big\ncontrol: { coordinators: [m] }\nnodes:\n  n: { address: 10.0.0.1 }\nservices:\n".to_owned();
+    for own in 0..300 {
+        let others: Vec<String> = (0..300)
+            .filter(|other| *other != own)
+            .map(|other| format!("s{other}"))
+            .collect();
+        writeln!(
+            text,
+            "  s{own}: {{ nodes: [n], manager: {{ systemd: {{ unit: a.service }} }}, requires: [{}] }}",
+            others.join(", ")
+        )
+        .unwrap();
+    }
+    let problems = Spec::parse(text.as_bytes(), "hostile.yaml").unwrap_err();
+    let circles = problems
+        .problems
+        .iter()
+        .filter(|problem| problem.what.contains("in a circle: "));
+    assert!(circles.count() > 90, "{problems}");
+}

@@ -6,7 +6,7 @@
 //! | `nodes`, `power`, `services`, `checks`, `gates` | the section of that name |
 //! | `dependencies` | `requires` and `after` of a service |
 //! | `parts` | `manager` and `parts` of a service |
-//! //! | `section`, `field` | a map with known keys, and one value in it |
+//! | `section`, `field` | a map with known keys, and one value in it |
 //!
 //! A reader always returns a value. What it could not read it has reported, and put something harmless in its place,
 //! so that the rest is read as well and no problem is reported twice. The value of a file with an error is thrown away.
@@ -41,12 +41,18 @@ pub const MAX_NAMES: usize = 500_000;
 /// The most nodes of a cluster.
 pub const MAX_NODES: usize = 10_000;
 
+/// The most bytes that ranges of nodes may unfold to: each node of a range has what is written below it for its own.
+/// 1,000 nodes with 30 KB each, where a kilobyte is much.
+pub const MAX_UNFOLDED: usize = 32 << 20;
+
 /// What every reader needs.
 #[derive(Debug)]
 pub(super) struct Reader<'r> {
     report: &'r Report,
     /// How many names ranges may still stand for; none once that was exceeded.
     names_left: Cell<Option<usize>>,
+    /// How many bytes ranges of nodes may still unfold to.
+    bytes_left: Cell<usize>,
 }
 
 impl<'r> Reader<'r> {
@@ -55,7 +61,17 @@ impl<'r> Reader<'r> {
         Self {
             report,
             names_left: Cell::new(Some(MAX_NAMES)),
+            bytes_left: Cell::new(MAX_UNFOLDED),
         }
+    }
+
+    /// Takes so many copies of so many bytes from what ranges of nodes may unfold to, if that much is left.
+    fn may_unfold(&self, bytes: usize, copies: usize) -> bool {
+        let left = bytes
+            .checked_mul(copies)
+            .and_then(|taken| self.bytes_left.get().checked_sub(taken));
+        self.bytes_left.set(left.unwrap_or_default());
+        left.is_some()
     }
 
     /// The texts that a text with or without a range stands for; none, with a problem, if it is a bad range.

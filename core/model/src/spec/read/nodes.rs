@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Field, MAX_NODES, Section};
+use super::{Field, MAX_NODES, MAX_UNFOLDED, Section};
 use crate::action::ShutdownBy;
 use crate::names::{HostName, NodeName, PowerName};
 use crate::spec::problem::{Problem, quoted};
@@ -114,6 +114,16 @@ pub(super) fn nodes(field: &Field<'_>) -> BTreeMap<NodeName, Node> {
             entry.report_key(
                 Problem::error(what)
                     .suggest("make clusters of what must be started and stopped together"),
+            );
+            break;
+        }
+        let copies = names.len().saturating_sub(1);
+        if !entry.reader.may_unfold(entry.yaml.weight(), copies) {
+            let what = format!("the nodes up to here unfold to more than {MAX_UNFOLDED} bytes");
+            entry.report_key(
+                Problem::error(what)
+                    .why("every node of a range has all that is written below it")
+                    .suggest("write less below the range, or take a smaller one"),
             );
             break;
         }

@@ -11,7 +11,13 @@ use crate::plan::Wait;
 use crate::spec::problem::Problem;
 use crate::spec::{Dependency, Spec};
 
-type Edges<'s> = BTreeMap<&'s ServiceName, Vec<&'s ServiceName>>;
+/// Services by number, and what each waits for. Numbers, since the search walks over every edge again and again.
+struct Graph<'s> {
+    names: Vec<&'s ServiceName>,
+    edges: Vec<Vec<usize>>,
+    /// Is the service still to be looked at?
+    left: Vec<bool>,
+}
 
 pub(super) fn verify(facts: &Facts<'_>) {
     let kinds: [fn(&Dependency) -> bool; 3] = [
@@ -21,7 +27,7 @@ pub(super) fn verify(facts: &Facts<'_>) {
     ];
     let mut reported = BTreeSet::new();
     for counts in kinds {
-        for cycle in cycles(edges(facts.spec, counts)) {
+        for cycle in Graph::new(facts.spec, counts).cycles() {
             if reported.insert(cycle.iter().copied().collect::<BTreeSet<_>>()) {
                 report(facts, &cycle);
             }
@@ -29,83 +35,81 @@ pub(super) fn verify(facts: &Facts<'_>) {
     }
 }
 
-/// The edges of one graph between services that exist.
-fn edges(spec: &Spec, counts: impl Fn(&Dependency) -> bool) -> Edges<'_> {
-    spec.services
-        .iter()
-        .map(|(name, service)| {
-            let counted = service
-                .dependencies
-                .iter()
-                .filter(|(_, edge)| counts(edge))
-                .map(|(other, _)| other);
-            (
-                name,
-                counted
-                    .filter(|other| spec.services.contains_key(*other))
-                    .collect(),
-            )
-        })
-        .collect()
-}
+impl<'s> Graph<'s> {
+    /// The graph of the edges that count, between services that exist.
+    fn new(spec: &'s Spec, counts: impl Fn(&Dependency) -> bool) -> Self {
+        let names: Vec<&ServiceName> = spec.services.keys().collect();
+        let numbers: BTreeMap<&ServiceName, usize> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (*name, i))
+            .collect();
+        let edges = spec.services.values().map(|service| {
+            let counted = service.dependencies.iter().filter(|(_, edge)| counts(edge));
+            counted
+                .filter_map(|(other, _)| numbers.get(other).copied())
+                .collect()
+        });
+        Self {
+            edges: edges.collect(),
+            left: vec![true; names.len()],
+            names,
+        }
+    }
 
-/// One circle of every knot in the graph, each beginning with its first name.
-fn cycles(mut edges: Edges<'_>) -> Vec<Vec<&ServiceName>> {
-    let mut cycles = Vec::new();
-    loop {
-        strip(&mut edges);
-        let Some(start) = edges.keys().next().copied() else {
-            return cycles;
-        };
-        // Every service that is left depends on one that is left, so the walk meets itself.
-        let mut path = vec![start];
-        let mut met = BTreeMap::from([(start, 0)]);
-        let cycle = loop {
-            let here = path[path.len() - 1];
-            let Some(next) = edges.get(here).and_then(|others| others.first()).copied() else {
+    /// One circle of every knot in the graph, each beginning with its first name.
+    fn cycles(mut self) -> Vec<Vec<&'s ServiceName>> {
+        let mut cycles = Vec::new();
+        loop {
+            self.strip();
+            let Some(start) = self.left.iter().position(|left| *left) else {
                 return cycles;
             };
-            if let Some(from) = met.insert(next, path.len()) {
-                break path.split_off(from);
+            // Every service that is left depends on one that is left, so the walk meets itself.
+            let mut path = vec![start];
+            let mut met = BTreeMap::from([(start, 0)]);
+            let cycle = loop {
+                let here = path[path.len() - 1];
+                let Some(next) = self.edges[here].iter().find(|next| self.left[**next]) else {
+                    return cycles;
+                };
+                if let Some(from) = met.insert(*next, path.len()) {
+                    break path.split_off(from);
+                }
+                path.push(*next);
+            };
+            for number in &cycle {
+                self.left[*number] = false;
             }
-            path.push(next);
-        };
-        for name in &cycle {
-            edges.remove(name);
+            let cycle = cycle.into_iter().map(|number| self.names[number]).collect();
+            cycles.push(rotated(cycle));
         }
-        cycles.push(rotated(cycle));
     }
-}
 
-/// Removes every service that depends on none that is left, until there is no such.
-fn strip(edges: &mut Edges<'_>) {
-    let mut dependants: Edges<'_> = BTreeMap::new();
-    let mut open: BTreeMap<&ServiceName, usize> = BTreeMap::new();
-    for (name, others) in edges.iter() {
-        let left = others.iter().filter(|other| edges.contains_key(*other));
-        open.insert(name, left.clone().count());
-        left.for_each(|other| dependants.entry(other).or_default().push(name));
-    }
-    let mut free: Vec<&ServiceName> = open
-        .iter()
-        .filter(|(_, n)| **n == 0)
-        .map(|(name, _)| *name)
-        .collect();
-    while let Some(name) = free.pop() {
-        edges.remove(name);
-        for dependant in dependants.get(name).into_iter().flatten() {
-            if let Some(n) = open.get_mut(dependant) {
-                *n -= 1;
-                if *n == 0 {
-                    free.push(dependant);
+    /// Removes every service that depends on none that is left, until there is no such.
+    fn strip(&mut self) {
+        let mut dependants: Vec<Vec<usize>> = vec![Vec::new(); self.names.len()];
+        let mut open = vec![0_usize; self.names.len()];
+        let left = |number: &usize| self.left[*number];
+        for number in (0..self.names.len()).filter(left) {
+            for other in self.edges[number].iter().copied().filter(left) {
+                open[number] += 1;
+                dependants[other].push(number);
+            }
+        }
+        let mut free: Vec<usize> = (0..open.len())
+            .filter(|number| left(number) && open[*number] == 0)
+            .collect();
+        while let Some(number) = free.pop() {
+            self.left[number] = false;
+            for dependant in &dependants[number] {
+                open[*dependant] -= 1;
+                if open[*dependant] == 0 {
+                    free.push(*dependant);
                 }
             }
         }
     }
-    let names: BTreeSet<&ServiceName> = edges.keys().copied().collect();
-    edges
-        .values_mut()
-        .for_each(|others| others.retain(|other| names.contains(other)));
 }
 
 /// The same circle, beginning with its first name.

@@ -127,6 +127,20 @@ impl Yaml {
         }
     }
 
+    /// About how many bytes a copy of this tree takes.
+    pub(crate) fn weight(&self) -> usize {
+        const EACH: usize = 48;
+        EACH + match &self.value {
+            Value::Null => 0,
+            Value::Scalar { text, .. } => text.len(),
+            Value::List(items) => items.iter().map(Self::weight).sum(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|entry| entry.key.len() + entry.value.weight())
+                .sum(),
+        }
+    }
+
     /// The number of values in this tree.
     fn size(&self) -> usize {
         match &self.value {
