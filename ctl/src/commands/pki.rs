@@ -160,12 +160,20 @@ fn next_steps(kind: Kind, issue: &Issue, cluster: &ClusterName) -> String {
         Kind::Agent | Kind::Coordinator => format!(
             "Valid for {} days. Next, copy {each}:\n  \
              scp -p {from}/* root@{first}:/etc/interlock/tls/\n\
-             and name them in its file, /etc/interlock/interlock-{kind}.toml:\n  \
+             {owner}and name them in its file, /etc/interlock/interlock-{kind}.toml:\n  \
              [tls]\n  \
              ca = \"/etc/interlock/tls/ca.crt\"\n  \
              cert = \"/etc/interlock/tls/{kind}.crt\"\n  \
              key = \"/etc/interlock/tls/{kind}.key\"",
             issue.days,
+            // The coordinator has a user of its own; the agent is root.
+            owner = match kind {
+                Kind::Coordinator => format!(
+                    "give the key to the user that the coordinator runs as:\n  \
+                     ssh root@{first} chown interlock: /etc/interlock/tls/coordinator.key\n"
+                ),
+                Kind::Agent | Kind::Operator => String::new(),
+            },
         ),
     }
 }

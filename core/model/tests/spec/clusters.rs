@@ -132,3 +132,16 @@ fn small_v2_carries_services_of_several_ranks_on_one_machine() {
     assert_eq!(edge(&spec, "tel", "jb"), (Wait::Healthy, Wait::Down));
     assert!(!spec.services["tel"].dependencies["jb"].needed);
 }
+
+#[test]
+fn the_cluster_of_the_readme_is_three_machines_of_which_two_are_switched() {
+    let spec = cluster("shop");
+    let switched: Vec<&str> = spec
+        .nodes
+        .values()
+        .filter(|node| node.power.is_some())
+        .map(|node| node.name.as_str())
+        .collect();
+    assert_eq!(switched, ["db1", "web1"]);
+    assert_eq!(spec.nodes.len(), 3);
+}
