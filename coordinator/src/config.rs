@@ -20,6 +20,9 @@ pub struct Config {
     /// Where the embedded store lives.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Which store keeps what must not be forgotten.
+    #[serde(default)]
+    pub store: Store,
     /// Its certificate.
     pub tls: Tls,
 }
@@ -34,6 +37,55 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Its key; readable by its owner only.
     pub key: PathBuf,
+}
+
+/// Which store: `store = "embedded"`, or a section `[store.etcd]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// A file in the state directory; for one coordinator.
+    #[default]
+    Embedded,
+    /// An etcd of version 3.4 or later.
+    Etcd(Etcd),
+}
+
+/// Where etcd is, and how to get in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// The members' client URLs, `https://host:port`.
+    pub endpoints: Vec<String>,
+    /// The authority of etcd's certificates.
+    pub ca: PathBuf,
+    /// The coordinator's certificate as etcd's client.
+    pub cert: PathBuf,
+    /// Its key; readable by its owner only.
+    pub key: PathBuf,
+    /// The user, where etcd has authentication on.
+    #[serde(default)]
+    pub login: Option<Login>,
+    /// Below which path the cluster is; `/interlock/<cluster>` if it is not said.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Whether this coordinator makes etcd forget revisions older than five minutes. Turn it off
+    /// where others use the same etcd, and set `--auto-compaction-retention` there.
+    #[serde(default = "default_compact")]
+    pub compact: bool,
+}
+
+/// A user of etcd.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The file with the password; readable by its owner only.
+    pub password_file: PathBuf,
+}
+
+fn default_compact() -> bool {
+    true
 }
 
 fn default_listen() -> SocketAddr {
@@ -93,6 +145,21 @@ mod tests {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/config/interlock-coordinator.toml");
         assert_eq!(Config::load(&sample).unwrap().name.as_str(), "mgmt1");
+    }
+
+    #[test]
+    fn the_store_is_embedded_unless_etcd_is_described() {
+        let parse = |store: &str| toml::from_str::<Config>(&format!("{FILE}{store}"));
+        assert!(matches!(parse("").unwrap().store, Store::Embedded));
+        let etcd = "[store.etcd]\nendpoints = ['https://e1:2379']\nca = 'a'\ncert = 'b'\nkey = 'c'\n";
+        let Store::Etcd(parsed) = parse(etcd).unwrap().store else {
+            panic!("not etcd");
+        };
+        assert!(parsed.compact && parsed.login.is_none() && parsed.prefix.is_none());
+        let login = format!("{etcd}login = {{ user = 'u', password_file = 'p' }}\n");
+        assert!(parse(&login).is_ok());
+        let error = parse(&format!("{etcd}password = 'p'\n")).unwrap_err();
+        assert!(error.to_string().contains("password"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use interlock_engine::coordinator::Coordinator;
 use interlock_mesh::authz::Table;
-use interlock_mesh::credentials::{self, Files, system_clock};
+use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
 use interlock_mesh::identity::Kind;
 use interlock_mesh::server::{Options, Server};
 use interlock_proto::v1::agent_service_server::AgentServiceServer;
@@ -24,7 +24,7 @@ use crate::leadership::{Candidate, Leadership, Sole};
 use crate::services::{Cluster, Events, Operations, Plans};
 use crate::sessions::AgentSessions;
 use crate::store::Store;
-use crate::store::embedded::{Embedded, IfMissing, Options as StoreOptions};
+use crate::store::chosen::Chosen;
 
 /// How often changed certificate files are looked for.
 const RELOAD: Duration = Duration::from_secs(30);
@@ -49,19 +49,22 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "the certificate is that of coordinator {name}, the configuration names {}: issue one for it, or correct `name`",
         config.name
     );
-    std::fs::create_dir_all(&config.state_dir).with_context(|| {
-        format!(
-            "cannot make the state directory {}",
-            config.state_dir.display()
-        )
-    })?;
-    let store: Arc<dyn Store> = Arc::new(
-        Embedded::open(StoreOptions {
-            path: config.state_dir.join("store.redb"),
-            if_missing: IfMissing::Create,
-        })
-        .await?,
-    );
+    let cluster = credentials.identity().cluster().to_string();
+    let chosen = Chosen::open(&config.store, &config.state_dir, &cluster, &name).await?;
+    let result = serve(&config, chosen.clone(), credentials, watcher).await;
+    chosen.close().await;
+    result
+}
+
+/// Leads and serves on an open store.
+async fn serve(
+    config: &Config,
+    chosen: Chosen,
+    credentials: Credentials,
+    watcher: credentials::Store,
+) -> anyhow::Result<()> {
+    let name = config.name.to_string();
+    let store = chosen.store();
     let leadership: Arc<dyn Leadership> = Arc::new(Sole::new(Arc::clone(&store)));
     let leading = leadership
         .campaign(Candidate {
@@ -95,6 +98,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         served = server.serve(routes(&handle, &store)?, std::future::pending()) => served?,
         ended = driver => ended.context("the driver panicked")??,
+        () = chosen.lost() => anyhow::bail!("the store is no longer held by this coordinator; another one may work on it"),
         () = stopping => {}
     }
     reload.abort();

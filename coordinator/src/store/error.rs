@@ -66,8 +66,9 @@ pub enum Error {
 
     /// No server of the store answers, or not in time, or those that do have no majority.
     #[error(
-        "{place} does not answer: look whether a majority of its members is up and can be reached \
-         from here; this coordinator goes on by itself when it is"
+        "{place} does not answer: look whether a majority of its members is up, can be reached from \
+         here, and takes this coordinator's certificate (their logs say if not); this coordinator \
+         goes on by itself when they do"
     )]
     Unavailable {
         /// The store.

@@ -31,6 +31,8 @@
 pub mod embedded;
 pub mod etcd;
 
+pub(crate) mod chosen;
+
 mod change;
 mod entry;
 mod error;

@@ -180,26 +180,66 @@ mod tests {
     #[test]
     fn what_etcd_says_decides_what_is_done_about_it() {
         for (code, text, kind) in [
-            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Kind::Quota),
-            (Code::ResourceExhausted, "etcdserver: too many requests", Kind::Unavailable),
-            (Code::Unavailable, "etcdserver: request timed out", Kind::Unavailable),
-            (Code::Unavailable, "etcdserver: no leader", Kind::Unavailable),
-            (Code::Unauthenticated, "etcdserver: invalid auth token", Kind::Refused),
-            (Code::PermissionDenied, "etcdserver: permission denied", Kind::Refused),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                Kind::Quota,
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+                Kind::Unavailable,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: request timed out",
+                Kind::Unavailable,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: no leader",
+                Kind::Unavailable,
+            ),
+            (
+                Code::Unauthenticated,
+                "etcdserver: invalid auth token",
+                Kind::Refused,
+            ),
+            (
+                Code::PermissionDenied,
+                "etcdserver: permission denied",
+                Kind::Refused,
+            ),
             (
                 Code::InvalidArgument,
                 "etcdserver: authentication failed, invalid user ID or password",
                 Kind::Refused,
             ),
-            (Code::InvalidArgument, "etcdserver: user name is empty", Kind::Refused),
-            (Code::InvalidArgument, "etcdserver: revision of auth store is old", Kind::Unavailable),
-            (Code::InvalidArgument, "etcdserver: request is too large", Kind::Rejected),
+            (
+                Code::InvalidArgument,
+                "etcdserver: user name is empty",
+                Kind::Refused,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: revision of auth store is old",
+                Kind::Unavailable,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: request is too large",
+                Kind::Rejected,
+            ),
             (
                 Code::OutOfRange,
                 "etcdserver: mvcc: required revision has been compacted",
                 Kind::Compacted,
             ),
-            (Code::NotFound, "etcdserver: requested lease not found", Kind::NoLease),
+            (
+                Code::NotFound,
+                "etcdserver: requested lease not found",
+                Kind::NoLease,
+            ),
             (Code::Unknown, "anything", Kind::Unavailable),
         ] {
             assert_eq!(of_status(&Status::new(code, text)), kind, "{text}");
@@ -209,7 +249,10 @@ mod tests {
     #[test]
     fn only_what_is_refused_beforehand_is_taken_as_not_applied() {
         let fault = |code, text: &str| {
-            Fault::of("e", &etcd_client::Error::GRpcStatus(Status::new(code, text)))
+            Fault::of(
+                "e",
+                &etcd_client::Error::GRpcStatus(Status::new(code, text)),
+            )
         };
         assert!(!Fault::late("e").is_before_applying());
         assert!(!fault(Code::Unavailable, "etcdserver: leader changed").is_before_applying());

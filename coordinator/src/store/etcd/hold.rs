@@ -74,11 +74,7 @@ impl Guard {
 }
 
 fn put(key: &str, holder: &Holder, lease: i64) -> TxnOp {
-    TxnOp::put(
-        key,
-        json(holder),
-        Some(PutOptions::new().with_lease(lease)),
-    )
+    TxnOp::put(key, json(holder), Some(PutOptions::new().with_lease(lease)))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
@@ -139,7 +135,8 @@ pub(crate) async fn take(
                 }
                 sleep(LOOK).await;
                 // The own lease has to outlive the wait. One that ended is found below.
-                let renewed = |mut client: Client| async move { client.lease_keep_alive(lease).await };
+                let renewed =
+                    |mut client: Client| async move { client.lease_keep_alive(lease).await };
                 if let Err(fault) = endpoints.once(renewed).await
                     && fault.kind() == Kind::NoLease
                 {
@@ -265,7 +262,11 @@ pub(crate) async fn keep(
     }
 }
 
-type Stream = (usize, etcd_client::LeaseKeeper, etcd_client::LeaseKeepAliveStream);
+type Stream = (
+    usize,
+    etcd_client::LeaseKeeper,
+    etcd_client::LeaseKeepAliveStream,
+);
 
 async fn renew(
     endpoints: &Endpoints,

@@ -119,7 +119,10 @@ impl Etcd {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let wrong = |url: &&String| !url.strip_prefix("https://").is_some_and(|host| !host.is_empty());
+        let wrong = |url: &&String| {
+            !url.strip_prefix("https://")
+                .is_some_and(|host| !host.is_empty())
+        };
         if let Some(endpoint) = options.access.endpoints.iter().find(wrong) {
             return Err(OpenError::Endpoint {
                 endpoint: endpoint.clone(),
@@ -142,7 +145,12 @@ impl Etcd {
             layout,
             revisions: hold.revisions,
         });
-        let keeping = hold::keep(Arc::clone(&endpoints), hold.lease, options.lease, ended.clone());
+        let keeping = hold::keep(
+            Arc::clone(&endpoints),
+            hold.lease,
+            options.lease,
+            ended.clone(),
+        );
         tokio::spawn(until(closed.clone(), keeping));
         if let Some(period) = options.compact {
             let key = reading.layout.format.clone();
@@ -230,9 +238,14 @@ impl Etcd {
         };
         let answer = self.0.endpoints.call(get).await?;
         let reading = &self.0.reading;
-        let at = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-        let entries: Result<Vec<Entry>, Error> =
-            answer.kvs().iter().map(|found| reading.entry(found)).collect();
+        let at = answer
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
+        let entries: Result<Vec<Entry>, Error> = answer
+            .kvs()
+            .iter()
+            .map(|found| reading.entry(found))
+            .collect();
         let entries = entries.map_err(|error| Fault::nonsense(&crate::driver::chain(&error)))?;
         Ok((reading.revisions.ours(at), entries, answer))
     }

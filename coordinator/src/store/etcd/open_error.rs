@@ -6,21 +6,27 @@ use super::super::{Class, Error};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No endpoint, or one without TLS.
-    #[error("{endpoint:?} is no endpoint of etcd: write https://host:port; there is no access without TLS")]
+    #[error(
+        "{endpoint:?} is no endpoint of etcd: write https://host:port; there is no access without TLS"
+    )]
     Endpoint {
         /// What was given.
         endpoint: String,
     },
 
     /// The prefix is no path.
-    #[error("{prefix:?} is no prefix: write an absolute path of at most 64 bytes, such as /interlock/acd-prod")]
+    #[error(
+        "{prefix:?} is no prefix: write an absolute path of at most 64 bytes, such as /interlock/acd-prod"
+    )]
     Prefix {
         /// What was given.
         prefix: String,
     },
 
     /// Another coordinator has it.
-    #[error("{place} is held by coordinator {holder}: only one coordinator works on a store; stop that one first")]
+    #[error(
+        "{place} is held by coordinator {holder}: only one coordinator works on a store; stop that one first"
+    )]
     Held {
         /// The store.
         place: String,

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcd_client::{
-    Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
-};
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::super::{Condition, Conflict, Entry, Error, Key, Outcome, Transaction, Write};
 use super::hold::Guard;
@@ -25,14 +23,22 @@ pub(crate) fn request(
     let compares: Vec<Compare> = guard
         .compares()
         .into_iter()
-        .chain(conditions.iter().map(|condition| compare(reading, condition)))
+        .chain(
+            conditions
+                .iter()
+                .map(|condition| compare(reading, condition)),
+        )
         .collect();
     let writes: Vec<TxnOp> = mark
         .into_iter()
         .chain(transaction.writes.iter().map(|write| op(reading, write)))
         .collect();
     let reads: Vec<TxnOp> = std::iter::once(guard.key.clone())
-        .chain(conditions.iter().map(|about| reading.layout.key(about.key())))
+        .chain(
+            conditions
+                .iter()
+                .map(|about| reading.layout.key(about.key())),
+        )
         .map(|key| TxnOp::get(key, None))
         .collect();
     Txn::new().when(compares).and_then(writes).or_else(reads)
@@ -81,7 +87,9 @@ pub(crate) fn answer(
     response: &TxnResponse,
 ) -> Result<Answer, Error> {
     if response.succeeded() {
-        let revision = response.header().map_or(0, etcd_client::ResponseHeader::revision);
+        let revision = response
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
         let revision = reading.revisions.ours(revision);
         return Ok(Answer::Decided(Outcome::Committed { revision }));
     }

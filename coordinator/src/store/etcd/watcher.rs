@@ -103,7 +103,9 @@ impl Watcher {
 
     async fn leave(&mut self, index: usize) {
         self.stream = None;
-        self.endpoints.leave(index, &self.endpoints.late(index)).await;
+        self.endpoints
+            .leave(index, &self.endpoints.late(index))
+            .await;
         sleep(AGAIN).await;
     }
 
@@ -136,7 +138,9 @@ impl Watcher {
                 Err(())
             }
             Err(_) => {
-                self.endpoints.leave(index, &self.endpoints.late(index)).await;
+                self.endpoints
+                    .leave(index, &self.endpoints.late(index))
+                    .await;
                 Err(())
             }
         }
@@ -152,12 +156,16 @@ impl Watcher {
             .collect();
         for group in events.chunk_by(|a, b| revision(a) == revision(b)) {
             let at = revision(group[0]);
-            let mut changes: Vec<Change> = group.iter().filter_map(|event| self.change(event)).collect();
+            let mut changes: Vec<Change> = group
+                .iter()
+                .filter_map(|event| self.change(event))
+                .collect();
             changes.sort_by(|a, b| a.key().cmp(b.key()));
             self.next = at + 1;
             if !changes.is_empty() {
                 let revision = self.reading.revisions.ours(at);
-                self.events.push_back(WatchEvent::Changed { revision, changes });
+                self.events
+                    .push_back(WatchEvent::Changed { revision, changes });
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_coordinator::store::etcd::{Etcd, Options};
 use interlock_coordinator::store::{
     Class, CommitError, Condition, Outcome, Prefix, Revision, Store, Transaction,
 };
@@ -25,7 +26,12 @@ pub(crate) async fn what_is_said_of_a_commit_is_true_through_stops_and_kills(ver
     let Some(mut cluster) = Cluster::start(version) else {
         return;
     };
-    let store = Arc::new(cluster.open().await.unwrap());
+    // The only member cannot renew a lease while it is stopped.
+    let options = Options {
+        lease: Duration::from_secs(30),
+        ..cluster.options()
+    };
+    let store = Arc::new(Etcd::open(options).await.unwrap());
     let stop = tokio_util::sync::CancellationToken::new();
     let writing = tokio::spawn({
         let (store, stop) = (Arc::clone(&store), stop.clone());
@@ -58,7 +64,10 @@ pub(crate) async fn what_is_said_of_a_commit_is_true_through_stops_and_kills(ver
         }
     });
     let first = key("/c").indexed(0).unwrap();
-    eventually("commits are made", async || store.get(&first).await.unwrap()).await;
+    eventually("commits are made", async || {
+        store.get(&first).await.unwrap()
+    })
+    .await;
     for _ in 0..FAULTS {
         cluster.stop(0);
         // Long enough that the store gives up on answers, with commits and their settling in the
@@ -73,7 +82,11 @@ pub(crate) async fn what_is_said_of_a_commit_is_true_through_stops_and_kills(ver
     stop.cancel();
     let told = writing.await.unwrap();
     let all = store.snapshot(&Prefix::new("/c").unwrap()).await.unwrap();
-    let found: BTreeMap<_, _> = all.entries.into_iter().map(|e| (e.key, e.modified)).collect();
+    let found: BTreeMap<_, _> = all
+        .entries
+        .into_iter()
+        .map(|e| (e.key, e.modified))
+        .collect();
     for (own, told) in &told {
         match told {
             Told::Committed(revision) => assert_eq!(found.get(own), Some(revision), "{own}"),

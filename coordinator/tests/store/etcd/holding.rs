@@ -18,9 +18,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap()
 }
 
-pub(crate) async fn a_second_process_is_refused_or_waits_until_the_first_lets_go(
-    version: Version,
-) {
+pub(crate) async fn a_second_process_is_refused_or_waits_until_the_first_lets_go(version: Version) {
     let Some(cluster) = Cluster::start(version) else {
         return;
     };

@@ -71,9 +71,7 @@ impl Pki {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let name = directory.display().to_string();
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, name);
+        authority.distinguished_name.push(DnType::CommonName, name);
         let own = authority.self_signed(&key).unwrap();
         std::fs::write(directory.join("ca.crt"), own.pem()).unwrap();
         let issuer = Issuer::new(authority, key);
@@ -140,7 +138,10 @@ impl Cluster {
             }
             cluster.members.clear();
         }
-        panic!("etcd does not start: see its logs in {:?}", cluster.directory.keep());
+        panic!(
+            "etcd does not start: see its logs in {:?}",
+            cluster.directory.keep()
+        );
     }
 
     fn configure(&mut self, members: usize, further: &[&str]) {
@@ -179,7 +180,10 @@ impl Cluster {
             }
             set("trusted-ca-file", &pki("ca.crt"));
             set("peer-trusted-ca-file", &pki("ca.crt"));
-            arguments.extend(["--client-cert-auth".to_owned(), "--peer-client-cert-auth".to_owned()]);
+            arguments.extend([
+                "--client-cert-auth".to_owned(),
+                "--peer-client-cert-auth".to_owned(),
+            ]);
             arguments.extend(further.iter().map(|&word| word.to_owned()));
             self.members.push(Member {
                 process: None,
@@ -266,7 +270,9 @@ impl Cluster {
             options = options.with_user(user, password);
         }
         let endpoints = self.endpoints();
-        Client::connect(&endpoints[..1], Some(options)).await.unwrap()
+        Client::connect(&endpoints[..1], Some(options))
+            .await
+            .unwrap()
     }
 
     /// Sends a member SIGSTOP: connections stay, answers do not come.

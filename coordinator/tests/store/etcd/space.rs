@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmType};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use interlock_coordinator::store::etcd::{Etcd, Options};
 use interlock_coordinator::store::{Class, CommitError, Error, Store, Transaction};
 
@@ -42,10 +42,18 @@ pub(crate) async fn without_space_nothing_is_written_until_there_is_some(version
     let now = now.header().unwrap().revision();
     client.compact(now, None).await.unwrap();
     client.defragment().await.unwrap();
-    client
-        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
+    let raised = client
+        .alarm(AlarmAction::Get, AlarmType::Nospace, None)
         .await
         .unwrap();
+    for alarm in raised.alarms() {
+        let mut of = AlarmOptions::new();
+        of.with_member(alarm.member_id());
+        client
+            .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of))
+            .await
+            .unwrap();
+    }
     let again = eventually("writing resumes", async || store.commit(large()).await.ok()).await;
     assert!(again.committed().unwrap() > entry.modified);
 }

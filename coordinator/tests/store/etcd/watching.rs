@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use interlock_coordinator::store::{Prefix, Revision, Store, Transaction, WatchEvent};
 
-use super::server::{Cluster, PATIENCE, Version};
 use super::eventually;
+use super::server::{Cluster, PATIENCE, Version};
 use crate::conformance::{commit, key, next, put};
 
 /// Commits until it is done, through faults.
