@@ -22,12 +22,12 @@ nodes:
   db1: { address: 10.0.0.1 }
   \"jb[1-3]\": { address: \"10.0.0.[11-13]\" }
 services:
-  nfs: { external: true, checks: { up: { tcp: 10.0.0.9:2049, from: consumers, fresh: 10s } } }
+  nfs: { external: true, checks: { up: { tcp: 10.0.0.9:2049, from: consumers, every: 2s, timeout: 1s, fresh: 10s } } }
   db:
     nodes: [db1]
     active: all
     manager: { systemd: { unit: db.service } }
-    checks: { answers: { tcp: \"{address}:3306\", every: 2s, fresh: 6s } }
+    checks: { answers: { tcp: \"{address}:3306\", every: 2s, timeout: 1s, fresh: 6s } }
   jb:
     nodes: \"jb[1-3]\"
     active: all

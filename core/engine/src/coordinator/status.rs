@@ -1,18 +1,24 @@
 //! How the services are, and which causes are behind it.
 //!
 //! One cause, not N alarms: a service that suffers only because something that it needs is not well is listed under
-//! that cause. An `after` edge is never a cause.
+//! that cause. An `after` edge is never a cause, and neither is a stop that an operation wanted.
+//!
+//! *Down* is said of what is known to be down. Where too little is known to tell whether enough works, the service is
+//! *unknown* (invariant I5): an instance that runs, and whose check is too old, is neither healthy nor sick.
+
+mod instances;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
-use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{Active, InstanceState, Liveness, Wanted};
+use interlock_model::names::ServiceName;
+use interlock_model::observation::Active;
 use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
 
 use super::{Coordinator, runs_on};
+use instances::Instances;
 
 /// How a service is as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +59,9 @@ pub struct ServiceStatus {
     pub health: ServiceHealth,
     /// Why, if it is not ok.
     pub reason: String,
+    /// Something of it is not as it should be. Not so where all that is missing is what an operation stopped, or is
+    /// just bringing up.
+    pub at_fault: bool,
     /// Which instance is active, for an exclusive service.
     pub active: Option<Active>,
     /// Instances that run.
@@ -90,134 +99,74 @@ impl Coordinator {
     fn service(&self, spec: &Spec, service: &Service, now: Now) -> ServiceStatus {
         let seen = self.view.snapshot_of(spec, &service.nodes, now);
         let active = service.is_exclusive().then(|| seen.active(service));
-        let mut problems = Vec::new();
-        let (mut running, mut healthy, mut stopped, mut unknown, mut paused) = (0, 0, 0, 0, 0);
+        let mut found = Instances::default();
         for node in &service.nodes {
-            match seen.instance(node, &service.name) {
-                InstanceState::Running => {
-                    running += 1;
-                    match self.own_checks(spec, service, node, active.as_ref(), now) {
-                        None => healthy += 1,
-                        Some(problem) => problems.push(problem),
-                    }
-                }
-                InstanceState::Paused => {
-                    paused += 1;
-                    problems.push(format!(
-                        "{node} is paused: {}",
-                        self.reason(node, &service.name)
-                    ));
-                }
-                InstanceState::Unknown => {
-                    unknown += 1;
-                    let liveness = self
-                        .view
-                        .node(node)
-                        .map_or(Liveness::Unheard, |seen| seen.liveness);
-                    problems.push(format!("{node} is {liveness}"));
-                }
-                down if down.is_down()
-                    && self.wanted(node, &service.name) != Some(Wanted::Running) =>
-                {
-                    stopped += 1
-                }
-                other => problems.push(format!(
-                    "{node} is {other}: {}",
-                    self.reason(node, &service.name)
-                )),
-            }
+            let state = seen.instance(node, &service.name);
+            self.instance(
+                spec,
+                service,
+                (node, state),
+                active.as_ref(),
+                now,
+                &mut found,
+            );
         }
-        problems.extend(self.other_checks(spec, service, now));
+        let elsewhere = self.other_checks(spec, service, now);
         let total = service.nodes.len();
-        let needed = (service.at_least as usize).max(1).min(total.max(1));
+        let stopped = found.resting.len() == total;
+        if !stopped {
+            found.blame_unwanted_rest();
+        }
+        // What an operation has stopped is not missed.
+        let missed = total.saturating_sub(found.at_rest());
+        let needed = (service.at_least as usize).min(missed).max(1);
         let active_lost =
             matches!(&active, Some(Active::Unknown(_)) if !service.active_when.is_empty());
-        if let (true, Some(Active::Unknown(why))) = (active_lost && running > 0, &active) {
-            problems.insert(0, why.clone());
+        if let (true, Some(Active::Unknown(why))) = (active_lost && found.running > 0, &active) {
+            found.faults.insert(0, why.clone());
         }
         let health = if service.external {
-            if problems.is_empty() {
-                ServiceHealth::Ok
-            } else {
+            if !elsewhere.bad.is_empty() {
                 ServiceHealth::Down
+            } else if !elsewhere.unknown.is_empty() {
+                ServiceHealth::Unknown
+            } else {
+                ServiceHealth::Ok
             }
-        } else if stopped == total {
+        } else if stopped {
             ServiceHealth::Stopped
-        } else if healthy == total && problems.is_empty() {
+        } else if found.healthy == total && found.faults.is_empty() && elsewhere.bad.is_empty() {
             ServiceHealth::Ok
-        } else if healthy >= needed && !active_lost {
+        } else if found.healthy >= needed && !active_lost {
             ServiceHealth::Degraded
-        } else if paused > 0 {
+        } else if found.paused > 0 {
             ServiceHealth::Paused
-        } else if healthy + unknown >= needed {
+        } else if found.healthy + found.untold >= needed {
             ServiceHealth::Unknown
         } else {
             ServiceHealth::Down
         };
-        let more = problems.len().saturating_sub(2);
-        problems.truncate(2);
-        let mut reason = problems.join("; ");
-        if more > 0 {
-            reason.push_str(&format!("; and {more} more"));
+        let Instances {
+            running, healthy, ..
+        } = found;
+        found.faults.extend(elsewhere.bad);
+        if service.external {
+            found.faults.extend(elsewhere.unknown);
         }
         ServiceStatus {
             service: service.name.clone(),
             health,
-            reason,
+            at_fault: !found.faults.is_empty(),
+            reason: found.reason(health == ServiceHealth::Stopped),
             active,
             running,
             healthy,
         }
     }
 
-    fn reason(&self, node: &NodeName, service: &ServiceName) -> &str {
-        self.view
-            .node(node)
-            .and_then(|seen| seen.instances.get(service))
-            .map(|instance| instance.reason.as_str())
-            .filter(|reason| !reason.is_empty())
-            .unwrap_or("no reason given")
-    }
-
-    fn wanted(&self, node: &NodeName, service: &ServiceName) -> Option<Wanted> {
-        self.view
-            .node(node)
-            .and_then(|seen| seen.instances.get(service))
-            .and_then(|instance| instance.wanted)
-    }
-
-    /// The first of an instance's own checks that is not green. On a standby the checks that tell the active side
-    /// are not expected to be.
-    fn own_checks(
-        &self,
-        spec: &Spec,
-        service: &Service,
-        node: &NodeName,
-        active: Option<&Active>,
-        now: Now,
-    ) -> Option<String> {
-        service
-            .checks
-            .iter()
-            .filter(|(_, check)| check.from == CheckFrom::Own)
-            .find_map(|(name, _)| {
-                let tells_active = service.active_when.contains(name);
-                if tells_active && !matches!(active, Some(Active::On(on)) if on == node) {
-                    return None;
-                }
-                let id = CheckId {
-                    service: service.name.clone(),
-                    check: name.clone(),
-                };
-                let seen = self.view.check(spec, node, &id, now);
-                (seen.verdict != Verdict::Ok)
-                    .then(|| format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence))
-            })
-    }
-
     /// Checks from elsewhere, of nodes that are there to run them.
-    fn other_checks(&self, spec: &Spec, service: &Service, now: Now) -> Vec<String> {
-        let mut problems = Vec::new();
+    fn other_checks(&self, spec: &Spec, service: &Service, now: Now) -> Elsewhere {
+        let mut found = Elsewhere::default();
         for (name, check) in &service.checks {
             if check.from == CheckFrom::Own && !matches!(check.kind, CheckKind::Same { .. }) {
                 continue;
@@ -226,17 +175,23 @@ impl Coordinator {
                 service: service.name.clone(),
                 check: name.clone(),
             };
+            let mut green = false;
+            let mut unknown = None;
             for (node, _) in runs_on(spec, service, &check.from) {
-                if !self.view.alive(node) {
-                    continue;
-                }
                 let seen = self.view.check(spec, node, &id, now);
-                if seen.verdict == Verdict::Bad {
-                    problems.push(format!("{id} on {node} is bad: {}", seen.evidence));
+                let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
+                match seen.verdict {
+                    Verdict::Ok => green = true,
+                    Verdict::Unknown => unknown = unknown.or_else(|| Some(told())),
+                    Verdict::Bad if self.view.alive(node) => found.bad.push(told()),
+                    Verdict::Bad => {}
                 }
             }
+            if !green {
+                found.unknown.extend(unknown);
+            }
         }
-        problems
+        found
     }
 
     /// The root causes behind what is not well now.
@@ -245,19 +200,19 @@ impl Coordinator {
         let Some(applied) = &self.applied else {
             return Vec::new();
         };
-        let sick: BTreeMap<ServiceName, String> = self
+        // What runs short because an operation wants it so is to blame for nothing.
+        let sick: BTreeMap<ServiceName, ServiceStatus> = self
             .services(now)
             .into_iter()
-            .filter(|status| !matches!(status.health, ServiceHealth::Ok | ServiceHealth::Stopped))
-            .map(|status| {
-                (
-                    status.service,
-                    format!("{}: {}", status.health, status.reason),
-                )
+            .filter(|status| match status.health {
+                ServiceHealth::Ok | ServiceHealth::Stopped => false,
+                ServiceHealth::Degraded => status.at_fault,
+                ServiceHealth::Paused | ServiceHealth::Down | ServiceHealth::Unknown => true,
             })
+            .map(|status| (status.service.clone(), status))
             .collect();
         let mut causes = Vec::new();
-        for (name, what) in &sick {
+        for (name, status) in &sick {
             let Some(service) = applied.spec.services.get(name) else {
                 continue;
             };
@@ -270,9 +225,13 @@ impl Coordinator {
             }
             let mut dependants = BTreeSet::new();
             collect_dependants(&applied.spec, name, &sick, &mut dependants);
+            // What an operation is about to bring up is a cause only for those that suffer meanwhile.
+            if !status.at_fault && dependants.is_empty() {
+                continue;
+            }
             causes.push(Cause {
                 subject: name.to_string(),
-                what: what.clone(),
+                what: format!("{}: {}", status.health, status.reason),
                 dependants: dependants.into_iter().collect(),
             });
         }
@@ -280,10 +239,18 @@ impl Coordinator {
     }
 }
 
+/// What checks say that do not run on the service's own instances.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    bad: Vec<String>,
+    /// Checks that are green nowhere, and not known to be bad.
+    unknown: Vec<String>,
+}
+
 fn collect_dependants(
     spec: &Spec,
     of: &ServiceName,
-    sick: &BTreeMap<ServiceName, String>,
+    sick: &BTreeMap<ServiceName, ServiceStatus>,
     into: &mut BTreeSet<ServiceName>,
 ) {
     for other in spec.services.values() {

@@ -1,0 +1,253 @@
+//! What is found of a service's instances, one by one.
+
+use std::time::Duration;
+
+use interlock_model::action::Power;
+use interlock_model::check::{CheckFrom, CheckId, Verdict};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{Active, InstanceState, Liveness, Wanted};
+use interlock_model::spec::{Service, Spec};
+use interlock_model::time::Now;
+
+use super::super::Coordinator;
+
+/// How many of a kind are told in a line; the rest is counted.
+const TOLD: usize = 2;
+
+/// What is found of a service's instances.
+#[derive(Debug, Default)]
+pub(super) struct Instances {
+    /// Those that run.
+    pub(super) running: usize,
+    /// Those that run and whose checks are green.
+    pub(super) healthy: usize,
+    /// Those that may be healthy, for all that is known.
+    pub(super) untold: usize,
+    /// Those that wait for what they depend on.
+    pub(super) paused: usize,
+    /// Those that are down, or going down, and are not to run.
+    pub(super) resting: Vec<Resting>,
+    /// What is not as it should be.
+    pub(super) faults: Vec<String>,
+    /// What an operation is bringing up.
+    coming: Vec<String>,
+}
+
+/// An instance that is not to run, and does not.
+#[derive(Debug)]
+pub(super) struct Resting {
+    node: NodeName,
+    /// How it rests, such as *stopped, as wanted*.
+    how: &'static str,
+    /// An operation wants it so, or may have, for all that is known.
+    wanted: bool,
+}
+
+impl Instances {
+    /// How many rest because they shall.
+    pub(super) fn at_rest(&self) -> usize {
+        self.resting.iter().filter(|one| one.wanted).count()
+    }
+
+    /// Others of the service are up: what stopped, and nobody has said it should, is not as it should be.
+    pub(super) fn blame_unwanted_rest(&mut self) {
+        for one in self.resting.extract_if(.., |one| !one.wanted) {
+            self.faults.push(format!("{} is {}", one.node, one.how));
+        }
+    }
+
+    fn rests(&mut self, node: &NodeName, how: &'static str, wanted: bool) {
+        self.resting.push(Resting {
+            node: node.clone(),
+            how,
+            wanted,
+        });
+    }
+
+    /// Why the service is not ok, in one line: faults first. Of one that is stopped as a whole it is not repeated that
+    /// its instances are.
+    pub(super) fn reason(&self, stopped: bool) -> String {
+        let mut said: Vec<String> = self.faults.iter().take(TOLD).cloned().collect();
+        if let Some(more @ 1..) = self.faults.len().checked_sub(TOLD) {
+            said.push(format!("and {more} more"));
+        }
+        said.extend(self.coming.iter().take(TOLD).cloned());
+        if !stopped {
+            said.extend(self.rest());
+        }
+        said.join("; ")
+    }
+
+    /// `jb1, jb2 and 3 more are stopped, as wanted`.
+    fn rest(&self) -> Vec<String> {
+        let mut ways: Vec<&str> = Vec::new();
+        for one in &self.resting {
+            if !ways.contains(&one.how) {
+                ways.push(one.how);
+            }
+        }
+        let said = ways.into_iter().map(|how| {
+            let nodes: Vec<&str> = self
+                .resting
+                .iter()
+                .filter(|one| one.how == how)
+                .map(|one| one.node.as_str())
+                .collect();
+            match nodes.as_slice() {
+                [one] => format!("{one} is {how}"),
+                [one, other] => format!("{one} and {other} are {how}"),
+                [one, other, rest @ ..] => {
+                    format!("{one}, {other} and {} more are {how}", rest.len())
+                }
+                [] => String::new(),
+            }
+        });
+        said.collect()
+    }
+}
+
+impl Coordinator {
+    /// Takes one instance in.
+    pub(super) fn instance(
+        &self,
+        spec: &Spec,
+        service: &Service,
+        (node, state): (&NodeName, InstanceState),
+        active: Option<&Active>,
+        now: Now,
+        found: &mut Instances,
+    ) {
+        let name = &service.name;
+        let wanted = self.wanted(node, name);
+        match state {
+            InstanceState::Running => {
+                found.running += 1;
+                match self.own_checks(spec, service, node, active, now) {
+                    None => found.healthy += 1,
+                    Some((verdict, problem)) => {
+                        found.untold += usize::from(verdict == Verdict::Unknown);
+                        found.faults.push(problem);
+                    }
+                }
+            }
+            InstanceState::Paused => {
+                found.paused += 1;
+                let why = self.reason(node, name);
+                found.faults.push(format!("{node} is paused: {why}"));
+            }
+            InstanceState::Unknown => {
+                found.untold += 1;
+                found.faults.push(self.untold(node, name));
+            }
+            InstanceState::Stopped | InstanceState::Failed | InstanceState::Stopping
+                if wanted == Some(Wanted::Stopped) =>
+            {
+                found.rests(node, as_wanted(state), true);
+            }
+            InstanceState::Stopped if wanted.is_none() => {
+                // Of a machine that is off it is no longer known what was wanted of its instances.
+                let said = self.view.power_since(node, Duration::ZERO);
+                if matches!(said, Some((Power::Off, _))) {
+                    found.rests(node, "stopped: its machine is off", true);
+                } else {
+                    found.rests(node, "stopped, and no operation has wanted that", false);
+                }
+            }
+            InstanceState::Starting | InstanceState::Stopping => {
+                let why = self.reason(node, name);
+                match self.holder(None, Some(name)) {
+                    Some(operation) => found
+                        .coming
+                        .push(format!("{node} is {state}, for {operation}")),
+                    None => found.faults.push(format!("{node} is {state}: {why}")),
+                }
+            }
+            InstanceState::Stopped | InstanceState::Failed => {
+                let why = self.reason(node, name);
+                found.faults.push(format!("{node} is {state}: {why}"));
+            }
+        }
+    }
+
+    /// Why nothing is known of an instance: its agent's reason if that speaks, else its silence.
+    fn untold(&self, node: &NodeName, service: &ServiceName) -> String {
+        let liveness = self
+            .view
+            .node(node)
+            .map_or(Liveness::Unheard, |seen| seen.liveness);
+        match liveness {
+            Liveness::Alive | Liveness::Late => {
+                let why = self.reason(node, service);
+                format!("{node} is unknown: {why}")
+            }
+            Liveness::Lost | Liveness::Left | Liveness::Unheard => format!("{node} is {liveness}"),
+        }
+    }
+
+    fn reason(&self, node: &NodeName, service: &ServiceName) -> &str {
+        self.view
+            .node(node)
+            .and_then(|seen| seen.instances.get(service))
+            .map_or(
+                "its agent has not reported it yet",
+                |instance| match instance.reason.as_str() {
+                    "" => "no reason given",
+                    reason => reason,
+                },
+            )
+    }
+
+    fn wanted(&self, node: &NodeName, service: &ServiceName) -> Option<Wanted> {
+        self.view
+            .node(node)
+            .and_then(|seen| seen.instances.get(service))
+            .and_then(|instance| instance.wanted)
+    }
+
+    /// The worst of an instance's own checks that is not green: one that is bad, else one that is unknown. On a standby
+    /// the checks that tell the active side are not expected to be.
+    fn own_checks(
+        &self,
+        spec: &Spec,
+        service: &Service,
+        node: &NodeName,
+        active: Option<&Active>,
+        now: Now,
+    ) -> Option<(Verdict, String)> {
+        let mut unknown = None;
+        for (name, check) in &service.checks {
+            let tells_active = service.active_when.contains(name);
+            let expected = !tells_active || matches!(active, Some(Active::On(on)) if on == node);
+            if check.from != CheckFrom::Own || !expected {
+                continue;
+            }
+            let id = CheckId {
+                service: service.name.clone(),
+                check: name.clone(),
+            };
+            let seen = self.view.check(spec, node, &id, now);
+            let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
+            match seen.verdict {
+                Verdict::Ok => {}
+                Verdict::Bad => return Some((Verdict::Bad, told())),
+                Verdict::Unknown => {
+                    unknown = unknown.or_else(|| Some((Verdict::Unknown, told())));
+                }
+            }
+        }
+        unknown
+    }
+}
+
+/// The state of an instance that an operation wants stopped.
+fn as_wanted(state: InstanceState) -> &'static str {
+    match state {
+        InstanceState::Stopping => "stopping, as wanted",
+        InstanceState::Failed => "failed, and wanted stopped",
+        InstanceState::Stopped
+        | InstanceState::Starting
+        | InstanceState::Running
+        | InstanceState::Paused
+        | InstanceState::Unknown => "stopped, as wanted",
+    }
+}
