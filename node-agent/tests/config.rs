@@ -81,6 +81,7 @@ fn the_defaults_that_the_sample_tells_are_the_defaults() {
         Duration::from_secs(60)
     );
     assert_eq!(config.allow.fence_dir, [Path::new("/usr/sbin")]);
+    assert!(config.allow.fence_options.is_empty());
 }
 
 #[test]

@@ -6,27 +6,21 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use interlock_engine::coordinator::{AppliedSpec, spec_key};
-use interlock_model::action::Power;
 use interlock_model::ids::Generation;
-use interlock_model::names::NodeName;
 use interlock_model::spec::{Spec, diff};
-use interlock_proto::convert::name;
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_server::ClusterService;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, next_change, render};
+use super::{Caller, next_change, power, render};
 use crate::clock;
 use crate::driver::{Handle, read_json};
 use crate::store::{Key, Store};
 
 /// How often a watcher hears of nothing but ages.
 const AT_MOST: Duration = Duration::from_secs(2);
-
-/// How long `power verify` waits for the power sources.
-const ANSWERS: Duration = Duration::from_secs(60);
 
 /// Serves `ClusterService`.
 #[derive(Debug, Clone)]
@@ -189,120 +183,7 @@ impl ClusterService for Cluster {
         request: Request<v1::VerifyPowerRequest>,
     ) -> Result<Response<v1::VerifyPowerResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let request = request.into_inner();
-        let named: Vec<NodeName> = request
-            .nodes
-            .iter()
-            .map(|node| name("nodes", node))
-            .collect::<Result<_, _>>()?;
-        let attest = request.attest.trim().to_owned();
-        let asked = clock::now().mono;
-        let nodes: Vec<NodeName> = self
-            .driver
-            .call(move |desk| {
-                let applied = desk
-                    .coordinator
-                    .applied()
-                    .ok_or_else(|| Status::failed_precondition("no spec is applied"))?;
-                let mut nodes = Vec::new();
-                for node in named.iter().chain(
-                    named
-                        .is_empty()
-                        .then(|| applied.spec.nodes.keys())
-                        .into_iter()
-                        .flatten(),
-                ) {
-                    match applied.spec.nodes.get(node) {
-                        None => {
-                            return Err(Status::not_found(format!("the spec has no node {node}")));
-                        }
-                        Some(declared) if declared.power.is_none() && !named.is_empty() => {
-                            return Err(Status::failed_precondition(format!(
-                                "{node} has no power in the spec"
-                            )));
-                        }
-                        Some(declared) if declared.power.is_some() => nodes.push(node.clone()),
-                        Some(_) => {}
-                    }
-                }
-                for node in &nodes {
-                    desk.coordinator.ask_power(node, clock::now());
-                }
-                Ok(nodes)
-            })
-            .await??;
-        let mut matches = Vec::new();
-        for node in nodes {
-            matches.push(self.verify_one(node, asked, &attest, &caller.name).await?);
-        }
+        let matches = power::verify(&self.driver, request.into_inner(), &caller.name).await?;
         Ok(Response::new(v1::VerifyPowerResponse { matches }))
-    }
-}
-
-impl Cluster {
-    /// Waits for the source's answer about one node, and records what it proves.
-    async fn verify_one(
-        &self,
-        node: NodeName,
-        asked: Duration,
-        attest: &str,
-        by: &str,
-    ) -> Result<v1::PowerMatch, Status> {
-        let give_up = tokio::time::Instant::now() + ANSWERS;
-        loop {
-            let (about, attest, by) = (node.clone(), attest.to_owned(), by.to_owned());
-            let found = self
-                .driver
-                .call(move |desk| {
-                    let coordinator = &mut desk.coordinator;
-                    let power = coordinator.applied().and_then(|applied| applied.spec.nodes.get(&about)?.power.clone())?;
-                    let seen = coordinator.view().power_since(&about, asked);
-                    let (said, detail) = match seen {
-                        Some((said, detail)) => (said, detail.to_owned()),
-                        None => return None,
-                    };
-                    let alive = coordinator.view().alive(&about);
-                    let how = match (said, alive, attest.as_str()) {
-                        (Power::Unknown, _, _) => None,
-                        (_, _, reason) if !reason.is_empty() => Some(format!("attested by {by}: {reason}")),
-                        // A source that says off about a machine whose agent speaks is another machine's.
-                        (Power::Off, true, _) => None,
-                        _ => coordinator.verification(&about).map(|verified| verified.how.clone()),
-                    };
-                    if let Some(how) = &how
-                        && !attest.is_empty()
-                    {
-                        coordinator.verify(&about, how, &by, clock::now());
-                    }
-                    let detail = match (said, alive, &how) {
-                        (Power::Off, true, _) => {
-                            "WRONG PLUG? the source says off, but the agent of this node is alive".to_owned()
-                        }
-                        (Power::Unknown, _, _) => format!("the source does not answer: {detail}"),
-                        (_, _, None) => "answers, but nothing proves that the plug is this machine: compare by hand, \
-                                         then repeat with --attest REASON"
-                            .to_owned(),
-                        _ => detail,
-                    };
-                    Some(v1::PowerMatch {
-                        node: about.to_string(),
-                        device: power.by.to_string(),
-                        plug: power.plug,
-                        power: v1::Power::from(said).into(),
-                        matched_by: how.unwrap_or_default(),
-                        detail,
-                    })
-                })
-                .await?;
-            match found {
-                Some(found) => return Ok(found),
-                None if tokio::time::Instant::now() >= give_up => {
-                    return Err(Status::deadline_exceeded(format!(
-                        "no answer about {node} within 60 s"
-                    )));
-                }
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
     }
 }

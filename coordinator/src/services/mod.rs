@@ -7,6 +7,7 @@ mod cluster;
 mod event;
 mod operation;
 mod plan;
+mod power;
 mod render;
 
 pub use cluster::Cluster;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interlock_engine::coordinator::{CheckReport, FromAgent, Hello};
+use interlock_engine::coordinator::{CheckReport, FromAgent, Hello, ListedPlug, PlugList};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
 use interlock_model::ids::{BootId, Generation, OperationId, Term};
@@ -31,6 +31,11 @@ pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
             .as_ref()
             .map(|facts| cut(&facts.machine_uuid))
             .unwrap_or_default(),
+        hostname: wire
+            .facts
+            .as_ref()
+            .map(|facts| cut(&facts.hostname))
+            .unwrap_or_default(),
     })
 }
 
@@ -49,6 +54,10 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
             node: name("power.node", &answer.node)?,
             power: answer.power().into(),
             detail: cut(&answer.detail),
+        },
+        Some(Message::Plugs(answer)) => FromAgent::Plugs {
+            ask: answer.ask,
+            list: plugs(answer.list),
         },
         Some(Message::Observed(observed)) => FromAgent::Observed {
             full: observed.full,
@@ -70,6 +79,26 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
                 .collect::<Result<_, Invalid>>()?,
         },
     }))
+}
+
+fn plugs(list: Option<v1::plug_list::List>) -> PlugList {
+    use v1::plug_list::List;
+    match list {
+        Some(List::Plugs(list)) => PlugList::Plugs {
+            plugs: list
+                .plugs
+                .into_iter()
+                .map(|listed| ListedPlug {
+                    plug: cut(&listed.plug),
+                    alias: Some(cut(&listed.alias)).filter(|alias| !alias.is_empty()),
+                })
+                .collect(),
+            cut: list.cut,
+        },
+        Some(List::NotOffered(_)) => PlugList::NotOffered,
+        Some(List::Failed(why)) => PlugList::Failed(cut(&why)),
+        None => PlugList::Failed("an answer that this version does not know".to_owned()),
+    }
 }
 
 fn attempt(wire: &v1::AttemptReport) -> Result<AttemptReport, Invalid> {

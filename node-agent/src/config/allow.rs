@@ -5,7 +5,7 @@
 //! at the machine's addresses is observing; running a command, reading a named file and connecting somewhere are not,
 //! though connections are free as long as `probe_targets` is absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use interlock_model::action::{Command, Part};
@@ -30,6 +30,8 @@ pub struct Allow {
     pub power: Vec<String>,
     /// Where fence agents are looked for; the first that has one wins.
     pub fence_dir: Vec<PathBuf>,
+    /// Options of fence agents that the spec may set although they make an agent run a program or write a file.
+    pub fence_options: BTreeSet<String>,
     /// The check commands that may be run.
     pub checks: Vec<LocalName>,
     /// Where probes may connect to; anywhere if none.

@@ -294,6 +294,7 @@ impl Check<'_> {
                 .map(|name| self.fence_agent(name))
                 .collect(),
             fence_dir,
+            fence_options: given.fence_options,
             checks,
             probe_targets: given.probe_targets,
             marker_paths: given

@@ -1,6 +1,6 @@
 //! The file as it is written. What it means is decided in [`super::check`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -61,6 +61,7 @@ pub(super) struct Allow {
     pub(super) reboot: bool,
     pub(super) power: Vec<Spanned<String>>,
     pub(super) fence_dir: Option<Vec<Spanned<PathBuf>>>,
+    pub(super) fence_options: BTreeSet<String>,
     pub(super) checks: Vec<Spanned<LocalName>>,
     pub(super) probe_targets: Option<Vec<ProbeTarget>>,
     pub(super) marker_paths: Vec<Spanned<PathBuf>>,

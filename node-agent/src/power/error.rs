@@ -71,8 +71,8 @@ pub enum FenceError {
     },
     /// The option makes the agent run a program or write a file.
     #[error(
-        "option '{option}' of {agent} can run a program or write a file on this node: it must be permitted in the \
-         agent's own file"
+        "option '{option}' of {agent} can run a program or write a file on this node: to permit it, add it to \
+         `fence_options` under [allow] in the agent's own file"
     )]
     NotPermitted {
         /// The name.

@@ -327,13 +327,16 @@ fn reply(action: Action, code: i32, stdout: &[u8]) -> Option<Reply> {
         (Action::On | Action::Status, 0) => Some(Reply::Power(PowerState::On)),
         (Action::Off, 0) | (Action::Status, STATUS_OFF) => Some(Reply::Power(PowerState::Off)),
         (Action::Monitor, 0) => Some(Reply::Works),
-        (Action::List, 0) => Some(Reply::Plugs(plugs(&String::from_utf8_lossy(stdout)))),
+        (Action::List, 0) => Some(plugs(&String::from_utf8_lossy(stdout))),
         _ => None,
     }
 }
 
 /// One `plug,alias` a line; the alias may be missing and may have commas itself.
-fn plugs(text: &str) -> Vec<Plug> {
+///
+/// An agent whose metadata offers `list` need not have one: `fencing.py` (`fence_action`) then prints `N/A`, for a device
+/// with one outlet, or a line that begins with `NOTICE:`, and ends with 0.
+fn plugs(text: &str) -> Reply {
     let line = |line: &str| {
         let (plug, alias) = line.split_once(',').unwrap_or((line, ""));
         let alias = Some(alias.trim().to_owned()).filter(|alias| !alias.is_empty());
@@ -342,11 +345,16 @@ fn plugs(text: &str) -> Vec<Plug> {
             alias,
         }
     };
-    text.lines()
+    let lines: Vec<&str> = text
+        .lines()
         .map(str::trim)
         .filter(|text| !text.is_empty())
-        .map(line)
-        .collect()
+        .collect();
+    match lines.as_slice() {
+        ["N/A"] => Reply::NoPlugs,
+        [notice] if notice.starts_with("NOTICE:") => Reply::NoPlugs,
+        lines => Reply::Plugs(lines.iter().copied().map(line).collect()),
+    }
 }
 
 fn describe(end: &End) -> String {

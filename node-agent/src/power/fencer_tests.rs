@@ -275,6 +275,17 @@ async fn plugs_are_listed_with_their_aliases() {
 }
 
 #[tokio::test]
+async fn what_agents_print_in_place_of_a_list_is_no_plug() {
+    for said in [
+        "N/A",
+        "NOTICE: List option is not working on this device yet",
+    ] {
+        let bed = Bed::new(&format!("echo '{said}'"));
+        assert_eq!(bed.run(Action::List).await.unwrap(), Reply::NoPlugs);
+    }
+}
+
+#[tokio::test]
 async fn what_the_metadata_does_not_allow_never_reaches_the_agent() {
     let bed = Bed::new("cd ${0%/*}; echo x >> runs; exit 0");
     let with = |option: &str, value: &str| {
@@ -292,7 +303,7 @@ async fn what_the_metadata_does_not_allow_never_reaches_the_agent() {
     for (option, value, needle) in [
         ("action", "on", "set by Interlock"),
         ("port", "VM-1", "set by Interlock"),
-        ("debug-file", "/etc/x", "permitted"),
+        ("debug-file", "/etc/x", "fence_options"),
         ("password", "a\naction=on", "line break"),
     ] {
         let error = bed.fencer.run(&with(option, value)).await.unwrap_err();

@@ -138,4 +138,6 @@ pub enum Reply {
     Works,
     /// To `list`.
     Plugs(Vec<Plug>),
+    /// To `list`, if the agent says that its device has none.
+    NoPlugs,
 }

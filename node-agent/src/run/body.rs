@@ -230,6 +230,13 @@ impl Executor for Body {
         }
     }
 
+    async fn list_plugs(&self, call: FenceCall) -> v1::plug_list::List {
+        match self.allow.permits_fence(&call.agent) {
+            Ok(()) => self.fence.list(&call).await,
+            Err(refusal) => v1::plug_list::List::Failed(refusal.to_string()),
+        }
+    }
+
     async fn facts(&self) -> v1::Facts {
         facts(&self.facts)
     }

@@ -2,14 +2,23 @@
 
 use interlock_engine::agent::ledger::Outcome;
 use interlock_model::action::{FenceAction, FenceCall, OptionValue, Power};
+use interlock_proto::v1;
 use tokio::time::Instant;
 
 use super::errand::{Errand, Trouble};
 use super::managers::chain;
 use crate::config::Secrets;
 use crate::power::{
-    Action, FenceRequest, Fencer, OptionValue as Value, PowerState, Reply, RetryRule,
+    Action, FenceError, FenceRequest, Fencer, OptionValue as Value, Plug, PowerState, Reply,
+    RetryRule,
 };
+
+/// The most plugs that are told (`agent.proto`).
+const MAX_PLUGS: usize = 2000;
+
+/// The longest name that is told, in characters: hypervisors permit 80 or less. So the longest list has 400 kB, of the
+/// 1 MiB of a message.
+const MAX_NAME: usize = 100;
 
 /// Runs fence agents with the secrets of this node.
 #[derive(Debug, Clone)]
@@ -38,7 +47,9 @@ impl Fence {
             Ok(Reply::Power(state)) => {
                 Ok(format!("{} says that {} is {state}", call.agent, call.node))
             }
-            Ok(Reply::Works | Reply::Plugs(_)) => Ok(format!("{} works", call.agent)),
+            Ok(Reply::Works | Reply::Plugs(_) | Reply::NoPlugs) => {
+                Ok(format!("{} works", call.agent))
+            }
             // Switching to a state once more does no harm.
             Err(error) if error.outcome_is_unknown() => Err(Trouble::unknown(chain(&error), true)),
             Err(error) => Err(Trouble::Failed(chain(&error))),
@@ -84,11 +95,28 @@ impl Fence {
             Ok(Reply::Power(PowerState::On)) => (Power::On, answered(&call, asked)),
             Ok(Reply::Power(PowerState::Off)) => (Power::Off, answered(&call, asked)),
             Ok(Reply::Power(PowerState::Unknown { why })) => (Power::Unknown, why),
-            Ok(Reply::Works | Reply::Plugs(_)) => (
+            Ok(Reply::Works | Reply::Plugs(_) | Reply::NoPlugs) => (
                 Power::Unknown,
                 format!("{} gave another answer", call.agent),
             ),
             Err(error) => (Power::Unknown, chain(&error)),
+        }
+    }
+
+    /// Asks a device for its plugs.
+    pub(super) async fn list(&self, call: &FenceCall) -> v1::plug_list::List {
+        use v1::plug_list::List;
+        let request = match self.request(call).await {
+            Ok(request) => request,
+            Err(why) => return List::Failed(why),
+        };
+        match self.fencer.run(&request).await {
+            Ok(Reply::Plugs(plugs)) => List::Plugs(listed(plugs)),
+            Ok(Reply::NoPlugs) | Err(FenceError::Unsupported { .. }) => List::NotOffered(true),
+            Ok(Reply::Power(_) | Reply::Works) => {
+                List::Failed(format!("{} gave another answer", call.agent))
+            }
+            Err(error) => List::Failed(chain(&error)),
         }
     }
 
@@ -121,6 +149,7 @@ impl Fence {
                 FenceAction::On => Action::On,
                 FenceAction::Off => Action::Off,
                 FenceAction::Status => Action::Status,
+                FenceAction::List => Action::List,
             },
             plug: call.plug.clone(),
             node: call.node.clone(),
@@ -128,6 +157,23 @@ impl Fence {
             limit: call.limit,
             retry: RetryRule::default(),
         })
+    }
+}
+
+/// As much of a list as a message carries.
+fn listed(plugs: Vec<Plug>) -> v1::Plugs {
+    let cut = plugs.len() > MAX_PLUGS;
+    let short = |text: String| text.chars().take(MAX_NAME).collect();
+    v1::Plugs {
+        plugs: plugs
+            .into_iter()
+            .take(MAX_PLUGS)
+            .map(|plug| v1::Plug {
+                plug: short(plug.plug),
+                alias: plug.alias.map(short).unwrap_or_default(),
+            })
+            .collect(),
+        cut,
     }
 }
 

@@ -173,7 +173,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
             fence: fence::Fence {
                 fencer: Fencer::new(power::Options {
                     search: config.allow.fence_dir.clone(),
-                    ..power::Options::default()
+                    permit: config.allow.fence_options.clone(),
                 }),
                 secrets: config.secrets.clone(),
             },

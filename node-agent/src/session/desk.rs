@@ -11,7 +11,7 @@ use interlock_engine::agent::autonomy::{Autonomy, Change};
 use interlock_engine::agent::ledger::{
     ByHand, Effect, Entry, Event, Greeting, Ledger, Obstacle, Outcome, Recipient,
 };
-use interlock_model::action::{Command, FenceCall};
+use interlock_model::action::{Command, FenceAction, FenceCall};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, BootId, OperationId};
 use interlock_proto::v1;
@@ -377,21 +377,39 @@ impl<E: Executor> Desk<E> {
             return;
         };
         let node = call.node.to_string();
-        let answer = move |power: interlock_model::action::Power, detail| v1::PowerAnswer {
-            ask,
-            node,
-            power: v1::Power::from(power).into(),
-            detail,
+        let power = move |power: Power, detail| {
+            Message::Power(v1::PowerAnswer {
+                ask,
+                node,
+                power: v1::Power::from(power).into(),
+                detail,
+            })
+        };
+        let plugs = move |list| {
+            Message::Plugs(v1::PlugList {
+                ask,
+                list: Some(list),
+            })
         };
         if self.open.power.len() >= MAX_POWER_QUESTIONS {
             let detail =
                 format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
-            return outbox.power(answer(interlock_model::action::Power::Unknown, detail));
+            return outbox.power(if list {
+                plugs(v1::plug_list::List::Failed(detail))
+            } else {
+                power(Power::Unknown, detail)
+            });
+        use interlock_model::action::Power;
+        use v1::agent_message::Message;
         }
         let executor = Arc::clone(&self.executor);
         self.open.power.spawn(async move {
-            let (power, detail) = executor.ask_power(call).await;
-            outbox.power(answer(power, detail));
+            outbox.power(if list {
+                plugs(executor.list_plugs(call).await)
+            } else {
+                let (said, detail) = executor.ask_power(call).await;
+                power(said, detail)
+            });
         });
     }
 
@@ -401,6 +419,7 @@ impl<E: Executor> Desk<E> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+        let list = call.action == FenceAction::List;
 
 fn short(outcome: Outcome) -> Outcome {
     match outcome {

@@ -53,6 +53,11 @@ pub trait Executor: Send + Sync + 'static {
         async { (Power::Unknown, "this agent asks no power source".to_owned()) }
     }
 
+    /// Asks a power device for its plugs.
+    fn list_plugs(&self, _: FenceCall) -> impl Future<Output = v1::plug_list::List> + Send {
+        async { v1::plug_list::List::Failed("this agent asks no power source".to_owned()) }
+    }
+
     /// The facts that a hello tells.
     fn facts(&self) -> impl Future<Output = v1::Facts> + Send {
         async { v1::Facts::default() }

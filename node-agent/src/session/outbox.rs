@@ -8,7 +8,7 @@ use interlock_model::ids::AttemptId;
 use interlock_proto::v1;
 use tokio::sync::Notify;
 
-/// What waits to be told to one coordinator: per attempt the newest report, and answers of power sources.
+/// What waits to be told to one coordinator: per attempt the newest report, and answers of power sources and devices.
 ///
 /// Only the newest report counts, because each one says everything. While there is no session nothing is kept: the
 /// next hello tells it.
@@ -22,7 +22,7 @@ pub(super) struct Outbox {
 struct Waiting {
     open: bool,
     reports: BTreeMap<AttemptId, AttemptReport>,
-    power: Vec<v1::PowerAnswer>,
+    power: Vec<v1::agent_message::Message>,
 }
 
 impl Outbox {
@@ -43,7 +43,7 @@ impl Outbox {
         self.fill(|waiting| drop(waiting.reports.insert(report.id.clone(), report)));
     }
 
-    pub(super) fn power(&self, answer: v1::PowerAnswer) {
+    pub(super) fn power(&self, answer: v1::agent_message::Message) {
         self.fill(|waiting| waiting.power.push(answer));
     }
 
@@ -65,7 +65,7 @@ impl Outbox {
         if let Some((_, report)) = waiting.reports.pop_first() {
             return Some(Message::Attempt((&report).into()));
         }
-        waiting.power.pop().map(Message::Power)
+        waiting.power.pop()
     }
 
     fn fill(&self, fill: impl FnOnce(&mut Waiting)) {

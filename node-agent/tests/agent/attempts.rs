@@ -368,10 +368,11 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
         "#!/bin/sh\nwhile read line; do case $line in action=*) action=${{line#action=}};; \
          password=hunter2) known=1;; esac; done\n\
          [ \"$action\" = metadata ] && {{ cat <<XML\n<resource-agent name=\"fence_test\"><parameters><parameter name=\"plug\"/>\
-         <parameter name=\"password\"/></parameters><actions><action name=\"on\"/><action name=\"off\"/><action \
+         <parameter name=\"password\"/><parameter name=\"ssh_path\"/><parameter name=\"password_script\"/></parameters>\
+         <actions><action name=\"on\"/><action name=\"off\"/><action name=\"list\"/><action \
          name=\"status\"/></actions></resource-agent>\nXML\nexit 0; }}\n\
          [ -n \"$known\" ] || exit 1\n\
-         case $action in off) touch {0}/is-off;; status) [ -e {0}/is-off ] && exit 2;; esac\nexit 0\n",
+         case $action in off) touch {0}/is-off;; list) echo 1,; echo 2,n2;; status) [ -e {0}/is-off ] && exit 2;; esac\nexit 0\n",
         lab.path("").display()
     );
     fs::write(&fence, script).unwrap();
@@ -381,7 +382,8 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
     fs::set_permissions(lab.path("secrets/pdu"), fs::Permissions::from_mode(0o600)).unwrap();
     let here = lab.path("");
     let file = format!(
-        "[secrets]\ndir = \"{0}/secrets\"\n[allow]\npower = [\"fence_test\"]\nfence_dir = [\"{0}\"]\n",
+        "[secrets]\ndir = \"{0}/secrets\"\n[allow]\npower = [\"fence_test\"]\nfence_dir = [\"{0}\"]\n\
+         fence_options = [\"ssh_path\"]\n",
         here.display().to_string().trim_end_matches('/')
     );
     lab.configure(&coordinator.endpoint, &file);
@@ -418,6 +420,45 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
         }))
         .await;
     assert_eq!(power(&mut session, 2).await.power(), v1::Power::Off);
+    // The device's list, which needs the secret too.
+    session
+        .order(Order::AskPower(v1::AskPower {
+            ask: 4,
+            call: Some(call("list")),
+        }))
+        .await;
+    let v1::plug_list::List::Plugs(list) = plugs(&mut session, 4).await else {
+        panic!("no list")
+    };
+    let listed: Vec<(&str, &str)> = list
+        .plugs
+        .iter()
+        .map(|plug| (plug.plug.as_str(), plug.alias.as_str()))
+        .collect();
+    assert_eq!((listed, list.cut), (vec![("1", ""), ("2", "n2")], false));
+    // A list is no command.
+    session
+        .dispatch(id("fence", 2), Command::Fence(call("list")))
+        .await;
+    let refused = session.outcome(&id("fence", 2)).await;
+    assert_eq!(refused.state(), State::Refused, "{refused:?}");
+    // An option that runs a program, permitted and not.
+    for (ask, option, refused) in [(5, "ssh_path", false), (6, "password_script", true)] {
+        let mut call = call("list");
+        let plain = v1::fence_option::Value::Plain("/bin/true".into());
+        let value = v1::FenceOption { value: Some(plain) };
+        call.options.insert(option.into(), value);
+        let call = Some(call);
+        session
+            .order(Order::AskPower(v1::AskPower { ask, call }))
+            .await;
+        match plugs(&mut session, ask).await {
+            v1::plug_list::List::Failed(why) => {
+                assert!(refused && why.contains("fence_options"), "{option}: {why}");
+            }
+            other => assert!(!refused, "{option}: {other:?}"),
+        }
+    }
     let other = v1::FenceCall {
         agent: "fence_other".into(),
         ..call("status")
@@ -446,6 +487,16 @@ async fn power(session: &mut crate::scripted::Session, ask: u64) -> v1::PowerAns
             && answer.ask == ask
         {
             return answer;
+        }
+    }
+}
+
+async fn plugs(session: &mut crate::scripted::Session, ask: u64) -> v1::plug_list::List {
+    loop {
+        if let v1::agent_message::Message::Plugs(answer) = session.next().await
+            && answer.ask == ask
+        {
+            return answer.list.expect("an answer says something");
         }
     }
 }
