@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "node",
         "operation",
         "plan",
+        "store",
     ]
     .iter()
     .map(|name| PathBuf::from(format!("interlock/v1/{name}.proto")))

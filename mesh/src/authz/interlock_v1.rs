@@ -58,4 +58,8 @@ pub(super) const ROWS: &[(&str, Access)] = &[
         Access::READERS,
     ),
     ("/interlock.v1.PlanService/MakePlan", Access::READERS),
+    // An export is everything that the cluster knows, and an import everything that it will.
+    ("/interlock.v1.StoreService/AdoptAgents", Access::ADMINS),
+    ("/interlock.v1.StoreService/ExportStore", Access::ADMINS),
+    ("/interlock.v1.StoreService/ImportStore", Access::ADMINS),
 ];
