@@ -12,7 +12,7 @@ use interlock_sim::{Random, Setup, Simulation, Task, clusters};
 
 /// Seeds that have found something, and what. A seed is one way through the code: a change elsewhere may send it
 /// another way, so a seed is kept beside a test of its own for what it found, not instead of one.
-const FOUND: [(u64, &str); 6] = [
+const FOUND: [(u64, &str); 7] = [
     (
         1526,
         "the side moved during a stop, and the memory stayed with the other one",
@@ -33,6 +33,10 @@ const FOUND: [(u64, &str); 6] = [
     (
         22_218,
         "the last instance went without a look, and was not the active one",
+    ),
+    (
+        24_310,
+        "the side moved while an agent was away, and its old word was taken when it came back",
     ),
 ];
 

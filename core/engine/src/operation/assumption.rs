@@ -10,7 +10,7 @@ use std::time::Duration;
 use interlock_model::action::Action;
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::NodeName;
-use interlock_model::observation::{Active, Observations};
+use interlock_model::observation::{Active, Liveness, Observations};
 use interlock_model::plan::{Assumption, Known};
 use interlock_model::spec::Service;
 
@@ -23,6 +23,7 @@ impl Operation {
         let Some((service, assumption)) = self.assumed(at, ctx) else {
             return Readiness::Yes;
         };
+        let ready = all_there(service, ready, ctx);
         let stops = self.step(at).action == Action::Stop;
         let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
         let active = seen.active(service);
@@ -77,6 +78,7 @@ impl Operation {
         {
             return Readiness::Yes;
         }
+        let ready = all_there(service, ready, ctx);
         let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
         let is_down = |node| seen.instance(node, &service.name).is_down();
         let alone = service
@@ -165,6 +167,17 @@ fn last_one(
     Readiness::Yes
 }
 
+/// Since when a look counts: since the step's turn came, and since the last of the agents that have a say came back. While
+/// one was away the side may have moved to its instance, and what the others saw meanwhile would not go with what it
+/// sees now.
+fn all_there(service: &Service, ready: Duration, ctx: &Ctx<'_>) -> Duration {
+    let sessions = service
+        .nodes
+        .iter()
+        .filter_map(|node| ctx.view.node(node)?.session);
+    sessions.fold(ready, Duration::max)
+}
+
 /// The first check that tells the active side and has not been run since `since` on an instance that may be up.
 fn not_looked_at(
     service: &Service,
@@ -177,6 +190,14 @@ fn not_looked_at(
         .iter()
         .filter(|node| !seen.instance(node, &service.name).is_down());
     for node in up {
+        // What it saw last may be as old as its silence.
+        if ctx
+            .view
+            .node(node)
+            .is_some_and(|seen| seen.liveness == Liveness::Late)
+        {
+            return Some(format!("the agent of {node} is late"));
+        }
         for check in &service.active_when {
             let id = CheckId {
                 service: service.name.clone(),

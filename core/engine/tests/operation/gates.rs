@@ -106,6 +106,30 @@ fn the_active_side_is_looked_at_again_before_a_stop_that_relies_on_it() {
 }
 
 #[test]
+fn a_look_counts_from_when_the_last_of_the_agents_is_back() {
+    let mut bench = standby_stops();
+    bench.pass(1);
+    bench.probed("db.leads", "a", Verdict::Bad).goes_silent("a");
+    bench.pass(5);
+    bench.probed("db.leads", "b", Verdict::Ok);
+    bench.pass(5);
+    bench.connects("a", "boot-1");
+    bench.sent();
+    bench.pass(1);
+    assert_eq!(
+        bench.phase("stop:db@a"),
+        Phase::Waiting,
+        "both were seen since its turn came, but not both since a is back"
+    );
+    assert_eq!(bench.sent(), ["probe a", "probe b"]);
+    bench
+        .probed("db.leads", "a", Verdict::Bad)
+        .probed("db.leads", "b", Verdict::Ok)
+        .advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
+
+#[test]
 fn an_active_side_that_moved_halts_the_plan() {
     let mut bench = standby_stops();
     bench.advance();
