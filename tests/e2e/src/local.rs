@@ -17,6 +17,7 @@
 pub mod account;
 mod authority;
 mod cluster;
+mod containers;
 pub mod keeper;
 mod layout;
 mod network;
@@ -27,6 +28,7 @@ mod story;
 
 pub use authority::{Authority, Life};
 pub use cluster::Cluster;
+pub use containers::Containers;
 pub use layout::{Layout, Machine};
 pub use operator::{Operator, for_all, for_services};
 pub use story::{Line, Story};

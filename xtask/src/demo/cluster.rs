@@ -93,10 +93,6 @@ impl Cluster {
     pub(crate) fn machine(&self, node: &str) -> Machine {
         Machine::new(&self.machines().join(node))
     }
-    /// The nodes that are switched.
-    pub(crate) fn switched() -> impl Iterator<Item = &'static str> {
-        NODES.iter().map(|(node, _)| *node)
-    }
     /// The machines that are on.
     pub(crate) fn on(&self) -> Vec<&'static str> {
         NODES

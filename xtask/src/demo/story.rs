@@ -45,9 +45,8 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
                 .context("it is not")
         },
     )?;
-    let mut verify = vec!["power", "verify", "--attest", "the demo made the plugs"];
-    verify.extend(Cluster::switched());
-    ctl_quietly(&cluster, &verify)?;
+    // The demo's power device lists its plugs by the names of the machines.
+    ctl_quietly(&cluster, &["power", "verify"])?;
 
     act(
         1,

@@ -25,6 +25,7 @@ pub struct Machine {
     pub(super) host: u8,
     processes: Vec<String>,
     execs: Vec<String>,
+    allowed: Vec<String>,
 }
 
 impl Machine {
@@ -36,6 +37,7 @@ impl Machine {
             host,
             processes: Vec::new(),
             execs: Vec::new(),
+            allowed: Vec::new(),
         }
     }
 
@@ -50,6 +52,13 @@ impl Machine {
     #[must_use]
     pub fn exec(mut self, name: &str) -> Self {
         self.execs.push(name.to_owned());
+        self
+    }
+
+    /// Its agent permits this besides: a line of `[allow]` in the agent's own file.
+    #[must_use]
+    pub fn allow(mut self, line: &str) -> Self {
+        self.allowed.push(line.to_owned());
         self
     }
 }
@@ -75,15 +84,17 @@ impl Places<'_> {
             host,
             processes,
             execs,
+            allowed,
         } = machine;
         let here = self.directory.join("nodes").join(node);
         let mut file = format!(
             "coordinators = [\"https://{}\"]\n\n[node]\nname = \"{node}\"\nstate_dir = \"{}\"\n\n{}\n[listen]\naddress = \
-             \"{}{host}:7444\"\n\n[allow.services]\n",
+             \"{}{host}:7444\"\n\n[allow]\n{}\n[allow.services]\n",
             self.endpoint,
             here.join("state").display(),
             tls_section(tls),
             self.network,
+            allowed.join("\n"),
         );
         for name in processes {
             writeln!(file, "{name} = {{ process = \"{name}\" }}")?;
