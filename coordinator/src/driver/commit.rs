@@ -13,8 +13,8 @@ use tracing::warn;
 use super::Ended;
 use crate::store::{Class, CommitError, Condition, Key, Outcome, Store, Transaction, limits};
 
-/// How long to wait before a commit that failed is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How long to wait before a write that failed is tried again.
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 /// How many writes go into one transaction: one place is the guard's.
 const ROOM: usize = limits::MAX_OPS - 1;
@@ -52,7 +52,39 @@ pub(super) struct Committer {
     store: Arc<dyn Store>,
     guard: Condition,
     busy: Option<Busy>,
-    trouble: watch::Sender<Option<String>>,
+    trouble: Trouble,
+}
+
+/// Why the store takes no writes, told to everybody who asks, and to the log once.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble(watch::Sender<Option<String>>);
+
+impl Trouble {
+    /// It takes none for this reason.
+    pub(super) fn is(&self, text: String) {
+        if self.0.borrow().as_ref() != Some(&text) {
+            warn!(error = %text, "the store takes no writes; nothing new begins until it does");
+            self.0.send_replace(Some(text));
+        }
+    }
+
+    /// Does the store take no writes?
+    pub(super) fn is_some(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// For who wants to know.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
+    }
+
+    /// It took one.
+    pub(super) fn is_over(&self) {
+        if self.0.borrow().is_some() {
+            warn!("the store takes writes again");
+            self.0.send_replace(None);
+        }
+    }
 }
 
 impl fmt::Debug for Committer {
@@ -69,7 +101,7 @@ impl Committer {
             store,
             guard,
             busy: None,
-            trouble: watch::Sender::new(None),
+            trouble: Trouble(watch::Sender::new(None)),
         }
     }
 
@@ -83,8 +115,8 @@ impl Committer {
     }
 
     /// Why nothing is being written, if nothing is.
-    pub(super) fn trouble(&self) -> watch::Receiver<Option<String>> {
-        self.trouble.subscribe()
+    pub(super) fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     /// Waits for the commit under way; what follows it is then free.
@@ -177,7 +209,7 @@ async fn commit(
     store: &dyn Store,
     guard: &Condition,
     writes: Vec<Write>,
-    trouble: &watch::Sender<Option<String>>,
+    trouble: &Trouble,
 ) -> Result<(), Ended> {
     // Later writes of one key in one transaction replace earlier ones.
     let last: BTreeMap<String, Write> = writes
@@ -189,19 +221,12 @@ async fn commit(
     loop {
         match store.commit(transaction.clone()).await {
             Ok(Outcome::Committed { .. }) => {
-                if trouble.borrow().is_some() {
-                    warn!("the store takes writes again");
-                    trouble.send_replace(None);
-                }
+                trouble.is_over();
                 return Ok(());
             }
             Ok(Outcome::Conflict(_)) => return Err(Ended::NotLeading),
             Err(error) if error.class() == Class::Retryable => {
-                let text = super::chain(&error);
-                if trouble.borrow().as_ref() != Some(&text) {
-                    warn!(error = %text, "the store takes no writes; nothing new begins until it does");
-                    trouble.send_replace(Some(text));
-                }
+                trouble.is(super::chain(&error));
                 tokio::time::sleep(AGAIN).await;
             }
             Err(CommitError::NotCommitted(error) | CommitError::Unknown(error)) => {

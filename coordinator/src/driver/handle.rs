@@ -1,6 +1,7 @@
 //! The way to the driver.
 
 use std::fmt;
+use std::time::Duration;
 
 use interlock_engine::coordinator::FromAgent;
 use interlock_model::names::NodeName;
@@ -9,7 +10,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Desk;
 use crate::sessions::Opening;
 
-type Call = Box<dyn FnOnce(&mut Desk) -> Box<dyn FnOnce() + Send> + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
+type Call = Box<dyn FnOnce(&mut Desk) -> Reply + Send>;
+/// Without a desk if nothing can become durable now.
+type Look = Box<dyn FnOnce(Option<&Desk>) -> Reply + Send>;
+
+/// How long a look waits for what it saw to become durable. A store that takes longer has a problem, and nobody shall
+/// wait for that in order to be told how things stand.
+const SOON: Duration = Duration::from_secs(2);
 
 /// What reaches the driver.
 pub(super) enum Input {
@@ -24,6 +32,7 @@ pub(super) enum Input {
         opened: u64,
     },
     Call(Call),
+    Look(Look),
 }
 
 /// The driver has ended: this process is about to.
@@ -71,6 +80,27 @@ impl Handle {
         });
         self.inbox.send(Input::Call(call)).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Looks at the desk, and answers when everything that was seen there is durable: what a crash could take back is
+    /// not told. None if the store takes no writes; then what is durable is in the store alone.
+    ///
+    /// # Errors
+    /// If the driver has ended.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Desk) -> T + Send + 'static,
+    ) -> Result<Option<T>, Gone> {
+        let (answer, answered) = oneshot::channel();
+        let look: Look = Box::new(move |desk| {
+            let result = desk.map(look);
+            Box::new(move || drop(answer.send(result)))
+        });
+        self.inbox.send(Input::Look(look)).await.map_err(|_| Gone)?;
+        match tokio::time::timeout(SOON, answered).await {
+            Ok(result) => result.map_err(|_| Gone),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Completes whenever something has changed since it was last looked at.

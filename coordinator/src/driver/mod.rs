@@ -4,18 +4,22 @@
 //! them is put to the engine, which collects what it wants written and sent. One commit is under way at a time, and takes
 //! everything that has come together by then (group commit); what was to be sent or answered after it is released when it
 //! is durable, and not before (invariant I3). A store that cannot write, because its disk is full for example, stalls
-//! the queue and nothing else: agents are still heard, questions are still answered, and nothing new begins.
+//! the queue and nothing else: agents are still heard, questions are still answered, and nothing new begins. The same goes
+//! for a term that has to be raised.
 
 mod commit;
 mod desk;
 mod handle;
 mod load;
+mod raising;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Coordinator, FromAgent, Send};
+use interlock_engine::coordinator::{Coordinator, FromAgent, Send, Write};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, watch};
@@ -23,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::leadership::{Leadership, Leading};
+use crate::leadership::{self, Leadership, Leading};
 use crate::sessions::{Opening, Sessions};
 use crate::store::Store;
 
@@ -33,6 +37,7 @@ pub use load::{LoadError, load, read_json};
 
 use commit::{After, Committer, Pending};
 use handle::Input;
+use raising::Raising;
 
 /// How often time passes for the engine. Deadlines are seconds; a tick costs a scan of what is under way.
 const TICK: Duration = Duration::from_millis(100);
@@ -63,6 +68,7 @@ pub struct Driver {
     committer: Committer,
     leadership: Arc<dyn Leadership>,
     leading: Leading,
+    raising: Raising,
     /// The agents that have heard a term from this process.
     welcomed: BTreeSet<NodeName>,
     queue: VecDeque<Pending>,
@@ -84,12 +90,13 @@ impl Driver {
         let incarnation = store.incarnation().to_string();
         let committer = Committer::new(store, leading.guard());
         let driver = Self {
-            desk: Desk::new(name, incarnation, coordinator, committer.trouble()),
+            desk: Desk::new(name, incarnation, coordinator, committer.trouble().watch()),
             inbox,
             sessions: Sessions::default(),
             committer,
             leadership,
             leading,
+            raising: Raising::default(),
             welcomed: BTreeSet::new(),
             queue: VecDeque::new(),
             changed,
@@ -109,12 +116,13 @@ impl Driver {
             tokio::select! {
                 biased;
                 done = self.committer.done(), if self.committer.is_busy() => self.committed(done)?,
+                raised = self.raising.done(), if self.raising.is_under_way() => self.raised(raised)?,
                 received = self.inbox.recv_many(&mut batch, 1024) => {
                     if received == 0 {
                         return Ok(());
                     }
                     for input in batch.drain(..) {
-                        self.handle(input).await?;
+                        self.handle(input);
                     }
                     self.desk.coordinator.advance(clock::now());
                 }
@@ -122,21 +130,29 @@ impl Driver {
             }
             // While a commit is under way the engine keeps what it wants: everything that comes together until the next
             // one is one batch of each journal there, instead of one for every message.
-            if !self.committer.is_busy() {
-                self.collect(None);
-                self.commit_next();
+            if self.committer.is_busy() {
+                continue;
             }
+            if self.raising.is_wished() {
+                let trouble = self.committer.trouble();
+                self.raising.begin(&self.leadership, &self.leading, trouble);
+                continue;
+            }
+            self.collect(None);
+            self.commit_next();
         }
     }
 
-    async fn handle(&mut self, input: Input) -> Result<(), Ended> {
+    fn handle(&mut self, input: Input) {
         match input {
             Input::Opened(opening) => {
-                if self.is_foreign(opening.hello.highest_term, &opening.node) {
-                    self.raise_term(opening.hello.highest_term, &opening.node)
-                        .await?;
+                let seen = opening.hello.highest_term;
+                if self.is_foreign(seen, &opening.node) {
+                    warn!(node = %opening.node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
+                    self.raising.wish(seen);
+                } else {
+                    self.open(opening);
                 }
-                self.open(opening);
             }
             Input::Agent {
                 node,
@@ -145,6 +161,11 @@ impl Driver {
             } => {
                 if self.sessions.is_current(&node, opened) {
                     self.desk.coordinator.agent(&node, message, clock::now());
+                    // The engine took its machine for off and does not listen any more. One that goes on speaking was
+                    // not: it says hello in another session.
+                    if !self.desk.coordinator.view().connected(&node) {
+                        self.sessions.close(&node, opened);
+                    }
                 }
             }
             Input::Closed { node, opened } => {
@@ -158,8 +179,13 @@ impl Driver {
                 let reply = call(&mut self.desk);
                 self.collect(Some(After::Reply(reply)));
             }
+            Input::Look(look) if self.committer.trouble().is_some() => look(None)(),
+            Input::Look(look) => {
+                self.collect(None);
+                let reply = look(Some(&self.desk));
+                self.follow(Vec::new(), vec![After::Reply(reply)]);
+            }
         }
-        Ok(())
     }
 
     fn open(&mut self, opening: Opening) {
@@ -192,13 +218,12 @@ impl Driver {
         highest > own || highest == own && !self.welcomed.contains(node)
     }
 
-    /// An agent remembers a term that this store never gave: it was restored from a backup, or is not the one that the
-    /// agent knew. Agents would refuse everything; so the term goes above (safety rule E11).
-    async fn raise_term(&mut self, seen: Term, node: &NodeName) -> Result<(), Ended> {
-        warn!(%node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
-        self.drain().await?;
-        match self.leadership.raise_term_above(&self.leading, seen).await {
+    /// From now on under the raised term. What was decided before goes out under it as well: it is still the same
+    /// process that decided.
+    fn raised(&mut self, raised: Result<Leading, leadership::Error>) -> Result<(), Ended> {
+        match raised {
             Ok(leading) => {
+                info!(term = %leading.term(), "the term is raised");
                 self.committer.guard(leading.guard());
                 self.desk.coordinator.set_term(leading.term());
                 self.leading = leading;
@@ -208,18 +233,6 @@ impl Driver {
                 error!(error = %chain(&problem), "the term cannot be raised");
                 Err(Ended::NotLeading)
             }
-        }
-    }
-
-    async fn drain(&mut self) -> Result<(), Ended> {
-        self.collect(None);
-        loop {
-            self.commit_next();
-            if !self.committer.is_busy() {
-                return Ok(());
-            }
-            let done = self.committer.done().await;
-            self.committed(done)?;
         }
     }
 
@@ -237,18 +250,26 @@ impl Driver {
             Some(last) => after.push(last),
             None => {}
         }
-        if nothing_to_write && self.queue.is_empty() && !self.committer.is_busy() {
+        self.follow(output.writes, after);
+    }
+
+    /// Queues writes and what follows them, behind everything that was decided before; what nothing holds back is
+    /// released at once.
+    fn follow(&mut self, writes: Vec<Write>, after: Vec<After>) {
+        if writes.is_empty() && self.queue.is_empty() && !self.holds_back() {
             self.release(after);
-        } else if !after.is_empty() || !nothing_to_write {
-            self.queue.push_back(Pending {
-                writes: output.writes,
-                after,
-            });
+        } else if !after.is_empty() || !writes.is_empty() {
+            self.queue.push_back(Pending { writes, after });
         }
     }
 
+    /// Is something under way that what is decided now has to wait for?
+    fn holds_back(&self) -> bool {
+        self.committer.is_busy() || self.raising.is_wished()
+    }
+
     fn commit_next(&mut self) {
-        if self.committer.is_busy() {
+        if self.holds_back() {
             return;
         }
         while let Some(free) = self.committer.take(&mut self.queue) {

@@ -38,17 +38,18 @@ impl Operations {
         Self { driver, store }
     }
 
-    /// The operation as it is now: from the engine while it is under way, from the store when it is over.
+    /// The operation as it is now: from the engine while it is under way and the store takes writes, else from the
+    /// store. In either case what is told is durable; a crash of the coordinator does not take it back.
     async fn find(&self, id: OperationId, brief: bool) -> Result<v1::Operation, Status> {
         let live = self
             .driver
-            .call(move |desk| {
+            .look(move |desk| {
                 desk.coordinator
                     .operation(id)
                     .map(|operation| render::operation(operation, brief))
             })
             .await?;
-        match live {
+        match live.flatten() {
             Some(operation) => Ok(operation),
             None => Ok(render::operation(&self.replay(id).await?.0, brief)),
         }
@@ -128,10 +129,12 @@ impl OperationService for Operations {
         } else {
             id(&request.before)?.0
         };
+        // Without an answer the store alone tells what is durable.
         let live: Vec<Head> = self
             .driver
-            .call(|desk| desk.coordinator.operations().map(Head::of).collect())
-            .await?;
+            .look(|desk| desk.coordinator.operations().map(Head::of).collect())
+            .await?
+            .unwrap_or_default();
         let last = self
             .driver
             .call(|desk| desk.coordinator.last_operation())

@@ -1,0 +1,291 @@
+//! The driver on a store whose disk is full for a while: everybody is heard and answered, and told what is durable only.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use interlock_engine::coordinator::{Hello, Loaded, StartRequest};
+use interlock_model::action::Action;
+use interlock_model::ids::{Generation, OperationId};
+use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
+use interlock_model::spec::{Role, Spec};
+use interlock_proto::v1;
+use interlock_proto::v1::operation_service_server::OperationService;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::*;
+use crate::leadership::{Candidate, Sole};
+use crate::services::Operations;
+use crate::sessions::Outbox;
+use crate::store::embedded::{Embedded, IfMissing, Options};
+use crate::store::{
+    CommitError, Entry, Error, Incarnation, Key, Outcome, Page, PageRequest, Prefix, Revision,
+    Snapshot, Transaction, Watch,
+};
+
+/// The embedded store, on a disk that can be filled.
+#[derive(Debug)]
+struct Filled {
+    inner: Embedded,
+    full: watch::Sender<bool>,
+    /// How many commits were refused.
+    refused: watch::Sender<u32>,
+}
+
+impl Store for Filled {
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
+    }
+    fn revision(&self) -> BoxFuture<'_, Result<Revision, Error>> {
+        self.inner.revision()
+    }
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, Error>> {
+        self.inner.get(key)
+    }
+    fn range<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+        page: PageRequest<'a>,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        self.inner.range(prefix, page)
+    }
+    fn snapshot<'a>(&'a self, prefix: &'a Prefix) -> BoxFuture<'a, Result<Snapshot, Error>> {
+        self.inner.snapshot(prefix)
+    }
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, CommitError>> {
+        if *self.full.borrow() {
+            self.refused.send_modify(|count| *count += 1);
+            let source = Arc::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
+            let place = "the store".to_owned();
+            let error = CommitError::NotCommitted(Error::NoSpace { place, source });
+            return Box::pin(async { Err(error) });
+        }
+        self.inner.commit(transaction)
+    }
+    fn watch<'a>(
+        &'a self,
+        prefix: &'a Prefix,
+        from: Revision,
+    ) -> BoxFuture<'a, Result<Watch, Error>> {
+        self.inner.watch(prefix, from)
+    }
+}
+
+/// A driver that runs.
+struct Bench {
+    handle: Handle,
+    store: Arc<Filled>,
+    sessions: u64,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Filled {
+            inner: open(directory.path()).await,
+            full: watch::Sender::new(false),
+            refused: watch::Sender::new(0),
+        });
+        let shared: Arc<dyn Store> = Arc::<Filled>::clone(&store);
+        let leadership: Arc<dyn Leadership> = Arc::new(Sole::new(Arc::clone(&shared)));
+        let candidate = Candidate {
+            coordinator: "mgmt".into(),
+            process: Uuid::from_u128(1),
+        };
+        let leading = leadership.campaign(candidate).await.unwrap();
+        let engine = Coordinator::recover(leading.term(), Loaded::default()).unwrap();
+        let (driver, handle) = Driver::new("mgmt".into(), engine, shared, leadership, leading);
+        tokio::spawn(driver.run());
+        handle
+            .call(|desk| {
+                let text = "cluster: bench\nnodes: { a: { address: 10.0.0.2 } }\n";
+                let spec = Spec::parse(text.as_bytes(), "bench.yaml").unwrap().spec;
+                let now = clock::now();
+                desk.coordinator.apply_spec(
+                    Arc::new(spec),
+                    text.into(),
+                    String::new(),
+                    "admin",
+                    now,
+                );
+            })
+            .await
+            .unwrap();
+        Self {
+            handle,
+            store,
+            sessions: 0,
+            _directory: directory,
+        }
+    }
+
+    fn fill(&self, full: bool) {
+        self.store.full.send_replace(full);
+    }
+
+    /// Waits until the store has refused so many commits.
+    async fn refused(&self, count: u32) {
+        let mut refused = self.store.refused.subscribe();
+        refused.wait_for(|so_far| *so_far >= count).await.unwrap();
+    }
+
+    /// The agent of a says hello and remembers a term; the term that it is welcomed in, if it is.
+    async fn hello(&mut self, highest_term: Term) -> Option<Term> {
+        let (outbox, mut outgoing) = Outbox::new();
+        self.sessions += 1;
+        let hello = Hello {
+            highest_term,
+            ..Hello::default()
+        };
+        let opening = Opening {
+            node: "a".parse().unwrap(),
+            number: self.sessions,
+            outbox,
+            hello: Box::new(hello),
+            facts: v1::Facts::default(),
+        };
+        self.handle.opened(opening).await.unwrap();
+        match outgoing.recv().await?.unwrap().message? {
+            v1::coordinator_message::Message::Welcome(welcome) => Some(Term(welcome.term)),
+            other => panic!("{other:?} before a welcome"),
+        }
+    }
+
+    /// Starts an operation that waits for an approval.
+    async fn starts(&self) -> OperationId {
+        let step = Step {
+            id: StepId::new("approve:look"),
+            action: Action::Approve {
+                gate: "look".parse().unwrap(),
+                text: "Look at it".into(),
+                role: Role::Operator,
+            },
+            node: None,
+            service: None,
+            after: Vec::new(),
+            gates: Vec::new(),
+            healthy: Vec::new(),
+            timeout: Duration::from_secs(60),
+            undo: None,
+        };
+        let plan = Plan {
+            cluster: "bench".parse().unwrap(),
+            generation: Generation(1),
+            kind: PlanKind::Startup,
+            scope: "--all".into(),
+            assumptions: BTreeMap::new(),
+            forced: Vec::new(),
+            steps: vec![step],
+        };
+        let request = StartRequest {
+            plan: Arc::new(SealedPlan::seal(plan).unwrap()),
+            by: "anna".into(),
+            reason: "because".into(),
+            single_step: false,
+        };
+        let start = move |desk: &mut Desk| desk.coordinator.start(&request, clock::now()).unwrap();
+        self.handle.call(start).await.unwrap()
+    }
+
+    async fn get(&self, operation: &str) -> Result<v1::Operation, tonic::Status> {
+        let store: Arc<dyn Store> = Arc::<Filled>::clone(&self.store);
+        let request = v1::GetOperationRequest {
+            operation: operation.into(),
+            ..v1::GetOperationRequest::default()
+        };
+        Operations::new(self.handle.clone(), store)
+            .get_operation(tonic::Request::new(request))
+            .await
+            .map(tonic::Response::into_inner)
+    }
+}
+
+async fn open(directory: &Path) -> Embedded {
+    let options = Options {
+        path: directory.join("store"),
+        if_missing: IfMissing::Create,
+    };
+    Embedded::open(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_term_is_raised_when_the_disk_has_room_and_questions_are_answered_until_then() {
+    let mut bench = Bench::new().await;
+    bench.fill(true);
+    assert_eq!(
+        bench.hello(Term(9)).await,
+        None,
+        "it would refuse everything"
+    );
+    bench.refused(2).await;
+    let trouble = bench.handle.call(|desk| desk.trouble()).await.unwrap();
+    assert!(trouble.is_some_and(|why| why.contains("cannot grow")));
+    assert_eq!(
+        bench.hello(Term(0)).await,
+        Some(Term(1)),
+        "another one that knows no better"
+    );
+
+    bench.fill(false);
+    let welcomed = loop {
+        if let Some(term) = bench.hello(Term(9)).await {
+            break term;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(welcomed, Term(10));
+    // Writing goes on under the new guard.
+    bench.starts().await;
+    assert_eq!(
+        bench.handle.call(|desk| desk.trouble()).await.unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn what_waits_for_the_disk_when_the_term_is_raised_is_written_under_the_new_guard() {
+    let mut bench = Bench::new().await;
+    bench.fill(true);
+    let handle = bench.handle.clone();
+    let started = bench.starts();
+    let meanwhile = async {
+        bench.refused(1).await;
+        let store = Arc::clone(&bench.store);
+        let mut other = Bench {
+            handle,
+            store,
+            sessions: 0,
+            _directory: tempfile::tempdir().unwrap(),
+        };
+        assert_eq!(other.hello(Term(9)).await, None);
+        other.fill(false);
+    };
+    let (id, ()) = tokio::join!(started, meanwhile);
+    assert_eq!(id, OperationId(1));
+    while bench.hello(Term(9)).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.get("op-1").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_operation_is_shown_when_it_is_durable_and_not_before() {
+    let bench = Bench::new().await;
+    bench.fill(true);
+    let shown = async {
+        bench.refused(1).await;
+        let early = bench.get("op-1").await;
+        assert_eq!(
+            early.map_err(|status| status.code()),
+            Err(tonic::Code::NotFound),
+            "a crash would have made this untrue"
+        );
+        bench.fill(false);
+    };
+    let (id, ()) = tokio::join!(bench.starts(), shown);
+    let shown = bench.get(&id.to_string()).await.unwrap();
+    assert_eq!(shown.summary.unwrap().state, "running");
+}
