@@ -48,7 +48,13 @@ pub(crate) enum End {
     /// It reached its limit and was killed.
     TimedOut,
     /// It reached its limit and does not die. Whoever holds the child may see it end later.
-    Undead(Box<Child>),
+    Undead(
+        #[expect(
+            dead_code,
+            reason = "held: as long as it is, its number is not given to another process"
+        )]
+        Box<Child>,
+    ),
 }
 
 /// What a run left.

@@ -259,6 +259,7 @@ fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
         CheckKind::Marker {
             path: "/srv/\"odd\"/.alive".into(),
             content: None,
+            write: false,
         },
     ];
     for check in checks {
@@ -290,11 +291,29 @@ fn a_permitted_directory_is_not_left_through_its_parent() {
         allow.permits_check(&CheckKind::Marker {
             path: path.into(),
             content: None,
+            write: false,
         })
     };
     assert!(marker("/srv/app/.alive").is_ok());
     assert!(marker("/srv/application/.alive").is_err());
     assert!(marker("/srv/app/../../etc/shadow").is_err());
+}
+
+#[test]
+fn a_file_that_may_be_read_may_not_be_written_beside_until_that_is_permitted_too() {
+    let allow = |lines: &str| parse(&format!("[allow]\n{lines}\n")).unwrap().allow;
+    let check = CheckKind::Marker {
+        path: "/srv/app/.alive".into(),
+        content: None,
+        write: true,
+    };
+    let reading = allow("marker_paths = [\"/srv/app\"]");
+    let refusal = reading.permits_check(&check).unwrap_err();
+    assert!(refusal.line.contains("marker_writes"), "{}", refusal.line);
+    let both = format!("marker_paths = [\"/srv/app\"]\n{}", refusal.line);
+    assert!(allow(&both).permits_check(&check).is_ok());
+    let alone = allow(&refusal.line).permits_check(&check).unwrap_err();
+    assert!(alone.line.contains("marker_paths"), "{}", alone.line);
 }
 
 fn program(arguments: &[&str]) -> Output {

@@ -221,7 +221,12 @@ async fn a_stop_that_takes_too_long_can_be_hastened() {
 async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
     let dir = Bed::new();
     let (first, events) = supervisor(dir.path(), process("exec sleep 1000"));
-    let State::Running { pid, since } = first.start(&web()).await.unwrap() else {
+    let State::Running {
+        pid,
+        since,
+        started,
+    } = first.start(&web()).await.unwrap()
+    else {
         panic!()
     };
     // The agent goes without a word; its followers hold the runs, not the directory.
@@ -233,7 +238,14 @@ async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
         dir.path().join("logs"),
     );
     assert!(second.adopt(runs.adopt_all().await.unwrap()).is_empty());
-    assert_eq!(second.state(&web()), Some(State::Running { pid, since }));
+    assert_eq!(
+        second.state(&web()),
+        Some(State::Running {
+            pid,
+            since,
+            started
+        })
+    );
     kill_hard(pid);
     until(&second, |state| matches!(state, State::Failed { .. })).await;
     drop((second, runs));

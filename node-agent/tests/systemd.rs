@@ -259,6 +259,105 @@ async fn a_job_that_waits_for_another_one_is_accepted_before_it_runs() {
     );
 }
 
+/// Two units, of which the second waits for the first, whose start takes longer than the test.
+fn queue_of_two(first: &str, second: &str) -> Units {
+    let slow = "Type=oneshot\nExecStart=/bin/sleep 1000\nRemainAfterExit=yes";
+    let after = format!("ExecStart=/bin/sleep infinity\n[Unit]\nAfter={first}\n");
+    Units::new(&[(first, slow), (second, &after)])
+}
+
+fn has_job(unit: &str) -> bool {
+    let jobs = Command::new("systemctl")
+        .args(["list-jobs", "--no-legend", "--full"])
+        .output();
+    String::from_utf8_lossy(&jobs.unwrap().stdout).contains(unit)
+}
+
+#[tokio::test]
+async fn at_its_limit_a_job_that_waits_is_withdrawn_and_one_that_runs_is_left_alone() {
+    let Some(systemd) = systemd().await else {
+        return;
+    };
+    let (first, second) = (
+        "interlock-test-busy.service",
+        "interlock-test-waits.service",
+    );
+    let _units = queue_of_two(first, second);
+    let limit = Duration::from_millis(300);
+    let running = systemd.start(first, limit).await.unwrap_err();
+    assert!(
+        matches!(running, Error::JobUnfinished { .. }),
+        "{running:?}"
+    );
+    assert!(has_job(first), "it goes on");
+    let waiting = systemd.start(second, limit).await.unwrap_err();
+    assert!(
+        matches!(waiting, Error::JobWithdrawn { .. }) && !waiting.outcome_is_unknown(),
+        "{waiting:?}"
+    );
+    assert!(!has_job(second), "nothing starts it when the first is up");
+    assert_eq!(
+        systemd.observe(second).await.unwrap().activity,
+        Activity::Stopped
+    );
+    assert_eq!(
+        systemd.observe(first).await.unwrap().activity,
+        Activity::Starting
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_somebody_else_has_queued_is_not_withdrawn() {
+    let Some(systemd) = systemd().await else {
+        return;
+    };
+    let (first, second) = (
+        "interlock-test-busy2.service",
+        "interlock-test-theirs.service",
+    );
+    let _units = queue_of_two(first, second);
+    systemctl(&["start", "--no-block", first]);
+    systemctl(&["start", "--no-block", second]);
+    assert!(has_job(second));
+    let error = systemd
+        .start(second, Duration::from_millis(300))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::JobUnfinished { .. }), "{error:?}");
+    assert!(has_job(second), "theirs still waits");
+}
+
+#[tokio::test]
+async fn a_stop_that_ends_badly_is_told_from_a_crash() {
+    let Some(systemd) = systemd().await else {
+        return;
+    };
+    let unit = "interlock-test-143.service";
+    let section = "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'trap \"exit 143\" TERM; systemd-notify --ready; \
+                   while :; do sleep 0.05; done'";
+    let _units = Units::new(&[(unit, section)]);
+    systemd.start(unit, LONG).await.unwrap();
+    systemctl(&["stop", unit]);
+    let stopped = systemd.observe(unit).await.unwrap();
+    assert_eq!(
+        (
+            stopped.activity,
+            stopped.exec_main_status,
+            stopped.told_to_stop
+        ),
+        (Activity::Failed, Some(143), true),
+        "{stopped:?}"
+    );
+    systemd.start(unit, LONG).await.unwrap();
+    assert!(!systemd.observe(unit).await.unwrap().told_to_stop);
+    systemctl(&["kill", "--kill-whom=main", "--signal=KILL", unit]);
+    while systemd.observe(unit).await.unwrap().activity != Activity::Failed {
+        tokio::task::yield_now().await;
+    }
+    let crashed = systemd.observe(unit).await.unwrap();
+    assert!(!crashed.told_to_stop, "{crashed:?}");
+}
+
 #[tokio::test]
 async fn death_and_return_of_a_watched_unit_are_events() {
     let Some(systemd) = systemd().await else {

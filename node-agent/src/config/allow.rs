@@ -38,6 +38,8 @@ pub struct Allow {
     pub probe_targets: Option<Vec<ProbeTarget>>,
     /// Which files checks may read. A directory permits what is below it.
     pub marker_paths: Vec<PathBuf>,
+    /// Beside which of them checks may write `FILE.NODE`. A directory permits what is below it.
+    pub marker_writes: Vec<PathBuf>,
 }
 
 /// What may be operated in the name of one service.
@@ -137,9 +139,14 @@ impl Allow {
                 let line = list("checks", self.checks.iter(), command);
                 Err(self.refuse(format!("to run the check command {command}"), "allow", line))
             }
-            CheckKind::Marker { path, .. } | CheckKind::Same { path } => {
-                self.permits_marker(Path::new(path))
+            CheckKind::Marker { path, write, .. } => {
+                self.permits_reading(Path::new(path))?;
+                if *write {
+                    self.permits_writing(Path::new(path))?;
+                }
+                Ok(())
             }
+            CheckKind::Same { path } => self.permits_reading(Path::new(path)),
             CheckKind::Unit { .. } | CheckKind::Address { .. } => Ok(()),
         }
     }
@@ -181,25 +188,32 @@ impl Allow {
         Err(self.refuse(format!("to connect to {target}"), "allow", line))
     }
 
-    fn permits_marker(&self, path: &Path) -> Result<(), Refusal> {
-        // `starts_with` compares whole components; `..` would lead out again.
-        let straight = !path
-            .components()
-            .any(|component| component == Component::ParentDir);
-        if straight
-            && self
-                .marker_paths
-                .iter()
-                .any(|allowed| path.starts_with(allowed))
-        {
+    fn permits_reading(&self, path: &Path) -> Result<(), Refusal> {
+        if is_within(path, &self.marker_paths) {
             return Ok(());
         }
+        Err(self.refuse_path("to read", "marker_paths", &self.marker_paths, path))
+    }
+
+    fn permits_writing(&self, path: &Path) -> Result<(), Refusal> {
+        if is_within(path, &self.marker_writes) {
+            return Ok(());
+        }
+        Err(self.refuse_path(
+            "to write beside",
+            "marker_writes",
+            &self.marker_writes,
+            path,
+        ))
+    }
+
+    fn refuse_path(&self, what: &str, key: &str, allowed: &[PathBuf], path: &Path) -> Refusal {
         let line = list(
-            "marker_paths",
-            self.marker_paths.iter().map(|path| path.display()),
+            key,
+            allowed.iter().map(|path| path.display()),
             path.display(),
         );
-        Err(self.refuse(format!("to read {}", path.display()), "allow", line))
+        self.refuse(format!("{what} {}", path.display()), "allow", line)
     }
 
     fn flag(&self, allowed: bool, key: &str, what: &str) -> Result<(), Refusal> {
@@ -218,6 +232,15 @@ impl Allow {
             line,
         }
     }
+}
+
+/// Is the file one of these, or below one of these?
+fn is_within(path: &Path, allowed: &[PathBuf]) -> bool {
+    // `starts_with` compares whole components; `..` would lead out again.
+    let straight = !path
+        .components()
+        .any(|component| component == Component::ParentDir);
+    straight && allowed.iter().any(|allowed| path.starts_with(allowed))
 }
 
 /// The line of a list with one more entry.

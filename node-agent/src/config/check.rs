@@ -302,6 +302,11 @@ impl Check<'_> {
                 .into_iter()
                 .map(|path| self.absolute(path))
                 .collect(),
+            marker_writes: given
+                .marker_writes
+                .into_iter()
+                .map(|path| self.absolute(path))
+                .collect(),
         }
     }
 

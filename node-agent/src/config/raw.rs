@@ -65,6 +65,7 @@ pub(super) struct Allow {
     pub(super) checks: Vec<Spanned<LocalName>>,
     pub(super) probe_targets: Option<Vec<ProbeTarget>>,
     pub(super) marker_paths: Vec<Spanned<PathBuf>>,
+    pub(super) marker_writes: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

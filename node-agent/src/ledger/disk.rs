@@ -20,10 +20,12 @@ const CURRENT: &str = "current";
 /// The whole ledger of a long operation is some hundred KiB; the default of redb, 1 GiB, suits databases.
 const CACHE: usize = 512 * 1024;
 
-/// An open ledger file. Blocks on the disk.
+/// A ledger file. Blocks on the disk.
 #[derive(Debug)]
 pub(super) struct Disk {
-    database: Database,
+    path: PathBuf,
+    /// None after an error: redb does nothing more with a file that has failed once, until it is opened again.
+    database: Option<Database>,
 }
 
 /// One thing to make durable.
@@ -31,35 +33,37 @@ pub(super) struct Disk {
 pub(super) enum Job {
     /// A batch of the ledger.
     Batch { number: u64, writes: Vec<Write> },
+    /// The batch that stands for all that could not be written.
+    Again { number: u64, writes: Vec<Write> },
     /// The assignment, serialised.
     Assignment(Vec<u8>),
 }
 
 impl Disk {
-    /// Opens or makes the file, readable by its owner alone, and reads what is in it.
+    /// Opens or makes the file, readable by its owner alone, and reads what is in it. A file that is a ledger already
+    /// needs no room for that.
     pub(super) fn open(path: &Path) -> Result<(Self, Kept), OpenError> {
-        let file = private(path).map_err(|source| OpenError::File {
-            path: path.to_owned(),
-            source,
-        })?;
         let damaged = |source: redb::Error| OpenError::Damaged {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let opened = FileBackend::new(file).and_then(|backend| {
-            Database::builder()
-                .set_cache_size(CACHE)
-                .create_with_backend(backend)
-        });
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
+        let database = open(path).map_err(|error| match error {
+            Closed::File(source) => OpenError::File {
+                path: path.to_owned(),
+                source,
+            },
+            Closed::Database(DatabaseError::DatabaseAlreadyOpen) => OpenError::InUse {
                 path: path.to_owned(),
             },
-            other => damaged(other.into()),
+            Closed::Database(other) => damaged(other.into()),
         })?;
-        let disk = Self { database };
-        disk.make_tables().map_err(damaged)?;
-        let raw = disk.read().map_err(damaged)?;
+        let raw = match read(&database) {
+            Err(redb::Error::TableDoesNotExist(_)) => {
+                make_tables(&database).map_err(damaged)?;
+                Raw::default()
+            }
+            read => read.map_err(damaged)?,
+        };
         let mut records = Vec::with_capacity(raw.slots.len());
         for (slot, value) in raw.slots {
             let record: Record =
@@ -70,6 +74,10 @@ impl Disk {
                 })?;
             records.push(record);
         }
+        let disk = Self {
+            path: path.to_owned(),
+            database: Some(database),
+        };
         Ok((
             disk,
             Kept {
@@ -79,62 +87,93 @@ impl Disk {
         ))
     }
 
-    /// Makes all jobs durable with one flush, in their order.
-    pub(super) fn write(&self, jobs: &[Job]) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut slots = transaction.open_table(SLOTS)?;
-            let mut assignment = transaction.open_table(ASSIGNMENT)?;
-            for job in jobs {
-                match job {
-                    Job::Batch { writes, .. } => {
-                        for write in writes {
-                            match write {
-                                Write::Put(record) => {
-                                    slots.insert(
-                                        key(&record.slot()).as_str(),
-                                        json(record).as_slice(),
-                                    )?;
-                                }
-                                Write::Remove(slot) => {
-                                    slots.remove(key(slot).as_str())?;
-                                }
-                            }
-                        }
-                    }
-                    Job::Assignment(bytes) => {
-                        assignment.insert(CURRENT, bytes.as_slice())?;
-                    }
-                }
-            }
-        }
-        transaction.commit()?;
+    /// Makes all jobs durable with one flush, in their order, or none of them.
+    pub(super) fn write(&mut self, jobs: &[Job]) -> Result<(), redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open(&self.path).map_err(|error| match error {
+                Closed::File(source) => redb::Error::Io(source),
+                Closed::Database(error) => error.into(),
+            })?,
+        };
+        write(&database, jobs)?;
+        self.database = Some(database);
         Ok(())
-    }
-
-    fn make_tables(&self) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(SLOTS)?;
-        transaction.open_table(ASSIGNMENT)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    fn read(&self) -> Result<Raw, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let mut slots = Vec::new();
-        for row in transaction.open_table(SLOTS)?.iter()? {
-            let (slot, value) = row?;
-            slots.push((slot.value().to_owned(), value.value().to_owned()));
-        }
-        let assignment = transaction
-            .open_table(ASSIGNMENT)?
-            .get(CURRENT)?
-            .map(|value| value.value().to_owned());
-        Ok(Raw { slots, assignment })
     }
 }
 
+/// Why a file is not open.
+enum Closed {
+    File(std::io::Error),
+    Database(DatabaseError),
+}
+
+fn open(path: &Path) -> Result<Database, Closed> {
+    let file = private(path).map_err(Closed::File)?;
+    FileBackend::new(file)
+        .and_then(|backend| {
+            Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(backend)
+        })
+        .map_err(Closed::Database)
+}
+
+fn write(database: &Database, jobs: &[Job]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut slots = transaction.open_table(SLOTS)?;
+        let mut assignment = transaction.open_table(ASSIGNMENT)?;
+        for job in jobs {
+            match job {
+                Job::Batch { writes, .. } | Job::Again { writes, .. } => {
+                    for write in writes {
+                        match write {
+                            Write::Put(record) => {
+                                slots.insert(
+                                    key(&record.slot()).as_str(),
+                                    json(record).as_slice(),
+                                )?;
+                            }
+                            Write::Remove(slot) => {
+                                slots.remove(key(slot).as_str())?;
+                            }
+                        }
+                    }
+                }
+                Job::Assignment(bytes) => {
+                    assignment.insert(CURRENT, bytes.as_slice())?;
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(SLOTS)?;
+    transaction.open_table(ASSIGNMENT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn read(database: &Database) -> Result<Raw, redb::Error> {
+    let transaction = database.begin_read()?;
+    let mut slots = Vec::new();
+    for row in transaction.open_table(SLOTS)?.iter()? {
+        let (slot, value) = row?;
+        slots.push((slot.value().to_owned(), value.value().to_owned()));
+    }
+    let assignment = transaction
+        .open_table(ASSIGNMENT)?
+        .get(CURRENT)?
+        .map(|value| value.value().to_owned());
+    Ok(Raw { slots, assignment })
+}
+
+#[derive(Default)]
 struct Raw {
     slots: Vec<(String, Vec<u8>)>,
     assignment: Option<Vec<u8>>,

@@ -6,11 +6,14 @@
 //!
 //! * **A batch is durable or absent**: one write transaction, flushed before it is reported.
 //! * **Batches that wait together are one flush.** Under load the disk sets the pace, not the number of attempts.
-//! * **A disk that refuses is waited for.** Nothing that depends on the batch is released meanwhile, so the agent
-//!   accepts nothing and reports nothing that a crash could take back; the log says why. It goes on when there is room.
+//! * **A disk that refuses is told to the ledger**, which takes back what it had only promised and says anew what remains
+//!   ([`Ledger::refused_by_disk`]). Until that is durable every attempt is refused, with the reason, and nothing is told
+//!   that a crash could take back; the rest of the agent goes on. The disk is tried again and again, on a file that is
+//!   opened anew each time.
 //! * Values are JSON, so that a person with `strings` can read them when everything else is broken.
 //!
 //! [redb]: https://docs.rs/redb
+//! [`Ledger::refused_by_disk`]: interlock_engine::agent::ledger::Ledger::refused_by_disk
 
 mod disk;
 mod error;
@@ -20,4 +23,4 @@ mod recorder;
 mod tests;
 
 pub use error::OpenError;
-pub use recorder::{Kept, Recorder};
+pub use recorder::{Kept, Recorder, Report};

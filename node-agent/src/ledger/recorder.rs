@@ -1,9 +1,9 @@
 //! The handle through which the rest of the agent makes things durable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_engine::agent::ledger::{Record, Write};
 use tokio::sync::mpsc as async_mpsc;
@@ -11,13 +11,22 @@ use tokio::sync::mpsc as async_mpsc;
 use super::OpenError;
 use super::disk::{Disk, Job};
 
-/// The pauses before a refused write is tried again; the last one repeats. A full disk is emptied by a person.
-const PAUSES: [Duration; 4] = [
+/// The pauses before a disk that has refused is tried again; the last one repeats. It is emptied by a person, who shall
+/// not have to wait for this program then.
+const PAUSES: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
     Duration::from_secs(5),
-    Duration::from_secs(30),
 ];
+
+/// What becomes of batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Every batch up to this number is durable.
+    Durable(u64),
+    /// No later batch is, and none will be: the disk refuses, for this reason. Waits for [`Recorder::commit_again`].
+    Refused(String),
+}
 
 /// What a ledger held when it was opened.
 #[derive(Debug, Default)]
@@ -34,7 +43,7 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Recorder {
     to: Destination,
-    durable: async_mpsc::UnboundedReceiver<u64>,
+    reports: async_mpsc::UnboundedReceiver<Report>,
 }
 
 #[derive(Debug)]
@@ -43,7 +52,7 @@ enum Destination {
         jobs: mpsc::Sender<Job>,
         writer: JoinHandle<()>,
     },
-    Memory(async_mpsc::UnboundedSender<u64>),
+    Memory(async_mpsc::UnboundedSender<Report>),
 }
 
 impl Recorder {
@@ -54,17 +63,17 @@ impl Recorder {
     pub fn open(path: &Path) -> Result<(Self, Kept), OpenError> {
         let (disk, kept) = Disk::open(path)?;
         let (jobs, todo) = mpsc::channel();
-        let (report, durable) = async_mpsc::unbounded_channel();
+        let (report, reports) = async_mpsc::unbounded_channel();
         let path = path.to_owned();
         let writer = std::thread::Builder::new()
             .name("ledger".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || write_all(&disk, &path, &todo, &report))
+            .spawn(move || Writer::new(disk, path, todo, report).run())
             .map_err(OpenError::Thread)?;
         Ok((
             Self {
                 to: Destination::Disk { jobs, writer },
-                durable,
+                reports,
             },
             kept,
         ))
@@ -73,20 +82,29 @@ impl Recorder {
     /// A ledger that forgets everything at its end: for agents that only measure.
     #[must_use]
     pub fn in_memory() -> Self {
-        let (report, durable) = async_mpsc::unbounded_channel();
+        let (report, reports) = async_mpsc::unbounded_channel();
         Self {
             to: Destination::Memory(report),
-            durable,
+            reports,
         }
     }
 
-    /// Takes a batch; [`Recorder::durable`] tells when it is durable.
+    /// Takes a batch; [`Recorder::report`] tells when it is durable.
     pub fn commit(&self, number: u64, writes: Vec<Write>) {
+        self.take(Job::Batch { number, writes }, number);
+    }
+
+    /// Takes the batch that stands for every one that was refused. It is tried after a pause.
+    pub fn commit_again(&self, number: u64, writes: Vec<Write>) {
+        self.take(Job::Again { number, writes }, number);
+    }
+
+    fn take(&self, job: Job, number: u64) {
         match &self.to {
-            Destination::Disk { jobs, .. } => self.send(jobs, Job::Batch { number, writes }),
+            Destination::Disk { jobs, .. } => self.send(jobs, job),
             Destination::Memory(report) => {
                 // The receiver lives as long as this handle.
-                let _ = report.send(number);
+                let _ = report.send(Report::Durable(number));
             }
         }
     }
@@ -99,10 +117,10 @@ impl Recorder {
         }
     }
 
-    /// Waits for the next report: every batch up to this number is durable. Never ends by itself.
-    pub async fn durable(&mut self) -> u64 {
-        match self.durable.recv().await {
-            Some(batch) => batch,
+    /// Waits for the next report. Never ends by itself.
+    pub async fn report(&mut self) -> Report {
+        match self.reports.recv().await {
+            Some(report) => report,
             // The thread is gone, so nothing will be durable any more, and nothing is released any more.
             None => std::future::pending().await,
         }
@@ -129,33 +147,100 @@ impl Recorder {
 }
 
 /// The thread: takes everything that waits, flushes once, reports.
-fn write_all(
-    disk: &Disk,
-    path: &Path,
-    todo: &mpsc::Receiver<Job>,
-    report: &async_mpsc::UnboundedSender<u64>,
-) {
-    while let Ok(first) = todo.recv() {
-        let mut jobs = vec![first];
-        jobs.extend(todo.try_iter());
-        let mut pauses = PAUSES
-            .iter()
-            .chain(std::iter::repeat(&PAUSES[PAUSES.len() - 1]));
-        while let Err(error) = disk.write(&jobs) {
-            tracing::error!(
-                path = %path.display(), %error,
-                "the ledger cannot be written: nothing is accepted and nothing reported until it can; is the disk full?"
-            );
-            std::thread::sleep(*pauses.next().unwrap_or(&PAUSES[0]));
+struct Writer {
+    disk: Disk,
+    path: PathBuf,
+    todo: mpsc::Receiver<Job>,
+    report: async_mpsc::UnboundedSender<Report>,
+    /// How often in a row the disk has refused.
+    failures: usize,
+    /// The newest assignment that was refused.
+    assignment: Option<Vec<u8>>,
+}
+
+impl Writer {
+    fn new(
+        disk: Disk,
+        path: PathBuf,
+        todo: mpsc::Receiver<Job>,
+        report: async_mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        Self {
+            disk,
+            path,
+            todo,
+            report,
+            failures: 0,
+            assignment: None,
         }
-        let last = jobs.iter().rev().find_map(|job| match job {
-            Job::Batch { number, .. } => Some(*number),
-            Job::Assignment(_) => None,
-        });
-        if let Some(number) = last
-            && report.send(number).is_err()
+    }
+
+    fn run(mut self) {
+        while let Some(jobs) = self.gather() {
+            let report = match self.disk.write(&jobs) {
+                Ok(()) => {
+                    if self.failures > 0 {
+                        tracing::info!(path = %self.path.display(), "the ledger can be written again");
+                    }
+                    self.failures = 0;
+                    let last = jobs.iter().rev().find_map(|job| match job {
+                        Job::Batch { number, .. } | Job::Again { number, .. } => Some(*number),
+                        Job::Assignment(_) => None,
+                    });
+                    last.map(Report::Durable)
+                }
+                Err(error) => {
+                    tracing::error!(
+                        path = %self.path.display(), %error,
+                        "the ledger cannot be written: every attempt is refused until it can; is the disk full?"
+                    );
+                    self.failures += 1;
+                    self.assignment = jobs.into_iter().rev().find_map(|job| match job {
+                        Job::Assignment(bytes) => Some(bytes),
+                        Job::Batch { .. } | Job::Again { .. } => None,
+                    });
+                    Some(Report::Refused(error.to_string()))
+                }
+            };
+            if report.is_some_and(|report| self.report.send(report).is_err()) {
+                return;
+            }
+        }
+    }
+
+    /// What is to be written next; none at the end. After a failure that is what the ledger says anew, and what it says
+    /// from then on: all that was sent before it knew of the failure is in there.
+    fn gather(&mut self) -> Option<Vec<Job>> {
+        let mut jobs = Vec::new();
+        if self.failures == 0 {
+            jobs.push(self.todo.recv().ok()?);
+        } else {
+            loop {
+                match self.todo.recv().ok()? {
+                    again @ Job::Again { .. } => {
+                        jobs.push(again);
+                        break;
+                    }
+                    Job::Assignment(bytes) => self.assignment = Some(bytes),
+                    Job::Batch { .. } => {}
+                }
+            }
+            jobs.extend(self.assignment.take().map(Job::Assignment));
+            self.pause(&mut jobs);
+        }
+        jobs.extend(self.todo.try_iter());
+        Some(jobs)
+    }
+
+    /// Waits before the disk is tried again, unless the agent ends.
+    fn pause(&self, jobs: &mut Vec<Job>) {
+        let pause = PAUSES[self.failures.min(PAUSES.len()) - 1];
+        let until = Instant::now() + pause;
+        while let Ok(job) = self
+            .todo
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
         {
-            return;
+            jobs.push(job);
         }
     }
 }

@@ -32,7 +32,7 @@ async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
     );
     recorder.save_assignment(b"{}".to_vec());
     recorder.commit(3, vec![Write::Put(Record::ClosedBelow(OperationId(9)))]);
-    while recorder.durable().await < 3 {}
+    while recorder.report().await != Report::Durable(3) {}
     recorder.close().await;
 
     let (_, kept) = Recorder::open(&path).unwrap();
@@ -70,4 +70,98 @@ fn a_file_that_is_no_ledger_is_refused_with_what_to_do() {
     let error = Recorder::open(&path).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
     assert!(error.to_string().contains("move it away"), "{error}");
+}
+
+/// A small file system, mounted in a directory. Unmounted at the end.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            eprintln!("SKIPPED: cannot mount a tmpfs (needs root)");
+            return None;
+        }
+        Some(Self(dir))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+/// Writes until the disk refuses; returns the last batch that was durable.
+async fn fill(recorder: &mut Recorder) -> u64 {
+    let mut last = 0;
+    for number in 1..=10_000 {
+        recorder.commit(number, fat(number));
+        match recorder.report().await {
+            Report::Durable(durable) => last = durable,
+            Report::Refused(why) => {
+                assert!(why.contains("No space left"), "{why}");
+                return last;
+            }
+        }
+    }
+    panic!("the disk does not get full")
+}
+
+/// A record that takes room, in a slot of its own.
+fn fat(number: u64) -> Vec<Write> {
+    vec![Write::Put(Record::Wanted {
+        service: format!("{number}-{}", "x".repeat(50)).parse().unwrap(),
+        wanted: Wanted::Running,
+    })]
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room_it_goes_on() {
+    let Some(small) = Small::mount() else {
+        return;
+    };
+    let path = small.0.path().join("ledger.redb");
+    let (mut recorder, _) = Recorder::open(&path).unwrap();
+    // As much as is left beside the file as it is now.
+    let filler = small.0.path().join("filler");
+    std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+    let durable = fill(&mut recorder).await;
+    // Sent before the ledger knows: not to be written, for it may rely on what was refused.
+    recorder.commit(20_000, fat(20_000));
+    recorder.save_assignment(b"{}".to_vec());
+    recorder.commit_again(20_001, fat(20_001));
+    assert!(matches!(recorder.report().await, Report::Refused(_)));
+    std::fs::remove_file(&filler).unwrap();
+    recorder.commit_again(20_002, fat(20_002));
+    recorder.commit(20_003, fat(20_003));
+    while recorder.report().await != Report::Durable(20_003) {}
+    recorder.close().await;
+
+    let (recorder, kept) = Recorder::open(&path).unwrap();
+    let mut expected: Vec<Record> = (1..=durable)
+        .chain([20_002, 20_003])
+        .flat_map(fat)
+        .filter_map(|write| match write {
+            Write::Put(record) => Some(record),
+            Write::Remove(_) => None,
+        })
+        .collect();
+    expected.sort_by_key(|record| serde_json::to_string(&record.slot()).unwrap());
+    assert_eq!(kept.records, expected);
+    assert_eq!(kept.assignment.as_deref(), Some(&b"{}"[..]));
+    recorder.close().await;
+
+    // An agent that is restarted on a full disk knows what it knew, and says at the first write that there is no room.
+    std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+    let (mut recorder, again) = Recorder::open(&path).unwrap();
+    assert_eq!(again.records, kept.records);
+    fill(&mut recorder).await;
 }

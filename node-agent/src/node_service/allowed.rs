@@ -46,6 +46,12 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
             .iter()
             .map(|path| format!("read {} and below", path.display())),
     );
+    lines.extend(
+        allow
+            .marker_writes
+            .iter()
+            .map(|path| format!("write check files beside {} and below", path.display())),
+    );
     lines.extend(match &allow.probe_targets {
         None => vec!["connect to anywhere for checks".to_owned()],
         Some(targets) => targets

@@ -1,160 +1,228 @@
 //! Files on file systems that may hang.
 //!
 //! A read from a dead NFS server or a failed disk can block for ever, in state D, where not even SIGKILL reaches. Inside
-//! this program it would take a thread with it each time. So a file is read by a helper: this same program, started
-//! again as `interlock-agent probe-file read|digest PATH` ([`helper`](super::helper)), which is killed at the limit and
-//! left behind if it does not die.
+//! this program it would take a thread with it each time. So files are read by helpers: this same program, started again
+//! as `interlock-agent probe-file` ([`helper`](super::helper)).
 //!
-//! What is left behind is remembered. While a helper hangs at a path, that path is not probed again: one more hung
-//! process would teach nothing. And no more than [`MAX_HUNG`] may exist together.
+//! * **A helper stays.** It is asked again at the next run of its check, so a check costs two small messages and no process.
+//!   One that has not been asked for [`IDLE`] is let go.
+//! * **One helper per path.** What hangs on one file system delays no check of another.
+//! * **A helper that does not answer in time is killed and replaced**, and left behind if it does not die. While it hangs
+//!   at a path, that path is not probed again: one more hung process would teach nothing. And no more than [`MAX_HUNG`]
+//!   may exist together.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use interlock_model::check::{ProbeResult, Verdict};
-use tokio::process::{Child, Command};
+use interlock_model::check::ProbeResult;
+use interlock_model::names::NodeName;
+use tokio::process::Child;
+use tokio::time::Instant;
 
-use super::helper::{BAD, MAX_CONTENT, OK, Task, UNKNOWN, WORD};
-use super::outcome::{bad, ok, result, unknown};
-use crate::group::{self, Bounds, End};
+use super::helper::{Answer, Question};
+use super::outcome::{bad, ok, unknown};
+use super::reader::{NoAnswer, Reader};
 
 /// Helpers that may hang at the same time. Each is a small process that holds nothing but a few pages; the bound is
 /// against a machine with many dead mounts.
 const MAX_HUNG: usize = 8;
 
-/// Starts helpers and remembers those that hang.
+/// How long a helper is kept for the next run. Longer than the period of any check that is run often.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// What is expected of a marker.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marker<'a> {
+    /// Its content. One newline at the end does not count.
+    pub(super) content: Option<&'a str>,
+    /// Must its file system take a file, too?
+    pub(super) write: bool,
+}
+
+/// Starts helpers, keeps those that answer, and remembers those that hang.
 #[derive(Debug)]
 pub struct FileProbes {
     program: PathBuf,
-    hung: Mutex<BTreeMap<String, Child>>,
+    node: NodeName,
+    helpers: Mutex<Helpers>,
+}
+
+/// By path.
+#[derive(Debug, Default)]
+struct Helpers {
+    /// Between two questions.
+    waiting: BTreeMap<String, Reader>,
+    hung: BTreeMap<String, Child>,
 }
 
 impl FileProbes {
-    /// File probes whose helper is `program`, normally the agent's own executable.
+    /// File probes of this node, whose helper is `program`, normally the agent's own executable.
     #[must_use]
-    pub fn new(program: PathBuf) -> Self {
+    pub fn new(program: PathBuf, node: NodeName) -> Self {
         Self {
             program,
-            hung: Mutex::default(),
+            node,
+            helpers: Mutex::default(),
         }
     }
 
     /// How many helpers hang at this moment.
     #[must_use]
     pub fn hung(&self) -> usize {
-        self.forget_dead().len()
+        self.lock().hung.len()
     }
 
-    /// The file can be read, and holds `content` if that is given. One newline at the end does not count.
+    /// How many helpers wait for their next question.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// The file can be read and is as expected.
     pub(super) async fn marker(
         &self,
         path: &str,
-        content: Option<&str>,
+        expected: Marker<'_>,
         limit: Duration,
     ) -> ProbeResult {
-        let text = match self.run(Task::Read, path, limit).await {
+        let deadline = Instant::now() + limit;
+        let text = match self
+            .ask(path, &Question::Read(path.to_owned()), limit)
+            .await
+        {
             Ok(text) => text,
             Err(result) => return result,
         };
         let found = text.strip_suffix('\n').unwrap_or(&text);
-        match content {
+        match expected.content {
             Some(wanted) if wanted != found => {
-                bad(format!("{path} holds '{found}', expected '{wanted}'"))
+                return bad(format!("{path} holds '{found}', expected '{wanted}'"));
             }
-            Some(_) => ok(format!("{path} holds what is expected")),
-            None => ok(format!("{path} can be read")),
+            Some(_) | None => {}
         }
+        if expected.write {
+            let question = self.writing(path);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(result) = self.ask(path, &question, left).await {
+                return result;
+            }
+        }
+        let read = match expected.content {
+            Some(_) => "holds what is expected",
+            None => "can be read",
+        };
+        let written = if expected.write {
+            ", and its file system can be written"
+        } else {
+            ""
+        };
+        ok(format!("{path} {read}{written}"))
     }
 
     /// The file's SHA-256 digest, as the value to compare between nodes.
     pub(super) async fn same(&self, path: &str, limit: Duration) -> ProbeResult {
-        match self.run(Task::Digest, path, limit).await {
-            Ok(digest) => {
-                let value = Some(digest.trim().to_owned());
-                ProbeResult {
-                    value,
-                    ..ok(format!("{path} has SHA-256 {}", digest.trim()))
-                }
-            }
+        match self
+            .ask(path, &Question::Digest(path.to_owned()), limit)
+            .await
+        {
+            Ok(digest) => ProbeResult {
+                value: Some(digest.clone()),
+                ..ok(format!("{path} has SHA-256 {digest}"))
+            },
             Err(result) => result,
         }
     }
 
-    /// What the helper printed, or the result that there is instead.
-    async fn run(&self, task: Task, path: &str, limit: Duration) -> Result<String, ProbeResult> {
-        {
-            let hung = self.forget_dead();
-            if hung.contains_key(path) {
-                return Err(unknown(format!(
-                    "an earlier probe of {path} still hangs in the kernel"
-                )));
-            }
-            if hung.len() >= MAX_HUNG {
-                return Err(unknown(format!(
-                    "{path} was not probed: {MAX_HUNG} probes of other files hang"
-                )));
-            }
+    /// A file of this node's own, because the other consumers of a share write there, too; of one name for ever, because
+    /// what is left of it must not pile up; with another content each time.
+    fn writing(&self, path: &str) -> Question {
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Question::Write {
+            path: format!("{path}.{}", self.node),
+            content: format!("{} {}\n", self.node, since.as_nanos()),
         }
-        let mut command = Command::new(&self.program);
-        command
-            .env_clear()
-            .current_dir("/")
-            .args([WORD, task.word(), path]);
-        let bounds = Bounds {
-            time: limit,
-            stdout: MAX_CONTENT + 1,
-            stderr: 4096,
-        };
-        let done = group::run(&mut command, b"", bounds)
-            .await
-            .map_err(|error| {
+    }
+
+    /// What the helper of this path says, or the result that there is instead.
+    async fn ask(
+        &self,
+        path: &str,
+        question: &Question,
+        limit: Duration,
+    ) -> Result<String, ProbeResult> {
+        let helper = match self.helper(path)? {
+            Some(helper) => helper,
+            None => Reader::start(&self.program).map_err(|error| {
                 unknown(format!("cannot start {}: {error}", self.program.display()))
-            })?;
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        match done.end {
-            End::Exited(code) if code == i32::from(OK) => {
-                Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+            })?,
+        };
+        match helper.ask(question, limit).await {
+            Ok((helper, answer)) => {
+                self.lock().waiting.insert(path.to_owned(), helper);
+                match answer {
+                    Answer::Ok(text) => Ok(text),
+                    Answer::Bad(why) => Err(bad(why)),
+                    Answer::Unknown(why) => Err(unknown(why)),
+                }
             }
-            End::Exited(code) if code == i32::from(BAD) => Err(bad(said)),
-            End::Exited(code) if code == i32::from(UNKNOWN) => Err(unknown(said)),
-            End::Exited(code) => Err(unknown(format!(
-                "the probe of {path} ended with exit code {code}: {said}"
-            ))),
-            End::Signalled(signal) => Err(unknown(format!(
-                "the probe of {path} was killed by signal {signal}"
-            ))),
-            End::TimedOut => Err(result(
-                Verdict::Unknown,
-                &format!("{path} did not answer within {limit:?}"),
-            )),
-            End::Undead(child) => {
-                self.lock().insert(path.to_owned(), *child);
+            Err(NoAnswer::TimedOut) => {
+                Err(unknown(format!("{path} did not answer within {limit:?}")))
+            }
+            Err(NoAnswer::Undead(child)) => {
+                self.lock().hung.insert(path.to_owned(), *child);
                 Err(unknown(format!(
                     "{path} hangs: its probe does not even die"
                 )))
             }
+            Err(NoAnswer::Failed(error)) => {
+                Err(unknown(format!("the probe of {path} failed: {error}")))
+            }
         }
     }
 
-    /// The helpers that hang, without those that have died since.
-    fn forget_dead(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {
-        let mut hung = self.lock();
-        hung.retain(|_, child| matches!(child.try_wait(), Ok(None)));
-        hung
+    /// The helper that waits for this path, if there is one; the result instead where there must be none.
+    fn helper(&self, path: &str) -> Result<Option<Reader>, ProbeResult> {
+        let mut helpers = self.lock();
+        if helpers.hung.contains_key(path) {
+            return Err(unknown(format!(
+                "an earlier probe of {path} still hangs in the kernel"
+            )));
+        }
+        if helpers.hung.len() >= MAX_HUNG {
+            return Err(unknown(format!(
+                "{path} was not probed: {MAX_HUNG} probes of other files hang"
+            )));
+        }
+        let mut helper = helpers.waiting.remove(path);
+        Ok(helper.take_if(Reader::is_alive))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {
-        self.hung.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The helpers, without those that hung and have died since, and those that nobody has asked for long.
+    fn lock(&self) -> MutexGuard<'_, Helpers> {
+        let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
+        helpers
+            .hung
+            .retain(|_, child| matches!(child.try_wait(), Ok(None)));
+        helpers.waiting.retain(|_, helper| helper.idle() < IDLE);
+        helpers
     }
 }
-
 #[cfg(test)]
 mod tests {
+    use interlock_model::check::Verdict;
+    use tokio::process::Command;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
+    const ANY: Marker<'_> = Marker {
+        content: None,
+        write: false,
+    };
 
     fn living() -> Child {
         Command::new("/bin/sleep")
@@ -164,51 +232,49 @@ mod tests {
             .unwrap()
     }
 
-    /// A helper that answers anything at once; what is tested here is whether it is started.
-    fn probes() -> FileProbes {
-        FileProbes::new(PathBuf::from("/bin/true"))
+    fn probes(program: &str) -> FileProbes {
+        FileProbes::new(PathBuf::from(program), "n1".parse().unwrap())
     }
 
     #[tokio::test]
     async fn a_path_whose_helper_hangs_is_not_probed_again_until_it_has_died() {
-        let probes = probes();
-        probes.lock().insert("/dead".to_owned(), living());
-        let refused = probes.marker("/dead", None, LIMIT).await;
+        // A helper that ends at once; what is tested here is whether it is started.
+        let probes = probes("/bin/true");
+        probes.lock().hung.insert("/dead".to_owned(), living());
+        let refused = probes.marker("/dead", ANY, LIMIT).await;
         assert_eq!(refused.verdict, Verdict::Unknown);
         assert!(refused.evidence.contains("still hangs"), "{refused:?}");
-        assert_eq!(
-            probes.marker("/alive", None, LIMIT).await.verdict,
-            Verdict::Ok
-        );
-        let mut helper = probes.lock().remove("/dead").unwrap();
+        let other = probes.marker("/alive", ANY, LIMIT).await;
+        assert!(other.evidence.contains("ended instead"), "{other:?}");
+        let mut helper = probes.lock().hung.remove("/dead").unwrap();
         helper.kill().await.unwrap();
-        probes.lock().insert("/dead".to_owned(), helper);
-        assert_eq!(
-            probes.marker("/dead", None, LIMIT).await.verdict,
-            Verdict::Ok
-        );
+        probes.lock().hung.insert("/dead".to_owned(), helper);
+        let started = probes.marker("/dead", ANY, LIMIT).await;
+        assert!(started.evidence.contains("ended instead"), "{started:?}");
         assert_eq!(probes.hung(), 0);
     }
 
     #[tokio::test]
     async fn no_more_than_a_few_helpers_hang_together() {
-        let probes = probes();
+        let probes = probes("/bin/true");
         for n in 0..MAX_HUNG {
-            probes.lock().insert(format!("/dead{n}"), living());
+            probes.lock().hung.insert(format!("/dead{n}"), living());
         }
         assert_eq!(probes.hung(), MAX_HUNG);
-        let refused = probes.marker("/alive", None, LIMIT).await;
+        let refused = probes.marker("/alive", ANY, LIMIT).await;
         assert_eq!(refused.verdict, Verdict::Unknown, "{refused:?}");
+        assert!(refused.evidence.contains("was not probed"), "{refused:?}");
     }
 
     #[tokio::test]
-    async fn a_helper_that_cannot_be_started_or_ends_strangely_is_unknown() {
-        let missing = FileProbes::new(PathBuf::from("/nonexistent/agent"));
-        assert_eq!(
-            missing.marker("/x", None, LIMIT).await.verdict,
-            Verdict::Unknown
-        );
-        let strange = FileProbes::new(PathBuf::from("/bin/false"));
-        assert_eq!(strange.same("/x", LIMIT).await.verdict, Verdict::Unknown);
+    async fn a_helper_that_cannot_be_started_or_talks_nonsense_is_unknown() {
+        let missing = probes("/nonexistent/agent");
+        let result = missing.marker("/x", ANY, LIMIT).await;
+        assert_eq!(result.verdict, Verdict::Unknown);
+        // It prints its argument, which is no answer.
+        let strange = probes("/bin/echo");
+        let result = strange.same("/x", LIMIT).await;
+        assert_eq!(result.verdict, Verdict::Unknown, "{result:?}");
+        assert_eq!(strange.waiting(), 0);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use interlock_model::check::{CheckKind, ProbeResult};
 
 use super::command::CommandRunner;
-use super::files::FileProbes;
+use super::files::{FileProbes, Marker};
 use super::outcome::unknown;
 use super::{address, command, http, tcp, unit};
 use crate::systemd::Systemd;
@@ -76,8 +76,16 @@ impl Tools {
             }
             CheckKind::Exec { command } => command::probe(&*self.runner, command, limit).await,
             CheckKind::Unit { unit } => unit::probe(&self.systemd, unit).await,
-            CheckKind::Marker { path, content } => {
-                self.files.marker(path, content.as_deref(), limit).await
+            CheckKind::Marker {
+                path,
+                content,
+                write,
+            } => {
+                let expected = Marker {
+                    content: content.as_deref(),
+                    write: *write,
+                };
+                self.files.marker(path, expected, limit).await
             }
             CheckKind::Same { path } => self.files.same(path, limit).await,
             CheckKind::Address { ip } => address::probe(ip),

@@ -23,6 +23,7 @@ mod http;
 mod kinds;
 mod outcome;
 mod prober;
+mod reader;
 mod tcp;
 mod unit;
 

@@ -60,7 +60,7 @@ impl Bed {
             address,
             ..Options::default()
         });
-        let files = Arc::new(FileProbes::new("/bin/true".into()));
+        let files = Arc::new(FileProbes::new("/bin/true".into(), "n1".parse().unwrap()));
         let (sender, reports) = mpsc::unbounded_channel();
         let tools = Tools {
             runner,

@@ -5,22 +5,29 @@
 //! begins ([`Instance::take`]); from then on the guard decides nothing until it has ended. What dies in the hands of an
 //! attempt is that attempt's business, and it says so. What an attempt has proven to run and dies the moment after is
 //! the guard's: [`Instance::give_back`] tells the keeper what was proven, so that it need not have seen it itself.
+//!
+//! # After a boot
+//! Nothing that the agent supervises runs, whatever was wanted. An instance with `boot: autostart` that is wanted running
+//! is started once, at the first look of this boot, as systemd starts an enabled unit: without waiting for what it
+//! requires, which the startup plan makes good (`verify`). What is wanted is the word of the last operation that the
+//! ledger has accepted. `boot: manual`, the default, waits for such a plan. An instance of an **exclusive** service always
+//! does: what was primary before the boot may be primary elsewhere by now (invariant I1).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use interlock_engine::agent::guard::{Death, Guard, Situation, Verdict};
+use interlock_engine::agent::guard::{self, Death, Guard, Situation, Verdict};
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
-use interlock_model::observation::{InstanceObservation, InstanceState};
+use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 
 use super::errand::Errand;
 use super::instance;
 use super::managers::Managers;
-use super::seen::{Seen, merge};
+use super::seen::{Restarter, Seen, merge};
 use crate::session::{AssignedInstance, Clock, Handle};
 
 /// How often an instance is looked at although nothing has happened: the net under the events.
@@ -103,17 +110,25 @@ struct Memory {
     guard: Guard,
     /// Per part the last state that was known; none before the first look.
     last: Vec<Option<InstanceState>>,
+    /// What the ledger was told to remember of the guard.
+    kept: guard::Memory,
 }
 
 impl Keeper {
     /// Keeps the instance until its assignment ends.
     pub(super) async fn run(mut self) {
         let assigned = self.assigned.borrow_and_update().clone();
+        let kept = self.session.guard(&self.service);
         let mut memory = Memory {
-            guard: Guard::new(assigned.guard),
+            guard: Guard::restore(assigned.guard, kept.clone()),
             last: vec![None; assigned.parts.len()],
             assigned,
+            kept,
         };
+        self.look(&mut memory).await;
+        if self.comes_up_with_its_machine(&memory) {
+            self.start_after_boot(&mut memory).await;
+        }
         loop {
             self.look(&mut memory).await;
             let due = memory.guard.due().map(|due| self.clock.instant(due));
@@ -156,7 +171,7 @@ impl Keeper {
         }
         if !taken
             && given_back != Some(Proven::Nothing)
-            && let Some(death) = deaths(&memory.last, &parts)
+            && let Some(death) = deaths(memory.assigned.exclusive, &memory.last, &parts)
         {
             let verdict = memory
                 .guard
@@ -168,13 +183,24 @@ impl Keeper {
                 *last = Some(seen.state);
             }
         }
+        self.remember(memory);
         self.post(&memory.guard, merge(&parts));
+    }
+
+    /// Has what the guard must not forget written down, if it is news.
+    fn remember(&self, memory: &mut Memory) {
+        let now = memory.guard.memory();
+        if now != memory.kept {
+            memory.kept.clone_from(&now);
+            self.session.keep_guard(&self.service, now);
+        }
     }
 
     fn situation(&self) -> Situation {
         Situation {
             wanted: self.session.wanted(&self.service),
-            attempt_open: self.instance.is_taken(),
+            // Accepted is enough: what is wanted has changed with it, and it is about to be carried out.
+            attempt_open: self.instance.is_taken() || self.session.is_open(&self.service),
         }
     }
 
@@ -219,22 +245,57 @@ impl Keeper {
         if !memory.guard.take_due(self.situation(), now) {
             return;
         }
+        self.remember(memory);
         tracing::warn!(service = %self.service, "restarting");
+        self.bring_up(memory, "restart").await;
+    }
+
+    /// Is it to be started because the machine was booted?
+    fn comes_up_with_its_machine(&self, memory: &Memory) -> bool {
+        let assigned = &memory.assigned;
+        let waits = |part: &Part| match part {
+            Part::Process { name } => {
+                let state = self.managers.supervisor.state(name);
+                state.is_some_and(|state| !state.was_started())
+            }
+            // systemd starts its units itself, and what a command has started cannot be told from what it has not.
+            Part::Systemd { .. } | Part::Exec { .. } => false,
+        };
+        assigned.autostart
+            && !assigned.exclusive
+            && assigned.parts.iter().any(waits)
+            && self.situation()
+                == Situation {
+                    wanted: Some(Wanted::Running),
+                    attempt_open: false,
+                }
+    }
+
+    async fn start_after_boot(&self, memory: &mut Memory) {
+        let Ok(_acting) = self.instance.acting.try_lock() else {
+            return;
+        };
+        tracing::info!(service = %self.service, "starting: it comes up with its machine");
+        self.bring_up(memory, "start after the boot").await;
+    }
+
+    /// Starts what is down, in whose name nobody acts meanwhile. A failure is another death.
+    async fn bring_up(&self, memory: &mut Memory, what: &str) {
         let name = format!("{}.{}", self.service, self.clock.wall().0);
         let errand = Errand::guard(&name, Instant::now() + RESTART_LIMIT);
-        let restart = instance::start(&self.managers, &memory.assigned.parts, &errand);
-        let restarted = tokio::select! {
-            restarted = restart => restarted,
+        let start = instance::start(&self.managers, &memory.assigned.parts, &errand);
+        let started = tokio::select! {
+            started = start => started,
             // An attempt waits for the instance. What was begun goes on; the attempt finds it.
             () = self.taken() => return,
         };
-        match restarted {
+        match started {
             Ok(evidence) => {
-                tracing::info!(service = %self.service, evidence, "restarted");
+                tracing::info!(service = %self.service, evidence, "the {what} is done");
                 memory.last.fill(Some(InstanceState::Running));
             }
             Err(trouble) => {
-                let death = Death::Failure(format!("the restart failed: {trouble}"));
+                let death = Death::Failure(format!("the {what} failed: {trouble}"));
                 // The next look sees the same; it shall not be a second death.
                 memory.last.fill(Some(InstanceState::Failed));
                 let verdict = memory
@@ -259,42 +320,58 @@ fn rhythm(parts: &[Part]) -> Duration {
     if blind { LOOK_AGAIN_BLIND } else { LOOK_AGAIN }
 }
 
-/// Has a guarded part gone down since the last look? At the first look a failed part counts: it failed while nobody
-/// looked.
-fn deaths(last: &[Option<InstanceState>], parts: &[(Part, Seen)]) -> Option<Death> {
+/// Has a part gone down since the last look? At the first look a failed part counts: it failed while nobody looked. Not
+/// so in an exclusive service, where a unit or a command that is failed may have been so since the boot: only a process
+/// has a run that tells that it was started in this boot.
+fn deaths(
+    exclusive: bool,
+    last: &[Option<InstanceState>],
+    parts: &[(Part, Seen)],
+) -> Option<Death> {
     let mut clean = None;
+    let mut given_up = None;
     for (last, (part, seen)) in last.iter().zip(parts) {
         let was_up = last.is_some_and(|last| !last.is_down());
-        match seen.state {
-            InstanceState::Failed if seen.guarded && last.is_none_or(|last| !last.is_down()) => {
+        let unseen = !exclusive || matches!(part, Part::Process { .. });
+        let news = was_up || (last.is_none() && unseen);
+        match (seen.state, seen.restarter) {
+            (InstanceState::Failed, Restarter::Guard) if news => {
                 return Some(Death::Failure(format!("{part} failed: {}", seen.reason)));
             }
-            InstanceState::Stopped if was_up => {
-                clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason)))
+            (InstanceState::Failed, Restarter::Manager) if news => {
+                given_up = Some(Death::GivenUp(format!("{part} failed: {}", seen.reason)));
+            }
+            (InstanceState::Stopped, _) | (InstanceState::Failed, Restarter::Nobody) if was_up => {
+                clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason)));
             }
             _ => {}
         }
     }
-    clean
+    given_up.or(clean)
 }
 
 #[cfg(test)]
 mod tests {
-    use InstanceState::{Failed, Running, Stopped, Unknown};
+    use InstanceState::{Failed, Running, Starting, Stopped, Unknown};
 
     use super::*;
 
-    fn death(last: Option<InstanceState>, now: InstanceState, guarded: bool) -> Option<Death> {
+    fn death(
+        last: Option<InstanceState>,
+        now: InstanceState,
+        restarter: Restarter,
+    ) -> Option<Death> {
         let part = Part::Systemd {
             unit: "a.service".into(),
         };
         deaths(
+            false,
             &[last],
             &[(
                 part,
                 Seen {
                     state: now,
-                    guarded,
+                    restarter,
                     ..Seen::unknown("why")
                 },
             )],
@@ -303,13 +380,14 @@ mod tests {
 
     #[test]
     fn a_death_is_a_change_to_down_or_a_failure_that_nobody_saw() {
+        let death = |last, now| death(last, now, Restarter::Guard);
         assert!(matches!(
-            death(Some(Running), Failed, true),
+            death(Some(Running), Failed),
             Some(Death::Failure(_))
         ));
-        assert!(matches!(death(None, Failed, true), Some(Death::Failure(_))));
+        assert!(matches!(death(None, Failed), Some(Death::Failure(_))));
         assert!(matches!(
-            death(Some(Running), Stopped, true),
+            death(Some(Running), Stopped),
             Some(Death::Clean(_))
         ));
         for (last, now) in [
@@ -318,12 +396,45 @@ mod tests {
             (Some(Running), Unknown),
             (Some(Stopped), Stopped),
         ] {
-            assert_eq!(death(last, now, true), None, "{last:?} -> {now:?}");
+            assert_eq!(death(last, now), None, "{last:?} -> {now:?}");
         }
-        assert_eq!(
-            death(Some(Running), Failed, false),
-            None,
-            "its manager restarts it itself"
-        );
+    }
+
+    #[test]
+    fn what_its_manager_restarts_has_died_only_when_the_manager_gives_up() {
+        let death = |last, now| death(last, now, Restarter::Manager);
+        assert_eq!(death(Some(Running), Starting), None, "being restarted");
+        for last in [Some(Running), Some(Starting), None] {
+            assert!(matches!(death(last, Failed), Some(Death::GivenUp(_))));
+        }
+    }
+
+    #[test]
+    fn of_an_exclusive_service_only_what_was_started_in_this_boot_has_died_unseen() {
+        let failed = Seen {
+            state: Failed,
+            restarter: Restarter::Guard,
+            ..Seen::unknown("why")
+        };
+        let unit = Part::Systemd {
+            unit: "a.service".into(),
+        };
+        let process = Part::Process {
+            name: "a".parse().unwrap(),
+        };
+        let death = |last, part: &Part| deaths(true, &[last], &[(part.clone(), failed.clone())]);
+        assert_eq!(death(None, &unit), None);
+        assert!(death(Some(Running), &unit).is_some());
+        assert!(death(None, &process).is_some());
+    }
+
+    #[test]
+    fn a_stop_that_ended_badly_is_a_stop() {
+        let death = |last, now| death(last, now, Restarter::Nobody);
+        assert!(matches!(
+            death(Some(Running), Failed),
+            Some(Death::Clean(_))
+        ));
+        assert_eq!(death(None, Failed), None);
     }
 }

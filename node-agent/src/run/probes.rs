@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::check::{Check, CheckId, ProbeResult, Verdict};
-use interlock_model::names::LocalName;
+use interlock_model::names::{LocalName, NodeName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -132,12 +132,12 @@ impl CommandRunner for CheckCommands {
 }
 
 /// What probes need, of this node.
-pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd) -> Tools {
+pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, node: NodeName) -> Tools {
     // Not `current_exe`: after an upgrade its path leads to another version, and this link to the one that runs.
     let helper = "/proc/self/exe".into();
     Tools {
         runner: Arc::new(CheckCommands(exec)),
         systemd,
-        files: Arc::new(crate::probe::FileProbes::new(helper)),
+        files: Arc::new(crate::probe::FileProbes::new(helper, node)),
     }
 }

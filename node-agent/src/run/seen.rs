@@ -17,8 +17,19 @@ pub(super) struct Seen {
     pub(super) since_boot: Option<Duration>,
     /// Why, in one line; empty if there is nothing to say.
     pub(super) reason: String,
-    /// May the guard start it again? Not where its manager does so itself.
-    pub(super) guarded: bool,
+    /// Who starts it again if it is failed.
+    pub(super) restarter: Restarter,
+}
+
+/// Who starts a part again after a failure. There is one restarter or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restarter {
+    /// The guard of this agent.
+    Guard,
+    /// Its own manager: failed, to such a part, means that the manager has given up.
+    Manager,
+    /// Nobody: it was told to stop, however it ended then, or nothing is known of it.
+    Nobody,
 }
 
 impl Seen {
@@ -29,7 +40,7 @@ impl Seen {
             since: None,
             since_boot: None,
             reason: reason.into(),
-            guarded: false,
+            restarter: Restarter::Nobody,
         }
     }
 
@@ -102,7 +113,8 @@ pub(super) fn merge(parts: &[(Part, Seen)]) -> Seen {
         } else {
             reason.join("; ")
         },
-        guarded: parts.iter().any(|(_, seen)| seen.guarded),
+        // Parts are restarted one by one; the whole has no restarter of its own.
+        restarter: Restarter::Nobody,
     }
 }
 

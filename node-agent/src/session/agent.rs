@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::autonomy::Autonomy;
+use interlock_engine::agent::guard::Memory;
 use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal};
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Act, Desk, NotTaken, Open, take_up};
+use super::guards::Guards;
 use super::link::Link;
 use super::outbox::Outbox;
 use super::reach::{LinkState, Reach};
@@ -61,6 +63,7 @@ pub struct Handle {
     board: Board,
     acts: mpsc::Sender<Act>,
     reaches: Arc<[Arc<Reach>]>,
+    guards: Arc<Guards>,
 }
 
 impl Agent {
@@ -94,6 +97,7 @@ impl Agent {
             board: Board::default(),
             acts,
             reaches: reaches.collect(),
+            guards: Arc::default(),
         };
         let executor = executor(&handle);
         if let Some(assignment) = &assignment {
@@ -119,6 +123,7 @@ impl Agent {
             outboxes: outboxes.clone(),
             orders: order_queue,
             acts: act_queue,
+            guards: Arc::clone(&handle.guards),
             open: Open::new(),
         };
         let stop_desk = CancellationToken::new();
@@ -176,6 +181,18 @@ impl Handle {
     #[must_use]
     pub fn wanted(&self, service: &ServiceName) -> Option<Wanted> {
         self.ledger().wanted(service)
+    }
+
+    /// What the guard of an instance had to remember when this agent started, or has left since.
+    #[must_use]
+    pub fn guard(&self, service: &ServiceName) -> Memory {
+        self.ledger().guard(service)
+    }
+
+    /// Keeps what the guard of an instance has to remember. Returns at once: what is decided is written down while the
+    /// pause before the restart passes, and a disk that does not take it keeps nothing down.
+    pub fn keep_guard(&self, service: &ServiceName, memory: Memory) {
+        self.guards.put(service.clone(), memory);
     }
 
     /// Is an attempt open on an instance?

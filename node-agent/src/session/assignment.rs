@@ -37,6 +37,9 @@ pub struct AssignedInstance {
     pub guard: GuardPolicy,
     /// Is it an instance of an exclusive service? Then nobody starts it by hand (safety rule E16).
     pub exclusive: bool,
+    /// Does it come up with its machine?
+    #[serde(default)]
+    pub autostart: bool,
 }
 
 impl Assignment {
@@ -66,13 +69,14 @@ impl Assignment {
                 window: Duration::from_millis(guard.window_ms),
                 backoff: Duration::from_millis(guard.backoff_ms),
             };
-            let exclusive = instance.exclusive;
+            let (exclusive, autostart) = (instance.exclusive, instance.autostart);
             assignment.instances.insert(
                 service,
                 AssignedInstance {
                     parts,
                     guard,
                     exclusive,
+                    autostart,
                 },
             );
         }
@@ -152,6 +156,7 @@ mod tests {
                     backoff_ms: 100,
                 }),
                 exclusive: true,
+                autostart: true,
             }],
             checks: vec![check("port", Some(tcp)), check("future", None)],
         }

@@ -46,12 +46,6 @@ impl Clock {
         self.mono().saturating_sub(age)
     }
 
-    /// A point on the wall clock as this clock read it then, as far as the wall clock has not been stepped since.
-    #[must_use]
-    pub fn from_wall(self, moment: Timestamp) -> Duration {
-        self.mono().saturating_sub(self.wall().since(moment))
-    }
-
     /// When a point of this clock will be, for timers.
     #[must_use]
     pub fn instant(self, moment: Duration) -> Instant {

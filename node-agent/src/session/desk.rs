@@ -20,10 +20,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::evidence::line;
+use super::guards::Guards;
 use super::order::Order;
 use super::outbox::Outbox;
 use super::{Assignment, Attempt, Board, Clock, Executor};
-use crate::ledger::Recorder;
+use crate::ledger::{Recorder, Report};
 
 /// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
 /// memory.
@@ -71,6 +72,7 @@ pub(super) struct Desk<E> {
     pub(super) outboxes: Vec<Arc<Outbox>>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) acts: mpsc::Receiver<Act>,
+    pub(super) guards: Arc<Guards>,
     pub(super) open: Open,
 }
 
@@ -110,18 +112,34 @@ impl<E: Executor> Desk<E> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                batch = self.recorder.durable() => {
-                    let effects = self.ledger().committed(batch);
-                    self.carry_out(effects);
-                }
+                report = self.recorder.report() => self.recorded(report),
                 Some(happened) = self.open.happened.recv() => self.happened(happened),
                 Some(_) = self.open.tasks.join_next() => {}
                 Some(_) = self.open.power.join_next() => {}
+                memories = self.guards.take(), if has_room => {
+                    for (service, memory) in memories {
+                        self.tell(Event::Guarded { service, memory });
+                    }
+                }
                 Some(act) = self.acts.recv(), if has_room => self.act(act),
                 Some(order) = self.orders.recv(), if has_room => self.order(order),
             }
         }
         self.recorder.close().await;
+    }
+
+    /// A batch is durable, or the disk refuses.
+    fn recorded(&mut self, report: Report) {
+        let effects = match report {
+            Report::Durable(batch) => self.ledger().committed(batch),
+            Report::Refused(why) => {
+                let now = self.clock.now();
+                let setback = self.ledger().refused_by_disk(&why, now);
+                self.recorder.commit_again(setback.batch, setback.writes);
+                setback.effects
+            }
+        };
+        self.carry_out(effects);
     }
 
     /// Attempts that an earlier process left open.
@@ -369,6 +387,8 @@ impl<E: Executor> Desk<E> {
     }
 
     fn ask_power(&mut self, from: Peer, ask: u64, call: FenceCall) {
+        use interlock_model::action::Power;
+        use v1::agent_message::Message;
         let Some(outbox) = usize::try_from(from.0)
             .ok()
             .and_then(|number| self.outboxes.get(number))
@@ -391,6 +411,7 @@ impl<E: Executor> Desk<E> {
                 list: Some(list),
             })
         };
+        let list = call.action == FenceAction::List;
         if self.open.power.len() >= MAX_POWER_QUESTIONS {
             let detail =
                 format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
@@ -399,8 +420,6 @@ impl<E: Executor> Desk<E> {
             } else {
                 power(Power::Unknown, detail)
             });
-        use interlock_model::action::Power;
-        use v1::agent_message::Message;
         }
         let executor = Arc::clone(&self.executor);
         self.open.power.spawn(async move {
@@ -419,7 +438,6 @@ impl<E: Executor> Desk<E> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-        let list = call.action == FenceAction::List;
 
 fn short(outcome: Outcome) -> Outcome {
     match outcome {

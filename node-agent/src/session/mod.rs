@@ -46,6 +46,7 @@ mod desk;
 mod evidence;
 mod executor;
 mod greeting;
+mod guards;
 mod link;
 mod order;
 mod outbox;

@@ -24,6 +24,7 @@ use super::record::{self, Exit, MainRecord, RunRecord, Status, StopRequest};
 use super::signal::StopSignal;
 use super::spec::{FORMAT, Leftovers, Output, SpecFile, Stop};
 use super::stream::{Stream, readable};
+use crate::session::Clock;
 
 /// How often what is left is killed again: a process may have forked between the look and the signal.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
@@ -140,7 +141,7 @@ impl Keeper {
             timed_out: false,
             stopped: false,
         };
-        let started_at = record::now();
+        let (started_at, started_boot) = (record::now(), Some(Clock.mono()));
         record::write(
             dir,
             record::RUN,
@@ -148,6 +149,7 @@ impl Keeper {
                 shim,
                 child: None,
                 started_at,
+                started_boot,
             },
             false,
         )?;
@@ -165,6 +167,7 @@ impl Keeper {
                 shim,
                 child,
                 started_at,
+                started_boot,
             },
             false,
         )?;

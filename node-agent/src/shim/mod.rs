@@ -52,7 +52,6 @@ pub use keeper::keep;
 pub use launch::LaunchError;
 pub use leftover::{Group, Proof};
 pub use outcome::{ChildEnd, Ended, Lost, Outcome};
-pub(crate) use record::now;
 pub use record::{Exit, Status};
 pub use run::{KillError, Run};
 pub use runs::{OpenError, Options, RemoveError, Runs};

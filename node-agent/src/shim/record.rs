@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use interlock_model::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,9 @@ pub(crate) struct RunRecord {
     /// None if the command could not be started.
     pub(crate) child: Option<ProcessRef>,
     pub(crate) started_at: Timestamp,
+    /// The same on the clock that counts from boot, for comparing: the wall clock may be set meanwhile.
+    #[serde(default)]
+    pub(crate) started_boot: Option<Duration>,
 }
 
 /// How the command itself ended.

@@ -190,10 +190,23 @@ impl Run {
         self.shared.record.as_ref().map(|record| record.shim.pid)
     }
 
+    /// The boot in which it was launched.
+    #[must_use]
+    pub fn boot_id(&self) -> &BootId {
+        &self.shared.spec.boot_id
+    }
+
     /// When it was started, by the wall clock.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
         self.shared.record.as_ref().map(|record| record.started_at)
+    }
+
+    /// When it was started, on the clock that counts from boot ([`Clock::mono`](crate::session::Clock::mono)); none if it
+    /// was started by a version that did not write it down.
+    #[must_use]
+    pub fn started_boot(&self) -> Option<Duration> {
+        self.shared.record.as_ref()?.started_boot
     }
 
     /// How it ended; none while anything of it runs.

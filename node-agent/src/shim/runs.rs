@@ -112,6 +112,12 @@ impl Runs {
         }
     }
 
+    /// This boot of the machine.
+    #[must_use]
+    pub fn boot_id(&self) -> &BootId {
+        &self.inner.options.boot_id
+    }
+
     /// The run with this id, if it was launched or adopted.
     #[must_use]
     pub fn get(&self, id: &RunId) -> Option<Run> {

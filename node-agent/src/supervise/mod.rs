@@ -74,6 +74,9 @@ pub enum StartError {
     /// Its shim could not be started.
     #[error("cannot start process {0}")]
     Launch(LocalName, #[source] LaunchError),
+    /// The agent ends, or has failed at it.
+    #[error("the agent ended while it started process {0}: ask again when it is back")]
+    Ending(LocalName),
 }
 
 /// A process could not be stopped.
@@ -134,6 +137,10 @@ impl Supervisor {
                 .service_name()
                 .and_then(|name| self.inner.slots.get(&name));
             match (slot, run.state()) {
+                // However a process ended before the boot, nobody has started it since.
+                (Some(slot), Some(_)) if run.boot_id() != self.inner.runs.boot_id() => {
+                    slot.begin(State::never_started());
+                }
                 (Some(slot), Some(ended)) => drop(slot.begin(State::after(&ended))),
                 (Some(slot), None) => slot.follow(run),
                 (None, _) => others.push(run),
@@ -157,9 +164,18 @@ impl Supervisor {
     /// Starts a process unless it lives. Returns when it lives, or has proven impossible to start
     /// ([`State::Failed`]); whether it becomes ready is told by [`Supervisor::watch`] and by events.
     ///
+    /// Dropping the future does not undo it, and the next start waits until it is done.
+    ///
     /// # Errors
     /// If nothing was started; see [`StartError`].
     pub async fn start(&self, name: &LocalName) -> Result<State, StartError> {
+        let (supervisor, started) = (self.clone(), name.clone());
+        tokio::spawn(async move { supervisor.start_to_the_end(&started).await })
+            .await
+            .unwrap_or_else(|_| Err(StartError::Ending(name.clone())))
+    }
+
+    async fn start_to_the_end(&self, name: &LocalName) -> Result<State, StartError> {
         let slot = self
             .inner
             .slots

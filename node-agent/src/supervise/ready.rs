@@ -6,7 +6,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Ready;
-use crate::shim::{Run, now};
+use crate::session::Clock;
+use crate::shim::Run;
 
 /// The pause between two tries to connect. Readiness cannot be heard, only asked for.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -21,8 +22,8 @@ pub(super) async fn ready(rule: Ready, run: &Run) {
         Ready::After(period) => {
             // An adopted process has lived for a while already.
             let lived = run
-                .started_at()
-                .map(|since| now().since(since))
+                .started_boot()
+                .map(|started| Clock.mono().saturating_sub(started))
                 .unwrap_or_default();
             sleep(period.saturating_sub(lived)).await;
         }

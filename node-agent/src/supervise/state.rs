@@ -1,6 +1,7 @@
 //! The state of a supervised process.
 
 use std::fmt;
+use std::time::Duration;
 
 use interlock_model::observation::InstanceState;
 use interlock_model::time::Timestamp;
@@ -14,15 +15,19 @@ pub enum State {
     Starting {
         /// Its pid.
         pid: u32,
-        /// When it was started.
+        /// When it was started, for people.
         since: Timestamp,
+        /// The same on the clock that counts from boot, if its shim has written it down.
+        started: Option<Duration>,
     },
     /// It lives and is ready.
     Running {
         /// Its pid.
         pid: u32,
-        /// When it was started.
+        /// When it was started, for people.
         since: Timestamp,
+        /// The same on the clock that counts from boot, if its shim has written it down.
+        started: Option<Duration>,
     },
     /// It was told to stop, or has died and what it left behind is being stopped.
     Stopping,
@@ -58,14 +63,21 @@ impl State {
 
     /// The state of a living run, ready or not.
     pub(super) fn living(run: &Run, ready: bool) -> Self {
-        let (pid, since) = (
-            run.pid().unwrap_or_default(),
-            run.started_at().unwrap_or_default(),
-        );
+        let pid = run.pid().unwrap_or_default();
+        let since = run.started_at().unwrap_or_default();
+        let started = run.started_boot();
         if ready {
-            Self::Running { pid, since }
+            Self::Running {
+                pid,
+                since,
+                started,
+            }
         } else {
-            Self::Starting { pid, since }
+            Self::Starting {
+                pid,
+                since,
+                started,
+            }
         }
     }
 
@@ -91,6 +103,12 @@ impl State {
             Outcome::Unknown(Lost::OtherBoot) => Self::never_started(),
             Outcome::Unknown(Lost::ShimKilled) => Self::Failed { why, since: None },
         }
+    }
+
+    /// Has it been started since this machine is up?
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        *self != Self::never_started()
     }
 
     /// How far a run is in this state. Within one run it only grows.

@@ -82,15 +82,24 @@ pub enum Error {
         /// How it ended.
         result: JobResult,
     },
-    /// The job did not end within its limit. It is still queued or running in systemd.
-    #[error("{verb} of {unit} was still going on after {limit:?}; its outcome is not known")]
+    /// The job had not begun when it was to end, and was taken out of systemd's queue: nothing has happened to the unit.
+    #[error(
+        "{verb} of {unit} was still waiting for other jobs of systemd and was withdrawn; nothing was begun (see \
+         `systemctl list-jobs`)"
+    )]
+    JobWithdrawn {
+        /// What the job was.
+        verb: Verb,
+        /// The unit.
+        unit: String,
+    },
+    /// The job was going on when it was to end. It still is: what it has begun cannot be taken back halfway.
+    #[error("{verb} of {unit} is still going on; its outcome is not known")]
     JobUnfinished {
         /// What the job is.
         verb: Verb,
         /// The unit.
         unit: String,
-        /// The limit that passed.
-        limit: Duration,
     },
     /// A call got no answer within its limit.
     #[error("systemd did not answer within {limit:?} when asked to {what}")]

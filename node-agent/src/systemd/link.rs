@@ -132,6 +132,11 @@ impl Link {
         !self.pump.is_finished()
     }
 
+    /// How long a call may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Listens from now on. On a dead link the receiver is closed from the start.
     pub(super) fn listen(&self) -> broadcast::Receiver<Signal> {
         match self.signals.upgrade() {

@@ -9,8 +9,10 @@
 //!   the call that queued it returns.
 //! * A job that is done says that systemd did what it was told, not that the service works: a start whose
 //!   `Condition...=` does not hold is *done*, too. Observe afterwards.
-//! * A limit that passes, or a bus that goes away, leaves the outcome unknown ([`Error::outcome_is_unknown`]); the
-//!   job goes on in systemd. Nothing is taken back.
+//! * **A job is withdrawn only while it waits.** At its end in time a job that waits for other jobs is taken out of the
+//!   queue: nothing has happened to the unit. One that runs goes on, and the outcome is unknown
+//!   ([`Error::outcome_is_unknown`]), as it is when the bus goes away: to cancel a stop halfway would leave a unit
+//!   deactivating with nobody who waits for it, to cancel a start would leave it activating. See the `run` module.
 //! * Death is noticed by signal ([`Systemd::watch`]), not by the next poll.
 //! * No bus is a state of the machine, not a failure of the agent: each request tries again to connect.
 //!
@@ -21,6 +23,7 @@ mod job;
 mod link;
 mod machine;
 mod proxy;
+mod run;
 mod state;
 mod watch;
 
@@ -29,20 +32,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::sync::broadcast::error::RecvError;
-use zbus::OwnedObjectPath;
 
 pub use error::Error;
 pub use job::{JobResult, Progress, Verb};
 pub use state::{Activity, Since, UnitState};
 pub use watch::{UnitEvent, UnitWatch};
 
-use link::{Link, Signal};
+use link::Link;
 use state::Properties;
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
-const JOB: &str = "org.freedesktop.systemd1.Job";
 
 /// Where the bus is and how long it may take to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,76 +123,6 @@ impl Systemd {
         self.run(Verb::Restart, unit, limit, &mut |_| ()).await
     }
 
-    /// Queues a job in mode `replace`, reports its stages, and waits until it is over or `limit` has passed.
-    ///
-    /// # Errors
-    /// Every [`Error`]; after one that [`Error::outcome_is_unknown`] the job may still be going on.
-    pub async fn run(
-        &self,
-        verb: Verb,
-        unit: &str,
-        limit: Duration,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<(), Error> {
-        check_name(unit)?;
-        match tokio::time::timeout(limit, self.run_unlimited(verb, unit, progress)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::JobUnfinished {
-                verb,
-                unit: unit.to_owned(),
-                limit,
-            }),
-        }
-    }
-
-    async fn run_unlimited(
-        &self,
-        verb: Verb,
-        unit: &str,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<(), Error> {
-        let link = self.link().await?;
-        let mut signals = link.listen();
-        let job = link
-            .call(&verb.to_string(), Some(unit), queue(&link, verb, unit))
-            .await?;
-        progress(Progress::Accepted);
-        let mut running = is_running(&link, &job).await;
-        if running {
-            progress(Progress::Running);
-        }
-        loop {
-            match signals.recv().await {
-                Ok(Signal::JobRemoved {
-                    job: removed,
-                    result,
-                }) if removed == job.as_str() => {
-                    return match JobResult::of(&result) {
-                        JobResult::Done => Ok(()),
-                        result => Err(Error::JobFailed {
-                            verb,
-                            unit: unit.to_owned(),
-                            result,
-                        }),
-                    };
-                }
-                Ok(Signal::Changed { path }) if path == job.as_str() && !running => {
-                    running = is_running(&link, &job).await;
-                    if running {
-                        progress(Progress::Running);
-                    }
-                }
-                Ok(_) => {}
-                // Lagged: the end of the job may be among what was missed. Closed: the link is gone.
-                Err(RecvError::Lagged(_) | RecvError::Closed) => {
-                    return Err(Error::Lost {
-                        what: format!("{verb} of {unit}"),
-                    });
-                }
-            }
-        }
-    }
-
     /// Observes a unit now.
     ///
     /// # Errors
@@ -253,31 +183,6 @@ impl Systemd {
         *slot = Some(Arc::clone(&link));
         Ok(link)
     }
-}
-
-async fn queue(link: &Link, verb: Verb, unit: &str) -> zbus::Result<OwnedObjectPath> {
-    let manager = link.manager().await?;
-    match verb {
-        Verb::Start => manager.start_unit(unit, "replace").await,
-        Verb::Stop => manager.stop_unit(unit, "replace").await,
-        Verb::Restart => manager.restart_unit(unit, "replace").await,
-    }
-}
-
-/// A job that is gone is not running; its removal is already among the signals.
-async fn is_running(link: &Link, job: &OwnedObjectPath) -> bool {
-    let state = link
-        .call(
-            "observe a job",
-            None,
-            link.property(job.as_str(), JOB, "State"),
-        )
-        .await;
-    state.is_ok_and(|state| {
-        state
-            .downcast_ref::<&str>()
-            .is_ok_and(|state| state == "running")
-    })
 }
 
 async fn load(link: &Link, unit: &str) -> Result<String, Error> {

@@ -27,6 +27,9 @@ pub(super) trait Manager {
     /// Queues a restart job.
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Takes a job out of the queue. One that has left the queue already is forgotten, and what it began goes on.
+    fn cancel_job(&self, id: u32) -> zbus::Result<()>;
+
     /// Forgets the `failed` state and the start-limit counter of a unit.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 }

@@ -91,6 +91,10 @@ pub struct UnitState {
     pub n_restarts: Option<u32>,
     /// The identity of this run of the unit, in hexadecimal; another value means that it was restarted in between.
     pub invocation_id: Option<String>,
+    /// Does systemd start the service again by itself: has the unit a `Restart=` other than `no`?
+    pub restarted_by_systemd: bool,
+    /// Was the service, in its last run, told to stop before its main process ended? See [`told_to_stop`].
+    pub told_to_stop: bool,
 }
 
 /// The properties of one interface of one object.
@@ -133,8 +137,33 @@ impl UnitState {
             exec_main_status: number(service, "ExecMainStatus"),
             n_restarts: number(service, "NRestarts"),
             invocation_id: invocation(general),
+            restarted_by_systemd: text(service, "Restart").is_some_and(|mode| mode != "no"),
+            told_to_stop: told_to_stop(general, service),
         })
     }
+}
+
+/// The results of a run whose main process ended by itself or by a signal of somebody. The others (`watchdog`,
+/// `oom-kill`, `start-limit-hit`, ...) are decisions of systemd, which are failures whatever the order of events.
+const ENDS_OF_A_STOP: [&str; 4] = ["exit-code", "signal", "core-dump", "timeout"];
+
+/// Tells a stop that ended badly from a crash: `systemctl stop` of a Java program, say, that answers SIGTERM with exit
+/// code 143, or of one that has to be killed in the end. In a stop the unit leaves the active state first and the main
+/// process ends then; in a crash it is the other way round. Both moments are systemd's own
+/// (`ActiveExitTimestampMonotonic`, `ExecMainExitTimestampMonotonic`), so nothing has to be seen in time.
+fn told_to_stop(general: &Properties, service: &Properties) -> bool {
+    let moment = |properties, name| number::<u64>(properties, name).filter(|micros| *micros != 0);
+    let (Some(begun), Some(left), Some(ended)) = (
+        moment(general, "InactiveExitTimestampMonotonic"),
+        moment(general, "ActiveExitTimestampMonotonic"),
+        moment(service, "ExecMainExitTimestampMonotonic"),
+    ) else {
+        return false;
+    };
+    let by_itself =
+        text(service, "Result").is_some_and(|result| ENDS_OF_A_STOP.contains(&result.as_str()));
+    // A unit that has not been active in this run has failed to start.
+    by_itself && begun <= left && left < ended
 }
 
 fn text(properties: &Properties, name: &str) -> Option<String> {
@@ -230,6 +259,40 @@ mod tests {
         let since = state.since.unwrap();
         assert_eq!(since.monotonic, Duration::from_micros(5_000_001));
         assert_eq!(since.wall, Timestamp(1_700_000_000_123));
+    }
+
+    #[test]
+    fn a_stop_that_ended_badly_is_told_from_a_crash_and_from_a_start_that_failed() {
+        let told = |begun: u64, left: u64, ended: u64, result: &str| {
+            let mut unit = general("failed", "loaded");
+            unit.insert("InactiveExitTimestampMonotonic".to_owned(), owned(begun));
+            unit.insert("ActiveExitTimestampMonotonic".to_owned(), owned(left));
+            let service = Properties::from([
+                ("ExecMainExitTimestampMonotonic".to_owned(), owned(ended)),
+                ("Result".to_owned(), owned(result)),
+            ]);
+            let state = UnitState::read("a.service", &unit, &service).unwrap();
+            state.told_to_stop
+        };
+        assert!(told(10, 20, 21, "exit-code"));
+        assert!(told(10, 20, 90, "timeout"));
+        assert!(!told(10, 21, 20, "signal"), "it died first");
+        assert!(!told(10, 20, 20, "signal"), "one event");
+        assert!(!told(30, 20, 31, "exit-code"), "it never came up this time");
+        assert!(!told(10, 20, 21, "watchdog"), "systemd's own decision");
+        assert!(!told(10, 0, 21, "exit-code"));
+    }
+
+    #[test]
+    fn only_a_unit_that_says_so_is_restarted_by_systemd() {
+        let restarted = |service: Properties| {
+            UnitState::read("a.service", &general("active", "loaded"), &service)
+                .unwrap()
+                .restarted_by_systemd
+        };
+        let mode = |mode: &str| Properties::from([("Restart".to_owned(), owned(mode))]);
+        assert!(restarted(mode("on-failure")) && restarted(mode("always")));
+        assert!(!restarted(mode("no")) && !restarted(Properties::new()));
     }
 
     #[test]

@@ -115,3 +115,47 @@ async fn silence_from_above_stops_nothing_and_the_guard_goes_on_also_in_a_new_ag
         "it says what to do: {detail}"
     );
 }
+
+#[tokio::test]
+async fn what_the_guard_has_spent_stays_spent_when_the_agent_dies_with_the_process() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(&coordinator.endpoint, WEB);
+    let mut agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut pid = started(&mut session, 2).await;
+    for restarts in 1..=2 {
+        agent.kill().await;
+        signal(pid, Signal::KILL);
+        lab.runs_have_ended().await;
+        agent = lab.start().await;
+        session = coordinator.session(1).await;
+        let back = |seen: &v1::Instance| {
+            seen.state() == InstanceState::Running && seen.restarts == restarts
+        };
+        pid = pid_of(&session.instance("web", back).await);
+    }
+    agent.kill().await;
+    signal(pid, Signal::KILL);
+    lab.runs_have_ended().await;
+    for _ in 0..2 {
+        let agent = lab.start().await;
+        let mut session = coordinator.session(1).await;
+        let given_up = session
+            .instance("web", |seen| seen.reason.contains("given up"))
+            .await;
+        assert_eq!(
+            (given_up.state(), given_up.restarts),
+            (InstanceState::Failed, 2)
+        );
+        agent.kill().await;
+    }
+    // Another boot: whoever started the machine anew has looked.
+    std::fs::write(lab.path("boot_id"), "boot-2\n").unwrap();
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let fresh = session
+        .instance("web", |seen| seen.state() == InstanceState::Stopped)
+        .await;
+    assert_eq!(fresh.restarts, 0);
+}

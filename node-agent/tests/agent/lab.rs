@@ -97,8 +97,10 @@ impl Lab {
             .append(true)
             .open(self.path("agent.log"))
             .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
-            .args(["run", "--config"])
+        // Ignored also by the program that is executed: a limit of a file's size is an error then, not the end.
+        let script = "trap '' XFSZ; exec \"$0\" run --config \"$1\"";
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_interlock-agent")])
             .arg(self.path("agent.toml"))
             .env("INTERLOCK_LOG", "debug")
             .stdout(Stdio::piped())
@@ -145,6 +147,18 @@ impl Lab {
         channel::connect(&target, &credentials, &channel::Options::default())
             .await
             .unwrap()
+    }
+
+    /// Waits until the shim of every run has written down how it ended, or is gone.
+    pub(crate) async fn runs_have_ended(&self) {
+        let waiting = async {
+            while !running(&self.path("state")).is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("every run ends");
     }
 
     /// Asks the agent until what it says is as wanted.

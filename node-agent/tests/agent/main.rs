@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attempts;
+mod boots;
 mod by_hand;
+mod full_disk;
 mod guard;
 mod lab;
 mod light;
 mod observing;
 mod restarts;
 mod scripted;
+mod units;

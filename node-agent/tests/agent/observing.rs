@@ -43,6 +43,7 @@ async fn checks_run_are_told_and_can_be_asked_for_at_once() {
             Kind::Marker(v1::MarkerCheck {
                 path: "/etc/shadow".into(),
                 content: None,
+                write: false,
             }),
             50,
         ),

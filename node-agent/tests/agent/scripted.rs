@@ -153,6 +153,11 @@ pub(crate) fn exec(name: &str) -> v1::InstanceCommand {
     command(name, v1::part::Part::Exec(name.into()))
 }
 
+/// The service and its only part, a systemd unit.
+pub(crate) fn unit(service: &str, unit: &str) -> v1::InstanceCommand {
+    command(service, v1::part::Part::SystemdUnit(unit.into()))
+}
+
 fn command(service: &str, part: v1::part::Part) -> v1::InstanceCommand {
     v1::InstanceCommand {
         service: service.into(),
@@ -172,10 +177,20 @@ impl Session {
     }
 
     pub(crate) async fn dispatch(&self, id: v1::AttemptId, command: v1::dispatch::Command) {
+        self.dispatch_within(id, command, 60_000).await;
+    }
+
+    /// The same with another time limit, in milliseconds.
+    pub(crate) async fn dispatch_within(
+        &self,
+        id: v1::AttemptId,
+        command: v1::dispatch::Command,
+        limit_ms: u64,
+    ) {
         let dispatch = v1::Dispatch {
             term: self.term,
             id: Some(id),
-            limit_ms: 60_000,
+            limit_ms,
             command: Some(command),
         };
         self.order(Order::Dispatch(dispatch)).await;
@@ -193,16 +208,34 @@ impl Session {
         checks: Vec<v1::AssignedCheck>,
         exclusive: bool,
     ) {
+        self.assign_all(instances, budget, checks, |instance| {
+            instance.exclusive = exclusive;
+        })
+        .await;
+    }
+
+    /// The same with these instances as `set` makes them.
+    pub(crate) async fn assign_all(
+        &self,
+        instances: &[v1::InstanceCommand],
+        budget: u32,
+        checks: Vec<v1::AssignedCheck>,
+        set: impl Fn(&mut v1::AssignedInstance),
+    ) {
         let guard = v1::GuardPolicy {
             budget,
             window_ms: 3_600_000,
             backoff_ms: 1,
         };
-        let instances = instances.iter().map(|instance| v1::AssignedInstance {
-            service: instance.service.clone(),
-            parts: instance.parts.clone(),
-            guard: Some(guard),
-            exclusive,
+        let instances = instances.iter().map(|instance| {
+            let mut assigned = v1::AssignedInstance {
+                service: instance.service.clone(),
+                parts: instance.parts.clone(),
+                guard: Some(guard),
+                ..v1::AssignedInstance::default()
+            };
+            set(&mut assigned);
+            assigned
         });
         let assignment = v1::Assignment {
             term: self.term,

@@ -3,20 +3,27 @@
 //! # Rules
 //! * **Only what should run.** An instance is started again only while it is wanted running: an operation once said so.
 //! * **Only after a failure.** A clean end, such as a stop by hand, is reported and left alone.
+//! * **One restarter.** Where the manager of a part starts it again by itself, such as systemd by `Restart=`, the guard
+//!   only watches, and escalates when that manager has given up.
 //! * **Never during an attempt.** While an attempt is open on the instance, that attempt decides what becomes of it. The
 //!   guard forgets what it had in mind, and its budget is whole again afterwards: somebody has looked.
 //! * **A pause before each restart**, doubled with each further one in the window.
 //! * **A budget.** When it is spent, the guard says so once and leaves the instance down, with the reason. It may restart
 //!   again only after the window has moved on *and* the instance has been seen to die again.
 //!
-//! The guard remembers nothing across a restart of the agent: a budget that a crashing agent could wear out would not
-//! be worth writing to disk at every death.
+//! # Memory
+//! What is spent must outlive the agent, or an agent that dies with its instance would restart it for ever: a guard is
+//! made again from its [`Memory`], which the program keeps in the ledger. A restart counts from when it is decided, and is
+//! written down then; whether an agent lived long enough to make it does not matter. Points in time are those of one boot,
+//! so the memory ends with it: after a boot the budget is whole.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use interlock_model::observation::Wanted;
 use interlock_model::spec::GuardPolicy;
+use interlock_model::time::human;
+use serde::{Deserialize, Serialize};
 
 /// How an instance went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub enum Death {
     Clean(String),
     /// In any other way.
     Failure(String),
+    /// In any other way, and the manager that starts it again by itself does not do so any more.
+    GivenUp(String),
 }
 
 /// What holds for the instance at this moment.
@@ -43,9 +52,25 @@ pub enum Verdict {
     Leave(String),
     /// It is started again at this time, unless [`Guard::take_due`] says otherwise by then.
     RestartAt(Duration),
-    /// It stays down because the budget is spent. Said once.
+    /// It stays down because the budget is spent, or its manager has given up. Said once.
     Escalate(String),
 }
+
+/// What a guard has to remember for as long as its machine is up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// When restarts were decided, within the window, oldest first: on the monotonic clock.
+    pub decided: Vec<Moment>,
+    /// Restarts since an operation last acted on the instance.
+    pub restarts: u32,
+    /// Why it was given up, if it was.
+    pub given_up: Option<String>,
+}
+
+/// A point on the monotonic clock of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(#[serde(with = "human")] pub Duration);
 
 /// The guard of one instance.
 #[derive(Debug)]
@@ -74,6 +99,29 @@ impl Guard {
         }
     }
 
+    /// A guard that goes on where an earlier one was in the same boot. A restart that was pending is not: the death that
+    /// it was for is seen again.
+    #[must_use]
+    pub fn restore(policy: GuardPolicy, memory: Memory) -> Self {
+        Self {
+            policy,
+            decided: memory.decided.into_iter().map(|Moment(at)| at).collect(),
+            pending: None,
+            restarts: memory.restarts,
+            given_up: memory.given_up,
+        }
+    }
+
+    /// What it has to remember.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory {
+            decided: self.decided.iter().copied().map(Moment).collect(),
+            restarts: self.restarts,
+            given_up: self.given_up.clone(),
+        }
+    }
+
     /// Another policy from now on; what was spent remains spent.
     pub fn set_policy(&mut self, policy: GuardPolicy) {
         self.policy = policy;
@@ -86,6 +134,7 @@ impl Guard {
             Death::Clean(reason) => {
                 return Verdict::Leave(format!("{reason}; it ended cleanly and is left alone"));
             }
+            Death::GivenUp(reason) => return self.give_up(reason, situation),
             Death::Failure(reason) => reason,
         };
         if let Err(why) = self.permits(situation) {
@@ -159,18 +208,38 @@ impl Guard {
         self.given_up.as_deref()
     }
 
-    fn permits(&self, situation: Situation) -> Result<(), &'static str> {
-        if situation.attempt_open {
-            return Err("an attempt is open on it, which decides");
+    /// Somebody else has given the instance up: nothing is done, and that is said.
+    fn give_up(&mut self, reason: String, situation: Situation) -> Verdict {
+        if let Err(why) = should_run(situation) {
+            return Verdict::Leave(format!("{reason}; {why}"));
         }
+        let told = self.given_up.as_ref() == Some(&reason);
+        self.given_up = Some(reason.clone());
+        if told {
+            Verdict::Leave(reason)
+        } else {
+            Verdict::Escalate(reason)
+        }
+    }
+
+    fn permits(&self, situation: Situation) -> Result<(), &'static str> {
+        should_run(situation)?;
         if self.policy.budget == 0 {
             return Err("its guard is off");
         }
-        match situation.wanted {
-            Some(Wanted::Running) => Ok(()),
-            Some(Wanted::Stopped) => Err("it should be stopped"),
-            None => Err("no operation has said that it should run"),
-        }
+        Ok(())
+    }
+}
+
+/// Is it the guard's business that the instance is down?
+fn should_run(situation: Situation) -> Result<(), &'static str> {
+    if situation.attempt_open {
+        return Err("an attempt is open on it, which decides");
+    }
+    match situation.wanted {
+        Some(Wanted::Running) => Ok(()),
+        Some(Wanted::Stopped) => Err("it should be stopped"),
+        None => Err("no operation has said that it should run"),
     }
 }
 
@@ -219,6 +288,59 @@ mod tests {
         ));
         assert_eq!(guard.restarts(), 3);
         assert!(guard.given_up().is_some_and(|why| why.contains("SIGKILL")));
+    }
+
+    #[test]
+    fn a_guard_that_is_made_again_has_spent_what_it_had_spent() {
+        let mut guard = Guard::new(POLICY);
+        for now in [0, 1, 2] {
+            guard.died(crash(), WANTED, at(now));
+            let kept = serde_json::to_string(&guard.memory()).unwrap();
+            guard = Guard::restore(POLICY, serde_json::from_str(&kept).unwrap());
+            assert_eq!(guard.due(), None, "the death is to be seen again");
+        }
+        assert!(matches!(
+            guard.died(crash(), WANTED, at(3)),
+            Verdict::Escalate(_)
+        ));
+        let mut again = Guard::restore(POLICY, guard.memory());
+        assert!(
+            matches!(again.died(crash(), WANTED, at(4)), Verdict::Leave(_)),
+            "said once, also by the next agent"
+        );
+        again.hand_over();
+        assert_eq!(again.memory(), Memory::default());
+    }
+
+    #[test]
+    fn what_its_manager_gave_up_is_told_once_and_not_restarted() {
+        let death = || Death::GivenUp("start-limit-hit".into());
+        let mut guard = Guard::new(GuardPolicy {
+            budget: 0,
+            ..POLICY
+        });
+        assert_eq!(
+            guard.died(death(), WANTED, at(1)),
+            Verdict::Escalate("start-limit-hit".into())
+        );
+        assert!(matches!(
+            guard.died(death(), WANTED, at(2)),
+            Verdict::Leave(_)
+        ));
+        assert_eq!(
+            (guard.due(), guard.given_up()),
+            (None, Some("start-limit-hit"))
+        );
+        guard.hand_over();
+        let stopped = Situation {
+            wanted: Some(Wanted::Stopped),
+            ..WANTED
+        };
+        assert!(matches!(
+            guard.died(death(), stopped, at(3)),
+            Verdict::Leave(_)
+        ));
+        assert_eq!(guard.given_up(), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use interlock_model::observation::InstanceState;
 use super::{Managers, chain};
 use crate::exec::Verb;
 use crate::run::errand::{Errand, Trouble};
-use crate::run::seen::Seen;
+use crate::run::seen::{Restarter, Seen};
 use crate::session::Halt;
 use crate::shim::Run;
 
@@ -29,7 +29,7 @@ impl Managers {
                 since: None,
                 since_boot: None,
                 reason: said(&checked.ended.outcome.to_string(), &checked.output),
-                guarded: true,
+                restarter: Restarter::Guard,
             },
             Err(error) => Seen::unknown(chain(&error)),
         }

@@ -7,7 +7,7 @@ use interlock_model::names::LocalName;
 
 use super::{Managers, chain};
 use crate::run::errand::{Errand, Trouble};
-use crate::run::seen::Seen;
+use crate::run::seen::{Restarter, Seen};
 use crate::session::Halt;
 use crate::supervise::State;
 
@@ -18,20 +18,29 @@ impl Managers {
                 "there is no process {name}: add [process.{name}] to the agent's file"
             ));
         };
-        let (since, reason) = match &state {
-            State::Starting { pid, since } | State::Running { pid, since } => {
-                (Some(*since), format!("pid {pid}"))
+        let (since, since_boot, reason) = match &state {
+            State::Starting {
+                pid,
+                since,
+                started,
             }
-            State::Stopped { why, since } | State::Failed { why, since } => (*since, why.clone()),
-            State::Stopping => (None, String::new()),
-            State::Unknown { .. } => (None, state.to_string()),
+            | State::Running {
+                pid,
+                since,
+                started,
+            } => (Some(*since), *started, format!("pid {pid}")),
+            State::Stopped { why, since } | State::Failed { why, since } => {
+                (*since, None, why.clone())
+            }
+            State::Stopping => (None, None, String::new()),
+            State::Unknown { .. } => (None, None, state.to_string()),
         };
         Seen {
             state: state.instance(),
             since,
-            since_boot: since.map(|since| self.clock.from_wall(since)),
+            since_boot,
             reason,
-            guarded: true,
+            restarter: Restarter::Guard,
         }
     }
 

@@ -6,12 +6,37 @@ use interlock_model::observation::InstanceState;
 
 use super::{Managers, chain};
 use crate::run::errand::{Errand, Trouble};
-use crate::run::seen::Seen;
+use crate::run::seen::{Restarter, Seen};
 use crate::session::Halt;
-use crate::systemd::{Activity, Progress, UnitState, Verb};
+use crate::systemd::{Activity, Error, Progress, UnitState, Verb};
 
 /// How long a unit that was started and then cancelled may take to stop.
 const UNDO_LIMIT: Duration = Duration::from_secs(90);
+
+/// Who starts the unit again after a failure: one of them, or they would fight.
+fn restarter(unit: &UnitState) -> Restarter {
+    if unit.told_to_stop {
+        Restarter::Nobody
+    } else if unit.restarted_by_systemd {
+        Restarter::Manager
+    } else {
+        Restarter::Guard
+    }
+}
+
+/// Why a unit is failed: `signal, status 9`, and what that means where systemd is its restarter.
+fn failure(unit: &UnitState, result: &str) -> String {
+    let mut text = result.to_owned();
+    if let Some(status) = unit.exec_main_status {
+        text.push_str(&format!(", status {status}"));
+    }
+    match restarter(unit) {
+        Restarter::Nobody => text.push_str(", after it was told to stop"),
+        Restarter::Manager => text.push_str("; systemd does not restart it any more"),
+        Restarter::Guard => {}
+    }
+    text
+}
 
 impl Managers {
     pub(super) async fn look_at_unit(&self, unit: &str) -> Seen {
@@ -33,10 +58,7 @@ impl Managers {
         let up = matches!(unit.activity, Activity::Running);
         let reason = match (unit.activity, unit.main_pid, unit.result.as_deref()) {
             (Activity::Running, Some(pid), _) => format!("{}, pid {pid}", unit.sub_state),
-            (Activity::Failed, _, Some(result)) => match unit.exec_main_status {
-                Some(status) => format!("{result}, status {status}"),
-                None => result.to_owned(),
-            },
+            (Activity::Failed, _, Some(result)) => failure(unit, result),
             _ => unit.sub_state.clone(),
         };
         Seen {
@@ -47,8 +69,7 @@ impl Managers {
                 .filter(|_| up)
                 .map(|since| self.clock.from_monotonic(since.monotonic)),
             reason,
-            // systemd is the restarter of its units; two of them would fight.
-            guarded: false,
+            restarter: restarter(unit),
         }
     }
 
@@ -68,45 +89,48 @@ impl Managers {
         self.unit_job(Verb::Stop, unit, errand).await
     }
 
-    /// Runs a job and proves its effect.
+    /// Runs a job and proves its effect. When the work is to end, a job that has not begun is withdrawn, and one that has
+    /// goes on in systemd; only a start that is cancelled is undone.
     async fn unit_job(
         &self,
         verb: Verb,
         unit: &str,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        let limit = errand.time_left();
         let mut progress = |progress| {
             if verb == Verb::Stop && progress == Progress::Running {
                 errand.going_down(format!("the stop job of {unit} is running"));
             }
         };
-        let job = self.systemd.run(verb, unit, limit, &mut progress);
-        let ended = tokio::select! {
-            ended = job => ended,
-            // Its time limit is the job's own limit too, which knows more about what happened.
-            () = cancelled(errand) => return Err(self.cancel_unit(verb, unit).await),
-        };
+        let mut halt = None;
+        let end = async { halt = Some(errand.halted().await) };
+        let ended = self.systemd.run_until(verb, unit, end, &mut progress).await;
+        let halted = halt.map(|halt| format!("{halt}; ")).unwrap_or_default();
         let seen = self.look_at_unit(unit).await;
         let proven = match verb {
             Verb::Stop => seen.state.is_down(),
             Verb::Start | Verb::Restart => seen.is_running(),
         };
         match ended {
-            _ if proven => Ok(seen.text()),
+            _ if proven && halt != Some(Halt::Cancelled) => Ok(seen.text()),
+            Ok(()) if proven => Ok(seen.text()),
             Ok(()) => Err(Trouble::Failed(format!(
                 "systemd says that the {verb} is done, but {unit} is {}",
                 seen.text()
             ))),
+            Err(Error::JobUnfinished { .. }) if halt == Some(Halt::Cancelled) => {
+                Err(self.cancel_unit(verb, unit).await)
+            }
             Err(error) if error.outcome_is_unknown() => Err(Trouble::unknown(
-                format!("{}; {unit} is {}", chain(&error), seen.text()),
+                format!("{halted}{}; {unit} is {}", chain(&error), seen.text()),
                 true,
             )),
-            Err(error) => Err(Trouble::Failed(chain(&error))),
+            Err(error) => Err(Trouble::Failed(format!("{halted}{}", chain(&error)))),
         }
     }
 
-    /// A start that is cancelled is undone by a stop, which also takes its job out of the queue. A stop is not undone.
+    /// A running start that is cancelled is undone by a stop, which replaces its job. A stop is not undone: the signal
+    /// is sent, and without its job the unit would go down all the same, only with nobody to wait for it.
     async fn cancel_unit(&self, verb: Verb, unit: &str) -> Trouble {
         let undone = match verb {
             Verb::Start | Verb::Restart => self.systemd.stop(unit, UNDO_LIMIT).await,
@@ -126,12 +150,5 @@ impl Managers {
                 true,
             ),
         }
-    }
-}
-
-/// Waits for a cancellation; a time limit is none.
-async fn cancelled(errand: &Errand<'_>) {
-    if errand.halted().await != Halt::Cancelled {
-        std::future::pending::<()>().await;
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use interlock_model::action::Command;
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::ids::{AttemptId, OperationId, Term};
+use interlock_model::names::ServiceName;
 
 use super::{Target, Write};
 use crate::agent::Peer;
+use crate::agent::guard::Memory;
 
 /// A message of a coordinator about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,14 @@ pub enum Event {
         id: AttemptId,
         /// How.
         outcome: Outcome,
+    },
+    /// The guard of an instance has something else to remember. Whoever guards goes on without waiting for the disk: a
+    /// full one must not keep a dead instance down.
+    Guarded {
+        /// The service.
+        service: ServiceName,
+        /// What.
+        memory: Memory,
     },
     /// A session with a coordinator begins: it is to be told what is remembered.
     Greet(Peer),
@@ -222,4 +232,9 @@ pub enum Obstacle {
         /// What both work on.
         target: Target,
     },
+    /// It could not be remembered, so it must not be begun.
+    #[error(
+        "nothing was begun: the ledger of this agent cannot be written ({0}); make room on its disk and ask again"
+    )]
+    NotDurable(String),
 }

@@ -22,7 +22,8 @@
 //!  event ─► Commit(batch) ······ Committed(batch) ─► Reply, Execute, Kill
 //! ```
 //! Whatever follows a [`Effect::Commit`] is withheld until [`Ledger::committed`] says that the batch is durable. As long
-//! as one batch is not, later effects wait behind it, so nobody is told of a state that a crash could take back.
+//! as one batch is not, later effects wait behind it, so nobody is told of a state that a crash could take back. A disk
+//! that refuses a batch is [`Ledger::refused_by_disk`]: what was only promised is taken back, the rest waits.
 
 mod entry;
 mod event;
@@ -30,6 +31,7 @@ mod outbox;
 mod record;
 mod refusal;
 mod rules;
+mod setback;
 
 #[cfg(test)]
 mod properties;
@@ -50,7 +52,9 @@ pub use entry::{Entry, Origin, Target};
 pub use event::{Ask, ByHand, Effect, Event, Greeting, Obstacle, Outcome, Permit, Recipient};
 pub use record::{Record, Slot, Write};
 pub use refusal::{MAX_REFUSALS, Refusal};
+pub use setback::Setback;
 
+use super::guard::Memory;
 use outbox::{Effects, Outbox};
 use refusal::Refusals;
 
@@ -75,6 +79,10 @@ pub struct Ledger {
     entries: BTreeMap<AttemptId, Entry>,
     wanted: BTreeMap<ServiceName, Wanted>,
     refusals: Refusals,
+    /// What guards have to remember in this boot.
+    guards: BTreeMap<ServiceName, Memory>,
+    /// Why the disk takes nothing, since it has refused a batch.
+    ailing: Option<String>,
     outbox: Outbox,
 }
 
@@ -91,6 +99,8 @@ impl Ledger {
             entries: BTreeMap::new(),
             wanted: BTreeMap::new(),
             refusals: Refusals::default(),
+            guards: BTreeMap::new(),
+            ailing: None,
             outbox: Outbox::default(),
         };
         for record in records {
@@ -106,6 +116,13 @@ impl Ledger {
                     ledger.wanted.insert(service, wanted);
                 }
                 Record::Refusal(refusal) => ledger.refusals.restore(refusal),
+                // The clock of an earlier boot says nothing in this one.
+                Record::Guard {
+                    service,
+                    boot,
+                    memory,
+                } if boot == ledger.boot => drop(ledger.guards.insert(service, memory)),
+                Record::Guard { .. } => {}
             }
         }
         ledger
@@ -138,7 +155,11 @@ impl Ledger {
                 );
             }
             Event::Finished { id, outcome } => self.finish(&id, outcome, now, &mut effects),
-            Event::Greet(to) => effects.greet(to, self.greeting()),
+            Event::Guarded { service, memory } => self.guarded(service, memory, &mut effects),
+            Event::Greet(to) => {
+                effects.greet(to, self.greeting());
+                self.release_if_ailing(&mut effects);
+            }
         }
         self.outbox.send(effects)
     }
@@ -156,6 +177,7 @@ impl Ledger {
 
     /// A batch is durable: returns what was withheld for it.
     pub fn committed(&mut self, batch: u64) -> Vec<Effect> {
+        self.ailing = None;
         self.outbox.committed(batch)
     }
 
@@ -195,6 +217,12 @@ impl Ledger {
         self.wanted.get(service).copied()
     }
 
+    /// What the guard of an instance has to remember; nothing in a new boot.
+    #[must_use]
+    pub fn guard(&self, service: &ServiceName) -> Memory {
+        self.guards.get(service).cloned().unwrap_or_default()
+    }
+
     /// What is remembered of an attempt.
     #[must_use]
     pub fn entry(&self, id: &AttemptId) -> Option<&Entry> {
@@ -224,20 +252,5 @@ impl Ledger {
         self.entries
             .values()
             .filter(|entry| !entry.state.is_final())
-    }
-
-    fn greeting(&self) -> Greeting {
-        let of_operations = |entry: &&Entry| entry.id.operation != BY_HAND;
-        Greeting {
-            term: self.term,
-            operation: self.highest_operation,
-            incarnation: self.incarnation.clone(),
-            attempts: self
-                .entries
-                .values()
-                .filter(of_operations)
-                .map(Entry::report)
-                .collect(),
-        }
     }
 }

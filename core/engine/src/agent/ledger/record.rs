@@ -2,12 +2,13 @@
 //!
 //! The ledger needs little of its storage: slots that hold one record each, and writes that are applied all or none.
 
-use interlock_model::ids::{AttemptId, OperationId, Term};
+use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_model::names::ServiceName;
 use interlock_model::observation::Wanted;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, Refusal};
+use crate::agent::guard::Memory;
 
 /// One durable fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,15 @@ pub enum Record {
     },
     /// A refusal.
     Refusal(Refusal),
+    /// What the guard of an instance has to remember.
+    Guard {
+        /// The service.
+        service: ServiceName,
+        /// The boot in which it holds.
+        boot: BootId,
+        /// What.
+        memory: Memory,
+    },
 }
 
 /// Where a record lies: a later one in the same slot takes its place.
@@ -52,6 +62,8 @@ pub enum Slot {
     Wanted(ServiceName),
     /// See [`Record::Refusal`]: its number.
     Refusal(u64),
+    /// See [`Record::Guard`].
+    Guard(ServiceName),
 }
 
 impl Record {
@@ -66,6 +78,7 @@ impl Record {
             Self::Entry(entry) => Slot::Entry(entry.id.clone()),
             Self::Wanted { service, .. } => Slot::Wanted(service.clone()),
             Self::Refusal(refusal) => Slot::Refusal(refusal.number),
+            Self::Guard { service, .. } => Slot::Guard(service.clone()),
         }
     }
 }
@@ -77,4 +90,15 @@ pub enum Write {
     Put(Record),
     /// Empty a slot.
     Remove(Slot),
+}
+
+impl Write {
+    /// Which slot it changes.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        match self {
+            Self::Put(record) => record.slot(),
+            Self::Remove(slot) => slot.clone(),
+        }
+    }
 }

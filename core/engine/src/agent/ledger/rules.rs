@@ -16,6 +16,7 @@ use super::{
     Ask, BY_HAND, ByHand, Entry, Ledger, MAX_BY_HAND, MAX_ENTRIES, Obstacle, Origin, Outcome,
     Permit, Record, Slot, Target,
 };
+use crate::agent::guard::Memory;
 
 impl Ledger {
     pub(super) fn heard(&mut self, term: Term, incarnation: Option<String>, effects: &mut Effects) {
@@ -50,7 +51,8 @@ impl Ledger {
         let entry = match self.obstacle(command, permit) {
             None => {
                 if let Some((service, wanted)) = wanted_by(command) {
-                    self.wanted.insert(service.clone(), wanted);
+                    let before = self.wanted.insert(service.clone(), wanted);
+                    effects.wanted_before(service.clone(), before);
                     effects.put([Record::Wanted {
                         service: service.clone(),
                         wanted,
@@ -79,7 +81,11 @@ impl Ledger {
                 )
             }
         };
-        effects.reply(ask.from, entry.report());
+        if self.ailing.is_some() {
+            effects.reply_at_once(ask.from, entry.report());
+        } else {
+            effects.reply(ask.from, entry.report());
+        }
         if entry.is_open() {
             effects.execute(&entry, command);
         }
@@ -114,6 +120,9 @@ impl Ledger {
     fn obstacle(&self, command: &Command, permit: Permit) -> Option<Obstacle> {
         if let Permit::Denied(reason) = permit {
             return Some(Obstacle::Denied(reason));
+        }
+        if let Some(ailment) = self.ailment() {
+            return Some(ailment);
         }
         let target = Target::of(command);
         self.open_on(&target).map(|open| Obstacle::Busy {
@@ -181,7 +190,8 @@ impl Ledger {
         }
         if self.entries.get(&ask.id).is_some_and(Entry::is_open) {
             // Answered by its outcome, when nothing of it is left.
-            return effects.kill(ask.id.clone());
+            effects.kill(ask.id.clone());
+            return self.release_if_ailing(effects);
         }
         let report = self.recall_or_close(ask, now, effects);
         effects.reply(ask.from, report);
@@ -263,12 +273,30 @@ impl Ledger {
         if !may_become(entry.state, state) {
             return;
         }
+        effects.report_before(entry.report());
         entry.state = state;
         entry.evidence = evidence;
         entry.repeatable = repeatable;
         entry.at = now.wall;
         effects.put([Record::Entry(Box::new(entry.clone()))]);
         effects.tell(entry.report());
+    }
+
+    /// Keeps what a guard has to remember; nothing to remember takes no room.
+    pub(super) fn guarded(&mut self, service: ServiceName, memory: Memory, effects: &mut Effects) {
+        if memory == self.guard(&service) {
+            return;
+        }
+        if memory == Memory::default() {
+            self.guards.remove(&service);
+            return effects.remove(Slot::Guard(service));
+        }
+        self.guards.insert(service.clone(), memory.clone());
+        effects.put([Record::Guard {
+            service,
+            boot: self.boot.clone(),
+            memory,
+        }]);
     }
 
     /// Accepts a term, or says why it is none to obey (invariant I7).
