@@ -66,6 +66,7 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
                     backoff_ms: millis(instance.guard.backoff),
                 }),
                 exclusive: instance.exclusive,
+                autostart: instance.autostart,
             })
             .collect(),
         checks: assignment

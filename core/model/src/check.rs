@@ -100,6 +100,9 @@ pub enum CheckKind {
         path: String,
         /// The exact content, without a trailing newline.
         content: Option<String>,
+        /// Also write a file beside it and read it back: a share that went read-only, or is full, still reads well.
+        #[serde(default)]
+        write: bool,
     },
     /// A file is equal on all nodes where the check runs.
     Same {

@@ -36,9 +36,14 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
             }),
             CheckKind::Exec { command } => Kind::Exec(command.to_string()),
             CheckKind::Unit { unit } => Kind::Unit(unit.clone()),
-            CheckKind::Marker { path, content } => Kind::Marker(v1::MarkerCheck {
+            CheckKind::Marker {
+                path,
+                content,
+                write,
+            } => Kind::Marker(v1::MarkerCheck {
                 path: path.clone(),
                 content: content.clone(),
+                write: *write,
             }),
             CheckKind::Same { path } => Kind::Same(path.clone()),
             CheckKind::Address { ip } => Kind::Address(ip.clone()),
@@ -86,6 +91,7 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
         Some(Kind::Marker(marker)) => CheckKind::Marker {
             path: marker.path.clone(),
             content: marker.content.clone(),
+            write: marker.write,
         },
         Some(Kind::Same(path)) => CheckKind::Same { path: path.clone() },
         Some(Kind::Address(ip)) => CheckKind::Address { ip: ip.clone() },

@@ -154,7 +154,7 @@ services:
             [
                 "+ nodes.n4: { address: 10.0.0.4, name: n4 }",
                 "- services.old: { active: all, at_least: 0, boot: manual, external: false, guard: { backoff: 1s, \
-                 budget: 0, window: 10m }, name: old, nodes: [n1], parts: [{ systemd: { unit: b.service } }], \
+                 budget: 3, window: 10m }, name: old, nodes: [n1], parts: [{ systemd: { unit: b.service } }], \
                  sequence: { start: none, stop: none }, start_within: 5m, stop_within: 5m }",
                 "~ services.web.at_least: 1 -> 2",
                 "~ services.web.nodes: [n1, n2, n3] -> [n2, n3, n4]",

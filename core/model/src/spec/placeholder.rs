@@ -48,9 +48,14 @@ impl CheckKind {
                 command: command.clone(),
             },
             Self::Unit { unit } => Self::Unit { unit: unit.clone() },
-            Self::Marker { path, content } => Self::Marker {
+            Self::Marker {
+                path,
+                content,
+                write,
+            } => Self::Marker {
                 path: fill(path),
                 content: content.as_ref().map(fill),
+                write: *write,
             },
             Self::Same { path } => Self::Same { path: fill(path) },
             Self::Address { ip } => Self::Address { ip: fill(ip) },

@@ -61,6 +61,12 @@ pub(super) static CHECK: Shape = Shape {
             Kind::Text,
             "For `marker`: the exact content, without a newline at its end.",
         ),
+        default(
+            "write",
+            Kind::Flag,
+            "false",
+            "For `marker`: also write the file `MARKER.NODE` beside it and read it back.",
+        ),
         derived(
             "status",
             Kind::AnyOf(&[STATUS, Kind::SomeOf(&STATUS)]),
@@ -131,8 +137,9 @@ pub(super) static CHECK: Shape = Shape {
 };
 
 /// The keys that belong to one kind of check.
-const BELONGS: [(&str, &str); 4] = [
+const BELONGS: [(&str, &str); 5] = [
     ("content", "marker"),
+    ("write", "marker"),
     ("status", "http"),
     ("body", "http"),
     ("json", "http"),
@@ -208,8 +215,14 @@ fn kind(section: &Section<'_>) -> Option<CheckKind> {
     });
     let exec = given("exec").map(|field| field.name().map(|command| CheckKind::Exec { command }));
     let unit = given("unit").map(|field| parts::unit(&field).map(|unit| CheckKind::Unit { unit }));
-    let marker =
-        given("marker").map(|field| path(&field).map(|path| CheckKind::Marker { path, content }));
+    let write = section.flag("write");
+    let marker = given("marker").map(|field| {
+        path(&field).map(|path| CheckKind::Marker {
+            path,
+            content,
+            write,
+        })
+    });
     let same = given("same").map(|field| path(&field).map(|path| CheckKind::Same { path }));
     let address = given("address").map(|field| ip(&field).map(|ip| CheckKind::Address { ip }));
     [tcp, http, exec, unit, marker, same, address]

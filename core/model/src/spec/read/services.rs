@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Section, checks, dependencies, parts};
-use crate::action::Part;
 use crate::names::{NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::spec::problem::Problem;
@@ -155,14 +154,15 @@ static GUARD: Shape = Shape {
     name: "guard",
     doc: "How the guard restarts an instance that died: on active and standby alike, within a budget.",
     keys: &[
-        derived(
+        default(
             "budget",
             Kind::Count {
                 least: 0,
                 most: 1000,
             },
-            "3; 0 for `active: all` made of systemd units alone, which systemd restarts",
-            "Restarts within `window` before the guard gives up. 0 leaves the restarting to others.",
+            "3",
+            "Restarts within `window` before the guard gives up. 0 leaves the restarting to others. A unit whose own \
+             file sets `Restart=` is restarted by systemd alone, whatever the budget.",
         ),
         default(
             "window",
@@ -225,7 +225,7 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
         checks: section.map("checks", |_, check| checks::check(check, external)),
         start_within,
         stop_within,
-        guard: section.section("guard", |policy| guard(policy, active, &parts)),
+        guard: section.section("guard", guard),
         parts,
     }
 }
@@ -267,15 +267,10 @@ fn nothing_to_operate(section: &Section<'_>) {
     }
 }
 
-fn guard(section: &Section<'_>, active: Activity, parts: &[Part]) -> GuardPolicy {
-    let restarted_by_systemd = active == Activity::All
-        && parts
-            .iter()
-            .all(|part| matches!(part, Part::Systemd { .. }));
-    let implied = if restarted_by_systemd { 0 } else { 3 };
+fn guard(section: &Section<'_>) -> GuardPolicy {
     let budget = section
         .count("budget")
-        .map_or(implied, |n| u32::try_from(n).unwrap_or(u32::MAX));
+        .map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
     GuardPolicy {
         budget,
         window: section.duration("window").unwrap_or(Duration::ZERO),
