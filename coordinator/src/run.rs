@@ -14,14 +14,15 @@ use interlock_proto::v1::cluster_service_server::ClusterServiceServer;
 use interlock_proto::v1::event_service_server::EventServiceServer;
 use interlock_proto::v1::operation_service_server::OperationServiceServer;
 use interlock_proto::v1::plan_service_server::PlanServiceServer;
+use interlock_proto::v1::store_service_server::StoreServiceServer;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::driver::{Driver, Handle, load};
+use crate::driver::{Driver, Handle, Lineage, clear_broken_import, load};
 use crate::leadership::{Candidate, Leadership, Sole};
-use crate::services::{Cluster, Events, Operations, Plans};
+use crate::services::{Cluster, Events, Operations, PORTABLE, Plans, Stores};
 use crate::sessions::AgentSessions;
 use crate::store::Store;
 use crate::store::chosen::Chosen;
@@ -64,6 +65,7 @@ async fn serve(
     watcher: credentials::Store,
 ) -> anyhow::Result<()> {
     let name = config.name.to_string();
+    let cluster = credentials.identity().cluster().to_string();
     let store = chosen.store();
     let leadership: Arc<dyn Leadership> = Arc::new(Sole::new(Arc::clone(&store)));
     let leading = leadership
@@ -72,6 +74,10 @@ async fn serve(
             process: uuid::Uuid::now_v7(),
         })
         .await?;
+    if clear_broken_import(&*store, leading.guard(), PORTABLE).await? {
+        warn!("an import into this store was broken off; the store is empty again");
+    }
+    let lineage = Lineage::load(&*store).await?;
     let loaded = load(&*store).await?;
     let resumed = loaded.operations.len();
     let coordinator = Coordinator::recover(leading.term(), loaded)?;
@@ -91,12 +97,13 @@ async fn serve(
 
     let reload = tokio::spawn(watcher.run(RELOAD));
     let driver = tokio::spawn(driver.run());
+    handle.call(move |desk| desk.lineage = lineage).await?;
     let stopping = async {
         signal().await;
         info!("stopping: operations under way go on when a coordinator is back");
     };
     tokio::select! {
-        served = server.serve(routes(&handle, &store)?, std::future::pending()) => served?,
+        served = server.serve(routes(&handle, &store, cluster)?, std::future::pending()) => served?,
         ended = driver => ended.context("the driver panicked")??,
         () = chosen.lost() => anyhow::bail!("the store is no longer held by this coordinator; another one may work on it"),
         () = stopping => {}
@@ -105,7 +112,7 @@ async fn serve(
     Ok(())
 }
 
-fn routes(handle: &Handle, store: &Arc<dyn Store>) -> anyhow::Result<Routes> {
+fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::Result<Routes> {
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(async move {
         reporter
@@ -117,6 +124,11 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>) -> anyhow::Result<Routes> {
             .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let stores = StoreServiceServer::new(Stores::new(handle.clone(), Arc::clone(store), cluster))
+        .send_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MESSAGE)
+        .max_encoding_message_size(MESSAGE);
     let cluster = ClusterServiceServer::new(Cluster::new(handle.clone(), Arc::clone(store)))
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -133,6 +145,7 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>) -> anyhow::Result<Routes> {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_encoding_message_size(MESSAGE);
     Ok(Routes::new(health)
+        .add_service(stores)
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .add_service(

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::Coordinator;
+use interlock_engine::coordinator::{Coordinator, Write};
+use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
 use interlock_planner::{Input, Outcome, Request};
 use interlock_proto::v1;
 use tokio::sync::watch;
 
+use super::Lineage;
 use crate::clock;
 
 /// How many plans are kept for being started. A person looks at one, perhaps two.
@@ -35,11 +37,17 @@ pub struct Desk {
     pub name: String,
     /// Which store it works on.
     pub incarnation: String,
+    /// Which stores this one succeeds.
+    pub lineage: Lineage,
     /// What agents said of their machines when they connected.
     pub facts: BTreeMap<NodeName, v1::Facts>,
     trouble: watch::Receiver<Option<String>>,
     plans: BTreeMap<Digest, CachedPlan>,
     planned: u64,
+    /// Writes that are not the engine's.
+    own_writes: Vec<Write>,
+    /// The highest term of an import that was just taken up.
+    imported: Option<Term>,
 }
 
 impl Desk {
@@ -52,7 +60,10 @@ impl Desk {
         Self {
             coordinator,
             name,
+            lineage: Lineage::new(&incarnation),
             incarnation,
+            own_writes: Vec::new(),
+            imported: None,
             facts: BTreeMap::new(),
             trouble,
             plans: BTreeMap::new(),
@@ -64,6 +75,27 @@ impl Desk {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
+    }
+
+    /// Wants this written as well; the call is answered when it is durable.
+    pub fn write(&mut self, writes: impl IntoIterator<Item = Write>) {
+        self.own_writes.extend(writes);
+    }
+
+    pub(super) fn take_writes(&mut self) -> Vec<Write> {
+        std::mem::take(&mut self.own_writes)
+    }
+
+    /// Goes on with what was imported: another engine, to which no agent has spoken yet, under a term above `term`.
+    pub fn take_over(&mut self, coordinator: Coordinator, term: Term) {
+        self.coordinator = coordinator;
+        self.facts.clear();
+        self.plans.clear();
+        self.imported = Some(term);
+    }
+
+    pub(super) fn take_imported(&mut self) -> Option<Term> {
+        self.imported.take()
     }
 
     pub(super) fn heartbeat(&self) -> Duration {

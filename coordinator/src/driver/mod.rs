@@ -10,6 +10,7 @@
 mod commit;
 mod desk;
 mod handle;
+mod lineage;
 mod load;
 mod raising;
 #[cfg(test)]
@@ -33,6 +34,8 @@ use crate::store::Store;
 
 pub use desk::{CachedPlan, Desk};
 pub use handle::{Gone, Handle};
+pub use lineage::Lineage;
+pub(crate) use lineage::{clear_broken_import, highest_term, import_marks, is_portable};
 pub use load::{LoadError, load, read_json};
 
 use commit::{After, Committer, Pending};
@@ -146,6 +149,11 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Opened(opening) => {
+                if let Some(stranger) = self.desk.lineage.stranger(&opening.hello.incarnation) {
+                    warn!(node = %opening.node, reason = %stranger, "session refused");
+                    opening.outbox.refuse(stranger.into());
+                    return;
+                }
                 let seen = opening.hello.highest_term;
                 if self.is_foreign(seen, &opening.node) {
                     warn!(node = %opening.node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
@@ -177,6 +185,12 @@ impl Driver {
                 // What came before is not what this call changed, and does not hold its answer back.
                 self.collect(None);
                 let reply = call(&mut self.desk);
+                if let Some(seen) = self.desk.take_imported() {
+                    // Agents say hello again, to the engine that now is.
+                    self.sessions = Sessions::default();
+                    self.welcomed.clear();
+                    self.raising.wish(seen);
+                }
                 self.collect(Some(After::Reply(reply)));
             }
             Input::Look(look) if self.committer.trouble().is_some() => look(None)(),
@@ -238,7 +252,8 @@ impl Driver {
 
     /// Queues what the engine wants, in order; releases at once what nothing before it holds back.
     fn collect(&mut self, last: Option<After>) {
-        let output = self.desk.coordinator.take_output();
+        let mut output = self.desk.coordinator.take_output();
+        output.writes.extend(self.desk.take_writes());
         if !output.writes.is_empty() || !output.sends.is_empty() {
             self.changed.send_modify(|count| *count += 1);
         }

@@ -9,11 +9,14 @@ mod operation;
 mod plan;
 mod power;
 mod render;
+mod store;
 
 pub use cluster::Cluster;
 pub use event::Events;
 pub use operation::Operations;
 pub use plan::Plans;
+pub(crate) use store::PORTABLE;
+pub use store::Stores;
 
 use std::time::Duration;
 

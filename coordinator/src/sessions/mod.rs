@@ -30,6 +30,12 @@ impl Outbox {
         (Self(sender), receiver)
     }
 
+    /// Ends the session before it begins.
+    pub(crate) fn refuse(&self, status: Status) {
+        // A session that has ended by now needs no refusal.
+        drop(self.0.try_send(Err(status)));
+    }
+
     pub(crate) fn welcome(
         &self,
         coordinator: &str,
