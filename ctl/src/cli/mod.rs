@@ -13,6 +13,7 @@ mod output;
 mod pki;
 mod plan;
 mod spec;
+mod store;
 
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
@@ -23,6 +24,7 @@ pub(crate) use output::{Format, Output};
 pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
 pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat};
 pub(crate) use spec::{SpecApply, SpecCommand};
+pub(crate) use store::{StoreCommand, StoreFile};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Power sources.
     #[command(subcommand)]
     Power(PowerCommand),
+    /// The coordinators' store: take it along to another one.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Which cluster is meant, and as whom.
     #[command(subcommand)]
     Context(ContextCommand),

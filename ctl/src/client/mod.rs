@@ -25,6 +25,7 @@ use interlock_proto::v1::event_service_client::EventServiceClient;
 use interlock_proto::v1::node_service_client::NodeServiceClient;
 use interlock_proto::v1::operation_service_client::OperationServiceClient;
 use interlock_proto::v1::plan_service_client::PlanServiceClient;
+use interlock_proto::v1::store_service_client::StoreServiceClient;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
@@ -75,6 +76,7 @@ impl Client {
         operations: OperationServiceClient,
         events: EventServiceClient,
         node: NodeServiceClient,
+        stores: StoreServiceClient,
     }
 
     /// Whom this connection is to.

@@ -15,6 +15,7 @@ mod power;
 mod spec;
 mod spec_agent_config;
 mod status;
+mod store;
 
 use interlock_model::plan::PlanKind;
 
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Spec(command) => spec::run(&connection, command, out).await,
         Command::Node(command) => node::run(&connection, command, out).await,
         Command::Power(command) => power::run(&connection, command, out).await,
+        Command::Store(command) => store::run(&connection, command, out).await,
         Command::Context(command) => context::run(&connection, command, out),
         Command::Pki(command) => pki::run(command, out),
         Command::Completions { shell } => completions::print(shell, out),
