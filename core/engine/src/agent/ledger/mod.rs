@@ -2,7 +2,8 @@
 //!
 //! # Terms
 //! An **entry** is what is remembered of one attempt. An attempt is **open** from its acceptance to its outcome. The
-//! **closed mark** is an operation number: everything below it is over and forgotten. A **refusal** is remembered
+//! **closed mark** is an operation number: everything below it is over, and decides nothing any more. What came of it is
+//! **history**, for people; only the newest [`MAX_HISTORY`] entries of it are kept. A **refusal** is remembered
 //! apart from entries, for people; only the newest [`MAX_REFUSALS`] are.
 //!
 //! # Rules
@@ -13,7 +14,8 @@
 //! * **A query closes** (safety rule X1). Who asks for an attempt that was never seen may rely on the answer: the
 //!   attempt is refused from then on, even if an earlier leader's message still arrives. Attempt *n* closes all lower
 //!   ones of its step.
-//! * **Forgetting is safe** (X3). Entries go only below the closed mark, which is durable, and what is below is refused.
+//! * **Forgetting is safe** (X3). Entries go only below the closed mark, which is durable, and what is below is refused,
+//!   whether it is still in the history or not.
 //! * **One at a time.** While an attempt on an instance is open, another one on it is refused, with the reason.
 //! * **Wanted goes with acceptance.** What an instance should be changes in the same commit that accepts the attempt.
 //!
@@ -62,6 +64,9 @@ use refusal::Refusals;
 /// refuses instead of filling its disk.
 pub const MAX_ENTRIES: usize = 4096;
 
+/// The most entries of closed operations that are kept for people: as many as `ListAttempts` tells at once.
+pub const MAX_HISTORY: usize = 512;
+
 /// The most acts by hand that are remembered.
 pub const MAX_BY_HAND: usize = 256;
 
@@ -77,6 +82,8 @@ pub struct Ledger {
     highest_operation: OperationId,
     closed_below: OperationId,
     entries: BTreeMap<AttemptId, Entry>,
+    /// What came of attempts below the closed mark.
+    history: BTreeMap<AttemptId, Entry>,
     wanted: BTreeMap<ServiceName, Wanted>,
     refusals: Refusals,
     /// What guards have to remember in this boot.
@@ -97,6 +104,7 @@ impl Ledger {
             highest_operation: OperationId(0),
             closed_below: OperationId(1),
             entries: BTreeMap::new(),
+            history: BTreeMap::new(),
             wanted: BTreeMap::new(),
             refusals: Refusals::default(),
             guards: BTreeMap::new(),
@@ -125,6 +133,11 @@ impl Ledger {
                 Record::Guard { .. } => {}
             }
         }
+        let closed = ledger.closed_below;
+        let over = |id: &AttemptId, entry: &mut Entry| {
+            id.operation != BY_HAND && id.operation < closed && !entry.is_open()
+        };
+        ledger.history = ledger.entries.extract_if(.., over).collect();
         ledger
     }
 
@@ -223,15 +236,15 @@ impl Ledger {
         self.guards.get(service).cloned().unwrap_or_default()
     }
 
-    /// What is remembered of an attempt.
+    /// What is remembered of an attempt that is not below the closed mark.
     #[must_use]
     pub fn entry(&self, id: &AttemptId) -> Option<&Entry> {
         self.entries.get(id)
     }
 
-    /// All entries, acts by hand first, then by operation, step and attempt.
+    /// All entries: the history, then acts by hand, then by operation, step and attempt.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.entries.values()
+        self.history.values().chain(self.entries.values())
     }
 
     /// The refusals that are still remembered, oldest first.

@@ -95,6 +95,10 @@ impl Effects {
         self.then.push(Effect::Kill(id));
     }
 
+    pub(super) fn into_writes(self) -> Vec<Write> {
+        self.writes
+    }
+
     /// Nothing of this waits for the disk.
     pub(super) fn at_once(&mut self) {
         self.now.append(&mut self.then);

@@ -36,6 +36,8 @@ enum Step {
     Greet,
     /// The oldest batch becomes durable.
     Commit,
+    /// The disk refuses everything that is not durable.
+    Refuse,
     /// An attempt that was begun goes down, or ends.
     GoingDown(prop::sample::Index),
     Finish(prop::sample::Index, u8),
@@ -54,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (term(), 1_u64..5).prop_map(|(term, below)| Step::Close { term, below }),
         1 => Just(Step::Greet),
         8 => Just(Step::Commit),
+        1 => Just(Step::Refuse),
         1 => any::<prop::sample::Index>().prop_map(Step::GoingDown),
         4 => (any::<prop::sample::Index>(), 0_u8..3).prop_map(|(which, how)| Step::Finish(which, how)),
         1 => Just(Step::Crash),
@@ -214,6 +217,17 @@ impl World {
         self.take(released);
     }
 
+    fn refuse(&mut self) {
+        self.commits.clear();
+        let now = Now {
+            mono: Duration::from_secs(self.clock),
+            wall: Timestamp(self.clock),
+        };
+        let setback = self.ledger.refused_by_disk("full", now);
+        self.commits.push_back((setback.batch, setback.writes));
+        self.take(setback.effects);
+    }
+
     fn step(&mut self, step: Step) {
         let ask = |term, id| Ask {
             from: Peer(0),
@@ -246,6 +260,7 @@ impl World {
             }
             Step::Greet => self.event(Event::Greet(Peer(0))),
             Step::Commit => self.commit(),
+            Step::Refuse => self.refuse(),
             Step::GoingDown(which) => {
                 if let Some(id) = pick(&self.running, which) {
                     self.event(Event::GoingDown {

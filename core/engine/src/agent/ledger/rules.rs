@@ -13,8 +13,8 @@ use interlock_model::time::Now;
 use super::entry::{describe, may_become};
 use super::outbox::Effects;
 use super::{
-    Ask, BY_HAND, ByHand, Entry, Ledger, MAX_BY_HAND, MAX_ENTRIES, Obstacle, Origin, Outcome,
-    Permit, Record, Slot, Target,
+    Ask, BY_HAND, ByHand, Entry, Ledger, MAX_BY_HAND, MAX_ENTRIES, MAX_HISTORY, Obstacle, Origin,
+    Outcome, Permit, Record, Slot, Target,
 };
 use crate::agent::guard::Memory;
 
@@ -238,7 +238,7 @@ impl Ledger {
             .map(|(id, _)| id.clone())
             .collect();
         for id in over {
-            self.forget(&id, effects);
+            self.retire(&id, effects);
         }
     }
 
@@ -251,9 +251,13 @@ impl Ledger {
     ) {
         let (state, evidence, repeatable) = outcome.into_parts();
         self.move_on(id, state, evidence, repeatable, now, effects);
+        self.retire_if_closed(id, effects);
+    }
+
+    /// An attempt has ended. If it has outlived its operation, nobody will close it again.
+    pub(super) fn retire_if_closed(&mut self, id: &AttemptId, effects: &mut Effects) {
         if id.operation != BY_HAND && id.operation < self.closed_below {
-            // It outlived its operation; nobody will close it again.
-            self.forget(id, effects);
+            self.retire(id, effects);
         }
     }
 
@@ -352,6 +356,19 @@ impl Ledger {
     fn forget(&mut self, id: &AttemptId, effects: &mut Effects) {
         self.entries.remove(id);
         effects.remove(Slot::Entry(id.clone()));
+    }
+
+    /// An entry is of interest to people only from now on. Its record stays where it is.
+    fn retire(&mut self, id: &AttemptId, effects: &mut Effects) {
+        let Some(entry) = self.entries.remove(id) else {
+            return;
+        };
+        self.history.insert(id.clone(), entry);
+        while self.history.len() > MAX_HISTORY
+            && let Some((oldest, _)) = self.history.pop_first()
+        {
+            effects.remove(Slot::Entry(oldest));
+        }
     }
 
     fn drop_oldest_act_by_hand(&mut self, effects: &mut Effects) {

@@ -169,6 +169,7 @@ impl Ledger {
     /// Refuses an attempt whose acceptance is not durable.
     fn take_back(&mut self, id: &AttemptId, why: &str, now: Now) -> (AttemptReport, Vec<Write>) {
         let reason = Obstacle::NotDurable(why.to_owned()).to_string();
+        let mut effects = Effects::default();
         let Some(entry) = self.entries.get_mut(id) else {
             let report = AttemptReport {
                 id: id.clone(),
@@ -176,22 +177,20 @@ impl Ledger {
                 evidence: reason,
                 repeatable: false,
             };
-            return (report, Vec::new());
+            return (report, effects.into_writes());
         };
         entry.state = AttemptState::Refused;
         entry.evidence.clone_from(&reason);
         entry.at = now.wall;
         let what = entry.command.as_ref().map(describe).unwrap_or_default();
-        let mut writes = vec![Write::Put(Record::Entry(Box::new(entry.clone())))];
+        effects.put([Record::Entry(Box::new(entry.clone()))]);
         let (report, term) = (entry.report(), entry.term);
         let change = self
             .refusals
             .push(now.wall, term, id.clone(), &what, &reason);
-        if let Some(dropped) = change.dropped {
-            writes.push(Write::Remove(Slot::Refusal(dropped)));
-        }
-        writes.push(Write::Put(Record::Refusal(change.new)));
-        (report, writes)
+        effects.replace_refusal(change);
+        self.retire_if_closed(id, &mut effects);
+        (report, effects.into_writes())
     }
 }
 
@@ -250,8 +249,11 @@ mod tests {
             Some(Wanted::Stopped)
         );
         let setback = node.disk_refuses();
-        let refused = (id(1, "down", 1), AttemptState::Refused);
-        assert_eq!(reports(&setback.effects), [refused.clone()]);
+        let refused = id(1, "down", 1);
+        assert_eq!(
+            reports(&setback.effects),
+            [(refused.clone(), AttemptState::Refused)]
+        );
         assert_eq!(
             node.ledger.wanted(&"web".parse().unwrap()),
             Some(Wanted::Running)
@@ -278,9 +280,11 @@ mod tests {
             Some(Wanted::Running)
         );
         assert_eq!(node.ledger.open().count(), 0);
-        assert!(node.ledger.refusals().any(|refusal| {
-            refusal.id == refused.0 && refusal.reason.contains("No space left")
-        }));
+        assert!(
+            node.ledger.refusals().any(|refusal| {
+                refusal.id == refused && refusal.reason.contains("No space left")
+            })
+        );
         let accepted = node.ask(dispatch(1, id(1, "down", 3), stop()));
         assert_eq!(accepted.state, AttemptState::Accepted);
     }

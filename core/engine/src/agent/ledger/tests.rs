@@ -159,7 +159,7 @@ fn what_is_below_the_closed_mark_is_forgotten_and_refused() {
 }
 
 #[test]
-fn an_attempt_that_outlives_its_operation_is_told_and_then_forgotten() {
+fn an_attempt_that_outlives_its_operation_is_told_and_then_history() {
     let mut node = Node::new();
     node.tell(dispatch(1, id(3, "s", 1), start()));
     node.tell(Event::CloseOperations {
@@ -172,7 +172,49 @@ fn an_attempt_that_outlives_its_operation_is_told_and_then_forgotten() {
             .is_some()
     );
     assert_eq!(node.ask(finished(id(3, "s", 1))).state, AttemptState::Done);
-    assert_eq!(node.ledger.entries().count(), 0);
+    assert!(node.ledger.entry(&id(3, "s", 1)).is_none());
+    assert_eq!(node.ledger.entries().count(), 1);
+}
+
+#[test]
+fn what_closed_operations_came_to_is_told_to_people_and_decides_nothing() {
+    let mut node = Node::new();
+    node.tell(dispatch(1, id(3, "s", 1), start()));
+    node.tell(finished(id(3, "s", 1)));
+    node.tell(Event::CloseOperations {
+        term: Term(1),
+        below: OperationId(4),
+    });
+    node.restart();
+    let told: Vec<_> = node.ledger.entries().map(|entry| entry.state).collect();
+    assert_eq!(told, [AttemptState::Done]);
+    assert_eq!(
+        node.ask(dispatch(1, id(3, "s", 1), start())).state,
+        AttemptState::Refused,
+        "its operation is over"
+    );
+}
+
+#[test]
+fn the_history_is_bounded_also_on_the_disk() {
+    let mut node = Node::new();
+    let count = MAX_HISTORY as u64 + 10;
+    for operation in 1..=count {
+        node.tell(dispatch(1, id(operation, "s", 1), start()));
+        node.tell(finished(id(operation, "s", 1)));
+        node.tell(Event::CloseOperations {
+            term: Term(1),
+            below: OperationId(operation + 1),
+        });
+    }
+    node.restart();
+    let kept: Vec<_> = node
+        .ledger
+        .entries()
+        .map(|entry| entry.id.operation)
+        .collect();
+    assert_eq!(kept.len(), MAX_HISTORY);
+    assert_eq!(kept.last(), Some(&OperationId(count)));
 }
 
 #[test]
