@@ -89,8 +89,8 @@ impl Coordinator {
             .filter(|verified| is_of(verified, &applied.spec, node))
     }
 
-    /// Begins to find out whether the plugs of these nodes are theirs. What is asked is older than the answer of
-    /// [`Coordinator::finding`] only if that is told so.
+    /// Begins to find out whether the plugs of these nodes are theirs. [`Coordinator::finding`] tells what came of it,
+    /// with the time of this call as its `since`.
     pub fn begin_verification(&mut self, nodes: &[NodeName], now: Now) {
         self.ask_to_verify(nodes, now);
     }
