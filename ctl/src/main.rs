@@ -8,6 +8,7 @@
 //! | [`client`] | calls to coordinators and agents, failures in words |
 //! | [`follow`] | following an operation until it is over, across restarts of coordinators |
 //! | [`interrupt`] | Ctrl-C |
+//! | [`reader`] | whether anybody reads the output |
 //! | [`render`] | text for people, values for programs |
 //! | [`exit`], [`failure`] | how a run ends |
 //!
@@ -22,6 +23,7 @@ mod exit;
 mod failure;
 mod follow;
 mod interrupt;
+mod reader;
 mod render;
 
 use std::error::Error as _;
@@ -33,7 +35,7 @@ use clap_complete::CompleteEnv;
 use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, Tone};
+use crate::render::{Out, Tone, clean_lines};
 
 fn main() -> ExitCode {
     // In a shell's completion this answers and ends the program; otherwise it does nothing.
@@ -77,13 +79,14 @@ fn run(cli: Cli, out: Out) -> Outcome {
 /// The failure with its causes, as a person reads it.
 fn told(failure: &Failure, out: Out) -> String {
     if let Failure::Invalid(text) = failure {
-        return text.trim_end().to_owned();
+        return clean_lines(text.trim_end());
     }
-    let mut text = format!("{} {failure}", out.talk_paint().tone(Tone::Bad, "error:"));
+    // Much of it is what other machines say.
+    let mut text = clean_lines(&failure.to_string());
     let mut next = failure.source();
     while let Some(cause) = next {
-        text.push_str(&format!("\n  because: {cause}"));
+        text.push_str(&clean_lines(&format!("\n  because: {cause}")));
         next = cause.source();
     }
-    text
+    format!("{} {text}", out.talk_paint().tone(Tone::Bad, "error:"))
 }

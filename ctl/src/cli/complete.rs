@@ -21,9 +21,39 @@ pub(super) fn operations() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Operations, current))
 }
 
-/// Steps that need a person, of all operations that are not over.
+/// Steps that need a person, of the operation on the line.
 pub(super) fn steps() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Steps, current))
+}
+
+/// Gates that wait, of the operation on the line.
+pub(super) fn gates() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Gates, current))
+}
+
+/// Checks, as SERVICE.CHECK.
+pub(super) fn checks() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Checks, current))
+}
+
+/// Sides of exclusive services, as SERVICE=NODE.
+pub(super) fn sides() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Sides, current))
+}
+
+/// Labels of nodes, as KEY=VALUE.
+pub(super) fn labels() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Labels, current))
+}
+
+/// VM hosts.
+pub(super) fn hosts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Hosts, current))
+}
+
+/// Generations of the spec.
+pub(super) fn generations() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| completions::live(Live::Generations, current))
 }
 
 /// Contexts of the configuration.

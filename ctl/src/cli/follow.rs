@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::reason;
+
 /// Set on each argument: a heading of the whole struct would go on to what follows.
 const HEADING: &str = "Confirming and following";
 
@@ -15,7 +17,7 @@ pub(crate) struct Confirm {
     #[arg(help_heading = HEADING, long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
     /// Why; kept with the operation and in the audit.
-    #[arg(help_heading = HEADING, long, value_name = "TEXT", default_value = "")]
+    #[arg(help_heading = HEADING, long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
     pub(crate) reason: String,
     /// Single steps: each one begins only on Enter, or on `interlockctl operation next`.
     #[arg(help_heading = HEADING, long)]

@@ -12,6 +12,7 @@ mod operation;
 mod output;
 mod pki;
 mod plan;
+mod reason;
 mod spec;
 mod store;
 
@@ -126,9 +127,10 @@ pub(crate) struct Approve {
     #[arg(add = complete::operations())]
     pub(crate) operation: String,
     /// The gate, such as test-call, or the step.
+    #[arg(add = complete::gates())]
     pub(crate) gate: String,
     /// Why it may go on; kept in the journal.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT", value_parser = reason::given)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) output: Output,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use interlock_model::names::NodeName;
 
-use super::{Output, complete};
+use super::{Output, complete, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -38,7 +38,7 @@ pub(crate) enum NodeCommand {
 pub(crate) struct NodeTarget {
     /// The agent to ask directly: the node's name, which its certificate must prove, and its address if that is not
     /// its name.
-    #[arg(long, value_name = "NODE[=HOST[:PORT]]")]
+    #[arg(long, value_name = "NODE[=HOST[:PORT]]", add = complete::nodes())]
     pub(crate) node: String,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct NodeTarget {
 pub(crate) struct NodeTargetOption {
     /// Ask the agent directly, not the coordinators: the node's name, which its certificate must prove, and its address
     /// if that is not its name.
-    #[arg(long, value_name = "NODE[=HOST[:PORT]]")]
+    #[arg(long, value_name = "NODE[=HOST[:PORT]]", add = complete::nodes())]
     pub(crate) node: Option<String>,
 }
 
@@ -55,11 +55,12 @@ pub(crate) struct NodeTargetOption {
 #[derive(Debug, Args)]
 pub(crate) struct NodeControl {
     /// The service.
+    #[arg(add = complete::services())]
     pub(crate) service: String,
     #[command(flatten)]
     pub(crate) target: NodeTarget,
     /// Why; kept in the agent's ledger.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", value_parser = reason::given)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) output: Output,

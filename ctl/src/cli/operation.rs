@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Output, complete};
+use super::{Output, complete, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationCommand {
@@ -70,7 +70,7 @@ pub(crate) struct Reasoned {
     #[arg(add = complete::operations())]
     pub(crate) operation: String,
     /// Why; kept in the journal.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -86,7 +86,7 @@ pub(crate) struct StepReasoned {
     #[arg(add = complete::steps())]
     pub(crate) step: String,
     /// Why; kept in the journal.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
     pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) output: Output,

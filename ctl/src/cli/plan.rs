@@ -78,10 +78,10 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) serial: bool,
     /// Override this check, as SERVICE.CHECK; the report names the one that stands in the way. Kept in the audit.
-    #[arg(long, value_name = "SERVICE.CHECK", value_delimiter = ',')]
+    #[arg(long, value_name = "SERVICE.CHECK", value_delimiter = ',', add = complete::checks())]
     pub(crate) force: Vec<String>,
     /// The active instance of an exclusive service, on your word, where it cannot be observed.
-    #[arg(long, value_name = "SERVICE=NODE", value_delimiter = ',', value_parser = assumption)]
+    #[arg(long, value_name = "SERVICE=NODE", value_delimiter = ',', value_parser = assumption, add = complete::sides())]
     pub(crate) assume_active: Vec<(ServiceName, NodeName)>,
 }
 
@@ -99,10 +99,10 @@ pub(crate) struct Scope {
     #[arg(long, short, value_name = "NODE", value_delimiter = ',', group = "scope", help_heading = SCOPE, add = complete::nodes())]
     pub(crate) node: Vec<NodeName>,
     /// The instances on the nodes with this label; switches no machine.
-    #[arg(long, short, value_name = "KEY=VALUE", group = "scope", help_heading = SCOPE)]
+    #[arg(long, short, value_name = "KEY=VALUE", group = "scope", help_heading = SCOPE, add = complete::labels())]
     pub(crate) label: Option<String>,
     /// The nodes on this VM host with all that is on them, machines too.
-    #[arg(long, value_name = "HOST", group = "scope", help_heading = SCOPE)]
+    #[arg(long, value_name = "HOST", group = "scope", help_heading = SCOPE, add = complete::hosts())]
     pub(crate) host: Option<String>,
 }
 

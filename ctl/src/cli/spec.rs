@@ -22,7 +22,7 @@ pub(crate) enum SpecCommand {
     /// Print the applied spec, byte for byte.
     Show {
         /// An older generation instead of the current one.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", add = complete::generations())]
         generation: Option<u64>,
         /// table: the file itself.
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! A watch that goes on over restarts of coordinators, until Ctrl-C.
+//! A watch that goes on over restarts of coordinators, until Ctrl-C or until nobody reads any more.
 
 use std::time::Instant;
 
@@ -8,10 +8,11 @@ use super::{Client, Coordinators};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::reader::Reader;
 use crate::render::Out;
 
-/// Runs `watch` on a connection, and on another one when that ends, until Ctrl-C or a failure that stays. Ctrl-C is how
-/// such a command ends, so it is success.
+/// Runs `watch` on a connection, and on another one when that ends, until Ctrl-C, the end of whoever reads standard
+/// output, or a failure that stays. The first two are how such a command ends, so they are success.
 pub(crate) async fn keep_watching(
     coordinators: &Coordinators,
     first: Client,
@@ -19,6 +20,7 @@ pub(crate) async fn keep_watching(
     mut watch: impl AsyncFnMut(&Client) -> Result<(), Failure>,
 ) -> Outcome {
     let mut interrupt = Interrupt::listen()?;
+    let mut reader = Reader::watch();
     let mut attempts = Attempts::new(Backoff::CONNECT);
     let mut random = SystemRandom::new();
     let mut client = Some(first);
@@ -34,6 +36,7 @@ pub(crate) async fn keep_watching(
         let ended = tokio::select! {
             ended = watching => ended,
             () = interrupt.pressed() => return Ok(Exit::Ok),
+            () = reader.gone() => return Ok(Exit::Ok),
         };
         let why = match ended {
             Ok(()) => "the coordinator stopped".to_owned(),
@@ -47,6 +50,7 @@ pub(crate) async fn keep_watching(
         tokio::select! {
             () = tokio::time::sleep(attempts.next_wait(&mut random)) => {}
             () = interrupt.pressed() => return Ok(Exit::Ok),
+            () = reader.gone() => return Ok(Exit::Ok),
         }
     }
 }

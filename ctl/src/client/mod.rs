@@ -20,6 +20,7 @@ use std::time::Duration;
 use interlock_mesh::channel::{Address, Options, Target, connect};
 use interlock_mesh::credentials::Credentials;
 use interlock_mesh::identity::Identity;
+use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
 use interlock_proto::v1::event_service_client::EventServiceClient;
 use interlock_proto::v1::node_service_client::NodeServiceClient;
@@ -32,6 +33,9 @@ use tonic::{Code, Response, Status};
 
 /// The deadline of a call that changes or reads something small; what the contract states for nearly all.
 pub(crate) const SHORT: Duration = Duration::from_secs(10);
+
+/// How many journal entries are asked for at a time.
+const PAGE: u32 = 500;
 
 /// The bound on one answer. The contract says 4 MiB; a little more leaves room for the frame.
 const MESSAGE: usize = 5 * 1024 * 1024;
@@ -101,6 +105,29 @@ impl Client {
                     format!("no answer within {} s", limit.as_secs()),
                 ),
             )),
+        }
+    }
+
+    /// The whole journal of an operation, page by page.
+    pub(crate) async fn journal(
+        &self,
+        operation: &str,
+    ) -> Result<Vec<v1::JournalEntry>, RpcFailure> {
+        let mut entries: Vec<v1::JournalEntry> = Vec::new();
+        loop {
+            let request = v1::GetJournalRequest {
+                operation: operation.to_owned(),
+                after: entries.last().map_or(0, |entry| entry.sequence),
+                limit: PAGE,
+            };
+            let mut operations = self.operations();
+            let call = operations.get_journal(request);
+            let page = self.call("read the journal", SHORT, call).await?;
+            let more = page.more && !page.entries.is_empty();
+            entries.extend(page.entries);
+            if !more {
+                return Ok(entries);
+            }
         }
     }
 

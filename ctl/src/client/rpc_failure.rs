@@ -7,6 +7,7 @@ use interlock_mesh::identity::Identity;
 use tonic::{Code, Status};
 
 use crate::exit::Exit;
+use crate::render::{clean, clean_lines};
 
 /// A call that failed.
 #[derive(Debug)]
@@ -87,7 +88,11 @@ impl fmt::Display for RpcFailure {
                 "cannot {doing}: {address} went away in the middle; try again"
             );
         }
-        let message = status.message();
+        // What the other side says: a line, but for the problems of a file, which are many.
+        let message = match status.code() {
+            Code::InvalidArgument => clean_lines(status.message()),
+            _ => clean(status.message()),
+        };
         match status.code() {
             Code::InvalidArgument
             | Code::NotFound

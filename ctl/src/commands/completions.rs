@@ -1,7 +1,7 @@
 //! Completion of commands and of live names.
 //!
-//! The shell's script calls this program back on every TAB. Names of nodes, services, operations and steps are asked
-//! from the cluster then; whatever goes wrong, or takes longer than a person waits, is silent and completes nothing.
+//! The shell's script calls this program back on every TAB. Live names are asked from the cluster then, those of steps
+//! and gates of the operation that stands on the line; whatever goes wrong, or takes longer than a person waits, is silent and completes nothing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,10 +12,13 @@ use anyhow::Context as _;
 use clap::CommandFactory;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
-use interlock_proto::v1;
+use interlock_model::action::Action;
+use interlock_model::plan::SealedPlan;
+use interlock_model::spec::Spec;
 
+use super::{operation, spec, status};
 use crate::cli::{Cli, Connection, Shell};
-use crate::client::{Client, SHORT};
+use crate::client::Client;
 use crate::context::{self, Config};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -36,9 +39,34 @@ pub(crate) enum Live {
     Services,
     /// Operations that are not over.
     Operations,
-    /// Steps that need a person.
+    /// Steps that need a person, of the operation that stands on the line.
     Steps,
+    /// Gates that wait, of the operation that stands on the line.
+    Gates,
+    /// Checks, as `SERVICE.CHECK`.
+    Checks,
+    /// Sides of exclusive services, as `SERVICE=NODE`.
+    Sides,
+    /// Labels of nodes, as `KEY=VALUE`.
+    Labels,
+    /// VM hosts.
+    Hosts,
+    /// Generations of the spec, the newest ones.
+    Generations,
 }
+
+/// How many generations are offered.
+const GENERATIONS: u64 = 20;
+
+/// Flags of the commands that name an operation, as far as a value follows them.
+const WITH_VALUE: [&str; 6] = [
+    "--context",
+    "--endpoint",
+    "--tls-dir",
+    "--reason",
+    "--output",
+    "-o",
+];
 
 /// Prints the script of a shell.
 pub(super) fn print(shell: Shell, out: Out) -> Outcome {
@@ -75,66 +103,132 @@ fn candidates(names: &BTreeSet<String>, current: &OsStr) -> Vec<CompletionCandid
     };
     names
         .iter()
-        .filter(|name| name.starts_with(begun))
+        .filter(|name| name.starts_with(begun) && !name.contains(char::is_control))
         .map(|name| CompletionCandidate::new(format!("{before}{name}")))
         .collect()
 }
 
 fn ask(what: Live) -> Option<BTreeSet<String>> {
-    let connection = typed_connection(std::env::args());
+    let words: Vec<String> = std::env::args().collect();
+    let connection = typed_connection(&words);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .ok()?;
     let asking = async {
         let client = context::coordinators(&connection)?.connect().await?;
-        names(&client, what).await
+        names(&client, what, typed_operation(&words)).await
     };
     let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await });
     runtime.shutdown_background();
     answer.ok()?.ok()
 }
 
-async fn names(client: &Client, what: Live) -> Result<BTreeSet<String>, Failure> {
-    let mut cluster = client.cluster();
-    let status = client
-        .call(
-            "read the status",
-            SHORT,
-            cluster.get_status(v1::GetStatusRequest {}),
-        )
-        .await?;
-    let operations = status.operations.into_iter().map(|it| it.operation);
+async fn names(
+    client: &Client,
+    what: Live,
+    operation: Option<&str>,
+) -> Result<BTreeSet<String>, Failure> {
+    match (what, operation) {
+        (Live::Nodes | Live::Services | Live::Operations | Live::Generations, _) => {
+            of_status(client, what).await
+        }
+        (Live::Checks | Live::Sides | Live::Labels | Live::Hosts, _) => {
+            Ok(of_spec(&spec::applied(client).await?, what))
+        }
+        (Live::Steps | Live::Gates, None) => Ok(BTreeSet::new()),
+        (Live::Steps | Live::Gates, Some(operation)) => of_operation(client, what, operation).await,
+    }
+}
+
+async fn of_status(client: &Client, what: Live) -> Result<BTreeSet<String>, Failure> {
+    let status = status::get(client).await?;
+    let newest = status.generation;
     Ok(match what {
         Live::Nodes => status.nodes.into_iter().map(|it| it.node).collect(),
         Live::Services => status.services.into_iter().map(|it| it.service).collect(),
-        Live::Operations => operations.collect(),
-        Live::Steps => {
-            let mut steps = BTreeSet::new();
-            for operation in operations {
-                let request = v1::GetOperationRequest {
-                    operation,
-                    brief: true,
-                };
-                let mut service = client.operations();
-                let found = client
-                    .call("show the operation", SHORT, service.get_operation(request))
-                    .await?;
-                let standing = found.steps.into_iter().filter(|step| {
-                    matches!(
-                        step.state.as_str(),
-                        "blocked" | "failed" | "unknown" | "undo-failed"
-                    )
-                });
-                steps.extend(standing.map(|step| step.step));
-            }
-            steps
-        }
+        Live::Generations => (newest.saturating_sub(GENERATIONS).max(1)..=newest)
+            .map(|generation| generation.to_string())
+            .collect(),
+        _ => status
+            .operations
+            .into_iter()
+            .map(|it| it.operation)
+            .collect(),
     })
 }
 
+fn of_spec(spec: &Spec, what: Live) -> BTreeSet<String> {
+    let services = spec.services.values();
+    match what {
+        Live::Checks => services
+            .flat_map(|service| {
+                let checks = service.checks.keys();
+                checks.map(|check| format!("{}.{check}", service.name))
+            })
+            .collect(),
+        Live::Sides => services
+            .filter(|service| service.is_exclusive())
+            .flat_map(|service| {
+                let nodes = service.nodes.iter();
+                nodes.map(|node| format!("{}={node}", service.name))
+            })
+            .collect(),
+        Live::Labels => spec
+            .nodes
+            .values()
+            .flat_map(|node| &node.labels)
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect(),
+        _ => spec.hosts.keys().map(ToString::to_string).collect(),
+    }
+}
+
+async fn of_operation(
+    client: &Client,
+    what: Live,
+    operation: &str,
+) -> Result<BTreeSet<String>, Failure> {
+    let found = operation::get(client, operation, false).await?;
+    let in_state = |wanted: &'static [&str]| {
+        let steps = found.steps.iter();
+        steps.filter(move |step| wanted.contains(&step.state.as_str()))
+    };
+    if what == Live::Steps {
+        let standing = in_state(&["blocked", "failed", "unknown", "undo-failed"]);
+        return Ok(standing.map(|step| step.step.clone()).collect());
+    }
+    let waiting: BTreeSet<&str> = in_state(&["gated"]).map(|it| it.step.as_str()).collect();
+    let plan = SealedPlan::open(found.plan_json.clone().into_bytes())
+        .context("the plan cannot be read")?;
+    let steps = plan.plan().steps.iter();
+    Ok(steps
+        .filter(|step| waiting.contains(step.id.as_str()))
+        .filter_map(|step| match &step.action {
+            Action::Approve { gate, .. } => Some(gate.to_string()),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The operation on the line that is being completed: the word behind the verb that needs one.
+fn typed_operation(words: &[String]) -> Option<&str> {
+    let verb = |word: &String| matches!(word.as_str(), "retry" | "skip" | "approve");
+    let mut after = words.iter().skip_while(|word| !verb(word)).skip(1);
+    while let Some(word) = after.next() {
+        if WITH_VALUE.contains(&word.as_str()) {
+            after.next();
+        } else if !word.starts_with('-') {
+            return Some(word)
+                .filter(|word| !word.is_empty())
+                .map(String::as_str);
+        }
+    }
+    None
+}
+
 /// The connection flags on the line that is being completed: it cannot be parsed yet, since it is not finished.
-fn typed_connection(words: impl Iterator<Item = String>) -> Connection {
+fn typed_connection(words: &[String]) -> Connection {
     let mut connection = Connection {
         context: given("INTERLOCK_CONTEXT"),
         endpoint: given("INTERLOCK_ENDPOINT")
@@ -142,7 +236,6 @@ fn typed_connection(words: impl Iterator<Item = String>) -> Connection {
             .unwrap_or_default(),
         tls_dir: given("INTERLOCK_TLS_DIR").map(PathBuf::from),
     };
-    let words: Vec<String> = words.collect();
     for (index, word) in words.iter().enumerate() {
         let (flag, value) = match word.split_once('=') {
             Some((flag, value)) => (flag, Some(value)),
@@ -181,9 +274,25 @@ mod tests {
             "--context",
             "x",
         ];
-        let connection = typed_connection(words.into_iter().map(ToOwned::to_owned));
+        let connection = typed_connection(&words.map(ToOwned::to_owned));
         assert_eq!(connection.endpoint, ["a:1", "b:2"]);
         assert_eq!(connection.context.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn the_operation_of_an_unfinished_line_is_the_word_behind_its_verb() {
+        for (line, operation) in [
+            ("interlockctl op retry op-7 ", Some("op-7")),
+            (
+                "interlockctl --context x op skip --reason why op-7 st",
+                Some("op-7"),
+            ),
+            ("interlockctl approve ", None),
+            ("interlockctl op show op-7 ", None),
+        ] {
+            let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
+            assert_eq!(typed_operation(&words), operation, "{line}");
+        }
     }
 
     #[test]

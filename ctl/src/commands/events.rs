@@ -8,7 +8,7 @@ use crate::client::{Client, SHORT, keep_watching};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, Paint, Tone, date_time, rfc3339};
+use crate::render::{Out, Paint, Tone, clean, date_time, rfc3339};
 
 pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
@@ -87,14 +87,14 @@ fn event_line(event: &v1::Event, paint: Paint) -> String {
         .collect();
     let who = match event.who.as_str() {
         "" => String::new(),
-        who => format!(" (by {who})"),
+        who => format!(" (by {})", clean(who)),
     };
     format!(
         "{}  {}  {:<20} {}{who}",
         date_time(event.at_ms),
-        paint.tone(Tone::Strong, &format!("{:<18}", event.kind)),
-        about.join(" "),
-        event.text
+        paint.tone(Tone::Strong, &format!("{:<18}", clean(&event.kind))),
+        clean(&about.join(" ")),
+        clean(&event.text)
     )
 }
 

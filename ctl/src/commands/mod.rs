@@ -11,6 +11,7 @@ mod operate;
 mod operation;
 mod pki;
 mod plan;
+mod plan_difference;
 mod power;
 mod spec;
 mod spec_agent_config;

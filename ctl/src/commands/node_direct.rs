@@ -13,7 +13,8 @@ use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::{
-    Out, Table, Tone, agent_text, agent_value, date_time, instance_state, instance_value, rfc3339,
+    Out, Table, Tone, agent_text, agent_value, clean, date_time, instance_state, instance_value,
+    rfc3339,
 };
 
 /// The port of an agent if none is named, as in the sample of its file.
@@ -116,9 +117,9 @@ pub(super) async fn control(
             let (state, tone) = instance_state(instance.state);
             format!(
                 "{} is {}: {}\n",
-                instance.service,
+                clean(&instance.service),
                 paint.tone(tone, &state),
-                done.evidence
+                clean(&done.evidence)
             )
         },
     )?;

@@ -7,19 +7,20 @@ use std::io::{self, IsTerminal};
 
 use interlock_model::action::Action;
 use interlock_model::plan::{Plan, PlanKind, SealedPlan};
+use interlock_planner::view;
 use interlock_proto::v1;
+use tonic::Code;
 
-use super::plan::{Made, make, print};
-use super::status;
-use crate::cli::{Confirm, Connection, Format, PlanFormat, Run};
-use crate::client::{Client, SHORT};
+use super::plan::{Made, make, print, tell_who_is_at_work};
+use super::plan_difference::difference;
+use crate::cli::{Confirm, Connection, Format, PlanArgs, PlanFormat, Run};
+use crate::client::{Client, RpcFailure, SHORT};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
-use crate::render::{Out, no_plan_line, operation_value, report_lines};
-use interlock_planner::view;
+use crate::render::{Out, clean, clean_lines, no_plan_line, operation_value, report_lines};
 
 pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
@@ -29,10 +30,7 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     show(&made, format, out)?;
     let Some(plan) = &made.plan else {
         out.say(&no_plan_line(&made.report))?;
-        // A hint only: that it cannot be had is no failure.
-        if let Ok(status) = status::get(&client).await {
-            tell_who_is_at_work(&status, out)?;
-        }
+        tell_who_is_at_work(&client, out).await?;
         return Ok(Exit::NoPlan);
     };
     if plan.plan().steps.is_empty() {
@@ -43,7 +41,10 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     // From here on Ctrl-C leaves an operation behind, and says so.
     let mut interrupt = Interrupt::listen()?;
     let operation = tokio::select! {
-        started = start(&client, plan, confirmed, &args.confirm) => started?,
+        started = start(&client, plan, confirmed, &args.confirm) => match started {
+            Ok(operation) => operation,
+            Err(refused) => return Err(explained(refused, &client, kind, &args.plan, plan).await),
+        },
         () = interrupt.pressed() => {
             out.say(
                 "detached before the coordinator answered: whether the operation was started is not known. Look with:\n  \
@@ -53,7 +54,7 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         }
     };
     let name = operation.summary.clone().unwrap_or_default().operation;
-    out.say(&format!("{name} is started"))?;
+    out.say(&format!("{} is started", clean(&name)))?;
     if args.confirm.no_wait {
         out.show(
             format,
@@ -79,24 +80,13 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     .await
 }
 
-/// What an operation under way has half done is often why there is no plan: says which ones are there, and whose.
-fn tell_who_is_at_work(status: &v1::Status, out: Out) -> Result<(), Failure> {
-    for one in status.operations.iter().filter(|one| one.ended_ms == 0) {
-        out.say(&format!(
-            "{} ({} {}, started by {}) is {}: interlockctl operation watch {}",
-            one.operation, one.kind, one.scope, one.started_by, one.state, one.operation
-        ))?;
-    }
-    Ok(())
-}
-
 /// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only.
 fn show(made: &Made, format: Format, out: Out) -> Result<(), Failure> {
     if format == Format::Table {
         return print(made, PlanFormat::Tree, out);
     }
     if let Some(plan) = &made.plan {
-        out.say(view::tree(plan).trim_end())?;
+        out.say(clean_lines(&view::tree(plan)).trim_end())?;
     }
     out.say(report_lines(&made.report, out.talk_paint()).trim_end())
 }
@@ -170,7 +160,7 @@ async fn start(
     plan: &SealedPlan,
     confirm_cluster: String,
     args: &Confirm,
-) -> Result<v1::Operation, Failure> {
+) -> Result<v1::Operation, RpcFailure> {
     let request = v1::StartOperationRequest {
         digest: plan.digest().to_string(),
         confirm_cluster,
@@ -178,11 +168,34 @@ async fn start(
         single_step: args.step,
     };
     let mut operations = client.operations();
-    Ok(client
-        .call(
-            "start the operation",
-            SHORT,
-            operations.start_operation(request),
-        )
-        .await?)
+    let call = operations.start_operation(request);
+    client.call("start the operation", SHORT, call).await
+}
+
+/// Why a plan was not started. Where the cluster is not the one that it was made for any more: what is different now, by
+/// a plan that is made anew and only looked at.
+async fn explained(
+    refused: RpcFailure,
+    client: &Client,
+    kind: PlanKind,
+    args: &PlanArgs,
+    shown: &SealedPlan,
+) -> Failure {
+    if refused.code() != Code::FailedPrecondition {
+        return refused.into();
+    }
+    let Ok(again) = make(client, kind, args).await else {
+        return refused.into();
+    };
+    let different = match &again.plan {
+        Some(now) => difference(shown.plan(), now.plan()),
+        None => again.report.refusals().map(ToString::to_string).collect(),
+    };
+    if different.is_empty() {
+        return refused.into();
+    }
+    Failure::Refused(format!(
+        "{refused}\n  what is different now: {}",
+        different.join("; ")
+    ))
 }

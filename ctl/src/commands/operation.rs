@@ -3,6 +3,7 @@
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
+use super::status;
 use crate::cli::{Connection, Format, OperationCommand, Output};
 use crate::client::{Client, SHORT};
 use crate::context;
@@ -11,12 +12,9 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
 use crate::render::{
-    Out, Table, Tone, date_time, operation_text, operation_value, operations_table, rfc3339,
-    summary_value,
+    Beside, Out, Table, Tone, clean, date_time, operation_text, operation_value, operations_table,
+    rfc3339, summary_value,
 };
-
-/// How many journal entries are asked for at a time.
-const PAGE: u32 = 500;
 
 pub(super) async fn run(connection: &Connection, command: OperationCommand, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
@@ -24,17 +22,20 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
     match command {
         OperationCommand::List { limit, output } => list(&client, limit, output, out).await,
         OperationCommand::Show { operation, output } => {
-            let found = get(&client, &operation.operation).await?;
+            let found = get(&client, &operation.operation, false).await?;
+            // Not worth a failure: without it the rest is shown.
+            let status = status::get(&client).await.ok();
+            let beside = Beside::new(&found, status.as_ref());
             out.show(
                 output.output,
-                || operation_value(&found),
-                |paint| operation_text(&found, paint),
+                || beside.value(&found),
+                |paint| operation_text(&found, &beside, paint),
             )?;
             Ok(Exit::Ok)
         }
         OperationCommand::Watch { operation, output } => {
             // Asked for first, so that a wrong name is an error and not a wait; and written as the coordinator does.
-            let found = get(&client, &operation.operation).await?;
+            let found = get(&client, &operation.operation, true).await?;
             let name = found.summary.unwrap_or_default().operation;
             let format = output.output;
             let step = found.possible.iter().any(|verb| verb == "next");
@@ -101,10 +102,15 @@ async fn list(client: &Client, limit: u32, output: Output, out: Out) -> Outcome 
     Ok(Exit::Ok)
 }
 
-async fn get(client: &Client, operation: &str) -> Result<v1::Operation, Failure> {
+/// One operation; its plan too, unless `brief`.
+pub(super) async fn get(
+    client: &Client,
+    operation: &str,
+    brief: bool,
+) -> Result<v1::Operation, Failure> {
     let request = v1::GetOperationRequest {
         operation: operation.to_owned(),
-        brief: true,
+        brief,
     };
     let mut operations = client.operations();
     Ok(client
@@ -149,7 +155,10 @@ pub(super) async fn control(
             let summary = after.summary.clone().unwrap_or_default();
             format!(
                 "{} is {}, {} of {} steps settled\n",
-                summary.operation, summary.state, summary.steps_done, summary.steps
+                clean(&summary.operation),
+                clean(&summary.state),
+                summary.steps_done,
+                summary.steps
             )
         },
     )?;
@@ -157,26 +166,7 @@ pub(super) async fn control(
 }
 
 async fn journal(client: &Client, operation: &str, format: Format, out: Out) -> Outcome {
-    let mut entries = Vec::new();
-    loop {
-        let after = entries
-            .last()
-            .map_or(0, |entry: &v1::JournalEntry| entry.sequence);
-        let request = v1::GetJournalRequest {
-            operation: operation.to_owned(),
-            after,
-            limit: PAGE,
-        };
-        let mut operations = client.operations();
-        let page = client
-            .call("read the journal", SHORT, operations.get_journal(request))
-            .await?;
-        let more = page.more && !page.entries.is_empty();
-        entries.extend(page.entries);
-        if !more {
-            break;
-        }
-    }
+    let entries = client.journal(operation).await?;
     out.show(
         format,
         || entries.iter().map(entry_value).collect(),

@@ -7,21 +7,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use interlock_model::check::CheckId;
 use interlock_model::ids::Generation;
-use interlock_model::names::ServiceName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, SealedPlan};
 use interlock_planner::{Input, Report, Request, Scope, view};
 use interlock_proto::v1;
 
-use super::spec;
+use super::{spec, status};
 use crate::cli::{Connection, PlanArgs, PlanCommand, PlanFormat};
 use crate::client::Client;
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, Table, Tone, no_plan_line, report_lines};
+use crate::render::{Out, Table, Tone, clean, clean_lines, no_plan_line, report_lines};
 
-/// A coordinator asks the power sources of silent nodes before it plans, which takes some seconds.
-const PLANNING: Duration = Duration::from_secs(20);
+/// A coordinator asks the power sources of silent nodes before it plans; the contract's deadline.
+const PLANNING: Duration = Duration::from_secs(120);
 
 /// What came of planning.
 pub(super) struct Made {
@@ -31,20 +31,43 @@ pub(super) struct Made {
 
 pub(super) async fn run(connection: &Connection, command: PlanCommand, out: Out) -> Outcome {
     let (kind, args) = command.into_parts();
-    let made = match &args.file {
-        Some(file) => offline(kind, &args.plan, file)?,
-        None => {
-            let client = context::coordinators(connection)?.connect().await?;
-            make(&client, kind, &args.plan).await?
-        }
-    };
+    if let Some(file) = &args.file {
+        let made = offline(kind, &args.plan, file)?;
+        print(&made, args.output, out)?;
+        return told(&made, out);
+    }
+    let client = context::coordinators(connection)?.connect().await?;
+    let made = make(&client, kind, &args.plan).await?;
     print(&made, args.output, out)?;
-    Ok(if made.plan.is_some() {
-        Exit::Ok
-    } else {
-        out.say(&no_plan_line(&made.report))?;
-        Exit::NoPlan
-    })
+    let exit = told(&made, out)?;
+    if made.plan.is_none() {
+        tell_who_is_at_work(&client, out).await?;
+    }
+    Ok(exit)
+}
+
+/// Says that there is no plan, if so.
+fn told(made: &Made, out: Out) -> Outcome {
+    if made.plan.is_some() {
+        return Ok(Exit::Ok);
+    }
+    out.say(&no_plan_line(&made.report))?;
+    Ok(Exit::NoPlan)
+}
+
+/// What an operation under way has half done is often why there is no plan: says which ones are there, and whose.
+pub(super) async fn tell_who_is_at_work(client: &Client, out: Out) -> Result<(), Failure> {
+    // A hint only: that it cannot be had is no failure.
+    let Ok(status) = status::get(client).await else {
+        return Ok(());
+    };
+    for one in status.operations.iter().filter(|one| one.ended_ms == 0) {
+        out.say(&clean(&format!(
+            "{} ({} {}, started by {}) is {}: interlockctl operation watch {}",
+            one.operation, one.kind, one.scope, one.started_by, one.state, one.operation
+        )))?;
+    }
+    Ok(())
 }
 
 /// Asks a coordinator for a plan, and checks that what it sent is what its digest says.
@@ -55,6 +78,7 @@ pub(super) async fn make(
 ) -> Result<Made, Failure> {
     // Checked here as well, so that a slip is told before anything is asked.
     check_ids(args)?;
+    let sides = sides(args)?;
     let request = v1::MakePlanRequest {
         kind: kind.to_string(),
         all: args.scope.all,
@@ -65,8 +89,7 @@ pub(super) async fn make(
         batch: args.batch.unwrap_or(0),
         serial: args.serial,
         force: args.force.clone(),
-        assume_active: args
-            .assume_active
+        assume_active: sides
             .iter()
             .map(|(service, node)| (service.to_string(), node.to_string()))
             .collect(),
@@ -107,7 +130,7 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
     request.batch = args.batch.and_then(NonZeroU32::new);
     request.serial = args.serial;
     request.force = check_ids(args)?;
-    request.assume_active = args.assume_active.iter().cloned().collect();
+    request.assume_active = sides(args)?;
     let memory: BTreeMap<ServiceName, _> = BTreeMap::new();
     let outcome = interlock_planner::plan(&Input {
         spec: &parsed.spec,
@@ -153,6 +176,22 @@ fn scope(args: &PlanArgs) -> Result<Scope, Failure> {
             "say what it is about: --all, --service, --node, --label or --host".to_owned(),
         ));
     })
+}
+
+/// The active side of each service that one was given for; one alone, since the other would be taken for a standby.
+fn sides(args: &PlanArgs) -> Result<BTreeMap<ServiceName, NodeName>, Failure> {
+    let mut sides: BTreeMap<ServiceName, NodeName> = BTreeMap::new();
+    for (service, node) in &args.assume_active {
+        match sides.insert(service.clone(), node.clone()) {
+            Some(other) if other != *node => {
+                return Err(Failure::Usage(format!(
+                    "--assume-active names two active sides of {service}, {other} and {node}: it has one"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(sides)
 }
 
 fn check_ids(args: &PlanArgs) -> Result<BTreeSet<CheckId>, Failure> {
@@ -209,6 +248,6 @@ fn shown(plan: &SealedPlan, format: PlanFormat, out: Out) -> String {
         }
         table.render(out.paint())
     } else {
-        view::tree(plan)
+        clean_lines(&view::tree(plan))
     }
 }

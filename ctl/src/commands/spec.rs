@@ -6,7 +6,8 @@ use std::path::Path;
 
 use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
 use interlock_proto::v1;
-use serde_json::{Value, json};
+use serde_json::json;
+use tonic::Code;
 
 use super::spec_agent_config;
 use crate::cli::{Connection, Format, SpecApply, SpecCommand};
@@ -14,7 +15,7 @@ use crate::client::{Client, SHORT};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, Paint, Tone, date_time, rfc3339};
+use crate::render::{Out, Paint, Tone, clean, date_time, rfc3339};
 
 pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out) -> Outcome {
     match command {
@@ -150,6 +151,11 @@ async fn fetch(client: &Client, generation: u64) -> Result<v1::GetSpecResponse, 
         .await?)
 }
 
+/// What the applied spec says.
+pub(super) async fn applied(client: &Client) -> Result<Spec, Failure> {
+    Ok(parse_applied(&fetch(client, 0).await?)?.spec)
+}
+
 fn parse_applied(applied: &v1::GetSpecResponse) -> Result<Parsed, Failure> {
     let name = format!("generation {}", applied.generation);
     Spec::parse(&applied.source, &name)
@@ -163,7 +169,7 @@ fn show(found: &v1::GetSpecResponse, format: Format, out: Out) -> Outcome {
             "generation {}, applied {} by {}",
             found.generation,
             date_time(found.applied_ms),
-            found.applied_by
+            clean(&found.applied_by)
         ))?;
     }
     let value = || {
@@ -180,11 +186,33 @@ fn show(found: &v1::GetSpecResponse, format: Format, out: Out) -> Outcome {
 
 async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     let (source, parsed) = read(&args.file)?;
+    let told: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
     let warnings = Problems::new(&name(&args.file), parsed.warnings);
     if !warnings.problems.is_empty() {
         out.say(warnings.render(&source).trim_end())?;
     }
     let client = context::coordinators(connection)?.connect().await?;
+    let shown = |generation: u64, base: u64, changes: &[String], warnings: &[String]| {
+        let value = || {
+            json!({
+                "generation": generation,
+                "base": base,
+                "dry_run": args.dry_run,
+                "changes": changes,
+                "warnings": warnings,
+            })
+        };
+        out.show(args.output.output, value, |paint| {
+            change_lines(changes, paint)
+        })
+    };
+    if let Some(generation) = applied_already(&client, &source, args.base).await? {
+        shown(generation, generation, &[], &told)?;
+        out.say(&format!(
+            "no difference to generation {generation}: nothing was applied"
+        ))?;
+        return Ok(Exit::Ok);
+    }
     let mut request = v1::ApplySpecRequest {
         source,
         base: args.base.unwrap_or(0),
@@ -203,18 +231,12 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     }
     let base = request.base;
     let applied = send(&client, request).await?;
-    let value = || -> Value {
-        json!({
-            "generation": applied.generation,
-            "base": base,
-            "dry_run": args.dry_run,
-            "changes": applied.changes,
-            "warnings": applied.warnings,
-        })
-    };
-    out.show(args.output.output, value, |paint| {
-        change_lines(&applied.changes, paint)
-    })?;
+    shown(
+        applied.generation,
+        base,
+        &applied.changes,
+        &applied.warnings,
+    )?;
     out.say(&if args.dry_run {
         format!("dry run: nothing was applied, the generation is still {base}")
     } else {
@@ -224,6 +246,26 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         )
     })?;
     Ok(Exit::Ok)
+}
+
+/// The generation that is applied, if it is this very file; a base that another generation followed is for the
+/// coordinator to refuse.
+async fn applied_already(
+    client: &Client,
+    source: &[u8],
+    base: Option<u64>,
+) -> Result<Option<u64>, Failure> {
+    let request = v1::GetSpecRequest { generation: 0 };
+    let mut cluster = client.cluster();
+    let call = cluster.get_spec(request);
+    match client.call("read the spec", SHORT, call).await {
+        Ok(found) if found.source == source && base.is_none_or(|it| it == found.generation) => {
+            Ok(Some(found.generation))
+        }
+        Ok(_) => Ok(None),
+        Err(failure) if failure.code() == Code::NotFound => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// The generation that is applied now. If it changes before the next call, the coordinator refuses.
@@ -286,5 +328,5 @@ fn change_line(change: &str, paint: Paint) -> String {
         Some('~') => Tone::Doubt,
         _ => Tone::Plain,
     };
-    format!("{}\n", paint.tone(tone, change))
+    format!("{}\n", paint.tone(tone, &clean(change)))
 }

@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use interlock_proto::v1;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Connection, Format, Status};
 use crate::client::{Client, SHORT, keep_watching};
@@ -55,16 +57,25 @@ async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure>
         .await?;
     // A terminal shows the newest state, as much of it as there is room for; a pipe gets one after the other.
     let screen = io::stdout().is_terminal() && format == Format::Table;
-    while let Some(status) = stream
-        .message()
-        .await
-        .map_err(|status| client.failed(doing, status))?
-    {
+    let mut resized = signal(SignalKind::window_change())
+        .context("cannot listen for changes of the terminal's size")?;
+    let mut last: Option<v1::Status> = None;
+    loop {
+        tokio::select! {
+            next = stream.message() => {
+                last = next.map_err(|status| client.failed(doing, status))?;
+                if last.is_none() {
+                    return Ok(());
+                }
+            }
+            Some(()) = resized.recv(), if screen => {}
+        }
+        let Some(status) = &last else { continue };
         out.stream(
             format,
-            || status_value(&status),
+            || status_value(status),
             |paint| {
-                let text = status_text(&status, paint);
+                let text = status_text(status, paint);
                 if screen {
                     format!("\u{1b}[H\u{1b}[J{}", fit(&text, paint))
                 } else {
@@ -73,5 +84,4 @@ async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure>
             },
         )?;
     }
-    Ok(())
 }

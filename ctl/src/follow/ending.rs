@@ -7,7 +7,7 @@ use interlock_model::action::Action;
 
 use super::commands;
 use super::progress::{Progress, needs_person};
-use crate::render::{Paint, Tone, elapsed, operation_tone};
+use crate::render::{Paint, Tone, clean, elapsed, operation_tone};
 
 /// The summary: duration, steps, and what was proven by whom.
 pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
@@ -21,14 +21,14 @@ pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
     ));
     let mut text = format!(
         "{} {} {}{}: {} after {took}, {} of {} steps settled\n",
-        summary.operation,
-        summary.kind,
-        summary.scope,
+        clean(&summary.operation),
+        clean(&summary.kind),
+        clean(&summary.scope),
         progress
             .cluster()
             .map(|cluster| format!(" of {cluster}"))
             .unwrap_or_default(),
-        paint.tone(operation_tone(&summary.state), &summary.state),
+        paint.tone(operation_tone(&summary.state), &clean(&summary.state)),
         summary.steps_done,
         summary.steps,
     );
@@ -43,28 +43,64 @@ pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
         text.push_str(&format!(
             "  {} {}: taken for done on a person's word\n",
             paint.tone(Tone::Doubt, "not proven"),
-            skipped.join(", ")
+            clean(&skipped.join(", "))
         ));
     }
     text
 }
 
-/// What the steps that are done have proven, and how many of each.
+/// What the steps that are done have proven, and how many of each. Of an instance or a machine that went down and came up
+/// again it is told once, as what it is: neither half of it holds at the end without the other.
 fn proven(progress: &Progress) -> BTreeMap<&'static str, usize> {
-    let mut claims = BTreeMap::new();
+    let mut instances: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
+    let mut machines: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    let mut confirmed = 0;
     for step in with_state(progress, "done") {
-        let claim = match progress.planned(step).map(|planned| &planned.action) {
-            Some(Action::Start | Action::Verify) => {
-                "instances running, by their managers' word, with their checks green"
+        let Some(planned) = progress.planned(step) else {
+            continue;
+        };
+        let node = planned.node.as_ref().map_or("", |node| node.as_str());
+        let service = planned.service.as_ref().map_or("", |it| it.as_str());
+        let (went_down, came_up) = match &planned.action {
+            Action::Start | Action::Verify | Action::PowerOn { .. } => (false, true),
+            Action::Stop | Action::PowerOff { .. } => (true, false),
+            Action::Reboot => (true, true),
+            Action::Approve { .. } => {
+                confirmed += 1;
+                continue;
             }
-            Some(Action::Stop) => "instances stopped, by their managers' word",
-            Some(Action::PowerOn { .. }) => "machines on, heard with a new boot",
-            Some(Action::PowerOff { .. }) => "machines off, by their power sources' word",
-            Some(Action::Reboot) => "machines restarted, heard with a new boot",
-            Some(Action::Approve { .. }) => "confirmations by people",
-            Some(Action::Check) | None => continue,
+            Action::Check => continue,
+        };
+        let seen = match &planned.action {
+            Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot => {
+                machines.entry(node).or_default()
+            }
+            _ => instances.entry((service, node)).or_default(),
+        };
+        seen.0 |= went_down;
+        seen.1 |= came_up;
+    }
+    let mut claims = BTreeMap::new();
+    for (went_down, came_up) in instances.into_values() {
+        let claim = match (went_down, came_up) {
+            (true, true) => {
+                "instances stopped and running again, by their managers' word, with their checks green"
+            }
+            (true, false) => "instances stopped, by their managers' word",
+            _ => "instances running, by their managers' word, with their checks green",
         };
         *claims.entry(claim).or_insert(0) += 1;
+    }
+    for (went_down, came_up) in machines.into_values() {
+        let claim = match (went_down, came_up) {
+            (true, true) => "machines restarted, heard with a new boot",
+            (true, false) => "machines off, by their power sources' word",
+            _ => "machines on, heard with a new boot",
+        };
+        *claims.entry(claim).or_insert(0) += 1;
+    }
+    if confirmed > 0 {
+        claims.insert("confirmations by people", confirmed);
     }
     claims
 }
@@ -82,27 +118,27 @@ pub(super) fn what_now(progress: &Progress) -> String {
     let operation = progress.operation();
     let mut text = format!(
         "{} needs attention: {}\n",
-        progress.name(),
-        operation.attention
+        clean(progress.name()),
+        clean(&operation.attention)
     );
     for step in operation.steps.iter().filter(|it| needs_person(&it.state)) {
         text.push_str(&format!(
-            "  {} {}: {}\n",
-            step.step, step.state, step.evidence
+            "  {}\n",
+            clean(&format!("{} {}: {}", step.step, step.state, step.evidence))
         ));
     }
     let running = with_state(progress, "running");
     if !running.is_empty() {
         text.push_str(&format!(
             "Still under way, and going on: {}\n",
-            running.join(", ")
+            clean(&running.join(", "))
         ));
     }
     text.push_str("Nothing later begins until you decide:\n");
     let commands = commands::to_go_on(progress);
     let width = commands.iter().map(|(it, _)| it.len()).max().unwrap_or(0);
     for (command, does) in commands {
-        text.push_str(&format!("  {command:<width$}  {does}\n"));
+        text.push_str(&format!("  {:<width$}  {does}\n", clean(&command)));
     }
     text
 }

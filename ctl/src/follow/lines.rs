@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::commands;
 use super::progress::{Change, Progress};
-use crate::render::{Paint, clock_time, elapsed, operation_tone, step_tone};
+use crate::render::{Paint, clean, elapsed, moment, operation_tone, step_tone};
 
 /// The change as a line: time, what, state, and what there is to say.
 pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String {
-    let now = clock_time(progress.now());
+    let time = |at: &u64| moment(*at, progress.now());
     match change {
-        Change::Operation { state } => {
+        Change::Operation { state, at } => {
             let summary = progress.summary();
             let said = match state.as_str() {
                 "needs-attention" => progress.operation().attention.clone(),
@@ -24,18 +24,25 @@ pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String
                 ),
             };
             format!(
-                "{now}  {:<30}  {}  {said}",
-                progress.name(),
-                paint.tone(operation_tone(state), &format!("{state:<10}"))
+                "{}  {:<30}  {}  {}",
+                time(at),
+                clean(progress.name()),
+                paint.tone(operation_tone(state), &format!("{:<10}", clean(state))),
+                clean(&said)
             )
         }
-        Change::Step { step } => match progress.step(step) {
-            None => format!("{now}  {step}"),
+        Change::Step { step, at } => match progress.step(step) {
+            None => format!("{}  {}", time(at), clean(step)),
             Some(status) => {
                 let text = format!(
-                    "{now}  {step:<30}  {}  {}",
-                    paint.tone(step_tone(&status.state), &format!("{:<10}", status.state)),
-                    said(progress, step)
+                    "{}  {:<30}  {}  {}",
+                    time(at),
+                    clean(step),
+                    paint.tone(
+                        step_tone(&status.state),
+                        &format!("{:<10}", clean(&status.state))
+                    ),
+                    clean(&said(progress, step))
                 );
                 text.trim_end().to_owned()
             }

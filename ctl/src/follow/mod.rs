@@ -27,10 +27,11 @@ use crate::client::{Client, Coordinators, RpcFailure, SHORT};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::render::{Out, now_millis, operation_value};
+use crate::reader::Reader;
+use crate::render::{Out, clean, now_millis, operation_value};
 
 use live::Screen;
-use progress::{Clock, Progress};
+use progress::{Clock, Past, Progress};
 use watcher::{News, Watcher};
 
 /// How often the live tree is drawn anew, for the clocks in it.
@@ -68,7 +69,12 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
         step.then_some("Enter lets the next step begin"),
         out,
     );
-    let mut progress = Progress::new(&operation, clock(&client).await);
+    let mut progress = Progress::new(
+        &operation,
+        clock(&client).await,
+        past(&client, &operation).await,
+    );
+    let mut reader = Reader::watch();
     let (sender, mut news) = mpsc::channel(16);
     let watcher = Watcher::new(coordinators, client.clone(), operation.clone(), sender);
     let watching = tokio::spawn(watcher.run());
@@ -105,6 +111,9 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
                 watching.abort();
                 return Ok(Exit::Detached);
             }
+            () = reader.gone(), if format == Format::Table => {
+                break Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+            }
             () = pressed(&mut enter) => {
                 view.echoed();
                 if let Err(refused) = next_step(&client, &operation).await {
@@ -132,6 +141,12 @@ async fn clock(client: &Client) -> Clock {
         .await;
     let ours = asked.midpoint(now_millis());
     Clock::compared(status.map_or(0, |status| status.at_ms), ours)
+}
+
+/// What happened before anybody looked. Not worth a failure either.
+async fn past(client: &Client, operation: &str) -> Past {
+    let entries = client.journal(operation).await;
+    entries.map_or_else(|_| Past::default(), |entries| Past::of(&entries))
 }
 
 /// Says how it ended, and what to do if it did not end well.
@@ -237,7 +252,7 @@ impl View {
 
     fn notice(&mut self, text: &str) -> Result<(), Failure> {
         self.clear()?;
-        self.out.say(text)
+        self.out.say(&clean(text))
     }
 
     fn draw(&mut self, progress: &Progress) -> Result<(), Failure> {

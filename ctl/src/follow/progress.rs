@@ -15,12 +15,24 @@ pub(super) enum Change {
     Operation {
         /// Its state now.
         state: String,
+        /// When that was, in milliseconds since 1970.
+        at: u64,
     },
     /// A step.
     Step {
         /// Which.
         step: String,
+        /// When that was, in milliseconds since 1970.
+        at: u64,
     },
+}
+
+impl Change {
+    fn at(&self) -> u64 {
+        match self {
+            Self::Operation { at, .. } | Self::Step { at, .. } => *at,
+        }
+    }
 }
 
 /// The coordinator's clock, as far as this machine can tell: the times in an operation are by that one.
@@ -47,6 +59,30 @@ impl Clock {
     }
 }
 
+/// When things happened before the first word, as the journal has it.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// The last entry about each step, in milliseconds since 1970.
+    steps: BTreeMap<String, u64>,
+    /// When the operation last turned; 0 if it never did.
+    turned: u64,
+}
+
+impl Past {
+    /// Reads it out of a journal.
+    pub(super) fn of(entries: &[v1::JournalEntry]) -> Self {
+        let mut past = Self::default();
+        for entry in entries {
+            if !entry.step.is_empty() {
+                past.steps.insert(entry.step.clone(), entry.at_ms);
+            } else if entry.what == "turned" {
+                past.turned = entry.at_ms;
+            }
+        }
+        past
+    }
+}
+
 /// The last word on an operation.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -55,13 +91,16 @@ pub(super) struct Progress {
     plan: Option<Plan>,
     stages: BTreeMap<String, u32>,
     clock: Clock,
+    /// What happened before the first word.
+    past: Past,
 }
 
 impl Progress {
-    /// Nothing is known yet.
-    pub(super) fn new(name: &str, clock: Clock) -> Self {
+    /// Nothing is known yet but what happened before.
+    pub(super) fn new(name: &str, clock: Clock, past: Past) -> Self {
         Self {
             clock,
+            past,
             name: name.to_owned(),
             operation: v1::Operation::default(),
             plan: None,
@@ -81,25 +120,55 @@ impl Progress {
                 .map(|step| (step.step.as_str(), step))
                 .collect();
             for step in &next.steps {
-                if worth_a_line(before.get(step.step.as_str()).copied(), step) {
+                let before = before.get(step.step.as_str()).copied();
+                if worth_a_line(before, step) {
                     changes.push(Change::Step {
                         step: step.step.clone(),
+                        at: self.time_of_step(before, step),
                     });
                 }
             }
         }
-        let state = next.summary.clone().unwrap_or_default().state;
-        if state != self.summary().state {
-            let change = Change::Operation { state };
-            // That it began comes before its first steps, how it ends after its last.
-            if self.operation.summary.is_none() {
-                changes.insert(0, change);
-            } else {
-                changes.push(change);
-            }
+        let summary = next.summary.clone().unwrap_or_default();
+        if summary.state != self.summary().state {
+            let at = self.time_of_operation(&summary);
+            let state = summary.state;
+            changes.push(Change::Operation { state, at });
+        }
+        if self.operation.summary.is_none() {
+            // What happened before anybody looked is told in its order: plans are in that of their edges.
+            changes.sort_by_key(Change::at);
         }
         self.operation = next;
         changes
+    }
+
+    /// When a step came to be as it is.
+    fn time_of_step(&self, before: Option<&v1::StepStatus>, step: &v1::StepStatus) -> u64 {
+        let begins = before.is_none_or(|it| it.state != step.state || it.attempt != step.attempt);
+        match (step.began_ms, step.ended_ms) {
+            (_, ended @ 1..) if is_settled(&step.state) => ended,
+            (began @ 1.., _) if begins && step.attempt <= 1 && step.state == "running" => began,
+            (began, _) if self.operation.summary.is_none() => {
+                let recorded = self.past.steps.get(&step.step).copied();
+                recorded
+                    .or((began > 0).then_some(began))
+                    .unwrap_or_else(|| self.now())
+            }
+            _ => self.now(),
+        }
+    }
+
+    /// When the operation came to be as it is.
+    fn time_of_operation(&self, summary: &v1::OperationSummary) -> u64 {
+        match (summary.ended_ms, self.past.turned) {
+            (ended @ 1.., _) => ended,
+            (0, turned @ 1..) if self.operation.summary.is_none() => turned,
+            _ if self.operation.summary.is_none() && summary.state == "running" => {
+                summary.started_ms
+            }
+            _ => self.now(),
+        }
     }
 
     /// The plan comes with the first word only.

@@ -3,6 +3,8 @@
 //! [`Out`] is the only way to standard output and standard error: data to the one, talk to the other. Everything else
 //! here makes text or values and prints nothing.
 
+mod beside;
+mod clean;
 mod fit;
 mod node;
 mod operation;
@@ -14,6 +16,8 @@ mod table;
 mod time;
 mod words;
 
+pub(crate) use beside::Beside;
+pub(crate) use clean::{clean, clean_lines};
 pub(crate) use fit::fit;
 pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
 pub(crate) use operation::{
@@ -24,5 +28,5 @@ pub(crate) use paint::{Paint, Tone};
 pub(crate) use plan::{no_plan_line, report_lines};
 pub(crate) use status::{status_text, status_value};
 pub(crate) use table::{Table, cut};
-pub(crate) use time::{age, clock_time, date_time, elapsed, now_millis, rfc3339};
+pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};
 pub(crate) use words::{instance_state, liveness, power, verdict, wanted};

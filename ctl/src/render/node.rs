@@ -4,21 +4,22 @@ use interlock_proto::v1;
 use serde_json::{Value, json};
 
 use super::{
-    Paint, Table, Tone, age, date_time, instance_state, liveness, power, rfc3339, verdict, wanted,
+    Paint, Table, Tone, age, clean, date_time, instance_state, liveness, power, rfc3339, verdict,
+    wanted,
 };
 
 /// A node as the coordinators know it.
 pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
     let (agent, agent_tone) = liveness(node.liveness);
     let (said, said_tone) = power(node.power);
-    let mut text = format!("{}\n", paint.tone(Tone::Strong, &node.node));
+    let mut text = format!("{}\n", paint.tone(Tone::Strong, &clean(&node.node)));
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
             text.push_str(&format!("  {name:<12}{value}\n"));
         }
     };
-    field("address", node.address.clone());
-    field("host", node.host.clone());
+    field("address", clean(&node.address));
+    field("host", clean(&node.host));
     field(
         "agent",
         format!(
@@ -28,27 +29,39 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
             match node.agent_version.as_str() {
                 "" => String::new(),
                 version => format!(
-                    ", version {version}, works by generation {}",
+                    ", version {}, works by generation {}",
+                    clean(version),
                     node.agent_generation
                 ),
             }
         ),
     );
-    field("boot", node.boot_id.clone());
+    field("boot", clean(&node.boot_id));
     if !node.power_verified.is_empty() {
         field(
             "power",
             format!(
                 "{} ({}), plug verified: {}",
                 paint.tone(said_tone, &said),
-                age(node.power_age_ms),
-                node.power_verified
+                power_known_by(node),
+                clean(&node.power_verified)
             ),
         );
     }
-    field("held by", node.held_by.clone());
+    field("held by", clean(&node.held_by));
     text.push_str(&tables(&node.instances, &node.checks, paint));
     text
+}
+
+/// How its power is known. Of a node that speaks the source need not have been asked.
+fn power_known_by(node: &v1::NodeStatus) -> String {
+    let (word, _) = power(node.power);
+    match node.power_age_ms {
+        Some(0..1000) => "its source was asked just now".to_owned(),
+        Some(millis) => format!("its source was asked {} ago", age(Some(millis))),
+        None if word == "on" => "its agent speaks, its source was not asked".to_owned(),
+        None => "its source was not asked".to_owned(),
+    }
 }
 
 /// Instances and checks.
@@ -87,19 +100,19 @@ fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) 
 pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     let mut text = format!(
         "{} of {}, asked directly\n  agent       version {}, works by generation {}, highest term {}\n  boot        {}\n",
-        paint.tone(Tone::Strong, &node.node),
-        node.cluster,
-        node.agent_version,
+        paint.tone(Tone::Strong, &clean(&node.node)),
+        clean(&node.cluster),
+        clean(&node.agent_version),
         node.generation,
         node.highest_term,
-        node.boot_id,
+        clean(&node.boot_id),
     );
     if let Some(facts) = &node.facts {
         text.push_str(&format!(
             "  machine     {}, {}, kernel {}, {} CPUs, {} MiB memory ({} MiB available)\n",
-            facts.hostname,
-            facts.os,
-            facts.kernel,
+            clean(&facts.hostname),
+            clean(&facts.os),
+            clean(&facts.kernel),
             facts.cpus,
             facts.memory_bytes >> 20,
             facts.memory_available_bytes >> 20
@@ -113,16 +126,16 @@ pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
         };
         text.push_str(&format!(
             "  coordinator {} {} {}\n",
-            link.endpoint,
+            clean(&link.endpoint),
             paint.tone(tone, word),
-            link.detail
+            clean(&link.detail)
         ));
     }
     if node.allowed.is_empty() {
         text.push_str("  allowed     nothing: it only observes\n");
     }
     for line in &node.allowed {
-        text.push_str(&format!("  allowed     {line}\n"));
+        text.push_str(&format!("  allowed     {}\n", clean(line)));
     }
     text.push_str(&tables(&node.instances, &node.checks, paint));
     text

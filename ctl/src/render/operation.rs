@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::{Paint, Table, Tone, date_time, elapsed, rfc3339};
+use super::{Beside, Paint, Table, Tone, clean, date_time, elapsed, rfc3339};
 
 /// The tone of an operation's state.
 pub(crate) fn operation_tone(state: &str) -> Tone {
@@ -66,33 +66,38 @@ pub(crate) fn operations_table(operations: &[v1::OperationSummary], paint: Paint
 }
 
 /// One operation with its steps.
-pub(crate) fn operation_text(operation: &v1::Operation, paint: Paint) -> String {
+pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: Paint) -> String {
     let summary = operation.summary.clone().unwrap_or_default();
     let mut text = format!(
         "{} {} {}: {}, {} of {} steps settled\nstarted {} by {}{}\n",
-        summary.operation,
-        summary.kind,
-        summary.scope,
-        paint.tone(operation_tone(&summary.state), &summary.state),
+        clean(&summary.operation),
+        clean(&summary.kind),
+        clean(&summary.scope),
+        paint.tone(operation_tone(&summary.state), &clean(&summary.state)),
         summary.steps_done,
         summary.steps,
         date_time(summary.started_ms),
-        summary.started_by,
+        clean(&summary.started_by),
         match summary.reason.as_str() {
             "" => String::new(),
-            reason => format!(": {reason}"),
+            reason => format!(": {}", clean(reason)),
         },
     );
     if !operation.attention.is_empty() {
         text.push_str(&format!(
             "{}\n",
-            paint.tone(Tone::Bad, &operation.attention)
+            paint.tone(Tone::Bad, &clean(&operation.attention))
         ));
     }
     if !operation.possible.is_empty() {
         text.push_str(&format!(
             "possible now: {}\n",
-            operation.possible.join(", ")
+            operation
+                .possible
+                .iter()
+                .map(|verb| command_word(verb))
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     text.push('\n');
@@ -105,15 +110,15 @@ pub(crate) fn operation_text(operation: &v1::Operation, paint: Paint) -> String 
     ]);
     for step in &operation.steps {
         let took = match (step.began_ms, step.ended_ms) {
-            (0, _) | (_, 0) => String::new(),
+            (0, _) => String::new(),
+            (_, 0) => beside.elapsed(step),
             (began, ended) => elapsed(Duration::from_millis(ended.saturating_sub(began))),
         };
-        let said = if step.waits_for.is_empty() {
-            step.evidence.clone()
-        } else if step.evidence.is_empty() {
-            format!("waits for {}", step.waits_for)
+        let said = if let Some(silent) = beside.silent(step) {
+            // More than what it was told last, which its agent may never have heard.
+            format!("{silent}; {}", said_of(step))
         } else {
-            format!("waits for {}; last: {}", step.waits_for, step.evidence)
+            said_of(step)
         };
         table.row([
             (step.step.clone(), Tone::Plain),
@@ -125,6 +130,25 @@ pub(crate) fn operation_text(operation: &v1::Operation, paint: Paint) -> String 
     }
     text.push_str(&table.render(paint));
     text
+}
+
+/// The last thing seen of a step, and what it waits for.
+fn said_of(step: &v1::StepStatus) -> String {
+    if step.waits_for.is_empty() {
+        step.evidence.clone()
+    } else if step.evidence.is_empty() {
+        format!("waits for {}", step.waits_for)
+    } else {
+        format!("waits for {}; last: {}", step.waits_for, step.evidence)
+    }
+}
+
+/// What people type for a verb.
+fn command_word(verb: &str) -> String {
+    match verb {
+        "unwind" => "abort --unwind".to_owned(),
+        verb => clean(verb),
+    }
 }
 
 /// An operation in a line, for programs.

@@ -2,7 +2,7 @@
 
 use interlock_planner::{Entry, Report};
 
-use super::{Paint, Tone};
+use super::{Paint, Tone, clean};
 
 /// The entries, one a line: what stands against the plan last, where a person looks first.
 pub(crate) fn report_lines(report: &Report, paint: Paint) -> String {
@@ -10,7 +10,7 @@ pub(crate) fn report_lines(report: &Report, paint: Paint) -> String {
         report.entries().iter().partition(|entry| entry.refuses());
     rest.into_iter()
         .chain(refusals)
-        .map(|entry| format!("{}\n", paint.tone(tone(entry), &entry.to_string())))
+        .map(|entry| format!("{}\n", paint.tone(tone(entry), &clean(&entry.to_string()))))
         .collect()
 }
 

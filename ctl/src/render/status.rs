@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::node::node_value;
 use super::operation::operations_table;
-use super::{Paint, Table, Tone, age, clock_time, liveness, power, rfc3339, summary_value};
+use super::{Paint, Table, Tone, age, clean, clock_time, liveness, power, rfc3339, summary_value};
 
 /// The whole status.
 pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
@@ -17,16 +17,18 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     if status.generation == 0 {
         text.push_str(&format!(
             "coordinator {} (version {}, term {}): no spec is applied; `interlockctl spec apply FILE` begins\n",
-            status.coordinator, status.version, status.term
+            clean(&status.coordinator),
+            clean(&status.version),
+            status.term
         ));
         return text;
     }
     text.push_str(&format!(
         "{} generation {}, coordinator {} (version {}, term {}), {}\n",
-        paint.tone(Tone::Strong, &status.cluster),
+        paint.tone(Tone::Strong, &clean(&status.cluster)),
         status.generation,
-        status.coordinator,
-        status.version,
+        clean(&status.coordinator),
+        clean(&status.version),
         status.term,
         clock_time(status.at_ms)
     ));
@@ -59,13 +61,13 @@ fn cause_lines(cause: &v1::RootCause, paint: Paint) -> String {
     let mut text = format!(
         "{} {}: {}\n",
         paint.tone(Tone::Bad, "cause:"),
-        cause.subject,
-        cause.what
+        clean(&cause.subject),
+        clean(&cause.what)
     );
     if !cause.dependants.is_empty() {
         text.push_str(&format!(
             "       suffering: {}\n",
-            cause.dependants.join(", ")
+            clean(&cause.dependants.join(", "))
         ));
     }
     text

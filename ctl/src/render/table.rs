@@ -1,6 +1,6 @@
 //! Tables without lines: columns as wide as their widest cell, so that `awk` can read them too.
 
-use super::{Paint, Tone, width_and_height};
+use super::{Paint, Tone, clean, width_and_height};
 
 /// Rows under a head.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ impl Table {
         self.rows.push(
             cells
                 .into_iter()
-                .map(|(text, tone)| (one_line(&text), tone))
+                .map(|(text, tone)| (shown(&text), tone))
                 .collect(),
         );
     }
@@ -89,16 +89,11 @@ pub(crate) fn cut(text: &str, room: usize) -> String {
     short
 }
 
-/// A cell has one line, and nothing that a terminal would obey: evidence comes from other machines.
-fn one_line(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if clean.is_empty() {
-        "-".to_owned()
-    } else {
-        clean
+/// What is shown of a cell: something, on one line.
+fn shown(text: &str) -> String {
+    match clean(text) {
+        empty if empty.is_empty() => "-".to_owned(),
+        text => text,
     }
 }
 

@@ -23,6 +23,16 @@ pub(crate) fn date_time(millis: u64) -> String {
     local(millis, "%Y-%m-%d %H:%M:%S")
 }
 
+/// An instant for a line of a log: the time of day, with the date if that is not the date of `now`.
+pub(crate) fn moment(millis: u64, now: u64) -> String {
+    let day = |millis| local(millis, "%Y-%m-%d");
+    if day(millis) == day(now) {
+        clock_time(millis)
+    } else {
+        date_time(millis)
+    }
+}
+
 fn local(millis: u64, format: &str) -> String {
     match stamp(millis) {
         Some(stamp) => stamp

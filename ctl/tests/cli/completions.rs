@@ -1,6 +1,12 @@
 //! Completions.
 
-use crate::support::Workplace;
+use interlock_model::plan::{PlanKind, SealedPlan};
+use interlock_planner::Scope;
+use interlock_proto::v1;
+
+use crate::following::response_for;
+use crate::scripted::{Script, Scripted};
+use crate::support::{SPEC, Workplace};
 
 #[test]
 fn each_shell_has_a_script_that_asks_this_program() {
@@ -29,4 +35,87 @@ fn without_a_cluster_live_names_are_silently_none() {
         output.stdout.is_empty() && output.stderr.is_empty(),
         "{output:?}"
     );
+}
+
+/// The names that a shell is offered for the last word of a line; flags are not among them.
+fn offered(place: &Workplace, line: &[&str]) -> Vec<String> {
+    let mut command = place.command("-- interlockctl");
+    let output = command
+        .args(line)
+        .env("COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", line.len().to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.split(['\u{b}', '\n']).filter(|word| !word.is_empty() && !word.starts_with('-'));
+    words.map(ToOwned::to_owned).collect()
+}
+
+/// An operation whose steps are all in one state.
+fn operation(kind: PlanKind, state: &str) -> v1::Operation {
+    let plan_json = response_for(kind, Scope::All, "db1").plan_json;
+    let sealed = SealedPlan::open(plan_json.clone().into_bytes()).unwrap();
+    let steps = sealed.plan().steps.iter();
+    v1::Operation {
+        plan_json,
+        steps: steps
+            .map(|step| v1::StepStatus {
+                step: step.id.to_string(),
+                state: state.into(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn every_name_that_a_cluster_knows_is_offered() {
+    let mut known = Script::default();
+    known.spec = v1::GetSpecResponse {
+        generation: 2,
+        source: SPEC.into(),
+        ..Default::default()
+    };
+    known.status.generation = 2;
+    known.status.nodes = ["db1", "web1"]
+        .map(|name| v1::NodeStatus {
+            node: name.into(),
+            ..Default::default()
+        })
+        .to_vec();
+    let coordinator = Scripted::start(known, "reader");
+    for (line, names) in [
+        (
+            ["plan", "shutdown", "--all", "--force", "web."].as_slice(),
+            ["web.alive", "web.fit"].as_slice(),
+        ),
+        (
+            &["plan", "shutdown", "--all", "--assume-active", "d"],
+            &["db=db1", "db=db2"],
+        ),
+        (&["plan", "shutdown", "--host", ""], &["vmhost1"]),
+        (&["plan", "shutdown", "--label", ""], &["tier=web"]),
+        (&["node", "stop", "--node", ""], &["db1", "web1"]),
+        (&["spec", "show", "--generation", ""], &["1", "2"]),
+    ] {
+        assert_eq!(offered(&coordinator.place, line), names, "{line:?}");
+    }
+}
+
+#[test]
+fn steps_and_gates_are_those_of_the_operation_on_the_line() {
+    let mut two = Script::default();
+    two.operations = [
+        ("op-7".to_owned(), operation(PlanKind::Shutdown, "failed")),
+        ("op-8".to_owned(), operation(PlanKind::Startup, "gated")),
+    ]
+    .into();
+    let coordinator = Scripted::start(two, "reader");
+    let place = &coordinator.place;
+    let standing = offered(place, &["op", "retry", "op-7", "stop:db"]);
+    assert_eq!(standing, ["stop:db@db1", "stop:db@db2"]);
+    assert_eq!(offered(place, &["op", "retry", "op-8", ""]), [""; 0]);
+    assert_eq!(offered(place, &["approve", "op-8", ""]), ["look"]);
+    assert_eq!(offered(place, &["approve", "op-7", ""]), [""; 0]);
 }

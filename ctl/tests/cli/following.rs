@@ -15,9 +15,13 @@ use crate::support::SPEC;
 
 /// A plan of the planner's own.
 fn made(scope: Scope) -> (Option<SealedPlan>, Report) {
+    made_for(PlanKind::Shutdown, scope, "db1")
+}
+
+fn made_for(kind: PlanKind, scope: Scope, active: &str) -> (Option<SealedPlan>, Report) {
     let parsed = Spec::parse(SPEC.as_bytes(), "shop.yaml").unwrap();
-    let mut request = Request::new(PlanKind::Shutdown, scope);
-    request.assume_active = [("db".parse().unwrap(), "db1".parse().unwrap())].into();
+    let mut request = Request::new(kind, scope);
+    request.assume_active = [("db".parse().unwrap(), active.parse().unwrap())].into();
     let outcome = plan(&Input {
         spec: &parsed.spec,
         generation: Generation(3),
@@ -30,7 +34,15 @@ fn made(scope: Scope) -> (Option<SealedPlan>, Report) {
 }
 
 fn response(scope: Scope) -> v1::MakePlanResponse {
-    let (plan, report) = made(scope);
+    response_of(made(scope))
+}
+
+/// What a coordinator sends of a plan.
+pub(crate) fn response_for(kind: PlanKind, scope: Scope, active: &str) -> v1::MakePlanResponse {
+    response_of(made_for(kind, scope, active))
+}
+
+fn response_of((plan, report): (Option<SealedPlan>, Report)) -> v1::MakePlanResponse {
     let mut response = v1::MakePlanResponse {
         report_json: serde_json::to_string(&report).unwrap(),
         generation: 3,
@@ -43,12 +55,12 @@ fn response(scope: Scope) -> v1::MakePlanResponse {
     response
 }
 
-fn web() -> Scope {
+pub(crate) fn web() -> Scope {
     Scope::Services(BTreeSet::from(["web".parse().unwrap()]))
 }
 
 /// `op-7` in a state, with the state and the evidence of `stop:web@web1`.
-fn word(state: &str, step: &str, evidence: &str) -> v1::Operation {
+pub(crate) fn word(state: &str, step: &str, evidence: &str) -> v1::Operation {
     v1::Operation {
         summary: Some(v1::OperationSummary {
             operation: "op-7".into(),
@@ -77,7 +89,7 @@ fn word(state: &str, step: &str, evidence: &str) -> v1::Operation {
     }
 }
 
-fn script(watches: Vec<Vec<v1::Operation>>) -> Script {
+pub(crate) fn script(watches: Vec<Vec<v1::Operation>>) -> Script {
     Script {
         plan: response(web()),
         watches: std::sync::Mutex::new(watches.into()),
@@ -108,6 +120,137 @@ fn what_is_started_is_what_was_shown_and_it_is_followed_until_proven() {
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn a_refusal_because_the_cluster_has_changed_says_what_has() {
+    let everything = || response_for(PlanKind::Shutdown, Scope::All, "db2");
+    let first = response(Scope::All);
+    let mut changed = script(vec![]);
+    changed.plans = std::sync::Mutex::new([first].into());
+    changed.plan = everything();
+    changed.refusal = Some("the cluster has changed since this plan was made".to_owned());
+    let coordinator = Scripted::start(changed, "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --all --yes --cluster shop")
+        .exits(2);
+    assert!(
+        ran.stderr.contains("the active side of db is db2") && ran.stderr.contains("and was db1"),
+        "{}",
+        ran.stderr
+    );
+
+    // Steps that have gone.
+    let mut less = script(vec![]);
+    less.plans = std::sync::Mutex::new([response(Scope::All)].into());
+    less.refusal = Some("the cluster has changed since this plan was made".to_owned());
+    let coordinator = Scripted::start(less, "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --all --yes --cluster shop")
+        .exits(2);
+    assert!(ran.stderr.contains("no longer to do: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("power-off:db1"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_restart_ends_with_what_was_restarted_and_not_with_its_two_halves() {
+    let plan = response_for(PlanKind::Restart, web(), "db1");
+    let sealed = SealedPlan::open(plan.plan_json.clone().into_bytes()).unwrap();
+    let mut done = word("done", "done", "");
+    done.plan_json = plan.plan_json.clone();
+    done.steps = sealed
+        .plan()
+        .steps
+        .iter()
+        .map(|step| v1::StepStatus {
+            step: step.id.to_string(),
+            state: "done".into(),
+            ..Default::default()
+        })
+        .collect();
+    let mut restart = script(vec![vec![done]]);
+    restart.plan = plan;
+    let coordinator = Scripted::start(restart, "operator");
+    let ran = coordinator
+        .place
+        .run("restart --service web --yes")
+        .exits(0);
+    let proven: Vec<&str> = ran
+        .stdout
+        .lines()
+        .filter(|it| it.contains("proven"))
+        .collect();
+    assert_eq!(proven.len(), 1, "{proven:?}");
+    assert!(
+        proven[0].contains("proven 2 instances stopped and running again"),
+        "{proven:?}"
+    );
+}
+
+#[test]
+fn what_happened_before_anybody_looked_is_told_with_its_own_time_and_in_its_order() {
+    let mut failed = word("needs-attention", "done", "is stopped");
+    failed.attention = "stop:web@web1: exit code 3".into();
+    failed.steps[0].state = "failed".into();
+    failed.steps[0].ended_ms = 0;
+    failed.summary.as_mut().unwrap().ended_ms = 0;
+    let mut old = script(vec![vec![failed.clone()]]);
+    old.operations = [("op-7".to_owned(), failed)].into();
+    let entry = |sequence, at_ms, step: &str, what: &str| v1::JournalEntry {
+        sequence,
+        at_ms,
+        step: step.into(),
+        what: what.into(),
+        ..Default::default()
+    };
+    old.journal = vec![
+        entry(1, 1_700_000_000_500, "stop:web@web1", "intent"),
+        entry(2, 1_700_000_001_500, "stop:web@web2", "proven"),
+        entry(3, 1_700_000_061_000, "stop:web@web1", "failed"),
+        entry(4, 1_700_000_062_000, "", "turned"),
+    ];
+    let coordinator = Scripted::start(old, "operator");
+    let ran = coordinator.place.run("operation watch op-7").exits(4);
+    let lines: Vec<String> = ran
+        .stdout
+        .lines()
+        .take(3)
+        .map(|line| {
+            line.split_whitespace()
+                .take(4)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "2023-11-14 22:13:21 stop:web@web2 done",
+            "2023-11-14 22:14:21 stop:web@web1 failed",
+            "2023-11-14 22:14:22 op-7 needs-attention",
+        ]
+    );
+}
+
+#[test]
+fn a_follower_whose_reader_goes_away_ends_in_a_quiet_operation() {
+    let mut endless = script(vec![vec![word("running", "running", "")]]);
+    endless.patient = true;
+    let coordinator = Scripted::start(endless, "operator");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interlockctl"))
+        .args(["shutdown", "--service", "web", "--yes"])
+        .env_clear()
+        .env("INTERLOCK_CONFIG", coordinator.place.path("config.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("op-7  ")));
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

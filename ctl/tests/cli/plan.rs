@@ -79,6 +79,25 @@ fn no_plan_is_5_and_the_report_says_why() {
 }
 
 #[test]
+fn two_active_sides_of_a_service_are_wrong_usage_that_names_both() {
+    let place = Workplace::with_spec();
+    for sides in [
+        "--assume-active db=db2 --assume-active db=db1",
+        "--assume-active db=db2,db=db1",
+    ] {
+        let ran = place
+            .run(&format!(
+                "plan shutdown --all -f shop.yaml --offline {sides}"
+            ))
+            .exits(64);
+        assert!(ran.stderr.contains("db2 and db1"), "{}", ran.stderr);
+    }
+    place
+        .run(&format!("{SHUTDOWN} --assume-active db=db1"))
+        .exits(0);
+}
+
+#[test]
 fn a_plan_for_a_bad_spec_shows_its_problems() {
     let place = Workplace::new();
     place.write("bad.yaml", "cluster: shop\n");

@@ -1,17 +1,19 @@
 //! A coordinator that says what a test wants, over real TLS and with the real table of who may call what: for answers
 //! that a real one gives only in bad moments, or never.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use interlock_mesh::authz::Table;
 use interlock_mesh::credentials::{Files, open, system_clock};
 use interlock_mesh::identity::Kind;
 use interlock_mesh::server::{Options, Server};
 use interlock_proto::v1;
+use interlock_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
+use interlock_proto::v1::event_service_server::{EventService, EventServiceServer};
 use interlock_proto::v1::operation_service_server::{OperationService, OperationServiceServer};
 use interlock_proto::v1::plan_service_server::{PlanService, PlanServiceServer};
 use tonic::service::Routes;
@@ -22,8 +24,26 @@ use crate::support::Workplace;
 /// What the coordinator will say, and what it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
-    /// The answer to every plan.
+    /// The answers to the first plans.
+    pub(crate) plans: Mutex<VecDeque<v1::MakePlanResponse>>,
+    /// The answer to every plan after those.
     pub(crate) plan: v1::MakePlanResponse,
+    /// Why nothing is started, if so.
+    pub(crate) refusal: Option<String>,
+    /// What is known of the cluster.
+    pub(crate) status: v1::Status,
+    /// The applied spec; none if it has no generation.
+    pub(crate) spec: v1::GetSpecResponse,
+    /// What was applied.
+    pub(crate) applied: Mutex<Vec<v1::ApplySpecRequest>>,
+    /// What happened.
+    pub(crate) events: Vec<v1::Event>,
+    /// Operations that can be looked at, by their names.
+    pub(crate) operations: BTreeMap<String, v1::Operation>,
+    /// The journal of each of them.
+    pub(crate) journal: Vec<v1::JournalEntry>,
+    /// What was asked of them.
+    pub(crate) controlled: Mutex<Vec<v1::ControlOperationRequest>>,
     /// Each watch gets the next of these, and then the end of its stream.
     pub(crate) watches: Mutex<VecDeque<Vec<v1::Operation>>>,
     /// What was started.
@@ -54,7 +74,9 @@ impl Scripted {
         let script = Arc::new(script);
         let service = Speaker(script.clone());
         let routes = Routes::new(PlanServiceServer::new(service.clone()))
-            .add_service(OperationServiceServer::new(service));
+            .add_service(OperationServiceServer::new(service.clone()))
+            .add_service(ClusterServiceServer::new(service.clone()))
+            .add_service(EventServiceServer::new(service));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let server = runtime
             .block_on(Server::bind(
@@ -88,7 +110,8 @@ impl PlanService for Speaker {
         &self,
         _: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
-        Ok(Response::new(self.0.plan.clone()))
+        let first = self.0.plans.lock().unwrap().pop_front();
+        Ok(Response::new(first.unwrap_or_else(|| self.0.plan.clone())))
     }
 }
 
@@ -98,6 +121,9 @@ impl OperationService for Speaker {
         &self,
         request: Request<v1::StartOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
+        if let Some(why) = &self.0.refusal {
+            return Err(Status::failed_precondition(why.clone()));
+        }
         self.0.started.lock().unwrap().push(request.into_inner());
         let first = self.0.watches.lock().unwrap().front().cloned();
         Ok(Response::new(first.unwrap_or_default().remove(0)))
@@ -112,9 +138,11 @@ impl OperationService for Speaker {
 
     async fn get_operation(
         &self,
-        _: Request<v1::GetOperationRequest>,
+        request: Request<v1::GetOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        let found = self.0.operations.get(&request.into_inner().operation);
+        let found = found.ok_or_else(|| Status::not_found("not in the script"))?;
+        Ok(Response::new(found.clone()))
     }
 
     type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<v1::Operation, Status>> + Send>>;
@@ -126,7 +154,6 @@ impl OperationService for Speaker {
         let next = self.0.watches.lock().unwrap().pop_front();
         let words = stream::iter(next.unwrap_or_default().into_iter().map(Ok));
         Ok(Response::new(if self.0.patient {
-            use futures_util::StreamExt as _;
             Box::pin(words.chain(stream::pending()))
         } else {
             Box::pin(words)
@@ -137,13 +164,90 @@ impl OperationService for Speaker {
         &self,
         _: Request<v1::GetJournalRequest>,
     ) -> Result<Response<v1::GetJournalResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        Ok(Response::new(v1::GetJournalResponse {
+            entries: self.0.journal.clone(),
+            more: false,
+        }))
     }
 
     async fn control_operation(
         &self,
-        _: Request<v1::ControlOperationRequest>,
+        request: Request<v1::ControlOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
+        self.0.controlled.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(v1::Operation::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Speaker {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::Status>, Status> {
+        Ok(Response::new(self.0.status.clone()))
+    }
+
+    type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<v1::Status, Status>> + Send>>;
+
+    async fn watch_status(
+        &self,
+        _: Request<v1::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let once = stream::iter([Ok(self.0.status.clone())]);
+        Ok(Response::new(Box::pin(once.chain(stream::pending()))))
+    }
+
+    async fn get_spec(
+        &self,
+        _: Request<v1::GetSpecRequest>,
+    ) -> Result<Response<v1::GetSpecResponse>, Status> {
+        match self.0.spec.generation {
+            0 => Err(Status::not_found("no spec is applied yet")),
+            _ => Ok(Response::new(self.0.spec.clone())),
+        }
+    }
+
+    async fn apply_spec(
+        &self,
+        request: Request<v1::ApplySpecRequest>,
+    ) -> Result<Response<v1::ApplySpecResponse>, Status> {
+        let request = request.into_inner();
+        let generation = request.base + 1;
+        self.0.applied.lock().unwrap().push(request);
+        Ok(Response::new(v1::ApplySpecResponse {
+            generation,
+            ..Default::default()
+        }))
+    }
+
+    async fn verify_power(
+        &self,
+        _: Request<v1::VerifyPowerRequest>,
+    ) -> Result<Response<v1::VerifyPowerResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
+    }
+}
+
+#[tonic::async_trait]
+impl EventService for Speaker {
+    async fn list_events(
+        &self,
+        _: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        Ok(Response::new(v1::ListEventsResponse {
+            events: self.0.events.clone(),
+            more: false,
+        }))
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
+
+    /// A quiet cluster.
+    async fn watch_events(
+        &self,
+        _: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        Ok(Response::new(Box::pin(stream::pending())))
     }
 }

@@ -13,7 +13,9 @@ use interlock_proto::v1;
 use super::commands;
 use super::progress::{Progress, is_settled, needs_person};
 use crate::failure::Failure;
-use crate::render::{Out, Paint, Tone, cut, elapsed, operation_tone, step_tone, width_and_height};
+use crate::render::{
+    Out, Paint, Tone, clean, cut, elapsed, operation_tone, step_tone, width_and_height,
+};
 
 /// Width and height if the terminal does not tell, as those of a VT100.
 const UNTOLD: (usize, usize) = (80, 24);
@@ -149,13 +151,16 @@ fn head(progress: &Progress, now: u64, width: usize, paint: Paint) -> String {
     ));
     let rest = format!(
         "  {}/{} steps  {took}  {} {}",
-        summary.steps_done, summary.steps, summary.kind, summary.scope
+        summary.steps_done,
+        summary.steps,
+        clean(&summary.kind),
+        clean(&summary.scope)
     );
     let used = summary.operation.chars().count() + 1 + summary.state.chars().count();
     format!(
         "{} {}{}",
-        paint.tone(Tone::Strong, &summary.operation),
-        paint.tone(operation_tone(&summary.state), &summary.state),
+        paint.tone(Tone::Strong, &clean(&summary.operation)),
+        paint.tone(operation_tone(&summary.state), &clean(&summary.state)),
         cut(&rest, width.saturating_sub(used))
     )
 }
@@ -254,20 +259,20 @@ fn step_lines(
 ) -> Vec<String> {
     // A line that wraps would upset the drawing over: on a narrow terminal the name gives way.
     let room = NAME.min(width.saturating_sub(12));
-    let before = format!("  {:<room$} ", cut(&step.step, room));
-    let state = format!("{:<8}", step.state);
+    let before = format!("  {:<room$} ", cut(&clean(&step.step), room));
+    let state = format!("{:<8}", clean(&step.state));
     let used = before.chars().count() + state.chars().count();
     let line = |after: &str| {
         format!(
             "{before}{}{}",
             paint.tone(step_tone(&step.state), &state),
-            cut(after.trim_end(), width.saturating_sub(used))
+            cut(clean(after).trim_end(), width.saturating_sub(used))
         )
     };
     if let Some((question, command)) = commands::approval(progress, &step.step) {
         return vec![
             line(&format!(" {question}")),
-            cut(&format!("      {command}"), width),
+            cut(&clean(&format!("      {command}")), width),
         ];
     }
     let time = match step.began_ms {

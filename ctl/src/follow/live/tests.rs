@@ -3,11 +3,11 @@
 use interlock_proto::v1;
 
 use super::*;
-use crate::follow::progress::Clock;
+use crate::follow::progress::{Clock, Past};
 
 /// An operation with these steps, without its plan: all in one stage.
 fn progress(steps: Vec<v1::StepStatus>) -> Progress {
-    let mut progress = Progress::new("op-7", Clock::default());
+    let mut progress = Progress::new("op-7", Clock::default(), Past::default());
     let operation = v1::Operation {
         summary: Some(v1::OperationSummary {
             operation: "op-7".into(),

@@ -1,0 +1,184 @@
+//! Looking: at operations, at nodes, at what happens, at the spec.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use interlock_proto::v1;
+
+use crate::following::{response_for, script, web, word};
+use crate::scripted::{Script, Scripted};
+use crate::support::SPEC;
+
+fn node(name: &str, liveness: v1::Liveness, heard_ms: u64) -> v1::NodeStatus {
+    v1::NodeStatus {
+        node: name.into(),
+        liveness: liveness.into(),
+        heard_ms: Some(heard_ms),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_step_whose_agent_is_lost_says_so_with_its_time_and_its_limit() {
+    let mut stuck = word("running", "running", "");
+    stuck.possible = ["pause", "abort", "unwind"].map(String::from).to_vec();
+    stuck.steps[0].waits_for = "stop sent to web1".into();
+    let mut lost = script(vec![]);
+    lost.operations = [("op-7".to_owned(), stuck)].into();
+    lost.status = v1::Status {
+        at_ms: 1_700_000_065_500,
+        nodes: vec![
+            node("web1", v1::Liveness::Lost, 42_000),
+            node("web2", v1::Liveness::Alive, 300),
+        ],
+        ..Default::default()
+    };
+    let coordinator = Scripted::start(lost, "reader");
+    let ran = coordinator.place.run("operation show op-7").exits(0);
+    let line = |step: &str| {
+        let found = ran.stdout.lines().find(|line| line.starts_with(step));
+        found.unwrap_or_else(|| panic!("{}", ran.stdout)).to_owned()
+    };
+    let one = line("stop:web@web1");
+    assert!(
+        one.contains("its agent on web1 is lost, last heard 42s ago; waits for stop sent to web1"),
+        "{one}"
+    );
+    let limit = response_limit("stop:web@web1");
+    assert!(one.contains(&format!("1m 05s of {limit}")), "{one}");
+    assert!(!line("stop:web@web2").contains("its agent"));
+    assert!(
+        ran.stdout
+            .contains("possible now: pause, abort, abort --unwind"),
+        "what is possible is what can be typed:\n{}",
+        ran.stdout
+    );
+    let value = coordinator.place.run("operation show op-7 -o json").json();
+    assert!(
+        value["steps"][0]["agent"]
+            .as_str()
+            .unwrap()
+            .contains("lost")
+    );
+    assert!(value["steps"][0]["limit_ms"].as_u64().unwrap() > 0);
+}
+
+/// The limit of a step of the plan that `word` has, as people read it.
+fn response_limit(step: &str) -> String {
+    use interlock_model::plan::{PlanKind, SealedPlan};
+    let plan = response_for(PlanKind::Shutdown, web(), "db1").plan_json;
+    let sealed = SealedPlan::open(plan.into_bytes()).unwrap();
+    let mut steps = sealed.plan().steps.iter();
+    let found = steps.find(|it| it.id.as_str() == step).unwrap();
+    humantime::format_duration(found.timeout).to_string()
+}
+
+#[test]
+fn the_power_of_a_node_that_speaks_is_known_by_that() {
+    let mut speaking = node("web1", v1::Liveness::Alive, 10);
+    speaking.power = v1::Power::On.into();
+    speaking.power_verified = "alias".into();
+    let mut asked = node("web2", v1::Liveness::Lost, 90_000);
+    asked.power = v1::Power::Off.into();
+    asked.power_age_ms = Some(5_000);
+    asked.power_verified = "alias".into();
+    let mut known = Script::default();
+    known.status.nodes = vec![speaking, asked];
+    let coordinator = Scripted::start(known, "reader");
+    let ran = coordinator.place.run("node show web1").exits(0);
+    assert!(
+        ran.stdout
+            .contains("on (its agent speaks, its source was not asked)"),
+        "{}",
+        ran.stdout
+    );
+    let ran = coordinator.place.run("node show web2").exits(0);
+    assert!(
+        ran.stdout.contains("off (its source was asked 5s ago)"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_plan_that_cannot_be_made_names_who_is_at_work() {
+    let mut busy = script(vec![]);
+    busy.plan.digest.clear();
+    busy.plan.plan_json.clear();
+    let mut running = word("running", "running", "").summary.unwrap();
+    running.ended_ms = 0;
+    running.started_by = "berta".into();
+    busy.status.operations = vec![running];
+    let coordinator = Scripted::start(busy, "reader");
+    let ran = coordinator
+        .place
+        .run("plan shutdown --service web")
+        .exits(5);
+    assert!(
+        ran.stderr.contains("op-7") && ran.stderr.contains("started by berta"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn events_that_are_followed_in_a_quiet_cluster_end_with_their_reader() {
+    let mut quiet = Script::default();
+    quiet.events = vec![v1::Event {
+        revision: 1,
+        kind: "spec-applied".into(),
+        ..Default::default()
+    }];
+    quiet.status.generation = 1;
+    let coordinator = Scripted::start(quiet, "reader");
+    for line in [
+        ["events", "--follow", "--tail", "2"].as_slice(),
+        ["status", "--watch"].as_slice(),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_interlockctl"))
+            .args(line)
+            .env_clear()
+            .env("INTERLOCK_CONFIG", coordinator.place.path("config.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // As head -1 does: a line, and it is gone.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().is_ok());
+        drop(lines);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{line:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_applied_already_makes_no_generation() {
+    let mut same = Script::default();
+    same.status.generation = 4;
+    same.spec = v1::GetSpecResponse {
+        generation: 4,
+        source: SPEC.into(),
+        ..Default::default()
+    };
+    let coordinator = Scripted::start(same, "admin");
+    let place = &coordinator.place;
+    place.write("shop.yaml", SPEC);
+    for line in ["spec apply shop.yaml", "spec apply shop.yaml --base 4"] {
+        let ran = place.run(line).exits(0);
+        assert!(
+            ran.stderr.contains("no difference to generation 4"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let value = place.run("spec apply shop.yaml -o json").exits(0).json();
+    assert_eq!(value["generation"], 4);
+    assert!(coordinator.script.applied.lock().unwrap().is_empty());
+
+    // A base that is not the current one is for the coordinator to judge, and so is any other text.
+    place.run("spec apply shop.yaml --base 3").exits(0);
+    place.write("shop.yaml", &format!("{SPEC}# more\n"));
+    place.run("spec apply shop.yaml").exits(0);
+    let applied = coordinator.script.applied.lock().unwrap();
+    assert_eq!(applied.iter().map(|it| it.base).collect::<Vec<_>>(), [3, 4]);
+}
