@@ -4,6 +4,7 @@
 //! Data goes to standard output, talk to standard error.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -122,6 +123,7 @@ fn serve(file: &Path, log: &str) -> ExitCode {
     let lines = tracing_subscriber::fmt::layer()
         .compact()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // Not the filter with regular expressions: a megabyte of program for what nobody types.
     tracing_subscriber::registry()

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use interlock_engine::coordinator::Coordinator;
+use interlock_engine::operation::Operation;
 use interlock_model::check::CheckId;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Liveness;
-use interlock_model::plan::PlanKind;
-use interlock_planner::{Request as PlanRequest, Scope};
+use interlock_model::plan::{Plan, PlanKind};
+use interlock_planner::{Entry, Request as PlanRequest, Scope, Subject};
 use interlock_proto::convert::{Invalid, name};
 use interlock_proto::v1;
 use interlock_proto::v1::plan_service_server::PlanService;
@@ -23,6 +25,9 @@ const ANSWERS: Duration = Duration::from_secs(90);
 
 /// How old the answer of a power source may be for a plan.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How many of the things that an operation holds are named in the report; the rest is counted.
+const NAMED: usize = 6;
 
 /// Serves `PlanService`.
 #[derive(Debug, Clone)]
@@ -125,7 +130,11 @@ impl PlanService for Plans {
                         "no spec is applied: `interlockctl spec apply FILE` first",
                     )
                 })?;
-                let report_json = serde_json::to_string(&outcome.report).map_err(|error| {
+                let mut report = outcome.report.entries().to_vec();
+                if let Some(plan) = &outcome.plan {
+                    report.extend(held(&desk.coordinator, plan.plan()));
+                }
+                let report_json = serde_json::to_string(&report).map_err(|error| {
                     Status::internal(format!("the report cannot be written: {error}"))
                 })?;
                 let mut response = v1::MakePlanResponse {
@@ -144,6 +153,46 @@ impl PlanService for Plans {
             .await??;
         Ok(Response::new(response))
     }
+}
+
+/// What operations under way hold of a plan, an entry for each of them: it can be looked at, and not be started before
+/// they are over.
+fn held(coordinator: &Coordinator, plan: &Plan) -> Vec<Entry> {
+    let holds = |operation: &Operation| -> BTreeSet<String> {
+        let services = plan.steps.iter().filter_map(|step| step.service.as_ref());
+        let nodes = plan.steps.iter().filter_map(|step| step.node.as_ref());
+        let services = services
+            .filter(|service| operation.holds(None, Some(service)))
+            .map(ToString::to_string);
+        let nodes = nodes
+            .filter(|node| operation.holds(Some(node), None))
+            .map(ToString::to_string);
+        services.chain(nodes).collect()
+    };
+    coordinator
+        .operations()
+        .map(|operation| (operation, holds(operation)))
+        .filter(|(_, held)| !held.is_empty())
+        .map(|(operation, held)| {
+            let named: Vec<&str> = held.iter().take(NAMED).map(String::as_str).collect();
+            let more = match held.len().checked_sub(NAMED) {
+                Some(more @ 1..) => format!(" and {more} more"),
+                _ => String::new(),
+            };
+            Entry::Warning {
+                subject: Subject::cluster(),
+                text: format!(
+                    "{} ({} {}, started by {}) is {} and holds {}{more}: this plan can be started when it is over",
+                    operation.id(),
+                    operation.plan().kind,
+                    operation.plan().scope,
+                    operation.origin().0,
+                    operation.state(),
+                    named.join(", "),
+                ),
+            }
+        })
+        .collect()
 }
 
 fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
@@ -236,4 +285,62 @@ fn check_id(text: &str) -> Result<CheckId, Invalid> {
         service: name("force", service)?,
         check: name("force", check)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use interlock_engine::coordinator::{Loaded, StartRequest};
+    use interlock_model::ids::{Generation, Term};
+    use interlock_model::plan::SealedPlan;
+    use interlock_model::spec::Spec;
+    use interlock_planner::Input;
+
+    use super::*;
+
+    const SPEC: &str = "
+cluster: shop
+nodes: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } }
+services:
+  web: { nodes: [a], active: all, manager: { process: { name: web } } }
+  mail: { nodes: [b], active: all, manager: { process: { name: mail } } }
+";
+
+    fn shutdown(spec: &Spec, services: &[&str]) -> SealedPlan {
+        let services = services.iter().map(|name| name.parse().unwrap()).collect();
+        let outcome = interlock_planner::plan(&Input {
+            spec,
+            generation: Generation(1),
+            request: PlanRequest::new(PlanKind::Shutdown, Scope::Services(services)),
+            observations: None,
+            memory: &BTreeMap::new(),
+            power_verified: None,
+        });
+        outcome.plan.unwrap()
+    }
+
+    #[test]
+    fn the_report_of_a_plan_says_which_operation_holds_what_of_it() {
+        let spec = Arc::new(Spec::parse(SPEC.as_bytes(), "shop.yaml").unwrap().spec);
+        let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+        let now = clock::now();
+        coordinator.apply_spec(spec.clone(), String::new(), String::new(), "admin", now);
+        let request = StartRequest {
+            plan: Arc::new(shutdown(&spec, &["web"])),
+            by: "anna".to_owned(),
+            reason: String::new(),
+            single_step: false,
+        };
+        coordinator.start(&request, now).unwrap();
+
+        let both = held(&coordinator, shutdown(&spec, &["web", "mail"]).plan());
+        let said: Vec<String> = both.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains("op-1 (shutdown --service web, started by anna) is running and holds a, web:"),
+            "{said:?}"
+        );
+        assert_eq!(held(&coordinator, shutdown(&spec, &["mail"]).plan()), []);
+    }
 }
