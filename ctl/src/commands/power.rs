@@ -82,9 +82,7 @@ fn value(found: &v1::PowerMatch) -> serde_json::Value {
 fn is_proven(found: &v1::PowerMatch) -> bool {
     match found.proof() {
         v1::PlugProof::Alias | v1::PlugProof::Uuid | v1::PlugProof::Attested => true,
-        v1::PlugProof::Unspecified
-        | v1::PlugProof::Unproven
-        | v1::PlugProof::Contradicted => false,
+        v1::PlugProof::Unspecified | v1::PlugProof::Unproven | v1::PlugProof::Contradicted => false,
     }
 }
 
