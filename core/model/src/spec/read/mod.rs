@@ -43,7 +43,7 @@ pub const MAX_NODES: usize = 10_000;
 
 /// The most bytes that ranges of nodes may unfold to: each node of a range has what is written below it for its own.
 /// 1,000 nodes with 30 KB each, where a kilobyte is much.
-pub const MAX_UNFOLDED: usize = 32 << 20;
+const MAX_UNFOLDED: usize = 32 << 20;
 
 /// What every reader needs.
 #[derive(Debug)]
