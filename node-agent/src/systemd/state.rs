@@ -93,7 +93,7 @@ pub struct UnitState {
     pub invocation_id: Option<String>,
     /// Does systemd start the service again by itself: has the unit a `Restart=` other than `no`?
     pub restarted_by_systemd: bool,
-    /// Was the service, in its last run, told to stop before its main process ended? See [`told_to_stop`].
+    /// Was the service, in its last run, told to stop before its main process ended? A stop that ended badly, then, and no crash.
     pub told_to_stop: bool,
 }
 
