@@ -80,6 +80,7 @@ struct Wanted {
     secrets: Vec<LocalName>,
     checks: Vec<LocalName>,
     files: Vec<String>,
+    written: Vec<String>,
     services: BTreeMap<String, Vec<Part>>,
 }
 
@@ -109,9 +110,13 @@ impl Wanted {
             for (_, check) in assignment.checks {
                 match check.kind {
                     CheckKind::Exec { command } => wanted.checks.push(command),
-                    CheckKind::Marker { path, .. } | CheckKind::Same { path } => {
+                    CheckKind::Marker { path, write, .. } => {
+                        if write {
+                            wanted.written.push(path.clone());
+                        }
                         wanted.files.push(path);
                     }
+                    CheckKind::Same { path } => wanted.files.push(path),
                     // Looking at units and addresses is observing; connections are free unless targets are listed.
                     CheckKind::Tcp { .. }
                     | CheckKind::Http { .. }
@@ -120,7 +125,11 @@ impl Wanted {
                 }
             }
         }
-        for list in [&mut wanted.fence_agents, &mut wanted.files] {
+        for list in [
+            &mut wanted.fence_agents,
+            &mut wanted.files,
+            &mut wanted.written,
+        ] {
             list.sort();
             list.dedup();
         }
@@ -143,6 +152,9 @@ impl Wanted {
         }
         if !self.files.is_empty() {
             let _ = writeln!(text, "marker_paths = [{}]", quoted(&self.files));
+        }
+        if !self.written.is_empty() {
+            let _ = writeln!(text, "marker_writes = [{}]", quoted(&self.written));
         }
         text.push('\n');
         if self.services.is_empty() {
