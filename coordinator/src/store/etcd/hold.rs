@@ -230,13 +230,15 @@ pub(crate) async fn keep(
     ended: CancellationToken,
 ) {
     let mut tick = interval(life / 4);
+    // A short life leaves no time to wait long for one endpoint.
+    let patience = ANSWER.min(life / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stream = None;
     let mut failing = None;
     let renewing = async {
         loop {
             tick.tick().await;
-            match renew(&endpoints, lease, &mut stream).await {
+            match renew(&endpoints, lease, patience, &mut stream).await {
                 Ok(()) => {
                     if failing.take().is_some() {
                         tracing::info!(place = %endpoints.place(), "the lease on the store is renewed again");
@@ -271,12 +273,13 @@ type Stream = (
 async fn renew(
     endpoints: &Endpoints,
     lease: i64,
+    patience: Duration,
     stream: &mut Option<Stream>,
 ) -> Result<(), Fault> {
     let Some((index, keeper, answers)) = stream else {
         let (index, mut client) = endpoints.stream().await?;
         // The first renewal comes with the stream.
-        let begun = timeout(ANSWER, client.lease_keep_alive(lease)).await;
+        let begun = timeout(patience, client.lease_keep_alive(lease)).await;
         return match begun {
             Ok(Ok((keeper, answers))) => {
                 *stream = Some((index, keeper, answers));
@@ -286,7 +289,7 @@ async fn renew(
             Err(_) => Err(failed(endpoints, index, None).await),
         };
     };
-    let answer = timeout(ANSWER, async {
+    let answer = timeout(patience, async {
         keeper.keep_alive().await?;
         answers.message().await
     });

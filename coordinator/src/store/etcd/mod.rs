@@ -57,9 +57,11 @@ use writer::{Request, Writer};
 pub use endpoints::{Access, Login};
 pub use open_error::OpenError;
 
-/// How long a hold outlives a process that was killed, unless [`Options`] says otherwise. Longer
-/// than an election of etcd with its defaults (1.1 to 1.6 s) and a retry.
-pub const LEASE: Duration = Duration::from_secs(6);
+/// How long a hold outlives a process that was killed, unless [`Options`] says otherwise. It is
+/// renewed every 2 s, one endpoint has 2 s to answer, and of five members two may be dead: 6.2 s
+/// after the last renewal the next one is sent. Also far longer than an election of etcd with its
+/// defaults (1.1 to 1.6 s).
+pub const LEASE: Duration = Duration::from_secs(8);
 
 /// After which time etcd forgets old revisions, unless [`Options`] says otherwise.
 pub const COMPACT: Duration = Duration::from_secs(300);
@@ -119,10 +121,7 @@ impl Etcd {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let wrong = |url: &&String| {
-            !url.strip_prefix("https://")
-                .is_some_and(|host| !host.is_empty())
-        };
+        let wrong = |url: &&String| url.strip_prefix("https://").is_none_or(str::is_empty);
         if let Some(endpoint) = options.access.endpoints.iter().find(wrong) {
             return Err(OpenError::Endpoint {
                 endpoint: endpoint.clone(),
@@ -138,7 +137,7 @@ impl Etcd {
         let endpoints = Arc::new(Endpoints::new(options.access.clone()));
         let hold = hold::take(&endpoints, &layout, &options).await?;
         let closed = CancellationToken::new();
-        // A child: what ends the store ends it, and the loss of the hold can be told from a close.
+        // What ends the hold ends the store; the two are apart so that a loss can be told from a close.
         let ended = CancellationToken::new();
         let reading = Arc::new(Reading {
             place: endpoints.place().to_owned(),

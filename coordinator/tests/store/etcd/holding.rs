@@ -35,7 +35,7 @@ pub(crate) async fn a_second_process_is_refused_or_waits_until_the_first_lets_go
     );
     let mut waiting = Box::pin(cluster.open());
     // Longer than the lease: a holder that lives keeps it.
-    let early = tokio::time::timeout(Duration::from_secs(4), &mut waiting).await;
+    let early = tokio::time::timeout(Duration::from_secs(6), &mut waiting).await;
     assert!(early.is_err(), "{early:?}");
     put(&first, "/a", "1").await;
     first.close().await;

@@ -250,7 +250,7 @@ impl Cluster {
             prefix: "/interlock/test".to_owned(),
             coordinator: "mgmt1".to_owned(),
             if_held: IfHeld::Wait,
-            lease: Duration::from_secs(2),
+            lease: Duration::from_secs(4),
             compact: None,
         }
     }
