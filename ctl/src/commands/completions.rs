@@ -79,9 +79,45 @@ pub(super) fn print(shell: Shell, out: Out) -> Outcome {
     known
         .write_registration(VARIABLE, &name, &name, &name, &mut script)
         .context("cannot make the script")?;
-    out.data(&String::from_utf8_lossy(&script))?;
+    out.data(&with_whole_words(&String::from_utf8_lossy(&script)))?;
     Ok(Exit::Ok)
 }
+
+/// Bash breaks words at `=`, `:` and `@`, of which names of steps and sides have some: `stop:db@db1`, `db=db1`. Put in
+/// where its script takes the words as they are broken; the scripts of other shells do not.
+fn with_whole_words(script: &str) -> String {
+    let broken = "    local words=(\"${COMP_WORDS[@]}\")\n    if [[ \"${BASH_VERSINFO[0]}\" -ge 4 ]]; then\n        \
+                  words[COMP_CWORD]=\"$2\"\n    fi\n";
+    let answered = "    elif [[ $_CLAP_COMPLETE_SPACE == false ]]";
+    script.replacen(broken, WHOLE_WORDS, 1).replacen(
+        answered,
+        &format!("{BROKEN_ANSWER}{answered}"),
+        1,
+    )
+}
+
+/// Puts together what stands together on the line.
+const WHOLE_WORDS: &str = r#"    local words=() word before rest="$COMP_LINE" last=-1
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        before="$rest"
+        rest="${rest#"${rest%%[![:space:]]*}"}"
+        if [[ $last -ge 0 && -n "$word" && "$before" == "$rest" ]]; then
+            words[last]+="$word"
+        else
+            last=$((last + 1))
+            words[last]="$word"
+        fi
+        rest="${rest#"$word"}"
+    done
+    _CLAP_COMPLETE_INDEX=$last
+"#;
+
+/// Of the answer bash wants what follows the last break.
+const BROKEN_ANSWER: &str = r#"    elif [[ "${words[last]}" == *["${COMP_WORDBREAKS//[^=:@]/}"]* ]]; then
+        word="${words[last]}"
+        word="${word%"${word##*["${COMP_WORDBREAKS//[^=:@]/}"]}"}"
+        COMPREPLY=("${COMPREPLY[@]#"$word"}")
+"#;
 
 /// Names of contexts that begin with `current`.
 pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {

@@ -47,8 +47,18 @@ fn offered(place: &Workplace, line: &[&str]) -> Vec<String> {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let words = text.split(['\u{b}', '\n']).filter(|word| !word.is_empty() && !word.starts_with('-'));
+    let words = text
+        .split(['\u{b}', '\n'])
+        .filter(|word| !word.is_empty() && !word.starts_with('-'));
     words.map(ToOwned::to_owned).collect()
+}
+
+fn applied() -> v1::GetSpecResponse {
+    v1::GetSpecResponse {
+        generation: 2,
+        source: SPEC.into(),
+        ..Default::default()
+    }
 }
 
 /// An operation whose steps are all in one state.
@@ -71,11 +81,9 @@ fn operation(kind: PlanKind, state: &str) -> v1::Operation {
 
 #[test]
 fn every_name_that_a_cluster_knows_is_offered() {
-    let mut known = Script::default();
-    known.spec = v1::GetSpecResponse {
-        generation: 2,
-        source: SPEC.into(),
-        ..Default::default()
+    let mut known = Script {
+        spec: applied(),
+        ..Script::default()
     };
     known.status.generation = 2;
     known.status.nodes = ["db1", "web1"]
@@ -105,12 +113,14 @@ fn every_name_that_a_cluster_knows_is_offered() {
 
 #[test]
 fn steps_and_gates_are_those_of_the_operation_on_the_line() {
-    let mut two = Script::default();
-    two.operations = [
-        ("op-7".to_owned(), operation(PlanKind::Shutdown, "failed")),
-        ("op-8".to_owned(), operation(PlanKind::Startup, "gated")),
-    ]
-    .into();
+    let two = Script {
+        operations: [
+            ("op-7".to_owned(), operation(PlanKind::Shutdown, "failed")),
+            ("op-8".to_owned(), operation(PlanKind::Startup, "gated")),
+        ]
+        .into(),
+        ..Script::default()
+    };
     let coordinator = Scripted::start(two, "reader");
     let place = &coordinator.place;
     let standing = offered(place, &["op", "retry", "op-7", "stop:db"]);
@@ -118,4 +128,76 @@ fn steps_and_gates_are_those_of_the_operation_on_the_line() {
     assert_eq!(offered(place, &["op", "retry", "op-8", ""]), [""; 0]);
     assert_eq!(offered(place, &["approve", "op-8", ""]), ["look"]);
     assert_eq!(offered(place, &["approve", "op-7", ""]), [""; 0]);
+}
+
+/// What bash inserts for the word at the end of a line, which it breaks as it does by default.
+fn inserted(place: &Workplace, line: &str, broken: &[&str], current: &str) -> String {
+    let script = place.run("completions bash").exits(0).stdout;
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_interlockctl"));
+    let call = format!(
+        "{script}\nCOMP_LINE=$1 COMP_POINT=${{#1}}; shift; current=$1; shift; COMP_WORDS=(\"$@\"); \
+         COMP_CWORD=$(($# - 1)); _clap_complete_interlockctl interlockctl \"$current\"; echo \"${{COMPREPLY[*]}}\""
+    );
+    let output = std::process::Command::new("bash")
+        .args(["--norc", "-c", &call, "bash", line, current])
+        .args(broken)
+        .env_clear()
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", program.parent().unwrap().display()),
+        )
+        .env("INTERLOCK_CONFIG", place.path("config.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn bash_completes_names_at_which_it_breaks_words() {
+    let mut known = Script {
+        spec: applied(),
+        ..Script::default()
+    };
+    known.operations = [("op-7".to_owned(), operation(PlanKind::Shutdown, "failed"))].into();
+    let coordinator = Scripted::start(known, "reader");
+    let place = &coordinator.place;
+    let step = [
+        "interlockctl",
+        "op",
+        "retry",
+        "op-7",
+        "stop",
+        ":",
+        "db",
+        "@",
+        "db",
+    ];
+    assert_eq!(
+        inserted(place, "interlockctl op retry op-7 stop:db@db", &step, "db"),
+        "db1 db2"
+    );
+    let side = [
+        "interlockctl",
+        "plan",
+        "shutdown",
+        "--all",
+        "--assume-active",
+        "db",
+        "=",
+    ];
+    assert_eq!(
+        inserted(
+            place,
+            "interlockctl plan shutdown --all --assume-active db=",
+            &side,
+            ""
+        ),
+        "db1 db2"
+    );
+    let whole = ["interlockctl", "plan", "shutdown", "--label", "ti"];
+    assert_eq!(
+        inserted(place, "interlockctl plan shutdown --label ti", &whole, "ti"),
+        "tier=web"
+    );
 }

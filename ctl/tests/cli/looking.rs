@@ -123,12 +123,14 @@ fn a_plan_that_cannot_be_made_names_who_is_at_work() {
 
 #[test]
 fn events_that_are_followed_in_a_quiet_cluster_end_with_their_reader() {
-    let mut quiet = Script::default();
-    quiet.events = vec![v1::Event {
-        revision: 1,
-        kind: "spec-applied".into(),
-        ..Default::default()
-    }];
+    let mut quiet = Script {
+        events: vec![v1::Event {
+            revision: 1,
+            kind: "spec-applied".into(),
+            ..Default::default()
+        }],
+        ..Script::default()
+    };
     quiet.status.generation = 1;
     let coordinator = Scripted::start(quiet, "reader");
     for line in [
