@@ -1,7 +1,7 @@
 //! The etcd store: a cluster of etcd 3.4 or later, and this process as its one writer.
 //!
 //! For coordinators on machines that may be lost. The protocol is `etcd-client`'s; what is here
-//! turns it into the promises of [`Store`](super::Store).
+//! turns it into the promises of [`Store`].
 //!
 //! ```text
 //!  get, range, snapshot ─────────► endpoints ──TLS──► member, or the next one
