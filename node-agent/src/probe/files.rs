@@ -154,13 +154,20 @@ impl FileProbes {
         question: &Question,
         limit: Duration,
     ) -> Result<String, ProbeResult> {
-        let helper = match self.helper(path)? {
+        let deadline = Instant::now() + limit;
+        let waiting = self.helper(path)?;
+        let has_waited = waiting.is_some();
+        let helper = match waiting {
             Some(helper) => helper,
-            None => Reader::start(&self.program).map_err(|error| {
-                unknown(format!("cannot start {}: {error}", self.program.display()))
-            })?,
+            None => self.start()?,
         };
-        match helper.ask(question, limit).await {
+        let mut asked = helper.ask(question, limit).await;
+        // One that has waited may be dying: that says nothing about the file.
+        if has_waited && matches!(asked, Err(NoAnswer::Failed(_))) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            asked = self.start()?.ask(question, left).await;
+        }
+        match asked {
             Ok((helper, answer)) => {
                 self.lock().waiting.insert(path.to_owned(), helper);
                 match answer {
@@ -182,6 +189,12 @@ impl FileProbes {
                 Err(unknown(format!("the probe of {path} failed: {error}")))
             }
         }
+    }
+
+    fn start(&self) -> Result<Reader, ProbeResult> {
+        let started = Reader::start(&self.program);
+        started
+            .map_err(|error| unknown(format!("cannot start {}: {error}", self.program.display())))
     }
 
     /// The helper that waits for this path, if there is one; the result instead where there must be none.
