@@ -12,7 +12,7 @@ use interlock_sim::{Random, Setup, Simulation, Task, clusters};
 
 /// Seeds that have found something, and what. A seed is one way through the code: a change elsewhere may send it
 /// another way, so a seed is kept beside a test of its own for what it found, not instead of one.
-const FOUND: [(u64, &str); 7] = [
+const FOUND: [(u64, &str); 8] = [
     (
         1526,
         "the side moved during a stop, and the memory stayed with the other one",
@@ -37,6 +37,10 @@ const FOUND: [(u64, &str); 7] = [
     (
         24_310,
         "the side moved while an agent was away, and its old word was taken when it came back",
+    ),
+    (
+        32_466,
+        "the side had moved to another instance that was up, and no look had been since",
     ),
 ];
 

@@ -2,15 +2,21 @@
 //!
 //! A plan never goes by a wrong memory. Nor is a memory given up lightly: where it is, so that a person is asked, it was
 //! wrong, since the active side had moved and gone down before anybody could see it where it was.
+//!
+//! Nobody can know of a side that has moved since the last look. While the instance that it moved to is up, the next look
+//! finds it, and the plan halts (I9); so a memory is held against the world from then on. One that is down is not looked
+//! at any more: of that no memory may be wrong, however short its time was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use interlock_engine::coordinator::{ACTIVITY, Write};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Known, Plan, PlanKind};
 
-use super::{Invariant, Number};
+use super::{Invariant, Number, ON_THE_WAY};
 use crate::fact::{Fact, Sight};
+use crate::run::EVERY;
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -18,6 +24,8 @@ pub(crate) struct Memory {
     remembered: BTreeMap<ServiceName, NodeName>,
     /// What has been given up since.
     given_up: BTreeSet<ServiceName>,
+    /// Since when each active side is where it is.
+    active: BTreeMap<ServiceName, (NodeName, Duration)>,
 }
 
 impl Invariant for Memory {
@@ -27,7 +35,7 @@ impl Invariant for Memory {
 
     fn see(&mut self, fact: &Fact<'_>, sight: &mut Sight<'_>) -> Result<(), String> {
         match fact {
-            Fact::Planned(plan) if plan.kind == PlanKind::Startup => right(plan, sight),
+            Fact::Planned(plan) if plan.kind == PlanKind::Startup => self.right(plan, sight),
             Fact::NotPlanned(why) => match forgotten(why).find(|it| !self.given_up.contains(it)) {
                 Some(service) => Err(format!("which side of {service} was active: {why}")),
                 None => Ok(()),
@@ -35,12 +43,60 @@ impl Invariant for Memory {
             Fact::Stored(writes) => writes
                 .iter()
                 .try_for_each(|write| self.written(write, sight)),
+            Fact::Moment => {
+                self.look(sight);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl Memory {
+    fn look(&mut self, sight: &Sight<'_>) {
+        for service in sight.world.spec.services.keys() {
+            let Some(active) = sight.world.active(service) else {
+                continue;
+            };
+            if self
+                .active
+                .get(service)
+                .is_none_or(|(old, _)| old != active)
+            {
+                self.active
+                    .insert(service.clone(), (active.clone(), sight.now));
+            }
+        }
+    }
+
+    /// Is the active side on an instance that is up, and was there no time to see it there?
+    fn is_news(&self, service: &ServiceName, sight: &Sight<'_>) -> bool {
+        sight.world.active(service).is_some_and(|active| {
+            let since = match self.active.get(service) {
+                Some((known, since)) if known == active => *since,
+                _ => sight.now,
+            };
+            !sight.world.state(active, service).is_down()
+                && sight.now.saturating_sub(since) <= EVERY + ON_THE_WAY
+        })
+    }
+
+    fn right(&self, plan: &Plan, sight: &Sight<'_>) -> Result<(), String> {
+        for (service, assumption) in &plan.assumptions {
+            let was = sight.world.active(service);
+            if assumption.known == Known::Remembered
+                && was != Some(&assumption.active)
+                && !self.is_news(service, sight)
+            {
+                return Err(format!(
+                    "{service} was active on {was:?}, and {} is remembered",
+                    assumption.active
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn written(&mut self, write: &Write, sight: &Sight<'_>) -> Result<(), String> {
         let Some(service) = write
             .key
@@ -76,17 +132,4 @@ pub(crate) fn forgotten(report: &str) -> impl Iterator<Item = ServiceName> + '_ 
             let name = line.split_once("service ")?.1.split(':').next()?;
             name.parse().ok()
         })
-}
-
-fn right(plan: &Plan, sight: &Sight<'_>) -> Result<(), String> {
-    for (service, assumption) in &plan.assumptions {
-        let was = sight.world.active(service);
-        if assumption.known == Known::Remembered && was != Some(&assumption.active) {
-            return Err(format!(
-                "{service} was active on {was:?}, and {} is remembered",
-                assumption.active
-            ));
-        }
-    }
-    Ok(())
 }

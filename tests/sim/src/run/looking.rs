@@ -16,7 +16,7 @@ use crate::mutant::Mutant;
 const BEAT: Duration = Duration::from_secs(1);
 
 /// How often it runs its checks.
-const EVERY: Duration = Duration::from_secs(6);
+pub(crate) const EVERY: Duration = Duration::from_secs(6);
 
 impl Simulation {
     pub(super) fn beat(&mut self, node: &NodeName, life: u64) {

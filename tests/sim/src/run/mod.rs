@@ -40,6 +40,7 @@ use coordinators::Process;
 use network::{Network, Travel};
 use operator::Operator;
 
+pub(crate) use looking::EVERY;
 pub(crate) use network::SessionId;
 
 /// A run that takes longer than this will not come to its end.
