@@ -258,12 +258,18 @@ mod tests {
         assert_eq!(refused.verdict, Verdict::Unknown);
         assert!(refused.evidence.contains("still hangs"), "{refused:?}");
         let other = probes.marker("/alive", ANY, LIMIT).await;
-        assert!(other.evidence.contains("ended instead"), "{other:?}");
+        assert!(
+            other.evidence.contains("the probe of /alive failed"),
+            "{other:?}"
+        );
         let mut helper = probes.lock().hung.remove("/dead").unwrap();
         helper.kill().await.unwrap();
         probes.lock().hung.insert("/dead".to_owned(), helper);
         let started = probes.marker("/dead", ANY, LIMIT).await;
-        assert!(started.evidence.contains("ended instead"), "{started:?}");
+        assert!(
+            started.evidence.contains("the probe of /dead failed"),
+            "{started:?}"
+        );
         assert_eq!(probes.hung(), 0);
     }
 

@@ -31,6 +31,10 @@ pub(super) struct Expected<'c> {
     pub(super) body: Option<&'c str>,
     /// JSON pointers into the body and their exact texts.
     pub(super) json: &'c BTreeMap<String, String>,
+    /// JSON pointers and texts by all of which the instance says that it is paused.
+    pub(super) paused: &'c BTreeMap<String, String>,
+    /// The JSON pointer to what it waits for.
+    pub(super) why: Option<&'c str>,
 }
 
 /// Gets `url` and compares.
@@ -112,16 +116,24 @@ async fn judge(url: &str, response: Response<Incoming>, expected: Expected<'_>) 
     } else {
         expected.status
     };
-    if !accepted.contains(&status) {
+    let refused = (!accepted.contains(&status)).then(|| {
         let wanted = accepted
             .iter()
             .map(u16::to_string)
             .collect::<Vec<_>>()
             .join(" or ");
-        return bad(format!("{url}: status {status}, expected {wanted}"));
-    }
-    if expected.body.is_none() && expected.json.is_empty() {
-        return ok(format!("{url}: status {status}"));
+        bad(format!("{url}: status {status}, expected {wanted}"))
+    });
+    // One that is paused may say so with any status.
+    match refused {
+        Some(refused) if expected.paused.is_empty() => return refused,
+        None if expected.body.is_none()
+            && expected.json.is_empty()
+            && expected.paused.is_empty() =>
+        {
+            return ok(format!("{url}: status {status}"));
+        }
+        _ => {}
     }
     let body = match Limited::new(response.into_body(), MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -135,9 +147,47 @@ async fn judge(url: &str, response: Response<Incoming>, expected: Expected<'_>) 
         }
     };
     let text = String::from_utf8_lossy(&body);
+    if let Some(why) = paused(&text, expected) {
+        return ProbeResult {
+            paused: true,
+            ..bad(why)
+        };
+    }
+    if let Some(refused) = refused {
+        return refused;
+    }
     match compare(&text, expected) {
         Ok(()) => ok(format!("{url}: status {status}, content as expected")),
         Err(why) => bad(format!("{url}: status {status}, but {why}")),
+    }
+}
+
+/// What an instance that says it is paused waits for.
+fn paused(text: &str, expected: Expected<'_>) -> Option<String> {
+    if expected.paused.is_empty() {
+        return None;
+    }
+    let json: serde_json::Value = serde_json::from_str(text).ok()?;
+    let says = |(pointer, wanted): (&String, &String)| {
+        json.pointer(pointer)
+            .is_some_and(|found| plain(found) == *wanted)
+    };
+    if !expected.paused.iter().all(says) {
+        return None;
+    }
+    let why = expected.why.and_then(|pointer| json.pointer(pointer));
+    Some(match why.map(plain).filter(|why| !why.is_empty()) {
+        Some(why) => format!("it waits for {why}"),
+        None => "it does not say what it waits for".to_owned(),
+    })
+}
+
+/// A JSON value as people read it: texts without quotes, a list with commas.
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 
@@ -189,6 +239,26 @@ mod tests {
         (url, served)
     }
 
+    /// Runs a probe that knows how the instance says that it is paused.
+    async fn run_pausing(answer: &str) -> ProbeResult {
+        let (url, _) = serve(answer).await;
+        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        probe(
+            &url,
+            Expected {
+                status: &[200],
+                body: None,
+                json: &of(&[("/state", "running")]),
+                paused: &of(&[("/state", "paused")]),
+                why: Some("/waiting"),
+            },
+        )
+        .await
+    }
+
     async fn run(
         answer: &str,
         status: &[u16],
@@ -206,6 +276,8 @@ mod tests {
                 status,
                 body,
                 json: &json,
+                paused: &BTreeMap::new(),
+                why: None,
             },
         )
         .await
@@ -344,5 +416,32 @@ mod tests {
             .await;
             assert_eq!(result.verdict, Verdict::Unknown, "{url}: {result:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_says_it_is_paused_is_bad_and_names_what_it_waits_for() {
+        let answer = |status: &str, body: &str| {
+            format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        for status in ["200", "503"] {
+            let body = r#"{"state":"paused","waiting":["Database","Share"]}"#;
+            let result = run_pausing(&answer(status, body)).await;
+            assert_eq!((result.verdict, result.paused), (Verdict::Bad, true));
+            assert_eq!(result.evidence, "it waits for Database, Share");
+        }
+        let result = run_pausing(&answer("200", r#"{"state":"paused"}"#)).await;
+        assert_eq!(result.evidence, "it does not say what it waits for");
+        let result = run_pausing(&answer("200", r#"{"state":"running"}"#)).await;
+        assert_eq!((result.verdict, result.paused), (Verdict::Ok, false));
+        let result = run_pausing(&answer("503", "no JSON")).await;
+        assert_eq!((result.verdict, result.paused), (Verdict::Bad, false));
+        assert!(
+            result.evidence.contains("status 503"),
+            "{}",
+            result.evidence
+        );
     }
 }

@@ -63,6 +63,8 @@ impl Tools {
                 status,
                 body,
                 json,
+                paused,
+                why,
             } => {
                 http::probe(
                     url,
@@ -70,6 +72,8 @@ impl Tools {
                         status,
                         body: body.as_deref(),
                         json,
+                        paused,
+                        why: why.as_deref(),
                     },
                 )
                 .await

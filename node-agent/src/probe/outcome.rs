@@ -22,6 +22,7 @@ pub(super) fn result(verdict: Verdict, evidence: &str) -> ProbeResult {
         verdict,
         evidence: line(evidence),
         value: None,
+        paused: false,
     }
 }
 

@@ -262,6 +262,7 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
             verdict,
             evidence,
             value,
+            paused: ended.result.paused && verdict == Verdict::Bad,
         };
         let renew = entry.check.fresh / 3;
         let news = entry

@@ -8,12 +8,13 @@ use interlock_model::check::CheckId;
 use interlock_model::ids::AttemptId;
 use interlock_model::names::ServiceName;
 use interlock_proto::v1;
+use tokio::sync::MutexGuard;
 
 use super::errand::{Errand, Trouble, tag};
 use super::fence::Fence;
 use super::instance;
 use super::instances::Instances;
-use super::keeper::Proven;
+use super::keeper::{Instance, Proven};
 use super::machine::Machine;
 use super::managers::Managers;
 use super::probes::Probes;
@@ -101,17 +102,28 @@ impl Body {
     ) -> Result<String, Trouble> {
         let instance = self.instances.of(service);
         let done = tokio::select! {
-            // The guard lets go at once; what it has begun is found.
-            acting = instance.acting.lock() => {
-                let done = self.act(parts, attempt, resumed, errand).await;
-                drop(acting);
-                done
-            }
+            // The guard ends what it has begun, and lets go then.
+            acting = self.take_from_guard(service, &instance) => match acting {
+                Ok(_acting) => self.act(parts, attempt, resumed, errand).await,
+                Err(trouble) => Err(trouble),
+            },
             halt = errand.halted() => Err(Trouble::Failed(format!("{halt} before {service} was free; nothing was begun"))),
         };
         let up = !matches!(attempt.command, Command::Stop { .. }) && done.is_ok();
         instance.give_back(if up { Proven::Up } else { Proven::Nothing });
         done
+    }
+
+    /// Waits until the guard has let go and nothing that it began still runs, which an earlier agent's guard may have
+    /// begun as well: what the look of an attempt proves stays so.
+    async fn take_from_guard<'i>(
+        &self,
+        service: &ServiceName,
+        instance: &'i Instance,
+    ) -> Result<MutexGuard<'i, ()>, Trouble> {
+        let acting = instance.acting.lock().await;
+        self.managers.end_guard_runs(service).await?;
+        Ok(acting)
     }
 
     async fn act(

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use interlock_engine::agent::ledger::Outcome;
 use interlock_model::ids::AttemptId;
+use interlock_model::names::ServiceName;
+use interlock_model::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::keeper::Instance;
 use crate::session::{Attempt, Halt};
 use crate::shim::RunId;
 
@@ -16,13 +19,20 @@ const STEP: usize = 60;
 /// A piece of work: an attempt, or a restart by the guard.
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
-    /// The attempt; none for the guard.
-    attempt: Option<&'a Attempt>,
+    whose: Whose<'a>,
     /// When it must have ended.
     deadline: Instant,
     /// What the ids of its runs begin with. The same after a restart of the agent, so that its runs are found again.
     tag: String,
     told: AtomicBool,
+}
+
+/// Whose work it is.
+#[derive(Debug)]
+enum Whose<'a> {
+    Attempt(&'a Attempt),
+    /// The guard's, until an attempt takes this instance.
+    Guard(&'a Instance),
 }
 
 /// Why a piece of work is not done.
@@ -75,32 +85,44 @@ impl<'a> Errand<'a> {
     /// The work of an attempt.
     pub(super) fn of(attempt: &'a Attempt) -> Self {
         Self {
-            attempt: Some(attempt),
+            whose: Whose::Attempt(attempt),
             deadline: attempt.deadline,
             tag: tag(&attempt.id),
             told: AtomicBool::new(false),
         }
     }
 
-    /// Work of the guard, with a name that no other has.
-    pub(super) fn guard(name: &str, deadline: Instant) -> Self {
+    /// Work of the guard of a service, begun at this moment, which tells its runs from all others. It ends when an attempt
+    /// takes the instance.
+    pub(super) fn guard(
+        service: &ServiceName,
+        begun: Timestamp,
+        instance: &'a Instance,
+        deadline: Instant,
+    ) -> Self {
         Self {
-            attempt: None,
+            whose: Whose::Guard(instance),
             deadline,
-            tag: format!("guard.{name}"),
+            tag: format!("{}{}", guard_tag(service), begun.0),
             told: AtomicBool::new(false),
         }
     }
 
     /// Waits until the work is to end.
     pub(super) async fn halted(&self) -> Halt {
-        match self.attempt {
-            Some(attempt) => attempt.halted().await,
-            None => {
-                tokio::time::sleep_until(self.deadline).await;
-                Halt::TimeLimit
-            }
+        match self.whose {
+            Whose::Attempt(attempt) => attempt.halted().await,
+            Whose::Guard(instance) => tokio::select! {
+                biased;
+                () = instance.taken() => Halt::HandedOver,
+                () = tokio::time::sleep_until(self.deadline) => Halt::TimeLimit,
+            },
         }
+    }
+
+    /// Has an attempt taken the instance from the guard? Then nothing more is begun.
+    pub(super) fn is_handed_over(&self) -> bool {
+        matches!(self.whose, Whose::Guard(instance) if instance.is_taken())
     }
 
     pub(super) fn time_left(&self) -> std::time::Duration {
@@ -109,7 +131,7 @@ impl<'a> Errand<'a> {
 
     /// The way down is confirmed. Told once, for the first part that goes.
     pub(super) fn going_down(&self, evidence: impl Into<String>) {
-        if let Some(attempt) = self.attempt
+        if let Whose::Attempt(attempt) = self.whose
             && !self.told.swap(true, Ordering::Relaxed)
         {
             attempt.going_down(evidence);
@@ -122,6 +144,21 @@ impl<'a> Errand<'a> {
         id.parse()
             .map_err(|error| Trouble::Failed(format!("no run can be named {id}: {error}")))
     }
+}
+
+/// What the ids of the runs of a service's guard begin with.
+fn guard_tag(service: &ServiceName) -> String {
+    format!("guard.{service}.")
+}
+
+/// Is this a run of the guard of this service? What follows the name is a number and a part, so that a name that begins
+/// another one is not taken for it.
+pub(super) fn is_of_guard(run: &RunId, service: &ServiceName) -> bool {
+    let rest = run.as_str().strip_prefix(&guard_tag(service));
+    let Some((number, part)) = rest.and_then(|rest| rest.split_once('.')) else {
+        return false;
+    };
+    number.parse::<u64>().is_ok() && part.starts_with('p')
 }
 
 /// What the ids of an attempt's runs begin with.
@@ -149,6 +186,19 @@ mod tests {
     use interlock_model::plan::StepId;
 
     use super::*;
+
+    #[test]
+    fn a_run_of_the_guard_is_that_of_one_service_alone() {
+        let instance = Instance::default();
+        let (web, dotted) = ("web".parse().unwrap(), "web.7".parse().unwrap());
+        let run = |service| {
+            Errand::guard(service, Timestamp(12), &instance, Instant::now())
+                .run_id(0, "start")
+                .unwrap()
+        };
+        assert!(is_of_guard(&run(&web), &web) && is_of_guard(&run(&dotted), &dotted));
+        assert!(!is_of_guard(&run(&web), &dotted) && !is_of_guard(&run(&dotted), &web));
+    }
 
     #[test]
     fn runs_of_different_attempts_never_share_an_id() {

@@ -7,6 +7,7 @@ use interlock_model::action::Part;
 use super::errand::{Errand, Trouble};
 use super::managers::Managers;
 use super::seen::Seen;
+use crate::session::Halt;
 
 /// Starts what does not run, in the order of the parts, and proves that all of it runs.
 pub(super) async fn start(
@@ -20,6 +21,11 @@ pub(super) async fn start(
         let seen = managers.look(part).await;
         let text = if seen.is_running() {
             format!("already {}", seen.text())
+        } else if errand.is_handed_over() {
+            return Err(Trouble::Failed(format!(
+                "{} before {part} was begun",
+                Halt::HandedOver
+            )));
         } else {
             managers
                 .bring_up(part, index, errand)

@@ -2,7 +2,10 @@
 //!
 //! # Who has the instance in hand
 //! An attempt or the guard, never both: whoever acts holds [`Instance::acting`]. An attempt announces itself before it
-//! begins ([`Instance::take`]); from then on the guard decides nothing until it has ended. What dies in the hands of an
+//! begins ([`Instance::take`]); from then on the guard decides nothing until it has ended, and ends what it is doing: a
+//! command that it began is killed and seen dead before it lets go, or the attempt could prove that the service is down,
+//! and the command would bring it up afterwards. What the guard of an earlier agent began is ended by whoever acts next
+//! ([`Managers::end_guard_runs`]). What dies in the hands of an
 //! attempt is that attempt's business, and it says so. What an attempt has proven to run and dies the moment after is
 //! the guard's: [`Instance::give_back`] tells the keeper what was proven, so that it need not have seen it itself.
 //!
@@ -89,8 +92,17 @@ impl Instance {
             .take()
     }
 
-    fn is_taken(&self) -> bool {
+    /// Has an attempt the instance in hand?
+    pub(super) fn is_taken(&self) -> bool {
         self.attempts.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until an attempt takes the instance.
+    pub(super) async fn taken(&self) {
+        while !self.is_taken() {
+            self.poke.notified().await;
+        }
+        self.poke();
     }
 }
 
@@ -281,14 +293,18 @@ impl Keeper {
 
     /// Starts what is down, in whose name nobody acts meanwhile. A failure is another death.
     async fn bring_up(&self, memory: &mut Memory, what: &str) {
-        let name = format!("{}.{}", self.service, self.clock.wall().0);
-        let errand = Errand::guard(&name, Instant::now() + RESTART_LIMIT);
-        let start = instance::start(&self.managers, &memory.assigned.parts, &errand);
-        let started = tokio::select! {
-            started = start => started,
-            // An attempt waits for the instance. What was begun goes on; the attempt finds it.
-            () = self.taken() => return,
+        let begun = self.clock.wall();
+        let deadline = Instant::now() + RESTART_LIMIT;
+        let errand = Errand::guard(&self.service, begun, &self.instance, deadline);
+        let started = match self.managers.end_guard_runs(&self.service).await {
+            Ok(()) => instance::start(&self.managers, &memory.assigned.parts, &errand).await,
+            Err(trouble) => Err(trouble),
         };
+        self.managers.forget_guard_runs(&self.service);
+        if started.is_err() && self.instance.is_taken() {
+            // Not the instance has failed: an attempt has interrupted the guard, and decides.
+            return;
+        }
         match started {
             Ok(evidence) => {
                 tracing::info!(service = %self.service, evidence, "the {what} is done");
@@ -304,14 +320,6 @@ impl Keeper {
                 self.tell(&verdict);
             }
         }
-    }
-
-    /// Waits until an attempt takes the instance.
-    async fn taken(&self) {
-        while !self.instance.is_taken() {
-            self.instance.poke.notified().await;
-        }
-        self.instance.poke();
     }
 }
 

@@ -93,6 +93,7 @@ impl Probes {
             verdict: Verdict::Unknown,
             evidence: line(why),
             value: None,
+            paused: false,
         };
         self.board.post_check(id, result, self.clock.mono());
     }

@@ -240,6 +240,7 @@ fn check_to_wire(check: &CheckId, seen: &Seen, now: Duration) -> v1::CheckResult
         evidence: seen.result.evidence.clone(),
         value: seen.result.value.clone().unwrap_or_default(),
         age_ms: convert::millis(now.saturating_sub(seen.at)),
+        paused: seen.result.paused,
     }
 }
 
@@ -270,6 +271,7 @@ mod tests {
             verdict,
             evidence: "seen".into(),
             value: None,
+            paused: false,
         }
     }
 

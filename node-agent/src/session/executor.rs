@@ -71,6 +71,8 @@ pub enum Halt {
     Cancelled,
     /// Its time limit has passed.
     TimeLimit,
+    /// It is not an attempt's but the guard's, and an attempt has taken the instance.
+    HandedOver,
 }
 
 impl std::fmt::Display for Halt {
@@ -78,6 +80,7 @@ impl std::fmt::Display for Halt {
         f.write_str(match self {
             Self::Cancelled => "cancelled",
             Self::TimeLimit => "its time limit has passed",
+            Self::HandedOver => "an attempt has taken the instance",
         })
     }
 }

@@ -228,6 +228,22 @@ impl Run {
             .await;
     }
 
+    /// May the command itself still run? So it is while it does, and when its shim was killed before it had exited.
+    pub async fn command_may_run(&self) -> bool {
+        let ended = match &*self.shared.phase.borrow() {
+            Phase::Running => return true,
+            Phase::MainExited => return false,
+            Phase::Ended(ended) => ended.clone(),
+        };
+        if ended.group.is_empty() {
+            return false;
+        }
+        let dir = self.shared.dir.clone();
+        let exited =
+            tokio::task::spawn_blocking(move || record::read::<MainRecord>(&dir, record::MAIN));
+        !matches!(exited.await, Ok(Ok(Some(_))))
+    }
+
     /// Waits for the end of the command itself, whatever it leaves behind; none if nobody saw it.
     pub async fn child_end(&self) -> Option<ChildEnd> {
         self.child_exited().await;

@@ -124,6 +124,13 @@ impl Runs {
         self.known().get(id).cloned()
     }
 
+    /// The runs with ids like this that were launched or adopted, sorted by id.
+    pub fn all(&self, like: impl Fn(&RunId) -> bool) -> Vec<Run> {
+        let known = self.known();
+        let found = known.iter().filter(|(id, _)| like(id));
+        found.map(|(_, run)| run.clone()).collect()
+    }
+
     /// Starts a command under a shim of its own. Returns when the command runs, or has proven impossible to start:
     /// that is an outcome of the run, not an error.
     ///

@@ -149,6 +149,16 @@ impl Lab {
             .unwrap()
     }
 
+    /// The directory of this lab as text, without a slash at its end.
+    pub(crate) fn here(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+
+    /// Does any command of a run live?
+    pub(crate) fn any_run_lives(&self) -> bool {
+        !running(&self.path("state")).is_empty()
+    }
+
     /// Waits until the shim of every run has written down how it ended, or is gone.
     pub(crate) async fn runs_have_ended(&self) {
         let waiting = async {

@@ -7,6 +7,7 @@ mod boots;
 mod by_hand;
 mod full_disk;
 mod guard;
+mod handover;
 mod lab;
 mod light;
 mod observing;

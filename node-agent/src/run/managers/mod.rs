@@ -9,8 +9,9 @@ mod process;
 mod unit;
 
 use interlock_model::action::Part;
+use interlock_model::names::ServiceName;
 
-use super::errand::{Errand, Trouble};
+use super::errand::{Errand, Trouble, is_of_guard};
 use super::seen::Seen;
 use crate::exec::Exec;
 use crate::session::Clock;
@@ -72,6 +73,28 @@ impl Managers {
             Part::Process { name } => self.take_process_down(name, errand).await,
             Part::Systemd { unit } => self.take_unit_down(unit, errand).await,
             Part::Exec { name } => self.take_exec_down(name, index, errand).await,
+        }
+    }
+
+    /// Ends every command that the guard of this service has begun, this agent's or an earlier one's, and returns when
+    /// nothing of it is left. What a command that has exited left running is the service, and stays.
+    pub(super) async fn end_guard_runs(&self, service: &ServiceName) -> Result<(), Trouble> {
+        for run in self.runs.all(|id| is_of_guard(id, service)) {
+            if run.command_may_run().await {
+                tracing::info!(%service, run = %run.id(), "ending what the guard began");
+                run.stop().await.map_err(|error| {
+                    let evidence = format!("a start by the guard is not ended: {}", chain(&error));
+                    Trouble::unknown(evidence, true)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the runs of the guard of this service as soon as the last process of each is gone.
+    pub(super) fn forget_guard_runs(&self, service: &ServiceName) {
+        for run in self.runs.all(|id| is_of_guard(id, service)) {
+            self.exec.forget(run);
         }
     }
 

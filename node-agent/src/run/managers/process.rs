@@ -1,6 +1,7 @@
 //! Parts that the agent supervises.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use interlock_model::names::LocalName;
@@ -49,39 +50,19 @@ impl Managers {
         name: &LocalName,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        let up = async {
-            self.supervisor
-                .start(name)
-                .await
-                .map_err(|error| Trouble::Failed(chain(&error)))?;
-            let Some(mut states) = self.supervisor.watch(name) else {
-                return Err(Trouble::Failed(self.look_at_process(name).text()));
-            };
-            loop {
-                let state = states.borrow_and_update().clone();
-                match state {
-                    State::Running { .. } => return Ok(self.look_at_process(name).text()),
-                    State::Starting { .. } | State::Stopping => {}
-                    State::Stopped { why, .. } | State::Failed { why, .. } => {
-                        return Err(Trouble::Failed(format!(
-                            "process {name} ended before it was ready: {why}; its log is STATE_DIR/logs/{name}.log"
-                        )));
-                    }
-                    State::Unknown { .. } => {
-                        return Err(Trouble::unknown(format!("process {name} is {state}"), true));
-                    }
-                }
-                if states.changed().await.is_err() {
-                    return Err(Trouble::unknown(
-                        format!("process {name} is not followed: the agent is ending"),
-                        true,
-                    ));
-                }
-            }
+        let mut starting = pin!(self.supervisor.start(name));
+        let (started, early) = tokio::select! {
+            started = &mut starting => (started, None),
+            // What is being launched cannot be called back: until it is there, nothing would find it.
+            halt = errand.halted() => (starting.await, Some(halt)),
         };
-        let halt = tokio::select! {
-            up = up => return up,
-            halt = errand.halted() => halt,
+        started.map_err(|error| Trouble::Failed(chain(&error)))?;
+        let halt = match early {
+            Some(halt) => halt,
+            None => tokio::select! {
+                up = self.process_is_ready(name) => return up,
+                halt = errand.halted() => halt,
+            },
         };
         match halt {
             Halt::Cancelled => match self.supervisor.kill(name, Duration::ZERO).await {
@@ -90,14 +71,43 @@ impl Managers {
                 ))),
                 Err(error) => Err(Trouble::unknown(format!("{halt}; {}", chain(&error)), true)),
             },
-            // A database may be repairing itself: to kill it would be worse than to wait for a person.
-            Halt::TimeLimit => Err(Trouble::unknown(
+            // A database may be repairing itself: to kill it would be worse than to wait for a person. An attempt that
+            // takes it over finds it: the supervisor has followed it since it exists.
+            Halt::TimeLimit | Halt::HandedOver => Err(Trouble::unknown(
                 format!(
                     "{halt}; process {name} is {}",
                     self.look_at_process(name).text()
                 ),
                 true,
             )),
+        }
+    }
+
+    /// Waits until a process that was started is ready, or has ended.
+    async fn process_is_ready(&self, name: &LocalName) -> Result<String, Trouble> {
+        let Some(mut states) = self.supervisor.watch(name) else {
+            return Err(Trouble::Failed(self.look_at_process(name).text()));
+        };
+        loop {
+            let state = states.borrow_and_update().clone();
+            match state {
+                State::Running { .. } => return Ok(self.look_at_process(name).text()),
+                State::Starting { .. } | State::Stopping => {}
+                State::Stopped { why, .. } | State::Failed { why, .. } => {
+                    return Err(Trouble::Failed(format!(
+                        "process {name} ended before it was ready: {why}; its log is STATE_DIR/logs/{name}.log"
+                    )));
+                }
+                State::Unknown { .. } => {
+                    return Err(Trouble::unknown(format!("process {name} is {state}"), true));
+                }
+            }
+            if states.changed().await.is_err() {
+                return Err(Trouble::unknown(
+                    format!("process {name} is not followed: the agent is ending"),
+                    true,
+                ));
+            }
         }
     }
 
