@@ -151,7 +151,8 @@ mod tests {
     fn the_store_is_embedded_unless_etcd_is_described() {
         let parse = |store: &str| toml::from_str::<Config>(&format!("{FILE}{store}"));
         assert!(matches!(parse("").unwrap().store, Store::Embedded));
-        let etcd = "[store.etcd]\nendpoints = ['https://e1:2379']\nca = 'a'\ncert = 'b'\nkey = 'c'\n";
+        let etcd =
+            "[store.etcd]\nendpoints = ['https://e1:2379']\nca = 'a'\ncert = 'b'\nkey = 'c'\n";
         let Store::Etcd(parsed) = parse(etcd).unwrap().store else {
             panic!("not etcd");
         };
