@@ -77,7 +77,8 @@ async fn watch(client: &Client, format: Format, out: Out) -> Result<(), Failure>
             |paint| {
                 let text = status_text(status, paint);
                 if screen {
-                    format!("\u{1b}[H\u{1b}[J{}", fit(&text, paint))
+                    // The line's own end is the last: one more would scroll the first line away.
+                    format!("\u{1b}[H\u{1b}[J{}", fit(&text, paint).trim_end())
                 } else {
                     text
                 }
