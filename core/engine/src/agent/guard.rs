@@ -1,7 +1,8 @@
 //! The guard of one instance: starts it again after a failure, within a budget.
 //!
 //! # Rules
-//! * **Only what should run.** An instance is started again only while it is wanted running: an operation once said so.
+//! * **Only what should run.** An instance is started again only while it is wanted running, and only as an operation has
+//!   proven it to run: not after a start that failed or was cancelled, and not if it is made of something else by now.
 //! * **Only after a failure.** A clean end, such as a stop by hand, is reported and left alone.
 //! * **One restarter.** Where the manager of a part starts it again by itself, such as systemd by `Restart=`, the guard
 //!   only watches, and escalates when that manager has given up.
@@ -41,6 +42,8 @@ pub enum Death {
 pub struct Situation {
     /// What it should be.
     pub wanted: Option<Wanted>,
+    /// Has the last attempt of an operation proven that it runs, made of what it is made of now?
+    pub proven: bool,
     /// Is an attempt open on it?
     pub attempt_open: bool,
 }
@@ -237,7 +240,8 @@ fn should_run(situation: Situation) -> Result<(), &'static str> {
         return Err("an attempt is open on it, which decides");
     }
     match situation.wanted {
-        Some(Wanted::Running) => Ok(()),
+        Some(Wanted::Running) if situation.proven => Ok(()),
+        Some(Wanted::Running) => Err("no operation has proven that it runs as it is assigned now"),
         Some(Wanted::Stopped) => Err("it should be stopped"),
         None => Err("no operation has said that it should run"),
     }
@@ -256,6 +260,7 @@ mod tests {
     };
     const WANTED: Situation = Situation {
         wanted: Some(Wanted::Running),
+        proven: true,
         attempt_open: false,
     };
 
@@ -372,6 +377,10 @@ mod tests {
             },
             Situation {
                 attempt_open: true,
+                ..WANTED
+            },
+            Situation {
+                proven: false,
                 ..WANTED
             },
         ] {

@@ -34,6 +34,7 @@ mod record;
 mod refusal;
 mod rules;
 mod setback;
+mod trust;
 
 #[cfg(test)]
 mod properties;
@@ -55,6 +56,7 @@ pub use event::{Ask, ByHand, Effect, Event, Greeting, Obstacle, Outcome, Permit,
 pub use record::{Record, Slot, Write};
 pub use refusal::{MAX_REFUSALS, Refusal};
 pub use setback::Setback;
+pub use trust::Trust;
 
 use super::guard::Memory;
 use outbox::{Effects, Outbox};
@@ -88,6 +90,8 @@ pub struct Ledger {
     refusals: Refusals,
     /// What guards have to remember in this boot.
     guards: BTreeMap<ServiceName, Memory>,
+    /// What guards may keep running.
+    trusted: BTreeMap<ServiceName, Trust>,
     /// Why the disk takes nothing, since it has refused a batch.
     ailing: Option<String>,
     outbox: Outbox,
@@ -108,6 +112,7 @@ impl Ledger {
             wanted: BTreeMap::new(),
             refusals: Refusals::default(),
             guards: BTreeMap::new(),
+            trusted: BTreeMap::new(),
             ailing: None,
             outbox: Outbox::default(),
         };
@@ -131,6 +136,7 @@ impl Ledger {
                     memory,
                 } if boot == ledger.boot => drop(ledger.guards.insert(service, memory)),
                 Record::Guard { .. } => {}
+                Record::Trust { service, trust } => drop(ledger.trusted.insert(service, trust)),
             }
         }
         let closed = ledger.closed_below;

@@ -7,7 +7,7 @@ use interlock_model::names::ServiceName;
 use interlock_model::observation::Wanted;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Refusal};
+use super::{Entry, Refusal, Trust};
 use crate::agent::guard::Memory;
 
 /// One durable fact.
@@ -42,6 +42,13 @@ pub enum Record {
         /// What.
         memory: Memory,
     },
+    /// What an operation has proven to run of an instance.
+    Trust {
+        /// The service.
+        service: ServiceName,
+        /// What.
+        trust: Trust,
+    },
 }
 
 /// Where a record lies: a later one in the same slot takes its place.
@@ -64,6 +71,8 @@ pub enum Slot {
     Refusal(u64),
     /// See [`Record::Guard`].
     Guard(ServiceName),
+    /// See [`Record::Trust`].
+    Trust(ServiceName),
 }
 
 impl Record {
@@ -79,6 +88,7 @@ impl Record {
             Self::Wanted { service, .. } => Slot::Wanted(service.clone()),
             Self::Refusal(refusal) => Slot::Refusal(refusal.number),
             Self::Guard { service, .. } => Slot::Guard(service.clone()),
+            Self::Trust { service, .. } => Slot::Trust(service.clone()),
         }
     }
 }

@@ -250,7 +250,9 @@ impl Ledger {
         effects: &mut Effects,
     ) {
         let (state, evidence, repeatable) = outcome.into_parts();
-        self.move_on(id, state, evidence, repeatable, now, effects);
+        if self.move_on(id, state, evidence, repeatable, now, effects) {
+            self.entrust(id, effects);
+        }
         self.retire_if_closed(id, effects);
     }
 
@@ -261,7 +263,8 @@ impl Ledger {
         }
     }
 
-    /// Moves an entry on if the order of states allows it; what comes too late changes nothing.
+    /// Moves an entry on if the order of states allows it; what comes too late changes nothing, and is
+    /// false.
     pub(super) fn move_on(
         &mut self,
         id: &AttemptId,
@@ -270,12 +273,12 @@ impl Ledger {
         repeatable: bool,
         now: Now,
         effects: &mut Effects,
-    ) {
+    ) -> bool {
         let Some(entry) = self.entries.get_mut(id) else {
-            return;
+            return false;
         };
         if !may_become(entry.state, state) {
-            return;
+            return false;
         }
         effects.report_before(entry.report());
         entry.state = state;
@@ -284,6 +287,7 @@ impl Ledger {
         entry.at = now.wall;
         effects.put([Record::Entry(Box::new(entry.clone()))]);
         effects.tell(entry.report());
+        true
     }
 
     /// Keeps what a guard has to remember; nothing to remember takes no room.
