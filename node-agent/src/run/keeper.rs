@@ -13,7 +13,7 @@
 //! Nothing that the agent supervises runs, whatever was wanted. An instance with `boot: autostart` that is wanted running
 //! is started once, at the first look of this boot, as systemd starts an enabled unit: without waiting for what it
 //! requires, which the startup plan makes good (`verify`). What is wanted is the word of the last operation that the
-//! ledger has accepted. `boot: manual`, the default, waits for such a plan. An instance of an **exclusive** service always
+//! ledger has accepted, and has proven: a start that failed is not repeated by a boot. `boot: manual`, the default, waits for such a plan. An instance of an **exclusive** service always
 //! does: what was primary before the boot may be primary elsewhere by now (invariant I1).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -177,18 +177,16 @@ impl Keeper {
         } else {
             self.instance.take_given_back()
         };
-        let parts = self.managers.look_at_all(&memory.assigned.parts).await;
+        let parts = &memory.assigned.parts;
+        let parts = self.managers.look_at_assigned(&self.service, parts).await;
         if given_back == Some(Proven::Up) {
             memory.last.fill(Some(InstanceState::Running));
         }
         if !taken
             && given_back != Some(Proven::Nothing)
-            && let Some(death) = deaths(memory.assigned.exclusive, &memory.last, &parts)
+            && let Some(death) = deaths(self.unseen(memory), &memory.last, &parts)
         {
-            let verdict = memory
-                .guard
-                .died(death, self.situation(), self.clock.mono());
-            self.tell(&verdict);
+            self.died(memory, death);
         }
         for (last, (_, seen)) in memory.last.iter_mut().zip(&parts) {
             if seen.state != InstanceState::Unknown {
@@ -208,9 +206,32 @@ impl Keeper {
         }
     }
 
-    fn situation(&self) -> Situation {
+    /// What failed before the first look: did it in this boot, after an operation had started it?
+    fn unseen(&self, memory: &Memory) -> Unseen {
+        let trust = self.session.trust(&self.service);
+        let this_boot = trust.is_some_and(|trust| trust.boot == *self.managers.runs.boot_id());
+        if this_boot && !memory.assigned.exclusive {
+            Unseen::Counts
+        } else {
+            Unseen::CountsOfProcesses
+        }
+    }
+
+    /// Lets the guard decide about a death.
+    fn died(&self, memory: &mut Memory, death: Death) {
+        let situation = self.situation(&memory.assigned);
+        let verdict = match self.managers.permit(&self.service, &memory.assigned.parts) {
+            Ok(()) => memory.guard.died(death, situation, self.clock.mono()),
+            Err(refusal) => Verdict::Leave(refusal.to_string()),
+        };
+        self.tell(&verdict);
+    }
+
+    fn situation(&self, assigned: &AssignedInstance) -> Situation {
+        let trust = self.session.trust(&self.service);
         Situation {
             wanted: self.session.wanted(&self.service),
+            proven: trust.is_some_and(|trust| trust.parts == assigned.parts),
             // Accepted is enough: what is wanted has changed with it, and it is about to be carried out.
             attempt_open: self.instance.is_taken() || self.session.is_open(&self.service),
         }
@@ -254,7 +275,8 @@ impl Keeper {
             return;
         };
         let now = self.clock.mono();
-        if !memory.guard.take_due(self.situation(), now) {
+        let situation = self.situation(&memory.assigned);
+        if !memory.guard.take_due(situation, now) {
             return;
         }
         self.remember(memory);
@@ -276,9 +298,11 @@ impl Keeper {
         assigned.autostart
             && !assigned.exclusive
             && assigned.parts.iter().any(waits)
-            && self.situation()
+            && self.managers.permit(&self.service, &assigned.parts).is_ok()
+            && self.situation(assigned)
                 == Situation {
                     wanted: Some(Wanted::Running),
+                    proven: true,
                     attempt_open: false,
                 }
     }
@@ -314,10 +338,7 @@ impl Keeper {
                 let death = Death::Failure(format!("the {what} failed: {trouble}"));
                 // The next look sees the same; it shall not be a second death.
                 memory.last.fill(Some(InstanceState::Failed));
-                let verdict = memory
-                    .guard
-                    .died(death, self.situation(), self.clock.mono());
-                self.tell(&verdict);
+                self.died(memory, death);
             }
         }
     }
@@ -328,19 +349,23 @@ fn rhythm(parts: &[Part]) -> Duration {
     if blind { LOOK_AGAIN_BLIND } else { LOOK_AGAIN }
 }
 
-/// Has a part gone down since the last look? At the first look a failed part counts: it failed while nobody looked. Not
-/// so in an exclusive service, where a unit or a command that is failed may have been so since the boot: only a process
-/// has a run that tells that it was started in this boot.
-fn deaths(
-    exclusive: bool,
-    last: &[Option<InstanceState>],
-    parts: &[(Part, Seen)],
-) -> Option<Death> {
+/// What is failed at the first look: is that a death?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unseen {
+    /// It failed while nobody looked.
+    Counts,
+    /// A unit or a command may be failed since the boot, or never have been started since: only a process has a run that
+    /// tells that it was started in this boot. In an exclusive service it may be primary elsewhere by now.
+    CountsOfProcesses,
+}
+
+/// Has a part gone down since the last look?
+fn deaths(unseen: Unseen, last: &[Option<InstanceState>], parts: &[(Part, Seen)]) -> Option<Death> {
     let mut clean = None;
     let mut given_up = None;
     for (last, (part, seen)) in last.iter().zip(parts) {
         let was_up = last.is_some_and(|last| !last.is_down());
-        let unseen = !exclusive || matches!(part, Part::Process { .. });
+        let unseen = unseen == Unseen::Counts || matches!(part, Part::Process { .. });
         let news = was_up || (last.is_none() && unseen);
         match (seen.state, seen.restarter) {
             (InstanceState::Failed, Restarter::Guard) if news => {
@@ -373,7 +398,7 @@ mod tests {
             unit: "a.service".into(),
         };
         deaths(
-            false,
+            Unseen::Counts,
             &[last],
             &[(
                 part,
@@ -418,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_exclusive_service_only_what_was_started_in_this_boot_has_died_unseen() {
+    fn where_a_boot_may_have_failed_it_only_what_was_started_since_has_died_unseen() {
         let failed = Seen {
             state: Failed,
             restarter: Restarter::Guard,
@@ -430,7 +455,13 @@ mod tests {
         let process = Part::Process {
             name: "a".parse().unwrap(),
         };
-        let death = |last, part: &Part| deaths(true, &[last], &[(part.clone(), failed.clone())]);
+        let death = |last, part: &Part| {
+            deaths(
+                Unseen::CountsOfProcesses,
+                &[last],
+                &[(part.clone(), failed.clone())],
+            )
+        };
         assert_eq!(death(None, &unit), None);
         assert!(death(Some(Running), &unit).is_some());
         assert!(death(None, &process).is_some());

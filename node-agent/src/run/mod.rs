@@ -150,6 +150,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         systemd: systemd.clone(),
         runs,
         clock,
+        allow: Arc::new(config.allow.clone()),
     };
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));

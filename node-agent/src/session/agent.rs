@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::autonomy::Autonomy;
 use interlock_engine::agent::guard::Memory;
-use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal};
+use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal, Trust};
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
 use interlock_model::attempt::AttemptReport;
@@ -181,6 +181,12 @@ impl Handle {
     #[must_use]
     pub fn wanted(&self, service: &ServiceName) -> Option<Wanted> {
         self.ledger().wanted(service)
+    }
+
+    /// What an operation has proven to run of an instance.
+    #[must_use]
+    pub fn trust(&self, service: &ServiceName) -> Option<Trust> {
+        self.ledger().trust(service).cloned()
     }
 
     /// What the guard of an instance had to remember when this agent started, or has left since.

@@ -13,4 +13,5 @@ mod light;
 mod observing;
 mod restarts;
 mod scripted;
+mod trust;
 mod units;

@@ -8,11 +8,14 @@ mod exec;
 mod process;
 mod unit;
 
+use std::sync::Arc;
+
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
 
 use super::errand::{Errand, Trouble, is_of_guard};
 use super::seen::Seen;
+use crate::config::{Allow, Refusal};
 use crate::exec::Exec;
 use crate::session::Clock;
 use crate::shim::Runs;
@@ -27,6 +30,7 @@ pub(super) struct Managers {
     pub(super) systemd: Systemd,
     pub(super) runs: Runs,
     pub(super) clock: Clock,
+    pub(super) allow: Arc<Allow>,
 }
 
 impl Managers {
@@ -37,6 +41,31 @@ impl Managers {
             Part::Systemd { unit } => self.look_at_unit(unit).await,
             Part::Exec { name } => self.look_at_exec(name).await,
         }
+    }
+
+    /// Looks at all parts of what is assigned. A part that the agent's own file does not permit is not asked by a command:
+    /// an assignment runs nothing.
+    pub(super) async fn look_at_assigned(
+        &self,
+        service: &ServiceName,
+        parts: &[Part],
+    ) -> Vec<(Part, Seen)> {
+        let mut all = Vec::with_capacity(parts.len());
+        for part in parts {
+            let seen = match (part, self.allow.permits_part(service, part)) {
+                (Part::Exec { .. }, Err(refusal)) => Seen::unknown(refusal.to_string()),
+                _ => self.look(part).await,
+            };
+            all.push((part.clone(), seen));
+        }
+        all
+    }
+
+    /// Does the agent's own file permit to operate all parts?
+    pub(super) fn permit(&self, service: &ServiceName, parts: &[Part]) -> Result<(), Refusal> {
+        parts
+            .iter()
+            .try_for_each(|part| self.allow.permits_part(service, part))
     }
 
     /// Looks at all parts.
