@@ -201,6 +201,7 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
                 evidence: check.evidence.clone(),
                 value: check.value.clone().unwrap_or_default(),
                 age_ms: check.age.map(millis).unwrap_or_default(),
+                paused: check.paused,
             })
             .collect(),
         power_verified: match (

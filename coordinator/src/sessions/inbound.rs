@@ -126,6 +126,7 @@ fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {
         verdict: wire.verdict().into(),
         evidence: cut(&wire.evidence),
         value: (!wire.value.is_empty()).then_some(wire.value),
+        paused: wire.paused,
         age: Duration::from_millis(wire.age_ms),
     })
 }

@@ -27,6 +27,8 @@ pub struct SeenCheck {
     pub evidence: String,
     /// What is compared between nodes.
     pub value: Option<String>,
+    /// Does the instance say of itself that it is *paused*?
+    pub paused: bool,
     /// When the probe ran, on this process's monotonic clock.
     pub at: Duration,
 }
@@ -247,6 +249,7 @@ impl View {
             verdict: Verdict::Unknown,
             evidence,
             value: None,
+            paused: false,
             age,
         };
         let Some(check) = spec
@@ -286,6 +289,7 @@ impl View {
                 verdict: Verdict::Bad,
                 evidence: format!("differs from {other}: {}", last.evidence),
                 value: last.value.clone(),
+                paused: false,
                 age: Some(age),
             };
         }
@@ -293,6 +297,7 @@ impl View {
             verdict: last.verdict,
             evidence: last.evidence.clone(),
             value: last.value.clone(),
+            paused: last.paused,
             age: Some(age),
         }
     }

@@ -111,6 +111,7 @@ impl Bench {
             verdict,
             evidence: "seen".into(),
             value: None,
+            paused: false,
             age,
         };
         self.observed(node, Vec::new(), vec![check]);

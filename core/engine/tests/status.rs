@@ -34,6 +34,7 @@ services:
     at_least: 2
     manager: { systemd: { unit: jb.service } }
     requires: [db, nfs]
+    checks: { web: { http: \"http://{address}:8080/status\", paused: { /state: paused }, every: 2s, timeout: 1s, fresh: 60s } }
 ";
 
 /// A coordinator at a second of its clock.
@@ -79,6 +80,7 @@ impl Bench {
                 "",
             );
             bench.check(node, "nfs.up", Verdict::Ok);
+            bench.check(node, "jb.web", Verdict::Ok);
         }
         for service in ["nfs", "db", "jb"] {
             assert_eq!(bench.status(service).health, ServiceHealth::Ok);
@@ -127,6 +129,24 @@ impl Bench {
             verdict,
             evidence: "seen".into(),
             value: None,
+            paused: false,
+            age: Duration::ZERO,
+        };
+        self.observed(node, Vec::new(), vec![report]);
+    }
+
+    /// The instance says of itself that it waits.
+    fn paused(&mut self, node: &str, id: &str, why: &str) {
+        let (service, check) = id.split_once('.').unwrap();
+        let report = CheckReport {
+            id: CheckId {
+                service: service.parse().unwrap(),
+                check: check.parse().unwrap(),
+            },
+            verdict: Verdict::Bad,
+            evidence: why.to_owned(),
+            value: None,
+            paused: true,
             age: Duration::ZERO,
         };
         self.observed(node, Vec::new(), vec![report]);
@@ -334,4 +354,43 @@ fn an_external_service_that_nobody_can_check_is_unknown_and_not_ok() {
     assert_eq!(bench.status("nfs").health, ServiceHealth::Ok);
     bench.check("jb1", "nfs.up", Verdict::Bad);
     assert_eq!(bench.status("nfs").health, ServiceHealth::Down);
+}
+
+#[test]
+fn a_service_whose_instances_wait_is_paused_with_what_they_wait_for_and_suffers_from_one_cause() {
+    let mut bench = Bench::well();
+    bench.instance(
+        "db1",
+        "db",
+        InstanceState::Failed,
+        Some(Wanted::Running),
+        "exit code 1",
+    );
+    for node in ["jb1", "jb2", "jb3"] {
+        bench.paused(node, "jb.web", "it waits for db");
+    }
+    let jb = bench.status("jb");
+    assert_eq!(jb.health, ServiceHealth::Paused);
+    assert!(
+        jb.reason.contains("jb1 is paused: it waits for db"),
+        "{}",
+        jb.reason
+    );
+    let causes = bench.causes();
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    let jb: interlock_model::names::ServiceName = "jb".parse().unwrap();
+    assert_eq!(causes[0].dependants, [jb]);
+
+    // What answers well again is no longer paused.
+    bench.instance(
+        "db1",
+        "db",
+        InstanceState::Running,
+        Some(Wanted::Running),
+        "",
+    );
+    for node in ["jb1", "jb2", "jb3"] {
+        bench.check(node, "jb.web", Verdict::Ok);
+    }
+    assert_eq!(bench.status("jb").health, ServiceHealth::Ok);
 }

@@ -83,6 +83,11 @@ pub enum CheckKind {
         body: Option<String>,
         /// JSON pointers (RFC 6901) into the body and the exact text that each must have.
         json: BTreeMap<String, String>,
+        /// JSON pointers and texts by all of which the instance says that it waits for what it depends on; none if it
+        /// cannot say so.
+        paused: BTreeMap<String, String>,
+        /// The JSON pointer to the names of what it waits for.
+        why: Option<String>,
     },
     /// A command that the agent's own file defines exits with 0.
     Exec {
@@ -163,6 +168,8 @@ pub struct ProbeResult {
     pub evidence: String,
     /// What is compared between nodes (`same`): a digest.
     pub value: Option<String>,
+    /// Does the instance say of itself that it is *paused*, waiting for what it depends on? Then the verdict is bad.
+    pub paused: bool,
 }
 
 /// The longest evidence that is kept, in bytes.

@@ -136,6 +136,8 @@ pub struct CheckObservation {
     pub evidence: String,
     /// What is compared between nodes.
     pub value: Option<String>,
+    /// Does the instance say of itself that it is *paused*?
+    pub paused: bool,
     /// The age of the last result.
     pub age: Option<Duration>,
 }
@@ -148,6 +150,7 @@ impl CheckObservation {
             verdict: Verdict::Unknown,
             evidence: "never reported".into(),
             value: None,
+            paused: false,
             age: None,
         }
     }

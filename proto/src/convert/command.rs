@@ -114,7 +114,10 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
         Some(Wire::Reboot(_)) => Command::Reboot,
         Some(Wire::Fence(wire)) => match fence_from_wire(wire)? {
             request if request.action == FenceAction::List => {
-                return Err(Invalid::new("fence.action", "is a list, which is no command"));
+                return Err(Invalid::new(
+                    "fence.action",
+                    "is a list, which is no command",
+                ));
             }
             request => Command::Fence { request },
         },

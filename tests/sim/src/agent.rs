@@ -112,6 +112,7 @@ pub(crate) fn report(id: &CheckId, verdict: Verdict, age: Duration) -> CheckRepo
         verdict,
         evidence: format!("probe says {verdict}"),
         value: Some("the same".to_owned()),
+        paused: false,
         age,
     }
 }

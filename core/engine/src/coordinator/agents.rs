@@ -131,6 +131,7 @@ impl Coordinator {
                 verdict,
                 evidence,
                 value,
+                paused,
                 ..
             } = check;
             seen.checks.insert(
@@ -139,6 +140,7 @@ impl Coordinator {
                     verdict,
                     evidence,
                     value,
+                    paused,
                     at,
                 },
             );

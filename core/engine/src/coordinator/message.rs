@@ -46,6 +46,8 @@ pub struct CheckReport {
     pub evidence: String,
     /// What is compared between nodes.
     pub value: Option<String>,
+    /// Does the instance say of itself that it is *paused*?
+    pub paused: bool,
     /// The age of the result when it was sent.
     pub age: Duration,
 }

@@ -233,6 +233,7 @@ impl Bench {
             verdict,
             evidence: "seen".into(),
             value: None,
+            paused: false,
             at,
         };
         self.view.entry(&gate.on).checks.insert(gate.check, seen);

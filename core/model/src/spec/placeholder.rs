@@ -35,6 +35,8 @@ impl CheckKind {
                 status,
                 body,
                 json,
+                paused,
+                why,
             } => Self::Http {
                 url: fill_host(url),
                 status: status.clone(),
@@ -43,6 +45,8 @@ impl CheckKind {
                     .iter()
                     .map(|(pointer, text)| (pointer.clone(), fill(text)))
                     .collect(),
+                paused: paused.clone(),
+                why: why.clone(),
             },
             Self::Exec { command } => Self::Exec {
                 command: command.clone(),
@@ -96,12 +100,16 @@ mod tests {
             status: vec![200],
             body: Some("I am {node}".into()),
             json: [("/name".to_owned(), "{node}".to_owned())].into(),
+            paused: BTreeMap::new(),
+            why: None,
         };
         let expected = CheckKind::Http {
             url: "http://10.9.0.33:8080/health".into(),
             status: vec![200],
             body: Some("I am jb3".into()),
             json: [("/name".to_owned(), "jb3".to_owned())].into(),
+            paused: BTreeMap::new(),
+            why: None,
         };
         assert_eq!(check.resolve(&node("10.9.0.33")), expected);
     }

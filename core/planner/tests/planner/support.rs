@@ -319,6 +319,7 @@ impl Seen {
             verdict,
             evidence: "as the test says".into(),
             value: None,
+            paused: false,
             age: Some(Duration::from_secs(1)),
         };
         self.node(node).checks.insert(check_id(check), value);

@@ -205,6 +205,15 @@ impl Cluster {
         Ok(fs::write(self.path("holds").join(point), FAIL)?)
     }
 
+    /// Lets an instance say that it is paused and waits for something, until `paused:INSTANCE` is released.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn pause(&self, who: &str, waits_for: &str) -> Result<()> {
+        let file = self.path("holds").join(format!("paused:{who}"));
+        Ok(fs::write(file, waits_for)?)
+    }
+
     /// Lets a held point go on.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ services:
     requires: [db]
     guard: { budget: 2, window: 10m, backoff: 50ms }
     checks:
-      page: { http: "http://{address}:8080/", status: 200, every: 300ms, timeout: 300ms, fresh: 10s, fail: 2 }
+      page: { http: "http://{address}:8080/", status: 200, paused: { /state: paused }, why: /reason, every: 300ms, timeout: 300ms, fresh: 10s, fail: 2 }
 "#;
 
 /// The instances in the order in which they start, if `db1` is the active side; those in one group in any order.

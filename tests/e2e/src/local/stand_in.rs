@@ -2,12 +2,13 @@
 //!
 //! [`Serve`] is a process that stays: it listens, answers `{"role": ...}`, and ends on SIGTERM. [`Act`] is the command
 //! of an `exec` manager. Both write what happens to them into the [`Story`], and wait at each point for as long as a file
-//! of that point's name exists in the directory of holds: `start:db@db1`, `stop:db@db1`.
+//! of that point's name exists in the directory of holds: `start:db@db1`, `stop:db@db1`. While there is a file
+//! `paused:db@db1`, a process answers that it is paused and waits for what the file names.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,27 +116,34 @@ impl Serve {
         for connection in listener.incoming() {
             // A client that goes away is no reason to end.
             connection
-                .and_then(|connection| answer(connection, self.active.as_deref(), node))
+                .and_then(|connection| self.answer(connection, node))
                 .ok();
         }
         Ok(())
     }
-}
 
-fn answer(mut connection: TcpStream, active: Option<&Path>, node: &str) -> std::io::Result<()> {
-    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let mut request = String::new();
-    BufReader::new(&connection).read_line(&mut request)?;
-    let role = match active.map(fs::read_to_string) {
-        Some(Ok(holder)) if holder == node => "primary",
-        _ => "standby",
-    };
-    let body = format!("{{\"role\": \"{role}\"}}");
-    write!(
-        connection,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    fn answer(&self, mut connection: TcpStream, node: &str) -> std::io::Result<()> {
+        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut request = String::new();
+        BufReader::new(&connection).read_line(&mut request)?;
+        let role = match self.active.as_deref().map(fs::read_to_string) {
+            Some(Ok(holder)) if holder == node => "primary",
+            _ => "standby",
+        };
+        let waits = self.part.holds.join(format!("paused:{}", self.part.who));
+        let body = match fs::read_to_string(waits) {
+            Ok(waits) => {
+                serde_json::json!({ "role": role, "state": "paused", "reason": waits.trim() })
+            }
+            Err(_) => serde_json::json!({ "role": role, "state": "running" }),
+        }
+        .to_string();
+        write!(
+            connection,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
 }
 
 /// What a command is to do.

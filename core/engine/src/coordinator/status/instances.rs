@@ -106,6 +106,14 @@ impl Instances {
     }
 }
 
+/// Why a running instance is not healthy.
+enum Unhealthy {
+    /// It says itself that it waits for what it depends on.
+    Paused(String),
+    /// A check of it is not green.
+    Told(Verdict, String),
+}
+
 impl Coordinator {
     /// Takes one instance in.
     pub(super) fn instance(
@@ -124,7 +132,11 @@ impl Coordinator {
                 found.running += 1;
                 match self.own_checks(spec, service, node, active, now) {
                     None => found.healthy += 1,
-                    Some((verdict, problem)) => {
+                    Some(Unhealthy::Paused(why)) => {
+                        found.paused += 1;
+                        found.faults.push(format!("{node} is paused: {why}"));
+                    }
+                    Some(Unhealthy::Told(verdict, problem)) => {
                         found.untold += usize::from(verdict == Verdict::Unknown);
                         found.faults.push(problem);
                     }
@@ -213,7 +225,7 @@ impl Coordinator {
         node: &NodeName,
         active: Option<&Active>,
         now: Now,
-    ) -> Option<(Verdict, String)> {
+    ) -> Option<Unhealthy> {
         let mut unknown = None;
         for (name, check) in &service.checks {
             let tells_active = service.active_when.contains(name);
@@ -229,9 +241,10 @@ impl Coordinator {
             let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
             match seen.verdict {
                 Verdict::Ok => {}
-                Verdict::Bad => return Some((Verdict::Bad, told())),
+                Verdict::Bad if seen.paused => return Some(Unhealthy::Paused(seen.evidence)),
+                Verdict::Bad => return Some(Unhealthy::Told(Verdict::Bad, told())),
                 Verdict::Unknown => {
-                    unknown = unknown.or_else(|| Some((Verdict::Unknown, told())));
+                    unknown = unknown.or_else(|| Some(Unhealthy::Told(Verdict::Unknown, told())));
                 }
             }
         }

@@ -83,6 +83,17 @@ pub(super) static CHECK: Shape = Shape {
             Kind::TEXTS,
             "For `http`: JSON pointers (RFC 6901) into the body, and the exact text that each must have.",
         ),
+        optional(
+            "paused",
+            Kind::TEXTS,
+            "For `http`: JSON pointers and texts by which the instance says that it is paused: it runs, and waits for what \
+             it depends on. It is shown as such, and nothing restarts it.",
+        ),
+        optional(
+            "why",
+            Kind::Text,
+            "For `http`: the JSON pointer to what a paused instance waits for.",
+        ),
         derived(
             "from",
             Kind::SOME_NAMES,
@@ -137,12 +148,14 @@ pub(super) static CHECK: Shape = Shape {
 };
 
 /// The keys that belong to one kind of check.
-const BELONGS: [(&str, &str); 5] = [
+const BELONGS: [(&str, &str); 7] = [
     ("content", "marker"),
     ("write", "marker"),
     ("status", "http"),
     ("body", "http"),
     ("json", "http"),
+    ("paused", "http"),
+    ("why", "http"),
 ];
 
 /// Reads a check.
@@ -205,12 +218,20 @@ fn kind(section: &Section<'_>) -> Option<CheckKind> {
     let answer = answer(section);
     let tcp = given("tcp").map(|field| target(&field).map(|target| CheckKind::Tcp { target }));
     let http = given("http").map(|field| {
-        let Answer { status, body, json } = answer;
+        let Answer {
+            status,
+            body,
+            json,
+            paused,
+            why,
+        } = answer;
         url(&field).map(|url| CheckKind::Http {
             url,
             status,
             body,
             json,
+            paused,
+            why,
         })
     });
     let exec = given("exec").map(|field| field.name().map(|command| CheckKind::Exec { command }));
@@ -236,6 +257,8 @@ struct Answer {
     status: Vec<u16>,
     body: Option<String>,
     json: BTreeMap<String, String>,
+    paused: BTreeMap<String, String>,
+    why: Option<String>,
 }
 
 fn answer(section: &Section<'_>) -> Answer {
@@ -246,9 +269,12 @@ fn answer(section: &Section<'_>) -> Answer {
             .filter_map(|n| u16::try_from(n).ok())
             .collect()
     });
-    let json = section.texts("json");
+    let (json, paused) = (section.texts("json"), section.texts("paused"));
+    let why = section.text("why");
     for pointer in json
         .keys()
+        .chain(paused.keys())
+        .chain(&why)
         .filter(|pointer| !pointer.is_empty() && !pointer.starts_with('/'))
     {
         section.report(
@@ -261,6 +287,8 @@ fn answer(section: &Section<'_>) -> Answer {
         status: status.unwrap_or_else(|| vec![200]),
         body: section.text("body"),
         json,
+        paused,
+        why,
     }
 }
 

@@ -1,0 +1,65 @@
+//! What an operator is told of services that wait for others.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::eventually;
+use interlock_e2e::local::{Cluster, shop};
+use interlock_mesh::identity::Role;
+use interlock_proto::v1;
+
+/// Waits until the status says this of `web`.
+fn web_is(cluster: &Cluster, state: &str) -> Result<(v1::Status, v1::ServiceStatus)> {
+    let operator = cluster.admin()?;
+    eventually(
+        &format!("web to be {state}"),
+        Duration::from_secs(20),
+        || {
+            let status = operator.status()?;
+            let web = status
+                .services
+                .iter()
+                .find(|service| service.service == "web")
+                .cloned()
+                .context("no web")?;
+            ensure!(web.state == state, "it is {}: {}", web.state, web.reason);
+            Ok((status, web))
+        },
+    )
+}
+
+#[test]
+fn paused_instances_are_told_with_what_they_wait_for_and_nothing_restarts_them() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    cluster.admin()?.run(&shop::startup())?;
+    web_is(&cluster, "ok")?;
+    let before = cluster.story().read()?.len();
+    for node in ["web1", "web2", "web3"] {
+        cluster.pause(&format!("web@{node}"), "db")?;
+    }
+    let (status, web) = web_is(&cluster, "paused")?;
+    ensure!(
+        web.reason.contains("web1 is paused: it waits for db"),
+        "{}",
+        web.reason
+    );
+    ensure!(
+        matches!(status.causes.as_slice(), [cause] if cause.subject == "web"),
+        "{:?}",
+        status.causes
+    );
+    let told = cluster.ctl("anna", Role::Reader, &["status"])?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    ensure!(told.contains("it waits for db"), "{told}");
+
+    for node in ["web1", "web2", "web3"] {
+        cluster.release(&format!("paused:web@{node}"))?;
+    }
+    web_is(&cluster, "ok")?;
+    let after = cluster.story().read()?.len();
+    ensure!(
+        before == after,
+        "something was started or stopped meanwhile"
+    );
+    Ok(())
+}
