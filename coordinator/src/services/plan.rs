@@ -338,7 +338,9 @@ services:
         let said: Vec<String> = both.iter().map(ToString::to_string).collect();
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
-            said[0].contains("op-1 (shutdown --service web, started by anna) is running and holds a, web:"),
+            said[0].contains(
+                "op-1 (shutdown --service web, started by anna) is running and holds a, web:"
+            ),
             "{said:?}"
         );
         assert_eq!(held(&coordinator, shutdown(&spec, &["mail"]).plan()), []);
