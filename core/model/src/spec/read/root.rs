@@ -1,8 +1,8 @@
 //! The whole file, and its short sections.
 
-use super::field::not_yet;
+use super::checks::is_host;
 use super::{Field, Reader, Section, gates, nodes, power, services};
-use crate::spec::problem::{Problem, Report};
+use crate::spec::problem::{Problem, Report, quoted};
 use crate::spec::shape::{Kind, Shape, default, later, optional, required};
 use crate::spec::yaml::{Place, Value, Yaml};
 use crate::spec::{Control, Host, Spec};
@@ -66,7 +66,8 @@ static CONTROL: Shape = Shape {
         optional(
             "etcd",
             Kind::ListOf(&Kind::Text),
-            "The etcd endpoints; empty for the store that is embedded in the coordinator, the only one in this version.",
+            "The etcd endpoints, as `https://10.0.0.5:2379`, if the coordinators keep their state there (each one's own file says \
+             how it connects). No plan switches a machine that carries one.",
         ),
         default(
             "heartbeat",
@@ -137,18 +138,31 @@ pub(in crate::spec) fn spec(yaml: &Yaml, report: &Report) -> Option<Spec> {
     })
 }
 
-fn control(section: &Section<'_>) -> Control {
-    if let Some(etcd) = section.get("etcd")
-        && let Some(first) = etcd.items().first()
-    {
-        first.report(not_yet(&later(
-            "control.etcd",
-            "the store for more than one coordinator",
-        )));
+/// `https://HOST:PORT`, or without the scheme.
+fn endpoint(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let authority = text.strip_prefix("https://").unwrap_or(text);
+    let is_endpoint = authority.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        is_host(bare.unwrap_or(host)) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if !is_endpoint {
+        field.report(
+            Problem::error(format!("{} is no endpoint of etcd", quoted(text)))
+                .suggest("write it as https://10.0.0.5:2379"),
+        );
+        return None;
     }
+    Some(text.to_owned())
+}
+
+fn control(section: &Section<'_>) -> Control {
+    let etcd = section.get("etcd").map(|field| field.items());
     Control {
         coordinators: section.names("coordinators"),
-        etcd: Vec::new(),
+        etcd: etcd.iter().flatten().filter_map(endpoint).collect(),
         heartbeat: section.duration("heartbeat").unwrap_or_default(),
         late: section.duration("late").unwrap_or_default(),
         lost: section.duration("lost").unwrap_or_default(),
