@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use interlock_coordinator::config::Config;
+use interlock_coordinator::run;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -67,13 +68,17 @@ fn main() -> ExitCode {
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(&file),
-        Command::Run { config, log } => run(&config, &log),
+        Command::Run { config, log } => serve(&config, &log),
     }
 }
 
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
+            // A file that names certificates which are not there yet is good, and cannot be used.
+            if let Err(error) = run::own_credentials(&config) {
+                return failed(&error.context(file.display().to_string()), 2);
+            }
             let (name, listen) = (config.name, config.listen);
             println!("{}: coordinator {name} on {listen}", file.display());
             ExitCode::SUCCESS
@@ -82,7 +87,7 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn run(file: &Path, log: &str) -> ExitCode {
+fn serve(file: &Path, log: &str) -> ExitCode {
     let filter = match log.parse::<Targets>() {
         Ok(filter) => filter,
         Err(error) => {
@@ -100,18 +105,18 @@ fn run(file: &Path, log: &str) -> ExitCode {
         .init();
     match Config::load(file) {
         Err(error) => failed(&anyhow::Error::new(error), 2),
-        Ok(config) => match serve(config) {
+        Ok(config) => match run_to_the_end(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, 1),
         },
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn run_to_the_end(config: Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(interlock_coordinator::run::run(config))
+        .block_on(run::run(config))
 }
 
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {

@@ -38,6 +38,20 @@ const MESSAGE: usize = 4 * 1024 * 1024;
 /// # Errors
 /// If something that it needs cannot be had; the chain says what, and what to do.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let (watcher, credentials) = own_credentials(&config)?;
+    let name = credentials.identity().name().to_owned();
+    let cluster = credentials.identity().cluster().to_string();
+    let chosen = Chosen::open(&config.store, &config.state_dir, &cluster, &name).await?;
+    let result = serve(&config, chosen.clone(), credentials, watcher).await;
+    chosen.close().await;
+    result
+}
+
+/// The certificate that the configuration names, if it is that of this coordinator.
+///
+/// # Errors
+/// If a file cannot be read or used, or belongs to somebody else.
+pub fn own_credentials(config: &Config) -> anyhow::Result<(credentials::Store, Credentials)> {
     let files = Files {
         authority: config.tls.ca.clone(),
         certificate: config.tls.cert.clone(),
@@ -50,11 +64,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "the certificate is that of coordinator {name}, the configuration names {}: issue one for it, or correct `name`",
         config.name
     );
-    let cluster = credentials.identity().cluster().to_string();
-    let chosen = Chosen::open(&config.store, &config.state_dir, &cluster, &name).await?;
-    let result = serve(&config, chosen.clone(), credentials, watcher).await;
-    chosen.close().await;
-    result
+    Ok((watcher, credentials))
 }
 
 /// Leads and serves on an open store.

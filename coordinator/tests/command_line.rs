@@ -1,0 +1,47 @@
+//! What the program says of its command line and its file, before it serves anything.
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_interlock-coordinator"))
+        .args(arguments)
+        .output()
+        .expect("the program was built with this test")
+}
+
+fn says(output: &Output) -> (Option<i32>, String) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_file_whose_certificate_is_not_there_cannot_be_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.toml");
+    let missing = directory.path().join("coordinator.crt");
+    let tls = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(
+        &file,
+        format!(
+            "name = 'mgmt1'\n[tls]\nca = '{}'\ncert = '{}'\nkey = '{}'\n",
+            tls("ca.crt"),
+            missing.display(),
+            tls("coordinator.key")
+        ),
+    )
+    .unwrap();
+    let (code, said) = says(&run(&["config", "check", &file.display().to_string()]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("c.toml") && said.contains("cannot read"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage() {
+    let (code, said) = says(&run(&["run", "--config", "none.toml", "--log", "a==b"]));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("--log 'a==b' is no filter"), "{said}");
+}
