@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_agent::probe::{CommandRunner, FileProbes, Running, Tools};
+use interlock_agent::probe::{CommandRunner, FileProbes, Names, Running, Tools};
 use interlock_agent::systemd::{Options, Systemd};
 use interlock_model::check::{CheckKind, ProbeResult, Verdict};
 use interlock_model::names::LocalName;
@@ -30,6 +30,7 @@ fn tools(helper: &str) -> Tools {
             PathBuf::from(helper),
             "n1".parse().unwrap(),
         )),
+        names: Names::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! Text is compared, not only the status: an application server may answer 200 and say in the body that it is paused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -14,8 +15,8 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use interlock_model::check::ProbeResult;
-use tokio::net::TcpStream;
 
+use super::Names;
 use super::outcome::{bad, ok, unknown};
 use super::tcp::refused;
 
@@ -38,12 +39,17 @@ pub(super) struct Expected<'c> {
 }
 
 /// Gets `url` and compares.
-pub(super) async fn probe(url: &str, expected: Expected<'_>) -> ProbeResult {
+pub(super) async fn probe(
+    names: &Names,
+    url: &str,
+    expected: Expected<'_>,
+    limit: Duration,
+) -> ProbeResult {
     let target = match Target::parse(url) {
         Ok(target) => target,
         Err(why) => return unknown(format!("{url}: {why}")),
     };
-    let stream = match TcpStream::connect(&target.address).await {
+    let stream = match names.connect(&target.address, limit).await {
         Ok(stream) => stream,
         Err(error) => return refused(&target.address, &error),
     };
@@ -223,6 +229,10 @@ mod tests {
 
     use super::*;
 
+    async fn probe(url: &str, expected: Expected<'_>) -> ProbeResult {
+        super::probe(&Names::default(), url, expected, Duration::from_secs(60)).await
+    }
+
     /// Serves `answer` once; the URL, and the request when it has come.
     async fn serve(answer: impl Into<Vec<u8>>) -> (String, tokio::task::JoinHandle<String>) {
         let answer = answer.into();
@@ -295,6 +305,8 @@ mod tests {
                 status: &[],
                 body: None,
                 json: &BTreeMap::new(),
+                paused: &BTreeMap::new(),
+                why: None,
             },
         )
         .await;
@@ -411,6 +423,8 @@ mod tests {
                     status: &[],
                     body: None,
                     json: &none,
+                    paused: &none,
+                    why: None,
                 },
             )
             .await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use interlock_model::check::{CheckKind, ProbeResult};
 
+use super::Names;
 use super::command::CommandRunner;
 use super::files::{FileProbes, Marker};
 use super::outcome::unknown;
@@ -25,6 +26,8 @@ pub struct Tools {
     pub systemd: Systemd,
     /// Reads the files of `marker` and `same` checks.
     pub files: Arc<FileProbes>,
+    /// Looks host names up.
+    pub names: Names,
 }
 
 impl fmt::Debug for Tools {
@@ -57,7 +60,7 @@ impl Tools {
 
     async fn dispatch(&self, kind: &CheckKind, limit: Duration) -> ProbeResult {
         match kind {
-            CheckKind::Tcp { target } => tcp::probe(target).await,
+            CheckKind::Tcp { target } => tcp::probe(&self.names, target, limit).await,
             CheckKind::Http {
                 url,
                 status,
@@ -67,6 +70,7 @@ impl Tools {
                 why,
             } => {
                 http::probe(
+                    &self.names,
                     url,
                     http::Expected {
                         status,
@@ -75,6 +79,7 @@ impl Tools {
                         paused,
                         why: why.as_deref(),
                     },
+                    limit,
                 )
                 .await
             }

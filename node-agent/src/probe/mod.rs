@@ -8,7 +8,7 @@
 //! * **Unknown is never ok** (invariant I5). A run that reaches its limit, or that could not be made at all, is unknown;
 //!   *bad* takes an answer that is definitely not the wanted one.
 //! * **Every run can be ended.** Nothing that may block for ever happens on a thread of this program: connections are
-//!   asynchronous, commands run in process groups, files are read by a helper process ([`FileProbes`]). A hung disk
+//!   asynchronous, names are looked up on two threads at most ([`Names`]), commands run in process groups, files are read by a helper process ([`FileProbes`]). A hung disk
 //!   stops no heartbeat.
 //! * **A check never runs twice at a time.** A run that is still going on when its next one is due replaces it.
 //! * **A result does not look fresher than it is.** A verdict that recent runs no longer support keeps the time of the
@@ -21,6 +21,7 @@ mod helper;
 mod history;
 mod http;
 mod kinds;
+mod names;
 mod outcome;
 mod prober;
 mod reader;
@@ -32,4 +33,5 @@ pub use files::FileProbes;
 pub use helper::{WORD as HELPER_WORD, helper};
 pub use history::History;
 pub use kinds::Tools;
+pub use names::Names;
 pub use prober::{Prober, Report};

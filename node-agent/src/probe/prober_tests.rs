@@ -66,6 +66,7 @@ impl Bed {
             runner,
             systemd,
             files,
+            names: crate::probe::Names::default(),
         };
         let prober = Prober::start(tools, move |report| {
             // The test may have seen enough.
@@ -289,6 +290,8 @@ async fn a_check_that_hangs_is_unknown_at_its_limit_and_delays_no_other() {
         status: vec![],
         body: None,
         json: BTreeMap::new(),
+        paused: BTreeMap::new(),
+        why: None,
     };
     let hanging = Check {
         timeout: Duration::from_millis(100),

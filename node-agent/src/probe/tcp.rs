@@ -1,18 +1,16 @@
 //! A TCP connection that is accepted.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use interlock_model::check::ProbeResult;
-use tokio::net::TcpStream;
 
+use super::Names;
 use super::outcome::{bad, ok, unknown};
 
-/// Connects to `host:port` and closes again.
-///
-/// A numeric address is used as it is. A host name is resolved by the system on a thread that cannot be killed; it is
-/// abandoned when the check's limit passes and ends when the resolver gives up.
-pub(super) async fn probe(target: &str) -> ProbeResult {
-    match TcpStream::connect(target).await {
+/// Connects to `host:port` and closes again. A numeric address is used as it is.
+pub(super) async fn probe(names: &Names, target: &str, limit: Duration) -> ProbeResult {
+    match names.connect(target, limit).await {
         Ok(_) => ok(format!("{target} accepts connections")),
         Err(error) => refused(target, &error),
     }
@@ -34,6 +32,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    async fn probe(target: &str) -> ProbeResult {
+        super::probe(&Names::default(), target, Duration::from_secs(60)).await
+    }
 
     #[tokio::test]
     async fn an_open_port_is_good_and_a_closed_one_is_bad() {

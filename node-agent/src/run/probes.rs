@@ -140,5 +140,6 @@ pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, node: NodeName
         runner: Arc::new(CheckCommands(exec)),
         systemd,
         files: Arc::new(crate::probe::FileProbes::new(helper, node)),
+        names: crate::probe::Names::default(),
     }
 }
