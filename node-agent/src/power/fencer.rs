@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use interlock_model::names::PowerName;
+use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use super::request::OptionValue;
 use super::secret::redact;
 use super::{Action, FenceError, FenceRequest, Metadata, Plug, PowerState, Reply};
 use crate::group::{self, Bounds, End, Finished};
+use crate::shim;
 
 /// The limit for an agent to describe itself: it contacts nobody, but Python takes its time on a busy machine.
 const METADATA_LIMIT: Duration = Duration::from_secs(20);
@@ -39,6 +41,9 @@ pub struct Options {
     pub search: Vec<PathBuf>,
     /// Options that are permitted although they can run a program or write a file.
     pub permit: BTreeSet<String>,
+    /// What tells this agent's fence agents from those of another agent of the machine, also after a restart: its state
+    /// directory.
+    pub owner: String,
 }
 
 impl Default for Options {
@@ -47,9 +52,19 @@ impl Default for Options {
         Self {
             search: vec![PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")],
             permit: BTreeSet::new(),
+            owner: String::new(),
         }
     }
 }
+
+/// The variable that marks the processes of a fence agent, so that what a killed agent left can be found.
+const MARKER: &str = "INTERLOCK_FENCE";
+
+/// The pause between two looks at what was killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The turn at a device: only its holder asks it. True if nothing that was begun before may still talk to the device.
+type Turn = Arc<tokio::sync::Mutex<bool>>;
 
 /// A description and the file that it was read from.
 type Described = ((PathBuf, Option<SystemTime>), Arc<Metadata>);
@@ -58,7 +73,7 @@ type Described = ((PathBuf, Option<SystemTime>), Arc<Metadata>);
 #[derive(Debug, Clone)]
 pub struct Fencer {
     options: Arc<Options>,
-    devices: Arc<Mutex<BTreeMap<PowerName, Arc<tokio::sync::Mutex<()>>>>>,
+    devices: Arc<Mutex<BTreeMap<PowerName, Turn>>>,
     described: Arc<Mutex<BTreeMap<String, Described>>>,
 }
 
@@ -89,10 +104,24 @@ impl Fencer {
             device: request.device.clone(),
             limit: request.limit,
         };
-        let _turn = tokio::time::timeout_at(deadline, device.lock())
+        let mut alone = tokio::time::timeout_at(deadline, device.lock())
             .await
             .map_err(busy)?;
-        match self.attempts(request, &input, deadline).await {
+        let marker = format!("{}:{}", request.device, self.options.owner);
+        if !*alone {
+            tokio::time::timeout_at(deadline, end_left(&marker))
+                .await
+                .map_err(busy)?
+                .map_err(|source| FenceError::Start {
+                    agent: request.agent.clone(),
+                    source,
+                })?;
+        }
+        // Until it has ended by itself: who drops this future, or gives it up at its limit, may leave it dying.
+        *alone = false;
+        let done = self.attempts(request, &input, &marker, deadline).await;
+        *alone = !matches!(done, Err(FenceError::TimedOut { .. }));
+        match done {
             Err(error @ (FenceError::Failed { .. } | FenceError::TimedOut { .. }))
                 if request.action == Action::Status =>
             {
@@ -119,7 +148,7 @@ impl Fencer {
         {
             return Ok(Arc::clone(metadata));
         }
-        let done = execute(&key.0, "action=metadata\n", METADATA_LIMIT)
+        let done = execute(&key.0, "action=metadata\n", None, METADATA_LIMIT)
             .await
             .map_err(|source| FenceError::Start {
                 agent: agent.to_owned(),
@@ -234,7 +263,7 @@ impl Fencer {
         Ok(input)
     }
 
-    fn device(&self, name: &PowerName) -> Arc<tokio::sync::Mutex<()>> {
+    fn device(&self, name: &PowerName) -> Turn {
         Arc::clone(lock(&self.devices).entry(name.clone()).or_default())
     }
 
@@ -242,6 +271,7 @@ impl Fencer {
         &self,
         request: &FenceRequest,
         input: &str,
+        marker: &str,
         deadline: Instant,
     ) -> Result<Reply, FenceError> {
         let path = self.locate(&request.agent)?;
@@ -250,7 +280,7 @@ impl Fencer {
         loop {
             attempts += 1;
             let limit = request.retry.attempt_limit(deadline - Instant::now());
-            let done = execute(&path, input, limit)
+            let done = execute(&path, input, Some(marker), limit)
                 .await
                 .map_err(|source| FenceError::Start {
                     agent: agent(),
@@ -298,7 +328,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Runs the program with an environment of its own: nothing of ours reaches it, `PCMK_service` and `NOTIFY_SOCKET`
 /// least of all.
-async fn execute(path: &PathBuf, input: &str, limit: Duration) -> std::io::Result<Finished> {
+async fn execute(
+    path: &PathBuf,
+    input: &str,
+    marker: Option<&str>,
+    limit: Duration,
+) -> std::io::Result<Finished> {
     let mut command = Command::new(path);
     command
         .env_clear()
@@ -309,6 +344,9 @@ async fn execute(path: &PathBuf, input: &str, limit: Duration) -> std::io::Resul
         .env("LC_ALL", "C")
         .env("HOME", "/root")
         .current_dir("/");
+    if let Some(marker) = marker {
+        command.env(MARKER, marker);
+    }
     group::run(
         &mut command,
         input.as_bytes(),
@@ -319,6 +357,29 @@ async fn execute(path: &PathBuf, input: &str, limit: Duration) -> std::io::Resul
         },
     )
     .await
+}
+
+/// Kills what was begun for a device before, by an agent that was killed or a call that was given up, and returns when
+/// none of it is left: one that still switched would do so beside the next call. Waits as long as it takes.
+async fn end_left(marker: &str) -> std::io::Result<()> {
+    loop {
+        let marker = marker.to_owned();
+        let killed = tokio::task::spawn_blocking(move || {
+            let left = shim::marked(MARKER, &marker)?;
+            for process in &left {
+                tracing::warn!(
+                    pid = process.pid,
+                    "killing a fence agent that an earlier call has left"
+                );
+                process.signal(Signal::KILL)?;
+            }
+            Ok::<_, std::io::Error>(left.len())
+        });
+        if killed.await?? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// What an exit code means; `None` is a failure. Only `status` gives a meaning to anything but 0.

@@ -68,6 +68,7 @@ impl Bed {
 fn fencer(dir: &Path) -> Fencer {
     Fencer::new(Options {
         search: vec![dir.to_owned()],
+        owner: dir.display().to_string(),
         ..Options::default()
     })
 }
@@ -177,7 +178,7 @@ async fn options_arrive_on_standard_input_and_nothing_arrives_in_arguments_or_en
         .collect();
     assert!(
         names.is_subset(&BTreeSet::from([
-            "PATH", "LC_ALL", "HOME", "PWD", "OLDPWD", "_", "SHLVL"
+            "PATH", "LC_ALL", "HOME", "PWD", "OLDPWD", "_", "SHLVL", MARKER
         ])),
         "{names:?}"
     );
@@ -359,7 +360,7 @@ async fn only_installed_fence_agents_are_run() {
 }
 
 /// The real package, or a note that this test could not run.
-fn real_agents() -> Option<Fencer> {
+fn real_agents(test: &str) -> Option<Fencer> {
     if !Path::new("/usr/sbin/fence_dummy").exists() {
         eprintln!("SKIPPED: fence-agents not installed (apt-get install fence-agents)");
         return None;
@@ -367,6 +368,7 @@ fn real_agents() -> Option<Fencer> {
     let permit = BTreeSet::from(["status_file".to_owned()]);
     Some(Fencer::new(Options {
         permit,
+        owner: format!("{test}, {}", std::process::id()),
         ..Options::default()
     }))
 }
@@ -385,7 +387,9 @@ fn dummy(action: Action, options: &[(&str, &str)]) -> FenceRequest {
 
 #[tokio::test]
 async fn the_real_fence_dummy_switches_off_and_on_and_says_which() {
-    let Some(fencer) = real_agents() else { return };
+    let Some(fencer) = real_agents("1") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("plug").display().to_string();
     std::fs::write(&file, "on").unwrap();
@@ -417,7 +421,9 @@ async fn the_real_fence_dummy_switches_off_and_on_and_says_which() {
 
 #[tokio::test]
 async fn the_real_fence_dummy_that_cannot_switch_is_a_failure() {
-    let Some(fencer) = real_agents() else { return };
+    let Some(fencer) = real_agents("2") else {
+        return;
+    };
     let stuck = [
         ("type", "fail"),
         ("power_timeout", "1"),
@@ -432,7 +438,9 @@ async fn the_real_fence_dummy_that_cannot_switch_is_a_failure() {
 
 #[tokio::test]
 async fn every_real_agent_describes_itself() {
-    let Some(fencer) = real_agents() else { return };
+    let Some(fencer) = real_agents("3") else {
+        return;
+    };
     for (agent, plug) in [
         ("fence_virsh", Some("plug")),
         ("fence_redfish", Some("plug")),

@@ -56,7 +56,8 @@ impl Fence {
         }
     }
 
-    /// Finds out whether a switch that an earlier process of this agent began has happened.
+    /// Finds out whether a switch that an earlier process of this agent began has happened. What it left running is ended
+    /// before the device is asked: the answer stays true.
     pub(super) async fn find_out(&self, call: &FenceCall) -> Outcome {
         let (power, detail) = self
             .ask(FenceCall {

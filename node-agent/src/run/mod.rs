@@ -76,8 +76,10 @@ const RELOAD: Duration = Duration::from_secs(30);
 /// How long an attempt that takes the machine down may take to be told, when the agent is told to end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Threads for what blocks: a disk, a lock, a directory. They end when they have nothing to do.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for what blocks: a disk, a lock, a directory, a name server. They end when they have nothing to do. Many more
+/// than are ever busy: the look-up of a coordinator's name cannot be ended, and its threads add up while a dead name
+/// server takes a minute to be given up and each coordinator is tried again every few seconds.
+const BLOCKING_THREADS: usize = 64;
 
 /// Their stack; they do nothing that needs a large one.
 const STACK: usize = 256 * 1024;
@@ -175,6 +177,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 fencer: Fencer::new(power::Options {
                     search: config.allow.fence_dir.clone(),
                     permit: config.allow.fence_options.clone(),
+                    owner: config.state_dir.display().to_string(),
                 }),
                 secrets: config.secrets.clone(),
             },

@@ -5,6 +5,7 @@
 mod attempts;
 mod boots;
 mod by_hand;
+mod fencing;
 mod full_disk;
 mod guard;
 mod handover;
