@@ -25,6 +25,7 @@ use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
+use tonic::Status;
 use tracing::{error, info, warn};
 
 use crate::clock;
@@ -154,6 +155,15 @@ impl Driver {
                     opening.outbox.refuse(stranger.into());
                     return;
                 }
+                let now = clock::now();
+                let Opening { node, hello, .. } = &opening;
+                if let Err(absurd) = self.desk.coordinator.believe(node, hello, now) {
+                    warn!(%node, reason = %absurd, "session refused");
+                    opening
+                        .outbox
+                        .refuse(Status::failed_precondition(absurd.to_string()));
+                    return;
+                }
                 let seen = opening.hello.highest_term;
                 if self.is_foreign(seen, &opening.node) {
                     warn!(node = %opening.node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
@@ -241,6 +251,12 @@ impl Driver {
                 self.committer.guard(leading.guard());
                 self.desk.coordinator.set_term(leading.term());
                 self.leading = leading;
+                Ok(())
+            }
+            // Only an import gets here, for what agents say is not believed that far. Nothing was written, and this
+            // leadership is as good as before.
+            Err(problem @ leadership::Error::NoTermLeft { .. }) => {
+                error!(error = %chain(&problem), "the term is not raised");
                 Ok(())
             }
             Err(problem) => {

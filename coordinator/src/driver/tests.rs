@@ -134,12 +134,18 @@ impl Bench {
 
     /// The agent of a says hello and remembers a term; the term that it is welcomed in, if it is.
     async fn hello(&mut self, highest_term: Term) -> Option<Term> {
-        let (outbox, mut outgoing) = Outbox::new();
-        self.sessions += 1;
-        let hello = Hello {
+        self.says(Hello {
             highest_term,
             ..Hello::default()
-        };
+        })
+        .await?
+        .ok()
+    }
+
+    /// The agent of a says hello; nothing if its session only ends.
+    async fn says(&mut self, hello: Hello) -> Option<Result<Term, tonic::Status>> {
+        let (outbox, mut outgoing) = Outbox::new();
+        self.sessions += 1;
         let opening = Opening {
             node: "a".parse().unwrap(),
             number: self.sessions,
@@ -148,8 +154,12 @@ impl Bench {
             facts: v1::Facts::default(),
         };
         self.handle.opened(opening).await.unwrap();
-        match outgoing.recv().await?.unwrap().message? {
-            v1::coordinator_message::Message::Welcome(welcome) => Some(Term(welcome.term)),
+        let first = match outgoing.recv().await? {
+            Ok(first) => first,
+            Err(refused) => return Some(Err(refused)),
+        };
+        match first.message? {
+            v1::coordinator_message::Message::Welcome(welcome) => Some(Ok(Term(welcome.term))),
             other => panic!("{other:?} before a welcome"),
         }
     }
@@ -288,4 +298,41 @@ async fn an_operation_is_shown_when_it_is_durable_and_not_before() {
     let (id, ()) = tokio::join!(bench.starts(), shown);
     let shown = bench.get(&id.to_string()).await.unwrap();
     assert_eq!(shown.summary.unwrap().state, "running");
+}
+
+#[tokio::test]
+async fn an_agent_that_names_numbers_which_nobody_counts_to_is_refused_alone() {
+    let mut bench = Bench::new().await;
+    let term = Hello {
+        highest_term: Term(u64::MAX),
+        ..Hello::default()
+    };
+    let operation = Hello {
+        highest_operation: OperationId(u64::MAX - 1),
+        ..Hello::default()
+    };
+    for (hello, named) in [
+        (term, "18446744073709551615"),
+        (operation, "18446744073709551614"),
+    ] {
+        let refused = bench.says(hello).await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert!(refused.message().contains(named), "{refused}");
+    }
+    // The control plane lives on, where it was.
+    assert_eq!(bench.hello(Term(0)).await, Some(Term(1)));
+    assert_eq!(bench.starts().await, OperationId(1));
+    let events = bench
+        .store
+        .snapshot(&Prefix::new(interlock_engine::coordinator::EVENTS).unwrap())
+        .await
+        .unwrap();
+    let told: Vec<String> = events
+        .entries
+        .iter()
+        .map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+        .filter(|event| event.contains("node-refused"))
+        .collect();
+    assert_eq!(told.len(), 1, "people are told once: {told:?}");
+    assert!(told[0].contains("the agent of a") && told[0].contains("18446744073709551615"));
 }

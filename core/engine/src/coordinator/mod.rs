@@ -9,6 +9,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `agents` | what agents say of themselves and of their nodes |
+//! | `belief` | how much is believed of what agents say of the store's own numbers |
 //! | `activity` | which side of an exclusive service was active last |
 //! | `power` | questions to power sources |
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
@@ -23,6 +24,7 @@
 mod activity;
 mod agents;
 mod assignment;
+mod belief;
 mod identity;
 mod message;
 mod operations;
@@ -48,6 +50,7 @@ use crate::operation::Operation;
 use crate::view::View;
 
 pub use assignment::{assignments, runs_on};
+pub use belief::Absurd;
 pub use identity::{ListedPlug, PlugList, Proof};
 pub use message::{AssignedInstance, Assignment, CheckReport, FromAgent, Hello, Send, ToAgent};
 pub use operations::{NotStarted, StartRequest, Wish};
@@ -80,6 +83,8 @@ pub struct Coordinator {
     doubts: BTreeMap<NodeName, power::Doubt>,
     lists: BTreeMap<PowerName, power::Listing>,
     next_ask: u64,
+    /// The agents whose numbers were not believed when they last said hello.
+    disbelieved: BTreeSet<NodeName>,
     output: Output,
 }
 

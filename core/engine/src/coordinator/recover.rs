@@ -1,6 +1,6 @@
 //! From the store to a running coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use interlock_model::ids::{OperationId, Term};
@@ -80,6 +80,7 @@ impl Coordinator {
             doubts: BTreeMap::new(),
             lists: BTreeMap::new(),
             next_ask: 0,
+            disbelieved: BTreeSet::new(),
             output: Output::default(),
         };
         if let Some(applied) = loaded.applied {
