@@ -263,31 +263,40 @@ async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
 }
 
 #[tokio::test]
-async fn if_the_shim_is_killed_the_state_is_unknown_and_only_a_stop_makes_a_start_possible() {
+async fn if_the_shim_is_killed_the_process_is_seen_until_it_is_gone_and_can_be_stopped() {
     let dir = Bed::new();
     let runs = open(dir.path(), "boot");
     let processes = BTreeMap::from([(web(), process("exec sleep 1000"))]);
     let (supervisor, _events) = Supervisor::new(runs.clone(), processes, dir.path().join("logs"));
-    let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
-        panic!()
+    let orphaned = async || {
+        let State::Running { pid, .. } = supervisor.start(&web()).await.unwrap() else {
+            panic!()
+        };
+        let run = runs.get(&"service.web".parse().unwrap()).unwrap();
+        kill_hard(run.shim_pid().unwrap());
+        until(&supervisor, |state| matches!(state, State::Orphaned { .. })).await;
+        // It lives: nothing is started beside it.
+        let state = supervisor.start(&web()).await.unwrap();
+        assert!(matches!(state, State::Orphaned { pid: same, .. } if same == pid));
+        pid
     };
-    kill_hard(
-        runs.get(&"service.web".parse().unwrap())
-            .unwrap()
-            .shim_pid()
-            .unwrap(),
-    );
-    until(&supervisor, |state| matches!(state, State::Unknown { .. })).await;
-    let error = supervisor.start(&web()).await.unwrap_err();
-    assert!(
-        matches!(&error, StartError::LeftBehind { pids, .. } if pids.contains(&pid)),
-        "{error}"
-    );
+    let pid = orphaned().await;
+    kill_hard(pid);
+    until(&supervisor, |state| matches!(state, State::Failed { .. })).await;
+
+    let pid = orphaned().await;
     let ended = soon(supervisor.stop(&web())).await.unwrap().unwrap();
     assert!(ended.group.is_empty() && !alive(pid));
-    assert!(matches!(
-        supervisor.start(&web()).await.unwrap(),
-        State::Running { .. }
-    ));
-    soon(supervisor.stop(&web())).await.unwrap();
+
+    let pid = orphaned().await;
+    drop(supervisor);
+    drop(runs);
+    // The next agent sees the same.
+    let runs = open(dir.path(), "boot");
+    let processes = BTreeMap::from([(web(), process("exec sleep 1000"))]);
+    let (next, _events) = Supervisor::new(runs.clone(), processes, dir.path().join("logs"));
+    next.adopt(runs.adopt_all().await.unwrap());
+    assert!(matches!(next.state(&web()), Some(State::Orphaned { .. })));
+    kill_hard(pid);
+    until(&next, |state| matches!(state, State::Failed { .. })).await;
 }

@@ -24,7 +24,8 @@
 //! * No `run.json` ⇒ the command was never started.
 //! * A process is signalled only through a pidfd whose start time was compared.
 //!
-//! If the shim itself is killed, nobody saw the end: the outcome is [`Outcome::Unknown`]. A control group still tells
+//! If the shim itself is killed, nobody saw the end: the outcome is [`Outcome::Unknown`], and what is left is watched until
+//! it is gone. A control group still tells
 //! whether something is left, and kills it. Without one, the environments of all processes are searched for the run's
 //! marker ([`Proof::Searched`] says so).
 
@@ -35,6 +36,7 @@ mod id;
 mod keeper;
 mod launch;
 mod leftover;
+mod orphan;
 mod outcome;
 mod procfs;
 mod record;

@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use super::capture::{Captured, STDERR, STDOUT};
 use super::deadline;
 use super::leftover::{self, Group, Proof};
+use super::orphan;
 use super::outcome::{ChildEnd, Ended, Outcome, collect};
+use super::procfs::ProcessRef;
 use super::record::{self, Exit, MainRecord, RunRecord};
 use super::spec::{SpecFile, Stop};
 use super::{RunId, RunSpec};
@@ -72,6 +74,28 @@ impl Shared {
         record::write(&self.dir, record::STOP, &Stop { grace, ..stop }, false)?;
         // False if it has just ended, which is what was wanted.
         shim.signal(Signal::TERM).map(|_| ())
+    }
+}
+
+impl Shared {
+    /// Watches what is left of an ended run, if anything is.
+    fn watch_left(self: &Arc<Self>) {
+        if matches!(&*self.phase.borrow(), Phase::Ended(ended) if !ended.group.is_empty()) {
+            let shared = Arc::clone(self);
+            let (dir, spec) = (self.dir.clone(), self.spec.clone());
+            tokio::spawn(orphan::watch(dir, spec, move |group| shared.found(group)));
+        }
+    }
+
+    /// This is left of it now. What was proven to be gone stays so.
+    fn found(&self, group: Group) {
+        self.phase.send_if_modified(|phase| match phase {
+            Phase::Ended(ended) if !ended.group.is_empty() && ended.group != group => {
+                ended.group = group;
+                true
+            }
+            Phase::Running | Phase::MainExited | Phase::Ended(_) => false,
+        });
     }
 }
 
@@ -141,12 +165,13 @@ impl Run {
             });
             if let Ok(ended) = ended.await {
                 shared.phase.send_replace(Phase::Ended(ended));
+                shared.watch_left();
             }
         });
         Ok(run)
     }
 
-    /// A run without a shim.
+    /// A run without a shim. Must be called within the runtime.
     pub(crate) fn ended(
         dir: PathBuf,
         spec: SpecFile,
@@ -154,16 +179,15 @@ impl Run {
         ended: Ended,
     ) -> Self {
         let phase = watch::Sender::new(Phase::Ended(ended));
-        let kill_at = Mutex::default();
-        Self {
-            shared: Arc::new(Shared {
-                dir,
-                spec,
-                record,
-                phase,
-                kill_at,
-            }),
-        }
+        let shared = Arc::new(Shared {
+            dir,
+            spec,
+            record,
+            phase,
+            kill_at: Mutex::default(),
+        });
+        shared.watch_left();
+        Self { shared }
     }
 
     /// Its id.
@@ -295,6 +319,28 @@ impl Run {
         }
     }
 
+    /// Waits until more is known of the end than this.
+    pub async fn ended_since(&self, known: &Ended) -> Ended {
+        let mut phase = self.shared.phase.subscribe();
+        loop {
+            if let Phase::Ended(ended) = &*phase.borrow_and_update()
+                && ended != known
+            {
+                return ended.clone();
+            }
+            // The sender lives as long as this handle.
+            let _ = phase.changed().await;
+        }
+    }
+
+    /// Does the command itself live on although its shim was killed?
+    #[must_use]
+    pub fn lives_without_shim(&self) -> bool {
+        let left = self.state().is_some_and(|ended| !ended.group.is_empty());
+        let child = self.shared.record.as_ref().and_then(|record| record.child);
+        left && child.is_some_and(ProcessRef::runs)
+    }
+
     /// Stops the run by its own rule and waits until it is proven empty. See [`Run::kill_by`].
     ///
     /// # Errors
@@ -397,6 +443,6 @@ impl Run {
     deprecated,
     reason = "its successor is unsafe; what it demands, an owned descriptor fulfils by itself"
 )]
-fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(fd)
 }

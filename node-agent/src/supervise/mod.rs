@@ -10,8 +10,10 @@
 //! ```text
 //!  Stopped/Failed ── start ──► Starting ── ready ──► Running
 //!        ▲                        │                     │
-//!        └──── nothing left ── Stopping ◄─ stop, or ────┘      shim killed, something left ──► Unknown ── stop ──► ...
-//!                                          its death
+//!        └──── nothing left ── Stopping ◄─ stop, or ────┤
+//!        ▲                        ▲        its death    │ shim killed
+//!        │                        └─ stop ── Orphaned ◄─┘
+//!        └──── nothing left, or stop ── Unknown ◄─┘ its death, something left
 //! ```
 
 mod ready;
@@ -141,7 +143,7 @@ impl Supervisor {
                 (Some(slot), Some(_)) if run.boot_id() != self.inner.runs.boot_id() => {
                     slot.begin(State::never_started());
                 }
-                (Some(slot), Some(ended)) => drop(slot.begin(State::after(&ended))),
+                (Some(slot), Some(ended)) => slot.follow_ended(run, ended),
                 (Some(slot), None) => slot.follow(run),
                 (None, _) => others.push(run),
             }
@@ -184,11 +186,16 @@ impl Supervisor {
         let _acting = slot.acting.lock().await;
         let id = RunId::service(name);
         if let Some(last) = self.inner.runs.get(&id) {
-            if let state @ (State::Starting { .. } | State::Running { .. }) = slot.state() {
+            if let state @ (State::Starting { .. }
+            | State::Running { .. }
+            | State::Orphaned { .. }) = slot.state()
+            {
                 return Ok(state);
             }
             // Dead, but perhaps not gone yet.
-            if let State::Unknown { pids } = State::after(&last.wait().await) {
+            let ended = last.wait().await;
+            let now = last.state().unwrap_or(ended);
+            if let State::Unknown { pids } = State::after(&now) {
                 return Err(StartError::LeftBehind {
                     name: name.clone(),
                     pids,

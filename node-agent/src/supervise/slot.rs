@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{State, ready};
 use crate::config::{Process, Ready};
-use crate::shim::Run;
+use crate::shim::{Ended, Run};
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -77,8 +77,29 @@ impl Slot {
             }
             slot.advance(number, || State::Stopping);
             let ended = run.wait().await;
-            // Leftovers may have been killed in between: what is true now counts.
-            slot.advance(number, || State::after(&run.state().unwrap_or(ended)));
+            slot.see_gone(number, &run, ended).await;
         });
+    }
+
+    /// Takes over a run that has ended, whatever is left of it.
+    pub(super) fn follow_ended(self: &Arc<Self>, run: Run, ended: Ended) {
+        let number = self.begin(State::of_ended(&run, &ended));
+        if !ended.group.is_empty() {
+            let slot = Arc::clone(self);
+            tokio::spawn(async move { slot.see_gone(number, &run, ended).await });
+        }
+    }
+
+    /// Follows what a run has left until nothing is.
+    async fn see_gone(&self, number: u64, run: &Run, mut ended: Ended) {
+        loop {
+            // Leftovers may have been killed in between: what is true now counts.
+            let now = run.state().unwrap_or(ended);
+            self.advance(number, || State::of_ended(run, &now));
+            if now.group.is_empty() || self.run() != number {
+                return;
+            }
+            ended = run.ended_since(&now).await;
+        }
     }
 }

@@ -45,7 +45,16 @@ pub enum State {
         /// When it ended, if anybody saw it.
         since: Option<Timestamp>,
     },
-    /// Its shim was killed and something of it may live. It has to be stopped before it can be started.
+    /// Its shim was killed, and it lives on. Its death will be seen, how it ends will not.
+    Orphaned {
+        /// Its pid.
+        pid: u32,
+        /// When it was started, for people.
+        since: Timestamp,
+        /// The same on the clock that counts from boot, if its shim has written it down.
+        started: Option<Duration>,
+    },
+    /// Its shim was killed, it is dead, and something that it started may live. It has to be stopped before it can be started.
     Unknown {
         /// Those of its processes that were found.
         pids: Vec<u32>,
@@ -81,6 +90,18 @@ impl State {
         }
     }
 
+    /// The state of a run whose shim is gone.
+    pub(super) fn of_ended(run: &Run, ended: &Ended) -> Self {
+        if run.lives_without_shim() {
+            return Self::Orphaned {
+                pid: run.pid().unwrap_or_default(),
+                since: run.started_at().unwrap_or_default(),
+                started: run.started_boot(),
+            };
+        }
+        Self::after(ended)
+    }
+
     /// The state after a run.
     pub(super) fn after(ended: &Ended) -> Self {
         if let Group::Left { pids } = &ended.group {
@@ -111,12 +132,12 @@ impl State {
         *self != Self::never_started()
     }
 
-    /// How far a run is in this state. Within one run it only grows.
+    /// How far a run is in this state. Within one run it never shrinks.
     pub(super) fn progress(&self) -> u8 {
         match self {
             Self::Starting { .. } => 0,
             Self::Running { .. } => 1,
-            Self::Stopping => 2,
+            Self::Stopping | Self::Orphaned { .. } => 2,
             Self::Stopped { .. } | Self::Failed { .. } | Self::Unknown { .. } => 3,
         }
     }
@@ -126,7 +147,7 @@ impl State {
     pub fn instance(&self) -> InstanceState {
         match self {
             Self::Starting { .. } => InstanceState::Starting,
-            Self::Running { .. } => InstanceState::Running,
+            Self::Running { .. } | Self::Orphaned { .. } => InstanceState::Running,
             Self::Stopping => InstanceState::Stopping,
             Self::Stopped { .. } => InstanceState::Stopped,
             Self::Failed { .. } => InstanceState::Failed,
@@ -140,6 +161,9 @@ impl fmt::Display for State {
         match self {
             Self::Starting { pid, .. } => write!(f, "starting (pid {pid})"),
             Self::Running { pid, .. } => write!(f, "running (pid {pid})"),
+            Self::Orphaned { pid, .. } => {
+                write!(f, "running (pid {pid}) without its shim, which was killed")
+            }
             Self::Stopping => f.write_str("stopping"),
             Self::Stopped { why, .. } => write!(f, "stopped: {why}"),
             Self::Failed { why, .. } => write!(f, "failed: {why}"),

@@ -30,6 +30,15 @@ impl Managers {
                 since,
                 started,
             } => (Some(*since), *started, format!("pid {pid}")),
+            State::Orphaned {
+                pid,
+                since,
+                started,
+            } => (
+                Some(*since),
+                *started,
+                format!("pid {pid}, without its shim, which was killed: restart it when it suits"),
+            ),
             State::Stopped { why, since } | State::Failed { why, since } => {
                 (*since, None, why.clone())
             }
@@ -91,7 +100,9 @@ impl Managers {
         loop {
             let state = states.borrow_and_update().clone();
             match state {
-                State::Running { .. } => return Ok(self.look_at_process(name).text()),
+                State::Running { .. } | State::Orphaned { .. } => {
+                    return Ok(self.look_at_process(name).text());
+                }
                 State::Starting { .. } | State::Stopping => {}
                 State::Stopped { why, .. } | State::Failed { why, .. } => {
                     return Err(Trouble::Failed(format!(
