@@ -57,10 +57,11 @@ impl Operation {
                 );
             }
             // For a power step the source will tell; only the switching itself may have to be asked for again.
-            AttemptState::Unknown | AttemptState::NeverSeen if self.doing(at).is_power() => {
-                if report.state == AttemptState::NeverSeen && !self.already_switched(at, ctx) {
-                    self.again(at, "the agent never saw the attempt", ctx);
-                }
+            AttemptState::Unknown if self.doing(at).is_power() => {}
+            AttemptState::NeverSeen if self.already_switched(at, ctx) => {}
+            // The journal knows better than an agent whose ledger was lost: what it had accepted may still run.
+            AttemptState::NeverSeen if self.is_forgotten(at) && !report.repeatable => {
+                self.forgotten(at, ctx);
             }
             AttemptState::NeverSeen => self.again(at, "the agent never saw the attempt", ctx),
             AttemptState::Unknown if report.repeatable && self.steps[at].attempt.0 < UNASKED => {
@@ -134,6 +135,30 @@ impl Operation {
             Action::PowerOn { .. } => said == Some(Power::On),
             _ => false,
         }
+    }
+
+    /// Has the agent said of the current attempt that it has it? Then its *never seen* is a lost memory.
+    fn is_forgotten(&self, at: usize) -> bool {
+        self.steps[at].reached.contains_key(&Wait::Issued)
+    }
+
+    /// An attempt that the agent had, and knows no longer: it may have happened, and may be happening.
+    fn forgotten(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let on = self.steps[at].on.as_ref().map(NodeName::as_str);
+        let evidence = format!(
+            "its agent no longer remembers the attempt: {} had said '{}', and it may still be under way; look there \
+             before you retry or skip it",
+            on.unwrap_or("it"),
+            self.steps[at].evidence
+        );
+        self.record(
+            What::Failed {
+                step: self.step(at).id.clone(),
+                unknown: true,
+                evidence,
+            },
+            ctx.now,
+        );
     }
 
     /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins

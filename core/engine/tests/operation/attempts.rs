@@ -1,6 +1,6 @@
 //! Attempts: what is made of what agents say, and of their silence.
 
-use interlock_engine::operation::{Phase, State};
+use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::attempt::AttemptState;
 
 use crate::bench::{Bench, LIMIT, step};
@@ -47,6 +47,27 @@ fn an_attempt_that_was_never_seen_is_made_again_at_once() {
         Phase::Running,
         "what is said of an earlier one is of no interest"
     );
+}
+
+#[test]
+fn an_attempt_that_its_agent_had_and_has_forgotten_is_not_made_again() {
+    for id in ["stop:db@a", "start:db@a", "reboot:a"] {
+        let mut bench = Bench::new(vec![step(id, &[])]);
+        bench.advance().says(id, AttemptState::Accepted);
+        bench.sent();
+        // The ledger was lost; what was accepted may still run.
+        bench.says(id, AttemptState::NeverSeen);
+        assert_eq!(bench.sent(), [""; 0], "{id}");
+        assert_eq!(bench.state(), State::NeedsAttention);
+        assert_eq!(bench.phase(id), Phase::Unknown);
+        let why = bench.operation.attention();
+        assert!(why.contains("its agent no longer remembers"), "{why}");
+        // A person has looked: the next attempt has been accepted by nobody yet.
+        bench.asks(Verb::Retry, id).unwrap();
+        assert_eq!(bench.attempt(id), 2);
+        bench.says(id, AttemptState::NeverSeen);
+        assert_eq!(bench.attempt(id), 3, "{id}");
+    }
 }
 
 #[test]
