@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use interlock_e2e::{SKIPS_VARIABLE, rootfs, tools};
+use interlock_e2e::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, rootfs, tools};
 
 use crate::report::Report;
 use crate::{install, layers};
@@ -129,7 +129,11 @@ fn one(step: Step, cargo: &Cargo, report: &mut Report) {
 
 fn tests(cargo: &Cargo, report: &mut Report) -> Result<()> {
     let list = report.list().to_string_lossy().into_owned();
-    let environment = [(SKIPS_VARIABLE, list.as_str())];
+    let hosted = cargo.hosted_tests()?;
+    let environment = [
+        (SKIPS_VARIABLE, list.as_str()),
+        (HOSTED_TESTS_VARIABLE, hosted.as_str()),
+    ];
     if cargo.has("nextest") {
         return cargo.run(
             &["nextest", "run", "--workspace", "--profile", "ci"],
@@ -199,6 +203,47 @@ impl Cargo {
             .args([subcommand, "--version"])
             .output();
         output.is_ok_and(|output| output.status.success())
+    }
+
+    /// Builds all tests, and says where those are that want a machine of their own.
+    fn hosted_tests(&self) -> Result<String> {
+        let output = Command::new(&self.program)
+            .args([
+                "test",
+                "--workspace",
+                "--lib",
+                "--bins",
+                "--tests",
+                "--no-run",
+            ])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo")?;
+        ensure!(output.status.success(), "the tests do not build");
+        let mut found = Vec::new();
+        for line in output.stdout.split(|byte| *byte == b'\n') {
+            let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else {
+                continue;
+            };
+            let of_agent = message["manifest_path"]
+                .as_str()
+                .is_some_and(|path| path.ends_with("node-agent/Cargo.toml"));
+            let is_hosted = ["systemd", "agent"]
+                .iter()
+                .any(|name| message["target"]["name"] == *name);
+            let is_test = message["target"]["kind"][0] == "test";
+            if let (true, Some(program)) = (
+                of_agent && is_hosted && is_test,
+                message["executable"].as_str(),
+            ) {
+                found.push(PathBuf::from(program));
+            }
+        }
+        let list = std::env::join_paths(found).context("a path has a colon")?;
+        Ok(list.to_string_lossy().into_owned())
     }
 
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {

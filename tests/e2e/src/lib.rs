@@ -55,4 +55,4 @@ pub use host::{Host, Process};
 pub use lab::Lab;
 pub use machine::Machine;
 pub use run::run;
-pub use skip::{SKIPS_VARIABLE, skip};
+pub use skip::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, skip};

@@ -7,6 +7,10 @@ use std::io::Write as _;
 /// not enough.
 pub const SKIPS_VARIABLE: &str = "INTERLOCK_SKIPS";
 
+/// Environment variable with the test programs that want a machine of their own, as `PATH` lists directories;
+/// `cargo xtask test` sets it.
+pub const HOSTED_TESTS_VARIABLE: &str = "INTERLOCK_HOSTED_TESTS";
+
 /// Reports that `what` is not tested, and why: a line on standard error and one in the file named by
 /// [`SKIPS_VARIABLE`].
 pub fn skip(what: &str, why: &str) {
