@@ -106,3 +106,21 @@ async fn an_attempt_that_cannot_be_remembered_is_refused_and_the_agent_goes_on_r
     let refused = session.outcome(&stop).await;
     assert_eq!(refused.state(), v1::AttemptState::Refused, "{refused:?}");
 }
+
+#[tokio::test]
+async fn an_agent_whose_disk_refuses_ends_when_it_is_told_to() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(&coordinator.endpoint, TWO);
+    let agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[process("web")], 0).await;
+    fill(&agent, true);
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
+    let refused = session.outcome(&id("start", 1)).await;
+    assert_eq!(refused.state(), v1::AttemptState::Refused, "{refused:?}");
+    let (goodbye, ()) = tokio::join!(session.goodbye(), agent.stop());
+    assert_eq!(goodbye.as_deref(), Some("the agent was told to end"));
+}
