@@ -16,6 +16,7 @@
 //!        └──── nothing left, or stop ── Unknown ◄─┘ its death, something left
 //! ```
 
+mod log;
 mod ready;
 mod slot;
 mod state;
@@ -163,6 +164,18 @@ impl Supervisor {
         Some(self.inner.slots.get(name)?.state.subscribe())
     }
 
+    /// Where a process logs, and what it said last there: evidence of why it has ended.
+    pub async fn last_words(&self, name: &LocalName) -> String {
+        let path = self.log(name);
+        let said = tokio::task::spawn_blocking(move || log::last_words(&path));
+        said.await
+            .unwrap_or_else(|_| "the agent is ending".to_owned())
+    }
+
+    fn log(&self, name: &LocalName) -> PathBuf {
+        self.inner.logs.join(format!("{name}.log"))
+    }
+
     /// Starts a process unless it lives. Returns when it lives, or has proven impossible to start
     /// ([`State::Failed`]); whether it becomes ready is told by [`Supervisor::watch`] and by events.
     ///
@@ -301,7 +314,7 @@ impl Supervisor {
             cwd: process.setting.cwd.clone(),
             user: user.map_err(|error| StartError::Account(name.clone(), error))?,
             output: Output::Log {
-                path: logs.join(format!("{name}.log")),
+                path: self.log(name),
                 bytes: process.log_cap,
             },
             leftovers: Leftovers::Kill,

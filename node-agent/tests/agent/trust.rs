@@ -76,7 +76,7 @@ async fn a_start_that_failed_is_not_repeated_by_the_next_agent() {
     let mut coordinator = lab.coordinator().await;
     let file = format!(
         "[allow.services]\nweb = {{ process = \"web\" }}\n[process.web]\nready = {{ after = \"1h\" }}\n\
-         command = [\"/bin/sh\", \"-c\", \"echo x >> {}/count; exit 1\"]\n",
+         command = [\"/bin/sh\", \"-c\", \"echo x >> {}/count; echo no port; exit 1\"]\n",
         lab.here()
     );
     lab.configure(&coordinator.endpoint, &file);
@@ -88,6 +88,11 @@ async fn a_start_that_failed_is_not_repeated_by_the_next_agent() {
         .await;
     let outcome = session.outcome(&id("start", 1)).await;
     assert_eq!(outcome.state(), v1::AttemptState::Failed, "{outcome:?}");
+    let log = lab.path("state/logs/web.log").display().to_string();
+    assert!(
+        outcome.evidence.contains(&log) && outcome.evidence.ends_with("no port"),
+        "{outcome:?}"
+    );
     agent.kill().await;
     let _agent = lab.start().await;
     let mut session = coordinator.session(2).await;

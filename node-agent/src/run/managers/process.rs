@@ -105,8 +105,9 @@ impl Managers {
                 }
                 State::Starting { .. } | State::Stopping => {}
                 State::Stopped { why, .. } | State::Failed { why, .. } => {
+                    let said = self.supervisor.last_words(name).await;
                     return Err(Trouble::Failed(format!(
-                        "process {name} ended before it was ready: {why}; its log is STATE_DIR/logs/{name}.log"
+                        "process {name} ended before it was ready: {why}; {said}"
                     )));
                 }
                 State::Unknown { .. } => {
