@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use super::errand::Errand;
 use super::instance;
+use super::look::Looks;
 use super::managers::Managers;
 use super::seen::{Restarter, Seen, merge};
 use crate::session::{AssignedInstance, Clock, Handle};
@@ -124,6 +125,7 @@ struct Memory {
     last: Vec<Option<InstanceState>>,
     /// What the ledger was told to remember of the guard.
     kept: guard::Memory,
+    looks: Looks,
 }
 
 impl Keeper {
@@ -136,6 +138,7 @@ impl Keeper {
             last: vec![None; assigned.parts.len()],
             assigned,
             kept,
+            looks: Looks::default(),
         };
         self.look(&mut memory).await;
         if self.comes_up_with_its_machine(&memory) {
@@ -178,7 +181,7 @@ impl Keeper {
             self.instance.take_given_back()
         };
         let parts = &memory.assigned.parts;
-        let parts = self.managers.look_at_assigned(&self.service, parts).await;
+        let parts = memory.looks.at(&self.managers, &self.service, parts).await;
         if given_back == Some(Proven::Up) {
             memory.last.fill(Some(InstanceState::Running));
         }

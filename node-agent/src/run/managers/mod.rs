@@ -43,22 +43,13 @@ impl Managers {
         }
     }
 
-    /// Looks at all parts of what is assigned. A part that the agent's own file does not permit is not asked by a command:
-    /// an assignment runs nothing.
-    pub(super) async fn look_at_assigned(
-        &self,
-        service: &ServiceName,
-        parts: &[Part],
-    ) -> Vec<(Part, Seen)> {
-        let mut all = Vec::with_capacity(parts.len());
-        for part in parts {
-            let seen = match (part, self.allow.permits_part(service, part)) {
-                (Part::Exec { .. }, Err(refusal)) => Seen::unknown(refusal.to_string()),
-                _ => self.look(part).await,
-            };
-            all.push((part.clone(), seen));
+    /// Looks at a part of what is assigned. One that the agent's own file does not permit is not asked by a command: an
+    /// assignment runs nothing.
+    pub(super) async fn look_at_assigned(&self, service: &ServiceName, part: &Part) -> Seen {
+        match (part, self.allow.permits_part(service, part)) {
+            (Part::Exec { .. }, Err(refusal)) => Seen::unknown(refusal.to_string()),
+            _ => self.look(part).await,
         }
-        all
     }
 
     /// Does the agent's own file permit to operate all parts?
