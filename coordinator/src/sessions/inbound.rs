@@ -19,6 +19,7 @@ pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
         boot: BootId(cut(&wire.boot_id)),
         highest_term: Term(wire.highest_term),
         highest_operation: OperationId(wire.highest_operation),
+        closed_below: OperationId(wire.closed_below),
         incarnation: cut(&wire.incarnation),
         attempts: wire
             .attempts

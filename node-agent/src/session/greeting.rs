@@ -19,6 +19,7 @@ pub(super) fn hello(
         boot_id: options.boot.to_string(),
         highest_term: greeting.term.0,
         highest_operation: greeting.operation.0,
+        closed_below: greeting.closed_below.0,
         incarnation: greeting.incarnation.clone().unwrap_or_default(),
         attempts: greeting.attempts.iter().map(Into::into).collect(),
         generation: board.generation().0,

@@ -78,7 +78,7 @@ impl Coordinator {
             });
         }
         self.machine_said(node, &hello.machine_uuid, now);
-        self.next_operation = self.next_operation.max(hello.highest_operation.next());
+        self.remembered(node, hello, now);
         if let Some(assignment) = self.assignments.get(node) {
             self.output.sends.push(Send {
                 to: node.clone(),

@@ -5,11 +5,13 @@
 //! agent with a damaged ledger, or in the wrong hands, must not be able to use them up for everybody. So what cannot
 //! have been counted is not believed, and it is that agent alone that is not listened to.
 
+use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
 use interlock_model::time::Now;
 
 use super::Coordinator;
 use super::message::Hello;
+use crate::operation::Operation;
 
 /// How far an agent may be ahead of the store. Terms grow by one with each takeover and operations by one with each
 /// start: no backup is a million of either behind.
@@ -46,6 +48,11 @@ impl Coordinator {
                 hello.highest_operation.0,
                 self.last_operation().0,
             ),
+            (
+                "the end of all operations below",
+                hello.closed_below.0,
+                self.last_operation().0,
+            ),
         ];
         let absurd = numbers
             .into_iter()
@@ -67,5 +74,24 @@ impl Coordinator {
             });
         }
         Err(absurd)
+    }
+
+    /// Goes above what an agent remembers of operations. One that has begun by then and has a number which the agent
+    /// knows from another life of this store is halted: the agent would answer from its memory of the other one, or
+    /// refuse because that one is over.
+    pub(super) fn remembered(&mut self, node: &NodeName, hello: &Hello, now: Now) {
+        self.next_operation = self
+            .next_operation
+            .max(hello.highest_operation.next())
+            .max(hello.closed_below);
+        let namesakes: Vec<OperationId> = self
+            .operations
+            .values()
+            .filter(|operation| operation.has_namesake(node, hello.closed_below, &hello.attempts))
+            .map(Operation::id)
+            .collect();
+        for id in namesakes {
+            self.with_operation(id, now, |operation, ctx| operation.distrust(node, ctx));
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Hello {
     pub highest_term: Term,
     /// The highest operation in its ledger.
     pub highest_operation: OperationId,
+    /// Operations below this one are over for its ledger, also those that it never had an attempt of.
+    pub closed_below: OperationId,
     /// The incarnation of the store that these come from; empty if from none.
     pub incarnation: String,
     /// Attempts in its ledger.

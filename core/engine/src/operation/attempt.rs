@@ -21,6 +21,16 @@ impl Operation {
         undo: bool,
         ctx: &mut Ctx<'_>,
     ) {
+        if self.distrusted.contains(to) {
+            let (step, evidence) = (self.step(at).id.clone(), self.namesake(to));
+            let what = if undo {
+                What::UndoFailed { step, evidence }
+            } else {
+                What::Blocked { step, evidence }
+            };
+            self.record(what, ctx.now);
+            return;
+        }
         let step = self.step(at);
         let (step, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
         let attempt = self.steps[at].attempt.next();

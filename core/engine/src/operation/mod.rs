@@ -29,6 +29,7 @@
 //! | `report` | what agents say of attempts |
 //! | `control` | what people ask for |
 //! | `unwind` | taking back what was done |
+//! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
 
 mod apply;
@@ -40,6 +41,7 @@ mod entry;
 mod forward;
 mod gates;
 mod live;
+mod namesake;
 mod power;
 mod questions;
 mod report;
@@ -50,6 +52,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use interlock_model::ids::OperationId;
+use interlock_model::names::NodeName;
 use interlock_model::plan::{SealedPlan, Step, StepId, Wait};
 use interlock_model::time::{Now, Timestamp};
 
@@ -85,6 +88,8 @@ pub struct Operation {
     sessions: Option<u64>,
     /// Has any session changed since the pass before this one?
     reconnected: bool,
+    /// Agents that know another operation of this number; they say so again in every session.
+    distrusted: BTreeSet<NodeName>,
 }
 
 /// A journal or a plan is not what this program writes.
@@ -202,6 +207,7 @@ impl Operation {
             fresh: Vec::new(),
             sessions: None,
             reconnected: true,
+            distrusted: BTreeSet::new(),
             sealed,
         })
     }

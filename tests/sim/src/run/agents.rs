@@ -288,6 +288,7 @@ impl Simulation {
                 boot,
                 highest_term: greeting.term,
                 highest_operation: greeting.operation,
+                closed_below: greeting.closed_below,
                 incarnation: greeting.incarnation.unwrap_or_default(),
                 attempts: greeting.attempts,
                 generation: generation.unwrap_or_default(),

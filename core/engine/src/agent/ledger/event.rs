@@ -187,6 +187,8 @@ pub struct Greeting {
     pub term: Term,
     /// The highest operation seen.
     pub operation: OperationId,
+    /// The closed mark.
+    pub closed_below: OperationId,
     /// The store that the term came from; none if never heard.
     pub incarnation: Option<String>,
     /// Every attempt of an operation that is not closed.

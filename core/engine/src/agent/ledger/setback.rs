@@ -135,6 +135,7 @@ impl Ledger {
         Greeting {
             term: self.term,
             operation: self.highest_operation,
+            closed_below: self.closed_below,
             incarnation: self.incarnation.clone(),
             attempts: self.entries.values().filter(known).map(report).collect(),
         }
