@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `body` | the [`Executor`](crate::session::Executor): permits by the allow-list, hands attempts to the right one |
 //! | `instance`, `managers` | start, stop, verify: parts downwards and upwards, each by its manager, each proven |
-//! | `instances`, `keeper`, `look` | one task per instance: looks when something happens, posts, and asks the guard |
+//! | `instances`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
@@ -32,6 +32,7 @@
 //! again (safety rule X2).
 
 mod body;
+mod deaths;
 mod errand;
 mod error;
 mod fence;
