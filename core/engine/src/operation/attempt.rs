@@ -74,6 +74,10 @@ impl Operation {
         }
         if self.doing(at).is_power() {
             self.watch_power(at, ctx);
+            let by_hand = self.steps[at].on.is_none() && self.steps[at].phase.in_flight();
+            if self.is_ending() && by_hand {
+                self.give_up_power(at, ctx);
+            }
         }
         self.watch_deadline(at, ctx);
     }
@@ -114,6 +118,37 @@ impl Operation {
                 attempt: self.steps[at].attempt,
             };
             ctx.effects.push(Effect::Cancel { to: on.clone(), id });
+        }
+    }
+
+    /// Is everything under way being ended?
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.state, State::Aborting | State::AbortingToUnwind)
+    }
+
+    /// The agent of a power step has nothing left to do, or never had, and nobody waits for the machine any more. What
+    /// it comes to is not proven.
+    pub(super) fn give_up_power(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let evidence = format!("aborted before it was proven: {}", self.live[at].seen);
+        self.record(
+            What::Failed {
+                step: self.step(at).id.clone(),
+                unknown: true,
+                evidence,
+            },
+            ctx.now,
+        );
+    }
+
+    /// A switching cannot be cancelled, but its agent may have said its last word of it before anybody wanted to know.
+    pub(super) fn ask_after_switching(&self, at: usize, ctx: &mut Ctx<'_>) {
+        if let (true, Some(on)) = (self.doing(at).is_power(), &self.steps[at].on) {
+            let id = AttemptId {
+                operation: self.id,
+                step: self.step(at).id.clone(),
+                attempt: self.steps[at].attempt,
+            };
+            ctx.effects.push(Effect::Query { to: on.clone(), id });
         }
     }
 

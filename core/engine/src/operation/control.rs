@@ -203,6 +203,7 @@ impl Operation {
                 for at in 0..self.steps.len() {
                     if self.steps[at].phase == Phase::Running {
                         self.end_attempt(at, ctx);
+                        self.ask_after_switching(at, ctx);
                     }
                 }
             }

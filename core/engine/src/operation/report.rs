@@ -33,6 +33,11 @@ impl Operation {
     fn progress(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
         let step = self.step(at).id.clone();
         let evidence = report.evidence.clone();
+        if self.is_ending() && self.doing(at).is_power() && report.state.is_final() {
+            self.live[at].seen.clone_from(&evidence);
+            self.give_up_power(at, ctx);
+            return;
+        }
         match report.state {
             AttemptState::Accepted => self.reached(at, Wait::Issued, evidence, ctx),
             AttemptState::GoingDown => {
@@ -64,7 +69,9 @@ impl Operation {
                 self.forgotten(at, ctx);
             }
             AttemptState::NeverSeen => self.again(at, "the agent never saw the attempt", ctx),
-            AttemptState::Unknown if report.repeatable && self.steps[at].attempt.0 < UNASKED => {
+            AttemptState::Unknown
+                if report.repeatable && self.steps[at].attempt.0 < UNASKED && !self.is_ending() =>
+            {
                 self.again(at, &evidence, ctx);
             }
             AttemptState::Unknown => {
@@ -163,10 +170,10 @@ impl Operation {
 
     /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins
     /// anew with its gates, for time has passed, and only if the operation still goes the same way; a person may have
-    /// paused or ended it meanwhile.
+    /// paused it meanwhile. One that is being ended makes no further attempt: the step is settled as what it came to.
     fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
         let step = self.step(at).id.clone();
-        if self.steps[at].attempt.0 >= UNASKED {
+        if self.steps[at].attempt.0 >= UNASKED || self.is_ending() {
             self.record(
                 What::Failed {
                     step,

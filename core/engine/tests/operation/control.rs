@@ -1,6 +1,7 @@
 //! What people ask for.
 
 use interlock_engine::operation::{Phase, Refused, State, Verb};
+use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::plan::Wait;
 use interlock_model::spec::Role;
@@ -94,6 +95,49 @@ fn an_abort_makes_no_further_attempt_of_what_was_never_seen() {
     bench.sent();
     bench.says("stop:db@a", AttemptState::NeverSeen);
     assert_eq!((bench.state(), bench.sent()), (State::Aborted, vec![]));
+}
+
+#[test]
+fn an_aborted_step_whose_outcome_is_unknown_is_settled_even_if_repeating_it_did_no_harm() {
+    for repeatable in [true, false] {
+        let mut bench = two();
+        bench.says("stop:db@a", AttemptState::Accepted);
+        bench.asks(Verb::Abort, "").unwrap();
+        bench.says_of("stop:db@a", 1, AttemptState::Unknown, repeatable);
+        assert_eq!(bench.state(), State::Aborted);
+        assert_eq!(bench.phase("stop:db@a"), Phase::Unknown);
+        assert_eq!(bench.evidence("stop:db@a"), "said");
+    }
+    let mut bench = two();
+    bench.asks(Verb::Abort, "").unwrap();
+    bench.says("stop:db@a", AttemptState::NeverSeen);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Failed);
+}
+
+#[test]
+fn an_abort_of_a_power_step_ends_with_the_last_word_of_its_agent() {
+    let mut bench = Bench::new(vec![step("reboot:a", &[])]);
+    bench.advance().says("reboot:a", AttemptState::Done);
+    bench.sent();
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(
+        bench.sent(),
+        ["query reboot:a #1"],
+        "it may have been said already"
+    );
+    assert_eq!(bench.state(), State::Aborting);
+    bench.says("reboot:a", AttemptState::Done);
+    assert_eq!(bench.state(), State::Aborted);
+    assert_eq!(bench.phase("reboot:a"), Phase::Unknown);
+    assert!(bench.evidence("reboot:a").contains("aborted before"));
+
+    // It is on by itself: nobody has been sent anything.
+    let mut bench = Bench::new(vec![step("power-on:a", &[])]);
+    bench.goes_silent("a");
+    bench.advance().power("a", Power::On).advance();
+    assert_eq!(bench.phase("power-on:a"), Phase::Running);
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(bench.state(), State::Aborted);
 }
 
 #[test]
