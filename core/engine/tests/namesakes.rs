@@ -156,11 +156,22 @@ fn an_agent_that_remembers_another_operation_of_this_number_is_not_asked_to_prov
             role: Role::Operator,
             reason: "go on".into(),
         };
+        coordinator.take_output();
         coordinator.control(id, &wish, now()).unwrap().unwrap();
+        let told: Vec<String> = coordinator
+            .take_output()
+            .writes
+            .iter()
+            .filter_map(|write| write.value.as_deref())
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .filter(|event| event.contains("operation-"))
+            .collect();
+        assert!(told[0].contains("operation-controlled"), "{told:?}");
+        assert!(told[1].contains("operation-turned"), "{told:?}");
         let first = FromAgent::Attempt(done(id, "a"));
         coordinator.agent(&"a".parse().unwrap(), first, now());
         coordinator.advance(now());
-        assert_eq!(dispatched(&mut coordinator), ["a"]);
+        assert_eq!(dispatched(&mut coordinator), [""; 0]);
         let operation = coordinator.operation(id).unwrap();
         let phases: Vec<Phase> = operation.steps().map(|(_, state)| state.phase).collect();
         assert_eq!(phases, [Phase::Done, Phase::Blocked]);

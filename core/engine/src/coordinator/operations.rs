@@ -194,7 +194,13 @@ impl Coordinator {
     ) -> Option<Result<(), Refused>> {
         self.operations.get(&id)?;
         let mut result = Ok(());
-        self.with_operation(id, now, |operation, ctx| {
+        let text = format!(
+            "{} {} {}",
+            wish.verb,
+            wish.step.as_deref().unwrap_or_default(),
+            wish.reason
+        );
+        self.with_operation_told(id, now, |operation, ctx| {
             result = operation.control(
                 wish.verb,
                 wish.step.as_deref(),
@@ -203,21 +209,9 @@ impl Coordinator {
                 &wish.reason,
                 ctx,
             );
+            let told = (wish.by.clone(), text.trim().to_owned());
+            result.is_ok().then_some(told)
         });
-        if result.is_ok() {
-            self.event("operation-controlled", now, |event| {
-                event.operation = id.to_string();
-                event.who.clone_from(&wish.by);
-                event.text = format!(
-                    "{} {} {}",
-                    wish.verb,
-                    wish.step.as_deref().unwrap_or_default(),
-                    wish.reason
-                )
-                .trim()
-                .to_owned();
-            });
-        }
         Some(result)
     }
 
@@ -246,6 +240,19 @@ impl Coordinator {
         now: Now,
         run: impl FnOnce(&mut Operation, &mut Ctx<'_>),
     ) {
+        self.with_operation_told(id, now, |operation, ctx| {
+            run(operation, ctx);
+            None
+        });
+    }
+
+    /// The same for a person, if the run tells who and what: the events tell the wish before what came of it.
+    fn with_operation_told(
+        &mut self,
+        id: OperationId,
+        now: Now,
+        run: impl FnOnce(&mut Operation, &mut Ctx<'_>) -> Option<(String, String)>,
+    ) {
         let Some(spec) = self.spec() else {
             return;
         };
@@ -254,7 +261,7 @@ impl Coordinator {
         };
         let before = operation.state();
         let mut effects = Vec::new();
-        run(
+        let told = run(
             operation,
             &mut Ctx {
                 now,
@@ -265,8 +272,15 @@ impl Coordinator {
             },
         );
         let after = operation.state();
+        let attention = operation.attention().to_owned();
+        if let Some((who, text)) = told {
+            self.event("operation-controlled", now, |event| {
+                event.operation = id.to_string();
+                event.who = who;
+                event.text = text;
+            });
+        }
         if after != before {
-            let attention = operation.attention().to_owned();
             self.turned.insert(id);
             self.event("operation-turned", now, |event| {
                 event.operation = id.to_string();

@@ -68,7 +68,7 @@ impl FromStr for Verb {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The state does not allow it.
-    #[error("{operation} is {state}: cannot {verb} it now; possible: {possible}")]
+    #[error("{operation} is {state}: '{verb}' is not possible now; possible: {possible}")]
     State {
         /// The operation, as text.
         operation: String,
@@ -90,7 +90,7 @@ pub enum Refused {
         step: String,
     },
     /// The step is not where it can be retried, skipped or approved.
-    #[error("{step} is {phase}: cannot {verb} it{hint}")]
+    #[error("{step} is {phase}: '{verb}' is not possible{hint}")]
     Phase {
         /// The step.
         step: StepId,
@@ -176,7 +176,12 @@ impl Operation {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Refused> {
         if !self.possible().contains(&verb) {
-            let possible: Vec<String> = self.possible().iter().map(ToString::to_string).collect();
+            // As it is typed: an unwind is an abort that takes back.
+            let typed = |verb: &Verb| match verb {
+                Verb::Unwind => "abort --unwind".to_owned(),
+                verb => verb.to_string(),
+            };
+            let possible: Vec<String> = self.possible().iter().map(typed).collect();
             return Err(Refused::State {
                 operation: self.id.to_string(),
                 state: self.state,
@@ -243,6 +248,9 @@ impl Operation {
             Some(at) => at,
             None => self.find(step)?,
         };
+        if reason.trim().is_empty() {
+            return Err(Refused::NoReason(Verb::Approve));
+        }
         let id = self.step(at).id.clone();
         let Action::Approve { role: needed, .. } = &self.step(at).action else {
             return Err(Refused::Phase {
