@@ -8,6 +8,7 @@ use futures_util::Stream;
 use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, Wish, head_key};
 use interlock_engine::operation::{Entry, Operation, Verb};
 use interlock_model::action::Action;
+use interlock_model::check::MAX_EVIDENCE;
 use interlock_model::ids::{JournalSeq, OperationId};
 use interlock_model::plan::SealedPlan;
 use interlock_proto::v1;
@@ -107,6 +108,7 @@ impl OperationService for Operations {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        bounded(&request.reason)?;
         let started = self
             .driver
             .call(move |desk| start(desk, &request, caller.name))
@@ -244,6 +246,7 @@ impl OperationService for Operations {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        bounded(&request.reason)?;
         let id = id(&request.operation)?;
         let verb: Verb = request.verb.parse().map_err(|()| {
             Status::invalid_argument(format!(
@@ -286,6 +289,25 @@ impl OperationService for Operations {
             }
         }
     }
+}
+
+/// How long a reason may be, in bytes: it stands in a line of the journal and of the events, like evidence.
+const MAX_REASON: usize = MAX_EVIDENCE;
+
+/// Refuses a reason that no journal should keep and no terminal should show.
+fn bounded(reason: &str) -> Result<(), Status> {
+    if reason.len() > MAX_REASON {
+        return Err(Status::invalid_argument(format!(
+            "reason: {} bytes, and at most {MAX_REASON} are kept: say it shorter",
+            reason.len()
+        )));
+    }
+    if reason.chars().any(char::is_control) {
+        return Err(Status::invalid_argument(
+            "reason: it has control characters, such as a line break: write it as one line of text",
+        ));
+    }
+    Ok(())
 }
 
 fn is_over(operation: &v1::Operation) -> bool {
@@ -360,5 +382,24 @@ fn not_started(error: &NotStarted) -> Status {
         NotStarted::Held { .. } => Status::aborted(text),
         NotStarted::NoSpec | NotStarted::Generation { .. } => Status::failed_precondition(text),
         NotStarted::Corrupt(_) => Status::internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        assert!(bounded("").is_ok() && bounded(&"x".repeat(MAX_REASON)).is_ok());
+        for bad in [
+            "x".repeat(MAX_REASON + 1),
+            "a\nb".into(),
+            "\u{1b}[2J".into(),
+        ] {
+            let refused = bounded(&bad).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+            assert!(refused.message().starts_with("reason: "), "{refused}");
+        }
     }
 }

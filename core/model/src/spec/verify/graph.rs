@@ -20,16 +20,23 @@ struct Graph<'s> {
 }
 
 pub(super) fn verify(facts: &Facts<'_>) {
-    let kinds: [fn(&Dependency) -> bool; 3] = [
-        |edge| edge.needed,
-        |edge| edge.start != Wait::None,
-        |edge| edge.stop != Wait::None,
+    type Kind = (fn(&Dependency) -> bool, &'static str);
+    let kinds: [Kind; 3] = [
+        (|edge| edge.needed, "none of them could start first"),
+        (
+            |edge| edge.start != Wait::None,
+            "none of them could start first",
+        ),
+        (
+            |edge| edge.stop != Wait::None,
+            "none of them could stop first",
+        ),
     ];
     let mut reported = BTreeSet::new();
-    for counts in kinds {
+    for (counts, why) in kinds {
         for cycle in Graph::new(facts.spec, counts).cycles() {
             if reported.insert(cycle.iter().copied().collect::<BTreeSet<_>>()) {
-                report(facts, &cycle);
+                report(facts, &cycle, why);
             }
         }
     }
@@ -123,7 +130,7 @@ fn rotated(mut cycle: Vec<&ServiceName>) -> Vec<&ServiceName> {
     cycle
 }
 
-fn report(facts: &Facts<'_>, cycle: &[&ServiceName]) {
+fn report(facts: &Facts<'_>, cycle: &[&ServiceName], why: &str) {
     let next = |i: usize| cycle[(i + 1) % cycle.len()];
     let keys = |i: usize| {
         let needed = facts.spec.services[cycle[i]].dependencies[next(i)].needed;
@@ -148,7 +155,7 @@ fn report(facts: &Facts<'_>, cycle: &[&ServiceName]) {
             ),
         };
         let problem = Problem::error(what)
-            .why("none of them could start first")
+            .why(why)
             .suggest("remove one of the edges, or let one of them wait in one direction only");
         (1..cycle.len().min(SHOWN)).fold(problem, |problem, i| {
             problem.note(
