@@ -67,7 +67,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 type Turn = Arc<tokio::sync::Mutex<bool>>;
 
 /// A description and the file that it was read from.
-type Described = ((PathBuf, Option<SystemTime>), Arc<Metadata>);
+type Described = ((PathBuf, Option<(SystemTime, u64)>), Arc<Metadata>);
 
 /// Runs fence agents. Clones share the devices' queues and the descriptions.
 #[derive(Debug, Clone)]
@@ -139,10 +139,11 @@ impl Fencer {
     /// [`FenceError::BadName`], [`FenceError::NotInstalled`], [`FenceError::NoMetadata`], [`FenceError::Start`].
     pub async fn metadata(&self, agent: &str) -> Result<Arc<Metadata>, FenceError> {
         let path = self.locate(agent)?;
-        let modified = std::fs::metadata(&path)
-            .and_then(|file| file.modified())
+        // Two versions may be written within one tick of the file system's clock.
+        let version = std::fs::metadata(&path)
+            .and_then(|file| Ok((file.modified()?, file.len())))
             .ok();
-        let key = (path, modified);
+        let key = (path, version);
         if let Some((known, metadata)) = lock(&self.described).get(agent)
             && *known == key
         {
