@@ -156,7 +156,7 @@ impl Lab {
 
     /// Does any command of a run live?
     pub(crate) fn any_run_lives(&self) -> bool {
-        !running(&self.path("state")).is_empty()
+        running(&self.path("state")).into_iter().any(lives)
     }
 
     /// Waits until the shim of every run has written down how it ended, or is gone.
@@ -254,6 +254,14 @@ fn running(state: &Path) -> Vec<u32> {
         u32::try_from(record["child"]["pid"].as_u64()?).ok()
     };
     runs.filter_map(|run| pid(run.ok()?.path())).collect()
+}
+
+/// Is it there, and not a zombie? The shim writes down the end of its command a little after it: `State` of proc(5).
+fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with('Z'))
+    })
 }
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
