@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use interlock_e2e::{HOSTED_TESTS_VARIABLE, Host, Lab, Machine, programs, skip};
 
 const BOOT: Duration = Duration::from_secs(60);
@@ -59,9 +59,10 @@ fn the_agents_tests_of_units_pass_on_a_host_that_boots_systemd() -> Result<()> {
     host.wait_booted(BOOT)?;
     // The tests start the agent where they were built.
     let program = programs::agent()?;
-    let place = program.parent().context("a program is in a directory")?;
-    host.exec(&["mkdir", "-p", &place.to_string_lossy()])?;
-    host.copy_file(&program, &program.to_string_lossy(), 0o755)?;
+    let place = program.to_string_lossy();
+    // From inside, since a directory such as /tmp is another one there.
+    host.copy_file(&program, "/opt/interlock-agent", 0o755)?;
+    host.exec(&["install", "-D", "/opt/interlock-agent", &place])?;
     run(&host, &systemd, "")?;
     run(&host, &agent, "units::")?;
     lab.close()
