@@ -4,12 +4,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use interlock_agent::config::{Config, Error, Problem, Ready};
 use interlock_agent::shim::StopSignal;
+use interlock_mesh::credentials::Files;
+use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_model::action::{Command as Ask, Part, ShutdownBy};
-use interlock_model::check::CheckKind;
+use interlock_model::check::{CheckKind, Compared, Login, MountCheck, RedisCheck};
 use interlock_model::names::{LocalName, ServiceName};
 
 fn sample() -> PathBuf {
@@ -188,7 +190,7 @@ fn without_an_allow_list_everything_that_acts_is_refused() {
     assert!(
         allow
             .permits_check(&CheckKind::Same {
-                path: "/etc/shadow".into()
+                what: Compared::Path("/etc/shadow".into())
             })
             .is_err()
     );
@@ -261,6 +263,22 @@ fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
             content: None,
             write: false,
         },
+        CheckKind::Same {
+            what: Compared::Command(local("x")),
+        },
+        CheckKind::Websocket {
+            url: "wss://lb1/socket.io/".into(),
+            server_name: None,
+            origin: None,
+        },
+        CheckKind::Mount(MountCheck {
+            path: "/srv/app/".into(),
+            source: None,
+            fstype: None,
+            writable: false,
+            marker: Some(".alive".into()),
+            content: None,
+        }),
     ];
     for check in checks {
         let refusal = empty.permits_check(&check).unwrap_err();
@@ -280,6 +298,38 @@ fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
             .is_ok()
     );
     assert!(allow("shutdown = true").permits(&Ask::Reboot).is_err());
+}
+
+/// A secret that a spec could have sent anywhere would be everybody's who may write the spec.
+#[test]
+fn a_secret_is_sent_only_where_the_file_lets_it_go() {
+    let check = |target: &str| {
+        CheckKind::Redis(RedisCheck {
+            target: target.to_owned(),
+            login: Login {
+                user: None,
+                password: Some(local("queue")),
+            },
+            role: None,
+            max_lag: None,
+        })
+    };
+    let allow = |lines: &str| parse(&format!("[allow]\n{lines}\n")).unwrap().allow;
+    let fresh = allow("").permits_check(&check("10.0.0.9:6379"));
+    let refusal = fresh.unwrap_err();
+    assert_eq!(
+        (refusal.table, &*refusal.line),
+        ("allow.check_secrets", "queue = [\"10.0.0.9:6379\"]")
+    );
+    let permitted = allow(&format!("[{}]\n{}", refusal.table, refusal.line));
+    assert!(permitted.permits_check(&check("10.0.0.9:6379")).is_ok());
+    for elsewhere in ["10.0.0.66:6379", "10.0.0.9:6380"] {
+        assert!(permitted.permits_check(&check(elsewhere)).is_err());
+    }
+    // The list of targets holds as well.
+    let closed = "probe_targets = []\ncheck_secrets = { queue = [\"10.0.0.0/8\"] }";
+    let refusal = allow(closed).permits_check(&check("10.0.0.9:6379"));
+    assert!(refusal.unwrap_err().line.contains("probe_targets"));
 }
 
 #[test]
@@ -316,6 +366,25 @@ fn a_file_that_may_be_read_may_not_be_written_beside_until_that_is_permitted_too
     assert!(alone.line.contains("marker_paths"), "{}", alone.line);
 }
 
+/// The certificate of a node of the cluster `lab`.
+fn issue(dir: &Path, node: &str) -> Files {
+    let now = SystemTime::now() - Duration::from_secs(3600);
+    let life = Duration::from_secs(86_400);
+    let authority = CertificateAuthority::init("lab".parse().unwrap(), now, life).unwrap();
+    let issued = authority.issue(&IssueRequest {
+        identity: format!("interlock://lab/agent/{node}").parse().unwrap(),
+        names: Vec::new(),
+        not_before: now,
+        life,
+    });
+    let (ca, dir) = (authority.cert_pem(), dir.join(node));
+    std::fs::create_dir(&dir).unwrap();
+    issued
+        .unwrap()
+        .save(&dir, "agent", ca, Existing::Keep)
+        .unwrap()
+}
+
 fn program(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_interlock-agent"))
         .args(arguments)
@@ -325,15 +394,42 @@ fn program(arguments: &[&str]) -> Output {
 
 #[test]
 fn the_program_checks_a_file_and_tells_by_its_exit_code() {
-    let output = program(&["config", "check", sample().to_str().unwrap()]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = program(&["config", "check", file.to_str().unwrap()]);
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    // The sample is good, but for the certificates of the node where it shall be used.
+    let sample = std::fs::read_to_string(sample()).unwrap();
+    let (code, told) = check(&sample);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.starts_with(file.to_str().unwrap()) && told.contains("/etc/interlock/tls/"),
+        "{told}"
+    );
+    let with = |files: &Files| {
+        let mut text = sample.clone();
+        for (key, path) in [
+            ("ca.crt", &files.authority),
+            ("agent.crt", &files.certificate),
+            ("agent.key", &files.key),
+        ] {
+            text = text.replace(&format!("/etc/interlock/tls/{key}"), path.to_str().unwrap());
+        }
+        text
+    };
+    let (own, other) = (issue(dir.path(), "dbm1"), issue(dir.path(), "dbm2"));
+    let (code, told) = check(&with(&own));
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = check(&with(&other));
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("dbm1") && told.contains("dbm2"), "{told}");
+
     std::fs::write(&file, LEAST.replace("jb1", "-jb1")).unwrap();
     let output = program(&["config", "check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));

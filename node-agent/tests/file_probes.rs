@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_agent::probe::{CommandRunner, FileProbes, Names, Running, Tools};
+use interlock_agent::config::Secrets;
+use interlock_agent::probe::{CommandRunner, FileProbes, Names, Passwords, Running, Tools, Trust};
 use interlock_agent::systemd::{Options, Systemd};
-use interlock_model::check::{CheckKind, ProbeResult, Verdict};
+use interlock_model::check::{CheckKind, Compared, ProbeResult, Verdict};
 use interlock_model::names::LocalName;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -31,6 +32,10 @@ fn tools(helper: &str) -> Tools {
             "n1".parse().unwrap(),
         )),
         names: Names::default(),
+        passwords: Passwords::new(Secrets {
+            dir: "/nonexistent".into(),
+        }),
+        trust: Trust::default(),
     }
 }
 
@@ -47,7 +52,7 @@ async fn marker(path: &Path, content: Option<&str>) -> ProbeResult {
 
 async fn same(path: &Path) -> ProbeResult {
     let kind = CheckKind::Same {
-        path: path.display().to_string(),
+        what: Compared::Path(path.display().to_string()),
     };
     tools(env!("CARGO_BIN_EXE_interlock-agent"))
         .run(&kind, LIMIT)

@@ -4,6 +4,9 @@
 //! (`--force`). **Unknown is a verdict of its own and never counts as OK** (invariant I5): a probe that timed out, an
 //! agent that is silent, a result that is too old.
 
+mod machine;
+mod servers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{CheckName, LocalName, NodeName, ServiceName};
 use crate::time::human;
+
+pub use machine::{ClockCheck, Compared, MountCheck};
+pub use servers::{Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole};
 
 /// The identity of a check: the service it belongs to and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -75,8 +81,11 @@ pub enum CheckKind {
     },
     /// An HTTP GET answers as expected.
     Http {
-        /// An `http://` URL.
+        /// An `http://` or `https://` URL.
         url: String,
+        /// The name that the certificate of an `https://` server must have; the host of the URL if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_name: Option<String>,
         /// The accepted status codes.
         status: Vec<u16>,
         /// A text that the body must contain.
@@ -109,16 +118,36 @@ pub enum CheckKind {
         #[serde(default)]
         write: bool,
     },
-    /// A file is equal on all nodes where the check runs.
+    /// A file, or what a command prints, is equal on all nodes where the check runs.
     Same {
-        /// The absolute path.
-        path: String,
+        /// What is compared.
+        #[serde(flatten)]
+        what: Compared,
     },
     /// An IP address is assigned to the machine.
     Address {
         /// The address without a prefix length.
         ip: String,
     },
+    /// A Redis server works, in the role that it should have.
+    Redis(RedisCheck),
+    /// A PostgreSQL server lets the user in, in the role that it should have.
+    Postgres(PostgresCheck),
+    /// A MariaDB or MySQL server lets the user in, and replicates as it should.
+    Mariadb(MariadbCheck),
+    /// A file system is mounted.
+    Mount(MountCheck),
+    /// A server takes an upgrade to the WebSocket protocol: status 101 (RFC 6455).
+    Websocket {
+        /// A `ws://` or `wss://` URL.
+        url: String,
+        /// The name that the certificate of a `wss://` server must have; the host of the URL if none.
+        server_name: Option<String>,
+        /// The `Origin` that is sent, for servers that ask for one.
+        origin: Option<String>,
+    },
+    /// The clock of the machine is right.
+    Clock(ClockCheck),
 }
 
 impl CheckKind {
@@ -133,6 +162,102 @@ impl CheckKind {
             Self::Marker { .. } => "marker",
             Self::Same { .. } => "same",
             Self::Address { .. } => "address",
+            Self::Redis(_) => "redis",
+            Self::Postgres(_) => "postgres",
+            Self::Mariadb(_) => "mariadb",
+            Self::Mount(_) => "mount",
+            Self::Websocket { .. } => "websocket",
+            Self::Clock(_) => "clock",
+        }
+    }
+
+    /// Where it connects to, as `host:port` or as a URL; none if it stays on the machine.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { target } => Some(target),
+            Self::Http { url, .. } | Self::Websocket { url, .. } => Some(url),
+            Self::Redis(check) => Some(&check.target),
+            Self::Postgres(check) => Some(&check.target),
+            Self::Mariadb(check) => Some(&check.target),
+            Self::Clock(check) => Some(&check.target),
+            Self::Exec { .. }
+            | Self::Unit { .. }
+            | Self::Marker { .. }
+            | Self::Same { .. }
+            | Self::Address { .. }
+            | Self::Mount(_) => None,
+        }
+    }
+
+    /// The secret that it logs in with, if there is one.
+    #[must_use]
+    pub fn password(&self) -> Option<&LocalName> {
+        let login = match self {
+            Self::Redis(check) => &check.login,
+            Self::Postgres(check) => &check.login,
+            Self::Mariadb(check) => &check.login,
+            Self::Tcp { .. }
+            | Self::Http { .. }
+            | Self::Exec { .. }
+            | Self::Unit { .. }
+            | Self::Marker { .. }
+            | Self::Same { .. }
+            | Self::Address { .. }
+            | Self::Mount(_)
+            | Self::Websocket { .. }
+            | Self::Clock(_) => return None,
+        };
+        login.password.as_ref()
+    }
+
+    /// The file that it reads, if it reads one that the spec names.
+    #[must_use]
+    pub fn file(&self) -> Option<String> {
+        match self {
+            Self::Marker { path, .. }
+            | Self::Same {
+                what: Compared::Path(path),
+            } => Some(path.clone()),
+            Self::Mount(mount) => mount.marker_path(),
+            Self::Tcp { .. }
+            | Self::Http { .. }
+            | Self::Exec { .. }
+            | Self::Unit { .. }
+            | Self::Same {
+                what: Compared::Command(_),
+            }
+            | Self::Address { .. }
+            | Self::Redis(_)
+            | Self::Postgres(_)
+            | Self::Mariadb(_)
+            | Self::Websocket { .. }
+            | Self::Clock(_) => None,
+        }
+    }
+
+    /// The command of the agent's own file that it runs, if it runs one.
+    #[must_use]
+    pub fn command(&self) -> Option<&LocalName> {
+        match self {
+            Self::Exec { command }
+            | Self::Same {
+                what: Compared::Command(command),
+            } => Some(command),
+            Self::Tcp { .. }
+            | Self::Http { .. }
+            | Self::Unit { .. }
+            | Self::Marker { .. }
+            | Self::Same {
+                what: Compared::Path(_),
+            }
+            | Self::Address { .. }
+            | Self::Redis(_)
+            | Self::Postgres(_)
+            | Self::Mariadb(_)
+            | Self::Mount(_)
+            | Self::Websocket { .. }
+            | Self::Clock(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What the spec cannot know stands there as a comment to be filled in: the commands behind a `process` or an `exec`
 //! belong to whoever owns the machine. A fresh file can be checked with `interlock-agent config check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use interlock_engine::coordinator::assignments;
@@ -81,6 +81,7 @@ struct Wanted {
     checks: Vec<LocalName>,
     files: Vec<String>,
     written: Vec<String>,
+    check_secrets: BTreeMap<LocalName, BTreeSet<String>>,
     services: BTreeMap<String, Vec<Part>>,
 }
 
@@ -108,20 +109,19 @@ impl Wanted {
                 wanted.services.insert(service, instance.parts);
             }
             for (_, check) in assignment.checks {
-                match check.kind {
-                    CheckKind::Exec { command } => wanted.checks.push(command),
-                    CheckKind::Marker { path, write, .. } => {
-                        if write {
-                            wanted.written.push(path.clone());
-                        }
-                        wanted.files.push(path);
-                    }
-                    CheckKind::Same { path } => wanted.files.push(path),
-                    // Looking at units and addresses is observing; connections are free unless targets are listed.
-                    CheckKind::Tcp { .. }
-                    | CheckKind::Http { .. }
-                    | CheckKind::Unit { .. }
-                    | CheckKind::Address { .. } => {}
+                wanted.checks.extend(check.kind.command().cloned());
+                wanted.files.extend(check.kind.file());
+                if let CheckKind::Marker {
+                    path, write: true, ..
+                } = &check.kind
+                {
+                    wanted.written.push(path.clone());
+                }
+                // Connections are free unless targets are listed; what a secret is sent to is not.
+                if let (Some(secret), Some(target)) = (check.kind.password(), check.kind.target()) {
+                    let targets = wanted.check_secrets.entry(secret.clone()).or_default();
+                    targets.insert(target.to_owned());
+                    wanted.secrets.push(secret.clone());
                 }
             }
         }
@@ -157,6 +157,13 @@ impl Wanted {
             let _ = writeln!(text, "marker_writes = [{}]", quoted(&self.written));
         }
         text.push('\n');
+        if !self.check_secrets.is_empty() {
+            text.push_str("[allow.check_secrets]\n");
+            for (secret, targets) in &self.check_secrets {
+                let _ = writeln!(text, "{} = [{}]", key(secret.as_str()), quoted(targets));
+            }
+            text.push('\n');
+        }
         if self.services.is_empty() {
             return;
         }

@@ -36,6 +36,8 @@ pub struct Allow {
     pub checks: Vec<LocalName>,
     /// Where probes may connect to; anywhere if none.
     pub probe_targets: Option<Vec<ProbeTarget>>,
+    /// Which secrets checks may log in with, and where each of them may be sent to.
+    pub check_secrets: BTreeMap<LocalName, Vec<ProbeTarget>>,
     /// Which files checks may read. A directory permits what is below it.
     pub marker_paths: Vec<PathBuf>,
     /// Beside which of them checks may write `FILE.NODE`. A directory permits what is below it.
@@ -117,7 +119,11 @@ impl Allow {
         if managers.permits(part) {
             return Ok(());
         }
-        let line = format!("{} = {}", quoted_key(service), managers.and(part).written());
+        let line = format!(
+            "{} = {}",
+            quoted_key(service.as_str()),
+            managers.and(part).written()
+        );
         Err(self.refuse(
             format!("to operate {part} for service {service}"),
             "allow.services",
@@ -130,25 +136,28 @@ impl Allow {
     /// # Errors
     /// If not.
     pub fn permits_check(&self, check: &CheckKind) -> Result<(), Refusal> {
-        match check {
-            CheckKind::Tcp { target } | CheckKind::Http { url: target, .. } => {
-                self.permits_target(target)
-            }
-            CheckKind::Exec { command } if self.checks.contains(command) => Ok(()),
-            CheckKind::Exec { command } => {
-                let line = list("checks", self.checks.iter(), command);
-                Err(self.refuse(format!("to run the check command {command}"), "allow", line))
-            }
-            CheckKind::Marker { path, write, .. } => {
-                self.permits_reading(Path::new(path))?;
-                if *write {
-                    self.permits_writing(Path::new(path))?;
-                }
-                Ok(())
-            }
-            CheckKind::Same { path } => self.permits_reading(Path::new(path)),
-            CheckKind::Unit { .. } | CheckKind::Address { .. } => Ok(()),
+        if let Some(command) = check.command()
+            && !self.checks.contains(command)
+        {
+            let line = list("checks", self.checks.iter(), command);
+            return Err(self.refuse(format!("to run the check command {command}"), "allow", line));
         }
+        if let Some(path) = check.file() {
+            self.permits_reading(Path::new(&path))?;
+        }
+        if let CheckKind::Marker {
+            path, write: true, ..
+        } = check
+        {
+            self.permits_writing(Path::new(path))?;
+        }
+        if let Some(target) = check.target() {
+            self.permits_target(target)?;
+            if let Some(secret) = check.password() {
+                self.permits_secret(secret, target)?;
+            }
+        }
+        Ok(())
     }
 
     /// May this fence agent be run here?
@@ -167,25 +176,33 @@ impl Allow {
         let Some(allowed) = &self.probe_targets else {
             return Ok(());
         };
-        let parsed = host_and_port(target);
-        if parsed.is_some_and(|(host, port)| allowed.iter().any(|entry| entry.permits(host, port)))
-        {
+        if is_among(target, allowed) {
             return Ok(());
         }
-        let entry = match parsed {
-            Some((host, port)) => ProbeTarget::Host {
-                host: host.to_owned(),
-                port: Some(port),
-            }
-            .to_string(),
-            None => "HOST:PORT".to_owned(),
-        };
         let line = list(
             "probe_targets",
             allowed.iter().map(ToString::to_string),
-            entry,
+            entry(target),
         );
         Err(self.refuse(format!("to connect to {target}"), "allow", line))
+    }
+
+    /// A secret goes only where its owner lets it go: a spec that names another server must not get it sent there.
+    fn permits_secret(&self, secret: &LocalName, target: &str) -> Result<(), Refusal> {
+        let allowed = self
+            .check_secrets
+            .get(secret)
+            .map_or(&[][..], Vec::as_slice);
+        if is_among(target, allowed) {
+            return Ok(());
+        }
+        let line = list(
+            &quoted_key(secret.as_str()),
+            allowed.iter().map(ToString::to_string),
+            entry(target),
+        );
+        let what = format!("to log in at {target} with the secret {secret}");
+        Err(self.refuse(what, "allow.check_secrets", line))
     }
 
     fn permits_reading(&self, path: &Path) -> Result<(), Refusal> {
@@ -243,6 +260,24 @@ fn is_within(path: &Path, allowed: &[PathBuf]) -> bool {
     straight && allowed.iter().any(|allowed| path.starts_with(allowed))
 }
 
+/// Does one of these permit this target?
+fn is_among(target: &str, allowed: &[ProbeTarget]) -> bool {
+    host_and_port(target)
+        .is_some_and(|(host, port)| allowed.iter().any(|entry| entry.permits(host, port)))
+}
+
+/// The entry that permits this target and no other.
+fn entry(target: &str) -> String {
+    match host_and_port(target) {
+        Some((host, port)) => ProbeTarget::Host {
+            host: host.to_owned(),
+            port: Some(port),
+        }
+        .to_string(),
+        None => "HOST:PORT".to_owned(),
+    }
+}
+
 /// The line of a list with one more entry.
 fn list<T: ToString>(key: &str, allowed: impl Iterator<Item = T>, more: T) -> String {
     let entries: Vec<String> = allowed
@@ -253,8 +288,8 @@ fn list<T: ToString>(key: &str, allowed: impl Iterator<Item = T>, more: T) -> St
 }
 
 /// A name as a TOML key: bare unless it has a dot.
-fn quoted_key(name: &ServiceName) -> String {
-    if name.as_str().contains('.') {
+fn quoted_key(name: &str) -> String {
+    if name.contains('.') {
         format!("\"{name}\"")
     } else {
         name.to_string()

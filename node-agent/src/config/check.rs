@@ -297,6 +297,7 @@ impl Check<'_> {
             fence_options: given.fence_options,
             checks,
             probe_targets: given.probe_targets,
+            check_secrets: given.check_secrets,
             marker_paths: given
                 .marker_paths
                 .into_iter()

@@ -64,6 +64,7 @@ pub(super) struct Allow {
     pub(super) fence_options: BTreeSet<String>,
     pub(super) checks: Vec<Spanned<LocalName>>,
     pub(super) probe_targets: Option<Vec<ProbeTarget>>,
+    pub(super) check_secrets: BTreeMap<LocalName, Vec<ProbeTarget>>,
     pub(super) marker_paths: Vec<Spanned<PathBuf>>,
     pub(super) marker_writes: Vec<Spanned<PathBuf>>,
 }

@@ -61,10 +61,17 @@ fn in_network(host: IpAddr, address: IpAddr, prefix: u8) -> bool {
     }
 }
 
-/// Splits `host:port`, `[v6]:port` and `http://host:port/...` (port 80 if none).
+/// Splits `host:port`, `[v6]:port` and URLs of checks, whose port may be that of their scheme.
 pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
-    let (authority, default) = match target.strip_prefix("http://") {
-        Some(rest) => (rest.split(['/', '?', '#']).next()?, Some(80)),
+    let (authority, default) = match target.split_once("://") {
+        Some((scheme, rest)) => {
+            let default = match scheme {
+                "http" | "ws" => 80,
+                "https" | "wss" => 443,
+                _ => return None,
+            };
+            (rest.split(['/', '?', '#']).next()?, Some(default))
+        }
         None => (target, None),
     };
     if let Some(rest) = authority.strip_prefix('[') {
@@ -101,7 +108,7 @@ impl FromStr for ProbeTarget {
                 port: None,
             });
         }
-        if let Some((host, port)) = host_and_port(text).filter(|_| !text.starts_with("http:")) {
+        if let Some((host, port)) = host_and_port(text).filter(|_| !text.contains("://")) {
             return Ok(Self::Host {
                 host: host.to_ascii_lowercase(),
                 port: Some(port),
@@ -171,6 +178,10 @@ mod tests {
             ("web", "http://web/", true),
             ("web:80", "http://web:8080/", false),
             ("web", "http://web@evil/", false),
+            ("web:443", "https://web/", true),
+            ("web:443", "wss://web/x", true),
+            ("web:80", "ws://web/x", true),
+            ("web", "ftp://web/", false),
         ] {
             assert_eq!(permits(entry, target), expected, "{entry} {target}");
         }

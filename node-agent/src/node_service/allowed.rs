@@ -52,6 +52,11 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
             .iter()
             .map(|path| format!("write check files beside {} and below", path.display())),
     );
+    lines.extend(allow.check_secrets.iter().flat_map(|(secret, targets)| {
+        targets
+            .iter()
+            .map(move |target| format!("log in at {target} with the secret {secret} for checks"))
+    }));
     lines.extend(match &allow.probe_targets {
         None => vec!["connect to anywhere for checks".to_owned()],
         Some(targets) => targets

@@ -6,7 +6,7 @@ use std::time::Duration;
 use interlock_model::check::ProbeResult;
 use interlock_model::names::LocalName;
 
-use super::outcome::{bad, ok, unknown};
+use super::outcome::{self, bad, ok, unknown};
 
 /// What a command left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,36 @@ pub(super) async fn probe(
         }
         Err(why) => unknown(format!("{name}: {why}")),
     }
+}
+
+/// What the command prints, to be compared between nodes. Short, or a digest would have to stand for it.
+pub(super) async fn same(
+    runner: &dyn CommandRunner,
+    name: &LocalName,
+    limit: Duration,
+) -> ProbeResult {
+    let result = match runner.run(name, limit).await {
+        Ok(CommandOutput {
+            code: Some(0),
+            output,
+        }) if !output.trim().is_empty() => {
+            let printed = outcome::line(&output);
+            return ProbeResult {
+                value: Some(printed.clone()),
+                ..ok(format!("{name} says {printed}"))
+            };
+        }
+        Ok(CommandOutput { code: Some(0), .. }) => "it printed nothing".to_owned(),
+        Ok(CommandOutput { code, output }) => {
+            let end = code.map_or_else(
+                || "killed by a signal".to_owned(),
+                |code| format!("exit code {code}"),
+            );
+            return unknown(said(name, &end, &output));
+        }
+        Err(why) => why,
+    };
+    unknown(format!("{name}: {result}"))
 }
 
 fn said(name: &LocalName, end: &str, output: &str) -> String {

@@ -1,24 +1,24 @@
 //! An HTTP GET whose status, text and JSON fields are compared.
 //!
-//! HTTP/1.1 without TLS, one connection per run, no redirects: a health endpoint answers for itself. An `https` URL is
-//! refused as *unknown* with a hint, because a check that silently skipped the verification of the certificate would
-//! be worse than none.
+//! HTTP/1.1, one connection per run, no redirects: a health endpoint answers for itself. With `https` the certificate is
+//! verified ([`Trust`]).
 //!
 //! Text is compared, not only the status: an application server may answer 200 and say in the body that it is paused.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, Uri, header};
+use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use interlock_model::check::ProbeResult;
 
 use super::Names;
 use super::outcome::{bad, ok, unknown};
-use super::tcp::refused;
+use super::talk::Patience;
+use super::tls::{Stream, Trust};
+use super::url::Url;
 
 /// The longest body that is looked at. Health answers are short; one that is longer is not judged by half of it.
 const MAX_BODY: usize = 256 << 10;
@@ -38,28 +38,67 @@ pub(super) struct Expected<'c> {
     pub(super) why: Option<&'c str>,
 }
 
-/// Gets `url` and compares.
+/// Gets `url` and compares. The certificate of an `https` server must have the name, if one is given.
 pub(super) async fn probe(
     names: &Names,
+    trust: &Trust,
     url: &str,
+    server_name: Option<&str>,
     expected: Expected<'_>,
-    limit: Duration,
+    patience: Patience,
 ) -> ProbeResult {
-    let target = match Target::parse(url) {
+    let target = match Url::parse(url, ["http", "https"]) {
         Ok(target) => target,
         Err(why) => return unknown(format!("{url}: {why}")),
     };
-    let stream = match names.connect(&target.address, limit).await {
-        Ok(stream) => stream,
-        Err(error) => return refused(&target.address, &error),
+    let request = match request(&target) {
+        Ok(request) => request,
+        Err(error) => return unknown(format!("{url}: {error}")),
     };
+    let stream = match patience.connect(names, &target.address).await {
+        Ok(stream) => stream,
+        Err(result) => return result,
+    };
+    let talk = async {
+        match &target.secure {
+            None => get(url, stream, request, expected).await,
+            Some(host) => {
+                let name = server_name.unwrap_or(host);
+                match trust.secure(stream, name, &target.address).await {
+                    Ok(stream) => get(url, stream, request, expected).await,
+                    Err(result) => result,
+                }
+            }
+        }
+    };
+    patience.talk(&target.address, talk).await
+}
+
+fn request(target: &Url) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
+    Request::get(&*target.path)
+        .header(header::HOST, &*target.authority)
+        .header(
+            header::USER_AGENT,
+            concat!("interlock-agent/", env!("CARGO_PKG_VERSION")),
+        )
+        .header(header::ACCEPT, "*/*")
+        .header(header::CONNECTION, "close")
+        .body(Empty::new())
+}
+
+async fn get(
+    url: &str,
+    stream: impl Stream,
+    request: Request<Empty<Bytes>>,
+    expected: Expected<'_>,
+) -> ProbeResult {
     let (mut sender, connection) =
         match http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await {
             Ok(pair) => pair,
             Err(error) => return unknown(format!("{url}: {error}")),
         };
     let exchange = async {
-        let response = match sender.send_request(target.request).await {
+        let response = match sender.send_request(request).await {
             Ok(response) => response,
             Err(error) => return bad(format!("{url}: no valid HTTP answer: {error}")),
         };
@@ -70,48 +109,6 @@ pub(super) async fn probe(
     tokio::select! {
         result = &mut exchange => result,
         _ = connection => exchange.await,
-    }
-}
-
-struct Target {
-    address: String,
-    request: Request<Empty<Bytes>>,
-}
-
-impl Target {
-    fn parse(url: &str) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(
-                    "https is not supported here: use an exec check that verifies the certificate"
-                        .to_owned(),
-                );
-            }
-            _ => return Err("not an http:// URL".to_owned()),
-        }
-        let host = uri
-            .host()
-            .filter(|host| !host.is_empty())
-            .ok_or("the URL has no host")?;
-        let authority = uri
-            .authority()
-            .map_or(host, hyper::http::uri::Authority::as_str);
-        let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-            .header(header::HOST, authority)
-            .header(
-                header::USER_AGENT,
-                concat!("interlock-agent/", env!("CARGO_PKG_VERSION")),
-            )
-            .header(header::ACCEPT, "*/*")
-            .header(header::CONNECTION, "close")
-            .body(Empty::new())
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            address: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
-            request,
-        })
     }
 }
 
@@ -223,6 +220,8 @@ fn compare(text: &str, expected: Expected<'_>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use interlock_model::check::Verdict;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -230,7 +229,15 @@ mod tests {
     use super::*;
 
     async fn probe(url: &str, expected: Expected<'_>) -> ProbeResult {
-        super::probe(&Names::default(), url, expected, Duration::from_secs(60)).await
+        super::probe(
+            &Names::default(),
+            &Trust::default(),
+            url,
+            None,
+            expected,
+            Patience::new(Duration::from_secs(60)),
+        )
+        .await
     }
 
     /// Serves `answer` once; the URL, and the request when it has come.
@@ -410,13 +417,7 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_cannot_be_probed_is_unknown() {
         let none = BTreeMap::new();
-        for url in [
-            "https://127.0.0.1/",
-            "ftp://127.0.0.1/",
-            "/status",
-            "http://",
-            "http://a b/",
-        ] {
+        for url in ["ftp://127.0.0.1/", "/status", "http://", "http://a b/"] {
             let result = probe(
                 url,
                 Expected {

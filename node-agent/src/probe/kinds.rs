@@ -4,13 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_model::check::{CheckKind, ProbeResult};
+use interlock_model::check::{CheckKind, Compared, ProbeResult};
 
-use super::Names;
 use super::command::CommandRunner;
 use super::files::{FileProbes, Marker};
 use super::outcome::unknown;
-use super::{address, command, http, tcp, unit};
+use super::talk::Patience;
+use super::{
+    Names, Passwords, Trust, address, clock, command, http, mariadb, mount, postgres, redis, tcp,
+    unit, websocket,
+};
+use crate::power::Secret;
 use crate::systemd::Systemd;
 
 /// How much longer than its limit a probe may take to clean up after itself before it is given up: file probes and
@@ -28,6 +32,10 @@ pub struct Tools {
     pub files: Arc<FileProbes>,
     /// Looks host names up.
     pub names: Names,
+    /// Has the passwords that checks log in with.
+    pub passwords: Passwords,
+    /// Verifies the certificates of servers.
+    pub trust: Trust,
 }
 
 impl fmt::Debug for Tools {
@@ -44,13 +52,18 @@ impl Tools {
     /// ends it at once. A limit that passes is *unknown*.
     pub async fn run(&self, kind: &CheckKind, limit: Duration) -> ProbeResult {
         let outer = match kind {
-            CheckKind::Marker { .. } | CheckKind::Same { .. } | CheckKind::Exec { .. } => {
-                limit + GRACE
-            }
-            CheckKind::Tcp { .. }
-            | CheckKind::Http { .. }
-            | CheckKind::Unit { .. }
-            | CheckKind::Address { .. } => limit,
+            // These keep their limit by themselves, and say what they were at; or have to kill something first.
+            CheckKind::Http { .. }
+            | CheckKind::Marker { .. }
+            | CheckKind::Same { .. }
+            | CheckKind::Exec { .. }
+            | CheckKind::Redis(_)
+            | CheckKind::Postgres(_)
+            | CheckKind::Mariadb(_)
+            | CheckKind::Mount(_)
+            | CheckKind::Websocket { .. }
+            | CheckKind::Clock(_) => limit + GRACE,
+            CheckKind::Tcp { .. } | CheckKind::Unit { .. } | CheckKind::Address { .. } => limit,
         };
         match tokio::time::timeout(outer, self.dispatch(kind, limit)).await {
             Ok(result) => result,
@@ -59,10 +72,17 @@ impl Tools {
     }
 
     async fn dispatch(&self, kind: &CheckKind, limit: Duration) -> ProbeResult {
+        let patience = Patience::new(limit);
+        let password = match self.password(kind, limit).await {
+            Ok(password) => password,
+            Err(result) => return result,
+        };
+        let password = password.as_ref();
         match kind {
             CheckKind::Tcp { target } => tcp::probe(&self.names, target, limit).await,
             CheckKind::Http {
                 url,
+                server_name,
                 status,
                 body,
                 json,
@@ -71,7 +91,9 @@ impl Tools {
             } => {
                 http::probe(
                     &self.names,
+                    &self.trust,
                     url,
+                    server_name.as_deref(),
                     http::Expected {
                         status,
                         body: body.as_deref(),
@@ -79,7 +101,7 @@ impl Tools {
                         paused,
                         why: why.as_deref(),
                     },
-                    limit,
+                    patience,
                 )
                 .await
             }
@@ -96,8 +118,50 @@ impl Tools {
                 };
                 self.files.marker(path, expected, limit).await
             }
-            CheckKind::Same { path } => self.files.same(path, limit).await,
+            CheckKind::Same {
+                what: Compared::Path(path),
+            } => self.files.same(path, limit).await,
+            CheckKind::Same {
+                what: Compared::Command(command),
+            } => command::same(&*self.runner, command, limit).await,
             CheckKind::Address { ip } => address::probe(ip),
+            CheckKind::Redis(check) => redis::probe(&self.names, check, password, patience).await,
+            CheckKind::Postgres(check) => {
+                postgres::probe(&self.names, check, password, patience).await
+            }
+            CheckKind::Mariadb(check) => mariadb::probe(check, password, patience).await,
+            CheckKind::Mount(check) => mount::probe(&self.files, check, limit).await,
+            CheckKind::Websocket {
+                url,
+                server_name,
+                origin,
+            } => {
+                let upgrade = websocket::Upgrade {
+                    url,
+                    server_name: server_name.as_deref(),
+                    origin: origin.as_deref(),
+                };
+                websocket::probe(&self.names, &self.trust, upgrade, patience).await
+            }
+            CheckKind::Clock(check) => clock::probe(&self.names, check, patience).await,
+        }
+    }
+
+    /// The password of a check that has one; the result instead if it cannot be had.
+    async fn password(
+        &self,
+        kind: &CheckKind,
+        limit: Duration,
+    ) -> Result<Option<Secret>, ProbeResult> {
+        let Some(name) = kind.password() else {
+            return Ok(None);
+        };
+        match tokio::time::timeout(limit, self.passwords.read(name)).await {
+            Ok(Ok(secret)) => Ok(Some(secret)),
+            Ok(Err(why)) => Err(unknown(why)),
+            Err(_) => Err(unknown(format!(
+                "the secret {name} cannot be read within {limit:?}"
+            ))),
         }
     }
 }

@@ -15,18 +15,28 @@
 //!   last run that did.
 
 mod address;
+mod clock;
 mod command;
 mod files;
 mod helper;
 mod history;
 mod http;
 mod kinds;
+mod mariadb;
+mod mount;
 mod names;
 mod outcome;
+mod passwords;
+mod postgres;
 mod prober;
 mod reader;
+mod redis;
+mod talk;
 mod tcp;
+mod tls;
 mod unit;
+mod url;
+mod websocket;
 
 pub use command::{CommandOutput, CommandRunner, Running};
 pub use files::FileProbes;
@@ -34,4 +44,6 @@ pub use helper::{WORD as HELPER_WORD, helper};
 pub use history::History;
 pub use kinds::Tools;
 pub use names::Names;
+pub use passwords::Passwords;
 pub use prober::{Prober, Report};
+pub use tls::Trust;

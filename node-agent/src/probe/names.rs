@@ -53,14 +53,25 @@ impl Names {
     /// # Errors
     /// What the target or the system says; [`io::ErrorKind::TimedOut`] if the name is not resolved in time.
     pub(super) async fn connect(&self, target: &str, limit: Duration) -> io::Result<TcpStream> {
+        // Tried in the order of the resolver.
+        TcpStream::connect(&*self.addresses(target, limit).await?).await
+    }
+
+    /// The addresses of `host:port`, of which the name may take three quarters of the limit.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::TimedOut`] if the name is not resolved in time.
+    pub(super) async fn addresses(
+        &self,
+        target: &str,
+        limit: Duration,
+    ) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = target.parse::<SocketAddr>() {
-            return TcpStream::connect(address).await;
+            return Ok(vec![address]);
         }
         let resolved = tokio::time::timeout(limit * 3 / 4, self.resolve(target)).await;
         let hangs = |_| io::Error::new(io::ErrorKind::TimedOut, "name resolution hangs");
-        let addresses = resolved.map_err(hangs)??;
-        // Tried in the order of the resolver.
-        TcpStream::connect(&*addresses).await
+        resolved.map_err(hangs)?
     }
 
     async fn resolve(&self, target: &str) -> io::Result<Vec<SocketAddr>> {

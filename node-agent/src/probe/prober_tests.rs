@@ -67,6 +67,10 @@ impl Bed {
             systemd,
             files,
             names: crate::probe::Names::default(),
+            passwords: crate::probe::Passwords::new(crate::config::Secrets {
+                dir: "/nonexistent".into(),
+            }),
+            trust: crate::probe::Trust::default(),
         };
         let prober = Prober::start(tools, move |report| {
             // The test may have seen enough.
@@ -287,6 +291,7 @@ async fn a_check_that_hangs_is_unknown_at_its_limit_and_delays_no_other() {
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let http = CheckKind::Http {
         url,
+        server_name: None,
         status: vec![],
         body: None,
         json: BTreeMap::new(),
@@ -309,7 +314,10 @@ async fn a_check_that_hangs_is_unknown_at_its_limit_and_delays_no_other() {
     let report = bed.until(|report| report.check == id("hanging")).await;
     assert_eq!(report.result.verdict, Verdict::Unknown);
     assert!(
-        report.result.evidence.contains("no answer within 100ms"),
+        report
+            .result
+            .evidence
+            .contains("does not answer within 100ms"),
         "{report:?}"
     );
 }

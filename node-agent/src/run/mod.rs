@@ -184,7 +184,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 secrets: config.secrets.clone(),
             },
             probes: probes::Probes::start(
-                probes::tools(exec, systemd, config.node.clone()),
+                probes::tools(exec, systemd, &config),
                 session.board().clone(),
                 clock,
             ),

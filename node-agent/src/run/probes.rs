@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::check::{Check, CheckId, ProbeResult, Verdict};
-use interlock_model::names::{LocalName, NodeName};
+use interlock_model::names::LocalName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::Allow;
+use crate::config::{Allow, Config};
 use crate::exec::Exec;
 use crate::probe::{CommandOutput, CommandRunner, Prober, Running, Tools};
 use crate::session::{Assignment, Board, Clock, line};
@@ -133,13 +133,15 @@ impl CommandRunner for CheckCommands {
 }
 
 /// What probes need, of this node.
-pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, node: NodeName) -> Tools {
+pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, config: &Config) -> Tools {
     // Not `current_exe`: after an upgrade its path leads to another version, and this link to the one that runs.
     let helper = "/proc/self/exe".into();
     Tools {
         runner: Arc::new(CheckCommands(exec)),
         systemd,
-        files: Arc::new(crate::probe::FileProbes::new(helper, node)),
+        files: Arc::new(crate::probe::FileProbes::new(helper, config.node.clone())),
         names: crate::probe::Names::default(),
+        passwords: crate::probe::Passwords::new(config.secrets.clone()),
+        trust: crate::probe::Trust::default(),
     }
 }

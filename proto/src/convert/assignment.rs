@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind};
+use interlock_model::check::{
+    Check, CheckFrom, CheckId, CheckKind, ClockCheck, Compared, MountCheck,
+};
 
-use super::{Invalid, millis, name};
+use super::{Invalid, millis, name, servers};
 use crate::v1;
 
 /// A check for one node; `from` has been resolved by then and does not travel.
@@ -25,6 +27,7 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
             }),
             CheckKind::Http {
                 url,
+                server_name,
                 status,
                 body,
                 json,
@@ -37,6 +40,7 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
                 json: json.clone(),
                 paused: paused.clone(),
                 why: why.clone().unwrap_or_default(),
+                server_name: server_name.clone().unwrap_or_default(),
             }),
             CheckKind::Exec { command } => Kind::Exec(command.to_string()),
             CheckKind::Unit { unit } => Kind::Unit(unit.clone()),
@@ -49,8 +53,37 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
                 content: content.clone(),
                 write: *write,
             }),
-            CheckKind::Same { path } => Kind::Same(path.clone()),
+            CheckKind::Same {
+                what: Compared::Path(path),
+            } => Kind::Same(path.clone()),
+            CheckKind::Same {
+                what: Compared::Command(command),
+            } => Kind::SameOutput(command.to_string()),
             CheckKind::Address { ip } => Kind::Address(ip.clone()),
+            CheckKind::Redis(redis) => Kind::Redis(servers::redis_to_wire(redis)),
+            CheckKind::Postgres(postgres) => Kind::Postgres(servers::postgres_to_wire(postgres)),
+            CheckKind::Mariadb(mariadb) => Kind::Mariadb(servers::mariadb_to_wire(mariadb)),
+            CheckKind::Mount(mount) => Kind::Mount(v1::MountCheck {
+                path: mount.path.clone(),
+                source: mount.source.clone().unwrap_or_default(),
+                fstype: mount.fstype.clone().unwrap_or_default(),
+                writable: mount.writable,
+                marker: mount.marker.clone().unwrap_or_default(),
+                content: mount.content.clone(),
+            }),
+            CheckKind::Websocket {
+                url,
+                server_name,
+                origin,
+            } => Kind::Websocket(v1::WebsocketCheck {
+                url: url.clone(),
+                server_name: server_name.clone().unwrap_or_default(),
+                origin: origin.clone().unwrap_or_default(),
+            }),
+            CheckKind::Clock(clock) => Kind::Clock(v1::ClockCheck {
+                target: clock.target.clone(),
+                max_offset_ms: millis(clock.max_offset),
+            }),
         }),
     }
 }
@@ -77,6 +110,7 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
         },
         Some(Kind::Http(http)) => CheckKind::Http {
             url: http.url.clone(),
+            server_name: given(&http.server_name),
             status: http
                 .status
                 .iter()
@@ -85,10 +119,10 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
                         .map_err(|_| Invalid::new("check.http.status", "is above 65535"))
                 })
                 .collect::<Result<_, _>>()?,
-            body: (!http.body.is_empty()).then(|| http.body.clone()),
+            body: given(&http.body),
             json: http.json.clone(),
             paused: http.paused.clone(),
-            why: (!http.why.is_empty()).then(|| http.why.clone()),
+            why: given(&http.why),
         },
         Some(Kind::Exec(command)) => CheckKind::Exec {
             command: name("check.exec", command)?,
@@ -99,8 +133,35 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
             content: marker.content.clone(),
             write: marker.write,
         },
-        Some(Kind::Same(path)) => CheckKind::Same { path: path.clone() },
+        Some(Kind::Same(path)) => CheckKind::Same {
+            what: Compared::Path(path.clone()),
+        },
+        Some(Kind::SameOutput(command)) => CheckKind::Same {
+            what: Compared::Command(name("check.same_output", command)?),
+        },
         Some(Kind::Address(ip)) => CheckKind::Address { ip: ip.clone() },
+        Some(Kind::Redis(redis)) => CheckKind::Redis(servers::redis_from_wire(redis)?),
+        Some(Kind::Postgres(postgres)) => {
+            CheckKind::Postgres(servers::postgres_from_wire(postgres)?)
+        }
+        Some(Kind::Mariadb(mariadb)) => CheckKind::Mariadb(servers::mariadb_from_wire(mariadb)?),
+        Some(Kind::Mount(mount)) => CheckKind::Mount(MountCheck {
+            path: mount.path.clone(),
+            source: given(&mount.source),
+            fstype: given(&mount.fstype),
+            writable: mount.writable,
+            marker: given(&mount.marker),
+            content: mount.content.clone(),
+        }),
+        Some(Kind::Websocket(websocket)) => CheckKind::Websocket {
+            url: websocket.url.clone(),
+            server_name: given(&websocket.server_name),
+            origin: given(&websocket.origin),
+        },
+        Some(Kind::Clock(clock)) => CheckKind::Clock(ClockCheck {
+            target: clock.target.clone(),
+            max_offset: Duration::from_millis(clock.max_offset_ms),
+        }),
     };
     if wire.every_ms == 0 || wire.timeout_ms == 0 {
         return Err(Invalid::new(
@@ -118,4 +179,9 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
         fresh: Duration::from_millis(wire.fresh_ms),
     };
     Ok((id, check))
+}
+
+/// An optional text: the empty one stands for none.
+pub(super) fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }

@@ -6,6 +6,7 @@
 mod assignment;
 mod command;
 mod enums;
+mod servers;
 
 use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, AttemptNo, OperationId};

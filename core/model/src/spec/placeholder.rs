@@ -3,7 +3,9 @@
 use std::net::Ipv6Addr;
 
 use super::Node;
-use crate::check::CheckKind;
+use crate::check::{
+    CheckKind, ClockCheck, Compared, MariadbCheck, MountCheck, PostgresCheck, RedisCheck,
+};
 
 /// The placeholders.
 pub(crate) const PLACEHOLDERS: [&str; 2] = ["address", "node"];
@@ -32,6 +34,7 @@ impl CheckKind {
             },
             Self::Http {
                 url,
+                server_name,
                 status,
                 body,
                 json,
@@ -39,6 +42,7 @@ impl CheckKind {
                 why,
             } => Self::Http {
                 url: fill_host(url),
+                server_name: server_name.clone(),
                 status: status.clone(),
                 body: body.as_ref().map(fill),
                 json: json
@@ -61,8 +65,45 @@ impl CheckKind {
                 content: content.as_ref().map(fill),
                 write: *write,
             },
-            Self::Same { path } => Self::Same { path: fill(path) },
+            Self::Same { what } => Self::Same {
+                what: match what {
+                    Compared::Path(path) => Compared::Path(fill(path)),
+                    Compared::Command(command) => Compared::Command(command.clone()),
+                },
+            },
             Self::Address { ip } => Self::Address { ip: fill(ip) },
+            Self::Redis(check) => Self::Redis(RedisCheck {
+                target: fill_host(&check.target),
+                ..check.clone()
+            }),
+            Self::Postgres(check) => Self::Postgres(PostgresCheck {
+                target: fill_host(&check.target),
+                ..check.clone()
+            }),
+            Self::Mariadb(check) => Self::Mariadb(MariadbCheck {
+                target: fill_host(&check.target),
+                ..check.clone()
+            }),
+            Self::Mount(check) => Self::Mount(MountCheck {
+                path: fill(&check.path),
+                source: check.source.as_ref().map(fill),
+                marker: check.marker.as_ref().map(fill),
+                content: check.content.as_ref().map(fill),
+                ..check.clone()
+            }),
+            Self::Websocket {
+                url,
+                server_name,
+                origin,
+            } => Self::Websocket {
+                url: fill_host(url),
+                server_name: server_name.clone(),
+                origin: origin.clone(),
+            },
+            Self::Clock(check) => Self::Clock(ClockCheck {
+                target: fill_host(&check.target),
+                ..check.clone()
+            }),
         }
     }
 }
@@ -97,6 +138,7 @@ mod tests {
     fn a_check_is_resolved_for_the_node_of_its_instance() {
         let check = CheckKind::Http {
             url: "http://{address}:8080/health".into(),
+            server_name: None,
             status: vec![200],
             body: Some("I am {node}".into()),
             json: [("/name".to_owned(), "{node}".to_owned())].into(),
@@ -105,6 +147,7 @@ mod tests {
         };
         let expected = CheckKind::Http {
             url: "http://10.9.0.33:8080/health".into(),
+            server_name: None,
             status: vec![200],
             body: Some("I am jb3".into()),
             json: [("/name".to_owned(), "jb3".to_owned())].into(),

@@ -1,14 +1,21 @@
 //! `checks` of a service: what is probed, from where, how often.
 
+mod machine;
+mod servers;
+mod texts;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Field, Section, parts};
+use super::{Section, parts};
 use crate::check::{Check, CheckFrom, CheckKind};
-use crate::spec::placeholder::{PLACEHOLDERS, unknown_placeholder};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
+use machine::{CLOCK, COMPARED, MOUNT};
+use servers::{MARIADB, POSTGRES, REDIS};
+use texts::{ip, path, server_name, target, url};
+
+pub(in crate::spec) use texts::is_host;
 
 const TIMES: Kind = Kind::Count {
     least: 1,
@@ -22,8 +29,8 @@ const STATUS: Kind = Kind::Count {
 /// One check.
 pub(super) static CHECK: Shape = Shape {
     name: "check",
-    doc: "A probe with a name. Exactly one of the first seven keys says what is probed. `{address}` and `{node}` in its \
-          texts stand for the node whose instance is checked.",
+    doc: "A probe with a name. Exactly one of the first thirteen keys says what is probed. `{address}` and `{node}` in \
+          its texts stand for the node whose instance is checked.",
     keys: &[
         optional(
             "tcp",
@@ -33,7 +40,7 @@ pub(super) static CHECK: Shape = Shape {
         optional(
             "http",
             Kind::Text,
-            "A GET of this `http://` URL answers as expected.",
+            "A GET of this `http://` or `https://` URL answers as expected.",
         ),
         optional(
             "exec",
@@ -48,13 +55,43 @@ pub(super) static CHECK: Shape = Shape {
         ),
         optional(
             "same",
-            Kind::Text,
-            "The file at this absolute path is equal wherever the check runs.",
+            Kind::AnyOf(&[Kind::Text, Kind::Section(&COMPARED)]),
+            "The file at this absolute path, or what a command prints, is equal wherever the check runs.",
         ),
         optional(
             "address",
             Kind::Text,
             "This IP address is assigned to the machine.",
+        ),
+        optional(
+            "redis",
+            Kind::Section(&REDIS),
+            "This Redis server works, in the role that it should have.",
+        ),
+        optional(
+            "postgres",
+            Kind::Section(&POSTGRES),
+            "This PostgreSQL server lets the user in, in the role that it should have.",
+        ),
+        optional(
+            "mariadb",
+            Kind::Section(&MARIADB),
+            "This MariaDB or MySQL server lets the user in, and replicates as it should.",
+        ),
+        optional(
+            "mount",
+            Kind::Section(&MOUNT),
+            "This file system is mounted.",
+        ),
+        optional(
+            "websocket",
+            Kind::Text,
+            "The server of this `ws://` or `wss://` URL takes the upgrade: status 101 (RFC 6455).",
+        ),
+        optional(
+            "clock",
+            Kind::Section(&CLOCK),
+            "The clock of the machine agrees with a time server's.",
         ),
         optional(
             "content",
@@ -94,6 +131,17 @@ pub(super) static CHECK: Shape = Shape {
             Kind::Text,
             "For `http`: the JSON pointer to what a paused instance waits for.",
         ),
+        optional(
+            "server_name",
+            Kind::Text,
+            "For `https://` and `wss://`: the name that the server's certificate must have, where that is not the host \
+             of the URL. The certificate must be one that the machine trusts.",
+        ),
+        optional(
+            "origin",
+            Kind::Text,
+            "For `websocket`: the `Origin` that is sent.",
+        ),
         derived(
             "from",
             Kind::SOME_NAMES,
@@ -127,44 +175,52 @@ pub(super) static CHECK: Shape = Shape {
             "The age beyond which a result is unknown. At least `every` + `timeout`.",
         ),
     ],
-    choice: &["tcp", "http", "exec", "unit", "marker", "same", "address"],
+    choice: &[
+        "tcp",
+        "http",
+        "exec",
+        "unit",
+        "marker",
+        "same",
+        "address",
+        "redis",
+        "postgres",
+        "mariadb",
+        "mount",
+        "websocket",
+        "clock",
+    ],
     later: &[
         later("dns", "a check of a name server's answer"),
         later("drbd", "a check of a replicated block device"),
         later("haproxy", "a check of a load balancer's backends"),
-        later(
-            "mariadb",
-            "a check of a MariaDB or MySQL server and its replication",
-        ),
-        later("mount", "a check that a file system is mounted"),
         later("pacemaker", "a check of a Pacemaker cluster"),
-        later(
-            "postgres",
-            "a check of a PostgreSQL server and its replication",
-        ),
-        later("redis", "a check of a Redis server and its replication"),
-        later("websocket", "a check of a WebSocket handshake"),
     ],
 };
 
-/// The keys that belong to one kind of check.
-const BELONGS: [(&str, &str); 7] = [
-    ("content", "marker"),
-    ("write", "marker"),
-    ("status", "http"),
-    ("body", "http"),
-    ("json", "http"),
-    ("paused", "http"),
-    ("why", "http"),
+/// The keys that belong to some kinds of check.
+const BELONGS: [(&str, &[&str]); 9] = [
+    ("content", &["marker"]),
+    ("write", &["marker"]),
+    ("status", &["http"]),
+    ("body", &["http"]),
+    ("json", &["http"]),
+    ("paused", &["http"]),
+    ("why", &["http"]),
+    ("server_name", &["http", "websocket"]),
+    ("origin", &["websocket"]),
 ];
 
 /// Reads a check.
 pub(super) fn check(section: &Section<'_>, external: bool) -> Check {
-    for (key, kind) in BELONGS {
-        if let (Some(field), None) = (section.get(key), section.get(kind)) {
+    for (key, kinds) in BELONGS {
+        let belongs = kinds.iter().any(|kind| section.get(kind).is_some());
+        if let (Some(field), false) = (section.get(key), belongs) {
             field.report_key(
-                Problem::error(format!("`{key}` has no meaning here"))
-                    .why(format!("it belongs to a check that has `{kind}`")),
+                Problem::error(format!("`{key}` has no meaning here")).why(format!(
+                    "it belongs to a check that has `{}`",
+                    kinds.join("` or `")
+                )),
             );
         }
     }
@@ -215,6 +271,8 @@ fn short(duration: Duration) -> String {
 fn kind(section: &Section<'_>) -> Option<CheckKind> {
     let given = |key| section.get(key);
     let content = section.text("content");
+    let server_name = given("server_name").and_then(|field| server_name(&field));
+    let origin = section.text("origin");
     let answer = answer(section);
     let tcp = given("tcp").map(|field| target(&field).map(|target| CheckKind::Tcp { target }));
     let http = given("http").map(|field| {
@@ -225,13 +283,21 @@ fn kind(section: &Section<'_>) -> Option<CheckKind> {
             paused,
             why,
         } = answer;
-        url(&field).map(|url| CheckKind::Http {
+        url(&field, ["http", "https"]).map(|url| CheckKind::Http {
             url,
+            server_name: server_name.clone(),
             status,
             body,
             json,
             paused,
             why,
+        })
+    });
+    let websocket = given("websocket").map(|field| {
+        url(&field, ["ws", "wss"]).map(|url| CheckKind::Websocket {
+            url,
+            server_name: server_name.clone(),
+            origin,
         })
     });
     let exec = given("exec").map(|field| field.name().map(|command| CheckKind::Exec { command }));
@@ -244,12 +310,31 @@ fn kind(section: &Section<'_>) -> Option<CheckKind> {
             write,
         })
     });
-    let same = given("same").map(|field| path(&field).map(|path| CheckKind::Same { path }));
+    let same =
+        given("same").map(|field| machine::compared(&field).map(|what| CheckKind::Same { what }));
     let address = given("address").map(|field| ip(&field).map(|ip| CheckKind::Address { ip }));
-    [tcp, http, exec, unit, marker, same, address]
-        .into_iter()
-        .flatten()
-        .next()?
+    let redis = section.optional("redis", |section| {
+        servers::redis(section).map(CheckKind::Redis)
+    });
+    let postgres = section.optional("postgres", |section| {
+        servers::postgres(section).map(CheckKind::Postgres)
+    });
+    let mariadb = section.optional("mariadb", |section| {
+        servers::mariadb(section).map(CheckKind::Mariadb)
+    });
+    let mount = section.optional("mount", |section| {
+        machine::mount(section).map(CheckKind::Mount)
+    });
+    let clock = section.optional("clock", |section| {
+        machine::clock(section).map(CheckKind::Clock)
+    });
+    [
+        tcp, http, exec, unit, marker, same, address, redis, postgres, mariadb, mount, websocket,
+        clock,
+    ]
+    .into_iter()
+    .flatten()
+    .next()?
 }
 
 /// What is expected of an HTTP answer.
@@ -315,131 +400,4 @@ fn from(section: &Section<'_>, external: bool) -> CheckFrom {
         Some("consumers") => CheckFrom::Consumers,
         _ => CheckFrom::Nodes(field.names()),
     }
-}
-
-/// A text in which placeholders may stand, with each replaced by an example, for looking at its form.
-fn filled<'a>(field: &Field<'a>) -> Option<(&'a str, String)> {
-    let text = field.text()?;
-    if let Some(word) = unknown_placeholder(text) {
-        field.report(
-            Problem::error(format!(
-                "{} is not a placeholder",
-                quoted(&format!("{{{word}}}"))
-            ))
-            .why("placeholders are {address} and {node}")
-            .suggest_nearest(word, PLACEHOLDERS),
-        );
-        return None;
-    }
-    Some((
-        text,
-        text.replace("{address}", "192.0.2.1")
-            .replace("{node}", "node"),
-    ))
-}
-
-fn target(field: &Field<'_>) -> Option<String> {
-    let (text, example) = filled(field)?;
-    if let Err(why) = host_and_port(&example) {
-        field.report(
-            Problem::error(format!("{} is not host:port", quoted(text)))
-                .why(why)
-                .suggest("write it as 10.1.0.9:2049 or {address}:3306"),
-        );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn host_and_port(text: &str) -> Result<(), &'static str> {
-    let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
-    match port.parse::<u16>() {
-        Ok(0) | Err(_) => return Err("the port is a number from 1 to 65535"),
-        Ok(_) => {}
-    }
-    match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(v6) if v6.parse::<IpAddr>().is_ok() => Ok(()),
-        Some(_) => Err("what stands in brackets is not an IPv6 address"),
-        None if host.contains(':') => Err("an IPv6 address stands in brackets: [fd00::1]:80"),
-        None if is_host(host) => Ok(()),
-        None => Err("the host is an IP address or a host name"),
-    }
-}
-
-/// Is it an IP address or made like a host name (RFC 1123)?
-pub(in crate::spec) fn is_host(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
-}
-
-fn url(field: &Field<'_>) -> Option<String> {
-    let (text, example) = filled(field)?;
-    let problem =
-        |why: &str| Problem::error(format!("{} is not an http:// URL", quoted(text))).why(why);
-    let Some(rest) = example.strip_prefix("http://") else {
-        field.report(if example.starts_with("https://") {
-            problem("https is not available in this version")
-                .suggest("check the port without TLS, or with `tcp`")
-        } else {
-            problem("it begins with http://")
-                .suggest(format!("write {}", quoted(&format!("http://{text}"))))
-        });
-        return None;
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let with_port = if authority
-        .rsplit(']')
-        .next()
-        .unwrap_or_default()
-        .contains(':')
-    {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let why = match host_and_port(&with_port) {
-        _ if example.contains(|c: char| c.is_whitespace() || c.is_control()) => {
-            "it has white space in it"
-        }
-        _ if !example.is_ascii() => "characters beyond ASCII are written as %XX",
-        Ok(()) => return Some(text.to_owned()),
-        Err(why) => why,
-    };
-    field.report(problem(why));
-    None
-}
-
-fn path(field: &Field<'_>) -> Option<String> {
-    let (text, example) = filled(field)?;
-    if example.starts_with('/') && !example.split('/').any(|part| part == "..") {
-        return Some(text.to_owned());
-    }
-    field.report(
-        Problem::error(format!("{} is not an absolute path", quoted(text)))
-            .why("it begins with '/' and has no '..'"),
-    );
-    None
-}
-
-fn ip(field: &Field<'_>) -> Option<String> {
-    let (text, example) = filled(field)?;
-    if example.parse::<IpAddr>().is_ok() {
-        return Some(text.to_owned());
-    }
-    let problem = Problem::error(format!("{} is not an IP address", quoted(text)));
-    field.report(match text.split_once('/') {
-        Some((bare, _)) if bare.parse::<IpAddr>().is_ok() => problem
-            .why("the prefix length does not belong here")
-            .suggest(format!("write {bare}")),
-        _ => problem,
-    });
-    None
 }

@@ -38,13 +38,14 @@ pub(super) static POWER: Shape = Shape {
     later: &[],
 };
 
-static SECRET: Shape = Shape {
+/// A secret, by its name.
+pub(super) static SECRET: Shape = Shape {
     name: "secret",
     doc: "A value that never stands in the spec, never travels and is never logged.",
     keys: &[required(
         "secret",
         Kind::Text,
-        "Its name in the agent's own file, on each of the `via` nodes.",
+        "Its name among the agent's own secrets, on each node that uses it.",
     )],
     choice: &[],
     later: &[],

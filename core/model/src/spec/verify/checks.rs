@@ -58,11 +58,19 @@ fn shared_prober(facts: &Facts<'_>, name: &ServiceName, service: &Service, check
 /// Does the check look inside of the machine where it runs?
 fn inside(kind: &CheckKind) -> bool {
     match kind {
-        CheckKind::Tcp { .. } | CheckKind::Http { .. } | CheckKind::Exec { .. } => false,
+        CheckKind::Tcp { .. }
+        | CheckKind::Http { .. }
+        | CheckKind::Exec { .. }
+        | CheckKind::Redis(_)
+        | CheckKind::Postgres(_)
+        | CheckKind::Mariadb(_)
+        | CheckKind::Websocket { .. } => false,
         CheckKind::Unit { .. }
         | CheckKind::Marker { .. }
         | CheckKind::Same { .. }
-        | CheckKind::Address { .. } => true,
+        | CheckKind::Address { .. }
+        | CheckKind::Mount(_)
+        | CheckKind::Clock(_) => true,
     }
 }
 
@@ -86,7 +94,9 @@ fn local(facts: &Facts<'_>, name: &ServiceName, service: &Service, check: &Check
         || {
             Problem::error(format!("the check {check} cannot look inside of {node}"))
                 .why("the node has no agent; its checks run on others")
-                .suggest("use tcp, http or exec, or name with `from` where it runs")
+                .suggest(
+                    "use one that connects to it, such as tcp, or name with `from` where it runs",
+                )
                 .note(
                     facts.place(&["nodes", node.as_str(), "agentless"]),
                     "it is agentless by this",

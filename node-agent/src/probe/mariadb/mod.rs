@@ -1,0 +1,39 @@
+//! A MariaDB or MySQL server that lets a user in, and replicates as it should.
+//!
+//! Asked through the server's own command-line client, which speaks whatever login and encryption the server's version
+//! has grown; machines that run such a server have it, and elsewhere the check is *unknown* with the remedy
+//! (`docs/decisions/0007-checks-of-servers.md`).
+//!
+//! * **The password is in no argument, no environment and no file.** The client reads its options from its standard input
+//!   (`--defaults-file=/dev/stdin`), and nothing else: no file of the machine changes what is asked.
+//! * It runs in a process group that is killed at the limit, and no more than a bound of its output is kept.
+//! * A bare TCP connection is not made first: the server counts those as errors and blocks the host after a hundred.
+//!
+//! | file | |
+//! |---|---|
+//! | `client` | one run of the client, and what its errors mean |
+//! | `facts` | what is asked, and what the answers amount to |
+
+mod client;
+mod facts;
+
+use interlock_model::check::{MariadbCheck, ProbeResult};
+
+use super::talk::Patience;
+use crate::power::Secret;
+use client::Client;
+
+/// Looks at the server.
+pub(super) async fn probe(
+    check: &MariadbCheck,
+    password: Option<&Secret>,
+    patience: Patience,
+) -> ProbeResult {
+    let client = match Client::find(check, password, patience) {
+        Ok(client) => client,
+        Err(result) => return result,
+    };
+    match facts::look(&client, check).await {
+        Ok(result) | Err(result) => result,
+    }
+}
