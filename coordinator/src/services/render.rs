@@ -1,7 +1,7 @@
 //! Core to wire: what operators are shown.
 
 use interlock_engine::coordinator::{Coordinator, Event, Head};
-use interlock_engine::operation::{Entry, Operation, Phase};
+use interlock_engine::operation::{Entry, Operation};
 use interlock_model::action::Power;
 use interlock_model::ids::JournalSeq;
 use interlock_model::names::NodeName;
@@ -41,7 +41,7 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
             .steps()
             .map(|(step, state)| v1::StepStatus {
                 step: step.id.to_string(),
-                state: if state.phase == Phase::Waiting && !operation.waits_for_edges(&step.id) {
+                state: if operation.is_gated(&step.id) {
                     "gated".to_owned()
                 } else {
                     state.phase.to_string()
@@ -282,4 +282,83 @@ fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use interlock_engine::operation::{Ctx, State, Verb};
+    use interlock_engine::view::View;
+    use interlock_model::action::Action;
+    use interlock_model::ids::{Generation, OperationId, Term};
+    use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
+    use interlock_model::spec::{Role, Spec};
+    use interlock_model::time::Timestamp;
+
+    use super::*;
+
+    /// A plan of one step, which waits for a person.
+    fn approval() -> SealedPlan {
+        let step = Step {
+            id: StepId::new("approve:look"),
+            action: Action::Approve {
+                gate: "look".parse().unwrap(),
+                text: "Look at it".into(),
+                role: Role::Operator,
+            },
+            node: None,
+            service: None,
+            after: Vec::new(),
+            gates: Vec::new(),
+            healthy: Vec::new(),
+            timeout: Duration::from_secs(60),
+            undo: None,
+        };
+        let plan = Plan {
+            cluster: "bench".parse().unwrap(),
+            generation: Generation(1),
+            kind: PlanKind::Startup,
+            scope: "--all".into(),
+            assumptions: Default::default(),
+            forced: Vec::new(),
+            steps: vec![step],
+        };
+        SealedPlan::seal(plan).unwrap()
+    }
+
+    #[test]
+    fn a_gated_step_of_an_aborted_operation_is_shown_like_any_other_that_never_ran() {
+        let text =
+            "cluster: bench\ncontrol: { coordinators: [m] }\nnodes:\n  m: { address: 10.0.0.1 }\n";
+        let spec = Spec::parse(text.as_bytes(), "bench.yaml").unwrap().spec;
+        let now = Now {
+            mono: Duration::from_secs(1),
+            wall: Timestamp(1),
+        };
+        let (view, mut effects) = (View::default(), Vec::new());
+        let mut ctx = Ctx {
+            now,
+            term: Term(1),
+            spec: &spec,
+            view: &view,
+            effects: &mut effects,
+        };
+        let sealed = Arc::new(approval());
+        let mut running =
+            Operation::start(OperationId(1), sealed, "anna", "because", false, now).unwrap();
+        running.advance(&mut ctx);
+        let shown = operation(&running, true);
+        assert_eq!(shown.steps[0].state, "gated");
+        assert!(shown.steps[0].waits_for.contains("Look at it"));
+
+        running
+            .control(Verb::Abort, None, "anna", Role::Operator, "", &mut ctx)
+            .unwrap();
+        assert_eq!(running.state(), State::Aborted);
+        let shown = operation(&running, true);
+        assert_eq!(shown.steps[0].state, "waiting");
+        assert_eq!(shown.steps[0].waits_for, "");
+    }
 }

@@ -70,6 +70,8 @@ impl Operation {
             return String::new();
         };
         match self.steps[at].phase {
+            // It will never begin, and so waits for nothing.
+            Phase::Waiting if !self.goes_forward() => String::new(),
             Phase::Waiting => {
                 let mut unmet = self.before[at]
                     .iter()
@@ -89,14 +91,40 @@ impl Operation {
         }
     }
 
-    /// Does a step wait for other steps, and not for its gates or a person?
+    /// Is it a step's turn, so that only its gates or a person keep it from beginning? Once the operation goes on no
+    /// more, no step has a turn.
     #[must_use]
-    pub fn waits_for_edges(&self, step: &StepId) -> bool {
-        self.index.get(step).is_some_and(|&at| {
-            self.before[at]
+    pub fn is_gated(&self, step: &StepId) -> bool {
+        self.goes_forward()
+            && self.index.get(step).is_some_and(|&at| {
+                self.steps[at].phase == Phase::Waiting
+                    && self.before[at]
+                        .iter()
+                        .all(|(other, until)| self.steps[*other].has_reached(*until))
+            })
+    }
+
+    /// May steps that have not begun still begin? Not once it ends, goes back, or is over.
+    fn goes_forward(&self) -> bool {
+        match self.state {
+            State::Running | State::Pausing | State::Paused => true,
+            State::NeedsAttention => !self.goes_back(),
+            State::Aborting
+            | State::AbortingToUnwind
+            | State::Unwinding
+            | State::Done
+            | State::Aborted
+            | State::Unwound => false,
+        }
+    }
+
+    /// Is it being taken back, or stands it still on the way back?
+    pub(super) fn goes_back(&self) -> bool {
+        self.state == State::Unwinding
+            || self
+                .steps
                 .iter()
-                .any(|(other, until)| !self.steps[*other].has_reached(*until))
-        })
+                .any(|step| matches!(step.phase, Phase::Undoing | Phase::UndoFailed))
     }
 
     /// How far the attempt of a step under way is from its deadline.

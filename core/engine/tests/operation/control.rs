@@ -3,7 +3,7 @@
 use interlock_engine::operation::{Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
-use interlock_model::plan::Wait;
+use interlock_model::plan::{StepId, Wait};
 use interlock_model::spec::Role;
 
 use crate::bench::{Bench, seal, step};
@@ -86,6 +86,32 @@ fn an_abort_ends_what_is_under_way_and_waits_until_nothing_is_left() {
     bench.says("stop:db@a", AttemptState::Failed);
     assert_eq!(bench.state(), State::Aborted);
     assert!(bench.operation.possible().is_empty());
+}
+
+/// Its turn had come, and then there are no turns any more.
+#[test]
+fn a_step_that_will_never_run_is_not_gated_and_waits_for_nothing() {
+    for verb in [Verb::Abort, Verb::Unwind] {
+        let mut bench = Bench::new(vec![
+            step("stop:db@a", &[]),
+            step("approve:look", &[]),
+            step("stop:db@b", &[("approve:look", Wait::Up)]),
+        ]);
+        bench.advance();
+        let look = StepId::new("approve:look");
+        assert!(bench.operation.is_gated(&look));
+        assert!(
+            !bench.operation.is_gated(&StepId::new("stop:db@b")),
+            "it waits for another step"
+        );
+        assert_ne!(bench.operation.waits_for(&look), "");
+        bench.asks(verb, "").unwrap();
+        assert!(!bench.operation.is_gated(&look), "{verb}: it is ending");
+        bench.says("stop:db@a", AttemptState::Failed);
+        assert!(!bench.operation.is_gated(&look), "{verb}");
+        assert_eq!(bench.operation.waits_for(&look), "", "{verb}");
+        assert_eq!(bench.phase("approve:look"), Phase::Waiting);
+    }
 }
 
 #[test]
