@@ -5,8 +5,9 @@ use std::time::Duration;
 use interlock_model::action::Command;
 use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
+use interlock_model::plan::Wait;
 
-use super::{Ctx, Effect, Operation, State, What};
+use super::{Ctx, Effect, Operation, Phase, State, What};
 
 /// What an attempt taken over after a restart gets at least, so that its agent can be heard before it is given up.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
@@ -121,6 +122,17 @@ impl Operation {
         }
     }
 
+    /// Has an agent, or a power source, something to do for the step, forwards or back? That is what an abort ends, or
+    /// awaits where it cannot be ended. An undo that is up and has yet to turn healthy is as little under way as a step
+    /// whose checks are awaited.
+    pub(super) fn is_under_way(&self, at: usize) -> bool {
+        match self.steps[at].phase {
+            Phase::Running => true,
+            Phase::Undoing => !self.steps[at].reached.contains_key(&Wait::Up),
+            _ => false,
+        }
+    }
+
     /// Is everything under way being ended?
     pub(super) fn is_ending(&self) -> bool {
         matches!(self.state, State::Aborting | State::AbortingToUnwind)
@@ -186,8 +198,7 @@ impl Operation {
                 step: self.step(at).id.clone(),
                 attempt: self.steps[at].attempt,
             };
-            let ends = matches!(self.state, State::Aborting | State::AbortingToUnwind)
-                && !self.doing(at).is_power();
+            let ends = self.is_ending() && !self.doing(at).is_power();
             // A cancel may have been lost with its session as well, and is answered like a query.
             ctx.effects.push(if ends {
                 Effect::Cancel { to: on, id }

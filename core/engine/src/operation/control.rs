@@ -130,9 +130,9 @@ impl Operation {
                     verbs.push(Verb::Resume);
                 }
             }
+            State::Unwinding => verbs.push(Verb::Abort),
             State::Aborting
             | State::AbortingToUnwind
-            | State::Unwinding
             | State::Done
             | State::Aborted
             | State::Unwound => {}
@@ -147,7 +147,11 @@ impl Operation {
             self.state,
             State::Running | State::Pausing | State::Paused | State::NeedsAttention
         ) {
-            verbs.extend([Verb::Abort, Verb::Unwind]);
+            verbs.push(Verb::Abort);
+            // On the way back it is unwinding already.
+            if !self.goes_back() {
+                verbs.push(Verb::Unwind);
+            }
         }
         verbs
     }
@@ -206,7 +210,7 @@ impl Operation {
                 };
                 self.turn(to, by, reason, ctx);
                 for at in 0..self.steps.len() {
-                    if self.steps[at].phase == Phase::Running {
+                    if self.is_under_way(at) {
                         self.end_attempt(at, ctx);
                         self.ask_after_switching(at, ctx);
                     }

@@ -83,18 +83,19 @@ impl Operation {
     }
 
     fn left_behind(&self) -> String {
-        let unknown = self
-            .steps
-            .iter()
-            .filter(|step| step.phase == Phase::Unknown)
-            .count();
-        if unknown == 0 {
-            "nothing is under way".to_owned()
-        } else {
-            format!(
-                "nothing is under way; {unknown} steps are unknown: look at them before you go on"
-            )
-        }
+        let count = |phase| {
+            let steps = self.steps.iter().filter(|step| step.phase == phase);
+            steps.count()
+        };
+        let left = match (count(Phase::Unknown), count(Phase::UndoFailed)) {
+            (0, 0) => return "nothing is under way".to_owned(),
+            (unknown, 0) => format!("{unknown} steps are unknown"),
+            (0, half) => format!("{half} steps are half taken back"),
+            (unknown, half) => {
+                format!("{unknown} steps are unknown, {half} are half taken back")
+            }
+        };
+        format!("nothing is under way; {left}: look at them before you go on")
     }
 
     /// A step that has not begun: may it?

@@ -130,6 +130,14 @@ impl Operation {
                 );
                 self.record(What::Proven { step, evidence }, ctx.now);
             }
+            // Nobody waits for health any more, and nobody may take it for healthy.
+            Readiness::NotYet(what) | Readiness::Never(what) if self.is_ending() => {
+                let (step, evidence) = (
+                    self.step(at).id.clone(),
+                    format!("aborted before it was healthy: {what}"),
+                );
+                self.record(What::UndoFailed { step, evidence }, ctx.now);
+            }
             Readiness::NotYet(what) | Readiness::Never(what) => {
                 self.live[at].seen = what;
                 if self.live[at]

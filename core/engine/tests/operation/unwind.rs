@@ -240,3 +240,91 @@ fn an_undo_that_is_asked_for_again_begins_anew_with_its_look() {
         .advance();
     assert_eq!(bench.sent(), ["stop start:db@a #3 on a"]);
 }
+
+/// Three stops that know nothing of each other, and their undos under way: the one of db on a is up and not healthy yet.
+fn three_undos() -> Bench {
+    let mut bench = Bench::new(vec![
+        step("stop:web@b", &[]),
+        step("stop:db@a", &[]),
+        step("stop:db@b", &[]),
+        step("approve:look", &[]),
+    ]);
+    bench.advance();
+    for id in ["stop:web@b", "stop:db@a", "stop:db@b"] {
+        bench.says(id, AttemptState::Done);
+    }
+    bench.asks(Verb::Unwind, "").unwrap();
+    assert_eq!(bench.state(), State::Unwinding);
+    bench.says("stop:db@a", AttemptState::Done);
+    bench.sent();
+    bench
+}
+
+#[test]
+fn an_abort_on_the_way_back_ends_the_undos_that_are_under_way_and_waits_for_them() {
+    for halted in [false, true] {
+        let mut bench = three_undos();
+        if halted {
+            bench.says("stop:web@b", AttemptState::Failed);
+            assert_eq!(bench.state(), State::NeedsAttention);
+        }
+        assert!(!bench.operation.possible().contains(&Verb::Unwind));
+        bench.sent();
+        bench.asks(Verb::Abort, "").unwrap();
+        let ended = match halted {
+            true => vec!["cancel stop:db@b #2"],
+            false => vec!["cancel stop:db@b #2", "cancel stop:web@b #2"],
+        };
+        let sorted = |mut sent: Vec<String>| {
+            sent.sort();
+            sent
+        };
+        assert_eq!(sorted(bench.sent()), ended, "what is up has nothing to end");
+        assert_eq!(bench.state(), State::Aborting);
+        assert_eq!(
+            bench.phase("stop:db@a"),
+            Phase::UndoFailed,
+            "nobody waits for its health"
+        );
+        // The cancels were lost with their session.
+        bench.pass(1).connects("b", "boot-1");
+        bench.pass(1);
+        assert_eq!(sorted(bench.sent()), ended);
+        bench.says("stop:db@b", AttemptState::Failed);
+        if !halted {
+            assert_eq!(bench.state(), State::Aborting, "one is still under way");
+            bench.says("stop:web@b", AttemptState::Failed);
+        }
+        assert_eq!(bench.state(), State::Aborted);
+        assert_eq!(bench.phase("stop:db@b"), Phase::UndoFailed);
+        assert_eq!(bench.sent(), [""; 0], "and nothing else is taken back");
+    }
+}
+
+#[test]
+fn an_undo_that_is_healthy_when_the_abort_comes_is_taken_back() {
+    let mut bench = three_undos();
+    bench.pass(1).probed("db.port", "a", Verdict::Ok);
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Undone);
+}
+
+#[test]
+fn an_abort_of_an_undo_of_power_ends_with_the_last_word_of_its_agent() {
+    let mut bench = Bench::new(vec![step("power-off:a", &[]), step("approve:look", &[])]);
+    bench.advance().power("a", Power::On).advance();
+    bench.pass(1).power("a", Power::Off).advance();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Undoing);
+    bench.sent();
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(
+        bench.sent(),
+        ["query power-off:a #2"],
+        "a switching cannot be cancelled"
+    );
+    bench.says("power-off:a", AttemptState::Done);
+    assert_eq!(bench.state(), State::Aborted);
+    assert_eq!(bench.phase("power-off:a"), Phase::UndoFailed);
+}
