@@ -235,7 +235,7 @@ fn reboot(
         for node in &local[&service.name] {
             let mut step = match service.boot {
                 Boot::Autostart => steps::verify(service, node),
-                Boot::Manual => steps::start(service, node),
+                Boot::Manual => steps::start_again(service, node),
             };
             step.healthy = draft.own_checks(
                 service,

@@ -156,7 +156,7 @@ fn restart(draft: &mut Draft<'_>, service: &Service, batches: &[Vec<NodeName>]) 
         let mut starts = Vec::new();
         for node in batch {
             let stop = draft.graph.add(steps::stop(service, node));
-            let mut step = steps::start(service, node);
+            let mut step = steps::start_again(service, node);
             step.healthy = draft.own_checks(service, node, active.as_ref(), &BTreeSet::new());
             step.gates = draft.consumer_checks(service, node);
             let subject = Subject::instance(&service.name, node);

@@ -76,6 +76,15 @@ pub(crate) fn start(service: &Service, node: &NodeName) -> Step {
     )
 }
 
+/// `start:SERVICE@NODE`, of an instance that the same plan has stopped. It is not taken back by a stop, which would
+/// interrupt the instance once more: what is taken back is that stop, by a start, unless this one is done.
+pub(crate) fn start_again(service: &Service, node: &NodeName) -> Step {
+    Step {
+        undo: None,
+        ..start(service, node)
+    }
+}
+
 /// `verify:SERVICE@NODE`
 pub(crate) fn verify(service: &Service, node: &NodeName) -> Step {
     on_instance(service, node, Action::Verify, service.start_within, None)

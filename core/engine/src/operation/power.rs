@@ -159,7 +159,7 @@ impl Operation {
     }
 
     /// Records the intent of an attempt that dispatches nothing and only awaits its proof.
-    fn intend(&mut self, at: usize, command: &str, undo: bool, ctx: &mut Ctx<'_>) {
+    pub(super) fn intend(&mut self, at: usize, command: &str, undo: bool, ctx: &mut Ctx<'_>) {
         let step = self.step(at);
         let (id, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
         // Without a command of ours any boot will do.

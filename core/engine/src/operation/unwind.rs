@@ -3,6 +3,10 @@
 //! A step is taken back when every step that came after it is: taken back, without an undo, or never begun. What comes
 //! back up must be healthy before what depended on it follows; what goes down must be proven down. An undo that fails
 //! is a state of its own, for a person.
+//!
+//! A stop whose instance was started again by the same plan, and is healthy, is taken back already: it runs, as it did
+//! before. Such a start has no undo, which would only interrupt the instance once more; if it did not get that far, the
+//! undo of its stop starts the instance.
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId};
@@ -67,6 +71,13 @@ impl Operation {
         let Some(node) = self.step(at).node.clone() else {
             return;
         };
+        if let Some(again) = self.started_again(at) {
+            let evidence = format!("it runs again: {} is done", self.step(again).id);
+            self.intend(at, "prove", true, ctx);
+            let step = self.step(at).id.clone();
+            self.record(What::Proven { step, evidence }, ctx.now);
+            return;
+        }
         if !self.live[at].undoing {
             self.live[at] = super::Live {
                 undoing: true,
@@ -112,6 +123,19 @@ impl Operation {
                 self.record(What::UndoFailed { step, evidence }, ctx.now);
             }
         }
+    }
+
+    /// The step that has brought up again, and seen healthy, what this one stopped.
+    fn started_again(&self, at: usize) -> Option<usize> {
+        let stop = self.step(at);
+        let later = (at + 1..self.steps.len()).filter(|_| stop.action == Action::Stop);
+        later
+            .filter(|&later| self.steps[later].phase == Phase::Done)
+            .find(|&later| {
+                let step = self.step(later);
+                matches!(step.action, Action::Start | Action::Verify)
+                    && (&step.service, &step.node) == (&stop.service, &stop.node)
+            })
     }
 
     /// What came back up must be healthy before it counts as taken back.

@@ -5,9 +5,9 @@ use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
-use interlock_model::plan::{Known, Wait};
+use interlock_model::plan::{Known, Step, Wait};
 
-use crate::bench::{Bench, LIMIT, seal, step};
+use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 /// Two stops with a meeting point between them, both done, and then a third one under way.
 fn unwinding() -> Bench {
@@ -327,4 +327,82 @@ fn an_abort_of_an_undo_of_power_ends_with_the_last_word_of_its_agent() {
     bench.says("power-off:a", AttemptState::Done);
     assert_eq!(bench.state(), State::Aborted);
     assert_eq!(bench.phase("power-off:a"), Phase::UndoFailed);
+}
+
+/// A rolling restart of db: the standby on a is through, the active side on b is stopped and about to start.
+fn restarting() -> Bench {
+    let again = |id: &str, after: &str| Step {
+        undo: None,
+        ..step(id, &[(after, Wait::Down)])
+    };
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        again("start:db@a", "stop:db@a"),
+        step("stop:db@b", &[("start:db@a", Wait::Healthy)]),
+        again("start:db@b", "stop:db@b"),
+    ]);
+    bench.advance();
+    for id in ["stop:db@a", "start:db@a", "stop:db@b"] {
+        bench.says(id, AttemptState::Done);
+    }
+    assert_eq!(bench.phase("start:db@b"), Phase::Running);
+    bench.sent();
+    bench
+}
+
+#[test]
+fn what_was_restarted_is_not_restarted_again_on_the_way_back() {
+    let mut bench = restarting();
+    bench.says("start:db@b", AttemptState::Failed);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(
+        bench.sent(),
+        ["start stop:db@b #2 on b"],
+        "stopped, and not started again"
+    );
+    bench.says("stop:db@b", AttemptState::Done).pass(1);
+    bench
+        .probed("db.port", "b", Verdict::Ok)
+        .advance()
+        .advance();
+    assert_eq!(bench.state(), State::Unwound);
+    let sent: Vec<String> = bench.sent();
+    assert!(
+        !sent.iter().any(|sent| sent.contains("db@a")),
+        "it runs, as before: {sent:?}"
+    );
+    assert_eq!(
+        (bench.phase("stop:db@a"), bench.phase("start:db@a")),
+        (Phase::Undone, Phase::Done)
+    );
+    assert_eq!(
+        bench.evidence("stop:db@a"),
+        "it runs again: start:db@a is done"
+    );
+}
+
+#[test]
+fn what_was_started_again_and_is_not_healthy_is_brought_up_on_the_way_back() {
+    let mut bench = restarting();
+    bench.says("start:db@b", AttemptState::Unknown);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["start stop:db@b #2 on b"]);
+
+    let mut start = step("start:web@b", &[("stop:web@b", Wait::Down)]);
+    start.undo = None;
+    start.healthy = vec![gate("web.http", "b")];
+    let mut bench = Bench::new(vec![step("stop:web@b", &[]), start]);
+    bench.advance().says("stop:web@b", AttemptState::Done);
+    bench.says("start:web@b", AttemptState::Done);
+    assert_eq!(bench.phase("start:web@b"), Phase::Checking);
+    bench.sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(
+        bench.sent(),
+        ["start stop:web@b #2 on b"],
+        "up, but not seen healthy"
+    );
 }

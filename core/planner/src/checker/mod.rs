@@ -80,7 +80,8 @@ pub enum Violation {
         /// The step.
         step: StepId,
     },
-    /// A step would not be taken back by its own opposite.
+    /// A step would not be taken back by its own opposite, or a start of what the plan has stopped would be by another
+    /// stop.
     WrongUndo {
         /// The step.
         step: StepId,
@@ -158,7 +159,7 @@ impl fmt::Display for Violation {
                 write!(f, "{step} is about something that the spec does not have")
             }
             Self::WrongAction { step } => write!(f, "{step} has no place in such a plan"),
-            Self::WrongUndo { step } => write!(f, "{step} is not taken back by its opposite"),
+            Self::WrongUndo { step } => write!(f, "{step} is not taken back by what it should be"),
             Self::WrongPower { step } => write!(
                 f,
                 "{step} switches the machine otherwise than the spec says"

@@ -1,8 +1,9 @@
 //! A plan must be a plan: a listed graph of well-formed steps about things that the spec has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::Action;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
 use interlock_model::spec::{Boot, Spec};
 
@@ -11,6 +12,7 @@ use super::Violation;
 pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut listed: BTreeMap<&StepId, &Action> = BTreeMap::new();
+    let mut stopped: BTreeSet<(&Option<ServiceName>, &Option<NodeName>)> = BTreeSet::new();
     for step in &plan.steps {
         let id = || step.id.clone();
         for after in &step.after {
@@ -45,7 +47,14 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
         if !has_a_place(spec, plan.kind, step) {
             found.push(Violation::WrongAction { step: id() });
         }
-        if step.undo.as_ref().map(|undo| &*undo.0) != opposite(&step.action).as_ref() {
+        let instance = (&step.service, &step.node);
+        if step.action == Action::Stop {
+            stopped.insert(instance);
+        }
+        // What runs again runs as before: its stop is what would be taken back.
+        let runs_again = step.action == Action::Start && stopped.contains(&instance);
+        let expected = opposite(&step.action).filter(|_| !runs_again);
+        if step.undo.as_ref().map(|undo| &*undo.0) != expected.as_ref() {
             found.push(Violation::WrongUndo { step: id() });
         }
         if !is_switched_rightly(spec, step) {

@@ -1,7 +1,7 @@
 //! The checker catches plans that were tampered with.
 
 use interlock_model::action::Action;
-use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
 use interlock_planner::checker;
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ proptest! {
 fn each_promise_is_checked() {
     type Tamper = fn(&mut Plan);
     type Objects = fn(&Violation) -> bool;
-    let cases: [(&str, PlanKind, Tamper, Objects); 12] = [
+    let cases: [(&str, PlanKind, Tamper, Objects); 14] = [
         (
             "two steps of one name",
             PlanKind::Shutdown,
@@ -107,6 +107,18 @@ fn each_promise_is_checked() {
             "no undo",
             PlanKind::Shutdown,
             |p| p.steps[0].undo = None,
+            |v| matches!(v, Violation::WrongUndo { .. }),
+        ),
+        (
+            "a start again that is taken back by a stop",
+            PlanKind::Restart,
+            stops_undo_starts,
+            |v| matches!(v, Violation::WrongUndo { .. }),
+        ),
+        (
+            "the same over a reboot",
+            PlanKind::Reboot,
+            stops_undo_starts,
             |v| matches!(v, Violation::WrongUndo { .. }),
         ),
         (
@@ -179,6 +191,14 @@ fn edge(plan: &mut Plan, edit: impl Fn(&mut Wait)) {
         .for_each(|after| edit(&mut after.until));
 }
 
+fn stops_undo_starts(plan: &mut Plan) {
+    let starts = plan
+        .steps
+        .iter_mut()
+        .filter(|step| step.action == Action::Start);
+    starts.for_each(|step| step.undo = Some(Undo(Box::new(Action::Stop))));
+}
+
 fn plug(plan: &mut Plan) {
     for step in &mut plan.steps {
         if let Action::PowerOff { power } = &mut step.action {
@@ -211,7 +231,7 @@ fn a_control_plane_that_would_go_down_is_caught() {
     for step in &mut plan.steps {
         if let Action::PowerOff { power } = &mut step.action {
             power.via = vec!["jb1".parse().unwrap()];
-            step.undo = Some(interlock_model::plan::Undo(Box::new(Action::PowerOn {
+            step.undo = Some(Undo(Box::new(Action::PowerOn {
                 power: power.clone(),
             })));
         }

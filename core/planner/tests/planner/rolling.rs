@@ -1,5 +1,6 @@
 //! Restarts and reboots: batch by batch, keeping capacity.
 
+use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckKind, Verdict};
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{PlanKind, Wait};
@@ -29,6 +30,23 @@ fn a_restart_goes_on_only_when_the_batch_before_is_healthy() {
     assert_eq!(after(&plan, "start:web@w1"), ["stop:web@w1 down"]);
     assert_eq!(after(&plan, "stop:web@w2"), ["start:web@w1 healthy"]);
     assert_eq!(checks(&plan, "start:web@w2").1, ["web.http@w2"]);
+}
+
+/// What is taken back of a restart is a stop, by a start; what runs again runs as before.
+#[test]
+fn a_start_again_has_no_undo_and_its_stop_is_taken_back_by_a_start() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    for plan in [
+        ask(&cluster, PlanKind::Restart, services(&["web"])).seeing(&seen),
+        ask(&cluster, PlanKind::Reboot, nodes(&["w1"])).seeing(&seen),
+    ] {
+        for step in plan.plan().steps {
+            let undo = step.undo.map(|undo| *undo.0);
+            let expected = (step.action == Action::Stop).then_some(Action::Start);
+            assert_eq!(undo, expected, "{}", step.id);
+        }
+    }
 }
 
 #[test]
