@@ -37,10 +37,12 @@ pub mod checker;
 pub mod view;
 
 mod activity;
+mod again;
 mod capacity;
 mod checks;
 mod draft;
 mod finish;
+mod found;
 mod graph;
 mod input;
 mod machines;

@@ -11,22 +11,15 @@ use interlock_model::plan::Wait;
 use interlock_model::spec::{Boot, Service};
 
 use crate::activity::warn_of_interruption;
+use crate::again::Again;
 use crate::draft::Draft;
 use crate::graph::Handle;
 use crate::order::start_order;
 use crate::power::runs_control;
 use crate::report::{Entry, Subject};
-use crate::restart::requirements_run;
 use crate::select::Selection;
 use crate::steps;
 use crate::world::{Machine, Presence};
-
-/// The instances that stop and start again.
-#[derive(Debug, Default)]
-struct Running {
-    by_service: BTreeMap<ServiceName, BTreeSet<NodeName>>,
-    by_node: BTreeMap<NodeName, Vec<ServiceName>>,
-}
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     let nodes: Vec<NodeName> = selection
@@ -35,12 +28,11 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         .filter(|node| can_reboot(draft, node))
         .cloned()
         .collect();
-    let running = running_on(draft, &nodes);
-    for service in draft.by_rank(running.by_service.keys()) {
-        requirements_run(draft, service);
+    let again = running_on(draft, &nodes);
+    for service in draft.by_rank(again.services()) {
         let active = draft.active_side(service);
-        let interrupted =
-            active.filter(|active| running.by_service[&service.name].contains(active));
+        again.active_side_is_there(draft, service, active.as_ref());
+        let interrupted = active.filter(|active| again.has(&service.name, active));
         let only = service.nodes.first().filter(|_| service.nodes.len() == 1);
         if let Some(node) = interrupted.as_ref().or(only) {
             warn_of_interruption(
@@ -52,23 +44,27 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         }
     }
     let batches = batches(draft, nodes);
-    for service in draft.by_rank(running.by_service.keys()) {
+    let turn: BTreeMap<&NodeName, usize> = batches
+        .iter()
+        .enumerate()
+        .flat_map(|(turn, batch)| batch.iter().map(move |node| (node, turn)))
+        .collect();
+    for service in draft.by_rank(again.services()) {
+        // What comes back in the same batch comes back in order.
+        let first = again.nodes(&service.name).map(|node| turn[node]).min();
+        again.requirements_run(draft, service, |node| turn.get(node).copied() <= first);
+        let own = |node: &&NodeName| again.has(&service.name, node);
         let taken: Vec<Vec<&NodeName>> = batches
             .iter()
-            .map(|batch| {
-                batch
-                    .iter()
-                    .filter(|node| running.by_service[&service.name].contains(*node))
-                    .collect()
-            })
+            .map(|batch| batch.iter().filter(own).collect())
             .collect();
         draft.keep_capacity(service, taken);
     }
     let mut before = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
-        before = reboot(draft, number, batch, &running, &before);
+        before = reboot(draft, number, batch, &again, &before);
     }
-    compare(draft, &running, &before);
+    compare(draft, &again, &before);
 }
 
 fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
@@ -115,19 +111,14 @@ fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
     false
 }
 
-fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Running {
-    let mut running = Running::default();
+fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Again {
+    let mut again = Again::default();
     let chosen: BTreeSet<&NodeName> = nodes.iter().collect();
     for service in draft.spec.services.values() {
         for node in service.nodes.iter().filter(|node| chosen.contains(node)) {
             let subject = Subject::instance(&service.name, node);
-            match draft.world.instance(&service.name, node) {
-                Presence::Up => {
-                    let services = running.by_node.entry(node.clone()).or_default();
-                    services.push(service.name.clone());
-                    let nodes = running.by_service.entry(service.name.clone()).or_default();
-                    nodes.insert(node.clone());
-                }
+            match again.take(draft, service, node) {
+                Presence::Up => {}
                 Presence::Down if service.boot == Boot::Autostart => {
                     draft
                         .report
@@ -140,7 +131,7 @@ fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Running {
             }
         }
     }
-    running
+    again
 }
 
 fn batches(draft: &mut Draft<'_>, mut nodes: Vec<NodeName>) -> Vec<Vec<NodeName>> {
@@ -202,10 +193,10 @@ fn reboot(
     draft: &mut Draft<'_>,
     number: usize,
     batch: &[NodeName],
-    running: &Running,
+    again: &Again,
     before: &[(Handle, Wait)],
 ) -> Vec<(Handle, Wait)> {
-    let local = local(draft, batch, running);
+    let local = local(draft, batch, again);
     let services = draft.by_rank(local.keys());
     let mut stops: BTreeMap<&ServiceName, Vec<Handle>> = BTreeMap::new();
     let mut reboots: BTreeMap<&NodeName, Handle> = BTreeMap::new();
@@ -244,7 +235,8 @@ fn reboot(
                 &batch.iter().cloned().collect(),
             );
             step.gates = draft.consumer_checks(service, node);
-            draft.must_be_green(&Subject::instance(&service.name, node), &step.gates);
+            let now = again.judged_now(&step.gates);
+            draft.must_be_green(&Subject::instance(&service.name, node), &now);
             let start = draft.graph.add(step);
             draft.graph.after(start, reboots[node], Wait::Up);
             starts.entry(&service.name).or_default().push(start);
@@ -288,18 +280,15 @@ fn reboot(
 fn local(
     draft: &mut Draft<'_>,
     batch: &[NodeName],
-    running: &Running,
+    again: &Again,
 ) -> BTreeMap<ServiceName, Vec<NodeName>> {
     let here: BTreeSet<&NodeName> = batch.iter().collect();
-    let carried = batch.iter().filter_map(|node| running.by_node.get(node));
-    let names: BTreeSet<&ServiceName> = carried.flatten().collect();
+    let names: BTreeSet<&ServiceName> = batch.iter().flat_map(|node| again.on(node)).collect();
     let mut local = BTreeMap::new();
     for service in draft.by_rank(names) {
         let active = draft.active_side(service);
         let order = start_order(service, active.as_ref()).into_iter();
-        let is_local = |node: &&NodeName| {
-            here.contains(node) && running.by_service[&service.name].contains(*node)
-        };
+        let is_local = |node: &&NodeName| here.contains(node) && again.has(&service.name, node);
         local.insert(
             service.name.clone(),
             order.filter(is_local).cloned().collect(),
@@ -351,12 +340,13 @@ fn order_locally(
 }
 
 /// At the end the instances that compare themselves are compared.
-fn compare(draft: &mut Draft<'_>, running: &Running, last: &[(Handle, Wait)]) {
-    for name in running.by_service.keys() {
+fn compare(draft: &mut Draft<'_>, again: &Again, last: &[(Handle, Wait)]) {
+    for name in again.services() {
         let Some(service) = draft.service(name) else {
             continue;
         };
-        let comparisons = draft.comparisons(service, &[]);
+        let started: Vec<NodeName> = again.nodes(name).cloned().collect();
+        let comparisons = draft.comparisons(service, &started);
         if !comparisons.is_empty() {
             let join = draft.graph.add(steps::join(service, "", comparisons));
             last.iter()

@@ -10,13 +10,13 @@ use interlock_model::plan::Wait;
 use interlock_model::spec::Service;
 
 use crate::activity::warn_of_interruption;
+use crate::again::Again;
 use crate::capacity;
 use crate::draft::Draft;
 use crate::graph::Handle;
 use crate::order::start_order;
 use crate::report::Subject;
 use crate::select::Selection;
-use crate::startup::Found;
 use crate::steps;
 use crate::world::Presence;
 
@@ -28,16 +28,22 @@ struct Ends {
 }
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
-    let mut made: BTreeMap<ServiceName, Ends> = BTreeMap::new();
+    let mut again = Again::default();
     for service in draft.by_rank(selection.instances.keys()) {
-        let targets = running(draft, service, &selection.instances[&service.name]);
-        if targets.is_empty() {
-            continue;
-        }
-        requirements_run(draft, service);
-        let batches = batches(draft, service, &targets);
+        take(
+            draft,
+            &mut again,
+            service,
+            &selection.instances[&service.name],
+        );
+    }
+    let mut made: BTreeMap<ServiceName, Ends> = BTreeMap::new();
+    for service in draft.by_rank(again.services()) {
+        // A dependency is through with its restart before the first dependant stops.
+        again.requirements_run(draft, service, |_| true);
+        let batches = batches(draft, service, &again);
         draft.keep_capacity(service, batches.iter().map(|batch| batch.iter().collect()));
-        let ends = restart(draft, service, &batches);
+        let ends = restart(draft, service, &batches, &again);
         made.insert(service.name.clone(), ends);
     }
     let present: BTreeSet<&ServiceName> = made.keys().collect();
@@ -54,13 +60,8 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     }
 }
 
-/// The instances of the scope that run: a restart starts nothing that was stopped.
-fn running(
-    draft: &mut Draft<'_>,
-    service: &Service,
-    nodes: &BTreeSet<NodeName>,
-) -> BTreeSet<NodeName> {
-    let mut up = BTreeSet::new();
+/// Those of the scope that stop and start again: a restart starts nothing that was stopped.
+fn take(draft: &mut Draft<'_>, again: &mut Again, service: &Service, nodes: &BTreeSet<NodeName>) {
     for node in nodes {
         let subject = Subject::instance(&service.name, node);
         if draft.world.is_agentless(node) {
@@ -69,62 +70,24 @@ fn running(
                 .blocked(subject, "no agent runs there", "restart it by hand");
             continue;
         }
-        match draft.world.instance(&service.name, node) {
-            Presence::Up => {
-                up.insert(node.clone());
-            }
+        match again.take(draft, service, node) {
+            Presence::Up => {}
             Presence::Down => draft
                 .report
                 .excluded(subject, "it is stopped, and a restart starts nothing new"),
             Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
         }
     }
-    up
 }
 
-/// An instance that stops now must find what it requires when it starts again.
-pub(crate) fn requirements_run(draft: &mut Draft<'_>, service: &Service) {
-    for (name, _) in service
-        .dependencies
-        .iter()
-        .filter(|(_, dependency)| dependency.needed)
-    {
-        let Some(required) = draft.service(name).filter(|required| !required.external) else {
-            continue;
-        };
-        let active = draft.observed_side(required);
-        let found = Found::of(&draft.world, required, &[], active.as_ref());
-        if found.is_enough(required) {
-            continue;
-        }
-        let subject = Subject::service(&service.name);
-        if found.unknown.is_empty() {
-            draft.report.blocked(
-                subject,
-                format!("it requires {name}, of which {} run", found.up),
-                format!("start {name} first"),
-            );
-        } else {
-            draft.report.unknown(
-                subject,
-                format!("it requires {name}: {}", found.unknown.join(", ")),
-                "repair its agent",
-            );
-        }
-    }
-}
-
-fn batches(
-    draft: &mut Draft<'_>,
-    service: &Service,
-    targets: &BTreeSet<NodeName>,
-) -> Vec<Vec<NodeName>> {
+fn batches(draft: &mut Draft<'_>, service: &Service, again: &Again) -> Vec<Vec<NodeName>> {
     let active = draft.active_side(service);
+    again.active_side_is_there(draft, service, active.as_ref());
     let mut order: Vec<NodeName> = start_order(service, active.as_ref())
         .into_iter()
         .cloned()
         .collect();
-    order.retain(|node| targets.contains(node));
+    order.retain(|node| again.has(&service.name, node));
     if service.is_exclusive() {
         order.reverse();
     }
@@ -148,7 +111,12 @@ fn batches(
     order.chunks(size).map(<[NodeName]>::to_vec).collect()
 }
 
-fn restart(draft: &mut Draft<'_>, service: &Service, batches: &[Vec<NodeName>]) -> Ends {
+fn restart(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    batches: &[Vec<NodeName>],
+    again: &Again,
+) -> Ends {
     let active = draft.active_side(service);
     let mut ends = Ends::default();
     for (number, batch) in batches.iter().enumerate() {
@@ -160,7 +128,7 @@ fn restart(draft: &mut Draft<'_>, service: &Service, batches: &[Vec<NodeName>]) 
             step.healthy = draft.own_checks(service, node, active.as_ref(), &BTreeSet::new());
             step.gates = draft.consumer_checks(service, node);
             let subject = Subject::instance(&service.name, node);
-            draft.must_be_green(&subject, &step.gates);
+            draft.must_be_green(&subject, &again.judged_now(&step.gates));
             let start = draft.graph.add(step);
             draft.graph.after(start, stop, Wait::Down);
             stops.push(stop);
@@ -174,7 +142,8 @@ fn restart(draft: &mut Draft<'_>, service: &Service, batches: &[Vec<NodeName>]) 
             ends.first = stops;
         }
     }
-    let comparisons = draft.comparisons(service, &[]);
+    let started: Vec<NodeName> = batches.iter().flatten().cloned().collect();
+    let comparisons = draft.comparisons(service, &started);
     if !comparisons.is_empty() {
         let join = draft.graph.add(steps::join(service, "", comparisons));
         ends.last

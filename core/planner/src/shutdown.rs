@@ -97,12 +97,8 @@ fn still_up(
     let mut up = BTreeSet::new();
     for node in nodes {
         let subject = Subject::instance(&service.name, node);
-        match draft.world.instance(&service.name, node) {
+        match draft.world.standing(&service.name, node) {
             Presence::Up => {
-                up.insert(node.clone());
-            }
-            // Its agent is told not to start it again while what it requires goes down.
-            Presence::Down if draft.world.may_come_up(&service.name, node) => {
                 up.insert(node.clone());
             }
             Presence::Down => draft.report.add(Entry::AlreadyDone {
@@ -163,8 +159,7 @@ fn include_dependants(
             continue;
         }
         for node in &dependant.nodes {
-            let is_up = draft.world.instance(&dependant.name, node) != Presence::Down
-                || draft.world.may_come_up(&dependant.name, node);
+            let is_up = draft.world.standing(&dependant.name, node) != Presence::Down;
             if is_up
                 && chosen
                     .entry(dependant.name.clone())

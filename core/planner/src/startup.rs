@@ -14,6 +14,7 @@ use interlock_model::plan::{Gate, Wait};
 use interlock_model::spec::{Boot, Service};
 
 use crate::draft::Draft;
+use crate::found::Found;
 use crate::graph::Handle;
 use crate::input::comma;
 use crate::machines;
@@ -23,7 +24,7 @@ use crate::readiness;
 use crate::report::{Entry, Subject};
 use crate::select::Selection;
 use crate::steps;
-use crate::world::{Machine, Presence, World};
+use crate::world::{Machine, Presence};
 
 /// The steps made so far.
 #[derive(Debug, Default)]
@@ -151,46 +152,6 @@ fn require(
                 "repair its agent",
             );
         }
-    }
-}
-
-/// What is there of a service that another one requires.
-pub(crate) struct Found {
-    /// Instances that run or are started first; of an exclusive service, of its active side alone.
-    pub(crate) up: u32,
-    /// Instances that cannot be told, and why.
-    pub(crate) unknown: Vec<String>,
-}
-
-impl Found {
-    pub(crate) fn of(
-        world: &World<'_>,
-        required: &Service,
-        started: &[NodeName],
-        active: Option<&NodeName>,
-    ) -> Self {
-        let (mut up, mut unknown) = (0, Vec::new());
-        for node in &required.nodes {
-            if started.contains(node) {
-                up += 1;
-            } else if active.is_none_or(|active| active == node) {
-                match world.instance(&required.name, node) {
-                    Presence::Up => up += 1,
-                    Presence::Down => {}
-                    Presence::Unknown(why) => unknown.push(format!("{node}: {why}")),
-                }
-            }
-        }
-        Self { up, unknown }
-    }
-
-    pub(crate) fn is_enough(&self, required: &Service) -> bool {
-        let needed = if required.is_exclusive() {
-            1
-        } else {
-            required.at_least.max(1)
-        };
-        self.up >= needed
     }
 }
 

@@ -158,6 +158,16 @@ impl<'a> World<'a> {
             && self.instance(service, node) == Presence::Down
     }
 
+    /// Is anything of the instance there, or about to come back? Whoever needs it down stops what is down against the
+    /// will of its agent as well, which is thereby told to leave it alone.
+    pub(crate) fn standing(&self, service: &ServiceName, node: &NodeName) -> Presence {
+        if self.may_come_up(service, node) {
+            Presence::Up
+        } else {
+            self.instance(service, node)
+        }
+    }
+
     /// Is it up against the will of its agent, which leaves it alone if it dies?
     pub(crate) fn is_unwatched(&self, service: &ServiceName, node: &NodeName) -> bool {
         self.wanted(service, node) == Some(Wanted::Stopped)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use interlock_model::action::{Action, PowerRef, ShutdownBy};
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{Observations, Wanted};
 use interlock_model::plan::{Plan, PlanKind, Wait};
 use interlock_model::spec::{Node, Service, Spec};
 
@@ -11,7 +12,23 @@ use super::Violation;
 use super::order::{out_of_order, upwards};
 use super::paths::Paths;
 
-pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+pub(super) fn check(
+    spec: &Spec,
+    plan: &Plan,
+    paths: &Paths<'_>,
+    observations: Option<&Observations>,
+    found: &mut Vec<Violation>,
+) {
+    let mut carries: BTreeMap<&NodeName, Vec<&ServiceName>> = BTreeMap::new();
+    for service in spec.services.values() {
+        for node in &service.nodes {
+            carries.entry(node).or_default().push(&service.name);
+        }
+    }
+    let left_there = |node: &Node, step: usize, found: &mut Vec<Violation>| {
+        let carried = carries.get(&node.name).map_or(&[][..], Vec::as_slice);
+        nothing_is_left(paths, node, step, carried, observations, found);
+    };
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(node) = step.node.as_ref().and_then(|name| spec.nodes.get(name)) else {
             continue;
@@ -20,6 +37,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
             Action::PowerOff { power } => {
                 keeps_control(spec, node, paths, index, found);
                 nothing_runs(paths, node, index, power, found);
+                left_there(node, index, found);
                 if !power.via.iter().any(|via| outlasts(paths, &node.name, via)) {
                     found.push(Violation::NobodyToAsk {
                         step: step.id.clone(),
@@ -29,6 +47,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
             Action::Reboot => {
                 keeps_control(spec, node, paths, index, found);
                 nothing_runs_over_reboot(paths, node, index, found);
+                left_there(node, index, found);
             }
             Action::PowerOn { power } => {
                 nothing_starts_before(paths, node, index, found);
@@ -116,6 +135,39 @@ fn nothing_runs_over_reboot(
         }
     }
     nothing_starts_before(paths, node, reboot, found);
+}
+
+/// What a machine carries is stopped before it goes, and so is what is down there and its agent may start again. Where
+/// no agent is, everything goes with the machine.
+fn nothing_is_left(
+    paths: &Paths<'_>,
+    node: &Node,
+    goes: usize,
+    carried: &[&ServiceName],
+    observations: Option<&Observations>,
+    found: &mut Vec<Violation>,
+) {
+    if node.agentless.is_some() {
+        return;
+    }
+    let may_run = |service: &ServiceName| {
+        observations.is_none_or(|seen| {
+            let instance = seen
+                .node(&node.name)
+                .and_then(|seen| seen.instances.get(service));
+            !seen.instance(&node.name, service).is_down()
+                || instance.is_some_and(|seen| seen.wanted == Some(Wanted::Running))
+        })
+    };
+    let stopped = paths.on_node(&node.name, |action| matches!(action, Action::Stop));
+    for service in carried {
+        if may_run(service) && !stopped.iter().any(|(_, stopped)| stopped == service) {
+            found.push(Violation::NotStopped {
+                step: paths.steps[goes].id.clone(),
+                service: (*service).clone(),
+            });
+        }
+    }
 }
 
 fn nothing_starts_before(paths: &Paths<'_>, node: &Node, up: usize, found: &mut Vec<Violation>) {

@@ -110,6 +110,13 @@ pub enum Violation {
         /// The step.
         step: StepId,
     },
+    /// A machine would go while something runs there, or may be started there by its agent.
+    NotStopped {
+        /// The step that takes the machine down.
+        step: StepId,
+        /// What is not stopped before.
+        service: ServiceName,
+    },
     /// Nobody would be left, or there yet, to ask a power source.
     NobodyToAsk {
         /// The step.
@@ -171,6 +178,9 @@ impl fmt::Display for Violation {
                 write!(f, "it is not said which side of {service} is active")
             }
             Self::ControlPlane { step } => write!(f, "{step} takes the control plane away"),
+            Self::NotStopped { step, service } => {
+                write!(f, "{step} does not wait for {service} to be stopped there")
+            }
             Self::NobodyToAsk { step } => {
                 write!(f, "{step}: nobody is there to ask its power source")
             }
@@ -203,7 +213,7 @@ pub fn check(spec: &Spec, plan: &Plan, observations: Option<&Observations>) -> V
     }
     let paths = Paths::new(plan);
     order::check(spec, plan, &paths, &mut found);
-    machine::check(spec, plan, &paths, &mut found);
+    machine::check(spec, plan, &paths, observations, &mut found);
     gates::check(spec, plan, &paths, &mut found);
     capacity::check(spec, plan, &paths, observations, &mut found);
     found.sort();

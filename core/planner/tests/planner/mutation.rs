@@ -1,12 +1,13 @@
 //! The checker catches plans that were tampered with.
 
 use interlock_model::action::Action;
+use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
 use interlock_planner::checker;
 use proptest::prelude::*;
 
 use crate::properties::{ask_all, cluster, shapes};
-use crate::support::{Cluster, ask, large_v2, precedes, services};
+use crate::support::{Cluster, Seen, ask, large_v2, nodes, precedes, services};
 use interlock_planner::checker::Violation;
 
 fn objections(cluster: &Cluster, plan: &Plan) -> Vec<Violation> {
@@ -260,4 +261,24 @@ fn a_restart_that_takes_two_at_once_is_caught_where_one_too_few_would_stay() {
             .any(|v| matches!(v, Violation::Capacity { would_leave: 0, .. })),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_machine_that_goes_while_something_may_run_there_is_caught() {
+    let cluster = Cluster::new().service("web", &["n1", "n2"]);
+    let up = cluster.all_up(&[]);
+    let dead = up.clone().state("web", "n1", InstanceState::Failed);
+    let kept = dead.clone().wanted("web", "n1", Wanted::Running);
+    for kind in [PlanKind::Shutdown, PlanKind::Reboot] {
+        let plan = ask(&cluster, kind, nodes(&["n1"])).seeing(&dead).plan();
+        let objections = |seen: &Seen| checker::check(&cluster.0, &plan, Some(&seen.0));
+        assert_eq!(objections(&dead), []);
+        for seen in [&up, &kept] {
+            let found = objections(seen);
+            assert!(
+                matches!(&found[..], [Violation::NotStopped { service, .. }] if service.as_str() == "web"),
+                "{found:?}"
+            );
+        }
+    }
 }

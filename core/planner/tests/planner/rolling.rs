@@ -2,7 +2,7 @@
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckKind, Verdict};
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::Boot;
 use interlock_planner::Scope;
@@ -269,4 +269,133 @@ fn a_requirement_that_is_unknown_or_too_few_refuses_a_restart_and_a_reboot() {
             "{refusal}"
         );
     }
+}
+
+/// It died, and its agent's guard is about to start it again: in the middle of a reboot, or before what it requires.
+#[test]
+fn a_dead_instance_that_its_agent_keeps_running_stops_and_starts_with_the_others() {
+    let cluster = Cluster::new()
+        .service("db", &["n1"])
+        .check("db", "port", CheckFrom::Consumers)
+        .service("web", &["n1", "n2"])
+        .requires("web", &["db"])
+        .with("web", |web| web.at_least = 0);
+    let dead = cluster
+        .all_up(&[])
+        .state("web", "n1", InstanceState::Failed);
+    for wanted in [Wanted::Running, Wanted::Stopped] {
+        let seen = dead.clone().wanted("web", "n1", wanted);
+        let asks = [
+            ask(&cluster, PlanKind::Reboot, nodes(&["n1"])),
+            ask(&cluster, PlanKind::Restart, nodes(&["n1"])),
+        ];
+        for ask in asks {
+            let outcome = ask.seeing(&seen).outcome();
+            let sealed = outcome.plan.unwrap();
+            let (plan, report) = (sealed.plan(), outcome.report.to_string());
+            let touched = ids(plan).iter().any(|id| id.contains("web@n1"));
+            assert_eq!(touched, wanted == Wanted::Running, "{:?}", ids(plan));
+            if !touched {
+                assert!(report.contains("excluded: web@n1"), "{report}");
+                continue;
+            }
+            assert!(
+                report.contains("warning: web@n1: it is down and its agent may start it"),
+                "{report}"
+            );
+            let (stop, start) = ("stop:web@n1", "start:web@n1");
+            assert!(precedes(plan, stop, Wait::Down, start));
+            if plan.kind == PlanKind::Reboot {
+                assert!(precedes(plan, stop, Wait::Down, "stop:db@n1"));
+                assert!(precedes(plan, stop, Wait::Down, "reboot:n1"));
+            }
+            assert!(precedes(plan, "start:db@n1", Wait::Healthy, start));
+        }
+    }
+}
+
+#[test]
+fn what_requires_something_dead_that_the_plan_brings_back_first_is_not_refused() {
+    let cluster = Cluster::new()
+        .service("db", &["n1"])
+        .check("db", "port", CheckFrom::Consumers)
+        .service("web", &["n1", "n2"])
+        .requires("web", &["db"])
+        .with("web", |web| web.at_least = 0);
+    let seen = cluster
+        .all_up(&[])
+        .state("db", "n1", InstanceState::Failed)
+        .wanted("db", "n1", Wanted::Running)
+        .saying("db.port", "n1", Verdict::Bad)
+        .saying("db.port", "n2", Verdict::Bad);
+    for (kind, on) in [
+        (PlanKind::Reboot, &["n1"][..]),
+        (PlanKind::Reboot, &["n1", "n2"]),
+        (PlanKind::Restart, &["n1", "n2"]),
+    ] {
+        let plan = ask(&cluster, kind, nodes(on)).seeing(&seen).plan();
+        assert!(precedes(
+            &plan,
+            "start:db@n1",
+            Wait::Healthy,
+            "start:web@n1"
+        ));
+    }
+    let refusal = ask(&cluster, PlanKind::Reboot, nodes(&["n2"]))
+        .seeing(&seen)
+        .refusal();
+    assert!(
+        refusal[0].contains("it requires db, of which 0 run"),
+        "nothing brings it back: {refusal:?}"
+    );
+
+    // The machine of web comes first, for the sake of what else it carries: db is not back by then.
+    let cluster = Cluster::new()
+        .service("low", &["n2"])
+        .service("db", &["n1"])
+        .service("web", &["n2"])
+        .requires("db", &["low"])
+        .requires("web", &["db"]);
+    let seen = cluster
+        .all_up(&[])
+        .state("db", "n1", InstanceState::Failed)
+        .wanted("db", "n1", Wanted::Running);
+    let refusal = ask(&cluster, PlanKind::Reboot, nodes(&["n1", "n2"]))
+        .seeing(&seen)
+        .refusal();
+    assert!(
+        refusal[0].contains("service web: it requires db, of which 0 run"),
+        "{refusal:?}"
+    );
+}
+
+#[test]
+fn no_side_starts_again_before_an_active_side_that_is_down() {
+    let cluster = Cluster::new().exclusive("db", &["n1", "n2"]);
+    let seen = ["n1", "n2"].iter().fold(cluster.all_up(&[]), |seen, node| {
+        seen.state("db", node, InstanceState::Failed)
+            .wanted("db", node, Wanted::Running)
+    });
+    for (kind, scope) in [
+        (PlanKind::Restart, services(&["db"])),
+        (PlanKind::Restart, nodes(&["n2"])),
+        (PlanKind::Reboot, nodes(&["n1", "n2"])),
+        (PlanKind::Reboot, nodes(&["n2"])),
+    ] {
+        let refusal = ask(&cluster, kind, scope)
+            .seeing(&seen)
+            .remembering("db", "n1")
+            .refusal();
+        assert_eq!(
+            refusal,
+            [
+                "blocked: service db: its active side n1 is down, and goes first; bring it up first, or plan for n1 alone"
+            ]
+        );
+    }
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&["n1"]))
+        .seeing(&seen)
+        .remembering("db", "n1")
+        .plan();
+    assert_eq!(ids(&plan), ["stop:db@n1", "reboot:n1", "start:db@n1"]);
 }
