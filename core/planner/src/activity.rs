@@ -4,6 +4,10 @@
 //! (invariant I10); or assumed, because the operator said so. Otherwise it is unknown and nothing is planned. What was
 //! observed is never overruled by what was remembered or assumed.
 //!
+//! It *was stopped everywhere* if every instance is down, and also if those that are up came up with their machines after
+//! they had been stopped: nobody told them to be active, and nothing they show says which one was. A service of which an
+//! instance is wanted running, and none is active, was not stopped; what became of its active side is unknown.
+//!
 //! A check of `active_when` that is forced counts as not green where it is unknown; what follows from that is assumed,
 //! not observed. Two green instances are two active sides, whatever is forced.
 
@@ -20,7 +24,9 @@ use crate::world::Presence;
 enum Seen {
     /// Exactly one instance is active. If a check was overridden for that, it is the operator's word as well.
     On(NodeName, Known),
-    /// None is, for certain.
+    /// Every instance is down.
+    Down,
+    /// Some are up, and none of them is active.
     Nowhere,
     /// It cannot be told.
     Unclear { why: String, check: Option<CheckId> },
@@ -59,7 +65,7 @@ impl Draft<'_> {
     pub(crate) fn observed_side(&self, service: &Service) -> Option<NodeName> {
         match self.observe(service) {
             Seen::On(node, _) if service.is_exclusive() => Some(node),
-            Seen::On(..) | Seen::Nowhere | Seen::Unclear { .. } => None,
+            Seen::On(..) | Seen::Down | Seen::Nowhere | Seen::Unclear { .. } => None,
         }
     }
 
@@ -79,32 +85,32 @@ impl Draft<'_> {
                 }
                 Some(self.take_for_granted(service, node, known))
             }
-            Seen::Nowhere if self.request.kind == PlanKind::Startup => {
-                self.recall(service, assumed)
+            Seen::Down if self.request.kind == PlanKind::Startup => self.recall(service, assumed),
+            // Down, but some agent may start one of them again: they are stopped in their order.
+            Seen::Down => {
+                let come_up = |node| self.world.may_come_up(&service.name, node);
+                let any = service.nodes.iter().any(come_up);
+                any.then(|| self.recall(service, assumed)).flatten()
             }
-            Seen::Nowhere => {
-                if service
-                    .nodes
-                    .iter()
-                    .all(|node| self.world.instance(&service.name, node) == Presence::Down)
-                {
-                    // Down, but some agent may start one of them again: they are stopped in their order.
-                    let come_up = |node| self.world.may_come_up(&service.name, node);
-                    return if service.nodes.iter().any(come_up) {
-                        self.recall(service, assumed)
-                    } else {
-                        None
-                    };
-                }
-                self.unclear(
-                    service,
-                    "no instance passes its active_when checks",
-                    None,
-                    assumed,
-                )
-            }
+            Seen::Nowhere if self.came_up_by_itself(service) => self.recall(service, assumed),
+            Seen::Nowhere => self.unclear(
+                service,
+                "no instance passes its active_when checks",
+                None,
+                assumed,
+            ),
             Seen::Unclear { why, check } => self.unclear(service, &why, check, assumed),
         }
+    }
+
+    /// For a startup: is every instance that is up one that was stopped, and that nobody has started since?
+    fn came_up_by_itself(&self, service: &Service) -> bool {
+        let name = &service.name;
+        self.request.kind == PlanKind::Startup
+            && service.nodes.iter().all(|node| {
+                self.world.is_unwatched(name, node)
+                    || self.world.instance(name, node) == Presence::Down
+            })
     }
 
     /// The side that was active before everything stopped.
@@ -179,7 +185,7 @@ impl Draft<'_> {
     fn observe(&self, service: &Service) -> Seen {
         if self.world.is_offline() {
             if self.request.kind == PlanKind::Startup {
-                return Seen::Nowhere;
+                return Seen::Down;
             }
             return Seen::Unclear {
                 why: "nothing was observed (offline)".into(),
@@ -200,7 +206,7 @@ impl Draft<'_> {
             }
         }
         if up.is_empty() {
-            return Seen::Nowhere;
+            return Seen::Down;
         }
         if service.active_when.is_empty() {
             return Seen::Unclear {

@@ -4,6 +4,19 @@
 //! the last. So before one is stopped, going forward or taking a start back, the checks that tell the active side are
 //! run anew. What was seen before the step's turn came may have changed, and what is stopped without having been looked
 //! at cannot be asked any more (invariant I10).
+//!
+//! The same holds before one is started, going forward or taking a stop back. A standby starts beside an active side
+//! that is seen to be active; the active side itself starts while no other one is. Where the service was down as a whole
+//! nothing is active that could be seen, and the remembered side decides.
+//!
+//! | step, made for what was observed | must be seen, since its turn came |
+//! |---|---|
+//! | stop, of any instance | the active side, where the plan took it to be; or everything down |
+//! | start of a standby | the active side, where the plan took it to be |
+//! | start of the active side, or of a standby after this operation stopped the active side | no other one active |
+//!
+//! Where a person took the place of the checks, or a memory did, a start waits for no look; an active side that is seen
+//! elsewhere still forbids it.
 
 use std::time::Duration;
 
@@ -18,11 +31,17 @@ use super::gates::Readiness;
 use super::{Ctx, Effect, Operation};
 
 impl Operation {
-    /// Is the active side still where the plan took it to be? A stop looks again when its turn comes.
+    /// Is the active side still where the plan took it to be? A stop and a start look again when their turn comes.
     pub(super) fn assumption(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
         let Some((service, assumption)) = self.assumed(at, ctx) else {
             return Readiness::Yes;
         };
+        if let (Action::Start | Action::Verify, Some(node)) =
+            (&self.step(at).action, &self.step(at).node)
+        {
+            let alone = *node == assumption.active;
+            return self.may_start(service, assumption, alone, ready, ctx);
+        }
         let ready = all_there(service, ready, ctx);
         let stops = self.step(at).action == Action::Stop;
         let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
@@ -30,7 +49,7 @@ impl Operation {
         if matches!(active, Active::On(_))
             && assumption.known == Known::Observed
             && stops
-            && let Some(old) = not_looked_at(service, &seen, ready, ctx)
+            && let Some(old) = not_looked_at(service, &seen, None, ready, ctx)
         {
             return Readiness::NotYet(old);
         }
@@ -48,8 +67,61 @@ impl Operation {
         }
     }
 
-    /// May a start be taken back, as far as the active side goes? Since the start the side may have moved, to this very
-    /// instance for example; then the order of the plan is the wrong one, and a person plans the way back.
+    /// May an instance start? `alone` says that the active side need not be seen: it is the one that starts, or it was
+    /// stopped with the others. Then it is enough that no other one is active.
+    fn may_start(
+        &self,
+        service: &Service,
+        assumption: &Assumption,
+        alone: bool,
+        ready: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        let seen = ctx.view.snapshot_of(ctx.spec, &service.nodes, ctx.now);
+        let active = seen.active(service);
+        if let Active::On(node) = &active
+            && *node != assumption.active
+        {
+            return Readiness::Never(moved(service, node, assumption));
+        }
+        if assumption.known != Known::Observed || self.is_overridden(service) {
+            return Readiness::Yes;
+        }
+        let ready = all_there(service, ready, ctx);
+        let but = alone.then_some(&assumption.active);
+        if let Some(old) = not_looked_at(service, &seen, but, ready, ctx) {
+            return Readiness::NotYet(unsaid(service, &old));
+        }
+        match active {
+            Active::On(_) => Readiness::Yes,
+            _ if alone => match other_active(service, &seen, assumption) {
+                Some(node) => Readiness::Never(moved(service, node, assumption)),
+                None => Readiness::Yes,
+            },
+            Active::Nowhere => Readiness::NotYet(unsaid(service, "every instance is down")),
+            Active::Unknown(why) => Readiness::NotYet(unsaid(service, &why)),
+        }
+    }
+
+    /// Has a person taken the place of a check that tells the active side?
+    fn is_overridden(&self, service: &Service) -> bool {
+        let forced = |check: &CheckId| {
+            check.service == service.name && service.active_when.contains(&check.check)
+        };
+        service.active_when.is_empty() || self.plan().forced.iter().any(forced)
+    }
+
+    /// Has this operation had an instance stopped, or tried to?
+    fn has_stopped(&self, service: &Service, node: &NodeName) -> bool {
+        self.steps().any(|(step, state)| {
+            step.action == Action::Stop
+                && step.service.as_ref() == Some(&service.name)
+                && step.node.as_ref() == Some(node)
+                && state.acted
+        })
+    }
+
+    /// May a step be taken back, as far as the active side goes?
     pub(super) fn assumption_of_undo(
         &self,
         at: usize,
@@ -57,25 +129,34 @@ impl Operation {
         ready: Duration,
         ctx: &Ctx<'_>,
     ) -> Readiness {
-        let Some((service, assumption)) = self.assumed(at, ctx) else {
-            return Readiness::Yes;
-        };
-        let Some(node) = self
-            .step(at)
-            .node
-            .as_ref()
-            .filter(|_| *undo == Action::Stop)
+        let (Some((service, assumption)), Some(node)) =
+            (self.assumed(at, ctx), &self.step(at).node)
         else {
             return Readiness::Yes;
         };
+        match undo {
+            Action::Stop => self.may_stop_again(service, assumption, node, ready, ctx),
+            Action::Start => {
+                let active = &assumption.active;
+                let alone = node == active || self.has_stopped(service, active);
+                self.may_start(service, assumption, alone, ready, ctx)
+            }
+            _ => Readiness::Yes,
+        }
+    }
+
+    /// May a start be taken back? Since the start the side may have moved, to this very instance for example; then the
+    /// order of the plan is the wrong one, and a person plans the way back.
+    fn may_stop_again(
+        &self,
+        service: &Service,
+        assumption: &Assumption,
+        node: &NodeName,
+        ready: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
         // Where a person took the place of the checks, the checks have no say.
-        let forced = |check: &CheckId| {
-            check.service == service.name && service.active_when.contains(&check.check)
-        };
-        if service.active_when.is_empty()
-            || assumption.known == Known::Assumed
-            || self.plan().forced.iter().any(forced)
-        {
+        if assumption.known == Known::Assumed || self.is_overridden(service) {
             return Readiness::Yes;
         }
         let ready = all_there(service, ready, ctx);
@@ -91,7 +172,7 @@ impl Operation {
         if alone {
             return last_one(service, node, *node == assumption.active, ready, ctx);
         }
-        if let Some(old) = not_looked_at(service, &seen, ready, ctx) {
+        if let Some(old) = not_looked_at(service, &seen, None, ready, ctx) {
             return Readiness::NotYet(old);
         }
         match seen.active(service) {
@@ -178,17 +259,18 @@ fn all_there(service: &Service, ready: Duration, ctx: &Ctx<'_>) -> Duration {
     sessions.fold(ready, Duration::max)
 }
 
-/// The first check that tells the active side and has not been run since `since` on an instance that may be up.
+/// The first check that tells the active side and has not been run since `since` on an instance that may be up, `but` one.
 fn not_looked_at(
     service: &Service,
     seen: &Observations,
+    but: Option<&NodeName>,
     since: Duration,
     ctx: &Ctx<'_>,
 ) -> Option<String> {
     let up = service
         .nodes
         .iter()
-        .filter(|node| !seen.instance(node, &service.name).is_down());
+        .filter(|node| Some(*node) != but && !seen.instance(node, &service.name).is_down());
     for node in up {
         // What it saw last may be as old as its silence.
         if ctx
@@ -216,6 +298,34 @@ fn moved(service: &Service, active: &NodeName, assumption: &Assumption) -> Strin
     format!(
         "the active side of {} is {active}, but this plan was made for {} ({}): plan again",
         service.name, assumption.active, assumption.known
+    )
+}
+
+/// An instance other than the assumed one that is up and passes every check that tells the active side.
+fn other_active<'a>(
+    service: &'a Service,
+    seen: &Observations,
+    assumption: &Assumption,
+) -> Option<&'a NodeName> {
+    service.nodes.iter().find(|node| {
+        **node != assumption.active
+            && !seen.instance(node, &service.name).is_down()
+            && service.active_when.iter().all(|check| {
+                let id = CheckId {
+                    service: service.name.clone(),
+                    check: check.clone(),
+                };
+                seen.check(node, &id).verdict == Verdict::Ok
+            })
+    })
+}
+
+/// Why a start does not begin, and what to do about it.
+fn unsaid(service: &Service, why: &str) -> String {
+    format!(
+        "{} (repair that, or abort and say it in a new plan: --assume-active {}=NODE)",
+        untold(service, why),
+        service.name
     )
 }
 

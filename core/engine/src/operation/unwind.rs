@@ -110,7 +110,7 @@ impl Operation {
                     self.live[at].asked = Some(ctx.now.mono);
                     if undo.0.is_power() {
                         ctx.effects.push(super::Effect::AskPower(node));
-                    } else if *undo.0 == Action::Stop {
+                    } else {
                         self.probe_assumption(at, ctx);
                     }
                 }

@@ -4,6 +4,7 @@ use interlock_engine::operation::{Phase, State};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
+use interlock_model::plan::{Known, Wait};
 
 use crate::bench::{Bench, LIMIT, gate, seal, step};
 
@@ -159,4 +160,130 @@ fn an_active_side_that_cannot_be_told_is_not_taken_for_granted() {
         ["power a", "probe b"],
         "only its power source can tell of a silent one"
     );
+}
+
+/// A plan that starts the standby of db on a, made while b was active.
+fn standby_starts() -> Bench {
+    let mut bench = Bench::observed(seal(vec![step("start:db@a", &[])]), "b");
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.instance("db", "b", InstanceState::Running);
+    bench
+}
+
+#[test]
+fn a_standby_starts_beside_an_active_side_that_is_looked_at_again() {
+    let mut bench = standby_starts();
+    bench.probed("db.leads", "b", Verdict::Ok).pass(1);
+    assert_eq!(
+        bench.phase("start:db@a"),
+        Phase::Waiting,
+        "seen before its turn came"
+    );
+    assert_eq!(bench.sent(), ["probe a", "probe b"]);
+    bench.probed("db.leads", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:db@a"), Phase::Running);
+}
+
+#[test]
+fn a_standby_does_not_start_while_it_cannot_be_told_which_side_is_active() {
+    type Becomes = fn(&mut Bench);
+    let cases: [(&str, Becomes); 4] = [
+        ("unknown", |bench| {
+            bench.probed("db.leads", "b", Verdict::Unknown);
+        }),
+        ("no longer active", |bench| {
+            bench.probed("db.leads", "b", Verdict::Bad);
+        }),
+        ("silent", |bench| bench.goes_silent("b")),
+        ("down", |bench| {
+            bench.instance("db", "b", InstanceState::Failed)
+        }),
+    ];
+    for (what, becomes) in cases {
+        let mut bench = standby_starts();
+        bench.advance();
+        bench.pass(1);
+        becomes(&mut bench);
+        bench.advance();
+        assert_eq!(bench.phase("start:db@a"), Phase::Waiting, "{what}");
+        bench.pass(LIMIT.as_secs());
+        assert_eq!(bench.phase("start:db@a"), Phase::Blocked, "{what}");
+        let why = bench.evidence("start:db@a");
+        assert!(
+            why.contains("which side of db is active is unknown"),
+            "{why}"
+        );
+        assert!(why.contains("--assume-active db=NODE"), "{why}");
+    }
+    let mut bench = standby_starts();
+    bench.advance();
+    bench.instance("db", "a", InstanceState::Running);
+    bench
+        .probed("db.leads", "a", Verdict::Ok)
+        .probed("db.leads", "b", Verdict::Bad)
+        .advance();
+    assert_eq!(bench.phase("start:db@a"), Phase::Blocked);
+    assert!(bench.operation.attention().contains("plan again"));
+}
+
+#[test]
+fn what_was_stopped_as_a_whole_starts_by_memory_or_by_word_while_nothing_can_be_seen() {
+    for known in [Known::Remembered, Known::Assumed] {
+        let plan = seal(vec![
+            step("start:db@b", &[]),
+            step("start:db@a", &[("start:db@b", Wait::Up)]),
+        ]);
+        let mut bench = Bench::taken(plan, "b", known);
+        bench.instance("db", "a", InstanceState::Stopped);
+        bench.instance("db", "b", InstanceState::Stopped);
+        bench.advance();
+        assert_eq!(bench.sent(), ["start start:db@b #1 on b"], "{known}");
+        // Up, and not active yet: of some pairs no side is before both are up.
+        bench.instance("db", "b", InstanceState::Running);
+        bench.probed("db.leads", "b", Verdict::Unknown);
+        bench.says("start:db@b", AttemptState::Done);
+        assert_eq!(bench.sent(), ["start start:db@a #1 on a"], "{known}");
+    }
+}
+
+/// A restart of the active side: it is down by then, and nobody else may have become active.
+#[test]
+fn an_active_side_starts_again_only_while_no_other_side_is_active() {
+    let restarted = || {
+        let plan = seal(vec![
+            step("stop:db@b", &[]),
+            step("start:db@b", &[("stop:db@b", Wait::Down)]),
+        ]);
+        let mut bench = Bench::observed(plan, "b");
+        for node in ["a", "b"] {
+            bench.instance("db", node, InstanceState::Running);
+        }
+        bench.advance();
+        bench
+            .probed("db.leads", "a", Verdict::Bad)
+            .probed("db.leads", "b", Verdict::Ok)
+            .advance();
+        bench.instance("db", "b", InstanceState::Stopped);
+        bench.pass(1).says("stop:db@b", AttemptState::Done);
+        assert_eq!(
+            bench.phase("start:db@b"),
+            Phase::Waiting,
+            "a may have become active since"
+        );
+        bench
+    };
+    let mut bench = restarted();
+    bench.probed("db.leads", "a", Verdict::Unknown).advance();
+    assert_eq!(bench.phase("start:db@b"), Phase::Waiting);
+    bench.probed("db.leads", "a", Verdict::Bad).advance();
+    assert_eq!(bench.phase("start:db@b"), Phase::Running);
+
+    let mut bench = restarted();
+    bench.probed("db.leads", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:db@b"), Phase::Blocked);
+
+    let mut bench = restarted();
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.advance();
+    assert_eq!(bench.phase("start:db@b"), Phase::Running, "nobody is there");
 }

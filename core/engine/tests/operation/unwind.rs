@@ -406,3 +406,71 @@ fn what_was_started_again_and_is_not_healthy_is_brought_up_on_the_way_back() {
         "up, but not seen healthy"
     );
 }
+
+/// A shutdown of db, whose active side was b, has stopped the standby on a, and perhaps b as well; it is being taken
+/// back.
+fn stopped(both: bool) -> Bench {
+    let mut steps = vec![step("stop:db@a", &[])];
+    if both {
+        steps.push(step("stop:db@b", &[("stop:db@a", Wait::Down)]));
+    }
+    steps.push(step("approve:look", &[]));
+    let mut bench = Bench::observed(seal(steps), "b");
+    let nodes = if both { &["a", "b"][..] } else { &["a"] };
+    for node in ["a", "b"] {
+        bench.instance("db", node, InstanceState::Running);
+    }
+    bench.advance();
+    for node in nodes {
+        bench
+            .probed("db.leads", "a", Verdict::Bad)
+            .probed("db.leads", "b", Verdict::Ok)
+            .advance();
+        bench.instance("db", node, InstanceState::Stopped);
+        bench
+            .pass(1)
+            .says(&format!("stop:db@{node}"), AttemptState::Done);
+    }
+    bench.pass(1).sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    bench
+}
+
+#[test]
+fn a_stopped_standby_is_started_again_beside_an_active_side_that_is_looked_at_again() {
+    let mut bench = stopped(false);
+    assert_eq!(bench.sent(), ["probe a", "probe b"]);
+    bench.probed("db.leads", "b", Verdict::Unknown).pass(1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Done);
+    bench.probed("db.leads", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Undoing);
+}
+
+#[test]
+fn a_pair_that_was_stopped_as_a_whole_starts_again_from_its_active_side_without_a_look() {
+    let mut bench = stopped(true);
+    assert_eq!(bench.sent(), ["start stop:db@b #2 on b"], "nobody is there");
+    bench.instance("db", "b", InstanceState::Running);
+    bench.says("stop:db@b", AttemptState::Done).pass(1);
+    // Of some pairs no side is active before both are up.
+    bench
+        .probed("db.leads", "b", Verdict::Unknown)
+        .probed("db.port", "b", Verdict::Ok)
+        .advance()
+        .advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Undoing);
+}
+
+#[test]
+fn a_stopped_active_side_is_not_started_again_beside_another_active_side() {
+    let mut bench = stopped(true);
+    bench.says("stop:db@b", AttemptState::Failed).sent();
+    // Somebody has started a by hand.
+    bench.instance("db", "a", InstanceState::Running);
+    bench.asks(Verb::Retry, "stop:db@b").unwrap();
+    assert_eq!(bench.sent(), ["probe a", "probe b"]);
+    bench.pass(1).probed("db.leads", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("stop:db@b"), Phase::UndoFailed);
+    assert!(bench.operation.attention().contains("plan again"));
+}

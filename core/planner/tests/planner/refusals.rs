@@ -2,7 +2,7 @@
 
 use interlock_model::check::{CheckFrom, Verdict};
 use interlock_model::names::ServiceName;
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{Known, PlanKind};
 use interlock_planner::{Entry, Scope};
 
@@ -169,6 +169,64 @@ fn a_start_needs_the_remembered_side() {
         Wait::Up,
         "start:lb@lb1"
     ));
+}
+
+/// One side is stopped, the other runs and is not active: what was remembered says nothing of what happened since.
+#[test]
+fn a_start_beside_a_side_that_runs_and_is_not_active_goes_by_no_memory() {
+    let cluster = Cluster::new()
+        .exclusive("db", &["n1", "n2"])
+        .service("web", &["w"])
+        .requires("web", &["db"]);
+    let seen = cluster
+        .all_up(&[])
+        .state("db", "n1", InstanceState::Stopped)
+        .state("web", "w", InstanceState::Stopped);
+    for scope in [services(&["db"]), services(&["web"]), Scope::All] {
+        let startup = || {
+            ask(&cluster, PlanKind::Startup, scope.clone())
+                .seeing(&seen)
+                .remembering("db", "n1")
+        };
+        let refusal = startup().refusal();
+        assert_eq!(
+            refusal[0],
+            "unknown: service db: which side is active: no instance passes its active_when checks; repair the check, \
+             or say it with --assume-active db=NODE"
+        );
+    }
+    let plan = ask(&cluster, PlanKind::Startup, services(&["db"]))
+        .seeing(&seen)
+        .assuming("db", "n2")
+        .plan();
+    assert_eq!(ids(&plan), ["start:db@n1"]);
+    let db = &plan.assumptions[&name::<ServiceName>("db")];
+    assert_eq!((db.active.as_str(), db.known), ("n2", Known::Assumed));
+}
+
+/// After a cold boot of the machines both sides are up and none is active: nothing tells which one was.
+#[test]
+fn sides_that_came_up_with_their_machines_after_a_full_stop_go_by_memory() {
+    let cluster = Cluster::new().exclusive("db", &["n1", "n2"]);
+    let seen = ["n1", "n2"].iter().fold(cluster.all_up(&[]), |seen, node| {
+        seen.wanted("db", node, Wanted::Stopped)
+    });
+    let startup = |seen| {
+        ask(&cluster, PlanKind::Startup, Scope::All)
+            .seeing(seen)
+            .remembering("db", "n2")
+    };
+    let plan = startup(&seen).plan();
+    assert_eq!(ids(&plan), ["start:db@n2", "start:db@n1"]);
+    let db = &plan.assumptions[&name::<ServiceName>("db")];
+    assert_eq!(db.known, Known::Remembered);
+    // Somebody has started one since.
+    let started = seen.clone().wanted("db", "n1", Wanted::Running);
+    let refusal = startup(&started).refusal();
+    assert!(
+        refusal[0].contains("--assume-active db=NODE"),
+        "{refusal:?}"
+    );
 }
 
 #[test]
