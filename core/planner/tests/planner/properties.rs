@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use interlock_model::observation::Observations;
-use interlock_model::plan::{Plan, PlanKind, Wait};
-use interlock_model::spec::{Boot, Sequence};
+use interlock_model::action::Action;
+use interlock_model::check::Verdict;
+use interlock_model::names::NodeName;
+use interlock_model::observation::{Active, Wanted};
+use interlock_model::plan::{Known, Plan, PlanKind, Step, Wait};
+use interlock_model::spec::{Boot, Sequence, Service};
 use interlock_planner::{Scope, checker};
 use proptest::prelude::*;
 
-use crate::support::{Ask, Cluster, ask, name, precedes};
+use crate::support::{Ask, Cluster, Seen, ask, name, precedes};
 
 /// A service of a random cluster: its nodes, whether it is exclusive, its dependencies on services before it.
 #[derive(Debug, Clone)]
@@ -145,6 +148,92 @@ fn steps_of<'a>(plan: &'a Plan, words: &[&str], service: &str) -> Vec<&'a str> {
         .collect()
 }
 
+/// Is the instance up, and what does its agent want of it?
+fn instance(seen: &Seen, service: &Service, node: &NodeName) -> (bool, Option<Wanted>) {
+    let wanted = seen.0.nodes[node].instances[&service.name].wanted;
+    (!seen.0.instance(node, &service.name).is_down(), wanted)
+}
+
+/// An instance of an exclusive service is started beside the side that is seen to be active, or by the memory of a
+/// service that was stopped as a whole.
+fn starts_know_the_active_side(
+    cluster: &Cluster,
+    seen: &Seen,
+    plan: &Plan,
+) -> Result<(), TestCaseError> {
+    let several = |service: &&Service| service.is_exclusive() && service.nodes.len() > 1;
+    for service in cluster.0.services.values().filter(several) {
+        if steps_of(plan, &["start", "verify"], service.name.as_str()).is_empty() {
+            continue;
+        }
+        let assumption = &plan.assumptions[&service.name];
+        let is_seen = seen.0.active(service) == Active::On(assumption.active.clone());
+        let was_stopped = service.nodes.iter().all(|node| {
+            let (is_up, wanted) = instance(seen, service, node);
+            !is_up || (plan.kind == PlanKind::Startup && wanted == Some(Wanted::Stopped))
+        });
+        match assumption.known {
+            Known::Observed => prop_assert!(is_seen, "{}", service.name),
+            Known::Remembered => prop_assert!(was_stopped, "{}", service.name),
+            Known::Assumed => prop_assert!(false, "nobody said anything of {}", service.name),
+        }
+    }
+    Ok(())
+}
+
+/// Before a machine goes, and in a restart of everything, nothing is left that runs or that its agent may start.
+fn what_may_run_is_stopped(
+    cluster: &Cluster,
+    seen: &Seen,
+    plan: &Plan,
+) -> Result<(), TestCaseError> {
+    for service in cluster.0.services.values() {
+        for node in &service.nodes {
+            let (is_up, wanted) = instance(seen, service, node);
+            if !is_up && wanted != Some(Wanted::Running) {
+                continue;
+            }
+            let stop = format!("stop:{}@{node}", service.name);
+            for step in &plan.steps {
+                let goes = matches!(step.action, Action::PowerOff { .. } | Action::Reboot);
+                if goes && step.node.as_ref() == Some(node) {
+                    prop_assert!(
+                        precedes(plan, &stop, Wait::Down, step.id.as_str()),
+                        "{stop}"
+                    );
+                }
+            }
+            if matches!(plan.kind, PlanKind::Restart | PlanKind::Reboot) {
+                let again = steps_of(plan, &["start", "verify"], service.name.as_str());
+                let again = again.iter().find(|id| id.ends_with(&format!("@{node}")));
+                prop_assert!(
+                    again.is_some_and(|id| precedes(plan, &stop, Wait::Down, id)),
+                    "{stop} and nothing after it"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A start is taken back by a stop, unless the plan itself stopped the instance before: then it only runs as it did.
+fn what_runs_again_is_not_taken_back(plan: &Plan) -> Result<(), TestCaseError> {
+    for start in plan
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Start)
+    {
+        let stops = |step: &Step| {
+            step.action == Action::Stop
+                && (&step.service, &step.node) == (&start.service, &start.node)
+        };
+        let undo = start.undo.as_ref().map(|undo| &*undo.0);
+        let expected = (!plan.steps.iter().any(stops)).then_some(&Action::Stop);
+        prop_assert_eq!(undo, expected, "{}", start.id);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -233,6 +322,8 @@ proptest! {
     #[test]
     fn whatever_was_observed_a_plan_passes_the_checker_or_is_refused_with_reasons(
         shapes in shapes(false), states in prop::collection::vec(0..24_usize, 64), kind in 0..4_usize,
+        wishes in prop::collection::vec(prop::option::of(any::<bool>()), 64),
+        looks in prop::collection::vec(0..12_usize, 64),
     ) {
         use interlock_model::observation::InstanceState as State;
         let cluster = cluster(&shapes);
@@ -241,7 +332,8 @@ proptest! {
             .map(|service| (service.name.to_string(), service.nodes.last().unwrap().to_string())).collect();
         let pairs: Vec<(&str, &str)> = active.iter().map(|(s, n)| (s.as_str(), n.as_str())).collect();
         let mut seen = cluster.all_up(&pairs);
-        let mut states = states.into_iter().cycle();
+        let (mut states, mut wishes) = (states.into_iter().cycle(), wishes.into_iter().cycle());
+        let mut looks = looks.into_iter().cycle();
         for service in cluster.0.services.values() {
             for node in &service.nodes {
                 // Rarely unknown: one is enough to refuse the whole plan.
@@ -252,6 +344,14 @@ proptest! {
                     _ => State::Running,
                 };
                 seen.set(service.name.as_str(), node.as_str(), state);
+                if let Some(runs) = wishes.next().unwrap() {
+                    let wanted = if runs { Wanted::Running } else { Wanted::Stopped };
+                    seen = seen.wanted(service.name.as_str(), node.as_str(), wanted);
+                }
+                let tells = service.active_when.first().filter(|_| looks.next().unwrap() == 0);
+                if let Some(check) = tells {
+                    seen.verdict(&format!("{}.{check}", service.name), node.as_str(), Verdict::Unknown);
+                }
             }
         }
         let memory = pairs.iter().fold(ask(&cluster, kind, Scope::All).seeing(&seen), |ask, (service, node)| {
@@ -265,6 +365,10 @@ proptest! {
         let internal = outcome.report.refusals().find(|entry| matches!(entry, interlock_planner::Entry::Internal { .. }));
         prop_assert!(internal.is_none(), "{}", outcome.report);
         prop_assert_eq!(outcome.plan.is_none(), outcome.report.refuses());
-        let _: &Observations = &seen.0;
+        if let Some(sealed) = &outcome.plan {
+            starts_know_the_active_side(&cluster, &seen, sealed.plan())?;
+            what_may_run_is_stopped(&cluster, &seen, sealed.plan())?;
+            what_runs_again_is_not_taken_back(sealed.plan())?;
+        }
     }
 }
