@@ -142,7 +142,7 @@ fn what_is_stopped_is_not_started_by_a_restart() {
 #[test]
 fn instances_that_compare_themselves_are_compared_when_all_are_back() {
     let same = CheckKind::Same {
-        path: "/etc/app.json".into(),
+        what: interlock_model::check::Compared::Path("/etc/app.json".into()),
     };
     let cluster = web().check_of("web", "config", CheckFrom::Own, same);
     let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
