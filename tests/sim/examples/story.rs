@@ -1,6 +1,7 @@
 //! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION [WRITE MOMENT]]]]`,
 //! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `shutdown`, `restart`,
-//! `reboot` or `both` of these two; after that, the journal write at which the coordinator dies, and `before`, `between` or `after`.
+//! `reboot`, `both` of these two or `all` (a restart, then down and up); after that, the journal write at which the
+//! coordinator dies, and `before`, `between` or `after`. `HARSH=1`, `RESTORES=1` and `STALLS=1` make it harder.
 
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ fn main() {
         Some("shutdown") => vec![Task::all(PlanKind::Shutdown)],
         Some("restart") => vec![Task::all(PlanKind::Restart)],
         Some("reboot") => vec![Task::all(PlanKind::Reboot)],
+        Some("all") => [PlanKind::Restart, PlanKind::Shutdown, PlanKind::Startup]
+            .map(Task::all)
+            .into(),
         Some("both") => [PlanKind::Restart, PlanKind::Reboot].map(Task::all).into(),
         _ => [PlanKind::Shutdown, PlanKind::Startup]
             .map(Task::all)
@@ -33,6 +37,10 @@ fn main() {
     };
     let mut setup = Setup::quiet(seed, &spec, &tasks);
     setup.trouble = Duration::from_secs(trouble);
+    let is_set = |name| std::env::var_os(name).is_some();
+    setup.harsh = is_set("HARSH");
+    setup.restores = is_set("RESTORES");
+    setup.stalls = is_set("STALLS");
     if let (Some(write), Some(moment)) = (arguments.next(), arguments.next()) {
         let moment = match moment.as_str() {
             "before" => WriteMoment::Before,

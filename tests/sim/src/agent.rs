@@ -9,7 +9,9 @@ use interlock_engine::agent::ledger::{Effect, Ledger, Record, Slot, Write};
 use interlock_engine::coordinator::{Assignment, CheckReport, ToAgent};
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::ids::{AttemptId, BootId, Term};
+use interlock_model::names::ServiceName;
 
+use crate::keeper::Keeper;
 use crate::run::SessionId;
 
 /// An agent, dead or alive.
@@ -42,6 +44,17 @@ pub(crate) struct Alive {
     pub(crate) seen: BTreeMap<CheckId, (Verdict, Duration)>,
     /// In which term each attempt was first asked for.
     pub(crate) asked: BTreeMap<AttemptId, Term>,
+    /// The guards of its instances.
+    pub(crate) keepers: BTreeMap<ServiceName, Keeper>,
+}
+
+/// A batch that has reached the disk.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    pub(crate) records: Vec<Record>,
+    pub(crate) removed: Vec<Slot>,
+    /// What was waiting for it.
+    pub(crate) then: Vec<Effect>,
 }
 
 impl Agent {
@@ -66,6 +79,7 @@ impl Agent {
             batches: VecDeque::new(),
             seen: BTreeMap::new(),
             asked: BTreeMap::new(),
+            keepers: BTreeMap::new(),
         });
     }
 
@@ -75,11 +89,21 @@ impl Agent {
         self.life += 1;
     }
 
-    /// A batch reaches the disk. Returns its records and what was waiting for it; nothing if it is not the next one.
-    pub(crate) fn durable(&mut self, batch: u64) -> Option<(Vec<Record>, Vec<Effect>)> {
+    /// Forgets what is over, and that it is over. No agent that ships does; a mutant does.
+    pub(crate) fn forget_what_is_over(&mut self) {
+        let Some(Record::ClosedBelow(below)) = self.disk.remove(&Slot::ClosedBelow) else {
+            return;
+        };
+        self.disk
+            .retain(|slot, _| !matches!(slot, Slot::Entry(id) if id.operation < below));
+    }
+
+    /// A batch reaches the disk; nothing does if it is not the next one.
+    pub(crate) fn durable(&mut self, batch: u64) -> Option<Durable> {
         let alive = self.alive.as_mut()?;
         let (_, writes) = alive.batches.pop_front_if(|(next, _)| *next == batch)?;
         let mut records = Vec::new();
+        let mut removed = Vec::new();
         for write in writes {
             match write {
                 Write::Put(record) => {
@@ -88,10 +112,16 @@ impl Agent {
                 }
                 Write::Remove(slot) => {
                     self.disk.remove(&slot);
+                    removed.push(slot);
                 }
             }
         }
-        Some((records, alive.ledger.committed(batch)))
+        let then = alive.ledger.committed(batch);
+        Some(Durable {
+            records,
+            removed,
+            then,
+        })
     }
 }
 

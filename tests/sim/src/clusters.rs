@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_model::spec::Spec;
+use interlock_model::spec::{GuardPolicy, Spec};
 
 use crate::random::Random;
 
@@ -109,6 +109,11 @@ fn brisk(text: &str) -> Arc<Spec> {
     for service in spec.services.values_mut() {
         service.start_within = Duration::from_secs(30);
         service.stop_within = Duration::from_secs(30);
+        service.guard = GuardPolicy {
+            budget: 3,
+            window: Duration::from_secs(60),
+            backoff: Duration::from_millis(500),
+        };
         for check in service.checks.values_mut() {
             check.every = Duration::from_secs(6);
             check.fresh = Duration::from_secs(18);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interlock_engine::agent::ledger::Record;
+use interlock_engine::agent::ledger::{Record, Slot};
 use interlock_engine::coordinator::{Send, Write};
 use interlock_model::action::Command;
 use interlock_model::attempt::AttemptReport;
@@ -40,6 +40,20 @@ pub(crate) enum Fact<'a> {
     Recorded {
         node: &'a NodeName,
         records: &'a [Record],
+        /// What is forgotten from then on.
+        removed: &'a [Slot],
+    },
+    /// An agent was asked about an attempt, or to end it, in a term that it obeys.
+    Asked {
+        node: &'a NodeName,
+        id: &'a AttemptId,
+        term: Term,
+    },
+    /// An agent heard a coordinator process in a term that it obeys.
+    Heard {
+        node: &'a NodeName,
+        process: u32,
+        term: Term,
     },
     /// An agent put a report of an attempt on the wire.
     Reported {
@@ -55,7 +69,9 @@ pub(crate) enum Fact<'a> {
     },
     /// An action ended on a machine.
     Ended {
+        node: &'a NodeName,
         id: &'a AttemptId,
+        command: &'a Command,
         outcome: AttemptEnd,
     },
     /// An instance went down.
@@ -64,6 +80,20 @@ pub(crate) enum Fact<'a> {
         service: &'a ServiceName,
         cause: &'a Cause,
     },
+    /// A guard begins to bring an instance up again.
+    GuardBegan {
+        node: &'a NodeName,
+        service: &'a ServiceName,
+    },
+    /// A guard has brought an instance up again.
+    GuardBroughtUp {
+        node: &'a NodeName,
+        service: &'a ServiceName,
+    },
+    /// A coordinator process is about to read the store.
+    Opened,
+    /// The store is an earlier copy of itself.
+    Restored,
     /// Something happened: time to look at the world again.
     Moment,
 }

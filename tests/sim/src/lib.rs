@@ -21,12 +21,14 @@
 //! * **Mutant**: a shell that does not keep one rule.
 //!
 //! # What it does not know
-//! Leases and failover (invariant I1) are to come with them. The guard is not run: no instance dies by itself.
+//! Leases and failover (invariant I1) are to come with them. What only programs decide is tested there: the claims of a
+//! person at an agent (safety rule E16), roles, secrets.
 
 mod agent;
 pub mod clusters;
 mod fact;
 mod invariants;
+mod keeper;
 mod mutant;
 mod random;
 mod run;

@@ -35,11 +35,29 @@ pub enum Mutant {
     PlansAnew,
     /// A coordinator forgets at a restart which sides were active.
     ForgetsActivity,
+    /// An agent says of an attempt that it never saw it, and does not remember that it has said so.
+    AnswersWithoutClosing,
+    /// An agent forgets at a restart what is over, and that it is over.
+    ForgetsWhatIsOver,
+    /// A coordinator takes a term that agents have heard from another one.
+    SharesTerm,
+    /// A coordinator does not look at what an agent remembers of operations before it believes what it says of them.
+    TrustsStrangers,
+    /// A store makes half of a transaction durable when its coordinator dies.
+    TearsTransactions,
+    /// An attempt begins on an instance while the guard is bringing it up.
+    LeavesGuardAtWork,
+    /// A guard does not ask whether an attempt is open, and goes by what it knew before.
+    GuardsDuringAttempts,
+    /// A guard brings up whatever is down.
+    GuardsTheUnwanted,
+    /// A guard has a whole budget again when its agent is started again.
+    ForgetsGuards,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::SendsBeforeDurable,
         Self::ActsBeforeDurable,
         Self::ForgetsLedger,
@@ -53,9 +71,18 @@ impl Mutant {
         Self::ForgetsOperations,
         Self::PlansAnew,
         Self::ForgetsActivity,
+        Self::AnswersWithoutClosing,
+        Self::ForgetsWhatIsOver,
+        Self::SharesTerm,
+        Self::TrustsStrangers,
+        Self::TearsTransactions,
+        Self::LeavesGuardAtWork,
+        Self::GuardsDuringAttempts,
+        Self::GuardsTheUnwanted,
+        Self::ForgetsGuards,
     ];
 
-    /// The invariant that it breaks.
+    /// The rule that it breaks.
     #[must_use]
     pub fn breaks(self) -> Number {
         match self {
@@ -68,6 +95,12 @@ impl Mutant {
             Self::ForgetsOperations => Number::I8,
             Self::PlansAnew => Number::I9,
             Self::ForgetsActivity => Number::I10,
+            Self::SharesTerm | Self::TrustsStrangers => Number::E11,
+            Self::AnswersWithoutClosing => Number::X1,
+            Self::LeavesGuardAtWork | Self::GuardsDuringAttempts => Number::X2,
+            Self::ForgetsWhatIsOver => Number::X3,
+            Self::TearsTransactions => Number::X4,
+            Self::GuardsTheUnwanted | Self::ForgetsGuards => Number::Guard,
         }
     }
 }

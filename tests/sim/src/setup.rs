@@ -24,6 +24,13 @@ pub struct Setup {
     pub tasks: Vec<Task>,
     /// How long things go wrong by chance; zero for a quiet run.
     pub trouble: Duration,
+    /// Do instances die by themselves as well, so that guards have something to do, and do messages of dead sessions
+    /// arrive long after? Without, a seed goes the way that it went before there was any of this.
+    pub harsh: bool,
+    /// Is the store replaced by an earlier copy of itself now and then, when its coordinator dies?
+    pub restores: bool,
+    /// Do sessions hold up what agents say, for seconds?
+    pub stalls: bool,
     /// The one thing that goes wrong on purpose.
     pub crash: Option<Crash>,
     /// The rule that is not kept.
@@ -40,6 +47,9 @@ impl Setup {
             down: false,
             tasks: tasks.to_vec(),
             trouble: Duration::ZERO,
+            harsh: false,
+            restores: false,
+            stalls: false,
             crash: None,
             mutant: None,
         }
@@ -140,6 +150,12 @@ pub struct Report {
     pub attention: usize,
     /// How many coordinators and agents died.
     pub deaths: usize,
+    /// How many instances died by themselves.
+    pub died: usize,
+    /// How often a guard began to bring one up again.
+    pub guarded: usize,
+    /// How often the store went back to an earlier copy of itself.
+    pub restored: usize,
     /// The virtual time that it took.
     pub took: Duration,
     /// The story, where it was asked for.

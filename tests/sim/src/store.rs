@@ -18,7 +18,7 @@ use interlock_model::spec::Spec;
 use serde_json::from_slice;
 
 /// Everything that survives.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Store {
     map: BTreeMap<String, Vec<u8>>,
     /// Decoded as they are written: the invariants ask for them at every message.
@@ -164,6 +164,52 @@ impl Store {
                 .and_then(|(key, _)| name(key).parse().ok())
                 .unwrap_or(0),
         }
+    }
+
+    /// What does not belong together in the store, if anything.
+    pub(crate) fn torn(&self) -> Option<String> {
+        let heads = self.heads();
+        for key in self.below(OPERATIONS).map(|(key, _)| key) {
+            if let Some(id) = operation_of(key)
+                && !heads.iter().any(|head| head.id == id)
+            {
+                return Some(format!("there is {key}, and no head of {id}"));
+            }
+        }
+        for head in heads {
+            let prefix = format!("{OPERATIONS}/{:012}/journal", head.id.0);
+            let numbers: Vec<usize> = self
+                .below(&prefix)
+                .filter_map(|(key, _)| name(key).parse().ok())
+                .collect();
+            if numbers
+                .iter()
+                .enumerate()
+                .any(|(at, number)| at + 1 != *number)
+            {
+                return Some(format!(
+                    "the journal of {} has the batches {numbers:?}",
+                    head.id
+                ));
+            }
+            let Ok(plan) = SealedPlan::open(self.plan_bytes(head.id)) else {
+                return Some(format!("the plan of {} cannot be read", head.id));
+            };
+            let entries = self.journal(head.id).cloned();
+            match Operation::replay(head.id, Arc::new(plan), entries) {
+                Ok(operation) if operation.state() == head.state => {}
+                Ok(operation) => {
+                    return Some(format!(
+                        "{} is {} by its head and {} by its journal",
+                        head.id,
+                        head.state,
+                        operation.state()
+                    ));
+                }
+                Err(corrupt) => return Some(format!("the journal of {}: {corrupt}", head.id)),
+            }
+        }
+        None
     }
 
     fn applied(&self) -> Option<Applied> {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use interlock_model::plan::PlanKind;
-use interlock_sim::{Mutant, Setup, Simulation, Task, clusters};
+use interlock_sim::{Mutant, Number, Setup, Simulation, Task, clusters};
 
 /// How many seeds a mutant may survive.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 120;
 
 #[test]
 fn every_rule_that_is_not_kept_is_found_by_a_seed() {
@@ -19,6 +19,14 @@ fn every_rule_that_is_not_kept_is_found_by_a_seed() {
         }
     }
     assert!(survivors.is_empty(), "nobody noticed {survivors:?}");
+}
+
+#[test]
+fn every_rule_that_is_watched_can_be_broken() {
+    for number in Number::ALL {
+        let broken = Mutant::ALL.iter().any(|mutant| mutant.breaks() == number);
+        assert!(broken, "no mutant breaks {number:?}");
+    }
 }
 
 /// Does this seed break the very rule that the mutant does not keep?
@@ -37,9 +45,20 @@ fn is_found(mutant: Mutant, seed: u64) -> bool {
             vec![PlanKind::Shutdown, PlanKind::Startup],
         ),
     };
-    let tasks: Vec<Task> = kinds.into_iter().map(Task::all).collect();
+    let mut tasks: Vec<Task> = kinds.into_iter().map(Task::all).collect();
+    let number = mutant.breaks();
+    let harsh = matches!(
+        number,
+        Number::X1 | Number::X2 | Number::X3 | Number::X4 | Number::Guard
+    );
+    if harsh {
+        // A guard has something to do only once an operation has started something.
+        tasks.insert(0, Task::all(PlanKind::Restart));
+    }
     let mut setup = Setup::quiet(seed, &spec, &tasks);
     setup.trouble = Duration::from_secs(120);
+    setup.harsh = harsh;
+    setup.restores = number == Number::E11;
     setup.mutant = Some(mutant);
-    Simulation::new(setup).run().broke(mutant.breaks())
+    Simulation::new(setup).run().broke(number)
 }

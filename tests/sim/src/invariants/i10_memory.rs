@@ -5,7 +5,8 @@
 //!
 //! Nobody can know of a side that has moved since the last look. While the instance that it moved to is up, the next look
 //! finds it, and the plan halts (I9); so a memory is held against the world from then on. One that is down is not looked
-//! at any more: of that no memory may be wrong, however short its time was.
+//! at any more: of that no memory may be wrong, however short its time was. Unless it died by itself where nobody had
+//! seen it active: nothing can be known of that, and nothing can be known from a backup that is older.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use interlock_model::plan::{Known, Plan, PlanKind};
 use super::{Invariant, Number, ON_THE_WAY};
 use crate::fact::{Fact, Sight};
 use crate::run::EVERY;
+use crate::world::Cause;
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -26,6 +28,9 @@ pub(crate) struct Memory {
     given_up: BTreeSet<ServiceName>,
     /// Since when each active side is where it is.
     active: BTreeMap<ServiceName, (NodeName, Duration)>,
+    /// Active sides that died before they were remembered.
+    unseen: BTreeMap<ServiceName, NodeName>,
+    restored: bool,
 }
 
 impl Invariant for Memory {
@@ -34,9 +39,28 @@ impl Invariant for Memory {
     }
 
     fn see(&mut self, fact: &Fact<'_>, sight: &mut Sight<'_>) -> Result<(), String> {
+        if self.restored {
+            return Ok(());
+        }
         match fact {
+            Fact::Restored => {
+                self.restored = true;
+                Ok(())
+            }
+            Fact::Down {
+                node,
+                service,
+                cause: Cause::Itself,
+            } => {
+                if sight.world.active(service) == Some(*node)
+                    && self.remembered.get(*service) != Some(*node)
+                {
+                    self.unseen.insert((*service).clone(), (*node).clone());
+                }
+                Ok(())
+            }
             Fact::Planned(plan) if plan.kind == PlanKind::Startup => self.right(plan, sight),
-            Fact::NotPlanned(why) => match forgotten(why).find(|it| !self.given_up.contains(it)) {
+            Fact::NotPlanned(why) => match forgotten(why).find(|it| !self.is_excused(it)) {
                 Some(service) => Err(format!("which side of {service} was active: {why}")),
                 None => Ok(()),
             },
@@ -66,7 +90,17 @@ impl Memory {
                 self.active
                     .insert(service.clone(), (active.clone(), sight.now));
             }
+            if self.unseen.get(service).is_some_and(|unseen| {
+                unseen != active || self.remembered.get(service) == Some(active)
+            }) {
+                self.unseen.remove(service);
+            }
         }
+    }
+
+    /// May nothing be remembered of a service?
+    fn is_excused(&self, service: &ServiceName) -> bool {
+        self.given_up.contains(service) || self.unseen.contains_key(service)
     }
 
     /// Is the active side on an instance that is up, and was there no time to see it there?
@@ -87,6 +121,7 @@ impl Memory {
             if assumption.known == Known::Remembered
                 && was != Some(&assumption.active)
                 && !self.is_news(service, sight)
+                && !self.unseen.contains_key(service)
             {
                 return Err(format!(
                     "{service} was active on {was:?}, and {} is remembered",
@@ -113,7 +148,7 @@ impl Memory {
         }
         let was = sight.world.active(&service);
         let remembered = self.remembered.remove(&service);
-        if remembered.as_ref() == was {
+        if remembered.as_ref() == was && !self.is_news(&service, sight) {
             return Err(format!(
                 "that {service} was active on {was:?} is given up, and is so"
             ));

@@ -91,6 +91,13 @@ impl Invariant for Order {
                 Ok(())
             }
             Fact::Began { node, id, .. } => self.began(node, id, sight),
+            // Operations of the other line of the store are not those of this one, whatever their numbers.
+            Fact::Restored => {
+                let store = &mut *sight.store;
+                self.0
+                    .retain(|id, followed| store.digest(*id) == followed.plan.digest());
+                Ok(())
+            }
             Fact::Moment => {
                 self.look(sight);
                 Ok(())

@@ -27,7 +27,7 @@ impl Invariant for DurableFirst {
                 ToAgent::Dispatch { id, .. } => dispatched(id, sight),
                 _ => Ok(()),
             },
-            Fact::Recorded { node, records } => {
+            Fact::Recorded { node, records, .. } => {
                 for record in *records {
                     if let Record::Entry(entry) = record {
                         self.0

@@ -14,6 +14,8 @@ use interlock_model::plan::{Plan, Step, StepId};
 
 use super::{Invariant, Number};
 use crate::fact::{AttemptEnd, Decision, Fact, Sight};
+use crate::store::Store;
+use crate::world::{Cause, instance_of};
 
 /// How each attempt ended, as the machine knows it.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(crate) struct Once {
     forgiven: BTreeSet<AttemptId>,
     /// Steps that a person took for done, in whatever operation.
     skipped: BTreeSet<StepId>,
+    /// Instances that have died since an attempt began on them.
+    died: BTreeSet<(NodeName, ServiceName)>,
 }
 
 impl Invariant for Once {
@@ -33,7 +37,12 @@ impl Invariant for Once {
 
     fn see(&mut self, fact: &Fact<'_>, sight: &mut Sight<'_>) -> Result<(), String> {
         match fact {
-            Fact::Began { node, id, .. } => {
+            Fact::Began {
+                node, id, command, ..
+            } => {
+                if let Some(service) = instance_of(command) {
+                    self.died.remove(&((*node).clone(), service.clone()));
+                }
                 if !self.begun.insert((*id).clone()) {
                     return Err(format!("{node} began {id} twice"));
                 }
@@ -84,35 +93,63 @@ impl Invariant for Once {
                 self.skipped.insert(step.clone());
                 Ok(())
             }
-            Fact::Done(plan) => as_wanted(plan, &self.skipped, sight),
+            Fact::Down {
+                node,
+                service,
+                cause: Cause::Itself,
+            } => {
+                self.died.insert(((*node).clone(), (*service).clone()));
+                Ok(())
+            }
+            // What was done in the other line of the store only was not done in this one.
+            Fact::Restored => {
+                let store = &*sight.store;
+                let is_made = |id: &AttemptId| is_intended(id, store);
+                self.begun.retain(is_made);
+                for ended in self.ended.values_mut() {
+                    ended.retain(|(id, _)| is_made(id));
+                }
+                Ok(())
+            }
+            Fact::Done(plan) => self.as_wanted(plan, sight),
             _ => Ok(()),
         }
     }
 }
 
-/// Is the world as the last step about each instance and machine wanted it?
-fn as_wanted(plan: &Plan, skipped: &BTreeSet<StepId>, sight: &Sight<'_>) -> Result<(), String> {
-    let mut last: BTreeMap<(&NodeName, Option<&ServiceName>), &Step> = BTreeMap::new();
-    for step in &plan.steps {
-        if let Some(node) = &step.node {
-            last.insert((node, step.service.as_ref()), step);
-        }
-    }
-    for ((node, service), step) in last {
-        let is_so = match (&step.action, service) {
-            (Action::PowerOff { .. }, _) => !sight.world.plug(node),
-            (Action::PowerOn { .. } | Action::Reboot, _) => sight.world.plug(node),
-            (Action::Start | Action::Verify, Some(service)) => {
-                sight.world.state(node, service) == InstanceState::Running
+impl Once {
+    /// Is the world as the last step about each instance and machine wanted it? What has died since is not.
+    fn as_wanted(&self, plan: &Plan, sight: &Sight<'_>) -> Result<(), String> {
+        let mut last: BTreeMap<(&NodeName, Option<&ServiceName>), &Step> = BTreeMap::new();
+        for step in &plan.steps {
+            if let Some(node) = &step.node {
+                last.insert((node, step.service.as_ref()), step);
             }
-            (Action::Stop, Some(service)) => sight.world.state(node, service).is_down(),
-            _ => true,
-        };
-        if !is_so && !skipped.contains(&step.id) {
-            return Err(format!("the operation is done, and {} is not", step.id));
         }
+        for ((node, service), step) in last {
+            let is_so = match (&step.action, service) {
+                (Action::PowerOff { .. }, _) => !sight.world.plug(node),
+                (Action::PowerOn { .. } | Action::Reboot, _) => sight.world.plug(node),
+                (Action::Start | Action::Verify, Some(service)) => {
+                    self.died.contains(&(node.clone(), service.clone()))
+                        || sight.world.state(node, service) == InstanceState::Running
+                }
+                (Action::Stop, Some(service)) => sight.world.state(node, service).is_down(),
+                _ => true,
+            };
+            if !is_so && !self.skipped.contains(&step.id) {
+                return Err(format!("the operation is done, and {} is not", step.id));
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn is_intended(id: &AttemptId, store: &Store) -> bool {
+    store.journal(id.operation).any(|entry| {
+        matches!(&entry.what, What::Intent { step, attempt, .. }
+            if *step == id.step && *attempt == id.attempt)
+    })
 }
 
 fn is_undo(id: &AttemptId, sight: &Sight<'_>) -> bool {

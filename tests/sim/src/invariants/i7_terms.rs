@@ -20,7 +20,7 @@ impl Invariant for Terms {
 
     fn see(&mut self, fact: &Fact<'_>, _: &mut Sight<'_>) -> Result<(), String> {
         match fact {
-            Fact::Recorded { node, records } => {
+            Fact::Recorded { node, records, .. } => {
                 let seen = self.0.entry((*node).clone()).or_default();
                 for record in *records {
                     if let Record::Term(term) = record {

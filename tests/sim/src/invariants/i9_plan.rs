@@ -6,6 +6,7 @@ use std::time::Duration;
 use interlock_model::action::{Action, Command};
 use interlock_model::ids::AttemptId;
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Digest, Known, Step};
 
 use super::{Invariant, Number, ON_THE_WAY};
@@ -51,7 +52,9 @@ impl ShownPlan {
                 .active
                 .entry(service.name.clone())
                 .or_insert_with(|| (active.clone(), sight.now));
-            if known.0 != *active {
+            // Nobody can see a side as the active one while it is down.
+            let is_up = sight.world.state(active, &service.name) == InstanceState::Running;
+            if known.0 != *active || !is_up {
                 *known = (active.clone(), sight.now);
             }
         }
@@ -91,7 +94,7 @@ impl ShownPlan {
                 if assumed.known == Known::Observed
                     && assumed.active != *active
                     && sight.now.saturating_sub(*since) > ON_THE_WAY
-                    && !sight.world.state(active, service).is_down() =>
+                    && sight.world.state(active, service) == InstanceState::Running =>
             {
                 Err(format!(
                     "{id} began although {service} has been active on {active} and no longer on {}",

@@ -1,7 +1,8 @@
 //! The invariants, one file each: what must be true whatever happens.
 //!
 //! Each watches facts of the simulated world, never what the engine says of itself. I1 (never two primaries) comes
-//! with leases and failover; I11 and I12 are about programs, not about the core, and are tested there.
+//! with leases and failover; I11 and I12 are about programs, not about the core, and are tested there. The rules of the
+//! safety argument that an invariant does not say in its own words have files of their own.
 //!
 //! | file | invariant |
 //! |---|---|
@@ -14,7 +15,15 @@
 //! | `i8_claims` | one operation holds a node or service |
 //! | `i9_plan` | the plan that runs is the plan that was shown, or it halts |
 //! | `i10_memory` | what was active before a full stop is remembered |
+//! | `e11_line` | a term belongs to one process, and what was done in another line of the store is not done in this one |
+//! | `x1_closed` | who asks for an attempt closes it, and so does a later attempt |
+//! | `x2_one_hand` | an attempt or the guard has an instance in hand, never both |
+//! | `x3_over` | what is over is forgotten for good, and nothing else is |
+//! | `x4_whole` | what belongs together is in the store together |
+//! | `guard` | a guard brings up only what is wanted, and within its budget |
 
+mod e11_line;
+mod guard;
 mod i10_memory;
 mod i2_order;
 mod i3_durable_first;
@@ -24,6 +33,10 @@ mod i6_silence;
 mod i7_terms;
 mod i8_claims;
 mod i9_plan;
+mod x1_closed;
+mod x2_one_hand;
+mod x3_over;
+mod x4_whole;
 
 use std::fmt;
 use std::time::Duration;
@@ -59,7 +72,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The numbers of the invariants that the simulator watches.
+/// The numbers of the invariants and rules that the simulator watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Number {
     /// Order.
@@ -80,6 +93,39 @@ pub enum Number {
     I9,
     /// Remembered activity.
     I10,
+    /// Lines of a store, and whose a term is.
+    E11,
+    /// What a question closes.
+    X1,
+    /// One hand.
+    X2,
+    /// What is over.
+    X3,
+    /// Whole transactions.
+    X4,
+    /// What a guard may do.
+    Guard,
+}
+
+impl Number {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::I2,
+        Self::I3,
+        Self::I4,
+        Self::I5,
+        Self::I6,
+        Self::I7,
+        Self::I8,
+        Self::I9,
+        Self::I10,
+        Self::E11,
+        Self::X1,
+        Self::X2,
+        Self::X3,
+        Self::X4,
+        Self::Guard,
+    ];
 }
 
 /// One rule, watching.
@@ -104,5 +150,11 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(i8_claims::Claims),
         Box::new(i9_plan::ShownPlan::default()),
         Box::new(i10_memory::Memory::default()),
+        Box::new(e11_line::Line::default()),
+        Box::new(x1_closed::Closed::default()),
+        Box::new(x2_one_hand::OneHand::default()),
+        Box::new(x3_over::Over::default()),
+        Box::new(x4_whole::Whole),
+        Box::new(guard::Guarding::default()),
     ]
 }

@@ -3,26 +3,21 @@
 use std::time::Duration;
 
 use interlock_engine::agent::Peer;
-use interlock_engine::agent::autonomy::Mark;
 use interlock_engine::agent::ledger::{
-    Ask, Effect, Event as LedgerEvent, Greeting, Outcome, Permit, Recipient, Record, Slot,
+    Effect, Event as LedgerEvent, Greeting, Outcome, Recipient, Record, Slot,
 };
-use interlock_engine::coordinator::{FromAgent, Hello, ToAgent};
-use interlock_model::ids::{AttemptId, Term};
+use interlock_engine::coordinator::{FromAgent, Hello};
+use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
 use interlock_model::observation::Wanted;
 use interlock_model::time::{Now, Timestamp};
 
-use super::network::Travel;
 use super::{Event, SessionId, Simulation};
-use crate::agent::Alive;
+use crate::agent::{Alive, Durable};
 use crate::fact::Fact;
 use crate::mutant::Mutant;
 use crate::setup::{Crash, StepMoment};
 use crate::world::{Cause, Os};
-
-/// The store's incarnation: there is only one store.
-const INCARNATION: &str = "simulated";
 
 /// How often an agent says that it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -66,6 +61,10 @@ impl Simulation {
             }
             Some(Mutant::ForgetsTerm) => {
                 agent.disk.remove(&Slot::Term);
+            }
+            Some(Mutant::ForgetsWhatIsOver) => agent.forget_what_is_over(),
+            Some(Mutant::ForgetsGuards) => {
+                agent.disk.retain(|slot, _| !matches!(slot, Slot::Guard(_)));
             }
             _ => {}
         }
@@ -184,7 +183,7 @@ impl Simulation {
         }
     }
 
-    fn reply(&mut self, node: &NodeName, to: Recipient, message: &FromAgent) {
+    pub(super) fn reply(&mut self, node: &NodeName, to: Recipient, message: &FromAgent) {
         let Some(alive) = self.alive(node) else {
             return;
         };
@@ -233,12 +232,18 @@ impl Simulation {
             let Some(next) = next.filter(|next| *next <= batch) else {
                 return;
             };
-            let Some((records, effects)) = agent.durable(next) else {
+            let Some(Durable {
+                records,
+                removed,
+                then,
+            }) = agent.durable(next)
+            else {
                 return;
             };
             self.tell_all(&Fact::Recorded {
                 node,
                 records: &records,
+                removed: &removed,
             });
             let settled = records.iter().find_map(|record| match record {
                 Record::Entry(entry) if !entry.is_open() && entry.command.is_some() => {
@@ -251,7 +256,7 @@ impl Simulation {
             {
                 return;
             }
-            self.carry_out(node, effects);
+            self.carry_out(node, then);
         }
     }
 
@@ -335,84 +340,9 @@ impl Simulation {
         true
     }
 
-    /// A message of a coordinator.
-    pub(super) fn agent_hears(&mut self, node: &NodeName, from: Peer, travel: &Travel) {
-        let real = travel.term;
-        let obeys = self.setup.mutant == Some(Mutant::ObeysOldTerms);
-        let Some(alive) = self.alive(node) else {
-            return;
-        };
-        let term = if obeys {
-            real.max(alive.ledger.term())
-        } else {
-            real
-        };
-        let ask = |id: &AttemptId| Ask {
-            from,
-            term,
-            id: id.clone(),
-        };
-        match &travel.message {
-            ToAgent::Assign(assignment) => {
-                let mark = Mark {
-                    term,
-                    generation: assignment.generation,
-                };
-                let takes = alive.autonomy.take(mark, alive.ledger.term());
-                let incarnation = Some(INCARNATION.to_owned());
-                self.ledger(node, LedgerEvent::Heard { term, incarnation });
-                if takes && let Some(agent) = self.agents.get_mut(node) {
-                    agent.assignment = Some((mark, assignment.clone()));
-                    let life = agent.life;
-                    self.look_once(node, life);
-                }
-            }
-            ToAgent::Dispatch { id, limit, command } => {
-                self.dispatched(node, ask(id), real, *limit, command);
-            }
-            ToAgent::Query(id) => self.ledger(node, LedgerEvent::Query(ask(id))),
-            ToAgent::Cancel(id) => self.ledger(node, LedgerEvent::Cancel(ask(id))),
-            ToAgent::Close(below) => {
-                self.ledger(
-                    node,
-                    LedgerEvent::CloseOperations {
-                        term,
-                        below: *below,
-                    },
-                );
-            }
-            ToAgent::Probe(checks) => self.probe(node, checks),
-            ToAgent::AskPower { ask, call } => self.ask_power(node, travel.session, *ask, call),
-        }
-    }
-
-    fn dispatched(
-        &mut self,
-        node: &NodeName,
-        ask: Ask,
-        term: Term,
-        limit: Duration,
-        command: &interlock_model::action::Command,
-    ) {
-        let id = ask.id.clone();
-        let Some(alive) = self.alive(node) else {
-            return;
-        };
-        if alive.ledger.entry(&id).is_none() {
-            alive.asked.insert(id.clone(), term);
-        }
-        let event = LedgerEvent::Dispatch {
-            ask,
-            command: command.clone(),
-            limit,
-            permit: Permit::Granted,
-        };
-        self.ledger(node, event);
-        self.crash_agent(node, &id, StepMoment::Arrived);
-    }
-
     /// An attempt has ended; the ledger is told.
     pub(super) fn finished(&mut self, node: &NodeName, id: &AttemptId, outcome: Outcome) {
+        self.give_to_guard(node, id, &outcome);
         self.ledger(
             node,
             LedgerEvent::Finished {
@@ -420,6 +350,7 @@ impl Simulation {
                 outcome,
             },
         );
+        self.keep(node);
         self.tell_instances(node);
     }
 

@@ -1,6 +1,6 @@
 //! Coordinator processes: the shipped engine, its writes one after the other, its sends when they are durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
@@ -25,7 +25,9 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) struct Process {
     pub(super) number: u32,
     pub(super) engine: Coordinator,
-    term: Term,
+    pub(super) term: Term,
+    /// The agents that know the term from this process.
+    pub(super) welcomed: BTreeSet<NodeName>,
     /// The zero of its monotonic clock.
     zero: Duration,
     queue: VecDeque<Output>,
@@ -78,6 +80,10 @@ impl Simulation {
         if self.process.is_some() {
             return;
         }
+        self.tell_all(&Fact::Opened);
+        if !self.report.violations.is_empty() {
+            return;
+        }
         self.processes += 1;
         self.term = self.term.next();
         if self.setup.mutant == Some(Mutant::ForgetsActivity) && self.processes > 1 {
@@ -97,6 +103,7 @@ impl Simulation {
             number,
             engine,
             term: self.term,
+            welcomed: BTreeSet::new(),
             zero,
             queue: VecDeque::new(),
             storing: false,
@@ -127,13 +134,31 @@ impl Simulation {
         let Some(process) = self.process.take() else {
             return;
         };
+        if self.setup.mutant == Some(Mutant::TearsTransactions)
+            && process.storing
+            && let Some(output) = process.queue.front()
+        {
+            self.store.apply(&output.writes[..output.writes.len() / 2]);
+        }
         self.report.deaths += 1;
         self.say(|| format!("coordinator {} dies", process.number));
         for session in self.network.open_of(None) {
             self.drop_session(session);
         }
+        self.may_restore();
         let again = self.random.millis(300, 2500);
         self.schedule.after(again, Event::CoordinatorUp);
+    }
+
+    /// This very process dies, if it is still there.
+    pub(super) fn coordinator_down(&mut self, number: u32) {
+        if self
+            .process
+            .as_ref()
+            .is_some_and(|process| process.number == number)
+        {
+            self.coordinator_dies();
+        }
     }
 
     pub(super) fn tick(&mut self, number: u32) {
@@ -167,11 +192,19 @@ impl Simulation {
         if !self.network.is_open(id) {
             return;
         }
-        if matches!(message, FromAgent::Hello(_)) {
-            process.sessions.insert(node.clone(), id);
-        } else if process.sessions.get(&node) != Some(&id) {
-            return;
-        }
+        let message = match message {
+            FromAgent::Hello(hello) => {
+                if !self.welcomes(&node, &hello, id) {
+                    return;
+                }
+                if let Some(process) = &mut self.process {
+                    process.sessions.insert(node.clone(), id);
+                }
+                FromAgent::Hello(Box::new(self.without_memory(*hello)))
+            }
+            _ if process.sessions.get(&node) != Some(&id) => return,
+            other => other,
+        };
         if self.tells && !matches!(message, FromAgent::Heartbeat | FromAgent::Observed { .. }) {
             let line = match &message {
                 FromAgent::Attempt(report) => {
@@ -249,8 +282,14 @@ impl Simulation {
                 let event = Event::Stored {
                     process: process.number,
                 };
+                let number = process.number;
                 let delay = self.random.millis(1, 12);
                 self.schedule.after(delay, event);
+                if self.setup.harsh && self.troubled() && self.fates.chance(1) {
+                    // In the middle of the write.
+                    let event = Event::CoordinatorDown { process: number };
+                    self.schedule.after(delay / 2, event);
+                }
                 return;
             }
             let sends = process.queue.pop_front().map(|output| output.sends);

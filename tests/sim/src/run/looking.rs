@@ -50,9 +50,12 @@ impl Simulation {
             .instances
             .iter()
             .map(|(service, instance)| {
+                let alive = self.agents.get(node).and_then(|agent| agent.alive.as_ref());
+                let keeper = alive.and_then(|alive| alive.keepers.get(service));
                 let seen = InstanceObservation {
                     state: instance.state,
                     wanted: self.wanted(node, service),
+                    restarts: keeper.map_or(0, |keeper| keeper.guard.restarts()),
                     ..InstanceObservation::default()
                 };
                 (service.clone(), seen)
@@ -120,6 +123,7 @@ impl Simulation {
                 results,
             },
         );
+        self.keep(node);
         self.tell_instances(node);
     }
 

@@ -6,12 +6,22 @@
 //! | `network` | sessions that delay, end, lose, repeat |
 //! | `agents` | agent processes around their ledgers |
 //! | `looking` | what agents see of their nodes |
-//! | `machines` | actions that take their time, machines that boot |
+//! | `hearing` | what agents do with the messages of coordinators |
+//! | `machines` | actions that take their time |
+//! | `boots` | machines that go down and come up |
+//! | `guards` | what guards decide and begin |
 //! | `operator` | the person who plans, starts, approves and decides |
 //! | `trouble` | what goes wrong by chance |
+//! | `deaths` | instances that die by themselves |
+//! | `backup` | a store that goes back to an earlier copy of itself |
 
 mod agents;
+mod backup;
+mod boots;
 mod coordinators;
+mod deaths;
+mod guards;
+mod hearing;
 mod looking;
 mod machines;
 mod network;
@@ -24,7 +34,7 @@ use std::time::Duration;
 use interlock_engine::coordinator::{CheckReport, FromAgent, ToAgent};
 use interlock_model::action::Power;
 use interlock_model::ids::{AttemptId, Term};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::StepId;
 
 use crate::agent::Agent;
@@ -36,6 +46,7 @@ use crate::setup::{Report, Setup};
 use crate::store::Store;
 use crate::world::World;
 
+use backup::Backup;
 use coordinators::Process;
 use network::{Network, Travel};
 use operator::Operator;
@@ -54,6 +65,8 @@ const LIVENESS: Duration = Duration::from_secs(1500);
 enum Event {
     /// A coordinator process starts.
     CoordinatorUp,
+    /// It dies.
+    CoordinatorDown { process: u32 },
     /// It looks at the clock.
     Tick { process: u32 },
     /// Its oldest write becomes durable.
@@ -133,6 +146,31 @@ enum Event {
     Rival,
     /// Something goes wrong by chance.
     Trouble,
+    /// An instance dies by chance.
+    Mortality,
+    /// This one does.
+    Dies {
+        node: NodeName,
+        service: ServiceName,
+    },
+    /// An agent notices that something has happened to its instances.
+    Noticed { node: NodeName, life: u64 },
+    /// The time of a restart that a guard had in mind has come.
+    GuardDue {
+        node: NodeName,
+        life: u64,
+        service: ServiceName,
+    },
+    /// What a guard began comes to its end.
+    GuardEnds {
+        node: NodeName,
+        boots: u64,
+        life: u64,
+        service: ServiceName,
+        work: u64,
+    },
+    /// The store is copied.
+    BackUp,
     /// A trouble is over.
     Reachable { node: NodeName },
 }
@@ -156,6 +194,13 @@ pub struct Simulation {
     tells: bool,
     /// The coordinator dies as soon as it has sent another attempt.
     dies_after_dispatch: bool,
+    /// Decides what instances and guards come to: apart from the rest, so that all else goes as it does without.
+    fates: Random,
+    /// Counts what guards begin.
+    guard_works: u64,
+    /// The instance that does not live long.
+    doomed: Option<(NodeName, ServiceName)>,
+    backups: Vec<Backup>,
 }
 
 impl Simulation {
@@ -184,6 +229,9 @@ impl Simulation {
             attempts: 0,
             attention: 0,
             deaths: 0,
+            died: 0,
+            guarded: 0,
+            restored: 0,
             took: Duration::ZERO,
             story: Vec::new(),
         };
@@ -198,6 +246,10 @@ impl Simulation {
             invariants: invariants::all(),
             tells: false,
             dies_after_dispatch: false,
+            fates: Random::new(setup.seed ^ 0x00dea_d5eed_u64),
+            guard_works: 0,
+            doomed: None,
+            backups: Vec::new(),
             world,
             agents,
             random,
@@ -246,6 +298,14 @@ impl Simulation {
             self.schedule.after(Duration::from_secs(3), Event::Trouble);
             self.schedule.after(Duration::from_secs(5), Event::Rival);
         }
+        if self.setup.harsh {
+            self.doom_one();
+            self.schedule
+                .after(Duration::from_secs(3), Event::Mortality);
+        }
+        if self.setup.restores {
+            self.schedule.after(Duration::from_secs(1), Event::BackUp);
+        }
     }
 
     fn now(&self) -> Duration {
@@ -260,6 +320,7 @@ impl Simulation {
     fn happen(&mut self, event: Event) {
         match event {
             Event::CoordinatorUp => self.coordinator_up(),
+            Event::CoordinatorDown { process } => self.coordinator_down(process),
             Event::Tick { process } => self.tick(process),
             Event::Stored { process } => self.stored(process),
             Event::Closed { session } => self.closed(session),
@@ -307,6 +368,22 @@ impl Simulation {
             Event::Operator => self.operate(),
             Event::Rival => self.rival(),
             Event::Trouble => self.trouble(),
+            Event::Mortality => self.mortality(),
+            Event::Dies { node, service } => self.dies(&node, &service),
+            Event::Noticed { node, life } => self.noticed(&node, life),
+            Event::GuardDue {
+                node,
+                life,
+                service,
+            } => self.guard_due(&node, life, &service),
+            Event::GuardEnds {
+                node,
+                boots,
+                life,
+                service,
+                work,
+            } => self.guard_ends(&node, boots, life, &service, work),
+            Event::BackUp => self.back_up(),
             Event::Reachable { node } => self.network.reachable(&node),
         }
     }

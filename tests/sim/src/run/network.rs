@@ -49,6 +49,8 @@ pub(super) struct Network {
     unreachable: BTreeSet<NodeName>,
     /// What dead sessions still hold for each node.
     held: BTreeMap<NodeName, Vec<Travel>>,
+    /// The sessions up to this one are long gone.
+    forgotten: SessionId,
 }
 
 impl Network {
@@ -57,6 +59,7 @@ impl Network {
             sessions: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             held: BTreeMap::new(),
+            forgotten: 0,
         }
     }
 
@@ -74,6 +77,19 @@ impl Network {
 
     pub(super) fn cut(&mut self, node: &NodeName) {
         self.unreachable.insert(node.clone());
+    }
+
+    /// What was sent so far, and has not arrived, does not any more; nor does it arrive again.
+    pub(super) fn forget(&mut self) {
+        self.held.clear();
+        self.forgotten = self.sessions.len() as SessionId;
+    }
+
+    /// What is said in a session reaches its coordinator no earlier than this.
+    pub(super) fn hold_up(&mut self, id: SessionId, until: Duration) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.up_until = session.up_until.max(until);
+        }
     }
 
     /// The open sessions of a node, or of all nodes.
@@ -138,7 +154,11 @@ impl Simulation {
         }
         let heard: Vec<_> = self.agents[node].heard.iter().cloned().collect();
         for (session, term, message) in heard {
-            let delay = self.random.millis(0, 3000);
+            let mut delay = self.random.millis(0, 3000);
+            if self.setup.harsh && self.fates.chance(50) {
+                // Before the first word of the coordinator.
+                delay = self.fates.millis(0, 40);
+            }
             self.schedule.after(
                 delay,
                 Event::ToAgent {
@@ -221,6 +241,9 @@ impl Simulation {
             return;
         };
         let (node, process) = (session.node.clone(), session.process);
+        if travel.session <= self.network.forgotten {
+            return;
+        }
         if !session.open && !travel.late {
             // A quiet network loses what a dead session held; a troubled one may deliver it yet.
             if self.troubled() && self.random.chance(50) {
@@ -256,7 +279,19 @@ impl Simulation {
             && let Some(held) = self.network.held.remove(&node)
         {
             for travel in held {
-                self.arrive_at_agent(&travel);
+                // Or somewhat later: after the questions of the newer session, before its next attempt.
+                if self.setup.harsh && self.fates.chance(60) {
+                    let later = self.fates.millis(0, 500);
+                    let event = Event::ToAgent {
+                        session: travel.session,
+                        term: travel.term,
+                        message: travel.message,
+                        late: true,
+                    };
+                    self.schedule.after(later, event);
+                } else {
+                    self.arrive_at_agent(&travel);
+                }
             }
         }
     }

@@ -201,6 +201,7 @@ impl Simulation {
         };
         let state = operation.state();
         let possible = operation.possible();
+        let attention = operation.attention().to_owned();
         let needed: Vec<Trouble> = operation
             .steps()
             .filter(|(_, state)| state.phase.needs_person())
@@ -222,7 +223,7 @@ impl Simulation {
         match state {
             State::NeedsAttention => {
                 self.report.attention += 1;
-                self.decide(id, &needed, &possible);
+                self.decide(id, &needed, &attention, &possible);
                 self.think(1000, 4000);
             }
             State::Paused => {
@@ -259,11 +260,9 @@ impl Simulation {
         }
     }
 
-    fn decide(&mut self, id: OperationId, needed: &[Trouble], possible: &[Verb]) {
-        if needed
-            .iter()
-            .any(|trouble| trouble.evidence.contains("plan again"))
-        {
+    fn decide(&mut self, id: OperationId, needed: &[Trouble], attention: &str, possible: &[Verb]) {
+        let mut reasons = needed.iter().map(|trouble| trouble.evidence.as_str());
+        if reasons.any(|why| why.contains("plan again")) || attention.contains("plan again") {
             self.ask(id, Verb::Abort, None);
             return;
         }

@@ -33,6 +33,12 @@ impl Simulation {
         let Some(node) = self.random.pick(&from).cloned() else {
             return;
         };
+        if self.setup.stalls && self.fates.chance(40) {
+            let until = self.now() + self.fates.millis(1500, 7000);
+            for session in self.network.open_of(Some(&node)) {
+                self.network.hold_up(session, until);
+            }
+        }
         match self.random.below(100) {
             0..6 => self.coordinator_dies(),
             6..12 => self.dies_after_dispatch = true,

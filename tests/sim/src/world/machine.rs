@@ -74,9 +74,24 @@ pub(crate) struct Machine {
     pub(crate) boots: u64,
     pub(crate) instances: BTreeMap<ServiceName, Instance>,
     pub(crate) jobs: BTreeMap<AttemptId, Job>,
+    /// What guards are bringing up, each with the number of its work. That outlives its agent as well.
+    pub(crate) guarded: BTreeMap<ServiceName, u64>,
 }
 
 impl Machine {
+    /// The attempt that is under way on an instance.
+    pub(crate) fn in_hand(&self, service: &ServiceName) -> Option<&AttemptId> {
+        let is_of = |job: &Job| {
+            job.outcome.is_none()
+                && job.boot == self.boots
+                && instance_of(&job.command) == Some(service)
+        };
+        self.jobs
+            .iter()
+            .find(|(_, job)| is_of(job))
+            .map(|(id, _)| id)
+    }
+
     pub(super) fn on() -> Self {
         Self {
             plug: true,
@@ -84,7 +99,18 @@ impl Machine {
             boots: 1,
             instances: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            guarded: BTreeMap::new(),
         }
+    }
+}
+
+/// The instance that a command works on.
+pub(crate) fn instance_of(command: &Command) -> Option<&ServiceName> {
+    match command {
+        Command::Start { service, .. }
+        | Command::Stop { service, .. }
+        | Command::Verify { service, .. } => Some(service),
+        Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => None,
     }
 }
 
@@ -141,8 +167,13 @@ impl World {
             Command::Start { service, .. } | Command::Verify { service, .. } => {
                 self.set(node, service, InstanceState::Failed);
             }
-            // A stop that is broken off leaves the instance as it was.
-            Command::Stop { service, .. } => self.set(node, service, InstanceState::Running),
+            // A stop that is broken off leaves the instance as it was, unless it has died meanwhile.
+            Command::Stop { service, .. }
+                if self.state(node, service) == InstanceState::Stopping =>
+            {
+                self.set(node, service, InstanceState::Running);
+            }
+            Command::Stop { .. } => {}
             Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => {}
         }
     }
@@ -177,6 +208,7 @@ impl World {
         for service in &were_up {
             self.set(node, service, InstanceState::Stopped);
         }
+        self.machine_mut(node).guarded.clear();
         were_up
     }
 

@@ -15,7 +15,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceState;
 use interlock_model::spec::Spec;
 
-pub(crate) use machine::{Fate, Instance, Job, Machine, Os};
+pub(crate) use machine::{Fate, Instance, Job, Machine, Os, instance_of};
 
 /// Why an instance is not there any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Cause {
     Attempt(AttemptId),
     /// A person at the machine did it.
     Hand,
+    /// Nobody did: it died.
+    Itself,
     /// An agent did it because nobody spoke to it. No agent that ships does (invariant I6); a mutant does.
     Silence,
 }
