@@ -4,7 +4,7 @@
 //! of each step dies when its attempt has arrived, when its action has begun, when it has ended, and when its outcome
 //! is written down. Each run must have reached its point: a test that silently stops reaching later points is none.
 //!
-//! Of the longest operations every seventh or seventeenth point is tried, which is another moment of another write or step
+//! Of the longest operations every fifth or seventh point is tried, which is another moment of another write or step
 //! each time: all of them would take minutes, and the same code carries out the shorter ones at every point.
 
 use std::sync::Arc;
@@ -108,6 +108,6 @@ matrix! {
     startup_of_small: Startup of small, every 1;
     restart_of_small: Restart of small, every 1;
     reboot_of_small: Reboot of small, every 1;
-    restart_of_large: Restart of large, every 7;
-    reboot_of_large: Reboot of large, every 17;
+    restart_of_large: Restart of large, every 5;
+    reboot_of_large: Reboot of large, every 7;
 }
