@@ -1,6 +1,6 @@
 //! Core to wire: what a coordinator says.
 
-use interlock_engine::coordinator::{Assignment, ToAgent};
+use interlock_engine::coordinator::{Assignment, Claim, ToAgent};
 use interlock_model::ids::Term;
 use interlock_proto::convert::{
     check_to_wire, command_to_wire, fence_to_wire, millis, part_to_wire,
@@ -44,9 +44,21 @@ pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
             term,
             below: below.0,
         }),
+        ToAgent::Claims(claims) => Message::Claims(v1::Claims {
+            term,
+            claims: claims.into_iter().map(claim).collect(),
+        }),
     };
     v1::CoordinatorMessage {
         message: Some(message),
+    }
+}
+
+fn claim(claim: Claim) -> v1::Claim {
+    v1::Claim {
+        operation: claim.operation.0,
+        what: claim.what,
+        services: claim.services.iter().map(ToString::to_string).collect(),
     }
 }
 

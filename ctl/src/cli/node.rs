@@ -1,6 +1,7 @@
 //! `node` and `power`.
 
 use clap::{Args, Subcommand};
+use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
 
 use super::{Output, complete, reason};
@@ -62,6 +63,10 @@ pub(crate) struct NodeControl {
     /// Why; kept in the agent's ledger.
     #[arg(long, value_name = "TEXT", value_parser = reason::given)]
     pub(crate) reason: String,
+    /// Act although this operation holds the instance: for when no coordinator can be asked to end it. May be given more
+    /// than once. Kept in the agent's ledger with the reason.
+    #[arg(long, value_name = "OPERATION")]
+    pub(crate) override_operation: Vec<OperationId>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

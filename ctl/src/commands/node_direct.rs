@@ -96,6 +96,11 @@ pub(super) async fn control(
         service: args.service.clone(),
         verb: verb.to_owned(),
         reason: args.reason.clone(),
+        override_operations: args
+            .override_operation
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     };
     let mut service = client.node();
     let done = client

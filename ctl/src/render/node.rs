@@ -137,6 +137,14 @@ pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     for line in &node.allowed {
         text.push_str(&format!("  allowed     {}\n", clean(line)));
     }
+    for claim in &node.claims {
+        text.push_str(&format!(
+            "  held by     op-{} ({}): {}\n",
+            claim.operation,
+            clean(&claim.what),
+            clean(&claim.services.join(", "))
+        ));
+    }
     text.push_str(&tables(&node.instances, &node.checks, paint));
     text
 }
@@ -175,8 +183,17 @@ pub(crate) fn agent_value(node: &v1::Node) -> Value {
         "facts": node.facts.as_ref().map(facts_value),
         "coordinators": node.coordinators.iter().map(link).collect::<Value>(),
         "allowed": node.allowed,
+        "claims": node.claims.iter().map(claim_value).collect::<Value>(),
         "instances": node.instances.iter().map(instance_value).collect::<Value>(),
         "checks": node.checks.iter().map(check_value).collect::<Value>(),
+    })
+}
+
+fn claim_value(claim: &v1::Claim) -> Value {
+    json!({
+        "operation": format!("op-{}", claim.operation),
+        "what": claim.what,
+        "services": claim.services,
     })
 }
 

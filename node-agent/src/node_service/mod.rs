@@ -1,9 +1,10 @@
 //! The agent's own service, for when no coordinator can be asked: `interlockctl --node`, grpcurl.
 //!
 //! Reads work always. What a person does by hand goes the same way as an attempt: through the allow-list and the
-//! ledger, where it is recorded with who and why. Two doors stay shut: instances of exclusive services are never
-//! started or stopped here (safety rule E16: this node cannot know who else is active), and nothing is done to an
-//! instance while an attempt is open on it.
+//! ledger, where it is recorded with who and why. Three doors stay shut: instances of exclusive services are never
+//! started or stopped here (safety rule E16: this node cannot know who else is active), nothing is done to an instance
+//! while an attempt is open on it, and nothing to one that an operation holds (invariant I8), unless the person names that
+//! operation: with every coordinator dead nobody could end it.
 
 mod allowed;
 mod service;

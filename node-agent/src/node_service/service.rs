@@ -6,6 +6,7 @@ use interlock_engine::agent::ledger::{Entry, Refusal};
 use interlock_mesh::server::PeerIdentity;
 use interlock_model::action::Command;
 use interlock_model::attempt::AttemptState;
+use interlock_model::ids::{BadOperationId, OperationId};
 use interlock_model::names::ServiceName;
 use interlock_proto::convert;
 use interlock_proto::v1;
@@ -14,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::{NodeState, allowed};
 use crate::run::facts;
-use crate::session::{ByHand, NotTaken, Permit, line};
+use crate::session::{ByHand, Claim, NotTaken, Permit, line};
 
 /// How many attempts are listed where the request does not say, and at most.
 const LIMIT: usize = 50;
@@ -111,6 +112,7 @@ impl NodeService for Service {
             checks,
             coordinators: links.collect(),
             allowed: allowed::lines(&state.allow),
+            claims: state.session.claims().iter().map(of_claim).collect(),
         }))
     }
 
@@ -154,6 +156,12 @@ impl NodeService for Service {
             return Err(Status::invalid_argument(message));
         }
         let (service, command, permit) = self.command(&request)?;
+        let over: Vec<OperationId> = request
+            .override_operations
+            .iter()
+            .map(|id| id.parse())
+            .collect::<Result<_, BadOperationId>>()
+            .map_err(|error| Status::invalid_argument(format!("override_operations: {error}")))?;
         let act = ByHand {
             who,
             why,
@@ -161,7 +169,7 @@ impl NodeService for Service {
             limit: ACT_LIMIT,
             permit,
         };
-        let report = match self.state.session.by_hand(act).await {
+        let report = match self.state.session.by_hand(act, over).await {
             Ok(report) => report,
             Err(NotTaken::Obstacle(obstacle)) => {
                 return Err(Status::failed_precondition(obstacle.to_string()));
@@ -179,6 +187,14 @@ impl NodeService for Service {
             instance,
             evidence: report.evidence,
         }))
+    }
+}
+
+fn of_claim(claim: &Claim) -> v1::Claim {
+    v1::Claim {
+        operation: claim.operation.0,
+        what: claim.what.clone(),
+        services: claim.services.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -9,7 +9,7 @@ use interlock_engine::agent::ledger::{ByHand, Entry, Ledger, Refusal, Trust};
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
 use interlock_model::attempt::AttemptReport;
-use interlock_model::ids::{AttemptId, BootId, Term};
+use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Wanted;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,7 +21,7 @@ use super::guards::Guards;
 use super::link::Link;
 use super::outbox::Outbox;
 use super::reach::{LinkState, Reach};
-use super::{Assignment, Board, Clock, Executor};
+use super::{Assignment, Board, Claim, Claims, Clock, Executor};
 use crate::ledger::{Kept, Recorder};
 
 /// Orders of all coordinators together that wait for the desk; more wait in the streams.
@@ -64,6 +64,7 @@ pub struct Handle {
     acts: mpsc::Sender<Act>,
     reaches: Arc<[Arc<Reach>]>,
     guards: Arc<Guards>,
+    claims: watch::Receiver<Claims>,
 }
 
 impl Agent {
@@ -89,6 +90,12 @@ impl Agent {
             .coordinators
             .iter()
             .map(|target| Arc::new(Reach::new(target.address.to_string())));
+        let (claims, held) = watch::channel(
+            assignment
+                .as_ref()
+                .map(|assignment| assignment.claims.clone())
+                .unwrap_or_default(),
+        );
         let handle = Handle {
             ledger: Arc::new(Mutex::new(Ledger::restore(
                 options.boot.clone(),
@@ -98,6 +105,7 @@ impl Agent {
             acts,
             reaches: reaches.collect(),
             guards: Arc::default(),
+            claims: held,
         };
         let executor = executor(&handle);
         if let Some(assignment) = &assignment {
@@ -116,6 +124,7 @@ impl Agent {
                 clock.mono(),
             ),
             assignment,
+            claims,
             executor: Arc::clone(&executor),
             board: handle.board.clone(),
             boot: options.boot.clone(),
@@ -244,20 +253,31 @@ impl Handle {
         )
     }
 
+    /// What operations hold of this node, as far as was told.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        let closed = self.ledger().closed_below();
+        self.claims.borrow().open(closed).cloned().collect()
+    }
+
     /// The state of the link to each coordinator.
     #[must_use]
     pub fn links(&self) -> Vec<LinkState> {
         self.reaches.iter().map(|reach| reach.get()).collect()
     }
 
-    /// Does something by hand and waits for its end.
+    /// Does something by hand and waits for its end. What an operation holds is left alone, unless it is one of `over`.
     ///
     /// # Errors
     /// [`NotTaken`] if it was not begun, or the agent ends before it has.
-    pub async fn by_hand(&self, act: ByHand) -> Result<AttemptReport, NotTaken> {
+    pub async fn by_hand(
+        &self,
+        act: ByHand,
+        over: Vec<OperationId>,
+    ) -> Result<AttemptReport, NotTaken> {
         let (answer, answered) = oneshot::channel();
         self.acts
-            .send(Act { act, answer })
+            .send(Act { act, over, answer })
             .await
             .map_err(|_| NotTaken::Ending)?;
         answered.await.unwrap_or(Err(NotTaken::Ending))

@@ -13,6 +13,8 @@ use interlock_proto::convert::{self, Invalid};
 use interlock_proto::v1;
 use serde::{Deserialize, Serialize};
 
+use super::Claims;
+
 /// What an agent is to observe and to guard. Starts and stops nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Assignment {
@@ -26,6 +28,9 @@ pub struct Assignment {
     /// Checks that this version cannot run, with the reason: they are *unknown*, not absent.
     #[serde(with = "pairs")]
     pub unusable: BTreeMap<CheckId, String>,
+    /// What operations hold of it. Said apart from the rest, and kept with it.
+    #[serde(default)]
+    pub claims: Claims,
 }
 
 /// One instance of this node.

@@ -13,7 +13,7 @@ use interlock_engine::agent::ledger::{
 };
 use interlock_model::action::{Command, FenceAction, FenceCall};
 use interlock_model::attempt::AttemptReport;
-use interlock_model::ids::{AttemptId, BootId, OperationId};
+use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -23,7 +23,7 @@ use super::evidence::line;
 use super::guards::Guards;
 use super::order::Order;
 use super::outbox::Outbox;
-use super::{Assignment, Attempt, Board, Clock, Executor};
+use super::{Assignment, Attempt, Board, Claims, Clock, Executor};
 use crate::ledger::{Recorder, Report};
 
 /// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
@@ -44,6 +44,8 @@ pub(super) enum Happened {
 #[derive(Debug)]
 pub(super) struct Act {
     pub(super) act: ByHand,
+    /// Operations whose claims do not count.
+    pub(super) over: Vec<OperationId>,
     pub(super) answer: oneshot::Sender<Result<AttemptReport, NotTaken>>,
 }
 
@@ -64,6 +66,8 @@ pub(super) struct Desk<E> {
     pub(super) autonomy: Autonomy,
     /// By what the agent works; none before its first assignment.
     pub(super) assignment: Option<Assignment>,
+    /// What of it is told to people.
+    pub(super) claims: watch::Sender<Claims>,
     pub(super) executor: Arc<E>,
     pub(super) board: Board,
     pub(super) boot: BootId,
@@ -205,12 +209,13 @@ impl<E: Executor> Desk<E> {
             Order::Query(ask) => self.tell(Event::Query(ask)),
             Order::Cancel(ask) => self.tell(Event::Cancel(ask)),
             Order::Close { term, below } => self.tell(Event::CloseOperations { term, below }),
+            Order::Claims { term, claims } => self.claims(term, claims),
             Order::ProbeNow(checks) => self.executor.probe_now(checks),
             Order::AskPower { from, ask, call } => self.ask_power(from, ask, *call),
         }
     }
 
-    fn assign(&mut self, assignment: Assignment) {
+    fn assign(&mut self, mut assignment: Assignment) {
         let highest = self.ledger().term();
         if !self.autonomy.take(assignment.mark, highest) {
             tracing::warn!(offered = ?assignment.mark, held = ?self.autonomy.assignment(), "an older assignment is ignored");
@@ -220,20 +225,49 @@ impl<E: Executor> Desk<E> {
             term: assignment.mark.term,
             incarnation: None,
         });
+        assignment.claims = self.claims.borrow().clone();
         if self.assignment.as_ref() == Some(&assignment) {
             return;
         }
-        match serde_json::to_vec(&assignment) {
+        self.keep(&assignment);
+        take_up(&assignment, &self.board, &*self.executor);
+        self.assignment = Some(assignment);
+    }
+
+    /// What is held from now on. Only a coordinator that commands here says so (invariant I7).
+    fn claims(&mut self, term: Term, claims: Claims) {
+        if term < self.ledger().term() || *self.claims.borrow() == claims {
+            return;
+        }
+        self.claims.send_replace(claims.clone());
+        if let Some(mut assignment) = self.assignment.take() {
+            assignment.claims = claims;
+            self.keep(&assignment);
+            self.assignment = Some(assignment);
+        }
+    }
+
+    /// Keeps an assignment for the next start.
+    fn keep(&self, assignment: &Assignment) {
+        match serde_json::to_vec(assignment) {
             Ok(bytes) => self.recorder.save_assignment(bytes),
             Err(error) => {
                 tracing::error!(%error, "the assignment cannot be kept for the next start")
             }
         }
-        take_up(&assignment, &self.board, &*self.executor);
-        self.assignment = Some(assignment);
     }
 
-    fn act(&mut self, Act { act, answer }: Act) {
+    fn act(
+        &mut self,
+        Act {
+            mut act,
+            over,
+            answer,
+        }: Act,
+    ) {
+        // Here, where orders arrive as well: nobody acts on what an operation has just taken.
+        let closed = self.ledger().closed_below();
+        self.claims.borrow().weigh(&mut act, &over, closed);
         let (taken, effects) = {
             let now = self.clock.now();
             self.ledger().by_hand(act, now)

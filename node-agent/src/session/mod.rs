@@ -41,6 +41,7 @@
 mod agent;
 mod assignment;
 mod board;
+mod claims;
 mod clock;
 mod desk;
 mod evidence;
@@ -55,6 +56,7 @@ mod reach;
 pub use agent::{Agent, Handle, Options};
 pub use assignment::{AssignedInstance, Assignment};
 pub use board::Board;
+pub use claims::{Claim, Claims};
 pub use clock::Clock;
 pub use desk::NotTaken;
 pub(crate) use evidence::line;

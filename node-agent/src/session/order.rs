@@ -12,7 +12,7 @@ use interlock_proto::convert::{self, Invalid};
 use interlock_proto::v1;
 use tokio::sync::oneshot;
 
-use super::Assignment;
+use super::{Assignment, Claims};
 
 /// What a link passes to the desk.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ pub(super) enum Order {
     Close {
         term: Term,
         below: OperationId,
+    },
+    Claims {
+        term: Term,
+        claims: Claims,
     },
     ProbeNow(Vec<CheckId>),
     AskPower {
@@ -108,6 +112,10 @@ impl Order {
                 term: Term(wire.term),
                 below: OperationId(wire.below),
             }),
+            Some(Message::Claims(wire)) => match Claims::from_wire(&wire) {
+                Ok((term, claims)) => Ok(Self::Claims { term, claims }),
+                Err(problem) => Err(NoOrder::Ignore(problem)),
+            },
             // A name that is none is the name of no check of this node.
             Some(Message::ProbeNow(wire)) => Ok(Self::ProbeNow(
                 wire.checks.iter().filter_map(check).collect(),

@@ -84,6 +84,8 @@ impl Coordinator {
                 to: node.clone(),
                 message: ToAgent::Assign(assignment.clone()),
             });
+            let claims = self.claims(node, assignment);
+            self.send(node.clone(), claims);
         }
         for report in &hello.attempts {
             self.attempt(node, report, now);

@@ -125,6 +125,19 @@ pub enum ToAgent {
     },
     /// Operations below this one are over.
     Close(OperationId),
+    /// What operations hold of its node: all of it, in place of what was said before.
+    Claims(Vec<Claim>),
+}
+
+/// What one operation holds of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The operation.
+    pub operation: OperationId,
+    /// What it is for and who started it, for people.
+    pub what: String,
+    /// The instances of the node that it holds; of a held node all.
+    pub services: Vec<ServiceName>,
 }
 
 /// What one agent is to observe and to guard.

@@ -14,6 +14,7 @@
 //! | `power` | questions to power sources |
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
 //! | `operations` | starting operations, and telling them what happens |
+//! | `claims` | telling agents what operations hold of their nodes |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
 //! | `output` | what a call wants written and sent |
 //! | `message` | messages from and to agents |
@@ -25,6 +26,7 @@ mod activity;
 mod agents;
 mod assignment;
 mod belief;
+mod claims;
 mod identity;
 mod message;
 mod operations;
@@ -52,7 +54,9 @@ use crate::view::View;
 pub use assignment::{assignments, runs_on};
 pub use belief::Absurd;
 pub use identity::{ListedPlug, PlugList, Proof};
-pub use message::{AssignedInstance, Assignment, CheckReport, FromAgent, Hello, Send, ToAgent};
+pub use message::{
+    AssignedInstance, Assignment, CheckReport, Claim, FromAgent, Hello, Send, ToAgent,
+};
 pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
 pub use records::{
@@ -72,6 +76,8 @@ pub struct Coordinator {
     assignments: BTreeMap<NodeName, Assignment>,
     view: View,
     operations: BTreeMap<OperationId, Operation>,
+    /// What they hold, by their ids.
+    holds: BTreeMap<OperationId, claims::Hold>,
     batches: BTreeMap<OperationId, u64>,
     turned: BTreeSet<OperationId>,
     next_operation: OperationId,

@@ -140,6 +140,8 @@ impl Coordinator {
                 request.reason
             );
         });
+        // Before its first step: from then on no hand is to be in the way.
+        self.claim(&operation);
         self.operations.insert(id, operation);
         self.with_operation(id, now, |operation, ctx| operation.advance(ctx));
         Ok(id)
@@ -343,6 +345,7 @@ impl Coordinator {
             self.operations.remove(id);
             self.batches.remove(id);
         }
+        self.unclaim(&over);
         if let Some(below) = self.closed_below() {
             let connected: Vec<NodeName> = self
                 .view

@@ -7,6 +7,7 @@ use interlock_model::ids::{OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::SealedPlan;
 
+use super::claims::Hold;
 use super::records::{Head, Verified};
 use super::{Applied, Coordinator, Output};
 use crate::operation::{Corrupt, Entry, Operation};
@@ -63,12 +64,17 @@ impl Coordinator {
             );
             batches.insert(head.id, count);
         }
+        let holds = operations
+            .iter()
+            .map(|(id, operation)| (*id, Hold::of(operation)))
+            .collect();
         let mut coordinator = Self {
             term,
             applied: None,
             assignments: BTreeMap::new(),
             view: View::default(),
             operations,
+            holds,
             batches,
             turned: std::collections::BTreeSet::new(),
             next_operation: loaded.last_operation.next(),

@@ -385,6 +385,7 @@ impl Operator {
             service: service.to_owned(),
             verb: verb.to_owned(),
             reason: "a test".to_owned(),
+            ..Default::default()
         };
         self.call(NodeServiceClient::new(self.channel.clone()).control_instance(request))
     }

@@ -234,6 +234,9 @@ pub enum Obstacle {
         /// What both work on.
         target: Target,
     },
+    /// What a person began on the same target is not over.
+    #[error("what a person began on this node is not over: {0}")]
+    ByHand(String),
     /// It could not be remembered, so it must not be begun.
     #[error(
         "nothing was begun: the ledger of this agent cannot be written ({0}); make room on its disk and ask again"

@@ -125,9 +125,12 @@ impl Ledger {
             return Some(ailment);
         }
         let target = Target::of(command);
-        self.open_on(&target).map(|open| Obstacle::Busy {
-            open: open.id.clone(),
-            target,
+        self.open_on(&target).map(|open| match open.origin {
+            Origin::Hand { .. } => Obstacle::ByHand(open.line()),
+            Origin::Operation => Obstacle::Busy {
+                open: open.id.clone(),
+                target,
+            },
         })
     }
 
