@@ -1,4 +1,4 @@
-//! Running fence agents: validation, one at a time per device, attempts, meaning of the result.
+//! Fence agents by request: validation, one at a time per device, attempts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,31 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use interlock_model::names::PowerName;
-use rustix::process::Signal;
-use tokio::process::Command;
 use tokio::time::Instant;
 
+use super::answer::{describe, evidence, reply};
 use super::metadata::{Objection, is_dangerous, normal};
-use super::request::OptionValue;
-use super::secret::redact;
-use super::{Action, FenceError, FenceRequest, Metadata, Plug, PowerState, Reply};
-use crate::group::{self, Bounds, End, Finished};
-use crate::shim;
+use super::process::{end_left, execute};
+use super::{Action, FenceError, FenceRequest, Metadata, PowerState, Reply};
+use crate::group::End;
 
 /// The limit for an agent to describe itself: it contacts nobody, but Python takes its time on a busy machine.
 const METADATA_LIMIT: Duration = Duration::from_secs(20);
-
-/// Room for `list` of a large hypervisor cluster, and for the longest metadata (100 KiB).
-const STDOUT: usize = 1 << 20;
-
-/// Only the end of it is shown; agents that debug print megabytes.
-const STDERR: usize = 64 << 10;
-
-/// The longest evidence, in characters.
-const EVIDENCE: usize = 300;
-
-/// Exit code of `status` for a plug that is off (fence agent API).
-const STATUS_OFF: i32 = 2;
 
 /// What the agent's own file says about fence agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +41,6 @@ impl Default for Options {
         }
     }
 }
-
-/// The variable that marks the processes of a fence agent, so that what a killed agent left can be found.
-const MARKER: &str = "INTERLOCK_FENCE";
-
-/// The pause between two looks at what was killed.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The turn at a device: only its holder asks it. True if nothing that was begun before may still talk to the device.
 type Turn = Arc<tokio::sync::Mutex<bool>>;
@@ -325,137 +304,6 @@ impl Fencer {
 /// A poisoned lock protects nothing that could be half done: every section inserts or reads one entry.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs the program with an environment of its own: nothing of ours reaches it, `PCMK_service` and `NOTIFY_SOCKET`
-/// least of all.
-async fn execute(
-    path: &PathBuf,
-    input: &str,
-    marker: Option<&str>,
-    limit: Duration,
-) -> std::io::Result<Finished> {
-    let mut command = Command::new(path);
-    command
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("LC_ALL", "C")
-        .env("HOME", "/root")
-        .current_dir("/");
-    if let Some(marker) = marker {
-        command.env(MARKER, marker);
-    }
-    group::run(
-        &mut command,
-        input.as_bytes(),
-        Bounds {
-            time: limit,
-            stdout: STDOUT,
-            stderr: STDERR,
-        },
-    )
-    .await
-}
-
-/// Kills what was begun for a device before, by an agent that was killed or a call that was given up, and returns when
-/// none of it is left: one that still switched would do so beside the next call. Waits as long as it takes.
-async fn end_left(marker: &str) -> std::io::Result<()> {
-    loop {
-        let marker = marker.to_owned();
-        let killed = tokio::task::spawn_blocking(move || {
-            let left = shim::marked(MARKER, &marker)?;
-            for process in &left {
-                tracing::warn!(
-                    pid = process.pid,
-                    "killing a fence agent that an earlier call has left"
-                );
-                process.signal(Signal::KILL)?;
-            }
-            Ok::<_, std::io::Error>(left.len())
-        });
-        if killed.await?? == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// What an exit code means; `None` is a failure. Only `status` gives a meaning to anything but 0.
-fn reply(action: Action, code: i32, stdout: &[u8]) -> Option<Reply> {
-    match (action, code) {
-        (Action::On | Action::Status, 0) => Some(Reply::Power(PowerState::On)),
-        (Action::Off, 0) | (Action::Status, STATUS_OFF) => Some(Reply::Power(PowerState::Off)),
-        (Action::Monitor, 0) => Some(Reply::Works),
-        (Action::List, 0) => Some(plugs(&String::from_utf8_lossy(stdout))),
-        _ => None,
-    }
-}
-
-/// One `plug,alias` a line; the alias may be missing and may have commas itself.
-///
-/// An agent whose metadata offers `list` need not have one: `fencing.py` (`fence_action`) then prints `N/A`, for a device
-/// with one outlet, or a line that begins with `NOTICE:`, and ends with 0.
-fn plugs(text: &str) -> Reply {
-    let line = |line: &str| {
-        let (plug, alias) = line.split_once(',').unwrap_or((line, ""));
-        let alias = Some(alias.trim().to_owned()).filter(|alias| !alias.is_empty());
-        Plug {
-            plug: plug.trim().to_owned(),
-            alias,
-        }
-    };
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .collect();
-    match lines.as_slice() {
-        ["N/A"] => Reply::NoPlugs,
-        [notice] if notice.starts_with("NOTICE:") => Reply::NoPlugs,
-        lines => Reply::Plugs(lines.iter().copied().map(line).collect()),
-    }
-}
-
-fn describe(end: &End) -> String {
-    match end {
-        End::Exited(code) => format!("exit code {code}"),
-        End::Signalled(signal) => format!("killed by signal {signal}"),
-        End::TimedOut => "killed at its limit".to_owned(),
-        End::Undead(_) => "not dying at its limit".to_owned(),
-    }
-}
-
-/// The end of what the agent printed, on one line, without secrets.
-fn evidence<'v>(done: &Finished, options: impl Iterator<Item = &'v OptionValue>) -> String {
-    let printed = if done.stderr.is_empty() {
-        &done.stdout
-    } else {
-        &done.stderr
-    };
-    let text = redact(
-        &String::from_utf8_lossy(printed),
-        options.filter_map(OptionValue::secret),
-    );
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ");
-    let line: String = lines
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let surplus = line.chars().count().saturating_sub(EVIDENCE);
-    match (line.is_empty(), surplus) {
-        (true, _) => "it printed nothing".to_owned(),
-        (false, 0) => line,
-        // The last lines are the ones that say what went wrong.
-        (false, _) => format!("...{}", line.chars().skip(surplus).collect::<String>()),
-    }
 }
 
 #[cfg(test)]

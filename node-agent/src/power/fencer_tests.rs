@@ -1,7 +1,9 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::super::{RetryRule, Secret};
+use super::super::answer::EVIDENCE;
+use super::super::process::MARKER;
+use super::super::{OptionValue, Plug, RetryRule, Secret};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);

@@ -18,9 +18,11 @@
 //!   so that a typing error in an option would otherwise be found in an emergency.
 //! * Secrets are written to the agent's standard input and nowhere else; reports are redacted and short (I12).
 
+mod answer;
 mod error;
 mod fencer;
 mod metadata;
+mod process;
 mod request;
 mod retry;
 mod secret;

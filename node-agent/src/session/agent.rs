@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Act, Desk, NotTaken, Open, take_up};
+use super::desk::{Act, Desk, NotTaken, take_up};
 use super::guards::Guards;
 use super::link::Link;
+use super::open::Open;
 use super::outbox::Outbox;
+use super::questions::Questions;
 use super::reach::{LinkState, Reach};
 use super::{Assignment, Board, Claim, Claims, Clock, Executor};
 use crate::ledger::{Kept, Recorder};
@@ -134,6 +136,7 @@ impl Agent {
             acts: act_queue,
             guards: Arc::clone(&handle.guards),
             open: Open::new(),
+            questions: Questions::default(),
         };
         let stop_desk = CancellationToken::new();
         let stop_links = watch::Sender::new(None);

@@ -1,44 +1,27 @@
 //! The one task that feeds the ledger and carries out what it says.
 
-use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::autonomy::{Autonomy, Change};
-use interlock_engine::agent::ledger::{
-    ByHand, Effect, Entry, Event, Greeting, Ledger, Obstacle, Outcome, Recipient,
-};
-use interlock_model::action::{Command, FenceAction, FenceCall};
+use interlock_engine::agent::ledger::{ByHand, Effect, Entry, Event, Ledger, Obstacle, Recipient};
 use interlock_model::attempt::AttemptReport;
-use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
-use interlock_proto::v1;
+use interlock_model::ids::{BootId, OperationId, Term};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::evidence::line;
 use super::guards::Guards;
+use super::open::{Happened, Open, short};
 use super::order::Order;
 use super::outbox::Outbox;
-use super::{Assignment, Attempt, Board, Claims, Clock, Executor};
+use super::questions::Questions;
+use super::{Assignment, Board, Claims, Clock, Executor};
 use crate::ledger::{Recorder, Report};
 
 /// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
 /// memory.
 const MAX_UNCOMMITTED: usize = 256;
-
-/// Questions to power sources that may be under way at a time; each is a process.
-const MAX_POWER_QUESTIONS: usize = 32;
-
-/// Something happened to an open attempt.
-#[derive(Debug)]
-pub(super) enum Happened {
-    GoingDown { id: AttemptId, evidence: String },
-    Finished { id: AttemptId, outcome: Outcome },
-}
 
 /// A person asks for something.
 #[derive(Debug)]
@@ -78,33 +61,7 @@ pub(super) struct Desk<E> {
     pub(super) acts: mpsc::Receiver<Act>,
     pub(super) guards: Arc<Guards>,
     pub(super) open: Open,
-}
-
-/// The attempts that are being carried out.
-pub(super) struct Open {
-    happened: mpsc::UnboundedReceiver<Happened>,
-    tell: mpsc::UnboundedSender<Happened>,
-    tasks: JoinSet<()>,
-    cancels: BTreeMap<AttemptId, watch::Sender<bool>>,
-    by_hand: BTreeMap<AttemptId, oneshot::Sender<Result<AttemptReport, NotTaken>>>,
-    greetings: BTreeMap<Peer, oneshot::Sender<Greeting>>,
-    power: JoinSet<()>,
-}
-
-impl Open {
-    pub(super) fn new() -> Self {
-        // Bounded by what feeds it: every open attempt tells at most two things.
-        let (tell, happened) = mpsc::unbounded_channel();
-        Self {
-            happened,
-            tell,
-            tasks: JoinSet::new(),
-            cancels: BTreeMap::new(),
-            by_hand: BTreeMap::new(),
-            greetings: BTreeMap::new(),
-            power: JoinSet::new(),
-        }
-    }
+    pub(super) questions: Questions,
 }
 
 impl<E: Executor> Desk<E> {
@@ -119,7 +76,7 @@ impl<E: Executor> Desk<E> {
                 report = self.recorder.report() => self.recorded(report),
                 Some(happened) = self.open.happened.recv() => self.happened(happened),
                 Some(_) = self.open.tasks.join_next() => {}
-                Some(_) = self.open.power.join_next() => {}
+                Some(()) = self.questions.ended() => {}
                 memories = self.guards.take(), if has_room => {
                     for (service, memory) in memories {
                         self.tell(Event::Guarded { service, memory });
@@ -155,7 +112,7 @@ impl<E: Executor> Desk<E> {
                 continue;
             };
             let earlier_boot = entry.boot != self.boot;
-            let attempt = self.attempt(
+            let attempt = self.open.attempt(
                 entry.id,
                 command,
                 entry.accepted_mono,
@@ -163,7 +120,7 @@ impl<E: Executor> Desk<E> {
                 earlier_boot,
             );
             let executor = Arc::clone(&self.executor);
-            self.watch(attempt, async move |attempt| {
+            self.open.watch(attempt, async move |attempt| {
                 executor.recover(attempt).await
             });
         }
@@ -211,7 +168,12 @@ impl<E: Executor> Desk<E> {
             Order::Close { term, below } => self.tell(Event::CloseOperations { term, below }),
             Order::Claims { term, claims } => self.claims(term, claims),
             Order::ProbeNow(checks) => self.executor.probe_now(checks),
-            Order::AskPower { from, ask, call } => self.ask_power(from, ask, *call),
+            Order::AskPower { from, ask, call } => {
+                if let Some(outbox) = self.outbox(from).cloned() {
+                    let executor = Arc::clone(&self.executor);
+                    self.questions.ask(outbox, executor, ask, *call);
+                }
+            }
         }
     }
 
@@ -321,9 +283,9 @@ impl<E: Executor> Desk<E> {
                 } => {
                     tracing::info!(attempt = %id, command = command.word(), "begun");
                     self.executor.taken(&command);
-                    let attempt = self.attempt(id, command, accepted, limit, false);
+                    let attempt = self.open.attempt(id, command, accepted, limit, false);
                     let executor = Arc::clone(&self.executor);
-                    self.watch(attempt, async move |attempt| {
+                    self.open.watch(attempt, async move |attempt| {
                         executor.execute(attempt).await
                     });
                 }
@@ -352,11 +314,8 @@ impl<E: Executor> Desk<E> {
             return;
         }
         match to {
-            Recipient::Asker(Peer(number)) => {
-                if let Some(outbox) = usize::try_from(number)
-                    .ok()
-                    .and_then(|number| self.outboxes.get(number))
-                {
+            Recipient::Asker(peer) => {
+                if let Some(outbox) = self.outbox(peer) {
                     outbox.report(report);
                 }
             }
@@ -367,127 +326,14 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    fn attempt(
-        &mut self,
-        id: AttemptId,
-        command: Command,
-        accepted: Duration,
-        limit: Duration,
-        earlier_boot: bool,
-    ) -> Attempt {
-        let (cancel, cancelled) = watch::channel(false);
-        self.open.cancels.insert(id.clone(), cancel);
-        // The clock of an earlier boot says nothing in this one: there is no time left.
-        let due = if earlier_boot {
-            Duration::ZERO
-        } else {
-            accepted.saturating_add(limit)
-        };
-        let deadline = self.clock.instant(due);
-        let happened = self.open.tell.clone();
-        Attempt {
-            id,
-            command,
-            accepted,
-            earlier_boot,
-            deadline,
-            cancelled,
-            happened,
-        }
-    }
-
-    /// Carries an attempt out in a task of its own and tells its outcome, come what may.
-    fn watch<F>(&mut self, attempt: Attempt, carry_out: impl FnOnce(Attempt) -> F + Send + 'static)
-    where
-        F: Future<Output = Outcome> + Send,
-    {
-        let id = attempt.id.clone();
-        let tell = self.open.tell.clone();
-        self.open.tasks.spawn(async move {
-            let outcome = AssertUnwindSafe(carry_out(attempt))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| {
-                    let evidence =
-                        "the agent failed while it worked on this; see its log".to_owned();
-                    Outcome::Unknown {
-                        evidence,
-                        repeatable: false,
-                    }
-                });
-            // Without a desk the next start finds out.
-            let _ = tell.send(Happened::Finished { id, outcome });
-        });
-    }
-
-    fn ask_power(&mut self, from: Peer, ask: u64, call: FenceCall) {
-        use interlock_model::action::Power;
-        use v1::agent_message::Message;
-        let Some(outbox) = usize::try_from(from.0)
-            .ok()
-            .and_then(|number| self.outboxes.get(number))
-            .cloned()
-        else {
-            return;
-        };
-        let node = call.node.to_string();
-        let power = move |power: Power, detail| {
-            Message::Power(v1::PowerAnswer {
-                ask,
-                node,
-                power: v1::Power::from(power).into(),
-                detail,
-            })
-        };
-        let plugs = move |list| {
-            Message::Plugs(v1::PlugList {
-                ask,
-                list: Some(list),
-            })
-        };
-        let list = call.action == FenceAction::List;
-        if self.open.power.len() >= MAX_POWER_QUESTIONS {
-            let detail =
-                format!("{MAX_POWER_QUESTIONS} questions are under way on this node already");
-            return outbox.power(if list {
-                plugs(v1::plug_list::List::Failed(detail))
-            } else {
-                power(Power::Unknown, detail)
-            });
-        }
-        let executor = Arc::clone(&self.executor);
-        self.open.power.spawn(async move {
-            outbox.power(if list {
-                plugs(executor.list_plugs(call).await)
-            } else {
-                let (said, detail) = executor.ask_power(call).await;
-                power(said, detail)
-            });
-        });
+    fn outbox(&self, Peer(number): Peer) -> Option<&Arc<Outbox>> {
+        self.outboxes.get(usize::try_from(number).ok()?)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // A panic inside the ledger is a defect; going on with what is in memory could execute twice. It is not
         // poisoned by readers, which only read.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn short(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Done { evidence } => Outcome::Done {
-            evidence: line(&evidence),
-        },
-        Outcome::Failed { evidence } => Outcome::Failed {
-            evidence: line(&evidence),
-        },
-        Outcome::Unknown {
-            evidence,
-            repeatable,
-        } => Outcome::Unknown {
-            evidence: line(&evidence),
-            repeatable,
-        },
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Assignment;
-use super::desk::Happened;
+use super::open::Happened;
 
 /// What an agent does on its machine. One value serves all attempts at once.
 pub trait Executor: Send + Sync + 'static {

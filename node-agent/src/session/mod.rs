@@ -49,8 +49,10 @@ mod executor;
 mod greeting;
 mod guards;
 mod link;
+mod open;
 mod order;
 mod outbox;
+mod questions;
 mod reach;
 
 pub use agent::{Agent, Handle, Options};

@@ -1,0 +1,69 @@
+//! Questions of coordinators to power sources: they change nothing, and the ledger knows nothing of them.
+
+use std::sync::Arc;
+
+use interlock_model::action::{FenceAction, FenceCall, Power};
+use interlock_proto::v1;
+use interlock_proto::v1::agent_message::Message;
+use tokio::task::JoinSet;
+
+use super::Executor;
+use super::outbox::Outbox;
+
+/// Questions that may be under way at a time; each is a process.
+const MAX_UNDER_WAY: usize = 32;
+
+/// The questions that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    under_way: JoinSet<()>,
+}
+
+impl Questions {
+    /// Asks; the answer goes to whoever wants to know.
+    pub(super) fn ask<E: Executor>(
+        &mut self,
+        outbox: Arc<Outbox>,
+        executor: Arc<E>,
+        ask: u64,
+        call: FenceCall,
+    ) {
+        let node = call.node.to_string();
+        let power = move |power: Power, detail| {
+            Message::Power(v1::PowerAnswer {
+                ask,
+                node,
+                power: v1::Power::from(power).into(),
+                detail,
+            })
+        };
+        let plugs = move |list| {
+            Message::Plugs(v1::PlugList {
+                ask,
+                list: Some(list),
+            })
+        };
+        let list = call.action == FenceAction::List;
+        if self.under_way.len() >= MAX_UNDER_WAY {
+            let detail = format!("{MAX_UNDER_WAY} questions are under way on this node already");
+            return outbox.power(if list {
+                plugs(v1::plug_list::List::Failed(detail))
+            } else {
+                power(Power::Unknown, detail)
+            });
+        }
+        self.under_way.spawn(async move {
+            outbox.power(if list {
+                plugs(executor.list_plugs(call).await)
+            } else {
+                let (said, detail) = executor.ask_power(call).await;
+                power(said, detail)
+            });
+        });
+    }
+
+    /// Lets go of the next one that has ended; none if none is under way.
+    pub(super) async fn ended(&mut self) -> Option<()> {
+        self.under_way.join_next().await.map(drop)
+    }
+}
