@@ -35,7 +35,9 @@ fn main() {
         setup.trouble = Duration::from_secs(120);
         setup.harsh = harsh;
         setup.restores = kind == "restored";
-        setup.stalls = kind == "stalled";
+        if kind == "stalled" {
+            setup.stalls = setup.trouble;
+        }
         let report = Simulation::new(setup).run();
         died += report.died;
         guarded += report.guarded;

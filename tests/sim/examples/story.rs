@@ -1,5 +1,5 @@
 //! Tells the story of one seed: `cargo run -p interlock-sim --example story -- SEED [CLUSTER [TROUBLE [OPERATION [WRITE MOMENT]]]]`,
-//! with a cluster of `large`, `small`, `random`, the seconds in which things go wrong, and `shutdown`, `restart`,
+//! with a cluster of `large`, `small`, `random`, `watched`, the seconds in which things go wrong, and `shutdown`, `restart`,
 //! `reboot`, `both` of these two or `all` (a restart, then down and up); after that, the journal write at which the
 //! coordinator dies, and `before`, `between` or `after`. `HARSH=1`, `RESTORES=1` and `STALLS=1` make it harder.
 
@@ -17,6 +17,7 @@ fn main() {
     let spec = match arguments.next().as_deref() {
         Some("small") => clusters::small(),
         Some("random") => clusters::random(seed),
+        Some("watched") => clusters::watched(),
         _ => clusters::large(),
     };
     let trouble = arguments
@@ -40,7 +41,9 @@ fn main() {
     let is_set = |name| std::env::var_os(name).is_some();
     setup.harsh = is_set("HARSH");
     setup.restores = is_set("RESTORES");
-    setup.stalls = is_set("STALLS");
+    if is_set("STALLS") {
+        setup.stalls = Duration::from_secs(120);
+    }
     if let (Some(write), Some(moment)) = (arguments.next(), arguments.next()) {
         let moment = match moment.as_str() {
             "before" => WriteMoment::Before,

@@ -19,6 +19,20 @@ pub fn small() -> Arc<Spec> {
     brisk(include_str!("../../../deploy/clusters/jtel-small-v2.yaml"))
 }
 
+/// Two services, and a node that does nothing but tell whether the first one can be reached. No other check does.
+#[must_use]
+pub fn watched() -> Arc<Spec> {
+    brisk(
+        "cluster: watched\ncontrol: { coordinators: [mgmt] }\n\
+         nodes:\n  mgmt: { address: 10.0.0.1 }\n  a: { address: 10.0.0.2 }\n  b: { address: 10.0.0.3 }\n  \
+         watch: { address: 10.0.0.4 }\n\
+         services:\n  base:\n    nodes: [a]\n    active: all\n    manager: { systemd: { unit: base.service } }\n    \
+         checks: { path: { tcp: \"10.0.0.2:80\", from: [watch] } }\n  \
+         top:\n    nodes: [b]\n    active: all\n    manager: { systemd: { unit: top.service } }\n    \
+         requires: { base: { start: healthy, stop: down } }\n",
+    )
+}
+
 /// A cluster that nobody would build: services on random nodes, with random dependencies and wait conditions.
 #[must_use]
 pub fn random(seed: u64) -> Arc<Spec> {

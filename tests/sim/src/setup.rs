@@ -29,8 +29,8 @@ pub struct Setup {
     pub harsh: bool,
     /// Is the store replaced by an earlier copy of itself now and then, when its coordinator dies?
     pub restores: bool,
-    /// Do sessions hold up what agents say, for seconds?
-    pub stalls: bool,
+    /// How long what agents say is held up now and then, for seconds each time; zero for a network that is not slow.
+    pub stalls: Duration,
     /// The one thing that goes wrong on purpose.
     pub crash: Option<Crash>,
     /// The rule that is not kept.
@@ -49,7 +49,7 @@ impl Setup {
             trouble: Duration::ZERO,
             harsh: false,
             restores: false,
-            stalls: false,
+            stalls: Duration::ZERO,
             crash: None,
             mutant: None,
         }

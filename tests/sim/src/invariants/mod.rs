@@ -46,7 +46,8 @@ use crate::fact::{Fact, Sight};
 pub(crate) use i10_memory::forgotten;
 
 /// What the network and a probe may add to the age of a result: the core dates a result by its arrival and the age
-/// that came with it, so what it takes for fresh may be older by the time on the way.
+/// that came with it, so what it takes for fresh may be older by the time on the way. A network that holds a message up
+/// for longer than this breaks the rule: `tests/late_answers.rs`.
 pub(crate) const ON_THE_WAY: Duration = Duration::from_millis(1500);
 
 /// A rule that was broken.

@@ -146,6 +146,8 @@ enum Event {
     Rival,
     /// Something goes wrong by chance.
     Trouble,
+    /// What an agent says is held up by chance.
+    Stall,
     /// An instance dies by chance.
     Mortality,
     /// This one does.
@@ -303,6 +305,9 @@ impl Simulation {
             self.schedule
                 .after(Duration::from_secs(3), Event::Mortality);
         }
+        if self.setup.stalls > Duration::ZERO {
+            self.schedule.after(Duration::from_secs(2), Event::Stall);
+        }
         if self.setup.restores {
             self.schedule.after(Duration::from_secs(1), Event::BackUp);
         }
@@ -368,6 +373,7 @@ impl Simulation {
             Event::Operator => self.operate(),
             Event::Rival => self.rival(),
             Event::Trouble => self.trouble(),
+            Event::Stall => self.stall(),
             Event::Mortality => self.mortality(),
             Event::Dies { node, service } => self.dies(&node, &service),
             Event::Noticed { node, life } => self.noticed(&node, life),

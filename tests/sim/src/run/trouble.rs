@@ -33,12 +33,6 @@ impl Simulation {
         let Some(node) = self.random.pick(&from).cloned() else {
             return;
         };
-        if self.setup.stalls && self.fates.chance(40) {
-            let until = self.now() + self.fates.millis(1500, 7000);
-            for session in self.network.open_of(Some(&node)) {
-                self.network.hold_up(session, until);
-            }
-        }
         match self.random.below(100) {
             0..6 => self.coordinator_dies(),
             6..12 => self.dies_after_dispatch = true,
@@ -73,6 +67,24 @@ impl Simulation {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What some agent says is held up for a while, and what another one says will be.
+    pub(super) fn stall(&mut self) {
+        if self.now() >= self.setup.stalls {
+            return;
+        }
+        let next = self.fates.millis(500, 3000);
+        self.schedule.after(next, Event::Stall);
+        let nodes: Vec<NodeName> = self.agents.keys().cloned().collect();
+        if let Some(node) = self.fates.pick(&nodes).cloned() {
+            let lasts = self.fates.millis(1500, 7000);
+            self.say(|| format!("what {node} says is held up for {lasts:?}"));
+            let until = self.now() + lasts;
+            for session in self.network.open_of(Some(&node)) {
+                self.network.hold_up(session, until);
+            }
         }
     }
 }
