@@ -9,6 +9,7 @@
 //! The operation runs in the coordinator; whatever happens here, it goes on. Ctrl-C detaches and says how to come back.
 //! A coordinator that goes away is waited for, however long that takes: what it drives is driven on when it is back.
 
+mod agents;
 mod commands;
 mod ending;
 mod lines;
@@ -30,6 +31,7 @@ use crate::interrupt::Interrupt;
 use crate::reader::Reader;
 use crate::render::{Out, clean, now_millis, operation_value};
 
+use agents::Agents;
 use live::Screen;
 use progress::{Clock, Past, Progress};
 use watcher::{News, Watcher};
@@ -81,6 +83,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
     let mut enter = step.then(enter_pressed);
     let mut tick = tokio::time::interval(REDRAW);
     let mut client = client;
+    let mut agents = Agents::new();
 
     let outcome = loop {
         tokio::select! {
@@ -120,7 +123,11 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
                     view.notice(&refused.to_string())?;
                 }
             }
+            status = agents.answer() => progress.hear_of_agents(status.as_ref()),
             _ = tick.tick() => {}
+        }
+        if view.is_live() {
+            agents.ask(&client, &progress);
         }
         view.draw(&progress)?;
     };
@@ -229,6 +236,11 @@ impl View {
             talk,
             screen: Screen::on(talk, hint, out),
         }
+    }
+
+    /// Is it drawn over and over?
+    fn is_live(&self) -> bool {
+        self.screen.is_some()
     }
 
     fn echoed(&mut self) {

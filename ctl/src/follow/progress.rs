@@ -6,7 +6,7 @@ use interlock_model::plan::{Plan, SealedPlan, Step};
 use interlock_proto::v1;
 
 use crate::exit::Exit;
-use crate::render::now_millis;
+use crate::render::{Silence, now_millis, under_way};
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub(super) struct Progress {
     clock: Clock,
     /// What happened before the first word.
     past: Past,
+    /// The agents that are not heard, as far as was asked.
+    silence: Silence,
 }
 
 impl Progress {
@@ -105,6 +107,7 @@ impl Progress {
             operation: v1::Operation::default(),
             plan: None,
             stages: BTreeMap::new(),
+            silence: Silence::default(),
         }
     }
 
@@ -196,6 +199,24 @@ impl Progress {
             "needs-attention" => Some(Exit::NeedsAttention),
             _ => None,
         }
+    }
+
+    /// Is a step under way that has been so for longer than this, in milliseconds? Then its agent may be the reason.
+    pub(super) fn lingers(&self, longer: u64) -> bool {
+        let since = self.now().saturating_sub(longer);
+        let mut steps = self.operation.steps.iter();
+        steps.any(|step| under_way(step) && step.began_ms <= since)
+    }
+
+    /// How the agents are, by a status; none if that could not be had, and then nothing is said of them.
+    pub(super) fn hear_of_agents(&mut self, status: Option<&v1::Status>) {
+        self.silence = status.map(Silence::of).unwrap_or_default();
+    }
+
+    /// That the agent which carries a step out is not heard, if so.
+    pub(super) fn silent(&self, step: &v1::StepStatus) -> Option<String> {
+        let planned = self.planned(&step.step)?;
+        self.silence.about(step, planned, self.now())
     }
 
     /// Now, by the coordinator's clock, in milliseconds since 1970.

@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use interlock_model::action::Action;
-use interlock_model::observation::Liveness;
 use interlock_model::plan::{SealedPlan, Step};
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::{age, elapsed, operation_value};
+use super::{Silence, elapsed, operation_value, under_way};
 
 /// The plan of an operation, and how its agents are, as far as either is known.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     /// Steps of the plan by their names.
     steps: BTreeMap<String, Step>,
-    /// Agents that are not heard, and for how many milliseconds; none if they never were.
-    silent: BTreeMap<String, (Liveness, Option<u64>)>,
+    silence: Silence,
     /// By the coordinator's clock, in milliseconds since 1970; 0 if that is not known.
     now: u64,
 }
@@ -36,17 +33,9 @@ impl Beside {
                 .collect(),
             ..Self::default()
         };
-        let Some(status) = status else {
-            return beside;
-        };
-        beside.now = status.at_ms;
-        for node in &status.nodes {
-            let wire = v1::Liveness::try_from(node.liveness).unwrap_or_default();
-            let liveness = Liveness::from(wire);
-            if liveness != Liveness::Alive {
-                let silent = (liveness, node.heard_ms);
-                beside.silent.insert(node.node.clone(), silent);
-            }
+        if let Some(status) = status {
+            beside.now = status.at_ms;
+            beside.silence = Silence::of(status);
         }
         beside
     }
@@ -65,25 +54,10 @@ impl Beside {
         }
     }
 
-    /// That the agent which carries a step out is not heard, if so. Not of steps that switch a machine: it falls silent
-    /// then, as it should.
+    /// That the agent which carries a step out is not heard, if so.
     pub(crate) fn silent(&self, step: &v1::StepStatus) -> Option<String> {
-        let planned = self.steps.get(&step.step).filter(|_| under_way(step))?;
-        if !matches!(
-            planned.action,
-            Action::Start | Action::Stop | Action::Verify
-        ) {
-            return None;
-        }
-        let node = planned.node.as_ref()?;
-        let (liveness, heard) = self.silent.get(node.as_str())?;
-        Some(match heard {
-            Some(_) => format!(
-                "its agent on {node} is {liveness}, last heard {} ago",
-                age(*heard)
-            ),
-            None => format!("its agent on {node} is {liveness}"),
-        })
+        let planned = self.steps.get(&step.step)?;
+        self.silence.about(step, planned, self.now)
     }
 
     /// The operation for programs, with the limit of each step in milliseconds and what is to say of its agent.
@@ -97,9 +71,4 @@ impl Beside {
         }
         value
     }
-}
-
-fn under_way(step: &v1::StepStatus) -> bool {
-    let running = matches!(step.state.as_str(), "running" | "checking" | "undoing");
-    running && step.began_ms > 0
 }

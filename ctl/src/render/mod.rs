@@ -11,6 +11,7 @@ mod operation;
 mod out;
 mod paint;
 mod plan;
+mod silence;
 mod status;
 mod table;
 mod time;
@@ -26,6 +27,7 @@ pub(crate) use operation::{
 pub(crate) use out::{Out, width_and_height};
 pub(crate) use paint::{Paint, Tone};
 pub(crate) use plan::{no_plan_line, report_lines};
+pub(crate) use silence::{Silence, under_way};
 pub(crate) use status::{status_text, status_value};
 pub(crate) use table::{Table, cut};
 pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};

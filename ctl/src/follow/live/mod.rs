@@ -287,7 +287,8 @@ fn step_lines(
             }
         }
     };
-    let mut said = Vec::new();
+    // First, for it is why nothing happens: more than what the agent was told last, which it may never have heard.
+    let mut said: Vec<String> = progress.silent(step).into_iter().collect();
     said.extend(
         step.reached
             .last()

@@ -1,5 +1,11 @@
 //! Frames, drawn for terminals of given sizes.
 
+use std::collections::BTreeMap;
+
+use interlock_model::ids::Generation;
+use interlock_model::plan::PlanKind;
+use interlock_model::spec::Spec;
+use interlock_planner::{Input, Request, Scope, plan};
 use interlock_proto::v1;
 
 use super::*;
@@ -81,4 +87,65 @@ fn when_everything_is_settled_one_line_says_so() {
     let lines = drawn(&progress(steps), 80, 24);
     assert_eq!(lines.len(), 2);
     assert!(lines[1].contains("50 steps settled"), "{lines:#?}");
+}
+
+/// The plan of a startup of `web` on two nodes.
+fn planned() -> String {
+    let spec = "cluster: c
+nodes: { n1: { address: 10.0.0.1 }, n2: { address: 10.0.0.2 } }
+services: { web: { nodes: [n1, n2], active: all, manager: { systemd: { unit: web.service } } } }
+";
+    let parsed = Spec::parse(spec.as_bytes(), "c.yaml").unwrap();
+    let services = Scope::Services(["web".parse().unwrap()].into());
+    let outcome = plan(&Input {
+        spec: &parsed.spec,
+        generation: Generation(1),
+        request: Request::new(PlanKind::Startup, services),
+        observations: None,
+        memory: &BTreeMap::new(),
+        power_verified: None,
+    });
+    String::from_utf8(outcome.plan.unwrap().bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn a_step_whose_agent_is_not_heard_says_so_and_for_how_long() {
+    let mut progress = progress(Vec::new());
+    let now = progress.now();
+    let begun = |name: &str| v1::StepStatus {
+        began_ms: now - 60_000,
+        ..step(name, "running", "start sent")
+    };
+    let operation = v1::Operation {
+        plan_json: planned(),
+        steps: vec![begun("start:web@n1"), begun("start:web@n2")],
+        ..progress.operation().clone()
+    };
+    progress.update(operation);
+    assert!(progress.lingers(2_000), "so its agents are asked for");
+    let node = |name: &str, liveness: v1::Liveness, heard: u64| v1::NodeStatus {
+        node: name.into(),
+        liveness: liveness.into(),
+        heard_ms: Some(heard),
+        ..Default::default()
+    };
+    let status = v1::Status {
+        at_ms: now,
+        nodes: vec![
+            node("n1", v1::Liveness::Lost, 42_000),
+            node("n2", v1::Liveness::Alive, 100),
+        ],
+        ..Default::default()
+    };
+    progress.hear_of_agents(Some(&status));
+    let lines = drawn(&progress, 140, 20);
+    assert!(
+        lines[2].contains("its agent on n1 is lost, last heard 4"),
+        "{lines:#?}"
+    );
+    assert!(!lines[3].contains("its agent"), "{lines:#?}");
+    // Nobody can tell any more.
+    progress.hear_of_agents(None);
+    let lines = drawn(&progress, 140, 20);
+    assert!(!lines[2].contains("its agent"), "{lines:#?}");
 }

@@ -1,0 +1,56 @@
+//! How the agents are, while a step takes its time: the operation does not tell, and a step whose agent is lost hangs.
+
+use std::time::Duration;
+
+use interlock_proto::v1;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::{Client, SHORT};
+
+use super::progress::Progress;
+
+/// How often a coordinator is asked. The answer tells of every node, so it is asked for no more than a person needs.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// What a step may take, in milliseconds, before anybody wonders about its agent.
+const PATIENCE: u64 = 2_000;
+
+/// Asks a coordinator from time to time, one question at a time.
+#[derive(Debug)]
+pub(super) struct Agents {
+    asked: JoinSet<Option<v1::Status>>,
+    due: Instant,
+}
+
+impl Agents {
+    pub(super) fn new() -> Self {
+        Self {
+            asked: JoinSet::new(),
+            due: Instant::now(),
+        }
+    }
+
+    /// Asks, if it is time and a step takes its time.
+    pub(super) fn ask(&mut self, client: &Client, progress: &Progress) {
+        if !self.asked.is_empty() || Instant::now() < self.due || !progress.lingers(PATIENCE) {
+            return;
+        }
+        self.due = Instant::now() + PERIOD;
+        let client = client.clone();
+        self.asked.spawn(async move {
+            let mut cluster = client.cluster();
+            let request = v1::GetStatusRequest {};
+            let status = client.call("read the status", SHORT, cluster.get_status(request));
+            status.await.ok()
+        });
+    }
+
+    /// The next answer; none if there was none. For ever if nothing was asked.
+    pub(super) async fn answer(&mut self) -> Option<v1::Status> {
+        match self.asked.join_next().await {
+            Some(answer) => answer.ok().flatten(),
+            None => std::future::pending().await,
+        }
+    }
+}
