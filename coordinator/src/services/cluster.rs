@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use interlock_engine::coordinator::{AppliedSpec, spec_key};
+use interlock_engine::coordinator::{Applied, AppliedSpec, spec_key};
 use interlock_model::ids::Generation;
 use interlock_model::spec::{Spec, diff};
 use interlock_proto::v1;
@@ -145,6 +145,10 @@ impl ClusterService for Cluster {
                          `interlockctl spec diff FILE` and apply again with --base {current}"
                     )));
                 }
+                let is_applied = |it: &Applied| it.record.source == source;
+                if desk.coordinator.applied().is_some_and(is_applied) {
+                    return Ok((current, Vec::new(), true));
+                }
                 if let Some(operation) = desk.coordinator.operations().find(|operation| !operation.state().is_over()) {
                     return Err(Status::failed_precondition(format!(
                         "{} is {}: a spec is applied only while no operation runs",
@@ -167,14 +171,15 @@ impl ClusterService for Cluster {
                 } else {
                     desk.coordinator.apply_spec(spec, source, file_name, &caller.name, clock::now())
                 };
-                Ok((generation, changes))
+                Ok((generation, changes, false))
             })
             .await?;
-        let (generation, changes) = applied?;
+        let (generation, changes, unchanged) = applied?;
         Ok(Response::new(v1::ApplySpecResponse {
             generation: generation.0,
             changes,
             warnings,
+            unchanged,
         }))
     }
 

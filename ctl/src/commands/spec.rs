@@ -7,7 +7,6 @@ use std::path::Path;
 use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
 use interlock_proto::v1;
 use serde_json::json;
-use tonic::Code;
 
 use super::spec_agent_config;
 use crate::cli::{Connection, Format, SpecApply, SpecCommand};
@@ -186,33 +185,11 @@ fn show(found: &v1::GetSpecResponse, format: Format, out: Out) -> Outcome {
 
 async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     let (source, parsed) = read(&args.file)?;
-    let told: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
     let warnings = Problems::new(&name(&args.file), parsed.warnings);
     if !warnings.problems.is_empty() {
         out.say(warnings.render(&source).trim_end())?;
     }
     let client = context::coordinators(connection)?.connect().await?;
-    let shown = |generation: u64, base: u64, changes: &[String], warnings: &[String]| {
-        let value = || {
-            json!({
-                "generation": generation,
-                "base": base,
-                "dry_run": args.dry_run,
-                "changes": changes,
-                "warnings": warnings,
-            })
-        };
-        out.show(args.output.output, value, |paint| {
-            change_lines(changes, paint)
-        })
-    };
-    if let Some(generation) = applied_already(&client, &source, args.base).await? {
-        shown(generation, generation, &[], &told)?;
-        out.say(&format!(
-            "no difference to generation {generation}: nothing was applied"
-        ))?;
-        return Ok(Exit::Ok);
-    }
     let mut request = v1::ApplySpecRequest {
         source,
         base: args.base.unwrap_or(0),
@@ -231,13 +208,22 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     }
     let base = request.base;
     let applied = send(&client, request).await?;
-    shown(
-        applied.generation,
-        base,
-        &applied.changes,
-        &applied.warnings,
-    )?;
-    out.say(&if args.dry_run {
+    let value = || {
+        json!({
+            "generation": applied.generation,
+            "base": base,
+            "dry_run": args.dry_run,
+            "unchanged": applied.unchanged,
+            "changes": applied.changes,
+            "warnings": applied.warnings,
+        })
+    };
+    out.show(args.output.output, value, |paint| {
+        change_lines(&applied.changes, paint)
+    })?;
+    out.say(&if applied.unchanged {
+        format!("no difference to generation {base}: nothing was applied")
+    } else if args.dry_run {
         format!("dry run: nothing was applied, the generation is still {base}")
     } else {
         format!(
@@ -246,26 +232,6 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         )
     })?;
     Ok(Exit::Ok)
-}
-
-/// The generation that is applied, if it is this very file; a base that another generation followed is for the
-/// coordinator to refuse.
-async fn applied_already(
-    client: &Client,
-    source: &[u8],
-    base: Option<u64>,
-) -> Result<Option<u64>, Failure> {
-    let request = v1::GetSpecRequest { generation: 0 };
-    let mut cluster = client.cluster();
-    let call = cluster.get_spec(request);
-    match client.call("read the spec", SHORT, call).await {
-        Ok(found) if found.source == source && base.is_none_or(|it| it == found.generation) => {
-            Ok(Some(found.generation))
-        }
-        Ok(_) => Ok(None),
-        Err(failure) if failure.code() == Code::NotFound => Ok(None),
-        Err(failure) => Err(failure.into()),
-    }
 }
 
 /// The generation that is applied now. If it changes before the next call, the coordinator refuses.
@@ -291,7 +257,7 @@ async fn send(
         .await?)
 }
 
-/// Shows what would change, and asks.
+/// Shows what would change, and asks; not about the file that is applied already.
 async fn agreed(
     client: &Client,
     request: &v1::ApplySpecRequest,
@@ -302,6 +268,9 @@ async fn agreed(
         ..request.clone()
     };
     let found = send(client, dry).await?;
+    if found.unchanged {
+        return Ok(true);
+    }
     if found.changes.is_empty() {
         out.say("this changes nothing but the text of the file")?;
     }

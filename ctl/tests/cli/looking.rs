@@ -175,6 +175,7 @@ fn a_file_that_is_applied_already_makes_no_generation() {
     }
     let value = place.run("spec apply shop.yaml -o json").exits(0).json();
     assert_eq!(value["generation"], 4);
+    assert_eq!(value["unchanged"], true);
     assert!(coordinator.script.applied.lock().unwrap().is_empty());
 
     // A base that is not the current one is for the coordinator to judge, and so is any other text.

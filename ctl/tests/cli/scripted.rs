@@ -34,7 +34,7 @@ pub(crate) struct Script {
     pub(crate) status: v1::Status,
     /// The applied spec; none if it has no generation.
     pub(crate) spec: v1::GetSpecResponse,
-    /// What was applied.
+    /// What was applied; what is applied already is not.
     pub(crate) applied: Mutex<Vec<v1::ApplySpecRequest>>,
     /// What happened.
     pub(crate) events: Vec<v1::Event>,
@@ -213,6 +213,14 @@ impl ClusterService for Speaker {
         request: Request<v1::ApplySpecRequest>,
     ) -> Result<Response<v1::ApplySpecResponse>, Status> {
         let request = request.into_inner();
+        let applied = &self.0.spec;
+        if request.base == applied.generation && request.source == applied.source {
+            return Ok(Response::new(v1::ApplySpecResponse {
+                generation: request.base,
+                unchanged: true,
+                ..Default::default()
+            }));
+        }
         let generation = request.base + 1;
         self.0.applied.lock().unwrap().push(request);
         Ok(Response::new(v1::ApplySpecResponse {

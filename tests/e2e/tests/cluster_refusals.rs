@@ -103,6 +103,32 @@ fn a_plan_of_an_older_spec_is_refused() -> Result<()> {
 }
 
 #[test]
+fn a_spec_that_is_applied_already_makes_no_generation_for_any_caller() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    let plan = digest(&operator, &shop::startup())?;
+    let again = operator.apply(cluster.spec(), 1)?;
+    ensure!(
+        again.unchanged && again.generation == 1 && again.changes.is_empty(),
+        "{again:?}"
+    );
+    let stale = operator.apply(cluster.spec(), 0).unwrap_err();
+    ensure!(stale.code() == Code::Aborted, "{stale}");
+    // So a plan of before is still good, and while it is carried out there is nothing to refuse.
+    cluster.hold("start:web@web1")?;
+    operator.start(&plan, false)?;
+    ensure!(operator.apply(cluster.spec(), 1)?.unchanged);
+    cluster.release("start:web@web1")?;
+    operator.until("op-1", "done")?;
+    let commented = operator.apply(&format!("{}\n# more\n", cluster.spec()), 1)?;
+    ensure!(
+        !commented.unchanged && commented.generation == 2,
+        "another text is another generation: {commented:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_plan_is_not_known_after_a_restart_of_the_coordinator() -> Result<()> {
     let (mut cluster, operator) = started()?;
     let old = digest(&operator, &for_all("shutdown"))?;
