@@ -9,6 +9,7 @@ use interlock_mesh::authz::Table;
 use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
 use interlock_mesh::identity::Kind;
 use interlock_mesh::server::{Options, Server};
+use interlock_proto::v1;
 use interlock_proto::v1::agent_service_server::AgentServiceServer;
 use interlock_proto::v1::cluster_service_server::ClusterServiceServer;
 use interlock_proto::v1::event_service_server::EventServiceServer;
@@ -32,6 +33,20 @@ const RELOAD: Duration = Duration::from_secs(30);
 
 /// The bound on one message: a status of a thousand nodes is about 1 MiB.
 const MESSAGE: usize = 4 * 1024 * 1024;
+
+/// What this program serves, by full names. The compiled protos tell of the services of every program; reflection lists
+/// only these, since another one would be answered by *unimplemented*.
+const SERVED: [&str; 9] = [
+    v1::agent_service_server::SERVICE_NAME,
+    v1::cluster_service_server::SERVICE_NAME,
+    v1::event_service_server::SERVICE_NAME,
+    v1::operation_service_server::SERVICE_NAME,
+    v1::plan_service_server::SERVICE_NAME,
+    v1::store_service_server::SERVICE_NAME,
+    tonic_health::pb::health_server::SERVICE_NAME,
+    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
+    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
 
 /// Serves until a signal ends it, or leadership or the store is lost.
 ///
@@ -129,11 +144,6 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::R
             .set_service_status("", tonic_health::ServingStatus::Serving)
             .await
     });
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let stores = StoreServiceServer::new(Stores::new(handle.clone(), Arc::clone(store), cluster))
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -169,6 +179,21 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::R
             handle.clone(),
             Arc::clone(store),
         ))))
+}
+
+/// Tells grpcurl what is there, in either version of the protocol for that.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    use tonic_reflection::pb;
+    let described = tonic_reflection::server::Builder::configure()
+        .include_reflection_service(false)
+        .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET);
+    SERVED.into_iter().fold(
+        described,
+        tonic_reflection::server::Builder::with_service_name,
+    )
 }
 
 async fn signal() {

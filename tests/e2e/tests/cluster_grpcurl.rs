@@ -49,6 +49,31 @@ impl Caller {
     }
 }
 
+/// The server lists these services and what every server has, and nothing that it would not answer; by both versions of
+/// reflection, of which older tools know only one.
+fn must_list(server: &Caller, own: &[&str]) -> Result<()> {
+    let common = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ];
+    let own = own.iter().map(|name| format!("interlock.v1.{name}"));
+    let wanted: Vec<String> = common.map(String::from).into_iter().chain(own).collect();
+    let listed = server.list()?;
+    let listed: Vec<&str> = listed.lines().collect();
+    ensure!(listed == wanted, "it lists {listed:?}");
+    for version in ["v1", "v1alpha"] {
+        let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let answer = server.call(&method, &json!({ "list_services": "" }))?;
+        let named = answer["listServicesResponse"]["service"].as_array();
+        ensure!(
+            named.map(Vec::len) == Some(wanted.len()),
+            "{version} answers {answer}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
     if let Err(why) = tools::grpcurl() {
@@ -57,19 +82,17 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
     }
     let cluster = Cluster::start(&shop::layout())?;
     let coordinator = Caller::new(&cluster, cluster.endpoint(), Role::Operator)?;
-    let services = coordinator.list()?;
-    for service in [
-        "ClusterService",
-        "PlanService",
-        "OperationService",
-        "EventService",
-        "AgentService",
-    ] {
-        ensure!(
-            services.contains(&format!("interlock.v1.{service}")),
-            "{service} is not listed: {services}"
-        );
-    }
+    must_list(
+        &coordinator,
+        &[
+            "AgentService",
+            "ClusterService",
+            "EventService",
+            "OperationService",
+            "PlanService",
+            "StoreService",
+        ],
+    )?;
     let health = coordinator.call("grpc.health.v1.Health/Check", &json!({}))?;
     ensure!(health["status"] == "SERVING", "health: {health}");
     let status = coordinator.call("interlock.v1.ClusterService/GetStatus", &json!({}))?;
@@ -109,8 +132,7 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
         "journal: {journal}"
     );
 
-    let services = agent.list()?;
-    ensure!(services.contains("interlock.v1.NodeService"), "{services}");
+    must_list(&agent, &["NodeService"])?;
     let health = agent.call("grpc.health.v1.Health/Check", &json!({}))?;
     ensure!(health["status"] == "SERVING", "health: {health}");
     let node = agent.call("interlock.v1.NodeService/GetNode", &json!({}))?;
