@@ -58,7 +58,8 @@ enum Subcommands {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommands {
-    /// Check a configuration file without starting anything; tells all problems at once.
+    /// Check a configuration file and the certificate that it names, without starting anything; tells all problems of the
+    /// file at once.
     Check {
         /// The file.
         file: PathBuf,
@@ -146,6 +147,12 @@ fn serve(file: &Path, log: &str) -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
+            // A file that names certificates which are not there yet is good, and cannot be used.
+            if let Err(error) = run::own_credentials(&config) {
+                let error = anyhow::Error::new(error).context(file.display().to_string());
+                eprintln!("{error:#}");
+                return ExitCode::from(REFUSED);
+            }
             eprintln!(
                 "{}: the configuration of node {} is in order",
                 file.display(),

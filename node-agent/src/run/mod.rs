@@ -256,7 +256,11 @@ async fn keep_watchdog(notify: &Notify) {
     }
 }
 
-fn own_credentials(config: &Config) -> Result<(credentials::Store, Credentials), Error> {
+/// The certificate that the file names, if it is that of this node.
+///
+/// # Errors
+/// [`Error::Credentials`] if a file cannot be read or used, [`Error::OtherNode`] if it belongs to somebody else.
+pub fn own_credentials(config: &Config) -> Result<(credentials::Store, Credentials), Error> {
     let files = Files {
         certificate: config.tls.cert.clone(),
         key: config.tls.key.clone(),
