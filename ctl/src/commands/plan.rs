@@ -78,6 +78,7 @@ pub(super) async fn make(
 ) -> Result<Made, Failure> {
     // Checked here as well, so that a slip is told before anything is asked.
     check_ids(args)?;
+    check_batch(kind, args)?;
     let sides = sides(args)?;
     let request = v1::MakePlanRequest {
         kind: kind.to_string(),
@@ -125,6 +126,7 @@ pub(super) async fn make(
 
 /// Plans for a file, with nothing observed.
 fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Made, Failure> {
+    check_batch(kind, args)?;
     let (_, parsed) = spec::read(file)?;
     let mut request = Request::new(kind, scope(args)?);
     request.batch = args.batch.and_then(NonZeroU32::new);
@@ -212,6 +214,16 @@ fn check_ids(args: &PlanArgs) -> Result<BTreeSet<CheckId>, Failure> {
             })
         })
         .collect()
+}
+
+/// Only what goes in batches has a size of them: elsewhere it would be a wish that nobody follows.
+fn check_batch(kind: PlanKind, args: &PlanArgs) -> Result<(), Failure> {
+    match (kind, args.batch) {
+        (PlanKind::Shutdown | PlanKind::Startup, Some(batch)) => Err(Failure::Usage(format!(
+            "--batch {batch}: a {kind} goes by its dependencies, not in batches; --batch is for restart and reboot"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn texts<T: ToString>(names: &[T]) -> Vec<String> {

@@ -39,6 +39,18 @@ fn wrong_usage_is_64_and_says_what_would_be_right() {
     assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
     place.run("plan shutdown --all --offline").exits(64);
     place.run("statsu").exits(64);
+    for kind in ["shutdown", "startup"] {
+        let ran = place
+            .run(&format!(
+                "plan {kind} --all --batch 2 -f shop.yaml --offline"
+            ))
+            .exits(64);
+        assert!(
+            ran.stderr.contains("--batch is for restart and reboot"),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]
