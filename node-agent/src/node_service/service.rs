@@ -46,7 +46,7 @@ impl Service {
         let service: ServiceName = convert::name("service", &request.service)?;
         let Some(assigned) = self.state.instances.assigned(&service) else {
             return Err(Status::not_found(format!(
-                "{service} has no instance on {}: see GetNode",
+                "{service} has no instance on {0}: `interlockctl node show --node {0}` lists those that it has",
                 self.state.node
             )));
         };

@@ -118,6 +118,18 @@ async fn a_person_starts_an_instance_by_hand_and_it_is_recorded_with_who_and_why
         .await
         .unwrap();
 
+    let nowhere = client
+        .control_instance(control("wbe", "start", "a slip"))
+        .await
+        .unwrap_err();
+    assert_eq!(nowhere.code(), Code::NotFound);
+    assert!(
+        nowhere
+            .message()
+            .contains("`interlockctl node show --node n1`"),
+        "{}",
+        nowhere.message()
+    );
     let mut reader = lab
         .node_service(&agent, "interlock://lab/operator/rita?role=reader")
         .await;
