@@ -129,7 +129,9 @@ impl Tools {
             CheckKind::Postgres(check) => {
                 postgres::probe(&self.names, check, password, patience).await
             }
-            CheckKind::Mariadb(check) => mariadb::probe(check, password, patience).await,
+            CheckKind::Mariadb(check) => {
+                mariadb::probe(&self.names, check, password, patience).await
+            }
             CheckKind::Mount(check) => mount::probe(&self.files, check, limit).await,
             CheckKind::Websocket {
                 url,

@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub struct Trust {
     /// The file to read instead of the operating system's.
     bundle: Option<PathBuf>,
-    read: Arc<Mutex<Option<(Instant, Arc<ClientConfig>)>>>,
+    read: Arc<Mutex<Option<Read>>>,
 }
 
 impl Trust {
@@ -97,7 +97,10 @@ impl Trust {
     }
 }
 
-type Kept = OwnedMutexGuard<Option<(Instant, Arc<ClientConfig>)>>;
+/// When the authorities were read, and what trusts them.
+type Read = (Instant, Arc<ClientConfig>);
+
+type Kept = OwnedMutexGuard<Option<Read>>;
 
 fn read(bundle: Option<PathBuf>, mut kept: Kept) -> Result<Arc<ClientConfig>, String> {
     let bundle = bundle

@@ -6,6 +6,7 @@ use std::time::Duration;
 use interlock_model::check::{MariadbCheck, ProbeResult};
 use tokio::process::Command;
 
+use super::super::Names;
 use super::super::outcome::{bad, unknown};
 use super::super::talk::Patience;
 use crate::group::{Bounds, End, run};
@@ -36,6 +37,7 @@ pub(super) struct Client<'c> {
     target: &'c str,
     user: &'c str,
     options: String,
+    names: &'c Names,
     patience: Patience,
 }
 
@@ -53,6 +55,7 @@ impl<'c> Client<'c> {
     /// # Errors
     /// With the result that the check has instead.
     pub(super) fn find(
+        names: &'c Names,
         check: &'c MariadbCheck,
         password: Option<&Secret>,
         patience: Patience,
@@ -71,6 +74,7 @@ impl<'c> Client<'c> {
             target: &check.target,
             user: check.login.user.as_deref().unwrap_or_default(),
             options,
+            names,
             patience,
         })
     }
@@ -105,7 +109,7 @@ impl<'c> Client<'c> {
                 over(unknown(format!("{target}: its answer is too long")))
             }
             End::Exited(0) => Ok(table(&String::from_utf8_lossy(&finished.stdout))),
-            End::Exited(_) => self.failed(&errors),
+            End::Exited(_) => self.failed(&errors).await,
             End::Signalled(signal) => over(unknown(format!(
                 "{target}: the client was killed by signal {signal}"
             ))),
@@ -117,7 +121,7 @@ impl<'c> Client<'c> {
 
     /// What an error of the client means. Numbers from 2000 to 2999 are the client's own, all others the server's
     /// (MariaDB documentation, *MariaDB Error Code Reference*).
-    fn failed(&self, errors: &str) -> Result<Table, Trouble> {
+    async fn failed(&self, errors: &str) -> Result<Table, Trouble> {
         let target = self.target;
         let Some((number, text)) = error_of(errors) else {
             let said = errors.lines().next().unwrap_or_default();
@@ -126,8 +130,12 @@ impl<'c> Client<'c> {
             ))));
         };
         let result = match number {
-            // Refused by the system, which is an answer of the machine.
-            2002 | 2003 if text.contains("(111") => bad(format!("{target} refuses connections")),
+            // No connection. Why is not to be had from the client, whose error number is another one by then (115): a
+            // port that refuses is an answer, and silence is none.
+            2002 | 2003 => match self.patience.connect(self.names, target).await {
+                Err(result) => result,
+                Ok(_) => unknown(format!("{target}: {text} ({number})")),
+            },
             // Access, database, host not allowed, host blocked, too many connections, access to the database.
             1045 | 1049 | 1130 | 1129 | 1040 | 1044 | 1698 => bad(format!(
                 "{target} refuses the login of {}: {text} ({number})",

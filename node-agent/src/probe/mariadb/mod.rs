@@ -7,7 +7,8 @@
 //! * **The password is in no argument, no environment and no file.** The client reads its options from its standard input
 //!   (`--defaults-file=/dev/stdin`), and nothing else: no file of the machine changes what is asked.
 //! * It runs in a process group that is killed at the limit, and no more than a bound of its output is kept.
-//! * A bare TCP connection is not made first: the server counts those as errors and blocks the host after a hundred.
+//! * A bare TCP connection is made only after the client got none: the server counts those as errors, and blocks the host
+//!   after a hundred (`max_connect_errors`).
 //!
 //! | file | |
 //! |---|---|
@@ -19,17 +20,19 @@ mod facts;
 
 use interlock_model::check::{MariadbCheck, ProbeResult};
 
+use super::Names;
 use super::talk::Patience;
 use crate::power::Secret;
 use client::Client;
 
 /// Looks at the server.
 pub(super) async fn probe(
+    names: &Names,
     check: &MariadbCheck,
     password: Option<&Secret>,
     patience: Patience,
 ) -> ProbeResult {
-    let client = match Client::find(check, password, patience) {
+    let client = match Client::find(names, check, password, patience) {
         Ok(client) => client,
         Err(result) => return result,
     };

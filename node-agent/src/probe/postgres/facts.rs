@@ -5,6 +5,8 @@
 //!   never gets as far as *streaming*; so a standby must be.
 //! * `now() - pg_last_xact_replay_timestamp()` grows while the primary is idle. It is a lag only while there is something
 //!   left to apply: up to the position that the primary has last told (`latest_end_lsn`).
+//! * A standby that has connected to an idle primary does not know where that is until it is told (`wal_sender_timeout`
+//!   / 2, half a minute): until then its lag is unknown.
 //! * Positions are hidden from users who are not in `pg_monitor`: the columns are NULL. Hidden is unknown, not zero.
 //! * A primary whose transactions are read-only by default takes no writes of this user.
 
@@ -105,7 +107,7 @@ fn standby(check: &PostgresCheck, rows: &Rows) -> ProbeResult {
         Behind::Within(how) => ok(format!("{target} is a standby and streaming{how}")),
         Behind::Beyond(how) => bad(format!("{target} is a standby and streaming{how}")),
         Behind::Unknown => unknown(format!(
-            "{target} is a standby and streaming, but does not say how far it is behind"
+            "{target} is a standby and streaming, but does not know yet how far it is behind"
         )),
     }
 }

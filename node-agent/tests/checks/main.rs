@@ -1,0 +1,16 @@
+//! Checks against the servers that they are for: real ones, started here on loopback and ended by their process id.
+//!
+//! What a server *says* in trouble is what these checks live by, and no stand-in says it. Stand-ins of a few lines serve
+//! where a server is asked to lie, to stop in the middle, or to send without end.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bed;
+mod clock;
+mod mariadb;
+mod mount;
+mod postgres;
+mod redis;
+mod server;
+mod versions;
+mod web;
