@@ -76,6 +76,7 @@ fn with_dependants(
         }
         let active = draft.active_side(service);
         if is_lost(draft, service, &up, active.as_ref()) {
+            warn_of_the_last(draft, service, &nodes);
             include_dependants(draft, &service.name, &mut chosen);
         }
         let mut order: Vec<NodeName> = start_order(service, active.as_ref())
@@ -143,6 +144,23 @@ fn is_lost(
         draft.require_capacity(service, healthy.len(), left);
     }
     staying == 0
+}
+
+/// Says that a part of a service is all of it, if the rest, which the scope leaves alone, does not run.
+fn warn_of_the_last(draft: &mut Draft<'_>, service: &Service, chosen: &BTreeSet<NodeName>) {
+    let rest: Vec<&str> = service
+        .nodes
+        .iter()
+        .filter(|node| !chosen.contains(*node))
+        .map(NodeName::as_str)
+        .collect();
+    if !rest.is_empty() && capacity::counts(service) {
+        let text = format!(
+            "nothing of it is left: these are the last that run, those on {} do not",
+            rest.join(", ")
+        );
+        draft.report.warn(Subject::service(&service.name), text);
+    }
 }
 
 fn include_dependants(

@@ -127,6 +127,28 @@ fn a_host_is_emptied_machine_by_machine() {
 }
 
 #[test]
+fn a_machine_with_the_last_instance_that_runs_takes_the_service_with_it_and_the_report_says_so() {
+    let cluster = large_v2();
+    let seen = cluster
+        .all_up(&ACTIVE)
+        .state("jb", "jb2", InstanceState::Stopped);
+    let warned = |scope: Scope, seen| {
+        let outcome = ask(&cluster, PlanKind::Shutdown, scope)
+            .seeing(seen)
+            .outcome();
+        outcome.report.entries().iter().any(|entry| {
+            entry.to_string()
+                == "warning: service jb: nothing of it is left: these are the last that run, those on jb2 do not"
+        })
+    };
+    assert!(warned(nodes(&["jb1"]), &seen));
+    // While another one runs there is nothing to warn of; nor where all of it is meant.
+    let both = cluster.all_up(&ACTIVE);
+    assert!(!warned(nodes(&["jb1"]), &both));
+    assert!(!warned(Scope::All, &seen));
+}
+
+#[test]
 fn a_shutdown_that_leaves_too_few_is_refused_with_the_arithmetic() {
     let cluster = large_v2().with("jb", |jb| jb.at_least = 2);
     let refusal = ask(&cluster, PlanKind::Shutdown, nodes(&["jb1"]))
