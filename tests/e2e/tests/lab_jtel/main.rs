@@ -11,6 +11,7 @@
 
 mod hosts;
 mod large;
+mod single;
 mod site;
 mod small;
 mod spec;

@@ -128,7 +128,12 @@ impl<'lab> Site<'lab> {
 
     /// Starts everything, confirms the test call that the specs have at the end, and returns the journal.
     pub(crate) fn start_and_approve(&self, assumptions: &[&str]) -> Result<Journal> {
-        let operation = self.begin(&[&["startup", "--all"], assumptions].concat())?;
+        self.start(&[&["--all"], assumptions].concat())
+    }
+
+    /// Starts what `scope` says, confirms the test call, and returns the journal.
+    pub(crate) fn start(&self, scope: &[&str]) -> Result<Journal> {
+        let operation = self.begin(&[&["startup"], scope].concat())?;
         let asked = eventually("the test call to be asked for", BOOT * 3, || {
             let shown = self.cluster.ask(&["operation", "show", &operation])?;
             if shown["state"] != "running" {
