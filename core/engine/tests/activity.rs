@@ -249,6 +249,30 @@ fn an_instance_on_its_way_up_is_not_expected_to_be_active_yet() {
 }
 
 #[test]
+fn what_an_agent_saw_in_an_earlier_session_is_not_taken_for_what_it_sees_in_this_one() {
+    let mut bench = Bench::b_is_active();
+    let close = |bench: &mut Bench, node: &str| {
+        bench.coordinator.session_closed(&node.parse().unwrap());
+    };
+    // The side moves to a while b is not heard, and back to b and down there while a is not.
+    close(&mut bench, "b");
+    bench.leads("a", Verdict::Ok);
+    close(&mut bench, "a");
+    bench.told("b", FromAgent::Hello(Box::new(hello())));
+    bench.instance("b", InstanceState::Stopped);
+    bench.told("a", FromAgent::Hello(Box::new(hello())));
+    bench.instance("b", InstanceState::Stopped);
+    assert_eq!(
+        bench.remembered(),
+        Some("b"),
+        "a is back and has not said yet what it sees"
+    );
+    bench.instance("a", InstanceState::Running);
+    bench.leads("a", Verdict::Ok);
+    assert_eq!(bench.remembered(), Some("a"));
+}
+
+#[test]
 fn silence_says_nothing_against_a_memory() {
     let mut bench = Bench::b_is_active();
     bench.stored();

@@ -66,9 +66,11 @@ impl Coordinator {
         seen.hostname.clone_from(&hello.hostname);
         // Who speaks is on, whatever its source said before.
         seen.power = None;
+        // What it saw in an earlier session need not be so any more. All that it sees now follows; until then its silence
+        // counts, and not an old word of it.
+        seen.instances.clear();
+        seen.checks.clear();
         if new_boot {
-            seen.instances.clear();
-            seen.checks.clear();
             self.event("node-joined", now, |event| {
                 event.node = node.to_string();
                 event.text = format!(
