@@ -64,10 +64,11 @@ fn nobody_acts_by_hand_on_what_an_operation_holds_without_naming_it() -> Result<
     cluster.kill_coordinator()?;
     cluster.kill_agent("web2")?;
     cluster.start_agent("web2")?;
-    let agent = eventually("the agent is back", Duration::from_secs(20), || {
-        cluster.at_agent("web2")
+    let agent = cluster.at_agent("web2")?;
+    let node = eventually("the agent is back", Duration::from_secs(20), || {
+        Ok(agent.node()?)
     })?;
-    let claims = agent.node()?.claims;
+    let claims = node.claims;
     ensure!(
         claims.len() == 1 && claims[0].what.contains("ann"),
         "{claims:?}"
