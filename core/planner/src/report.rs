@@ -276,10 +276,12 @@ impl fmt::Display for Entry {
                 at_most,
                 people,
             } => {
-                write!(f, "limits: {steps} steps in {stages} stages")?;
+                let (steps, stages) = (counted(*steps, "step"), counted(*stages, "stage"));
+                write!(f, "limits: {steps} in {stages}")?;
                 write!(f, ", at most {}", humantime::format_duration(*at_most))?;
                 if !people.is_empty() {
-                    write!(f, " and the time of people ({} steps)", people.len())?;
+                    let steps = counted(people.len(), "step");
+                    write!(f, " and the time of people ({steps})")?;
                 }
             }
             Self::Internal { violation } => write!(
@@ -292,6 +294,12 @@ impl fmt::Display for Entry {
             None => Ok(()),
         }
     }
+}
+
+/// `1 step`, `2 steps`.
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// What is to be known about a plan, or about why there is none.

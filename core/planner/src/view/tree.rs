@@ -7,6 +7,7 @@ use interlock_model::action::Action;
 use interlock_model::plan::{SealedPlan, Step};
 
 use super::waits;
+use crate::report::counted;
 
 /// The plan as text: its head, then each stage with its steps beneath, what they wait for, and their time limits.
 ///
@@ -15,12 +16,12 @@ use super::waits;
 pub fn tree(sealed: &SealedPlan) -> String {
     let plan = sealed.plan();
     let mut text = format!(
-        "{} {} of {}, generation {}, {} steps, digest {}\n",
+        "{} {} of {}, generation {}, {}, digest {}\n",
         plan.kind,
         plan.scope,
         plan.cluster,
         plan.generation,
-        plan.steps.len(),
+        counted(plan.steps.len(), "step"),
         sealed.digest().short()
     );
     let of_step = plan.stages();

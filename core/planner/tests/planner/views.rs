@@ -3,7 +3,7 @@
 use interlock_model::plan::{PlanKind, SealedPlan};
 use interlock_planner::{Scope, view};
 
-use crate::support::{Cluster, ask, large_v2, nodes};
+use crate::support::{Cluster, ask, large_v2, nodes, services};
 
 fn small() -> Cluster {
     Cluster::new()
@@ -84,6 +84,22 @@ stage 4
         report.contains("limits: 4 steps in 4 stages, at most 9m"),
         "{report}"
     );
+}
+
+#[test]
+fn one_step_is_not_several() {
+    let cluster = small();
+    let seen = cluster.all_up(&[]);
+    let outcome = ask(&cluster, PlanKind::Shutdown, services(&["web"]))
+        .seeing(&seen)
+        .outcome();
+    let report = outcome.report.to_string();
+    assert!(
+        report.contains("limits: 1 step in 1 stage, at most"),
+        "{report}"
+    );
+    let tree = view::tree(&outcome.plan.unwrap());
+    assert!(tree.contains(", 1 step, digest"), "{tree}");
 }
 
 #[test]
