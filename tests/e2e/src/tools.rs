@@ -17,11 +17,16 @@ pub const APT_PACKAGES: &[&str] = &[
     "iproute2",
     "iputils-arping",
     "iputils-ping",
+    "mariadb-client-core",
+    "mariadb-server-core",
     "mmdebstrap",
     "nftables",
+    "postgresql-15",
     "procps",
     "python3-pyghmi",
     "python3-venv",
+    // The server's program is in it as well; the package of the server would start one.
+    "redis-tools",
     "systemd-container",
 ];
 
