@@ -44,6 +44,18 @@ const FOUND: [(u64, &str); 8] = [
     ),
 ];
 
+/// The same of seeds in which instances die.
+const FOUND_HARSH: [(u64, &str); 2] = [
+    (
+        1462,
+        "an agent was back and had not said yet what it saw, and its old word was remembered",
+    ),
+    (
+        2028,
+        "the same, and both sides were taken for down while one was up",
+    ),
+];
+
 /// How long things go wrong, in virtual time.
 const TROUBLE: Duration = Duration::from_secs(120);
 
@@ -134,6 +146,10 @@ fn the_seeds_that_found_something() {
     for (seed, what) in FOUND {
         println!("{seed}: {what}");
         run_seed(seed, Kind::Usual);
+    }
+    for (seed, what) in FOUND_HARSH {
+        println!("{seed}: {what}");
+        run_seed(seed, Kind::Harsh);
     }
 }
 

@@ -346,6 +346,12 @@ impl Simulation {
         if !self.tells {
             return;
         }
+        for write in &output.writes {
+            if let Some(service) = write.key.strip_prefix(ACTIVITY) {
+                let active = write.value.as_deref().map(String::from_utf8_lossy);
+                self.say(|| format!("memory: {service}: {active:?}"));
+            }
+        }
         for write in output
             .writes
             .iter()
