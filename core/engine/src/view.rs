@@ -262,13 +262,17 @@ impl View {
         let Some(seen) = self.nodes.get(node) else {
             return unknown(format!("{node} was never heard"), None);
         };
-        if !self.alive(node) {
-            return unknown(format!("the agent of {node} is {}", seen.liveness), None);
-        }
+        let gone = (!self.alive(node)).then(|| format!("the agent of {node} is {}", seen.liveness));
         let Some(last) = seen.checks.get(id) else {
-            return unknown(format!("{node} has not reported it yet"), None);
+            let never = || format!("{node} has not reported it yet");
+            return unknown(gone.unwrap_or_else(never), None);
         };
         let age = now.since(last.at);
+        if let Some(gone) = gone {
+            // What was seen last keeps its age: it is what an operator has until the agent is back.
+            let seen = format!("{gone} (last, {}s ago: {})", age.as_secs(), last.evidence);
+            return unknown(seen, Some(age));
+        }
         if last.at < since {
             return unknown(
                 format!("waiting for a fresh result (last: {})", last.evidence),

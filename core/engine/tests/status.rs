@@ -222,6 +222,26 @@ fn a_service_whose_agent_is_late_is_unknown_and_never_down() {
     );
 }
 
+/// What was seen last, how long ago and by whom, is what an operator has until the agent is back.
+#[test]
+fn a_check_of_a_lost_agent_is_unknown_and_keeps_what_was_seen_last_with_its_age() {
+    let mut bench = Bench::well();
+    bench.silent("db1", 60);
+    let observations = bench.coordinator.observations(bench.now());
+    let node: NodeName = "db1".parse().unwrap();
+    let node = &observations.nodes[&node];
+    let (_, check) = node.checks.first_key_value().unwrap();
+    assert_eq!(check.verdict, Verdict::Unknown);
+    assert_eq!(check.age, Some(Duration::from_secs(60)), "{check:?}");
+    assert!(
+        check
+            .evidence
+            .starts_with("the agent of db1 is lost (last, 60s ago: "),
+        "{}",
+        check.evidence
+    );
+}
+
 #[test]
 fn a_check_that_is_too_old_makes_a_service_unknown_with_the_check_as_the_reason() {
     let mut bench = Bench::well();
