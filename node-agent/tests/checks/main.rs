@@ -10,6 +10,7 @@ mod clock;
 mod mariadb;
 mod mount;
 mod postgres;
+mod postgres_server;
 mod redis;
 mod server;
 mod versions;
