@@ -1,6 +1,7 @@
 //! `gates`: what people do and confirm.
 
 use super::Section;
+use crate::spec::problem::Problem;
 use crate::spec::shape::{Kind, Shape, default, later, required};
 use crate::spec::{ManualGate, Role};
 
@@ -22,7 +23,7 @@ pub(super) static GATE: Shape = Shape {
         default(
             "role",
             Kind::Word {
-                words: &["reader", "operator", "admin"],
+                words: &["operator", "admin"],
                 later: &[],
             },
             "operator",
@@ -49,6 +50,21 @@ pub(super) fn gate(section: &Section<'_>) -> ManualGate {
     ManualGate {
         text: section.text("manual").unwrap_or_default(),
         at_end_of: section.words("at_end_of"),
-        role: section.word("role").unwrap_or(Role::Operator),
+        role: role(section),
     }
+}
+
+/// Who may open it. To open a gate is to steer an operation, which a reader may not: a gate for readers would look as if
+/// anybody could open it, and they could not.
+fn role(section: &Section<'_>) -> Role {
+    let given = section.get("role");
+    if let Some(field) = given.filter(|field| field.yaml.text() == Some("reader")) {
+        field.report(
+            Problem::error("a reader cannot open a gate")
+                .why("a reader may look at operations, and not steer them")
+                .suggest("write operator, or leave `role` out: that is the default"),
+        );
+        return Role::Operator;
+    }
+    section.word("role").unwrap_or(Role::Operator)
 }
