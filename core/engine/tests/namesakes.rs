@@ -179,6 +179,50 @@ fn an_agent_that_remembers_another_operation_of_this_number_is_not_asked_to_prov
 }
 
 #[test]
+fn what_such_an_agent_says_of_an_attempt_under_way_is_not_believed_either() {
+    let (mut coordinator, id) = restored();
+    assert_eq!(dispatched(&mut coordinator), ["a"]);
+    // It did stop web, in the line that was given up, and started it again there.
+    let again = AttemptReport {
+        id: AttemptId {
+            attempt: AttemptNo(2),
+            ..done(id, "a").id
+        },
+        ..done(id, "a")
+    };
+    let memory = Hello {
+        highest_operation: id,
+        attempts: vec![done(id, "a"), again],
+        ..Hello::default()
+    };
+    hello(&mut coordinator, "a", memory);
+    let wish = |verb| Wish {
+        verb,
+        step: None,
+        by: "anna".into(),
+        role: Role::Operator,
+        reason: "go on".into(),
+    };
+    hello(&mut coordinator, "b", Hello::default());
+    assert_eq!(dispatched(&mut coordinator), [""; 0]);
+    let first = |coordinator: &Coordinator| {
+        let operation = coordinator.operation(id).unwrap();
+        let (_, state) = operation.steps().next().unwrap();
+        (state.phase, state.evidence.clone())
+    };
+    let (phase, evidence) = first(&coordinator);
+    assert_eq!(phase, Phase::Unknown, "{evidence}");
+    assert!(evidence.starts_with("a remembers op-8 of another line"));
+    // Nothing is waited for when it is given up.
+    coordinator
+        .control(id, &wish(Verb::Abort), now())
+        .unwrap()
+        .unwrap();
+    let operation = coordinator.operation(id).unwrap();
+    assert!(operation.state().is_over(), "{:?}", operation.state());
+}
+
+#[test]
 fn an_agent_that_remembers_the_attempts_of_this_operation_is_believed() {
     let (mut coordinator, id) = restored();
     let memory = Hello {

@@ -134,7 +134,6 @@ fn the_seeds_in_which_the_store_goes_back() {
 }
 
 #[test]
-#[ignore = "an agent that remembers an operation of another line of the store halts it, and its word of it is taken all the same"]
 fn the_seeds_in_which_an_agent_speaks_of_another_line_of_the_store() {
     for seed in [63, 87, 95, 167] {
         run_seed(seed, Kind::Restored);

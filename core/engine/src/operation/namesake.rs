@@ -9,7 +9,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
 
-use super::{Ctx, Operation, State, What};
+use super::{Ctx, Operation, Phase, State, What};
 
 impl Operation {
     /// Does what an agent remembers come from another operation of this number? It has ended one that is not over, or
@@ -38,9 +38,24 @@ impl Operation {
         })
     }
 
-    /// Sends this node nothing from now on, and calls a person if it has a part in this.
+    /// Sends this node nothing from now on, believes nothing that it says, and calls a person if it has a part in this.
+    /// What it has under way came from before the store went back: it may have been done, and been taken back since.
     pub fn distrust(&mut self, node: &NodeName, ctx: &mut Ctx<'_>) {
         let is_news = self.distrusted.insert(node.clone());
+        for at in 0..self.steps.len() {
+            let state = &self.steps[at];
+            let is_out = matches!(state.phase, Phase::Running | Phase::Undoing);
+            if is_out && state.on.as_ref() == Some(node) {
+                self.record(
+                    What::Failed {
+                        step: self.step(at).id.clone(),
+                        unknown: true,
+                        evidence: self.namesake(node),
+                    },
+                    ctx.now,
+                );
+            }
+        }
         let goes_on = matches!(self.state, State::Running | State::Pausing | State::Paused);
         let has_part = self
             .plan()

@@ -11,8 +11,12 @@ use super::{Ctx, Live, Operation, Phase, What};
 const UNASKED: u64 = 3;
 
 impl Operation {
-    /// An agent said something about an attempt. What it says about any but the current one is of no interest.
+    /// An agent said something about an attempt. What it says about any but the current one is of no interest, nor what
+    /// one says that remembers another operation of this number.
     pub fn report(&mut self, from: &NodeName, report: &AttemptReport, ctx: &mut Ctx<'_>) {
+        if self.distrusted.contains(from) {
+            return;
+        }
         let Some(&at) = self.index.get(&report.id.step) else {
             return;
         };

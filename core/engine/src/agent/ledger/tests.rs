@@ -395,7 +395,10 @@ fn an_act_by_hand_is_recorded_with_who_and_why_and_belongs_to_no_operation() {
     let effects = node.settle(effects);
     assert_eq!(executes(&effects), 1);
     let (busy, effects) = node.ledger.by_hand(act(Permit::Granted), now);
-    assert!(matches!(busy, Err(Obstacle::Busy { .. })), "{busy:?}");
+    assert!(
+        matches!(&busy, Err(Obstacle::ByHand(whose)) if whose.contains("anna")),
+        "{busy:?}"
+    );
     node.settle(effects);
     node.tell(finished(accepted.unwrap()));
     node.tell(Event::CloseOperations {
