@@ -15,7 +15,7 @@ use machine::{CLOCK, COMPARED, MOUNT};
 use servers::{MARIADB, POSTGRES, REDIS};
 use texts::{ip, path, server_name, target, url};
 
-pub(in crate::spec) use texts::is_host;
+pub(in crate::spec) use texts::{ends_in_a_number, is_host};
 
 const TIMES: Kind = Kind::Count {
     least: 1,

@@ -24,7 +24,7 @@ mod services;
 
 use std::cell::Cell;
 
-pub(super) use checks::is_host;
+pub(super) use checks::{ends_in_a_number, is_host};
 pub(super) use field::DURATION_PATTERN;
 pub(super) use root::{ROOT, spec};
 

@@ -7,7 +7,7 @@ use super::{Facts, unknown};
 use crate::action::ShutdownBy;
 use crate::names::{HostName, NodeName, PowerName};
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::read::is_host;
+use crate::spec::read::{ends_in_a_number, is_host};
 use crate::spec::{Node, NodePower};
 
 pub(super) fn verify(facts: &Facts<'_>) {
@@ -117,8 +117,14 @@ fn references(facts: &Facts<'_>, name: &NodeName, node: &Node) {
                 &keys[..]
             };
             facts.error(keys, || {
-                let problem = Problem::error(format!("{} is not an address", quoted(address)))
-                    .why("an address is an IP address or a host name, without a port");
+                let problem = Problem::error(format!("{} is not an address", quoted(address)));
+                if ends_in_a_number(address) && !address.contains(':') {
+                    return problem
+                        .why("what ends in a number is an IPv4 address, and this is none")
+                        .suggest("write four numbers from 0 to 255, such as 10.1.0.9");
+                }
+                let problem =
+                    problem.why("an address is an IP address or a host name, without a port");
                 match address.rsplit_once(':').filter(|(host, _)| is_host(host)) {
                     Some((host, _)) => problem.suggest(format!("write {host}")),
                     None => problem,

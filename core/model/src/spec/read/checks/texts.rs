@@ -54,11 +54,15 @@ fn host_and_port(text: &str) -> Result<(), &'static str> {
         Some(_) => Err("what stands in brackets is not an IPv6 address"),
         None if host.contains(':') => Err("an IPv6 address stands in brackets: [fd00::1]:80"),
         None if is_host(host) => Ok(()),
+        None if ends_in_a_number(host) => Err("the host is a mistyped IPv4 address"),
         None => Err("the host is an IP address or a host name"),
     }
 }
 
 /// Is it an IP address or made like a host name (RFC 1123)?
+///
+/// What ends in a number is no host name: the last label of a name is alphabetic (RFC 3696, section 2), so `10.0.0.256` is
+/// a mistyped address. Resolvers read such texts by older rules, and go elsewhere: `5` is 0.0.0.5, and `10.1.3` is 10.1.0.3.
 pub(in crate::spec) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -66,7 +70,19 @@ pub(in crate::spec) fn is_host(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
+    text.parse::<IpAddr>().is_ok()
+        || (text.len() <= 253 && text.split('.').all(label) && !ends_in_a_number(text))
+}
+
+/// Is it meant for an IPv4 address, as the URL Standard tells it from a name ("ends in a number"): is its last label all
+/// digits, or hexadecimal after `0x`?
+pub(in crate::spec) fn ends_in_a_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let hexadecimal = last
+        .strip_prefix("0x")
+        .or_else(|| last.strip_prefix("0X"))
+        .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    hexadecimal || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A URL of one of two schemes: in clear text, and with TLS.
