@@ -18,8 +18,10 @@ use interlock_model::time::{Now, Timestamp};
 const SPEC: &str = "
 cluster: bench
 control: { heartbeat: 1s, late: 5s, lost: 60s }
+power: { kvm: { fence: fence_virsh, via: [mgmt1], options: { ip: 10.0.0.9 } } }
 nodes:
-  db1: { address: 10.0.0.1 }
+  mgmt1: { address: 10.0.0.5 }
+  db1: { address: 10.0.0.1, power: { by: kvm, plug: db1 } }
   \"jb[1-3]\": { address: \"10.0.0.[11-13]\" }
 services:
   nfs: { external: true, checks: { up: { tcp: 10.0.0.9:2049, from: consumers, every: 2s, timeout: 1s, fresh: 10s } } }
@@ -36,6 +38,9 @@ services:
     requires: [db, nfs]
     checks: { web: { http: \"http://{address}:8080/status\", paused: { /state: paused }, every: 2s, timeout: 1s, fresh: 60s } }
 ";
+
+/// The nodes; no service is on the first.
+const NODES: [&str; 5] = ["mgmt1", "db1", "jb1", "jb2", "jb3"];
 
 /// A coordinator at a second of its clock.
 struct Bench {
@@ -55,7 +60,7 @@ impl Bench {
         bench
             .coordinator
             .apply_spec(Arc::new(spec), String::new(), String::new(), "admin", now);
-        for node in ["db1", "jb1", "jb2", "jb3"] {
+        for node in NODES {
             let hello = Hello {
                 boot: BootId(format!("boot of {node}")),
                 generation: Generation(1),
@@ -85,6 +90,7 @@ impl Bench {
         for service in ["nfs", "db", "jb"] {
             assert_eq!(bench.status(service).health, ServiceHealth::Ok);
         }
+        assert_eq!(bench.causes(), []);
         bench
     }
 
@@ -171,14 +177,11 @@ impl Bench {
     fn silent(&mut self, node: &str, seconds: u64) {
         for _ in 0..seconds {
             self.seconds += 1;
-            for other in ["db1", "jb1", "jb2", "jb3"]
-                .iter()
-                .filter(|it| **it != node)
-            {
-                if *other == "db1" {
-                    self.check(other, "db.answers", Verdict::Ok);
-                } else {
-                    self.check(other, "nfs.up", Verdict::Ok);
+            for other in NODES.iter().filter(|it| **it != node) {
+                match *other {
+                    "mgmt1" => self.told(other, FromAgent::Heartbeat),
+                    "db1" => self.check(other, "db.answers", Verdict::Ok),
+                    _ => self.check(other, "nfs.up", Verdict::Ok),
                 }
             }
             let now = self.now();
@@ -361,7 +364,7 @@ fn an_external_service_that_nobody_can_check_is_unknown_and_not_ok() {
     // The agents beat, and run no checks.
     for _ in 0..12 {
         bench.seconds += 1;
-        for node in ["db1", "jb1", "jb2", "jb3"] {
+        for node in NODES {
             bench.told(node, FromAgent::Heartbeat);
         }
         bench.check("db1", "db.answers", Verdict::Ok);
@@ -398,8 +401,7 @@ fn a_service_whose_instances_wait_is_paused_with_what_they_wait_for_and_suffers_
     );
     let causes = bench.causes();
     assert_eq!(causes.len(), 1, "{causes:?}");
-    let jb: interlock_model::names::ServiceName = "jb".parse().unwrap();
-    assert_eq!(causes[0].dependants, [jb]);
+    assert_eq!(causes[0].dependants, ["jb"]);
 
     // What answers well again is no longer paused.
     bench.instance(
@@ -413,4 +415,58 @@ fn a_service_whose_instances_wait_is_paused_with_what_they_wait_for_and_suffers_
         bench.check(node, "jb.web", Verdict::Ok);
     }
     assert_eq!(bench.status("jb").health, ServiceHealth::Ok);
+}
+
+#[test]
+fn the_silence_of_an_agent_without_services_is_a_cause_with_the_power_devices_that_need_it() {
+    let mut bench = Bench::well();
+    for (more, what) in [
+        (4, None),
+        (3, Some("late: its agent was last heard 7s ago")),
+        (53, Some("lost: its agent was last heard 60s ago")),
+    ] {
+        bench.silent("mgmt1", more);
+        let expected: Vec<Cause> = what
+            .map(|what| Cause {
+                subject: "mgmt1".to_owned(),
+                what: what.to_owned(),
+                dependants: vec!["power device kvm".to_owned()],
+            })
+            .into_iter()
+            .collect();
+        assert_eq!(bench.causes(), expected);
+        assert_eq!(bench.status("jb").health, ServiceHealth::Ok);
+    }
+    bench.told("mgmt1", FromAgent::Heartbeat);
+    assert_eq!(bench.causes(), []);
+}
+
+#[test]
+fn the_silence_of_an_agent_is_told_once_by_the_service_on_it_or_by_itself() {
+    let mut bench = Bench::well();
+    // Late, and what it said of its instance is not yet too old: no service tells of it.
+    bench.silent("jb3", 7);
+    let causes = bench.causes();
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0].subject, "jb3");
+    bench.silent("jb3", 53);
+    let causes = bench.causes();
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0].subject, "jb");
+    assert!(causes[0].what.contains("jb3 is lost"), "{causes:?}");
+}
+
+#[test]
+fn an_agent_that_was_never_heard_is_a_cause() {
+    let mut bench = Bench::well();
+    let more = SPEC.replace("  mgmt1:", "  mgmt2: { address: 10.0.0.6 }\n  mgmt1:");
+    let spec = Spec::parse(more.as_bytes(), "bench.yaml").unwrap().spec;
+    let now = bench.now();
+    bench
+        .coordinator
+        .apply_spec(Arc::new(spec), String::new(), String::new(), "admin", now);
+    let causes = bench.causes();
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0].subject, "mgmt2");
+    assert!(causes[0].what.starts_with("unheard: "), "{causes:?}");
 }

@@ -32,7 +32,7 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
         status.term,
         clock_time(status.at_ms)
     ));
-    if status.causes.is_empty() && is_well(status) {
+    if is_well(status) {
         text.push_str(&format!(
             "{}\n",
             paint.tone(Tone::Good, "everything is as it shall be")
@@ -52,9 +52,10 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     text
 }
 
-/// Nothing unknown, nothing sick.
+/// Nothing unknown, nothing sick, nobody silent who should be heard.
 fn is_well(status: &v1::Status) -> bool {
-    !status.services.is_empty() && status.services.iter().all(|service| service.state == "ok")
+    let all_ok = status.services.iter().all(|service| service.state == "ok");
+    status.causes.is_empty() && !status.services.is_empty() && all_ok
 }
 
 fn cause_lines(cause: &v1::RootCause, paint: Paint) -> String {
@@ -183,6 +184,7 @@ pub(crate) fn status_value(status: &v1::Status) -> Value {
         "term": status.term,
         "version": status.version,
         "at": rfc3339(status.at_ms),
+        "well": is_well(status),
         "causes": status.causes.iter().map(|cause| json!({
             "subject": cause.subject,
             "what": cause.what,

@@ -101,6 +101,40 @@ fn the_power_of_a_node_that_speaks_is_known_by_that() {
 }
 
 #[test]
+fn all_is_well_only_where_nothing_is_the_matter_for_people_and_programs_alike() {
+    let ok = v1::ServiceStatus {
+        service: "web".into(),
+        state: "ok".into(),
+        ..Default::default()
+    };
+    let well = v1::Status {
+        generation: 3,
+        services: vec![ok],
+        ..Default::default()
+    };
+    let mut silent = well.clone();
+    silent.causes = vec![v1::RootCause {
+        subject: "mgmt1".into(),
+        what: "lost: its agent was last heard 75s ago".into(),
+        dependants: vec!["power device kvm".into()],
+    }];
+    let mut doubtful = well.clone();
+    doubtful.services[0].state = "unknown".into();
+    for (status, is_well) in [(well, true), (silent, false), (doubtful, false)] {
+        let known = Script {
+            status,
+            ..Script::default()
+        };
+        let coordinator = Scripted::start(known, "reader");
+        let said = coordinator.place.run("status").exits(0).stdout;
+        let claim = "everything is as it shall be";
+        assert_eq!(said.contains(claim), is_well, "{said}");
+        let value = coordinator.place.run("status -o json").exits(0).json();
+        assert_eq!(value["well"], is_well, "{value}");
+    }
+}
+
+#[test]
 fn a_plan_that_cannot_be_made_names_who_is_at_work() {
     let mut busy = script(vec![]);
     busy.plan.digest.clear();

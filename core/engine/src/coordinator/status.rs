@@ -1,18 +1,20 @@
 //! How the services are, and which causes are behind it.
 //!
 //! One cause, not N alarms: a service that suffers only because something that it needs is not well is listed under
-//! that cause. An `after` edge is never a cause, and neither is a stop that an operation wanted.
+//! that cause. An `after` edge is never a cause, and neither is a stop that an operation wanted. An agent that is not
+//! heard is a cause too, where no service tells of it: without causes, nothing is in doubt.
 //!
 //! *Down* is said of what is known to be down. Where too little is known to tell whether enough works, the service is
 //! *unknown* (invariant I5): an instance that runs, and whose check is too old, is neither healthy nor sick.
 
 mod instances;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
-use interlock_model::names::ServiceName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Active;
 use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
@@ -68,6 +70,8 @@ pub struct ServiceStatus {
     pub running: usize,
     /// Instances that run and whose checks are green.
     pub healthy: usize,
+    /// Nodes of whose instances too little is known; the reason tells of them.
+    pub untold: BTreeSet<NodeName>,
 }
 
 /// One root cause and what suffers from it.
@@ -77,8 +81,8 @@ pub struct Cause {
     pub subject: String,
     /// What is wrong with it.
     pub what: String,
-    /// What suffers from it.
-    pub dependants: Vec<ServiceName>,
+    /// What suffers from it: services by their names, power devices as `power device NAME`.
+    pub dependants: Vec<String>,
 }
 
 impl Coordinator {
@@ -161,6 +165,7 @@ impl Coordinator {
             active,
             running,
             healthy,
+            untold: found.untold_on,
         }
     }
 
@@ -232,9 +237,12 @@ impl Coordinator {
             causes.push(Cause {
                 subject: name.to_string(),
                 what: format!("{}: {}", status.health, status.reason),
-                dependants: dependants.into_iter().collect(),
+                dependants: dependants.iter().map(ToString::to_string).collect(),
             });
         }
+        let told = sick.values().flat_map(|status| &status.untold);
+        let told = told.cloned().collect();
+        causes.extend(self.silent_agents(&applied.spec, &told, now));
         causes
     }
 }

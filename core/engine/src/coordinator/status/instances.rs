@@ -1,5 +1,6 @@
 //! What is found of a service's instances, one by one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_model::action::Power;
@@ -23,6 +24,8 @@ pub(super) struct Instances {
     pub(super) healthy: usize,
     /// Those that may be healthy, for all that is known.
     pub(super) untold: usize,
+    /// Where those are.
+    pub(super) untold_on: BTreeSet<NodeName>,
     /// Those that wait for what they depend on.
     pub(super) paused: usize,
     /// Those that are down, or going down, and are not to run.
@@ -54,6 +57,11 @@ impl Instances {
         for one in self.resting.extract_if(.., |one| !one.wanted) {
             self.faults.push(format!("{} is {}", one.node, one.how));
         }
+    }
+
+    fn untold(&mut self, node: &NodeName) {
+        self.untold += 1;
+        self.untold_on.insert(node.clone());
     }
 
     fn rests(&mut self, node: &NodeName, how: &'static str, wanted: bool) {
@@ -137,7 +145,9 @@ impl Coordinator {
                         found.faults.push(format!("{node} is paused: {why}"));
                     }
                     Some(Unhealthy::Told(verdict, problem)) => {
-                        found.untold += usize::from(verdict == Verdict::Unknown);
+                        if verdict == Verdict::Unknown {
+                            found.untold(node);
+                        }
                         found.faults.push(problem);
                     }
                 }
@@ -148,7 +158,7 @@ impl Coordinator {
                 found.faults.push(format!("{node} is paused: {why}"));
             }
             InstanceState::Unknown => {
-                found.untold += 1;
+                found.untold(node);
                 found.faults.push(self.untold(node, name));
             }
             InstanceState::Stopped | InstanceState::Failed | InstanceState::Stopping
