@@ -12,6 +12,7 @@
 //!
 //! What an agent decides is in `interlock_engine::agent`, which is pure; this crate carries it out.
 
+mod balance;
 pub mod config;
 pub mod exec;
 pub mod facts;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::member::{Member, Then};
 use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
 use crate::time::human;
 
@@ -36,6 +37,23 @@ pub enum Action {
     },
     /// Restart the node's operating system. Proof: its agent is alive with a new boot id.
     Reboot,
+    /// Take a member out of the load balancer that is the step's instance: nothing new, wait for its sessions, then what
+    /// the spec says. Proof: the balancer's own state, read back.
+    Drain {
+        /// The member.
+        member: Member,
+        /// How long its sessions get.
+        #[serde(with = "human")]
+        within: Duration,
+        /// What it is put to after that.
+        then: Then,
+    },
+    /// Let a member of the load balancer that is the step's instance take part. Proof: the balancer says that it does,
+    /// and takes it for up.
+    Admit {
+        /// The member.
+        member: Member,
+    },
     /// Do nothing but wait until the step's checks are fresh and green.
     Check,
     /// Wait until a person confirms.
@@ -60,6 +78,8 @@ impl Action {
             Self::PowerOn { .. } => "power-on",
             Self::PowerOff { .. } => "power-off",
             Self::Reboot => "reboot",
+            Self::Drain { .. } => "drain",
+            Self::Admit { .. } => "admit",
             Self::Check => "check",
             Self::Approve { .. } => "approve",
         }
@@ -74,10 +94,29 @@ impl Action {
         )
     }
 
+    /// The member that is switched in a load balancer, if that is what it does.
+    #[must_use]
+    pub fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Drain { member, .. } | Self::Admit { member } => Some(member),
+            Self::Start
+            | Self::Stop
+            | Self::Verify
+            | Self::PowerOn { .. }
+            | Self::PowerOff { .. }
+            | Self::Reboot
+            | Self::Check
+            | Self::Approve { .. } => None,
+        }
+    }
+
     /// Does this action take something out of service? Then *down* is its end, otherwise *up*.
     #[must_use]
     pub fn takes_down(&self) -> bool {
-        matches!(self, Self::Stop | Self::PowerOff { .. })
+        matches!(
+            self,
+            Self::Stop | Self::PowerOff { .. } | Self::Drain { .. }
+        )
     }
 }
 
@@ -168,6 +207,25 @@ pub enum Command {
         /// Its parts on this node.
         parts: Vec<Part>,
     },
+    /// See [`Action::Drain`].
+    Drain {
+        /// The service of the load balancer.
+        balancer: ServiceName,
+        /// The member.
+        member: Member,
+        /// How long its sessions get.
+        #[serde(with = "human")]
+        within: Duration,
+        /// What it is put to after that.
+        then: Then,
+    },
+    /// See [`Action::Admit`].
+    Admit {
+        /// The service of the load balancer.
+        balancer: ServiceName,
+        /// The member.
+        member: Member,
+    },
     /// Shut this machine down.
     Shutdown {
         /// By the operating system, or by the command of the agent's own file.
@@ -190,6 +248,8 @@ impl Command {
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Verify { .. } => "verify",
+            Self::Drain { .. } => "drain",
+            Self::Admit { .. } => "admit",
             Self::Shutdown { .. } => "shutdown",
             Self::Reboot => "reboot",
             Self::Fence { .. } => "fence",

@@ -11,6 +11,7 @@
 //! | [`spec`] | the cluster spec: what should exist, read from YAML with every problem reported at once |
 //! | [`check`] | what is probed, from where, and what a verdict is |
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
+//! | [`member`] | who is behind which load balancer, and how it is switched there |
 //! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
@@ -18,6 +19,7 @@ pub mod action;
 pub mod attempt;
 pub mod check;
 pub mod ids;
+pub mod member;
 pub mod names;
 pub mod observation;
 pub mod plan;

@@ -18,13 +18,23 @@ pub(crate) type Handle = usize;
 pub(crate) struct Graph {
     steps: Vec<Step>,
     after: Vec<BTreeMap<Handle, Wait>>,
+    /// The step in whose place each is issued: itself, or the one that it belongs to.
+    place: Vec<Handle>,
 }
 
 impl Graph {
     pub(crate) fn add(&mut self, step: Step) -> Handle {
         self.steps.push(step);
         self.after.push(BTreeMap::new());
+        self.place.push(self.steps.len() - 1);
         self.steps.len() - 1
+    }
+
+    /// Adds a step that belongs to another one, and is issued as if it had been added with it.
+    pub(crate) fn add_beside(&mut self, step: Step, other: Handle) -> Handle {
+        let handle = self.add(step);
+        self.place[handle] = self.place[other];
+        handle
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -66,6 +76,8 @@ impl Graph {
             | Action::Verify
             | Action::PowerOn { .. }
             | Action::PowerOff { .. }
+            | Action::Drain { .. }
+            | Action::Admit { .. }
             | Action::Reboot => until,
         }
     }
@@ -73,8 +85,11 @@ impl Graph {
     /// The condition that a step reaches last.
     pub(crate) fn end(&self, handle: Handle) -> Wait {
         match self.steps[handle].action {
-            Action::Stop | Action::PowerOff { .. } => Wait::Down,
-            Action::PowerOn { .. } | Action::Reboot | Action::Approve { .. } => Wait::Up,
+            Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => Wait::Down,
+            Action::PowerOn { .. }
+            | Action::Reboot
+            | Action::Admit { .. }
+            | Action::Approve { .. } => Wait::Up,
             Action::Start | Action::Verify | Action::Check => Wait::Healthy,
         }
     }
@@ -116,17 +131,18 @@ impl Graph {
     pub(crate) fn topological(&self) -> Result<Vec<Handle>, Vec<Handle>> {
         let successors = self.successors();
         let mut missing: Vec<usize> = self.after.iter().map(BTreeMap::len).collect();
-        let mut ready: BinaryHeap<Reverse<Handle>> = (0..self.steps.len())
+        let turn = |step: Handle| Reverse((self.place[step], step));
+        let mut ready: BinaryHeap<Reverse<(Handle, Handle)>> = (0..self.steps.len())
             .filter(|step| missing[*step] == 0)
-            .map(Reverse)
+            .map(turn)
             .collect();
         let mut order = Vec::with_capacity(self.steps.len());
-        while let Some(Reverse(step)) = ready.pop() {
+        while let Some(Reverse((_, step))) = ready.pop() {
             order.push(step);
             for next in &successors[step] {
                 missing[*next] -= 1;
                 if missing[*next] == 0 {
-                    ready.push(Reverse(*next));
+                    ready.push(turn(*next));
                 }
             }
         }

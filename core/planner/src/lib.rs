@@ -46,6 +46,7 @@ mod found;
 mod graph;
 mod input;
 mod machines;
+mod members;
 mod order;
 mod power;
 mod readiness;
@@ -83,5 +84,6 @@ pub fn plan(input: &Input<'_>) -> Outcome {
         PlanKind::Restart => restart::build(&mut draft, &selection),
         PlanKind::Reboot => reboot::build(&mut draft, &selection),
     }
+    members::weave(&mut draft);
     finish::finish(draft)
 }

@@ -58,6 +58,26 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
             });
         }
     }
+    keep_balancers_apart(draft, &made);
+}
+
+/// A member cannot be drained where its balancer is just being restarted: one goes after the other, in the order of all
+/// services, which no dependency contradicts.
+fn keep_balancers_apart(draft: &mut Draft<'_>, made: &BTreeMap<ServiceName, Ends>) {
+    let order = draft.by_rank(made.keys());
+    for (index, then) in order.iter().enumerate() {
+        let related = |first: &&&Service| {
+            first.member_of.contains_key(&then.name) || then.member_of.contains_key(&first.name)
+        };
+        for first in order[..index].iter().filter(related) {
+            draft
+                .graph
+                .fan(&made[&first.name].last, &made[&then.name].first, || {
+                    let what = format!("members-{}", first.name);
+                    steps::join(then, &what, Vec::new())
+                });
+        }
+    }
 }
 
 /// Those of the scope that stop and start again: a restart starts nothing that was stopped.

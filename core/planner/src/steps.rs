@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use interlock_model::action::{Action, PowerRef};
+use interlock_model::member::{Member, Membership};
 use interlock_model::names::{GateName, MAX_NAME, NodeName, ServiceName};
 use interlock_model::plan::{Gate, Step, StepId, Undo};
 use interlock_model::spec::{ManualGate, Node, NodePower, Role, Service};
@@ -82,6 +83,58 @@ pub(crate) fn start_again(service: &Service, node: &NodeName) -> Step {
     Step {
         undo: None,
         ..start(service, node)
+    }
+}
+
+/// How long a balancer gets to carry out what it is told, beyond the time of the sessions. Long enough for its own checks
+/// to find a server up (HAProxy's defaults: 2 of them, 2 s apart).
+const SWITCHING: Duration = Duration::from_secs(60);
+
+/// `drain:SERVICE@NODE:BALANCER@NODE`
+pub(crate) fn drain(balancer: &Service, on: &NodeName, member: Member, how: &Membership) -> Step {
+    let admit = Action::Admit {
+        member: member.clone(),
+    };
+    let limit = how.drain.saturating_add(SWITCHING);
+    on_member(balancer, on, drained(member, how), limit, Some(admit))
+}
+
+/// `admit:SERVICE@NODE:BALANCER@NODE`. Of a member that the same plan has drained (`again`) it is not taken back: what
+/// is taken back is the drain.
+pub(crate) fn admit(
+    balancer: &Service,
+    on: &NodeName,
+    member: Member,
+    how: &Membership,
+    again: bool,
+) -> Step {
+    let undo = (!again).then(|| drained(member.clone(), how));
+    // A drain may have to take it back.
+    let limit = how.drain.saturating_add(SWITCHING);
+    on_member(balancer, on, Action::Admit { member }, limit, undo)
+}
+
+fn drained(member: Member, how: &Membership) -> Action {
+    Action::Drain {
+        member,
+        within: how.drain,
+        then: how.then,
+    }
+}
+
+fn on_member(
+    balancer: &Service,
+    on: &NodeName,
+    action: Action,
+    timeout: Duration,
+    undo: Option<Action>,
+) -> Step {
+    let member = action.member().map(ToString::to_string).unwrap_or_default();
+    let id = format!("{}:{member}:{}@{on}", action.word(), balancer.name);
+    Step {
+        node: Some(on.clone()),
+        service: Some(balancer.name.clone()),
+        ..step(&id, action, timeout, undo)
     }
 }
 

@@ -10,6 +10,7 @@ use interlock_engine::coordinator::assignments;
 use interlock_model::action::{OptionValue, Part, ShutdownBy};
 use interlock_model::check::CheckKind;
 use interlock_model::ids::Generation;
+use interlock_model::member::Balancer;
 use interlock_model::names::{LocalName, NodeName};
 use interlock_model::spec::{Node, Spec};
 
@@ -83,6 +84,8 @@ struct Wanted {
     written: Vec<String>,
     check_secrets: BTreeMap<LocalName, BTreeSet<String>>,
     services: BTreeMap<String, Vec<Part>>,
+    /// The sockets of load balancers and the backends whose members are switched there, by service.
+    haproxy: BTreeMap<String, (String, BTreeSet<String>)>,
 }
 
 impl Wanted {
@@ -125,6 +128,7 @@ impl Wanted {
                 }
             }
         }
+        wanted.members(spec, node);
         for list in [
             &mut wanted.fence_agents,
             &mut wanted.files,
@@ -138,6 +142,23 @@ impl Wanted {
             list.dedup();
         }
         wanted
+    }
+
+    /// What is switched in the load balancers that run here.
+    fn members(&mut self, spec: &Spec, node: &Node) {
+        for service in spec.services.values() {
+            for (balancer, membership) in &service.member_of {
+                let declared = spec.services.get(balancer);
+                let here = declared.filter(|it| it.nodes.contains(&node.name));
+                let Some(Balancer::Haproxy { socket }) = here.and_then(|it| it.balancer.as_ref())
+                else {
+                    continue;
+                };
+                let of = self.haproxy.entry(balancer.to_string());
+                let (_, backends) = of.or_insert_with(|| (socket.clone(), BTreeSet::new()));
+                backends.extend(membership.backends.iter().cloned());
+            }
+        }
     }
 
     fn write_allow(&self, text: &mut String) {
@@ -169,7 +190,8 @@ impl Wanted {
         }
         text.push_str("[allow.services]\n");
         for (service, parts) in &self.services {
-            let _ = writeln!(text, "{} = {}", key(service), managers(parts));
+            let haproxy = self.haproxy.get(service);
+            let _ = writeln!(text, "{} = {}", key(service), managers(parts, haproxy));
         }
         text.push('\n');
     }
@@ -235,7 +257,7 @@ impl Wanted {
 }
 
 /// `{ systemd = ["a.service"], process = "web" }`.
-fn managers(parts: &[Part]) -> String {
+fn managers(parts: &[Part], haproxy: Option<&(String, BTreeSet<String>)>) -> String {
     let units: Vec<&String> = parts
         .iter()
         .filter_map(|part| match part {
@@ -253,6 +275,13 @@ fn managers(parts: &[Part]) -> String {
             Part::Process { name } => fields.push(format!("process = \"{name}\"")),
             Part::Exec { name } => fields.push(format!("exec = \"{name}\"")),
         }
+    }
+    if let Some((socket, backends)) = haproxy {
+        fields.push(format!(
+            "haproxy = {{ socket = {}, backends = [{}] }}",
+            quoted([socket]),
+            quoted(backends)
+        ));
     }
     format!("{{ {} }}", fields.join(", "))
 }

@@ -22,6 +22,8 @@ pub(super) fn approval(progress: &Progress, step: &str) -> Option<(String, Strin
         | Action::PowerOn { .. }
         | Action::PowerOff { .. }
         | Action::Reboot
+        | Action::Drain { .. }
+        | Action::Admit { .. }
         | Action::Check => None,
     }
 }

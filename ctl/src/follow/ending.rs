@@ -69,7 +69,7 @@ fn proven(progress: &Progress) -> BTreeMap<&'static str, usize> {
                 confirmed += 1;
                 continue;
             }
-            Action::Check => continue,
+            Action::Check | Action::Drain { .. } | Action::Admit { .. } => continue,
         };
         let seen = match &planned.action {
             Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot => {

@@ -35,7 +35,11 @@ impl Silence {
     pub(crate) fn about(&self, step: &v1::StepStatus, planned: &Step, now: u64) -> Option<String> {
         let acts = matches!(
             planned.action,
-            Action::Start | Action::Stop | Action::Verify
+            Action::Start
+                | Action::Stop
+                | Action::Verify
+                | Action::Drain { .. }
+                | Action::Admit { .. }
         );
         if !acts || !under_way(step) {
             return None;

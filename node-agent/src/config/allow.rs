@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use interlock_model::action::{Command, Part};
 use interlock_model::check::CheckKind;
+use interlock_model::member::{Balancer, Member};
 use interlock_model::names::{LocalName, ServiceName};
 
 use super::refusal::Refusal;
@@ -53,6 +54,17 @@ pub struct Managers {
     pub process: Option<LocalName>,
     /// Commands of this file.
     pub exec: Option<LocalName>,
+    /// Whose members may be switched, if it is HAProxy.
+    pub haproxy: Option<Haproxy>,
+}
+
+/// An HAProxy whose members may be switched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Haproxy {
+    /// Its runtime socket.
+    pub socket: PathBuf,
+    /// The backends in which that is permitted.
+    pub backends: Vec<String>,
 }
 
 impl Managers {
@@ -62,6 +74,34 @@ impl Managers {
             Part::Process { name } => self.process.as_ref() == Some(name),
             Part::Exec { name } => self.exec.as_ref() == Some(name),
         }
+    }
+
+    fn permits_member(&self, member: &Member) -> bool {
+        let Balancer::Haproxy { socket } = &member.by;
+        self.haproxy.as_ref().is_some_and(|haproxy| {
+            haproxy.socket == Path::new(socket)
+                && member
+                    .backends
+                    .iter()
+                    .all(|backend| haproxy.backends.contains(backend))
+        })
+    }
+
+    /// With this member as well.
+    fn and_member(mut self, member: &Member) -> Self {
+        let Balancer::Haproxy { socket } = &member.by;
+        let known = self.haproxy.take().map(|it| it.backends);
+        let mut backends = known.unwrap_or_default();
+        for backend in &member.backends {
+            if !backends.contains(backend) {
+                backends.push(backend.clone());
+            }
+        }
+        self.haproxy = Some(Haproxy {
+            socket: socket.into(),
+            backends,
+        });
+        self
     }
 
     /// With this part as well.
@@ -86,6 +126,12 @@ impl Managers {
                 .map(|name| format!("process = \"{name}\"")),
         );
         fields.extend(self.exec.iter().map(|name| format!("exec = \"{name}\"")));
+        fields.extend(self.haproxy.iter().map(|haproxy| {
+            format!(
+                "haproxy = {{ socket = {:?}, backends = {:?} }}",
+                haproxy.socket, haproxy.backends
+            )
+        }));
         format!("{{ {} }}", fields.join(", "))
     }
 }
@@ -102,6 +148,10 @@ impl Allow {
             | Command::Verify { service, parts } => parts
                 .iter()
                 .try_for_each(|part| self.permits_part(service, part)),
+            Command::Drain {
+                balancer, member, ..
+            }
+            | Command::Admit { balancer, member } => self.permits_member(balancer, member),
             Command::Shutdown { .. } => {
                 self.flag(self.shutdown, "shutdown", "to shut this machine down")
             }
@@ -129,6 +179,28 @@ impl Allow {
             "allow.services",
             line,
         ))
+    }
+
+    /// May this member be switched in this load balancer?
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permits_member(&self, balancer: &ServiceName, member: &Member) -> Result<(), Refusal> {
+        let managers = self.services.get(balancer).cloned().unwrap_or_default();
+        if managers.permits_member(member) {
+            return Ok(());
+        }
+        let line = format!(
+            "{} = {}",
+            quoted_key(balancer.as_str()),
+            managers.and_member(member).written()
+        );
+        let what = format!(
+            "to switch the member {member} of backend {} in load balancer {balancer} ({})",
+            member.backends.join(", "),
+            member.by
+        );
+        Err(self.refuse(what, "allow.services", line))
     }
 
     /// May this check run?

@@ -10,7 +10,7 @@ use interlock_model::names::{LocalName, ServiceName};
 use toml::Spanned;
 use tonic::codegen::http::Uri;
 
-use super::allow::{Allow, Managers};
+use super::allow::{Allow, Haproxy, Managers};
 use super::commands::{Exec, Process, Ready, Setting};
 use super::problem::Problem;
 use super::{Config, Secrets, Tls, raw};
@@ -256,7 +256,7 @@ impl Check<'_> {
         execs: &BTreeMap<LocalName, Exec>,
     ) -> Allow {
         let managers = |check: &mut Self, (name, given): (ServiceName, Spanned<raw::Managers>)| {
-            let managers = check.managers(&given, processes, execs);
+            let managers = check.managers(given, processes, execs);
             (name, managers)
         };
         let services = given
@@ -313,15 +313,17 @@ impl Check<'_> {
 
     fn managers(
         &mut self,
-        given: &Spanned<raw::Managers>,
+        given: Spanned<raw::Managers>,
         processes: &BTreeMap<LocalName, Process>,
         execs: &BTreeMap<LocalName, Exec>,
     ) -> Managers {
-        let raw = given.get_ref();
-        if raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none() {
+        let span = given.span();
+        let raw = given.into_inner();
+        let empty = raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none();
+        if empty && raw.haproxy.is_none() {
             let remedy =
                 "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
-            self.report(&given.span(), "no manager is named", remedy);
+            self.report(&span, "no manager is named", remedy);
         }
         for unit in raw
             .systemd
@@ -370,6 +372,10 @@ impl Check<'_> {
                 .collect(),
             process: raw.process.as_ref().map(|name| name.get_ref().clone()),
             exec: raw.exec.as_ref().map(|name| name.get_ref().clone()),
+            haproxy: raw.haproxy.map(|haproxy| Haproxy {
+                socket: self.absolute(haproxy.socket),
+                backends: haproxy.backends,
+            }),
         }
     }
 

@@ -75,6 +75,14 @@ pub(super) struct Managers {
     pub(super) systemd: Vec<Spanned<String>>,
     pub(super) process: Option<Spanned<LocalName>>,
     pub(super) exec: Option<Spanned<LocalName>>,
+    pub(super) haproxy: Option<Haproxy>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Haproxy {
+    pub(super) socket: Spanned<PathBuf>,
+    pub(super) backends: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -22,6 +22,15 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
                 .map(|part| format!("start and stop {service}: {part}")),
         );
     }
+    for (service, managers) in &allow.services {
+        lines.extend(managers.haproxy.iter().map(|haproxy| {
+            format!(
+                "drain and admit members of {} in {service}: haproxy at {}",
+                haproxy.backends.join(", "),
+                haproxy.socket.display()
+            )
+        }));
+    }
     if allow.shutdown {
         lines.push("shut this machine down".to_owned());
     }

@@ -17,6 +17,7 @@ use super::instances::Instances;
 use super::keeper::{Instance, Proven};
 use super::machine::Machine;
 use super::managers::Managers;
+use super::members::{Members, Wanted};
 use super::probes::Probes;
 use super::seen::merge;
 use crate::config::Allow;
@@ -31,6 +32,7 @@ pub(super) struct Body {
     pub(super) instances: Instances,
     pub(super) managers: Managers,
     pub(super) machine: Machine,
+    pub(super) members: Members,
     pub(super) fence: Fence,
     pub(super) probes: Probes,
     pub(super) facts: Arc<Mutex<FactsReader>>,
@@ -76,6 +78,23 @@ impl Body {
             | Command::Stop { service, parts }
             | Command::Verify { service, parts } => {
                 self.work_on_instance(service, parts, attempt, resumed, &errand)
+                    .await
+            }
+            Command::Drain {
+                balancer,
+                member,
+                within,
+                then,
+            } => {
+                let wanted = Wanted::Out {
+                    within: *within,
+                    then: *then,
+                };
+                self.members.switch(balancer, member, wanted, &errand).await
+            }
+            Command::Admit { balancer, member } => {
+                self.members
+                    .switch(balancer, member, Wanted::In, &errand)
                     .await
             }
             Command::Shutdown { .. } | Command::Reboot if attempt.earlier_boot => {
@@ -194,7 +213,10 @@ impl Executor for Body {
             | Command::Stop { parts, .. }
             | Command::Verify { parts, .. } => parts.len(),
             Command::Shutdown { .. } => 1,
-            Command::Reboot | Command::Fence { .. } => 0,
+            Command::Drain { .. }
+            | Command::Admit { .. }
+            | Command::Reboot
+            | Command::Fence { .. } => 0,
         };
         for index in 0..parts {
             for verb in ["start", "stop", "shutdown"] {

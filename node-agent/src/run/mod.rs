@@ -21,6 +21,7 @@
 //! | `body` | the [`Executor`](crate::session::Executor): permits by the allow-list, hands attempts to the right one |
 //! | `instance`, `managers` | start, stop, verify: parts downwards and upwards, each by its manager, each proven |
 //! | `instances`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
+//! | `members` | who takes part in the load balancers of this node |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
@@ -42,6 +43,7 @@ mod keeper;
 mod look;
 mod machine;
 mod managers;
+mod members;
 mod probes;
 mod seen;
 
@@ -175,6 +177,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 command: config.shutdown_command.clone(),
                 ending: ending.clone(),
             },
+            members: members::Members,
             fence: fence::Fence {
                 fencer: Fencer::new(power::Options {
                     search: config.allow.fence_dir.clone(),

@@ -11,6 +11,7 @@ mod guard;
 mod handover;
 mod lab;
 mod light;
+mod members;
 mod observing;
 mod restarts;
 mod scripted;

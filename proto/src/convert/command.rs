@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use interlock_model::action::{Command, FenceAction, FenceCall, OptionValue, Part, ShutdownBy};
 
+use super::member::{member_from_wire, member_to_wire, then_from_wire};
 use super::{Invalid, millis, name};
 use crate::v1;
 
@@ -71,6 +72,22 @@ pub fn command_to_wire(command: &Command) -> v1::dispatch::Command {
         Command::Start { service, parts } => Wire::Start(instance_to_wire(service, parts)),
         Command::Stop { service, parts } => Wire::Stop(instance_to_wire(service, parts)),
         Command::Verify { service, parts } => Wire::Verify(instance_to_wire(service, parts)),
+        Command::Drain {
+            balancer,
+            member,
+            within,
+            then,
+        } => Wire::Drain(v1::MemberCommand {
+            balancer: balancer.to_string(),
+            member: Some(member_to_wire(member)),
+            within_ms: millis(*within),
+            then: then.to_string(),
+        }),
+        Command::Admit { balancer, member } => Wire::Admit(v1::MemberCommand {
+            balancer: balancer.to_string(),
+            member: Some(member_to_wire(member)),
+            ..v1::MemberCommand::default()
+        }),
         Command::Shutdown { by } => Wire::Shutdown(v1::Shutdown {
             by_command: *by == ShutdownBy::Command,
         }),
@@ -104,6 +121,16 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
             let (service, parts) = instance_from_wire(wire)?;
             Command::Verify { service, parts }
         }
+        Some(Wire::Drain(wire)) => Command::Drain {
+            balancer: name("command.balancer", &wire.balancer)?,
+            member: member_from_wire(wire.member.as_ref())?,
+            within: Duration::from_millis(wire.within_ms),
+            then: then_from_wire(&wire.then)?,
+        },
+        Some(Wire::Admit(wire)) => Command::Admit {
+            balancer: name("command.balancer", &wire.balancer)?,
+            member: member_from_wire(wire.member.as_ref())?,
+        },
         Some(Wire::Shutdown(wire)) => Command::Shutdown {
             by: if wire.by_command {
                 ShutdownBy::Command

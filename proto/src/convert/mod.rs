@@ -6,6 +6,7 @@
 mod assignment;
 mod command;
 mod enums;
+mod member;
 mod servers;
 
 use interlock_model::attempt::AttemptReport;

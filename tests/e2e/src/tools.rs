@@ -13,6 +13,7 @@ use crate::run::{installed, run};
 /// Debian packages of the machine that runs the tests.
 pub const APT_PACKAGES: &[&str] = &[
     "fence-agents",
+    "haproxy",
     "ipmitool",
     "iproute2",
     "iputils-arping",

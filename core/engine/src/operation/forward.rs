@@ -174,7 +174,11 @@ impl Operation {
             Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot => {
                 self.begin_power(at, false, ctx)
             }
-            Action::Start | Action::Stop | Action::Verify => {
+            Action::Start
+            | Action::Stop
+            | Action::Verify
+            | Action::Drain { .. }
+            | Action::Admit { .. } => {
                 let Some(node) = step.node.clone() else {
                     return;
                 };
@@ -204,6 +208,20 @@ impl Operation {
             Action::Start => service().map(|(service, parts)| Command::Start { service, parts }),
             Action::Stop => service().map(|(service, parts)| Command::Stop { service, parts }),
             Action::Verify => service().map(|(service, parts)| Command::Verify { service, parts }),
+            Action::Drain {
+                member,
+                within,
+                then,
+            } => Some(Command::Drain {
+                balancer: self.step(at).service.clone()?,
+                member: member.clone(),
+                within: *within,
+                then: *then,
+            }),
+            Action::Admit { member } => Some(Command::Admit {
+                balancer: self.step(at).service.clone()?,
+                member: member.clone(),
+            }),
             Action::Reboot => Some(Command::Reboot),
             Action::PowerOff { power } => Some(Command::Shutdown { by: power.shutdown }),
             Action::PowerOn { .. } | Action::Check | Action::Approve { .. } => None,

@@ -1,4 +1,4 @@
-//! Placeholders in the texts of checks: `{address}` and `{node}` stand for the node whose instance is checked.
+//! Placeholders in the texts of checks, and in the names of members of load balancers: `{address}` and `{node}` stand for the node whose instance is meant.
 
 use std::net::Ipv6Addr;
 
@@ -6,6 +6,7 @@ use super::Node;
 use crate::check::{
     CheckKind, ClockCheck, Compared, MariadbCheck, MountCheck, PostgresCheck, RedisCheck,
 };
+use crate::member::Membership;
 
 /// The placeholders.
 pub(crate) const PLACEHOLDERS: [&str; 2] = ["address", "node"];
@@ -105,6 +106,16 @@ impl CheckKind {
                 ..check.clone()
             }),
         }
+    }
+}
+
+impl Membership {
+    /// What the instance on this node is called in the balancer.
+    #[must_use]
+    pub fn server_on(&self, node: &Node) -> String {
+        self.server
+            .replace("{address}", &node.address)
+            .replace("{node}", node.name.as_str())
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Part;
 use crate::check::Check;
+use crate::member::{Balancer, Membership};
 use crate::names::{CheckName, NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::time::human;
@@ -44,6 +45,12 @@ pub struct Service {
     pub stop_within: Duration,
     /// How the guard restarts it.
     pub guard: GuardPolicy,
+    /// Set if it is a load balancer whose members are switched: how each instance is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancer: Option<Balancer>,
+    /// The load balancers that its instances are members of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub member_of: BTreeMap<ServiceName, Membership>,
 }
 
 /// How many instances of a service work.

@@ -136,8 +136,10 @@ fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation
 
 fn end(action: &Action) -> Wait {
     match action {
-        Action::Stop | Action::PowerOff { .. } => Wait::Down,
-        Action::PowerOn { .. } | Action::Reboot | Action::Approve { .. } => Wait::Up,
+        Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => Wait::Down,
+        Action::PowerOn { .. } | Action::Reboot | Action::Admit { .. } | Action::Approve { .. } => {
+            Wait::Up
+        }
         Action::Start | Action::Verify | Action::Check => Wait::Healthy,
     }
 }

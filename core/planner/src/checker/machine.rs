@@ -60,6 +60,8 @@ pub(super) fn check(
             Action::Start
             | Action::Stop
             | Action::Verify
+            | Action::Drain { .. }
+            | Action::Admit { .. }
             | Action::Check
             | Action::Approve { .. } => {}
         }

@@ -13,11 +13,13 @@
 //! | `order` | dependencies, the sides of exclusive services, sequences |
 //! | `machine` | nothing runs where a machine goes; *down* of a machine; the control plane; who asks the power source |
 //! | `gates` | checks before and after a start, people's gates at the end |
+//! | `members` | drained in the load balancers before the stop, admitted after the start, and the next batch after that |
 //! | `capacity` | never fewer than `at_least` |
 
 mod capacity;
 mod gates;
 mod machine;
+mod members;
 mod order;
 mod paths;
 mod shape;
@@ -131,6 +133,13 @@ pub enum Violation {
         /// Where it should run.
         on: NodeName,
     },
+    /// An instance would stop, or be left, without its load balancer being told.
+    NotSwitched {
+        /// The step that stops or starts the instance.
+        step: StepId,
+        /// The step that is missing, or not where it should be.
+        expected: String,
+    },
     /// A person's gate is not at the end.
     MissingGate {
         /// The gate.
@@ -187,6 +196,9 @@ impl fmt::Display for Violation {
             Self::MissingCheck { step, check, on } => {
                 write!(f, "{step} does not ask check {check} on {on}")
             }
+            Self::NotSwitched { step, expected } => {
+                write!(f, "{step} is not ordered with {expected}")
+            }
             Self::MissingGate { gate } => write!(f, "gate {gate} is not at the end"),
             Self::Capacity {
                 service,
@@ -215,6 +227,7 @@ pub fn check(spec: &Spec, plan: &Plan, observations: Option<&Observations>) -> V
     order::check(spec, plan, &paths, &mut found);
     machine::check(spec, plan, &paths, observations, &mut found);
     gates::check(spec, plan, &paths, &mut found);
+    members::check(spec, plan, &paths, observations, &mut found);
     capacity::check(spec, plan, &paths, observations, &mut found);
     found.sort();
     found.dedup();

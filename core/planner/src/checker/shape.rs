@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
-use interlock_model::spec::{Boot, Spec};
+use interlock_model::spec::{Boot, Service, Spec};
 
-use super::Violation;
+use super::{Violation, members};
 
 pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut listed: BTreeMap<&StepId, &Action> = BTreeMap::new();
     let mut stopped: BTreeSet<(&Option<ServiceName>, &Option<NodeName>)> = BTreeSet::new();
+    let mut drained = BTreeSet::new();
     for step in &plan.steps {
         let id = || step.id.clone();
         for after in &step.after {
@@ -51,9 +52,16 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
         if step.action == Action::Stop {
             stopped.insert(instance);
         }
+        if let Action::Drain { member, .. } = &step.action {
+            drained.insert((instance, member));
+        }
         // What runs again runs as before: its stop is what would be taken back.
         let runs_again = step.action == Action::Start && stopped.contains(&instance);
-        let expected = opposite(&step.action).filter(|_| !runs_again);
+        let expected = match &step.action {
+            Action::Admit { member } if drained.contains(&(instance, member)) => None,
+            Action::Admit { .. } => members::opposite(spec, step),
+            action => opposite(action).filter(|_| !runs_again),
+        };
         if step.undo.as_ref().map(|undo| &*undo.0) != expected.as_ref() {
             found.push(Violation::WrongUndo { step: id() });
         }
@@ -66,11 +74,11 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
 
 fn reaches(action: &Action, until: Wait) -> bool {
     match action {
-        Action::Stop | Action::PowerOff { .. } => {
+        Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => {
             matches!(until, Wait::Issued | Wait::GoingDown | Wait::Down)
         }
         Action::Start | Action::Verify => matches!(until, Wait::Issued | Wait::Up | Wait::Healthy),
-        Action::PowerOn { .. } | Action::Reboot | Action::Approve { .. } => {
+        Action::PowerOn { .. } | Action::Reboot | Action::Admit { .. } | Action::Approve { .. } => {
             matches!(until, Wait::Issued | Wait::Up)
         }
         Action::Check => until == Wait::Healthy,
@@ -80,6 +88,12 @@ fn reaches(action: &Action, until: Wait) -> bool {
 /// Steps of people and joins are named for what they are about; all others for what they do and where.
 fn expected_id(step: &Step) -> Option<String> {
     let word = step.action.word();
+    if let (Some(member), Some(balancer), Some(on)) =
+        (step.action.member(), &step.service, &step.node)
+    {
+        let (service, node) = (&member.service, &member.node);
+        return Some(format!("{word}:{service}@{node}:{balancer}@{on}"));
+    }
     match (&step.service, &step.node) {
         (Some(service), Some(node)) => Some(format!("{word}:{service}@{node}")),
         (None, Some(node)) => Some(format!("{word}:{node}")),
@@ -99,6 +113,9 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
         (Action::Start | Action::Stop | Action::Verify, Some(service), Some(node)) => {
             service.nodes.contains(node)
         }
+        (Action::Drain { .. } | Action::Admit { .. }, Some(balancer), Some(node)) => {
+            balancer.nodes.contains(node) && is_member(spec, balancer, &step.action)
+        }
         (Action::Check, Some(service), node) => node
             .as_ref()
             .is_none_or(|node| service.nodes.contains(node)),
@@ -108,6 +125,15 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
         (Action::Approve { .. }, None, None) => true,
         _ => false,
     }
+}
+
+/// Does the step switch the member as the spec says, and for as long?
+fn is_member(spec: &Spec, balancer: &Service, action: &Action) -> bool {
+    let Some(member) = action.member() else {
+        return false;
+    };
+    let by_spec = members::declared(spec, balancer, member);
+    by_spec.is_some_and(|(drain, admit)| *action == drain || *action == admit)
 }
 
 fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
@@ -134,6 +160,8 @@ fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
         Action::PowerOn { .. } => kind == PlanKind::Startup,
         Action::PowerOff { .. } => kind == PlanKind::Shutdown,
         Action::Reboot => kind == PlanKind::Reboot && !agentless,
+        Action::Drain { .. } => kind != PlanKind::Startup && !agentless,
+        Action::Admit { .. } => kind != PlanKind::Shutdown && !agentless,
         Action::Check | Action::Approve { .. } => true,
     }
 }
@@ -148,7 +176,14 @@ fn opposite(action: &Action) -> Option<Action> {
         Action::PowerOff { power } => Some(Action::PowerOn {
             power: power.clone(),
         }),
-        Action::Verify | Action::Reboot | Action::Check | Action::Approve { .. } => None,
+        Action::Drain { member, .. } => Some(Action::Admit {
+            member: member.clone(),
+        }),
+        Action::Verify
+        | Action::Reboot
+        | Action::Admit { .. }
+        | Action::Check
+        | Action::Approve { .. } => None,
     }
 }
 

@@ -23,7 +23,9 @@ pub fn dot(plan: &Plan) -> String {
             | Action::Verify
             | Action::PowerOn { .. }
             | Action::PowerOff { .. }
-            | Action::Reboot => "",
+            | Action::Reboot
+            | Action::Drain { .. }
+            | Action::Admit { .. } => "",
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}{shape};", quoted(step.id.as_str()));

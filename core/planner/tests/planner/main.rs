@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 mod jtel;
+mod members;
 mod mutation;
 mod power;
 mod properties;

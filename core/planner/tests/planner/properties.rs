@@ -21,6 +21,8 @@ pub(crate) struct Shape {
     autostart: bool,
     sequence: (Wait, Wait),
     dependencies: Vec<(usize, bool, Wait, Wait)>,
+    /// The service that it is a member of; itself stands for none.
+    member_of: Option<usize>,
 }
 
 fn start_wait() -> impl Strategy<Value = Wait> {
@@ -54,14 +56,16 @@ fn shape(defaults: bool) -> impl Strategy<Value = Shape> {
             prop_oneof![Just(Wait::None), Just(Wait::Issued), Just(Wait::Down)],
         ),
         prop::collection::vec(edge, 0..3),
+        prop::option::of(0..8_usize),
     )
         .prop_map(
-            |(nodes, exclusive, autostart, sequence, dependencies)| Shape {
+            |(nodes, exclusive, autostart, sequence, dependencies, member_of)| Shape {
                 nodes,
                 exclusive,
                 autostart,
                 sequence,
                 dependencies,
+                member_of,
             },
         )
 }
@@ -112,6 +116,12 @@ pub(crate) fn cluster(shapes: &[Shape]) -> Cluster {
                 *start,
                 *stop,
             );
+        }
+    }
+    for (index, shape) in shapes.iter().enumerate() {
+        let balancer = shape.member_of.map(|other| other % shapes.len());
+        if let Some(balancer) = balancer.filter(|balancer| *balancer != index) {
+            cluster = cluster.member_of(&format!("s{index}"), &format!("s{balancer}"));
         }
     }
     cluster

@@ -6,6 +6,7 @@ use std::time::Duration;
 use interlock_model::action::{Part, Power, ShutdownBy};
 use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Verdict};
 use interlock_model::ids::Generation;
+use interlock_model::member::{Balancer, Membership, Then};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, InstanceState, Liveness, NodeObservation, Observations,
@@ -129,6 +130,8 @@ impl Cluster {
                 window: Duration::from_secs(600),
                 backoff: Duration::from_secs(1),
             },
+            balancer: None,
+            member_of: BTreeMap::new(),
         };
         self.0.services.insert(name(service), value);
         self
@@ -187,6 +190,23 @@ impl Cluster {
         };
         self.with(service, |service| {
             service.checks.insert(name(check), value);
+        })
+    }
+
+    /// Makes `balancer` an HAProxy, and the instances of `service` members of it.
+    pub(crate) fn member_of(self, service: &str, balancer: &str) -> Self {
+        let membership = Membership {
+            backends: vec![service.to_owned()],
+            server: "{node}".into(),
+            drain: Duration::from_secs(600),
+            then: Then::Maint,
+        };
+        self.with(balancer, |balancer| {
+            let socket = "/run/haproxy/admin.sock".into();
+            balancer.balancer = Some(Balancer::Haproxy { socket });
+        })
+        .with(service, |service| {
+            service.member_of.insert(name(balancer), membership);
         })
     }
 

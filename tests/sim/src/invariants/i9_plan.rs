@@ -120,6 +120,12 @@ fn as_planned(step: &Step, node: &NodeName, command: &Command) -> bool {
             }
             (Action::PowerOff { .. }, Command::Shutdown { .. })
             | (Action::Reboot, Command::Reboot) => step.node.as_ref() == Some(node),
+            (Action::Drain { member, .. }, Command::Drain { balancer, member: asked, .. })
+            | (Action::Admit { member }, Command::Admit { balancer, member: asked }) => {
+                step.service.as_ref() == Some(balancer)
+                    && step.node.as_ref() == Some(node)
+                    && member == asked
+            }
             (Action::PowerOn { power }, Command::Fence { request }) => {
                 power.via.contains(node) && step.node.as_ref() == Some(&request.node)
             }

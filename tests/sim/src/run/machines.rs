@@ -35,7 +35,11 @@ impl Simulation {
             Command::Start { service, .. }
             | Command::Stop { service, .. }
             | Command::Verify { service, .. } => !matches!(service.as_str(), "dbm" | "dbs" | "s1"),
-            Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => true,
+            Command::Shutdown { .. }
+            | Command::Reboot
+            | Command::Fence { .. }
+            | Command::Drain { .. }
+            | Command::Admit { .. } => true,
         }
     }
 
@@ -325,6 +329,8 @@ fn restarted(command: &Command) -> Option<&ServiceName> {
         | Command::Stop { .. }
         | Command::Shutdown { .. }
         | Command::Reboot
-        | Command::Fence { .. } => None,
+        | Command::Fence { .. }
+        | Command::Drain { .. }
+        | Command::Admit { .. } => None,
     }
 }

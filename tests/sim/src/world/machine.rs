@@ -110,7 +110,11 @@ pub(crate) fn instance_of(command: &Command) -> Option<&ServiceName> {
         Command::Start { service, .. }
         | Command::Stop { service, .. }
         | Command::Verify { service, .. } => Some(service),
-        Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => None,
+        Command::Shutdown { .. }
+        | Command::Reboot
+        | Command::Fence { .. }
+        | Command::Drain { .. }
+        | Command::Admit { .. } => None,
     }
 }
 
@@ -137,7 +141,7 @@ impl World {
             Command::Shutdown { .. } | Command::Reboot => {
                 self.machine_mut(node).os = Os::GoingDown;
             }
-            Command::Fence { .. } => {}
+            Command::Fence { .. } | Command::Drain { .. } | Command::Admit { .. } => {}
         }
         false
     }
@@ -157,7 +161,11 @@ impl World {
             Command::Stop { service, .. } => {
                 self.set(node, service, InstanceState::Stopped);
             }
-            Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => {}
+            Command::Shutdown { .. }
+            | Command::Reboot
+            | Command::Fence { .. }
+            | Command::Drain { .. }
+            | Command::Admit { .. } => {}
         }
     }
 
@@ -174,7 +182,11 @@ impl World {
                 self.set(node, service, InstanceState::Running);
             }
             Command::Stop { .. } => {}
-            Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => {}
+            Command::Shutdown { .. }
+            | Command::Reboot
+            | Command::Fence { .. }
+            | Command::Drain { .. }
+            | Command::Admit { .. } => {}
         }
     }
 

@@ -61,6 +61,15 @@ pub enum Origin {
 pub enum Target {
     /// An instance of this node.
     Instance(ServiceName),
+    /// A member, by its service and node, in the load balancer that is an instance of this node.
+    Member {
+        /// The service of the load balancer.
+        balancer: ServiceName,
+        /// The service of the member.
+        service: ServiceName,
+        /// The node of the member.
+        node: NodeName,
+    },
     /// This machine.
     Machine,
     /// The power of another node.
@@ -75,6 +84,14 @@ impl Target {
             Command::Start { service, .. }
             | Command::Stop { service, .. }
             | Command::Verify { service, .. } => Self::Instance(service.clone()),
+            Command::Drain {
+                balancer, member, ..
+            }
+            | Command::Admit { balancer, member } => Self::Member {
+                balancer: balancer.clone(),
+                service: member.service.clone(),
+                node: member.node.clone(),
+            },
             Command::Shutdown { .. } | Command::Reboot => Self::Machine,
             Command::Fence { request } => Self::Power(request.node.clone()),
         }
@@ -85,6 +102,11 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Instance(service) => write!(f, "{service}"),
+            Self::Member {
+                balancer,
+                service,
+                node,
+            } => write!(f, "{service}@{node} in {balancer}"),
             Self::Machine => f.write_str("this machine"),
             Self::Power(node) => write!(f, "the power of {node}"),
         }
@@ -200,7 +222,11 @@ pub(super) fn describe(command: &Command) -> String {
         )
         .to_lowercase(),
         Command::Reboot | Command::Shutdown { .. } => command.word().to_owned(),
-        Command::Start { .. } | Command::Stop { .. } | Command::Verify { .. } => {
+        Command::Start { .. }
+        | Command::Stop { .. }
+        | Command::Verify { .. }
+        | Command::Drain { .. }
+        | Command::Admit { .. } => {
             format!("{} {}", command.word(), Target::of(command))
         }
     }

@@ -418,7 +418,11 @@ fn wanted_by(command: &Command) -> Option<(&ServiceName, Wanted)> {
             Some((service, Wanted::Running))
         }
         Command::Stop { service, .. } => Some((service, Wanted::Stopped)),
-        Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => None,
+        Command::Drain { .. }
+        | Command::Admit { .. }
+        | Command::Shutdown { .. }
+        | Command::Reboot
+        | Command::Fence { .. } => None,
     }
 }
 

@@ -55,7 +55,11 @@ impl Ledger {
                     effects.remove(Slot::Trust(service));
                 }
             }
-            Command::Shutdown { .. } | Command::Reboot | Command::Fence { .. } => {}
+            Command::Drain { .. }
+            | Command::Admit { .. }
+            | Command::Shutdown { .. }
+            | Command::Reboot
+            | Command::Fence { .. } => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `nodes`, `power`, `services`, `checks`, `gates` | the section of that name |
 //! | `dependencies` | `requires` and `after` of a service |
 //! | `parts` | `manager` and `parts` of a service |
+//! | `members` | `balancer` and `member_of` of a service |
 //! | `section`, `field` | a map with known keys, and one value in it |
 //!
 //! A reader always returns a value. What it could not read it has reported, and put something harmless in its place,
@@ -15,6 +16,7 @@ mod checks;
 mod dependencies;
 mod field;
 mod gates;
+mod members;
 mod nodes;
 mod parts;
 mod power;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Section, checks, dependencies, parts};
+use super::{Section, checks, dependencies, members, parts};
 use crate::names::{NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::spec::problem::Problem;
@@ -100,12 +100,20 @@ pub(super) static SERVICE: Shape = Shape {
             Kind::Section(&GUARD),
             "How a dead instance is restarted.",
         ),
+        optional(
+            "balancer",
+            Kind::Section(&members::BALANCER),
+            "It is a load balancer: how each instance is told which members take part.",
+        ),
+        optional(
+            "member_of",
+            Kind::MapOf(&Kind::Section(&members::MEMBERSHIP)),
+            "The load balancers that its instances are members of, by service. Plans drain a member before they stop \
+             the instance, and admit it when the instance is healthy, on each node where the balancer runs.",
+        ),
     ],
     choice: &[],
-    later: &[
-        later("failover", "the automatic move of a primary"),
-        later("member_of", "draining and admitting in a load balancer"),
-    ],
+    later: &[later("failover", "the automatic move of a primary")],
 };
 
 static SEQUENCE: Shape = Shape {
@@ -226,6 +234,8 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
         start_within,
         stop_within,
         guard: section.section("guard", guard),
+        balancer: section.optional("balancer", members::balancer).flatten(),
+        member_of: section.map("member_of", |_, membership| members::membership(membership)),
         parts,
     }
 }
@@ -255,6 +265,8 @@ fn nothing_to_operate(section: &Section<'_>) {
         "guard",
         "timeouts",
         "boot",
+        "balancer",
+        "member_of",
     ];
     for key in operated {
         if let Some(field) = section.get(key) {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod graph;
+mod members;
 mod nodes;
 mod services;
 
@@ -26,6 +27,7 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, report: &Report) {
     nodes::verify(&facts);
     services::verify(&facts);
     checks::verify(&facts);
+    members::verify(&facts);
     graph::verify(&facts);
 }
 

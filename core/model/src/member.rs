@@ -1,0 +1,108 @@
+//! Members of load balancers: which service is behind which, and one member as a command spells it out.
+//!
+//! A service of load balancers says how each of its instances is told who takes part ([`Balancer`]); another service
+//! says that its instances are its members ([`Membership`]). A plan *drains* a member before it stops the instance, and
+//! *admits* it when the instance is healthy again, on every node where the balancer runs: load balancers do not tell
+//! each other.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{NodeName, ServiceName};
+use crate::time::human;
+
+/// How the instances of a load balancer are told who takes part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balancer {
+    /// Through HAProxy's runtime socket (HAProxy Management Guide, section 9.3), which needs `level admin`.
+    Haproxy {
+        /// The absolute path of the socket on the balancer's own node.
+        socket: String,
+    },
+}
+
+impl fmt::Display for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Haproxy { socket } => write!(f, "haproxy at {socket}"),
+        }
+    }
+}
+
+/// How the instances of a service are members of a load balancer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Membership {
+    /// The balancer's groups of servers that each instance is in.
+    pub backends: Vec<String>,
+    /// What an instance is called there; `{node}` and `{address}` stand for its node.
+    pub server: String,
+    /// How long its sessions get to end by themselves.
+    #[serde(with = "human")]
+    pub drain: Duration,
+    /// What it is put to after that.
+    pub then: Then,
+}
+
+/// What a member is put to when its sessions have ended, or their time has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// It gets nothing any more, not even from clients whose cookie names it.
+    Maint,
+    /// It stays drained: clients whose cookie names it still get to it.
+    Drain,
+}
+
+impl fmt::Display for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Maint => "maint",
+            Self::Drain => "drain",
+        })
+    }
+}
+
+/// One instance as a member of one load balancer, with everything that is needed to switch it there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// The service of the instance.
+    pub service: ServiceName,
+    /// Its node.
+    pub node: NodeName,
+    /// How the balancer is told.
+    pub by: Balancer,
+    /// The groups of servers that it is in.
+    pub backends: Vec<String>,
+    /// What it is called there.
+    pub server: String,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.service, self.node)
+    }
+}
+
+/// May a balancer's group or server be called that? HAProxy's own grammar (Configuration Manual, section 2.2: letters,
+/// digits, `-`, `_`, `.` and `:`), which leaves no way to end the command that such a name stands in.
+#[must_use]
+pub fn is_proxy_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_the_command_that_it_stands_in() {
+        assert!(is_proxy_name("web-1.eu:443_a"));
+        for bad in ["", "a b", "a;shutdown", "a/b", "a\nb", "ä"] {
+            assert!(!is_proxy_name(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `balancer` and `member_of`: load balancers, and who is behind them.
+
+use super::{Field, Section};
+use crate::member::{Balancer, Membership, Then, is_proxy_name};
+use crate::spec::placeholder::unknown_placeholder;
+use crate::spec::problem::{Problem, quoted};
+use crate::spec::shape::{Kind, Shape, default, later, optional, required};
+
+/// How a load balancer is told.
+pub(super) static BALANCER: Shape = Shape {
+    name: "balancer",
+    doc: "How each instance of a load balancer is told which members take part. Exactly one of the keys. The service is \
+          started and stopped by its `manager` like any other.",
+    keys: &[optional(
+        "haproxy",
+        Kind::Section(&HAPROXY),
+        "Through HAProxy's runtime socket.",
+    )],
+    choice: &["haproxy"],
+    later: &[later("nginx", "nginx, by a file of its configuration")],
+};
+
+static HAPROXY: Shape = Shape {
+    name: "haproxy balancer",
+    doc: "HAProxy's runtime socket (`stats socket PATH level admin` in its `global` section).",
+    keys: &[required(
+        "socket",
+        Kind::Text,
+        "The absolute path of the socket on each of the balancer's nodes. The agents' own files must permit it.",
+    )],
+    choice: &[],
+    later: &[],
+};
+
+/// The membership of a service in one load balancer.
+pub(super) static MEMBERSHIP: Shape = Shape {
+    name: "membership",
+    doc: "How the instances of a service are members of a load balancer.",
+    keys: &[
+        required(
+            "backend",
+            Kind::SOME_NAMES,
+            "The backend, or backends, of the balancer that each instance is a server of.",
+        ),
+        default(
+            "server",
+            Kind::Text,
+            "{node}",
+            "What an instance is called there; `{node}` and `{address}` stand for its node.",
+        ),
+        default(
+            "drain",
+            Kind::Duration,
+            "10m",
+            "How long the sessions of a drained instance get to end by themselves. Where a cookie keeps clients on their \
+             server: its `maxlife`.",
+        ),
+        default(
+            "then",
+            Kind::Word {
+                words: &["maint", "drain"],
+                later: &[],
+            },
+            "maint",
+            "What follows: `maint` sends clients whose cookie names the instance to another one, `drain` lets them stay.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+/// Reads how a load balancer is told.
+pub(super) fn balancer(section: &Section<'_>) -> Option<Balancer> {
+    section
+        .optional("haproxy", |haproxy| {
+            let socket = socket(&haproxy.get("socket")?)?;
+            Some(Balancer::Haproxy { socket })
+        })
+        .flatten()
+}
+
+/// The longest path that a Unix socket can have (unix(7): `sun_path` has 108 bytes with the one that ends it).
+const LONGEST_SOCKET: usize = 107;
+
+fn socket(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    if text.len() > LONGEST_SOCKET {
+        field.report(
+            Problem::error("this path is too long for a socket")
+                .why(format!("it has at most {LONGEST_SOCKET} bytes")),
+        );
+        return None;
+    }
+    if text.starts_with('/') && !text.split('/').any(|part| part == "..") {
+        return Some(text.to_owned());
+    }
+    field.report(
+        Problem::error(format!("{} is not an absolute path", quoted(text)))
+            .why("it begins with '/' and has no '..'"),
+    );
+    None
+}
+
+/// Reads a membership.
+pub(super) fn membership(section: &Section<'_>) -> Membership {
+    let backends = section
+        .get("backend")
+        .map(|field| field.one_or_more())
+        .unwrap_or_default();
+    let backends = backends.iter().filter_map(|field| {
+        let text = field.text()?;
+        named(field, text, text).then(|| text.to_owned())
+    });
+    Membership {
+        backends: backends.collect(),
+        server: server(section).unwrap_or_else(|| "{node}".to_owned()),
+        drain: section.duration("drain").unwrap_or_default(),
+        then: section.word("then").unwrap_or(Then::Maint),
+    }
+}
+
+fn server(section: &Section<'_>) -> Option<String> {
+    let field = section.get("server")?;
+    let text = field.text()?;
+    if let Some(word) = unknown_placeholder(text) {
+        let what = format!("{{{word}}} stands for nothing here");
+        field.report(Problem::error(what).why("there are {node} and {address}"));
+        return None;
+    }
+    // As it would be for some node.
+    let example = text.replace("{node}", "n").replace("{address}", "10.0.0.1");
+    named(&field, text, &example).then(|| text.to_owned())
+}
+
+fn named(field: &Field<'_>, text: &str, example: &str) -> bool {
+    let is_name = is_proxy_name(example);
+    if !is_name {
+        field.report(
+            Problem::error(format!(
+                "{} is no name of a backend or server",
+                quoted(text)
+            ))
+            .why("it is made of letters, digits and any of - _ . :"),
+        );
+    }
+    is_name
+}

@@ -1,0 +1,197 @@
+//! Members of load balancers: told before the stop and after the start, wherever the balancer runs by then.
+
+use std::collections::BTreeSet;
+
+use interlock_model::action::Action;
+use interlock_model::member::Member;
+use interlock_model::names::NodeName;
+use interlock_model::observation::{InstanceState, Observations};
+use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
+use interlock_model::spec::{Service, Spec};
+
+use super::Violation;
+use super::paths::Paths;
+
+/// How the spec has this member drained and admitted; none if it is no member, or told otherwise.
+pub(super) fn declared(
+    spec: &Spec,
+    balancer: &Service,
+    member: &Member,
+) -> Option<(Action, Action)> {
+    let service = spec.services.get(&member.service)?;
+    let node = spec.nodes.get(&member.node)?;
+    let how = service.member_of.get(&balancer.name)?;
+    let as_declared = service.nodes.contains(&member.node)
+        && Some(&member.by) == balancer.balancer.as_ref()
+        && member.backends == how.backends
+        && member.server == how.server_on(node);
+    let drain = Action::Drain {
+        member: member.clone(),
+        within: how.drain,
+        then: how.then,
+    };
+    let admit = Action::Admit {
+        member: member.clone(),
+    };
+    as_declared.then_some((drain, admit))
+}
+
+/// What takes an admission back: the drain of that member.
+pub(super) fn opposite(spec: &Spec, step: &Step) -> Option<Action> {
+    let balancer = spec.services.get(step.service.as_ref()?)?;
+    declared(spec, balancer, step.action.member()?).map(|(drain, _)| drain)
+}
+
+/// A balancer on one of its nodes, and when the plan has it running there.
+struct Place {
+    up: bool,
+    stop: Option<usize>,
+    start: Option<usize>,
+}
+
+impl Place {
+    fn new<'a>(
+        plan: &Plan,
+        paths: &Paths<'a>,
+        balancer: &'a Service,
+        on: &'a NodeName,
+        observations: Option<&Observations>,
+    ) -> Self {
+        let starting = plan.kind == PlanKind::Startup;
+        let up = match observations.map(|seen| seen.instance(on, &balancer.name)) {
+            None => !starting,
+            Some(InstanceState::Stopping) => !starting,
+            Some(InstanceState::Starting | InstanceState::Running | InstanceState::Paused) => true,
+            Some(InstanceState::Stopped | InstanceState::Failed | InstanceState::Unknown) => false,
+        };
+        Self {
+            up,
+            stop: paths.stop(&balancer.name, on, false),
+            start: begins(paths, balancer, on),
+        }
+    }
+
+    /// Does it run while an instance is away, which stops and starts by these steps?
+    fn runs_during(&self, paths: &Paths<'_>, first: Option<usize>, last: Option<usize>) -> bool {
+        let leads = |from: Option<usize>, to: Option<usize>| {
+            from.zip(to)
+                .is_some_and(|(from, to)| paths.leads_to(from, to))
+        };
+        match (self.stop, self.start) {
+            (None, None) => self.up,
+            (Some(_), None) => false,
+            (None, Some(_)) => true,
+            (stop, start) => leads(start, first.or(last)) || self.up && leads(last.or(first), stop),
+        }
+    }
+}
+
+/// The step that starts an instance; not one that only waits for its health.
+fn begins<'a>(paths: &Paths<'a>, service: &'a Service, node: &'a NodeName) -> Option<usize> {
+    paths
+        .start(&service.name, node)
+        .filter(|step| paths.steps[*step].action != Action::Check)
+}
+
+pub(super) fn check(
+    spec: &Spec,
+    plan: &Plan,
+    paths: &Paths<'_>,
+    observations: Option<&Observations>,
+    found: &mut Vec<Violation>,
+) {
+    let mut expected: BTreeSet<StepId> = BTreeSet::new();
+    for service in spec.services.values() {
+        for balancer in service
+            .member_of
+            .keys()
+            .filter_map(|name| spec.services.get(name))
+        {
+            for on in &balancer.nodes {
+                let place = Place::new(plan, paths, balancer, on, observations);
+                let begins_turn = |node| {
+                    let drain = format!("drain:{}@{node}:{}@{on}", service.name, balancer.name);
+                    let stop = || paths.stop(&service.name, node, false);
+                    paths.id(&drain).or_else(stop)
+                };
+                let others: Vec<usize> = service.nodes.iter().filter_map(begins_turn).collect();
+                for node in &service.nodes {
+                    let id = |word: &str| {
+                        format!("{word}:{}@{node}:{}@{on}", service.name, balancer.name)
+                    };
+                    let stop = paths.stop(&service.name, node, false);
+                    let start = begins(paths, service, node);
+                    if !place.runs_during(paths, stop, start) {
+                        continue;
+                    }
+                    if let Some(stop) = stop {
+                        let id = id("drain");
+                        expected.insert(StepId::new(&id));
+                        drained(paths, stop, &id, found);
+                    }
+                    if let Some(start) = start {
+                        let id = id("admit");
+                        expected.insert(StepId::new(&id));
+                        admitted(paths, &place, start, &others, &id, found);
+                    }
+                }
+            }
+        }
+    }
+    let switches = plan.steps.iter().filter(|it| it.action.member().is_some());
+    let idle = switches.filter(|step| !expected.contains(&step.id));
+    found.extend(idle.map(|step| Violation::WrongAction {
+        step: step.id.clone(),
+    }));
+}
+
+fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {
+    Violation::NotSwitched {
+        step: paths.steps[step].id.clone(),
+        expected: expected.to_owned(),
+    }
+}
+
+/// The stop waits for the drain, which begins no sooner than the stop itself would: a member that is drained is away.
+fn drained(paths: &Paths<'_>, stop: usize, id: &str, found: &mut Vec<Violation>) {
+    let Some(drain) = paths.id(id) else {
+        found.push(not_switched(paths, stop, id));
+        return;
+    };
+    let edges = paths.steps[stop].after.iter();
+    let early = edges
+        .filter_map(|after| Some((paths.id(after.step.as_str())?, after.until)))
+        .filter(|(on, _)| !matches!(paths.steps[*on].action, Action::Drain { .. }))
+        .any(|(on, until)| !paths.awaits(drain, on, until));
+    if early || !paths.awaits(stop, drain, Wait::Down) {
+        found.push(not_switched(paths, stop, id));
+    }
+}
+
+/// The admission waits for the member to be healthy, and for its balancer. The other members whose turn comes only when
+/// this one is healthy again (`others`: what begins their turns) wait for its admission too.
+fn admitted(
+    paths: &Paths<'_>,
+    place: &Place,
+    start: usize,
+    others: &[usize],
+    id: &str,
+    found: &mut Vec<Violation>,
+) {
+    let Some(admit) = paths.id(id) else {
+        found.push(not_switched(paths, start, id));
+        return;
+    };
+    let there = match (place.stop, place.start) {
+        (None, Some(balancer)) => paths.awaits(admit, balancer, Wait::Healthy),
+        _ => true,
+    };
+    let healthy = paths.beyond(start, Wait::Healthy);
+    let back = paths.beyond(admit, Wait::Up);
+    let too_soon = others
+        .iter()
+        .any(|other| healthy.contains(*other) && !back.contains(*other));
+    if !there || too_soon || !paths.awaits(admit, start, Wait::Healthy) {
+        found.push(not_switched(paths, start, id));
+    }
+}

@@ -1,0 +1,238 @@
+//! Members of load balancers: drained before they stop, admitted when they are healthy.
+//!
+//! Done to a graph that is finished otherwise, whatever kind of plan it is, since a drain belongs to a stop and an
+//! admission to a start:
+//!
+//! ```text
+//! what the stop waits for ──► drain on lb1, drain on lb2 ──down──► stop ──► … ──► start ──healthy──► admit on lb1, lb2
+//!                                                                                 what waits for that start ◄──up──┘
+//! ```
+//!
+//! A balancer is told on every node where it runs when the turn of the member comes. It is not told where it stops in
+//! the same breath: with everything, or on a machine of the same batch. In a startup nobody waits for an admission: the
+//! balancer itself may start after its members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::action::Action;
+use interlock_model::member::{Member, Membership};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::spec::{Service, Spec};
+
+use crate::draft::Draft;
+use crate::graph::Handle;
+use crate::report::Subject;
+use crate::steps;
+use crate::world::Presence;
+
+/// The steps that stop and that start one instance.
+#[derive(Debug, Default, Clone, Copy)]
+struct Turn {
+    stop: Option<Handle>,
+    start: Option<Handle>,
+}
+
+/// One node of a balancer, as the plan finds it.
+#[derive(Debug)]
+struct Place<'a> {
+    balancer: &'a Service,
+    on: &'a NodeName,
+    /// Does it run now?
+    up: bool,
+    turn: Turn,
+    /// The steps after its start, and those before its stop.
+    after_start: BTreeSet<Handle>,
+    before_stop: BTreeSet<Handle>,
+}
+
+impl Place<'_> {
+    /// Does the balancer run there while a member is away, from its stop to its start?
+    fn runs_during(&self, member: Turn) -> bool {
+        match (self.turn.stop, self.turn.start) {
+            (None, None) => self.up,
+            // It goes for good.
+            (Some(_), None) => false,
+            // It is there by the time that the member is healthy.
+            (None, Some(_)) => true,
+            (Some(_), Some(_)) => {
+                let is_in = |steps: &BTreeSet<Handle>, step: Option<Handle>| {
+                    step.is_some_and(|step| steps.contains(&step))
+                };
+                is_in(&self.after_start, member.stop.or(member.start))
+                    || self.up && is_in(&self.before_stop, member.start.or(member.stop))
+            }
+        }
+    }
+}
+
+/// Adds the drains and admissions of everything that the graph stops and starts.
+pub(crate) fn weave(draft: &mut Draft<'_>) {
+    let spec = draft.spec;
+    if spec.services.values().all(|it| it.member_of.is_empty()) {
+        return;
+    }
+    let turns = turns(draft);
+    let mut places: BTreeMap<&ServiceName, Vec<Place<'_>>> = BTreeMap::new();
+    let touched: Vec<(&Service, &NodeName, Turn)> = turns
+        .iter()
+        .filter_map(|((service, node), turn)| {
+            let service = spec.services.get(service)?;
+            (!service.member_of.is_empty()).then_some((service, node, *turn))
+        })
+        .collect();
+    for (service, _, _) in &touched {
+        for balancer in service
+            .member_of
+            .keys()
+            .filter_map(|it| spec.services.get(it))
+        {
+            if !places.contains_key(&balancer.name) {
+                let found = places_of(draft, balancer, &turns);
+                places.insert(&balancer.name, found);
+            }
+        }
+    }
+    for (service, node, turn) in touched {
+        for (balancer, how) in &service.member_of {
+            for place in places.get(balancer).into_iter().flatten() {
+                if let Some(member) = member(spec, service, node, place.balancer, how) {
+                    switch(draft, place, &member, how, turn);
+                }
+            }
+        }
+    }
+}
+
+/// The stop and the start of each instance that the graph touches.
+fn turns(draft: &Draft<'_>) -> BTreeMap<(ServiceName, NodeName), Turn> {
+    let mut turns: BTreeMap<(ServiceName, NodeName), Turn> = BTreeMap::new();
+    for handle in 0..draft.graph.len() {
+        let step = draft.graph.step(handle);
+        let (Some(service), Some(node)) = (&step.service, &step.node) else {
+            continue;
+        };
+        let turn = || (service.clone(), node.clone());
+        match step.action {
+            Action::Stop => turns.entry(turn()).or_default().stop = Some(handle),
+            Action::Start | Action::Verify => turns.entry(turn()).or_default().start = Some(handle),
+            Action::PowerOn { .. }
+            | Action::PowerOff { .. }
+            | Action::Reboot
+            | Action::Drain { .. }
+            | Action::Admit { .. }
+            | Action::Check
+            | Action::Approve { .. } => {}
+        }
+    }
+    turns
+}
+
+/// The nodes of a balancer that can be told something at some time of the plan. Whether it runs there must be known.
+fn places_of<'a>(
+    draft: &mut Draft<'_>,
+    balancer: &'a Service,
+    turns: &BTreeMap<(ServiceName, NodeName), Turn>,
+) -> Vec<Place<'a>> {
+    let mut places = Vec::new();
+    for on in &balancer.nodes {
+        let key = (balancer.name.clone(), on.clone());
+        let turn = turns.get(&key).copied().unwrap_or_default();
+        let up = match draft.world.instance(&balancer.name, on) {
+            // Offline everything is taken to be as the plan finds it, and what it does not touch to run.
+            _ if draft.world.is_offline() => draft.request.kind != PlanKind::Startup,
+            Presence::Up => true,
+            Presence::Down => false,
+            Presence::Unknown(why) => {
+                let subject = Subject::instance(&balancer.name, on);
+                let remedy = "members are switched there: repair its agent, or let the power source say that the machine is off";
+                draft.report.unknown(subject, why, remedy);
+                false
+            }
+        };
+        let both = turn.stop.is_some() && turn.start.is_some();
+        let successors = if both {
+            draft.graph.successors()
+        } else {
+            Vec::new()
+        };
+        let after = |step: Handle| successors.get(step).cloned().unwrap_or_default();
+        let before = |step: Handle| draft.graph.edges(step).keys().copied().collect();
+        places.push(Place {
+            balancer,
+            on,
+            up,
+            turn,
+            after_start: reached(turn.start.filter(|_| both), after),
+            before_stop: reached(turn.stop.filter(|_| both), before),
+        });
+    }
+    places
+}
+
+/// Everything that can be reached from a step.
+fn reached(from: Option<Handle>, next: impl Fn(Handle) -> Vec<Handle>) -> BTreeSet<Handle> {
+    let mut seen = BTreeSet::new();
+    let mut stack: Vec<Handle> = from.into_iter().collect();
+    while let Some(step) = stack.pop() {
+        for other in next(step) {
+            if seen.insert(other) {
+                stack.push(other);
+            }
+        }
+    }
+    seen
+}
+
+fn member(
+    spec: &Spec,
+    service: &Service,
+    node: &NodeName,
+    balancer: &Service,
+    how: &Membership,
+) -> Option<Member> {
+    Some(Member {
+        service: service.name.clone(),
+        node: node.clone(),
+        by: balancer.balancer.clone()?,
+        backends: how.backends.clone(),
+        server: how.server_on(spec.nodes.get(node)?),
+    })
+}
+
+fn switch(draft: &mut Draft<'_>, place: &Place<'_>, member: &Member, how: &Membership, turn: Turn) {
+    if !place.runs_during(turn) {
+        return;
+    }
+    let graph = &mut draft.graph;
+    if let Some(start) = turn.start {
+        let again = turn.stop.is_some();
+        let step = steps::admit(place.balancer, place.on, member.clone(), how, again);
+        let admit = graph.add_beside(step, start);
+        if draft.request.kind != PlanKind::Startup {
+            // The next to be taken away waits until this one is back with the balancer.
+            let waiting: Vec<Handle> = (0..admit)
+                .filter(|step| graph.edges(*step).get(&start) == Some(&Wait::Healthy))
+                .filter(|step| !matches!(graph.step(*step).action, Action::Admit { .. }))
+                .collect();
+            waiting
+                .into_iter()
+                .for_each(|step| graph.after(step, admit, Wait::Up));
+        }
+        graph.after(admit, start, Wait::Healthy);
+        if let (None, Some(balancer)) = (place.turn.stop, place.turn.start) {
+            graph.after(admit, balancer, Wait::Healthy);
+        }
+    }
+    if let Some(stop) = turn.stop {
+        let step = steps::drain(place.balancer, place.on, member.clone(), how);
+        let drain = graph.add_beside(step, stop);
+        let before = graph.edges(stop).clone();
+        for (on, until) in before {
+            if !matches!(graph.step(on).action, Action::Drain { .. }) {
+                graph.after(drain, on, until);
+            }
+        }
+        graph.after(stop, drain, Wait::Down);
+    }
+}

@@ -1,0 +1,256 @@
+//! Members of load balancers: drained before they stop, admitted when they are healthy.
+
+use interlock_model::action::Action;
+use interlock_model::check::CheckFrom;
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
+use interlock_planner::Scope;
+use interlock_planner::checker::{self, Violation};
+
+use crate::support::{Cluster, after, ask, ids, nodes, precedes, services};
+
+/// Two load balancers that both run, and two servers behind them.
+fn web() -> Cluster {
+    Cluster::new()
+        .service("lb", &["lb1", "lb2"])
+        .service("web", &["jb1", "jb2"])
+        .check("web", "http", CheckFrom::Own)
+        .member_of("web", "lb")
+}
+
+fn switches(plan: &Plan) -> Vec<&str> {
+    let steps = plan.steps.iter();
+    steps
+        .filter(|step| step.action.member().is_some())
+        .map(|step| step.id.as_str())
+        .collect()
+}
+
+#[test]
+fn a_rolling_restart_drains_before_the_stop_and_admits_before_the_next_batch() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&seen)
+        .plan();
+    let waits = |id: &str| {
+        let mut waits = after(&plan, id);
+        waits.sort();
+        waits
+    };
+    assert_eq!(waits("drain:web@jb1:lb@lb1"), [] as [&str; 0]);
+    assert_eq!(
+        waits("stop:web@jb1"),
+        ["drain:web@jb1:lb@lb1 down", "drain:web@jb1:lb@lb2 down"]
+    );
+    assert_eq!(waits("start:web@jb1"), ["stop:web@jb1 down"]);
+    assert_eq!(waits("admit:web@jb1:lb@lb2"), ["start:web@jb1 healthy"]);
+    assert_eq!(
+        waits("drain:web@jb2:lb@lb1"),
+        [
+            "admit:web@jb1:lb@lb1 up",
+            "admit:web@jb1:lb@lb2 up",
+            "start:web@jb1 healthy"
+        ]
+    );
+    assert_eq!(plan.steps.len(), 12);
+}
+
+#[test]
+fn a_drain_is_taken_back_by_an_admission_and_not_the_other_way_round_in_one_plan() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&seen)
+        .plan();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Drain { member, .. } => {
+                let admit = Action::Admit {
+                    member: member.clone(),
+                };
+                assert_eq!(step.undo, Some(Undo(Box::new(admit))));
+            }
+            Action::Admit { .. } => assert_eq!(step.undo, None),
+            _ => {}
+        }
+    }
+    let down = seen.state("web", "jb1", InstanceState::Stopped).state(
+        "web",
+        "jb2",
+        InstanceState::Stopped,
+    );
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web"]))
+        .seeing(&down)
+        .plan();
+    for step in plan
+        .steps
+        .iter()
+        .filter(|step| step.action.member().is_some())
+    {
+        let undo = step.undo.as_ref().map(|undo| undo.0.word());
+        assert_eq!((step.action.word(), undo), ("admit", Some("drain")));
+    }
+}
+
+#[test]
+fn a_balancer_that_does_not_run_is_not_told_and_one_of_which_nothing_is_known_refuses() {
+    let cluster = web();
+    let restart = |seen| ask(&cluster, PlanKind::Restart, services(&["web"])).seeing(seen);
+    let one = cluster
+        .all_up(&[])
+        .state("lb", "lb2", InstanceState::Stopped);
+    let plan = restart(&one).plan();
+    assert_eq!(
+        switches(&plan),
+        [
+            "drain:web@jb1:lb@lb1",
+            "admit:web@jb1:lb@lb1",
+            "drain:web@jb2:lb@lb1",
+            "admit:web@jb2:lb@lb1"
+        ]
+    );
+    let unknown = cluster
+        .all_up(&[])
+        .state("lb", "lb2", InstanceState::Unknown);
+    let refusal = restart(&unknown).refusal();
+    assert!(refusal[0].contains("lb@lb2"), "{refusal:?}");
+}
+
+#[test]
+fn nothing_is_drained_when_the_balancer_goes_too() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let shutdown = |scope| {
+        ask(&cluster, PlanKind::Shutdown, scope)
+            .seeing(&seen)
+            .plan()
+    };
+    assert_eq!(switches(&shutdown(Scope::All)), [] as [&str; 0]);
+    let plan = shutdown(services(&["web"]));
+    assert_eq!(switches(&plan).len(), 4, "{:?}", ids(&plan));
+    // The one that goes takes what it balances with it; the one that stays is told.
+    let plan = shutdown(nodes(&["jb1", "lb1"]));
+    assert_eq!(switches(&plan), ["drain:web@jb1:lb@lb2"]);
+}
+
+#[test]
+fn a_startup_admits_where_the_balancer_runs_or_is_started() {
+    let cluster = web().edge("web", "lb", false, Wait::None, Wait::None);
+    let mut seen = cluster
+        .all_up(&[])
+        .state("lb", "lb1", InstanceState::Stopped);
+    for node in ["jb1", "jb2"] {
+        seen.set("web", node, InstanceState::Stopped);
+    }
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web", "lb"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(switches(&plan).len(), 4, "{:?}", ids(&plan));
+    let admit = "admit:web@jb1:lb@lb1";
+    assert!(precedes(&plan, "start:web@jb1", Wait::Healthy, admit));
+    assert!(precedes(&plan, "start:lb@lb1", Wait::Healthy, admit));
+}
+
+#[test]
+fn a_balancer_is_never_restarted_while_its_members_are() {
+    for (member_first, edge) in [(false, None), (true, Some(("lb", "web")))] {
+        let mut cluster = web();
+        if let Some((then, first)) = edge {
+            cluster = cluster.requires(then, &[first]);
+        }
+        let seen = cluster.all_up(&[]);
+        let plan = ask(&cluster, PlanKind::Restart, services(&["web", "lb"]))
+            .seeing(&seen)
+            .plan();
+        assert_eq!(switches(&plan).len(), 8);
+        let (first, then) = if member_first {
+            (("admit:web@jb2:lb@lb1", Wait::Up), "stop:lb@lb1")
+        } else {
+            (("start:lb@lb2", Wait::Healthy), "drain:web@jb1:lb@lb1")
+        };
+        assert!(precedes(&plan, first.0, first.1, then), "{:#?}", plan.steps);
+    }
+}
+
+#[test]
+fn machines_that_restart_one_after_the_other_are_drained_where_the_balancer_stays() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let reboot = |batch| {
+        ask(&cluster, PlanKind::Reboot, nodes(&["jb1", "lb1"]))
+            .seeing(&seen)
+            .batch(batch)
+            .plan()
+    };
+    assert_eq!(
+        switches(&reboot(1)),
+        [
+            "drain:web@jb1:lb@lb1",
+            "drain:web@jb1:lb@lb2",
+            "admit:web@jb1:lb@lb1",
+            "admit:web@jb1:lb@lb2"
+        ]
+    );
+    assert_eq!(
+        switches(&reboot(2)),
+        ["drain:web@jb1:lb@lb2", "admit:web@jb1:lb@lb2"]
+    );
+}
+
+#[test]
+fn a_member_that_is_not_switched_as_the_spec_says_is_caught() {
+    type Tamper = fn(&mut Plan);
+    let cases: [(&str, Tamper); 6] = [
+        ("a drain that nobody waits for", |plan| {
+            step(plan, "stop:web@jb1").after.remove(0);
+        }),
+        ("a next batch that does not wait for an admission", |plan| {
+            for id in ["drain:web@jb2:lb@lb1", "stop:web@jb2"] {
+                step(plan, id)
+                    .after
+                    .retain(|after| !after.step.as_str().starts_with("admit"));
+            }
+        }),
+        ("an admission too early", |plan| {
+            step(plan, "admit:web@jb1:lb@lb1").after[0].until = Wait::Up;
+        }),
+        ("another server", |plan| {
+            if let Action::Admit { member } = &mut step(plan, "admit:web@jb1:lb@lb1").action {
+                member.server = "jb2".into();
+            }
+        }),
+        ("no admission", |plan| {
+            plan.steps
+                .retain(|step| step.id.as_str() != "admit:web@jb2:lb@lb2");
+        }),
+        ("no way back", |plan| {
+            step(plan, "drain:web@jb1:lb@lb1").undo = None
+        }),
+    ];
+    let cluster = web();
+    for (what, tamper) in cases {
+        let mut plan = ask(&cluster, PlanKind::Restart, services(&["web"])).plan();
+        assert_eq!(
+            checker::check(&cluster.0, &plan, None),
+            [],
+            "before: {what}"
+        );
+        tamper(&mut plan);
+        let found = checker::check(&cluster.0, &plan, None);
+        let caught = found.iter().any(|violation| {
+            matches!(
+                violation,
+                Violation::NotSwitched { .. }
+                    | Violation::NotInSpec { .. }
+                    | Violation::WrongUndo { .. }
+            )
+        });
+        assert!(caught, "{what}: {found:?}");
+    }
+}
+
+fn step<'p>(plan: &'p mut Plan, id: &str) -> &'p mut interlock_model::plan::Step {
+    let mut steps = plan.steps.iter_mut();
+    steps.find(|step| step.id.as_str() == id).unwrap()
+}

@@ -1,0 +1,233 @@
+//! Who takes part in the load balancers of this node.
+//!
+//! Every switch is ensure-shaped: look, say what is not so yet, look again. A drain goes in steps, because a load balancer
+//! in `drain` still serves clients whose cookie names the server, and one in `maint` does not, but ends nothing either:
+//!
+//! ```text
+//! drain ──► no sessions, or their time is over ──► maint ──► what slipped in between has ended, or their time is over
+//! ```
+//!
+//! A member that is in `maint` already is not put to `drain` first, which would let clients in again.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use interlock_model::member::{Balancer, Member, Then};
+use interlock_model::names::ServiceName;
+use tokio::time::{Instant, sleep};
+
+use super::errand::{Errand, Trouble};
+use super::managers::chain;
+use crate::balance::{Admin, Error, Haproxy, Server};
+
+/// The pause between two looks: short beside the time that a session takes, long beside that of a look.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a load balancer gets to find an admitted member up by its own checks.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// The end of a drain's time limit, kept free for what comes after the wait for sessions.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// What is wanted of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It takes part.
+    In,
+    /// It does not.
+    Out {
+        /// How long its sessions get.
+        within: Duration,
+        /// What it is put to after that.
+        then: Then,
+    },
+}
+
+/// Switches members.
+#[derive(Debug, Clone)]
+pub(super) struct Members;
+
+impl Members {
+    /// Makes a member be what is wanted, and proves it.
+    pub(super) async fn switch(
+        &self,
+        balancer: &ServiceName,
+        member: &Member,
+        wanted: Wanted,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let Balancer::Haproxy { socket } = &member.by;
+        let work = Work {
+            haproxy: Haproxy::at(socket),
+            member,
+            seen: Mutex::new(String::from("nothing was said to it")),
+        };
+        tracing::info!(%balancer, %member, ?wanted, "a member is switched");
+        let done = async {
+            match wanted {
+                Wanted::In => work.admit(errand).await,
+                Wanted::Out { within, then } => work.drain(within, then, errand).await,
+            }
+        };
+        tokio::select! {
+            done = done => done,
+            // Whatever was said stays said; saying it again is harmless.
+            halt = errand.halted() => Err(Trouble::unknown(format!("{halt}: {}", work.last_seen()), true)),
+        }
+    }
+}
+
+/// One switch of one member.
+struct Work<'a> {
+    haproxy: Haproxy,
+    member: &'a Member,
+    /// What was seen last, for whoever ends this.
+    seen: Mutex<String>,
+}
+
+/// The same server in one of its backends.
+type Found<'a> = Vec<(&'a str, Server)>;
+
+impl<'a> Work<'a> {
+    async fn admit(&self, errand: &Errand<'_>) -> Result<String, Trouble> {
+        let found = self.look().await?;
+        let already = found.iter().all(|(_, it)| it.admin == Admin::Ready);
+        self.set(&found, Admin::Ready).await?;
+        let until = Instant::now() + UP_WITHIN.min(errand.time_left());
+        loop {
+            let found = self.look().await?;
+            let ready = found.iter().all(|(_, it)| it.admin == Admin::Ready);
+            if !ready {
+                let what = "it is not ready after it was made so: somebody else switches it";
+                return Err(Trouble::Failed(format!(
+                    "{what}; {}",
+                    text(&found, self.member)
+                )));
+            }
+            if found.iter().all(|(_, it)| it.is_up()) {
+                let word = if already { "already ready" } else { "ready" };
+                return Ok(format!("{word}; {}", text(&found, self.member)));
+            }
+            if Instant::now() >= until {
+                let what = format!(
+                    "ready, but the load balancer has not found it up within {UP_WITHIN:?}"
+                );
+                return Err(Trouble::Failed(format!(
+                    "{what}; {}",
+                    text(&found, self.member)
+                )));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn drain(
+        &self,
+        within: Duration,
+        then: Then,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let began = Instant::now();
+        let until = began + within.min(errand.time_left().saturating_sub(MARGIN));
+        let mut left = self.await_sessions(until, errand).await?;
+        if then == Then::Maint {
+            let found = self.look().await?;
+            self.set(&found, Admin::Maint).await?;
+            left = self.await_sessions(until, errand).await?;
+        }
+        let found = self.look().await?;
+        let out = |server: &Server| match then {
+            Then::Maint => server.admin == Admin::Maint,
+            Then::Drain => server.admin != Admin::Ready,
+        };
+        if !found.iter().all(|(_, server)| out(server)) {
+            let what = "it is not out after it was put out: somebody else switches it";
+            return Err(Trouble::Failed(format!(
+                "{what}; {}",
+                text(&found, self.member)
+            )));
+        }
+        let waited = began.elapsed().as_secs();
+        let end = if left == 0 { "" } else { "its time is over: " };
+        let sessions = sessions(left);
+        Ok(format!(
+            "{end}{sessions} after {waited} s; {}",
+            text(&found, self.member)
+        ))
+    }
+
+    /// Waits until no session is left, or until then; the number of those that are. A balancer that has reloaded
+    /// meanwhile has forgotten what it was told, and is told again.
+    async fn await_sessions(&self, until: Instant, errand: &Errand<'_>) -> Result<u64, Trouble> {
+        loop {
+            let found = self.look().await?;
+            let left: u64 = found.iter().map(|(_, it)| it.sessions).sum();
+            let ready = found.into_iter().filter(|(_, it)| it.admin == Admin::Ready);
+            self.set(&ready.collect(), Admin::Drain).await?;
+            errand.going_down(format!("it gets nothing new; {}", sessions(left)));
+            if left == 0 || Instant::now() >= until {
+                return Ok(left);
+            }
+            sleep(LOOK_AGAIN.min(until - Instant::now())).await;
+        }
+    }
+
+    /// Says to those that are something else what they shall be.
+    async fn set(&self, found: &Found<'_>, admin: Admin) -> Result<(), Trouble> {
+        for (backend, _) in found.iter().filter(|(_, server)| server.admin != admin) {
+            self.haproxy
+                .set(backend, &self.member.server, admin)
+                .await
+                .map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<Found<'a>, Trouble> {
+        let mut found = Vec::new();
+        for backend in &self.member.backends {
+            let server = self.haproxy.look(backend, &self.member.server).await;
+            found.push((backend.as_str(), server.map_err(|error| failed(&error))?));
+        }
+        let seen = text(&found, self.member);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        Ok(found)
+    }
+
+    fn last_seen(&self) -> String {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+}
+
+fn sessions(left: u64) -> String {
+    match left {
+        0 => "no session left".to_owned(),
+        1 => "1 session left".to_owned(),
+        more => format!("{more} sessions left"),
+    }
+}
+
+/// Saying something again is harmless, so what could not be asked is only not done.
+fn failed(error: &Error) -> Trouble {
+    Trouble::Failed(chain(error))
+}
+
+/// How a member is in each of its backends, for people.
+fn text(found: &Found<'_>, member: &Member) -> String {
+    let mut text = String::new();
+    for (backend, server) in found {
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "{separator}{backend}/{}: {}, {} sessions",
+            member.server, server.status, server.sessions
+        );
+        if !server.checked.is_empty() && !server.is_up() {
+            let _ = write!(text, " (its check: {})", server.checked);
+        }
+    }
+    text
+}
