@@ -9,21 +9,25 @@ use interlock_model::spec::{Boot, Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
 
-/// The nodes on which a check of `service` runs, each with the node whose address it is about. An agentless node is
-/// probed from the first of the nodes that the spec names for it.
+/// The nodes on which a check of `service` runs, each with the node whose address it is about: from elsewhere that of the
+/// only instance. An agentless node is probed from the first of the nodes that the spec names for it.
 #[must_use]
 pub fn runs_on<'a>(
     spec: &'a Spec,
     service: &'a Service,
     from: &'a CheckFrom,
 ) -> Vec<(&'a NodeName, &'a NodeName)> {
+    let elsewhere = |on: &'a NodeName| match service.nodes.as_slice() {
+        [only] => (on, only),
+        _ => (on, on),
+    };
     let mut nodes: Vec<(&NodeName, &NodeName)> = match from {
         CheckFrom::Own => service
             .nodes
             .iter()
             .map(|node| (prober(spec, node), node))
             .collect(),
-        CheckFrom::Nodes(nodes) => nodes.iter().map(|node| (node, node)).collect(),
+        CheckFrom::Nodes(nodes) => nodes.iter().map(elsewhere).collect(),
         CheckFrom::Consumers => spec
             .services
             .values()
@@ -32,7 +36,7 @@ pub fn runs_on<'a>(
                 edge.is_some_and(|edge| edge.needed)
             })
             .flat_map(|other| &other.nodes)
-            .map(|node| (node, node))
+            .map(elsewhere)
             .collect(),
     };
     nodes.sort_unstable();
@@ -72,6 +76,8 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
         }
         for (name, check) in &service.checks {
             for (on, about) in runs_on(spec, service, &check.from) {
+                // What looks inside of a machine is about that one.
+                let about = if check.kind.looks_inside() { on } else { about };
                 if let (Some(assignment), Some(node)) = (all.get_mut(on), spec.nodes.get(about)) {
                     let id = CheckId {
                         service: service.name.clone(),
@@ -101,6 +107,33 @@ fn instance(name: &ServiceName, service: &Service) -> AssignedInstance {
 mod tests {
     use super::*;
     use interlock_model::check::CheckKind;
+
+    #[test]
+    fn what_is_asked_from_elsewhere_is_asked_of_the_instance_and_not_of_who_asks() {
+        let text = "
+cluster: c
+nodes:
+  a: { address: 10.0.0.1 }
+  b: { address: 10.0.0.2 }
+  c: { address: 10.0.0.3 }
+services:
+  db:
+    nodes: [a]
+    manager: { systemd: { unit: db.service } }
+    checks: { sql: { tcp: '{address}:3306', from: consumers }, far: { tcp: '{node}:3306', from: [c] } }
+  web: { nodes: [b], manager: { systemd: { unit: web.service } }, requires: [db] }
+";
+        let spec = Spec::parse(text.as_bytes(), "test")
+            .map_err(|problems| problems.render(text.as_bytes()));
+        let all = assignments(&spec.unwrap().spec, Generation(1));
+        for (on, wanted) in [("b", "10.0.0.1:3306"), ("c", "a:3306")] {
+            let (_, check) = &all[on].checks[0];
+            let CheckKind::Tcp { target } = &check.kind else {
+                panic!("{check:?}")
+            };
+            assert_eq!(target, wanted, "on {on}");
+        }
+    }
 
     #[test]
     fn an_agentless_node_is_probed_from_elsewhere_at_its_own_address() {

@@ -12,6 +12,26 @@ use crate::member::Membership;
 pub(crate) const PLACEHOLDERS: [&str; 2] = ["address", "node"];
 
 impl CheckKind {
+    /// Does it look inside of the machine where it runs? Any other goes to an instance over the network.
+    #[must_use]
+    pub fn looks_inside(&self) -> bool {
+        match self {
+            Self::Tcp { .. }
+            | Self::Http { .. }
+            | Self::Exec { .. }
+            | Self::Redis(_)
+            | Self::Postgres(_)
+            | Self::Mariadb(_)
+            | Self::Websocket { .. } => false,
+            Self::Unit { .. }
+            | Self::Marker { .. }
+            | Self::Same { .. }
+            | Self::Address { .. }
+            | Self::Mount(_)
+            | Self::Clock(_) => true,
+        }
+    }
+
     /// What is probed for the instance on this node: every `{address}` and `{node}` filled in.
     #[must_use]
     pub fn resolve(&self, node: &Node) -> Self {

@@ -15,6 +15,9 @@ pub(super) fn verify(facts: &Facts<'_>) {
     let needed: BTreeSet<&ServiceName> = needed.map(|(name, _)| name).collect();
     for (name, service) in &facts.spec.services {
         for (check, declared) in &service.checks {
+            if declared.from != CheckFrom::Own && !declared.kind.looks_inside() {
+                one_is_meant(facts, name, service, check, &declared.kind);
+            }
             match &declared.from {
                 CheckFrom::Nodes(nodes) => {
                     let own = ["services", name.as_str(), "checks", check.as_str(), "from"];
@@ -23,7 +26,9 @@ pub(super) fn verify(facts: &Facts<'_>) {
                     });
                 }
                 CheckFrom::Consumers if !needed.contains(name) => unconsumed(facts, name, check),
-                CheckFrom::Own if inside(&declared.kind) => local(facts, name, service, check),
+                CheckFrom::Own if declared.kind.looks_inside() => {
+                    local(facts, name, service, check)
+                }
                 CheckFrom::Own => shared_prober(facts, name, service, check),
                 CheckFrom::Consumers => {}
             }
@@ -55,23 +60,32 @@ fn shared_prober(facts: &Facts<'_>, name: &ServiceName, service: &Service, check
     }
 }
 
-/// Does the check look inside of the machine where it runs?
-fn inside(kind: &CheckKind) -> bool {
-    match kind {
-        CheckKind::Tcp { .. }
-        | CheckKind::Http { .. }
-        | CheckKind::Exec { .. }
-        | CheckKind::Redis(_)
-        | CheckKind::Postgres(_)
-        | CheckKind::Mariadb(_)
-        | CheckKind::Websocket { .. } => false,
-        CheckKind::Unit { .. }
-        | CheckKind::Marker { .. }
-        | CheckKind::Same { .. }
-        | CheckKind::Address { .. }
-        | CheckKind::Mount(_)
-        | CheckKind::Clock(_) => true,
+/// What is asked from elsewhere is asked of the only instance, if its address is not written out.
+fn one_is_meant(
+    facts: &Facts<'_>,
+    name: &ServiceName,
+    service: &Service,
+    check: &CheckName,
+    kind: &CheckKind,
+) {
+    let has_placeholder = |node| kind.resolve(node) != *kind;
+    if service.nodes.len() == 1 || !facts.spec.nodes.values().any(has_placeholder) {
+        return;
     }
+    let own = ["services", name.as_str(), "checks", check.as_str()];
+    facts.error(&own, || {
+        let instances = match service.nodes.len() {
+            0 => "it has none that Interlock knows".to_owned(),
+            several => format!("it has {several}"),
+        };
+        Problem::error(format!(
+            "the check {check} of {name} does not say which instance is asked"
+        ))
+        .why(format!(
+            "{{address}} and {{node}} stand for the node of the instance, the check runs elsewhere, and {instances}"
+        ))
+        .suggest("write the address that is meant, such as the virtual address of the service")
+    });
 }
 
 fn unconsumed(facts: &Facts<'_>, name: &ServiceName, check: &CheckName) {
