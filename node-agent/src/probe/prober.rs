@@ -29,7 +29,7 @@ const REQUESTS: usize = 64;
 pub struct Report {
     /// The check.
     pub check: CheckId,
-    /// The verdict after N of M, with the evidence of the latest run.
+    /// The verdict after so many runs in a row, with the evidence of the latest run.
     pub result: ProbeResult,
     /// The start of the latest run whose result agrees with the verdict; of the latest run if none does. Freshness
     /// counts from here.
