@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     NoPlan,
     /// The operation is over without being done: aborted or unwound.
     NotDone,
+    /// No step is needed, and yet not everything in the scope is well.
+    NotWell,
     /// The command line is wrong.
     Usage,
     /// Ctrl-C: this command ended, the operation goes on.
@@ -29,7 +31,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Every way to end, with its code and meaning, in the order of the codes.
-    pub(crate) const ALL: [(Self, u8, &'static str); 9] = [
+    pub(crate) const ALL: [(Self, u8, &'static str); 10] = [
         (
             Self::Ok,
             0,
@@ -56,6 +58,11 @@ impl Exit {
             Self::NotDone,
             6,
             "the operation is over without being done: aborted or unwound",
+        ),
+        (
+            Self::NotWell,
+            7,
+            "no step is needed, but not everything is well; the message says what",
         ),
         (Self::Usage, 64, "wrong usage"),
         (

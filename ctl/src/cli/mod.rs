@@ -23,7 +23,7 @@ pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
 pub(crate) use operation::OperationCommand;
 pub(crate) use output::{Format, Output};
 pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
-pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat};
+pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat, Scope};
 pub(crate) use spec::{SpecApply, SpecCommand};
 pub(crate) use store::{StoreCommand, StoreFile};
 

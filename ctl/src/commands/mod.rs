@@ -7,6 +7,7 @@ mod context;
 mod events;
 mod node;
 mod node_direct;
+mod nothing_to_do;
 mod operate;
 mod operation;
 mod pki;

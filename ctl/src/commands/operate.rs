@@ -11,6 +11,7 @@ use interlock_planner::view;
 use interlock_proto::v1;
 use tonic::Code;
 
+use super::nothing_to_do;
 use super::plan::{Made, make, print, tell_who_is_at_work};
 use super::plan_difference::difference;
 use crate::cli::{Confirm, Connection, Format, PlanArgs, PlanFormat, Run};
@@ -29,13 +30,15 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     let format = args.output.output;
     show(&made, format, out)?;
     let Some(plan) = &made.plan else {
+        if format != Format::Table {
+            out.show(format, || made.value(), |_| String::new())?;
+        }
         out.say(&no_plan_line(&made.report))?;
         tell_who_is_at_work(&client, out).await?;
         return Ok(Exit::NoPlan);
     };
     if plan.plan().steps.is_empty() {
-        out.say("nothing to do: everything is as it shall be")?;
-        return Ok(Exit::Ok);
+        return nothing_to_do::tell(&client, &made, &args.plan.scope, format, out).await;
     }
     let confirmed = confirm(plan.plan(), &args.confirm, out)?;
     // From here on Ctrl-C leaves an operation behind, and says so.
@@ -80,7 +83,8 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     .await
 }
 
-/// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only.
+/// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only: the operation
+/// as it ended, or the plan if it comes to none.
 fn show(made: &Made, format: Format, out: Out) -> Result<(), Failure> {
     if format == Format::Table {
         return print(made, PlanFormat::Tree, out);

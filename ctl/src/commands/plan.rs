@@ -11,6 +11,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, SealedPlan};
 use interlock_planner::{Input, Report, Request, Scope, view};
 use interlock_proto::v1;
+use serde_json::{Value, json};
 
 use super::{spec, status};
 use crate::cli::{Connection, PlanArgs, PlanCommand, PlanFormat};
@@ -25,8 +26,21 @@ const PLANNING: Duration = Duration::from_secs(120);
 
 /// What came of planning.
 pub(super) struct Made {
+    pub(super) kind: PlanKind,
+    /// The generation that was planned for; 0 for a file that is not applied.
+    pub(super) generation: u64,
     pub(super) plan: Option<SealedPlan>,
     pub(super) report: Report,
+}
+
+impl Made {
+    /// The plan and its report for programs. What was planned for is there also if no plan is possible.
+    pub(super) fn value(&self) -> Value {
+        let mut value = view::json(self.plan.as_ref(), &self.report);
+        value["kind"] = json!(self.kind);
+        value["generation"] = json!(self.generation);
+        value
+    }
 }
 
 pub(super) async fn run(connection: &Connection, command: PlanCommand, out: Out) -> Outcome {
@@ -105,7 +119,12 @@ pub(super) async fn make(
         )
     })?;
     if response.digest.is_empty() {
-        return Ok(Made { plan: None, report });
+        return Ok(Made {
+            kind,
+            generation: response.generation,
+            plan: None,
+            report,
+        });
     }
     let plan = SealedPlan::open(response.plan_json.into_bytes())
         .with_context(|| format!("{} sent a plan that cannot be read", client.address()))?;
@@ -119,6 +138,8 @@ pub(super) async fn make(
         .into());
     }
     Ok(Made {
+        kind,
+        generation: plan.plan().generation.0,
         plan: Some(plan),
         report,
     })
@@ -143,6 +164,8 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
         power_verified: None,
     });
     Ok(Made {
+        kind,
+        generation: 0,
         plan: outcome.plan,
         report: outcome.report,
     })
@@ -232,10 +255,9 @@ fn texts<T: ToString>(names: &[T]) -> Vec<String> {
 
 /// Prints a plan and its report.
 pub(super) fn print(made: &Made, format: PlanFormat, out: Out) -> Result<(), Failure> {
-    let value = || view::json(made.plan.as_ref(), &made.report);
     match format {
-        PlanFormat::Json => out.json(&value()),
-        PlanFormat::Yaml => out.yaml(&value()),
+        PlanFormat::Json => out.json(&made.value()),
+        PlanFormat::Yaml => out.yaml(&made.value()),
         PlanFormat::Dot => {
             if let Some(plan) = &made.plan {
                 out.data(&view::dot(plan.plan()))?;

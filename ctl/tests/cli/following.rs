@@ -310,6 +310,26 @@ fn no_plan_starts_nothing() {
     assert!(coordinator.script.started.lock().unwrap().is_empty());
 }
 
+/// For programs as well: the plan with its report, though it has come to no operation.
+#[test]
+fn a_program_is_told_why_there_is_no_plan_and_for_what_there_is_none() {
+    let mut none = script(vec![]);
+    none.plan.digest.clear();
+    none.plan.plan_json.clear();
+    none.plan.report_json = r#"[{"entry":"blocked","service":"web","by":"x","remedy":"y"}]"#.into();
+    let coordinator = Scripted::start(none, "operator");
+    for words in [
+        "shutdown --service web --yes -o json",
+        "plan shutdown --service web -o json",
+    ] {
+        let value = coordinator.place.run(words).exits(5).json();
+        assert_eq!(value["kind"], "shutdown", "{words}: {value}");
+        assert_eq!(value["generation"], 3, "{words}: {value}");
+        assert_eq!(value["digest"], serde_json::Value::Null);
+        assert_eq!(value["report"][0]["by"], "x", "{words}: {value}");
+    }
+}
+
 #[test]
 fn a_coordinator_that_went_away_is_waited_for() {
     let first = vec![word("running", "running", "")];

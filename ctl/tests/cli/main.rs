@@ -11,6 +11,7 @@ mod following;
 mod harmless;
 mod help;
 mod looking;
+mod nothing_to_do;
 mod output;
 mod pki;
 mod plan;

@@ -1,0 +1,164 @@
+//! A plan without steps: nothing is missing that a step could bring, which is not yet that all is well.
+//!
+//! A planner asks whether instances are up or down. Whether they also work is in the status: what a startup, a restart or
+//! a reboot covers and is not well is told, and has an exit code of its own. A shutdown wants its scope down, and a plan
+//! for one has no steps only if all of it is proven to be down.
+
+use std::collections::BTreeSet;
+
+use interlock_model::plan::PlanKind;
+use interlock_planner::{Entry, Report, Subject};
+use interlock_proto::v1;
+
+use super::plan::Made;
+use super::status;
+use crate::cli::{Format, Scope};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::render::{Out, clean, instance_state, verdict};
+
+/// Says that there is nothing to do, and what of the scope is not well all the same.
+pub(super) async fn tell(
+    client: &Client,
+    made: &Made,
+    scope: &Scope,
+    format: Format,
+    out: Out,
+) -> Outcome {
+    let doubts = match made.kind {
+        PlanKind::Shutdown => Vec::new(),
+        PlanKind::Startup | PlanKind::Restart | PlanKind::Reboot => {
+            doubts(&status::get(client).await?, &made.report, scope)
+        }
+    };
+    if format != Format::Table {
+        let mut value = made.value();
+        value["not_well"] = doubts.clone().into();
+        out.show(format, || value, |_| String::new())?;
+    }
+    if doubts.is_empty() {
+        out.say("nothing to do: everything is as it shall be")?;
+        return Ok(Exit::Ok);
+    }
+    out.say("no step is needed, but not everything is well:")?;
+    for doubt in &doubts {
+        out.say(&format!("  {}", clean(doubt)))?;
+    }
+    Ok(Exit::NotWell)
+}
+
+/// What the scope covers and is not well, a line for each; causes before what they explain.
+fn doubts(status: &v1::Status, report: &Report, scope: &Scope) -> Vec<String> {
+    let covered = Covered::of(status, report, scope);
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let mut lines = Vec::new();
+    for cause in &status.causes {
+        let concerned = scope.all
+            || covered.services.contains(&cause.subject)
+            || covered.nodes.contains(&cause.subject)
+            || cause
+                .dependants
+                .iter()
+                .any(|it| covered.services.contains(it));
+        if concerned {
+            told.insert(&cause.subject);
+            lines.push(format!("{}: {}", cause.subject, cause.what));
+        }
+    }
+    for service in &status.services {
+        if service.state == "ok" || told.contains(service.service.as_str()) {
+            continue;
+        }
+        if covered.services.contains(&service.service) {
+            let (name, state) = (&service.service, &service.state);
+            lines.push(format!("{name}: {state}: {}", service.reason));
+        } else {
+            lines.extend(covered.doubts_of(service, status));
+        }
+    }
+    lines
+}
+
+/// What a scope covers: services as a whole, and instances of those of which it leaves a part out.
+#[derive(Debug, Default)]
+struct Covered {
+    services: BTreeSet<String>,
+    nodes: BTreeSet<String>,
+    /// Service and node.
+    instances: BTreeSet<(String, String)>,
+}
+
+impl Covered {
+    /// A report names everything that a plan without steps was about.
+    fn of(status: &v1::Status, report: &Report, scope: &Scope) -> Self {
+        let mut covered = Self::default();
+        for entry in report.entries() {
+            let (Entry::AlreadyDone { subject, .. } | Entry::Excluded { subject, .. }) = entry
+            else {
+                continue;
+            };
+            match subject {
+                Subject {
+                    service: Some(service),
+                    node: Some(node),
+                } => {
+                    let instance = (service.to_string(), node.to_string());
+                    covered.nodes.insert(node.to_string());
+                    covered.instances.insert(instance);
+                }
+                Subject {
+                    service: None,
+                    node: Some(node),
+                } => {
+                    covered.nodes.insert(node.to_string());
+                }
+                Subject { node: None, .. } => {}
+            }
+        }
+        let named: BTreeSet<String> = scope.service.iter().map(ToString::to_string).collect();
+        for service in &status.services {
+            let of_it = |(name, _): &&(String, String)| *name == service.service;
+            let count = covered.instances.iter().filter(of_it).count();
+            let whole = count > 0 && u32::try_from(count) == Ok(service.instances);
+            if scope.all || whole || named.contains(&service.service) {
+                covered.services.insert(service.service.clone());
+            }
+        }
+        covered
+    }
+
+    /// What is not well of the covered instances of a service that as a whole is not.
+    fn doubts_of(&self, service: &v1::ServiceStatus, status: &v1::Status) -> Vec<String> {
+        let name = &service.service;
+        let mut doubts = Vec::new();
+        for node in &status.nodes {
+            if !self.instances.contains(&(name.clone(), node.node.clone())) {
+                continue;
+            }
+            let seen = node.instances.iter().find(|it| it.service == *name);
+            let (state, reason) = seen.map_or_else(
+                || ("unknown".to_owned(), "not reported"),
+                |it| (instance_state(it.state).0, it.reason.as_str()),
+            );
+            if state != "running" {
+                doubts.push(format!("{name}@{}: {state}: {reason}", node.node));
+                continue;
+            }
+            // On a standby the checks that tell the active side are bad, as they shall be.
+            let standby =
+                service.exclusive && !service.active.is_empty() && service.active != node.node;
+            for check in node.checks.iter().filter(|check| check.service == *name) {
+                let (found, _) = verdict(check.verdict);
+                if found == "ok" || (found == "bad" && standby) {
+                    continue;
+                }
+                doubts.push(format!(
+                    "{name}.{} on {} is {found}: {}",
+                    check.check, node.node, check.evidence
+                ));
+            }
+        }
+        doubts
+    }
+}
