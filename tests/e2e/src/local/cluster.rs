@@ -76,7 +76,10 @@ impl Cluster {
         let authority = Authority::new("local", &directory.path().join("pki"))?;
         let cluster = Self {
             keeper: Keeper::begin()?,
-            spec: layout.spec.replace("NET.", network.prefix()),
+            spec: layout
+                .spec
+                .replace("NET.", network.prefix())
+                .replace("DIR/", &format!("{}/", directory.path().display())),
             network,
             authority,
             coordinator: None,

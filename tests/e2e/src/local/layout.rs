@@ -12,7 +12,7 @@ const SERVICE_PORT: u16 = 8080;
 /// A cluster to be.
 #[derive(Debug, Clone)]
 pub struct Layout<'a> {
-    /// The spec, with `NET` for the network: `address: NET.11`.
+    /// The spec, with `NET` for the network and `DIR` for the directory of the cluster: `address: NET.11`.
     pub spec: &'a str,
     /// The machines with an agent.
     pub machines: Vec<Machine>,
@@ -26,6 +26,7 @@ pub struct Machine {
     processes: Vec<String>,
     execs: Vec<String>,
     allowed: Vec<String>,
+    balancers: Vec<(String, String)>,
 }
 
 impl Machine {
@@ -38,6 +39,7 @@ impl Machine {
             processes: Vec::new(),
             execs: Vec::new(),
             allowed: Vec::new(),
+            balancers: Vec::new(),
         }
     }
 
@@ -52,6 +54,14 @@ impl Machine {
     #[must_use]
     pub fn exec(mut self, name: &str) -> Self {
         self.execs.push(name.to_owned());
+        self
+    }
+
+    /// It may run HAProxy, for the service of this name, and switch the members of a backend. Its file is `NAME.cfg` in the
+    /// directory of the cluster, its runtime socket `NAME.sock`, and it listens on port 8080. A reload is SIGUSR2.
+    #[must_use]
+    pub fn haproxy(mut self, name: &str, backend: &str) -> Self {
+        self.balancers.push((name.to_owned(), backend.to_owned()));
         self
     }
 
@@ -85,6 +95,7 @@ impl Places<'_> {
             processes,
             execs,
             allowed,
+            balancers,
         } = machine;
         let here = self.directory.join("nodes").join(node);
         let mut file = format!(
@@ -101,6 +112,22 @@ impl Places<'_> {
         }
         for name in execs {
             writeln!(file, "{name} = {{ exec = \"{name}\" }}")?;
+        }
+        for (name, backend) in balancers {
+            let socket = self.directory.join(format!("{name}.sock"));
+            writeln!(
+                file,
+                "{name} = {{ process = \"{name}\", haproxy = {{ socket = {socket:?}, backends = [\"{backend}\"] }} }}"
+            )?;
+        }
+        for (name, _) in balancers {
+            let path = self.directory.join(format!("{name}.cfg"));
+            writeln!(
+                file,
+                "\n[process.{name}]\ncommand = [\"/usr/sbin/haproxy\", \"-W\", \"-db\", \"-f\", {path:?}]\nready = {{ tcp = \
+                 \"{}{host}:{SERVICE_PORT}\" }}",
+                self.network
+            )?;
         }
         for (name, port) in processes.iter().zip(SERVICE_PORT..) {
             let listen = format!("{}{host}:{port}", self.network);

@@ -2,7 +2,8 @@
 //!
 //! [`Serve`] is a process that stays: it listens, answers `{"role": ...}`, and ends on SIGTERM. [`Act`] is the command
 //! of an `exec` manager. Both write what happens to them into the [`Story`], and wait at each point for as long as a file
-//! of that point's name exists in the directory of holds: `start:db@db1`, `stop:db@db1`. While there is a file
+//! of that point's name exists in the directory of holds: `start:db@db1`, `stop:db@db1`, and, for a request of `/slow`,
+//! `slow:web@web1`. While there is a file
 //! `paused:db@db1`, a process answers that it is paused and waits for what the file names.
 
 use std::fs;
@@ -113,12 +114,12 @@ impl Serve {
         let listener = TcpListener::bind(self.listen)
             .with_context(|| format!("cannot listen on {}", self.listen))?;
         self.part.tell("up")?;
-        for connection in listener.incoming() {
-            // A client that goes away is no reason to end.
-            connection
-                .and_then(|connection| self.answer(connection, node))
-                .ok();
-        }
+        std::thread::scope(|clients| {
+            for connection in listener.incoming() {
+                // A client that goes away is no reason to end.
+                clients.spawn(|| connection.and_then(|connection| self.answer(connection, node)));
+            }
+        });
         Ok(())
     }
 
@@ -126,6 +127,9 @@ impl Serve {
         connection.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut request = String::new();
         BufReader::new(&connection).read_line(&mut request)?;
+        if request.starts_with("GET /slow ") {
+            self.part.pass("slow").map_err(std::io::Error::other)?;
+        }
         let role = match self.active.as_deref().map(fs::read_to_string) {
             Some(Ok(holder)) if holder == node => "primary",
             _ => "standby",

@@ -1,0 +1,210 @@
+//! Members of a real HAProxy: a rolling restart under load, and clients that do not let go.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::eventually;
+use interlock_e2e::local::{Cluster, Layout, Machine, for_all, for_services};
+use interlock_e2e::skip;
+
+const SPEC: &str = r#"
+cluster: local
+control: { coordinators: [mgmt], heartbeat: 200ms, late: 1s, lost: 3s }
+nodes:
+  lb1: { address: NET.11 }
+  "web[1-3]": { address: "NET.[31-33]" }
+services:
+  lb:
+    nodes: [lb1]
+    manager: { process: { name: lb } }
+    balancer: { haproxy: { socket: DIR/lb.sock } }
+  web:
+    nodes: "web[1-3]"
+    active: all
+    at_least: 2
+    manager: { process: { name: web } }
+    member_of: { lb: { backend: web, drain: 2s, then: maint } }
+    checks:
+      page: { http: "http://{address}:8080/", status: 200, every: 300ms, timeout: 300ms, fresh: 10s }
+"#;
+
+/// Who asks for a page, over and over.
+const CLIENTS: usize = 4;
+
+/// The cluster, up; none where there is no HAProxy.
+fn start() -> Result<Option<Cluster>> {
+    if !Path::new("/usr/sbin/haproxy").exists() {
+        let why = "/usr/sbin/haproxy is missing; `cargo xtask test` installs haproxy";
+        skip("members of a load balancer", why);
+        return Ok(None);
+    }
+    let web = |number: u8| Machine::new(&format!("web{number}"), 30 + number).process("web");
+    let mut cluster = Cluster::prepare(&Layout {
+        spec: SPEC,
+        machines: vec![
+            Machine::new("lb1", 11).haproxy("lb", "web"),
+            web(1),
+            web(2),
+            web(3),
+        ],
+    })?;
+    std::fs::write(cluster.path("lb.cfg"), configuration(&cluster))?;
+    cluster.start_coordinator()?;
+    cluster.join()?;
+    cluster.admin()?.run(&for_all("startup"))?;
+    Ok(Some(cluster))
+}
+
+/// Without a retry and without redispatching: what goes to a server that is not there is lost.
+fn configuration(cluster: &Cluster) -> String {
+    let socket = cluster.path("lb.sock");
+    let mut text = format!(
+        "global\n stats socket {} mode 600 level admin\n hard-stop-after 10s\ndefaults\n mode http\n retries 0\n \
+         timeout connect 2s\n timeout client 60s\n timeout server 60s\nfrontend front\n bind {}:8080\n default_backend \
+         web\nbackend web\n cookie SERVER insert indirect nocache\n option httpchk GET /\n",
+        socket.display(),
+        cluster.address(11)
+    );
+    for number in 1..=3 {
+        let address = cluster.address(30 + number);
+        text += &format!(
+            " server web{number} {address}:8080 cookie web{number} check inter 2s fastinter 100ms\n"
+        );
+    }
+    text
+}
+
+/// What the load balancer answers.
+fn ask(cluster: &Cluster, path: &str, cookie: Option<&str>) -> Result<String> {
+    let mut stream = TcpStream::connect((cluster.address(11).as_str(), 8080))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let cookie = cookie.map_or_else(String::new, |server| format!("Cookie: SERVER={server}\r\n"));
+    write!(stream, "GET {path} HTTP/1.0\r\n{cookie}\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(answer)
+}
+
+/// What HAProxy answers on its runtime socket.
+fn tell(cluster: &Cluster, command: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(cluster.path("lb.sock"))?;
+    writeln!(stream, "{command}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The status of each member, in order.
+fn members(cluster: &Cluster) -> Result<Vec<String>> {
+    let figures = tell(cluster, "show stat web 4 -1")?;
+    let mut lines = figures.lines();
+    let names: Vec<&str> = lines.next().context("no figures")?.split(',').collect();
+    let at = names.iter().position(|name| *name == "status");
+    let at = at.context("no status")?;
+    let rows = lines.filter(|line| line.starts_with("web,"));
+    rows.map(|line| Ok(line.split(',').nth(at).context("no status")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_rolling_restart_loses_no_request() -> Result<()> {
+    let Some(cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let operation = std::thread::scope(|clients| -> Result<String> {
+        let client = |number: usize| {
+            // Every second one keeps the server that it was given.
+            let mut cookie = None;
+            while !over.load(Ordering::Relaxed) {
+                let answer = ask(&cluster, "/", cookie.as_deref())?;
+                answered.fetch_add(1, Ordering::Relaxed);
+                let given = answer.split("SERVER=").nth(1);
+                if let Some(given) = given.filter(|_| number % 2 == 0) {
+                    cookie = given.split(';').next().map(str::to_owned);
+                }
+            }
+            anyhow::Ok(())
+        };
+        let asking: Vec<_> = (0..CLIENTS)
+            .map(|number| clients.spawn(move || client(number)))
+            .collect();
+        let ran = operator.run(&for_services("restart", &["web"]));
+        over.store(true, Ordering::Relaxed);
+        for client in asking {
+            let asked = client.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+            asked.context("a request was lost")?;
+        }
+        ran
+    })?;
+    for node in ["web1", "web2", "web3"] {
+        let stops = cluster.story().count("stop", &format!("web@{node}"))?;
+        ensure!(stops == 1, "{node} was stopped {stops} times");
+        let drain = operator.step(&operation, &format!("drain:web@{node}:lb@lb1"))?;
+        ensure!(drain.evidence.contains("no session left"), "{drain:?}");
+    }
+    let asked = answered.load(Ordering::Relaxed);
+    ensure!(asked > 100, "only {asked} requests were made meanwhile");
+    ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    Ok(())
+}
+
+#[test]
+fn a_client_that_does_not_let_go_ends_no_drain_but_its_limit_does() -> Result<()> {
+    let Some(cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    cluster.hold("slow:web@web1")?;
+    std::thread::scope(|clients| {
+        let client = clients.spawn(|| ask(&cluster, "/slow", Some("web1")));
+        eventually("the session is there", Duration::from_secs(20), || {
+            let figures = tell(&cluster, "show stat web 4 -1")?;
+            ensure!(figures.contains("\nweb,web1,0,0,1,"), "{figures}");
+            Ok(())
+        })?;
+        let operation = operator.begin(&for_services("restart", &["web"]), false)?;
+        let drained = operator.until_step(&operation, "drain:web@web1:lb@lb1", "done")?;
+        ensure!(
+            drained
+                .evidence
+                .contains("its time is over: 1 session left")
+                && drained.evidence.contains("MAINT"),
+            "{drained:?}"
+        );
+        operator.until(&operation, "done")?;
+        cluster.release("slow:web@web1")?;
+        let answer = client.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+        ensure!(
+            answer.is_err(),
+            "its server was restarted under it: {answer:?}"
+        );
+        ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_unwound_restart_lets_the_member_take_part_again() -> Result<()> {
+    let Some(cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    cluster.hold("stop:web@web1")?;
+    let operation = operator.begin(&for_services("restart", &["web"]), false)?;
+    operator.until_step(&operation, "drain:web@web1:lb@lb1", "done")?;
+    ensure!(members(&cluster)? == ["MAINT", "UP", "UP"]);
+    operator.until_step(&operation, "stop:web@web1", "running")?;
+    operator.control(&operation, "unwind", "", "wrong day")?;
+    cluster.release("stop:web@web1")?;
+    operator.until(&operation, "unwound")?;
+    ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    Ok(())
+}
