@@ -16,12 +16,20 @@ pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Out
     let format = args.output.output;
     let mut last = args.after.unwrap_or(0);
     let listed = list(&client, args).await?;
+    if !args.follow {
+        out.show(
+            format,
+            || listed.iter().map(event_value).collect(),
+            |paint| {
+                let lines = listed.iter().map(|event| event_line(event, paint) + "\n");
+                lines.collect()
+            },
+        )?;
+        return Ok(Exit::Ok);
+    }
     for event in &listed {
         last = last.max(event.revision);
         print(event, format, out)?;
-    }
-    if !args.follow {
-        return Ok(Exit::Ok);
     }
     let watching = async |client: &Client| watch(client, &mut last, format, out).await;
     keep_watching(&coordinators, client, out, watching).await

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use interlock_proto::v1;
+
+use crate::scripted::{Script, Scripted};
 use crate::support::Workplace;
 
 #[test]
@@ -49,4 +52,25 @@ fn an_error_is_talk_and_leaves_the_data_empty() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn events_that_are_not_followed_are_one_value() {
+    let event = |revision| v1::Event {
+        revision,
+        kind: "spec-applied".into(),
+        ..Default::default()
+    };
+    for count in [0, 1, 2] {
+        let script = Script {
+            events: (1..=count).map(event).collect(),
+            ..Script::default()
+        };
+        let coordinator = Scripted::start(script, "reader");
+        let value = coordinator.place.run("events -o json").exits(0).json();
+        let events = value.as_array().unwrap();
+        assert_eq!(events.len() as u64, count, "{value}");
+        let text = coordinator.place.run("events").exits(0).stdout;
+        assert_eq!(text.lines().count() as u64, count, "{text}");
+    }
 }
