@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::check::CheckId;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::Assumption;
+use interlock_model::plan::{Assumption, PlanKind};
 use interlock_model::spec::{Service, Spec};
 
 use crate::graph::Graph;
-use crate::input::{Input, Request};
+use crate::input::{Input, Request, Scope};
 use crate::order;
 use crate::report::{Entry, Report, Subject};
 use crate::world::World;
@@ -35,7 +35,7 @@ impl<'a> Draft<'a> {
             input,
             spec,
             request: &input.request,
-            world: World::new(spec, input.observations, input.request.kind),
+            world: World::new(spec, input.observations, &input.request),
             report: Report::default(),
             graph: Graph::default(),
             assumptions: BTreeMap::new(),
@@ -76,8 +76,18 @@ impl<'a> Draft<'a> {
                 .blocked(Subject::cluster(), by, "correct it or leave it out");
         }
         if self.world.is_offline() {
-            let what = "offline: nothing was observed; every instance and every node that can be switched is taken to \
-                        be in the state opposite to the goal";
+            let what = match (self.request.kind, &self.request.scope) {
+                (PlanKind::Startup, Scope::All) => {
+                    "offline: nothing was observed; every instance is taken to be down, and every node that can be \
+                     switched to be off"
+                }
+                (PlanKind::Startup, _) => {
+                    "offline: nothing was observed; what the scope covers is taken to be down, and all else to be up"
+                }
+                _ => {
+                    "offline: nothing was observed; every instance is taken to be up, and every node to be on"
+                }
+            };
             self.report.add(Entry::Assumed {
                 subject: Subject::cluster(),
                 what: what.into(),

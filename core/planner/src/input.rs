@@ -9,7 +9,7 @@ use interlock_model::ids::Generation;
 use interlock_model::names::{HostName, NodeName, ServiceName};
 use interlock_model::observation::Observations;
 use interlock_model::plan::PlanKind;
-use interlock_model::spec::Spec;
+use interlock_model::spec::{Node, Spec};
 use serde::{Deserialize, Serialize};
 
 /// Everything that a plan depends on. The same input gives the same plan, byte for byte.
@@ -21,8 +21,8 @@ pub struct Input<'a> {
     pub generation: Generation,
     /// What the operator asks for.
     pub request: Request,
-    /// What is known. None plans offline: every instance and every node that can be switched is taken to be in the
-    /// state opposite to the goal, and the report says so.
+    /// What is known. None plans offline: what the scope of a startup covers is taken to be down, and all else to be
+    /// up, and the report says so.
     pub observations: Option<&'a Observations>,
     /// Which instance of an exclusive service was active before its last full stop (invariant I10).
     pub memory: &'a BTreeMap<ServiceName, NodeName>,
@@ -66,6 +66,29 @@ pub enum Scope {
     },
     /// The nodes on this VM host with all that is on them. Switches machines.
     Host(HostName),
+}
+
+impl Scope {
+    /// Is an instance of this service on this node in it?
+    pub(crate) fn covers(&self, service: &ServiceName, node: &Node) -> bool {
+        match self {
+            Self::All => true,
+            Self::Services(names) => names.contains(service),
+            Self::Nodes(names) => names.contains(&node.name),
+            Self::Label { key, value } => node.labels.get(key) == Some(value),
+            Self::Host(host) => node.host.as_ref() == Some(host),
+        }
+    }
+
+    /// Does it switch this node on and off?
+    pub(crate) fn switches(&self, node: &Node) -> bool {
+        match self {
+            Self::All => true,
+            Self::Services(_) | Self::Label { .. } => false,
+            Self::Nodes(names) => names.contains(&node.name),
+            Self::Host(host) => node.host.as_ref() == Some(host),
+        }
+    }
 }
 
 impl Request {

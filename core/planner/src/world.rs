@@ -15,6 +15,7 @@ use interlock_model::observation::{
 use interlock_model::plan::PlanKind;
 use interlock_model::spec::Spec;
 
+use crate::input::{Request, Scope};
 use crate::power::runs_control;
 
 /// What is known of a machine.
@@ -44,6 +45,7 @@ pub(crate) enum Presence {
 pub(crate) struct World<'a> {
     spec: &'a Spec,
     observations: Option<&'a Observations>,
+    scope: &'a Scope,
     goal_is_up: bool,
 }
 
@@ -51,12 +53,13 @@ impl<'a> World<'a> {
     pub(crate) fn new(
         spec: &'a Spec,
         observations: Option<&'a Observations>,
-        kind: PlanKind,
+        request: &'a Request,
     ) -> Self {
         Self {
             spec,
             observations,
-            goal_is_up: kind == PlanKind::Startup,
+            scope: &request.scope,
+            goal_is_up: request.kind == PlanKind::Startup,
         }
     }
 
@@ -70,7 +73,8 @@ impl<'a> World<'a> {
             return Machine::Unknown(format!("{name} is not a node"));
         };
         let Some(observations) = self.observations else {
-            let off = self.goal_is_up && node.power.is_some() && !runs_control(self.spec, node);
+            let is_to_start = self.goal_is_up && self.scope.switches(node);
+            let off = is_to_start && node.power.is_some() && !runs_control(self.spec, node);
             return if off { Machine::Off } else { Machine::On };
         };
         let (power, liveness) = observations
@@ -111,7 +115,10 @@ impl<'a> World<'a> {
     /// Is anything of the instance there?
     pub(crate) fn instance(&self, service: &ServiceName, node: &NodeName) -> Presence {
         let Some(observations) = self.observations else {
-            return if self.goal_is_up {
+            let declared = self.spec.nodes.get(node);
+            let is_to_start = self.goal_is_up
+                && declared.is_some_and(|declared| self.scope.covers(service, declared));
+            return if is_to_start {
                 Presence::Down
             } else {
                 Presence::Up

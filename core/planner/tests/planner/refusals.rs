@@ -130,6 +130,38 @@ fn offline_the_active_sides_must_be_said() {
 }
 
 #[test]
+fn offline_a_part_is_started_on_what_is_up() {
+    let cluster = large_v2().with_node("jb1", |node| {
+        node.labels.insert("row".into(), "1".into());
+        node.host = Some(name("vmhost1"));
+    });
+    let label = Scope::Label {
+        key: "row".into(),
+        value: "1".into(),
+    };
+    for (scope, switched) in [
+        (services(&["jb"]), 0),
+        (label, 0),
+        (nodes(&["jb1"]), 1),
+        (Scope::Host(name("vmhost1")), 1),
+    ] {
+        let outcome = ask(&cluster, PlanKind::Startup, scope.clone())
+            .assuming("lb", "lb2")
+            .assuming("dbm", "dbm2")
+            .outcome();
+        let report = outcome.report.to_string();
+        let plan = outcome.plan.expect(&report);
+        let steps = ids(plan.plan());
+        assert!(steps.contains(&"start:jb@jb1"), "{scope:?}: {steps:?}");
+        let mut starts = steps.iter().filter(|step| step.starts_with("start:"));
+        assert!(starts.all(|step| step.contains("jb")), "{steps:?}");
+        let on = steps.iter().filter(|step| step.starts_with("power-on:"));
+        assert_eq!(on.count(), switched, "{scope:?}: {steps:?}");
+        assert!(report.contains("all else to be up"), "{report}");
+    }
+}
+
+#[test]
 fn a_start_needs_the_remembered_side() {
     let cluster = large_v2();
     let seen = cluster.all_down();
