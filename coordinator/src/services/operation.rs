@@ -196,7 +196,10 @@ impl OperationService for Operations {
             while !is_over(&last) && next_change(&mut changes, AT_LEAST, AT_MOST).await {
                 match service.find(id, true).await {
                     // What waits gets older without a change; only what differs is worth a message.
-                    Ok(next) if next.steps == last.steps && next.summary == last.summary => {}
+                    Ok(next)
+                        if next.steps == last.steps
+                            && next.summary == last.summary
+                            && next.single_step == last.single_step => {}
                     Ok(next) => {
                         last = next;
                         if sender.send(Ok(last.clone())).await.is_err() {

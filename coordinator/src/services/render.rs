@@ -60,6 +60,7 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
             .map(ToString::to_string)
             .collect(),
         attention: operation.attention().to_owned(),
+        single_step: operation.is_single_step(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) enum OperationCommand {
     },
     /// Begin nothing new; what is under way goes on.
     Pause(Reasoned),
-    /// Go on.
+    /// Go on; in single-step mode, with all that is left.
     Resume(Reasoned),
     /// Let the next step begin, in single-step mode.
     Next(Reasoned),

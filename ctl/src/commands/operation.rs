@@ -154,9 +154,14 @@ pub(super) async fn control(
         |_| {
             let summary = after.summary.clone().unwrap_or_default();
             format!(
-                "{} is {}, {} of {} steps settled\n",
+                "{} is {}{}, {} of {} steps settled\n",
                 clean(&summary.operation),
                 clean(&summary.state),
+                if after.single_step {
+                    " in single steps"
+                } else {
+                    ""
+                },
                 summary.steps_done,
                 summary.steps
             )

@@ -108,9 +108,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
             },
             () = interrupt.pressed() => {
                 view.clear()?;
-                out.say(&format!(
-                    "detached: {operation} goes on. Come back with:\n  interlockctl operation watch {operation}"
-                ))?;
+                out.say(&detached(&operation, progress.operation()))?;
                 watching.abort();
                 return Ok(Exit::Detached);
             }
@@ -136,6 +134,18 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
     let exit = outcome?;
     finish(&progress, exit, format, out)?;
     Ok(exit)
+}
+
+/// What happens to an operation that nobody follows any more, and how to come back.
+fn detached(name: &str, seen: &v1::Operation) -> String {
+    let goes = if seen.single_step {
+        format!(
+            "waits for `interlockctl operation next {name}`; `interlockctl operation resume {name}` ends the single steps"
+        )
+    } else {
+        "goes on".to_owned()
+    };
+    format!("detached: {name} {goes}. Come back with:\n  interlockctl operation watch {name}")
 }
 
 /// How the coordinator's clock goes. Not worth a failure: without an answer it goes like ours.
@@ -279,5 +289,23 @@ impl View {
             Some(screen) => screen.clear(),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_person_is_not_said_to_go_on() {
+        let mut seen = v1::Operation::default();
+        assert!(detached("op-6", &seen).starts_with("detached: op-6 goes on. Come back with:"));
+        seen.single_step = true;
+        let said = detached("op-6", &seen);
+        assert!(
+            said.starts_with("detached: op-6 waits for `interlockctl operation next op-6`;"),
+            "{said}"
+        );
+        assert!(!said.contains("goes on"), "{said}");
     }
 }

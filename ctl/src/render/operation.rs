@@ -83,6 +83,11 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
             reason => format!(": {}", clean(reason)),
         },
     );
+    if operation.single_step {
+        let each =
+            "in single steps: each step waits for `operation next`; `operation resume` ends that";
+        text.push_str(&format!("{}\n", paint.tone(Tone::Doubt, each)));
+    }
     if !operation.attention.is_empty() {
         text.push_str(&format!(
             "{}\n",
@@ -173,6 +178,7 @@ pub(crate) fn operation_value(operation: &v1::Operation) -> Value {
     let mut value = summary_value(&operation.summary.clone().unwrap_or_default());
     value["attention"] = json!(operation.attention);
     value["possible"] = json!(operation.possible);
+    value["single_step"] = json!(operation.single_step);
     value["steps"] = operation.steps.iter().map(step_value).collect();
     value
 }

@@ -135,6 +135,25 @@ fn all_is_well_only_where_nothing_is_the_matter_for_people_and_programs_alike() 
 }
 
 #[test]
+fn an_operation_in_single_steps_is_shown_as_one() {
+    for single_step in [true, false] {
+        let mut running = word("running", "waiting", "");
+        running.single_step = single_step;
+        let mut known = script(vec![]);
+        known.operations.insert("op-7".into(), running);
+        let coordinator = Scripted::start(known, "operator");
+        let said = coordinator.place.run("operation show op-7").exits(0).stdout;
+        assert_eq!(said.contains("in single steps"), single_step, "{said}");
+        let value = coordinator
+            .place
+            .run("operation show op-7 -o json")
+            .exits(0)
+            .json();
+        assert_eq!(value["single_step"], single_step, "{value}");
+    }
+}
+
+#[test]
 fn a_plan_that_cannot_be_made_names_who_is_at_work() {
     let mut busy = script(vec![]);
     busy.plan.digest.clear();

@@ -24,6 +24,7 @@ impl Operation {
                 self.started = entry.at;
             }
             What::Next { .. } => self.tokens = self.tokens.saturating_add(1),
+            What::AllSteps { .. } => self.single_step = false,
             What::Turned { to, reason, .. } => {
                 self.state = *to;
                 self.attention = if *to == State::NeedsAttention {
@@ -149,7 +150,10 @@ impl Operation {
                 state.phase = Phase::Done;
                 settle = true;
             }
-            What::Started { .. } | What::Next { .. } | What::Turned { .. } => {}
+            What::Started { .. }
+            | What::Next { .. }
+            | What::AllSteps { .. }
+            | What::Turned { .. } => {}
         }
         if settle {
             state.ended = Some(entry.at);

@@ -14,7 +14,7 @@ use super::{Ctx, Live, Operation, Phase, State, What};
 pub enum Verb {
     /// Begin nothing new.
     Pause,
-    /// Go on.
+    /// Go on; with single steps over, if the operation goes in them.
     Resume,
     /// Let one more step begin.
     Next,
@@ -138,7 +138,8 @@ impl Operation {
             | State::Unwound => {}
         }
         if self.single_step && self.state == State::Running {
-            verbs.push(Verb::Next);
+            // To resume is to end the single steps: there is no other way out of them, and nothing else to resume.
+            verbs.extend([Verb::Next, Verb::Resume]);
         }
         if self.state == State::Running && self.approvable().next().is_some() {
             verbs.push(Verb::Approve);
@@ -200,7 +201,15 @@ impl Operation {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         match verb {
             Verb::Pause => self.turn(State::Pausing, by, reason, ctx),
-            Verb::Resume => self.turn(State::Running, by, reason, ctx),
+            Verb::Resume => {
+                if self.single_step {
+                    let (by, reason) = (by.clone(), reason.clone());
+                    self.record(What::AllSteps { by, reason }, ctx.now);
+                }
+                if self.state != State::Running {
+                    self.turn(State::Running, by, reason, ctx);
+                }
+            }
             Verb::Next => self.record(What::Next { by }, ctx.now),
             Verb::Abort | Verb::Unwind => {
                 let to = if verb == Verb::Abort {

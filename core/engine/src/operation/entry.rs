@@ -124,6 +124,13 @@ pub enum What {
         /// Who.
         by: String,
     },
+    /// A person ends the single steps: what is left begins as soon as it may.
+    AllSteps {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The operation as a whole changes its state.
     Turned {
         /// What it is now.
@@ -149,7 +156,10 @@ impl What {
             | Self::Approved { step, .. }
             | Self::Retried { step, .. }
             | Self::Skipped { step, .. } => Some(step),
-            Self::Started { .. } | Self::Next { .. } | Self::Turned { .. } => None,
+            Self::Started { .. }
+            | Self::Next { .. }
+            | Self::AllSteps { .. }
+            | Self::Turned { .. } => None,
         }
     }
 
@@ -170,6 +180,7 @@ impl What {
             Self::Retried { .. } => "retried",
             Self::Skipped { .. } => "skipped",
             Self::Next { .. } => "next",
+            Self::AllSteps { .. } => "all-steps",
             Self::Turned { .. } => "turned",
         }
     }
@@ -219,6 +230,9 @@ impl What {
             | Self::Retried { by, reason, .. }
             | Self::Skipped { by, reason, .. } => because(by, reason),
             Self::Next { by } => because(by, ""),
+            Self::AllSteps { by, reason } => {
+                format!("{}, no longer one step at a time", because(by, reason))
+            }
             Self::Turned { to, by, reason } => format!("{to} {}", because(by, reason))
                 .trim_end()
                 .to_owned(),

@@ -41,6 +41,11 @@ impl Operation {
     pub fn attention(&self) -> &str {
         &self.attention
     }
+    /// Does each step wait for a person's `next`? Not any more once it is over.
+    #[must_use]
+    pub fn is_single_step(&self) -> bool {
+        self.single_step && !self.state.is_over()
+    }
     /// Its steps with their states, in plan order.
     pub fn steps(&self) -> impl Iterator<Item = (&Step, &StepState)> {
         self.sealed.plan().steps.iter().zip(&self.steps)

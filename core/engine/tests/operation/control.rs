@@ -40,6 +40,60 @@ fn next_lets_one_step_begin() {
     bench.asks(Verb::Next, "").unwrap();
     assert_eq!(bench.phase("stop:db@a"), Phase::Running);
     assert_eq!(bench.phase("stop:db@b"), Phase::Waiting);
+    bench.asks(Verb::Abort, "").unwrap();
+    assert!(bench.operation.is_single_step(), "it is not over yet");
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert!(!bench.operation.is_single_step());
+}
+
+#[test]
+fn a_resume_ends_the_single_steps() {
+    let steps = || {
+        seal(vec![
+            step("stop:db@a", &[]),
+            step("stop:db@b", &[("stop:db@a", Wait::Down)]),
+        ])
+    };
+    for paused in [false, true] {
+        let mut bench = Bench::of(steps(), true);
+        bench.advance();
+        assert!(bench.operation.is_single_step());
+        if paused {
+            bench.asks(Verb::Pause, "").unwrap();
+        }
+        assert!(bench.operation.possible().contains(&Verb::Resume));
+        bench.asks(Verb::Resume, "").unwrap();
+        assert_eq!(bench.state(), State::Running);
+        assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+        bench.says("stop:db@a", AttemptState::Done);
+        assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+        assert!(!bench.operation.is_single_step());
+        let possible = bench.operation.possible();
+        assert!(!possible.contains(&Verb::Next) && !possible.contains(&Verb::Resume));
+        let told = bench.journal.iter().map(|entry| entry.what.detail());
+        let over = told.filter(|detail| detail.contains("no longer one step at a time"));
+        assert_eq!(over.count(), 1, "the journal says so");
+    }
+}
+
+/// Otherwise whoever may not open it could take it for opened.
+#[test]
+fn a_gate_waits_as_long_as_it_takes_and_is_never_skipped() {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("approve:look", &[]),
+        step("stop:db@b", &[("approve:look", Wait::Up)]),
+    ]);
+    bench.advance();
+    bench.pass(7 * 24 * 3600);
+    assert_eq!(bench.phase("approve:look"), Phase::Waiting);
+    // Something else has failed, so that something can be skipped.
+    bench.says("stop:db@a", AttemptState::Failed);
+    for role in [Role::Operator, Role::Admin] {
+        let skipped = bench.asks_as(role, Verb::Skip, "approve:look");
+        assert!(matches!(skipped, Err(Refused::Phase { .. })), "{skipped:?}");
+    }
+    assert_eq!(bench.phase("stop:db@b"), Phase::Waiting);
 }
 
 #[test]
