@@ -297,7 +297,10 @@ impl fmt::Display for Entry {
 }
 
 /// `1 step`, `2 steps`.
-pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8> + Copy>(
+    number: N,
+    what: &str,
+) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
