@@ -49,7 +49,8 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
                 attempt: state.attempt.0,
                 waits_for: operation.waits_for(&step.id),
                 evidence: state.evidence.clone(),
-                began_ms: state.began.map_or(0, |began| began.0),
+                // Of a step that is tried again or taken back, the attempt: its limit counts from there.
+                began_ms: state.intended.or(state.began).map_or(0, |began| began.0),
                 ended_ms: state.ended.map_or(0, |ended| ended.0),
                 reached: state.reached.keys().map(ToString::to_string).collect(),
             })
@@ -290,10 +291,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use interlock_engine::operation::{Ctx, State, Verb};
+    use interlock_engine::operation::{Ctx, State, Verb, What};
     use interlock_engine::view::View;
     use interlock_model::action::Action;
-    use interlock_model::ids::{Generation, OperationId, Term};
+    use interlock_model::ids::{AttemptNo, Generation, OperationId, Term};
     use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
     use interlock_model::spec::{Role, Spec};
     use interlock_model::time::Timestamp;
@@ -361,5 +362,61 @@ mod tests {
         let shown = operation(&running, true);
         assert_eq!(shown.steps[0].state, "waiting");
         assert_eq!(shown.steps[0].waits_for, "");
+    }
+
+    #[test]
+    fn the_time_of_a_step_is_that_of_its_last_attempt() {
+        let step = || StepId::new("approve:look");
+        let intent = |attempt, undo| What::Intent {
+            step: step(),
+            attempt: AttemptNo(attempt),
+            on: Some("m".parse().unwrap()),
+            command: "start".into(),
+            term: Term(1),
+            boot: None,
+            undo,
+        };
+        let proven = || What::Proven {
+            step: step(),
+            evidence: "seen".into(),
+        };
+        let started = What::Started {
+            by: "anna".into(),
+            reason: String::new(),
+            single_step: false,
+        };
+        let failed = What::Failed {
+            step: step(),
+            unknown: false,
+            evidence: "exit code 3".into(),
+        };
+        let retried = What::Retried {
+            step: step(),
+            by: "anna".into(),
+            reason: String::new(),
+        };
+        let mut entries = vec![
+            (1_000, started),
+            (1_000, intent(1, false)),
+            (5_000, failed),
+            (60_000, retried),
+            (61_000, intent(2, false)),
+        ];
+        let shown = |entries: &[(u64, What)]| {
+            let entries = entries.iter().map(|(at, what)| Entry {
+                at: Timestamp(*at),
+                what: what.clone(),
+            });
+            let replayed = Operation::replay(OperationId(1), Arc::new(approval()), entries);
+            let step = operation(&replayed.unwrap(), true).steps.remove(0);
+            (step.began_ms, step.ended_ms)
+        };
+        assert_eq!(shown(&entries), (61_000, 0));
+        entries.push((64_000, proven()));
+        assert_eq!(shown(&entries), (61_000, 64_000));
+        // It is taken back much later, which takes two seconds.
+        entries.push((90_000, intent(3, true)));
+        entries.push((92_000, proven()));
+        assert_eq!(shown(&entries), (90_000, 92_000));
     }
 }
