@@ -127,7 +127,7 @@ fn a_rolling_restart_loses_no_request() -> Result<()> {
                 let answer = ask(&cluster, "/", cookie.as_deref())?;
                 answered.fetch_add(1, Ordering::Relaxed);
                 let given = answer.split("SERVER=").nth(1);
-                if let Some(given) = given.filter(|_| number % 2 == 0) {
+                if let Some(given) = given.filter(|_| number.is_multiple_of(2)) {
                     cookie = given.split(';').next().map(str::to_owned);
                 }
             }
