@@ -58,8 +58,30 @@ pub struct SeenNode {
     pub contradicted: bool,
     /// Its instances.
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
+    /// When each of them was first said to be as it is, on this process's monotonic clock.
+    pub told: BTreeMap<ServiceName, Duration>,
     /// The checks that run on it.
     pub checks: BTreeMap<CheckId, SeenCheck>,
+}
+
+impl SeenNode {
+    /// Its agent said how an instance is. Returns what was known of it before.
+    pub fn tell(
+        &mut self,
+        service: ServiceName,
+        instance: InstanceObservation,
+        now: Now,
+    ) -> Option<InstanceObservation> {
+        let (state, since) = (instance.state, instance.since);
+        let before = self.instances.insert(service.clone(), instance);
+        let is_news = before
+            .as_ref()
+            .is_none_or(|before| (before.state, before.since) != (state, since));
+        if is_news {
+            self.told.insert(service, now.mono);
+        }
+        before
+    }
 }
 
 /// Everything that is known of the nodes.
@@ -107,6 +129,8 @@ impl View {
         for seen in self.nodes.values_mut() {
             seen.instances
                 .retain(|service, _| spec.services.contains_key(service));
+            seen.told
+                .retain(|service, _| seen.instances.contains_key(service));
             seen.checks.retain(|id, _| {
                 spec.services
                     .get(&id.service)
@@ -227,6 +251,19 @@ impl View {
     pub fn power_since(&self, node: &NodeName, since: Duration) -> Option<(Power, &str)> {
         let (power, at, detail) = self.nodes.get(node)?.power.as_ref()?;
         (*at >= since).then_some((*power, detail.as_str()))
+    }
+
+    /// What an agent said last of an instance, and since when it has been saying that. Asks not whether the agent is
+    /// still heard.
+    #[must_use]
+    pub fn instance(
+        &self,
+        node: &NodeName,
+        service: &ServiceName,
+    ) -> Option<(&InstanceObservation, Duration)> {
+        let seen = self.nodes.get(node)?;
+        let told = seen.told.get(service).copied().unwrap_or_default();
+        Some((seen.instances.get(service)?, told))
     }
 
     /// A check on a node, as it is now: *unknown* if its last result is older than `fresh`, or its agent is not heard.

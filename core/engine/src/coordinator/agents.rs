@@ -126,7 +126,7 @@ impl Coordinator {
             {
                 noted.push(("instance-failed", service.clone(), instance.reason.clone()));
             }
-            seen.instances.insert(service, instance);
+            seen.tell(service, instance, now);
         }
         for check in checks {
             let at = now.mono.saturating_sub(check.age);

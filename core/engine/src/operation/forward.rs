@@ -111,13 +111,11 @@ impl Operation {
         if matches!(self.step(at).action, Action::Approve { .. }) {
             return;
         }
-        let readiness = match self.assumption(at, ready, ctx) {
-            Readiness::Yes => match self.gates(at, &self.step(at).gates, ready, ctx) {
-                Readiness::Yes => self.reachable(at, ready, ctx),
-                other => other,
-            },
-            other => other,
-        };
+        let readiness = self
+            .assumption(at, ready, ctx)
+            .and(|| self.requirements(at, ctx))
+            .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
+            .and(|| self.reachable(at, ready, ctx));
         match readiness {
             Readiness::Yes
                 if self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0 =>
@@ -144,6 +142,7 @@ impl Operation {
                     self.live[at].asked = Some(ctx.now.mono);
                     self.probe(&self.step(at).gates, ctx);
                     self.probe_assumption(at, ctx);
+                    self.probe_requirements(at, ctx);
                     self.ask_power(at, ctx);
                 }
             }

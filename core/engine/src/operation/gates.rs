@@ -27,6 +27,16 @@ pub(super) enum Readiness {
     Never(String),
 }
 
+impl Readiness {
+    /// And if it may, what does the next one say?
+    pub(super) fn and(self, next: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Yes => next(),
+            other => other,
+        }
+    }
+}
+
 impl Operation {
     /// Are these checks green, by probes that ran since `since`?
     pub(super) fn gates(
@@ -88,7 +98,19 @@ impl Operation {
         }
     }
 
-    /// A proven step whose checks must turn green.
+    /// Is the instance of a proven step healthy: up by the word of its agent, and its checks green?
+    pub(super) fn health(
+        &self,
+        at: usize,
+        gates: &[Gate],
+        since: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        self.is_up(at, ctx)
+            .and(|| self.gates(at, gates, since, ctx))
+    }
+
+    /// A proven step whose instance must turn healthy.
     pub(super) fn check(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let began = match self.live[at].checking {
             Some(began) => began,
@@ -99,7 +121,7 @@ impl Operation {
                 ctx.now.mono
             }
         };
-        match self.gates(at, &self.step(at).healthy, began, ctx) {
+        match self.health(at, &self.step(at).healthy, began, ctx) {
             Readiness::Yes => {
                 let evidence = format!("{} checks are green", self.step(at).healthy.len());
                 let step = self.step(at).id.clone();
@@ -112,24 +134,17 @@ impl Operation {
                     ctx.now,
                 );
             }
-            Readiness::NotYet(what) | Readiness::Never(what) => {
+            Readiness::Never(what) => {
+                self.not_healthy(at, format!("it was up, but {what}"), ctx);
+            }
+            Readiness::NotYet(what) => {
                 if self.live[at]
                     .deadline
                     .is_some_and(|deadline| ctx.now.mono >= deadline)
                 {
-                    let evidence = format!(
-                        "up, but not healthy within {}: {what}",
-                        humantime(self.step(at).timeout)
-                    );
-                    let step = self.step(at).id.clone();
-                    self.record(
-                        What::Failed {
-                            step,
-                            unknown: false,
-                            evidence,
-                        },
-                        ctx.now,
-                    );
+                    let limit = humantime(self.step(at).timeout);
+                    let evidence = format!("it was up, but not healthy within {limit}: {what}");
+                    self.not_healthy(at, evidence, ctx);
                     return;
                 }
                 self.live[at].seen = what;
@@ -142,6 +157,16 @@ impl Operation {
                 }
             }
         }
+    }
+
+    fn not_healthy(&mut self, at: usize, evidence: String, ctx: &Ctx<'_>) {
+        let step = self.step(at).id.clone();
+        let failed = What::Failed {
+            step,
+            unknown: false,
+            evidence,
+        };
+        self.record(failed, ctx.now);
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) struct Live {
     pub(super) deadline: Option<Duration>,
     /// When its attempt was dispatched or, after a restart, taken over.
     pub(super) began: Option<Duration>,
+    /// When its action was proven.
+    pub(super) proven: Option<Duration>,
     /// When its checks began to be awaited.
     pub(super) checking: Option<Duration>,
     /// When its checks or its power source were last asked.

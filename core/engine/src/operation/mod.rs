@@ -24,6 +24,7 @@
 //! | `forward` | the pass: what begins, what settles |
 //! | `assumption` | the active side that the plan was made for |
 //! | `gates` | checks that must be fresh and green |
+//! | `instances` | whether what was started is still up, for its own health and for those who require it |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `report` | what agents say of attempts |
@@ -40,6 +41,7 @@ mod effect;
 mod entry;
 mod forward;
 mod gates;
+mod instances;
 mod live;
 mod namesake;
 mod power;
@@ -218,6 +220,16 @@ impl Operation {
     }
 
     fn record(&mut self, what: What, now: Now) {
+        if let What::Proven { step, .. }
+        | What::Reached {
+            step,
+            until: Wait::Up,
+            ..
+        } = &what
+            && let Some(&at) = self.index.get(step)
+        {
+            self.live[at].proven = Some(now.mono);
+        }
         let entry = Entry { at: now.wall, what };
         self.apply(&entry);
         self.fresh.push(entry);

@@ -146,7 +146,7 @@ impl Operation {
         }
         let gates = self.own_checks(at, ctx);
         let since = *self.live[at].checking.get_or_insert(ctx.now.mono);
-        match self.gates(at, &gates, since, ctx) {
+        match self.health(at, &gates, since, ctx) {
             Readiness::Yes => {
                 let (step, evidence) = (
                     self.step(at).id.clone(),
@@ -162,7 +162,14 @@ impl Operation {
                 );
                 self.record(What::UndoFailed { step, evidence }, ctx.now);
             }
-            Readiness::NotYet(what) | Readiness::Never(what) => {
+            Readiness::Never(what) => {
+                let (step, evidence) = (
+                    self.step(at).id.clone(),
+                    format!("it was up again, but {what}"),
+                );
+                self.record(What::UndoFailed { step, evidence }, ctx.now);
+            }
+            Readiness::NotYet(what) => {
                 self.live[at].seen = what;
                 if self.live[at]
                     .asked

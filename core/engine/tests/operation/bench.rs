@@ -40,6 +40,21 @@ services:
     requires: [db]
     checks:
       http: { http: "http://{address}/health" }
+  log:
+    nodes: [b]
+    manager: { systemd: { unit: log.service } }
+    after: { db: { start: healthy } }
+  app:
+    nodes: [mgmt, b]
+    active: all
+    at_least: 1
+    manager: { systemd: { unit: app.service } }
+    checks:
+      port: { tcp: "{address}:2" }
+  front:
+    nodes: [b]
+    manager: { systemd: { unit: front.service } }
+    requires: [app]
 gates:
   look: { manual: "Look at it", at_end_of: [startup], role: admin }
 "#;
@@ -245,8 +260,14 @@ impl Bench {
             state,
             ..InstanceObservation::default()
         };
+        self.tells(service, on, seen);
+    }
+
+    /// An agent says how an instance is.
+    pub(crate) fn tells(&mut self, service: &str, on: &str, seen: InstanceObservation) {
+        let now = self.now();
         let node = self.view.entry(&on.parse().unwrap());
-        node.instances.insert(service.parse().unwrap(), seen);
+        node.tell(service.parse().unwrap(), seen, now);
     }
 
     pub(crate) fn power(&mut self, node: &str, power: Power) -> &mut Self {
@@ -290,7 +311,7 @@ impl Bench {
         self.advance()
     }
 
-    /// The same, before the operation goes on.
+    /// The same, before the operation goes on. What is done is so, as its agent sees it.
     pub(crate) fn reports(
         &mut self,
         step: &str,
@@ -303,6 +324,9 @@ impl Bench {
             .steps()
             .find(|(other, _)| other.id.as_str() == step)
             .and_then(|(step, at)| at.on.clone().or_else(|| step.node.clone()));
+        if state == AttemptState::Done {
+            self.shows(step);
+        }
         let report = AttemptReport {
             id: AttemptId {
                 operation: OperationId(1),
@@ -314,6 +338,31 @@ impl Bench {
             repeatable,
         };
         self.with(|operation, ctx| operation.report(&from.unwrap(), &report, ctx));
+    }
+
+    /// The agent of a step's node shows what the step, or taking it back, has made of the instance.
+    fn shows(&mut self, step: &str) {
+        let phase = self.phase(step);
+        let mut steps = self.plan.plan().steps.iter();
+        let it = steps.find(|other| other.id.as_str() == step).unwrap();
+        let (Some(service), Some(node)) = (it.service.clone(), it.node.clone()) else {
+            return;
+        };
+        let running = match &it.action {
+            Action::Start | Action::Verify => phase != Phase::Undoing,
+            Action::Stop => phase == Phase::Undoing,
+            _ => return,
+        };
+        let state = match running {
+            true => InstanceState::Running,
+            false => InstanceState::Stopped,
+        };
+        self.instance(service.as_str(), node.as_str(), state);
+    }
+
+    /// What a step waits for.
+    pub(crate) fn waits_for(&self, step: &str) -> String {
+        self.operation.waits_for(&StepId::new(step))
     }
 
     pub(crate) fn asks(&mut self, verb: Verb, step: &str) -> Result<(), Refused> {

@@ -8,6 +8,7 @@ mod claims;
 mod control;
 mod edges;
 mod gates;
+mod instances;
 mod power;
 mod replay;
 mod unwind;

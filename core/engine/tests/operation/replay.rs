@@ -7,6 +7,7 @@ use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::ids::OperationId;
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Step, Wait};
 use interlock_model::spec::Role;
 use proptest::prelude::*;
@@ -36,6 +37,7 @@ enum Happens {
     Power(Power),
     Silent(bool),
     Connects(bool, u8),
+    Is(InstanceState),
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -62,6 +64,8 @@ fn happens() -> impl Strategy<Value = Happens> {
             .prop_map(|(web, verdict)| Happens::Probed(web, verdict)),
         3 => prop::sample::select(vec![Power::On, Power::Off, Power::Unknown]).prop_map(Happens::Power),
         1 => any::<bool>().prop_map(Happens::Silent),
+        2 => prop::sample::select(vec![InstanceState::Running, InstanceState::Failed, InstanceState::Stopped])
+            .prop_map(Happens::Is),
         2 => (any::<bool>(), 1_u8..4).prop_map(|(a, boot)| Happens::Connects(a, boot)),
     ]
 }
@@ -85,6 +89,10 @@ fn happen(bench: &mut Bench, event: Happens) {
             bench.probed(check, "b", verdict).advance();
         }
         Happens::Power(power) => drop(bench.power("a", power).advance()),
+        Happens::Is(state) => {
+            bench.instance("web", "b", state);
+            bench.advance();
+        }
         Happens::Silent(a) => bench.goes_silent(node(a)),
         Happens::Connects(a, boot) => {
             bench.connects(node(a), &format!("boot-{boot}"));
