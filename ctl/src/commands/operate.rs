@@ -21,7 +21,9 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
-use crate::render::{Out, clean, clean_lines, no_plan_line, operation_value, report_lines};
+use crate::render::{
+    Out, clean, clean_lines, counted, no_plan_line, operation_value, report_lines,
+};
 
 pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
@@ -120,7 +122,8 @@ fn confirm(plan: &Plan, args: &Confirm, out: Out) -> Result<String, Failure> {
         (true, 0, _) | (true, _, true) => return Ok(cluster.to_owned()),
         (true, _, false) => {
             return Err(Failure::Usage(format!(
-                "this plan takes {machines} machines down: --yes needs --cluster {cluster} for that. Nothing was done"
+                "this plan takes {} down: --yes needs --cluster {cluster} for that. Nothing was done",
+                counted(machines, "machine")
             )));
         }
         (false, _, _) => {}
@@ -137,7 +140,8 @@ fn confirm(plan: &Plan, args: &Confirm, out: Out) -> Result<String, Failure> {
     }
     if machines > 0 && !named {
         let answer = out.ask(&format!(
-            "This takes {machines} machines of {cluster} down. Type the cluster's name to go on: "
+            "This takes {} of {cluster} down. Type the cluster's name to go on: ",
+            counted(machines, "machine")
         ))?;
         if answer != cluster {
             return Err(not_confirmed());
@@ -145,8 +149,8 @@ fn confirm(plan: &Plan, args: &Confirm, out: Out) -> Result<String, Failure> {
         return Ok(answer);
     }
     let answer = out.ask(&format!(
-        "Start these {} steps on {cluster}? [y/N] ",
-        plan.steps.len()
+        "Start {} on {cluster}? [y/N] ",
+        counted(plan.steps.len(), "step")
     ))?;
     if matches!(answer.as_str(), "y" | "Y" | "yes") {
         Ok(cluster.to_owned())

@@ -12,8 +12,8 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
 use crate::render::{
-    Beside, Out, Table, Tone, clean, date_time, operation_text, operation_value, operations_table,
-    rfc3339, summary_value,
+    Beside, Out, Table, Tone, clean, counted, date_time, operation_text, operation_value,
+    operations_table, rfc3339, summary_value,
 };
 
 pub(super) async fn run(connection: &Connection, command: OperationCommand, out: Out) -> Outcome {
@@ -154,7 +154,7 @@ pub(super) async fn control(
         |_| {
             let summary = after.summary.clone().unwrap_or_default();
             format!(
-                "{} is {}{}, {} of {} steps settled\n",
+                "{} is {}{}, {} of {} settled\n",
                 clean(&summary.operation),
                 clean(&summary.state),
                 if after.single_step {
@@ -163,7 +163,7 @@ pub(super) async fn control(
                     ""
                 },
                 summary.steps_done,
-                summary.steps
+                counted(summary.steps, "step")
             )
         },
     )?;

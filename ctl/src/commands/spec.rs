@@ -14,7 +14,7 @@ use crate::client::{Client, SHORT};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::{Out, Paint, Tone, clean, date_time, rfc3339};
+use crate::render::{Out, Paint, Tone, clean, counted, date_time, rfc3339};
 
 pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out) -> Outcome {
     match command {
@@ -122,15 +122,14 @@ fn check(file: &Path, format: Format, out: Out) -> Outcome {
     };
     out.show(format, value, |_| match &spec {
         Some(spec) => format!(
-            "{}: cluster {}, {} nodes, {} services: valid{}\n",
+            "{}: cluster {}, {}, {}: valid{}\n",
             name(file),
             spec.cluster,
-            spec.nodes.len(),
-            spec.services.len(),
+            counted(spec.nodes.len(), "node"),
+            counted(spec.services.len(), "service"),
             match problems.problems.len() {
                 0 => String::new(),
-                1 => ", 1 warning".to_owned(),
-                count => format!(", {count} warnings"),
+                count => format!(", {}", counted(count, "warning")),
             }
         ),
         None => String::new(),

@@ -7,7 +7,7 @@ use interlock_model::action::Action;
 
 use super::commands;
 use super::progress::{Progress, needs_person};
-use crate::render::{Paint, Tone, clean, elapsed, operation_tone};
+use crate::render::{Paint, Tone, clean, counted, elapsed, operation_tone};
 
 /// The summary: duration, steps, and what was proven by whom.
 pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
@@ -20,7 +20,7 @@ pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
         until.saturating_sub(summary.started_ms),
     ));
     let mut text = format!(
-        "{} {} {}{}: {} after {took}, {} of {} steps settled\n",
+        "{} {} {}{}: {} after {took}, {} of {} settled\n",
         clean(&summary.operation),
         clean(&summary.kind),
         clean(&summary.scope),
@@ -30,12 +30,13 @@ pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
             .unwrap_or_default(),
         paint.tone(operation_tone(&summary.state), &clean(&summary.state)),
         summary.steps_done,
-        summary.steps,
+        counted(summary.steps, "step"),
     );
-    for (claim, count) in proven(progress) {
+    for ((what, claim), count) in proven(progress) {
         text.push_str(&format!(
-            "  {} {count} {claim}\n",
-            paint.tone(Tone::Good, "proven")
+            "  {} {} {claim}\n",
+            paint.tone(Tone::Good, "proven"),
+            counted(count, what)
         ));
     }
     let skipped: Vec<&str> = with_state(progress, "skipped");
@@ -49,9 +50,9 @@ pub(super) fn summary(progress: &Progress, paint: Paint) -> String {
     text
 }
 
-/// What the steps that are done have proven, and how many of each. Of an instance or a machine that went down and came up
+/// What the steps that are done have proven, of what (the word for one), and of how many. Of an instance or a machine that went down and came up
 /// again it is told once, as what it is: neither half of it holds at the end without the other.
-fn proven(progress: &Progress) -> BTreeMap<&'static str, usize> {
+fn proven(progress: &Progress) -> BTreeMap<(&'static str, &'static str), usize> {
     let mut instances: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
     let mut machines: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
     let mut confirmed = 0;
@@ -84,23 +85,23 @@ fn proven(progress: &Progress) -> BTreeMap<&'static str, usize> {
     for (went_down, came_up) in instances.into_values() {
         let claim = match (went_down, came_up) {
             (true, true) => {
-                "instances stopped and running again, by their managers' word, with their checks green"
+                "stopped and running again, by the manager's word, with every check green"
             }
-            (true, false) => "instances stopped, by their managers' word",
-            _ => "instances running, by their managers' word, with their checks green",
+            (true, false) => "stopped, by the manager's word",
+            _ => "running, by the manager's word, with every check green",
         };
-        *claims.entry(claim).or_insert(0) += 1;
+        *claims.entry(("instance", claim)).or_insert(0) += 1;
     }
     for (went_down, came_up) in machines.into_values() {
         let claim = match (went_down, came_up) {
-            (true, true) => "machines restarted, heard with a new boot",
-            (true, false) => "machines off, by their power sources' word",
-            _ => "machines on, heard with a new boot",
+            (true, true) => "restarted, heard with a new boot",
+            (true, false) => "off, by the power source's word",
+            _ => "on, heard with a new boot",
         };
-        *claims.entry(claim).or_insert(0) += 1;
+        *claims.entry(("machine", claim)).or_insert(0) += 1;
     }
     if confirmed > 0 {
-        claims.insert("confirmations by people", confirmed);
+        claims.insert(("confirmation", "by people"), confirmed);
     }
     claims
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::progress::{Change, Progress};
-use crate::render::{Paint, clean, elapsed, moment, operation_tone, step_tone};
+use crate::render::{Paint, clean, counted, elapsed, moment, operation_tone, step_tone};
 
 /// The change as a line: time, what, state, and what there is to say.
 pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String {
@@ -19,8 +19,11 @@ pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String
                     progress.name()
                 ),
                 _ => format!(
-                    "{} {}, {} of {} steps settled",
-                    summary.kind, summary.scope, summary.steps_done, summary.steps
+                    "{} {}, {} of {} settled",
+                    summary.kind,
+                    summary.scope,
+                    summary.steps_done,
+                    counted(summary.steps, "step")
                 ),
             };
             format!(

@@ -31,4 +31,4 @@ pub(crate) use silence::{Silence, under_way};
 pub(crate) use status::{status_text, status_value};
 pub(crate) use table::{Table, cut};
 pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};
-pub(crate) use words::{instance_state, liveness, power, verdict, wanted};
+pub(crate) use words::{counted, instance_state, liveness, power, verdict, wanted};

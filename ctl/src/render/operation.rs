@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::{Beside, Paint, Table, Tone, clean, date_time, elapsed, rfc3339};
+use super::{Beside, Paint, Table, Tone, clean, counted, date_time, elapsed, rfc3339};
 
 /// The tone of an operation's state.
 pub(crate) fn operation_tone(state: &str) -> Tone {
@@ -69,13 +69,13 @@ pub(crate) fn operations_table(operations: &[v1::OperationSummary], paint: Paint
 pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: Paint) -> String {
     let summary = operation.summary.clone().unwrap_or_default();
     let mut text = format!(
-        "{} {} {}: {}, {} of {} steps settled\nstarted {} by {}{}\n",
+        "{} {} {}: {}, {} of {} settled\nstarted {} by {}{}\n",
         clean(&summary.operation),
         clean(&summary.kind),
         clean(&summary.scope),
         paint.tone(operation_tone(&summary.state), &clean(&summary.state)),
         summary.steps_done,
-        summary.steps,
+        counted(summary.steps, "step"),
         date_time(summary.started_ms),
         clean(&summary.started_by),
         match summary.reason.as_str() {

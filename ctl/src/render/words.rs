@@ -56,11 +56,32 @@ pub(crate) fn verdict(wire: i32) -> (String, Tone) {
     (verdict.to_string(), tone)
 }
 
+/// So many of something, by its word for one: `1 step`, `2 steps`.
+pub(crate) fn counted(count: impl TryInto<u64>, one: &str) -> String {
+    // What does not fit into 64 bits is many.
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    }
+}
+
 /// What an instance should be; empty if no operation has ever said so.
 pub(crate) fn wanted(wire: i32) -> String {
     match v1::Wanted::try_from(wire).unwrap_or_default() {
         v1::Wanted::Unspecified => String::new(),
         v1::Wanted::Running => "running".to_owned(),
         v1::Wanted::Stopped => "stopped".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_something_is_not_many() {
+        assert_eq!(counted(0_usize, "step"), "0 steps");
+        assert_eq!(counted(1_u32, "step"), "1 step");
+        assert_eq!(counted(2_u64, "step"), "2 steps");
     }
 }

@@ -14,7 +14,7 @@ use super::commands;
 use super::progress::{Progress, is_settled, needs_person};
 use crate::failure::Failure;
 use crate::render::{
-    Out, Paint, Tone, clean, cut, elapsed, operation_tone, step_tone, width_and_height,
+    Out, Paint, Tone, clean, counted, cut, elapsed, operation_tone, step_tone, width_and_height,
 };
 
 /// Width and height if the terminal does not tell, as those of a VT100.
@@ -184,7 +184,7 @@ fn folded(
         format!("stages {first}-{last}")
     };
     let text = cut(
-        &format!("{which}: {steps} steps {word}"),
+        &format!("{which}: {} {word}", counted(steps, "step")),
         width.saturating_sub(2),
     );
     Some(format!("{} {text}", paint.tone(tone, mark)))
