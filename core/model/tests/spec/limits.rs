@@ -20,7 +20,7 @@ fn a_file_of_ten_megabytes_is_refused_unread() {
     let mut bytes = b"cluster: big\nnodes:\n".to_vec();
     bytes.resize(10_000_000, b'#');
     let problem = only(&bytes);
-    assert_eq!(problem.what, "the file has 10000000 bytes");
+    assert_eq!(problem.what, "the file has more than 4 MiB");
     assert!(
         problem.why.contains(&MAX_BYTES.to_string()),
         "{}",

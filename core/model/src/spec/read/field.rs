@@ -210,7 +210,7 @@ impl<'a> Field<'a> {
             Value::Scalar { .. } => vec![self.clone()],
             Value::List(_) => self.items(),
             Value::Null | Value::Map(_) => {
-                self.wrong_kind("a text, or a list of texts,");
+                self.wrong_kind("a text or a list of texts");
                 Vec::new()
             }
         }

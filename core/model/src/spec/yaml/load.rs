@@ -37,7 +37,8 @@ pub(crate) fn load(bytes: &[u8], report: &Report) -> Result<Yaml, Fatal> {
 /// The bytes as text, without a byte order mark.
 fn text_of(bytes: &[u8]) -> Result<&str, Fatal> {
     if bytes.len() > MAX_BYTES {
-        let what = format!("the file has {} bytes", bytes.len());
+        // Whoever reads the file may have stopped one byte beyond the limit: how long it is, is not known here.
+        let what = format!("the file has more than {} MiB", MAX_BYTES >> 20);
         return Err(fatal(Place::START, what)
             .why(format!("a cluster spec has at most {MAX_BYTES} bytes"))
             .suggest("write lists of nodes as ranges, such as jb[1-60]")
