@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
                 self.report.blocked(
                     Subject::cluster(),
                     format!("--force {id} names no check of the spec"),
-                    "`interlockctl status` lists the checks",
+                    "`interlockctl spec show` has the checks of each service",
                 );
             }
         }
