@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use interlock_mesh::identity::Role;
+use interlock_mesh::pki::SubjectName;
 use interlock_model::names::ClusterName;
 
 #[derive(Debug, Subcommand)]
@@ -37,7 +38,7 @@ pub(crate) enum IssueCommand {
         issue: Issue,
         /// IP addresses and host names of the node, for other tools; only with a single name.
         #[arg(long, value_name = "IP|DNS", value_delimiter = ',')]
-        address: Vec<String>,
+        address: Vec<SubjectName>,
     },
     /// For coordinators.
     Coordinator {
@@ -45,7 +46,7 @@ pub(crate) enum IssueCommand {
         issue: Issue,
         /// IP addresses and host names of the coordinator, for other tools; only with a single name.
         #[arg(long, value_name = "IP|DNS", value_delimiter = ',')]
-        address: Vec<String>,
+        address: Vec<SubjectName>,
     },
     /// For people, and for programs that act for them.
     Operator {

@@ -102,15 +102,15 @@ fn issue(command: &IssueCommand, out: Out) -> Outcome {
 fn issue_one(
     authority: &CertificateAuthority,
     subject: Subject,
-    address: &[String],
+    address: &[SubjectName],
     issue: &Issue,
 ) -> Result<Files, Failure> {
     let identity = Identity::new(authority.cluster().clone(), subject);
     let kind = identity.kind();
     let names = if kind.serves() {
-        let own = SubjectName::from(identity.name());
+        let own = own_name(identity.name());
         std::iter::once(own)
-            .chain(address.iter().map(|text| SubjectName::from(text.as_str())))
+            .chain(address.iter().cloned())
             .collect()
     } else {
         Vec::new()
@@ -133,6 +133,13 @@ fn issue_one(
     issued
         .save(&directory, kind.as_str(), authority.cert_pem(), existing)
         .map_err(refuse_to_replace)
+}
+
+/// A member under its own name, for other tools. A name of the spec may have what no host name has, such as `_`; that harms
+/// nobody.
+fn own_name(name: &str) -> SubjectName {
+    name.parse()
+        .unwrap_or_else(|_| SubjectName::Dns(name.to_owned()))
 }
 
 fn directory(issue: &Issue, kind: Kind, name: &str) -> PathBuf {

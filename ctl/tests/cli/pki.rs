@@ -77,4 +77,15 @@ fn what_cannot_be_issued_is_refused_with_its_reason() {
     place
         .run("pki issue agent db1 db2 --address 10.0.0.1")
         .exits(64);
+    for address in ["not_an_ip!!", "10.0.0.256", "10.0.0.1,", "db1:22"] {
+        let ran = place
+            .run(&format!("pki issue coordinator m2 --address {address}"))
+            .exits(64);
+        assert!(
+            ran.stderr.contains("neither an IP address nor a host name"),
+            "{}",
+            ran.stderr
+        );
+        assert!(!place.path("pki/coordinator/m2").exists());
+    }
 }

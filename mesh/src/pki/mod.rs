@@ -24,4 +24,4 @@ pub use authority::CertificateAuthority;
 pub use error::{AuthorityError, IssueError};
 pub use files::{Existing, WriteError, write_private, write_public};
 pub use issued::Issued;
-pub use request::{IssueRequest, SubjectName};
+pub use request::{BadSubjectName, IssueRequest, SubjectName};

@@ -1,6 +1,7 @@
 //! What to put into a certificate.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::identity::Identity;
@@ -27,10 +28,73 @@ pub enum SubjectName {
     Dns(String),
 }
 
-impl From<&str> for SubjectName {
-    /// What parses as an IP address is one; everything else is a host name.
-    fn from(text: &str) -> Self {
-        text.parse()
-            .map_or_else(|_| Self::Dns(text.to_owned()), Self::Ip)
+/// A text is neither an IP address nor a host name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{}' is neither an IP address nor a host name, such as 10.1.0.9 or db1.example", .0.escape_debug())]
+pub struct BadSubjectName(String);
+
+impl FromStr for SubjectName {
+    type Err = BadSubjectName;
+
+    /// What parses as an IP address is one. A host name is made of labels of letters, digits and hyphens, with no hyphen at
+    /// either end (RFC 1123, section 2.1), and its last label is no number: that would be a mistyped address (RFC 3696,
+    /// section 2).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let numeric = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+        if text.len() <= 253
+            && text.split('.').all(label)
+            && !text.rsplit('.').next().is_some_and(numeric)
+        {
+            Ok(Self::Dns(text.to_owned()))
+        } else {
+            Err(BadSubjectName(text.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_server_is_an_address_or_a_host_name() {
+        for address in ["10.1.0.9", "fd00::1"] {
+            assert_eq!(
+                address.parse(),
+                Ok(SubjectName::Ip(address.parse().unwrap()))
+            );
+        }
+        let longest = format!("{}.abcde", vec!["a".repeat(61); 4].join("."));
+        for host in ["m2", "M2.example", "3com.example", "a-b", &longest] {
+            assert_eq!(host.parse(), Ok(SubjectName::Dns(host.into())), "{host}");
+        }
+        for bad in [
+            "",
+            "not an ip!!",
+            "10.0.0.256",
+            "5",
+            "db1:22",
+            "-a",
+            "a-.example",
+            "a..b",
+            "a.",
+            "döner",
+            "*.example",
+            &"a".repeat(64),
+            &format!("{longest}f"),
+        ] {
+            assert!(bad.parse::<SubjectName>().is_err(), "{bad}");
+        }
     }
 }

@@ -17,7 +17,10 @@ use crate::support::{AGENT, COORDINATOR, DAY, Pki, READER, open};
 fn request(uri: &str) -> IssueRequest {
     IssueRequest {
         identity: uri.parse().unwrap(),
-        names: vec!["10.9.0.21".into(), "dbm1.example".into()],
+        names: vec!["10.9.0.21", "dbm1.example"]
+            .into_iter()
+            .map(|name| name.parse().unwrap())
+            .collect(),
         not_before: SystemTime::now(),
         life: DAY,
     }

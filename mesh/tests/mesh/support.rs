@@ -74,7 +74,7 @@ impl Pki {
         let file = format!("{}-{}", identity.kind(), identity.name());
         let request = IssueRequest {
             identity,
-            names: vec!["127.0.0.1".into()],
+            names: vec!["127.0.0.1".parse().unwrap()],
             not_before: SystemTime::now() - age,
             life,
         };

@@ -76,7 +76,7 @@ impl Site {
         );
         let issued = self.authority.issue(&IssueRequest {
             identity,
-            names: vec!["127.0.0.1".into()],
+            names: vec!["127.0.0.1".parse()?],
             not_before: SystemTime::now() - Duration::from_secs(60),
             life: LIFE,
         })?;

@@ -82,7 +82,8 @@ impl Authority {
             Life::Now => (SystemTime::now() - 4 * DAY, 5 * DAY),
             Life::Past => (SystemTime::now() - 3 * DAY, 2 * DAY),
         };
-        let names = address.map(SubjectName::from).into_iter().collect();
+        let names = address.map(str::parse::<SubjectName>).transpose()?;
+        let names = names.into_iter().collect();
         let issued = self.authority.issue(&IssueRequest {
             identity,
             names,
