@@ -132,13 +132,20 @@ impl Coordinator {
             event.operation = id.to_string();
             event.who.clone_from(&request.by);
             event.text = format!(
-                "{} {} ({} steps{}): {}",
+                "{} {} ({} {}{})",
                 plan.kind,
                 plan.scope,
                 plan.steps.len(),
-                overrides(&plan.forced),
-                request.reason
+                if plan.steps.len() == 1 {
+                    "step"
+                } else {
+                    "steps"
+                },
+                overrides(&plan.forced)
             );
+            if !request.reason.is_empty() {
+                event.text += &format!(": {}", request.reason);
+            }
         });
         // Before its first step: from then on no hand is to be in the way.
         self.claim(&operation);
