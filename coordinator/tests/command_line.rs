@@ -41,7 +41,26 @@ fn a_file_whose_certificate_is_not_there_cannot_be_used() {
 
 #[test]
 fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage() {
-    let (code, said) = says(&run(&["run", "--config", "none.toml", "--log", "a==b"]));
+    let line = ["run", "--config", "none.toml"];
+    // A word that is no level would be a target, and of all else there would be no log.
+    for bad in ["a==b", "inof", "!!", "warn,mesh", ""] {
+        let (code, said) = says(&run(&[&line[..], &["--log", bad]].concat()));
+        assert_eq!(code, Some(64), "{said}");
+        assert!(
+            said.contains(&format!("--log '{bad}' is no filter")),
+            "{said}"
+        );
+    }
+    let by_variable = Command::new(env!("CARGO_BIN_EXE_interlock-coordinator"))
+        .args(line)
+        .env("INTERLOCK_LOG", "inof")
+        .output()
+        .unwrap();
+    let (code, said) = says(&by_variable);
     assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("--log 'a==b' is no filter"), "{said}");
+    assert!(said.contains("INTERLOCK_LOG 'inof' is no filter"), "{said}");
+    for good in ["debug", "warn,interlock_mesh=debug", "off"] {
+        let (code, said) = says(&run(&[&line[..], &["--log", good]].concat()));
+        assert_eq!(code, Some(2), "the file is not there: {said}");
+    }
 }
