@@ -430,6 +430,19 @@ fn the_program_checks_a_file_and_tells_by_its_exit_code() {
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("dbm1") && told.contains("dbm2"), "{told}");
 
+    // Written by an editor that takes a file for Latin-1.
+    let mut latin = format!("{LEAST}# Z").into_bytes();
+    latin.extend(b"\xfcrich\n");
+    std::fs::write(&file, latin).unwrap();
+    let output = program(&["config", "check", file.to_str().unwrap()]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let place = format!("{}:12:4: ", file.display());
+    assert!(
+        told.starts_with(&place) && told.contains("0xfc is not UTF-8"),
+        "{told}"
+    );
+
     std::fs::write(&file, LEAST.replace("jb1", "-jb1")).unwrap();
     let output = program(&["config", "check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));

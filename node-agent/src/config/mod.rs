@@ -79,8 +79,12 @@ impl Config {
     /// # Errors
     /// If it cannot be read, or does not say what it must: then with all problems.
     pub fn load(file: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(file).map_err(|error| Error::Read(file.to_owned(), error))?;
-        Self::parse(file, &text)
+        let bytes = fs::read(file).map_err(|error| Error::Read(file.to_owned(), error))?;
+        let text = str::from_utf8(&bytes).map_err(|error| Error::Invalid {
+            file: file.to_owned(),
+            problems: vec![Problem::of_encoding(&bytes, error)],
+        })?;
+        Self::parse(file, text)
     }
 
     /// Reads a text; `file` is what problems and refusals name.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::str::Utf8Error;
 
 /// A configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,17 @@ impl Problem {
             what: what.into(),
             remedy: remedy.into(),
         }
+    }
+
+    /// The first byte that is not of a text in UTF-8, which TOML files are.
+    pub(super) fn of_encoding(bytes: &[u8], error: Utf8Error) -> Self {
+        let readable = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let at = readable.len();
+        let what = format!(
+            "the byte 0x{:02x} is not UTF-8",
+            bytes.get(at).copied().unwrap_or_default()
+        );
+        Self::at(&readable, &(at..at), what, "save the file as UTF-8")
     }
 
     /// What the TOML reader found.
