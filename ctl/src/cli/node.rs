@@ -85,7 +85,7 @@ pub(crate) enum PowerCommand {
         nodes: Vec<NodeName>,
         /// Record the match on your word, where the source cannot tell; the reason is kept in the audit. Does not help
         /// against a contradiction.
-        #[arg(long, value_name = "REASON", requires = "nodes")]
+        #[arg(long, value_name = "REASON", requires = "nodes", value_parser = reason::given)]
         attest: Option<String>,
         #[command(flatten)]
         output: Output,

@@ -39,6 +39,9 @@ fn wrong_usage_is_64_and_says_what_would_be_right() {
     assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
     place.run("plan shutdown --all --offline").exits(64);
     place.run("statsu").exits(64);
+    // An attestation without a word attests nothing.
+    let ran = place.run("power verify db1 --attest=").exits(64);
+    assert!(ran.stderr.contains("say why"), "{}", ran.stderr);
     for kind in ["shutdown", "startup"] {
         let ran = place
             .run(&format!(
