@@ -3,7 +3,7 @@
 use interlock_engine::coordinator::{Assignment, Claim, ToAgent};
 use interlock_model::ids::Term;
 use interlock_proto::convert::{
-    check_to_wire, command_to_wire, fence_to_wire, millis, part_to_wire,
+    check_to_wire, command_to_wire, fence_to_wire, held_to_wire, millis, part_to_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::coordinator_message::Message;
@@ -79,6 +79,7 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
                 }),
                 exclusive: instance.exclusive,
                 autostart: instance.autostart,
+                members: instance.members.iter().map(held_to_wire).collect(),
             })
             .collect(),
         checks: assignment

@@ -44,6 +44,11 @@ pub struct Membership {
     pub drain: Duration,
     /// What it is put to after that.
     pub then: Then,
+    /// How often each balancer is looked at, whether a member still is as it was put.
+    #[serde(with = "human")]
+    pub every: Duration,
+    /// What was changed behind the cluster's back is reported, and not put back.
+    pub watch_only: bool,
 }
 
 /// What a member is put to when its sessions have ended, or their time has.
@@ -92,6 +97,18 @@ impl fmt::Display for Member {
 pub fn is_proxy_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed)
+}
+
+/// A member that the agent of its balancer's node looks after: what a plan has put it to is held.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldMember {
+    /// The member.
+    pub member: Member,
+    /// How often it is looked at.
+    #[serde(with = "human")]
+    pub every: Duration,
+    /// What was changed behind the cluster's back is reported, and not put back.
+    pub watch_only: bool,
 }
 
 #[cfg(test)]

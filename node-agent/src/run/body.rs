@@ -123,7 +123,10 @@ impl Body {
         let done = tokio::select! {
             // The guard ends what it has begun, and lets go then.
             acting = self.take_from_guard(service, &instance) => match acting {
-                Ok(_acting) => self.act(parts, attempt, resumed, errand).await,
+                Ok(_acting) => match self.act(parts, attempt, resumed, errand).await {
+                    Ok(evidence) => self.with_members(service, attempt, evidence, errand).await,
+                    Err(trouble) => Err(trouble),
+                },
                 Err(trouble) => Err(trouble),
             },
             halt = errand.halted() => Err(Trouble::Failed(format!("{halt} before {service} was free; nothing was begun"))),
@@ -131,6 +134,26 @@ impl Body {
         let up = !matches!(attempt.command, Command::Stop { .. }) && done.is_ok();
         instance.give_back(if up { Proven::Up } else { Proven::Nothing });
         done
+    }
+
+    /// A load balancer that was started counts as started when its members are as they were put.
+    async fn with_members(
+        &self,
+        service: &ServiceName,
+        attempt: &Attempt,
+        evidence: String,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        if matches!(
+            attempt.command,
+            Command::Start { .. } | Command::Verify { .. }
+        ) && let Some(assigned) = self.instances.assigned(service)
+        {
+            self.members
+                .restore(service, &assigned.members, errand)
+                .await?;
+        }
+        Ok(evidence)
     }
 
     /// Waits until the guard has let go and nothing that it began still runs, which an earlier agent's guard may have
@@ -241,6 +264,7 @@ impl Executor for Body {
         self.instances
             .assign(assignment, &self.managers, &self.session, self.clock);
         self.probes.assign(assignment, &self.allow);
+        self.members.assign(assignment, &self.allow);
     }
 
     fn probe_now(&self, checks: Vec<CheckId>) {

@@ -10,16 +10,21 @@
 //! A member that is in `maint` already is not put to `drain` first, which would let clients in again.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use interlock_model::member::{Balancer, Member, Then};
+use interlock_model::member::{Balancer, HeldMember, Member, Then};
 use interlock_model::names::ServiceName;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::errand::{Errand, Trouble};
+use super::held::{Held, Key};
 use super::managers::chain;
 use crate::balance::{Admin, Error, Haproxy, Server};
+use crate::config::Allow;
+use crate::session::Assignment;
 
 /// The pause between two looks: short beside the time that a session takes, long beside that of a look.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -44,11 +49,66 @@ pub(super) enum Wanted {
     },
 }
 
-/// Switches members.
-#[derive(Debug, Clone)]
-pub(super) struct Members;
+/// Switches members, and holds them as they were switched.
+#[derive(Debug)]
+pub(super) struct Members {
+    held: Arc<Held>,
+    /// What holds the members of each load balancer that is assigned.
+    holders: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
 
 impl Members {
+    /// Goes on with what an earlier process of this agent held.
+    pub(super) async fn open(state_dir: &Path) -> Self {
+        Self {
+            held: Arc::new(Held::open(state_dir.join("members.json")).await),
+            holders: Mutex::default(),
+        }
+    }
+
+    /// Looks after these members from now on.
+    pub(super) fn assign(&self, assignment: &Assignment, allow: &Allow) {
+        let mut holders = Vec::new();
+        for (balancer, instance) in &assignment.instances {
+            for member in &instance.members {
+                if let Err(refusal) = allow.permits_member(balancer, &member.member) {
+                    tracing::warn!("{refusal}");
+                    continue;
+                }
+                let (held, balancer, member) =
+                    (Arc::clone(&self.held), balancer.clone(), member.clone());
+                let holder = tokio::spawn(async move { held.hold(&balancer, &member).await });
+                holders.push(AbortOnDropHandle::new(holder));
+            }
+        }
+        *self.holders.lock().unwrap_or_else(PoisonError::into_inner) = holders;
+    }
+
+    /// Puts the members of a load balancer that has just been started to what they were put to: it has forgotten that.
+    pub(super) async fn restore(
+        &self,
+        balancer: &ServiceName,
+        members: &[HeldMember],
+        errand: &Errand<'_>,
+    ) -> Result<(), Trouble> {
+        for member in members.iter().filter(|it| !it.watch_only) {
+            loop {
+                let Err(error) = self.held.look_after(balancer, member).await else {
+                    break;
+                };
+                // It may not listen yet.
+                tokio::select! {
+                    () = sleep(LOOK_AGAIN) => {}
+                    halt = errand.halted() => {
+                        let what = format!("{halt}; it runs, but {} is not as it was put: {}", member.member, chain(&error));
+                        return Err(Trouble::unknown(what, true));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a member be what is wanted, and proves it.
     pub(super) async fn switch(
         &self,
@@ -60,10 +120,14 @@ impl Members {
         let Balancer::Haproxy { socket } = &member.by;
         let work = Work {
             haproxy: Haproxy::at(socket),
+            held: &self.held,
+            key: Key::of(balancer, member),
             member,
             seen: Mutex::new(String::from("nothing was said to it")),
         };
         tracing::info!(%balancer, %member, ?wanted, "a member is switched");
+        // Whoever holds it waits, and holds then what it was put to.
+        let _switching = self.held.of(&work.key).lock_owned().await;
         let done = async {
             match wanted {
                 Wanted::In => work.admit(errand).await,
@@ -81,6 +145,8 @@ impl Members {
 /// One switch of one member.
 struct Work<'a> {
     haproxy: Haproxy,
+    held: &'a Held,
+    key: Key,
     member: &'a Member,
     /// What was seen last, for whoever ends this.
     seen: Mutex<String>,
@@ -130,6 +196,9 @@ impl<'a> Work<'a> {
     ) -> Result<String, Trouble> {
         let began = Instant::now();
         let until = began + within.min(errand.time_left().saturating_sub(MARGIN));
+        if then == Then::Drain {
+            self.held.put(&self.key, Admin::Drain).await;
+        }
         let mut left = self.await_sessions(until, errand).await?;
         if then == Then::Maint {
             let found = self.look().await?;
@@ -164,7 +233,10 @@ impl<'a> Work<'a> {
             let found = self.look().await?;
             let left: u64 = found.iter().map(|(_, it)| it.sessions).sum();
             let ready = found.into_iter().filter(|(_, it)| it.admin == Admin::Ready);
-            self.set(&ready.collect(), Admin::Drain).await?;
+            let ready: Found<'_> = ready.collect();
+            if !ready.is_empty() {
+                self.set(&ready, Admin::Drain).await?;
+            }
             errand.going_down(format!("it gets nothing new; {}", sessions(left)));
             if left == 0 || Instant::now() >= until {
                 return Ok(left);
@@ -175,6 +247,7 @@ impl<'a> Work<'a> {
 
     /// Says to those that are something else what they shall be.
     async fn set(&self, found: &Found<'_>, admin: Admin) -> Result<(), Trouble> {
+        self.held.put(&self.key, admin).await;
         for (backend, _) in found.iter().filter(|(_, server)| server.admin != admin) {
             self.haproxy
                 .set(backend, &self.member.server, admin)

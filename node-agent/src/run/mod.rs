@@ -11,6 +11,7 @@
 //! # What is where
 //! ```text
 //! state_dir/ledger.redb     attempts, term, wanted, refusals, last assignment       (module ledger)
+//! state_dir/members.json    what the members of load balancers were put to             (module held)
 //! state_dir/runs/           one directory per running command                      (module shim)
 //! state_dir/logs/           what supervised processes print
 //! ```
@@ -21,7 +22,7 @@
 //! | `body` | the [`Executor`](crate::session::Executor): permits by the allow-list, hands attempts to the right one |
 //! | `instance`, `managers` | start, stop, verify: parts downwards and upwards, each by its manager, each proven |
 //! | `instances`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
-//! | `members` | who takes part in the load balancers of this node |
+//! | `members`, `held` | who takes part in the load balancers of this node, and stays as it was put |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
@@ -37,6 +38,7 @@ mod deaths;
 mod errand;
 mod error;
 mod fence;
+mod held;
 mod instance;
 mod instances;
 mod keeper;
@@ -158,6 +160,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         clock,
         allow: Arc::new(config.allow.clone()),
     };
+    let members = members::Members::open(state).await;
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
     let options = Options {
@@ -177,7 +180,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 command: config.shutdown_command.clone(),
                 ending: ending.clone(),
             },
-            members: members::Members,
+            members,
             fence: fence::Fence {
                 fencer: Fencer::new(power::Options {
                     search: config.allow.fence_dir.clone(),

@@ -7,6 +7,7 @@ use interlock_engine::agent::autonomy::Mark;
 use interlock_model::action::Part;
 use interlock_model::check::{Check, CheckId};
 use interlock_model::ids::{Generation, Term};
+use interlock_model::member::HeldMember;
 use interlock_model::names::ServiceName;
 use interlock_model::spec::GuardPolicy;
 use interlock_proto::convert::{self, Invalid};
@@ -45,6 +46,9 @@ pub struct AssignedInstance {
     /// Does it come up with its machine?
     #[serde(default)]
     pub autostart: bool,
+    /// Of a load balancer: the members that are looked after here.
+    #[serde(default)]
+    pub members: Vec<HeldMember>,
 }
 
 impl Assignment {
@@ -74,6 +78,8 @@ impl Assignment {
                 window: Duration::from_millis(guard.window_ms),
                 backoff: Duration::from_millis(guard.backoff_ms),
             };
+            let members = instance.members.iter().map(convert::held_from_wire);
+            let members = members.collect::<Result<_, _>>()?;
             let (exclusive, autostart) = (instance.exclusive, instance.autostart);
             assignment.instances.insert(
                 service,
@@ -82,6 +88,7 @@ impl Assignment {
                     guard,
                     exclusive,
                     autostart,
+                    members,
                 },
             );
         }
@@ -162,6 +169,7 @@ mod tests {
                 }),
                 exclusive: true,
                 autostart: true,
+                members: Vec::new(),
             }],
             checks: vec![check("port", Some(tcp)), check("future", None)],
         }

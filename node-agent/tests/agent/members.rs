@@ -25,8 +25,8 @@ const HAPROXY: &str = "/usr/sbin/haproxy";
 /// An agent beside an HAProxy with the servers `jb1` and `jb2` in its backend `web`.
 struct Bed {
     lab: Lab,
-    _coordinator: Coordinator,
-    _agent: Agent,
+    coordinator: Coordinator,
+    agent: Option<Agent>,
     session: Session,
     haproxy: Child,
     /// One permit lets one request of `/slow` end.
@@ -59,8 +59,8 @@ impl Bed {
         let session = coordinator.session(1).await;
         let bed = Self {
             lab,
-            _coordinator: coordinator,
-            _agent: agent,
+            coordinator,
+            agent: Some(agent),
             session,
             haproxy,
             slow,
@@ -104,6 +104,24 @@ impl Bed {
     async fn dispatch(&mut self, step: &str, command: Command) -> v1::AttemptReport {
         self.session.dispatch(id(step, 1), command).await;
         self.session.outcome(&id(step, 1)).await
+    }
+
+    /// Has the agent look after `jb1`, twenty times a second.
+    async fn assign(&self, watch_only: bool) {
+        let lb = v1::InstanceCommand {
+            service: "lb".into(),
+            parts: Vec::new(),
+        };
+        let member = self.member("web", "jb1", Duration::ZERO).member;
+        self.session
+            .assign_all(&[lb], 0, Vec::new(), |instance| {
+                instance.members = vec![v1::HeldMember {
+                    member: member.clone(),
+                    every_ms: 50,
+                    watch_only,
+                }];
+            })
+            .await;
     }
 
     /// What HAProxy answers on its runtime socket; empty while nobody listens there.
@@ -381,4 +399,62 @@ async fn a_cancelled_drain_leaves_the_member_as_it_was_put_and_says_so() {
     assert!(report.evidence.contains("1 session"), "{}", report.evidence);
     assert_eq!(bed.admin().await, "8");
     slow.abort();
+}
+
+#[tokio::test]
+async fn what_changes_behind_our_back_is_put_back_also_by_the_next_agent_and_after_a_restart_of_haproxy()
+ {
+    let Some(mut bed) = Bed::new("\"web\"").await else {
+        return;
+    };
+    bed.assign(false).await;
+    // What no plan has put to anything is let be.
+    bed.tell("set server web/jb1 state drain").await;
+    let drain = Command::Drain(bed.member("web", "jb1", Duration::from_secs(1)));
+    let done = bed.dispatch("drain", drain).await;
+    assert_eq!(done.state(), State::Done, "{done:?}");
+    assert!(!bed.lab.log().contains("behind our back"));
+    bed.tell("set server web/jb1 state ready").await;
+    bed.until_admin("1").await;
+    assert!(
+        bed.lab
+            .log()
+            .contains("was ready behind our back, and is put back to maint"),
+        "{}",
+        bed.lab.log()
+    );
+
+    drop(bed.agent.take());
+    bed.haproxy.kill().await.unwrap();
+    bed.haproxy = balance(&bed.lab);
+    bed.until_up().await;
+    bed.agent = Some(bed.lab.start().await);
+    bed.session = bed.coordinator.session(2).await;
+    bed.assign(false).await;
+    bed.until_admin("1").await;
+}
+
+#[tokio::test]
+async fn what_is_only_watched_is_told_of_and_left_as_it_is() {
+    let Some(mut bed) = Bed::new("\"web\"").await else {
+        return;
+    };
+    bed.assign(true).await;
+    let drain = Command::Drain(bed.member("web", "jb1", Duration::from_secs(1)));
+    let done = bed.dispatch("drain", drain).await;
+    assert_eq!(done.state(), State::Done, "{done:?}");
+    bed.tell("set server web/jb1 state ready").await;
+    let told = async {
+        while !bed
+            .lab
+            .log()
+            .contains("is ready behind our back, and was put to maint")
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("it is told");
+    assert_eq!(bed.admin().await, "0");
 }

@@ -1,8 +1,10 @@
 //! Members of load balancers.
 
-use interlock_model::member::{Balancer, Member, Then, is_proxy_name};
+use std::time::Duration;
 
-use super::{Invalid, name};
+use interlock_model::member::{Balancer, HeldMember, Member, Then, is_proxy_name};
+
+use super::{Invalid, millis, name};
 use crate::v1;
 
 /// A member, for the wire.
@@ -49,6 +51,28 @@ pub(super) fn member_from_wire(member: Option<&v1::Member>) -> Result<Member, In
         },
         backends: member.backends.clone(),
         server: member.server.clone(),
+    })
+}
+
+/// A member that is looked after, for the wire.
+#[must_use]
+pub fn held_to_wire(held: &HeldMember) -> v1::HeldMember {
+    v1::HeldMember {
+        member: Some(member_to_wire(&held.member)),
+        every_ms: millis(held.every),
+        watch_only: held.watch_only,
+    }
+}
+
+/// A member that is looked after, from the wire.
+///
+/// # Errors
+/// If the member cannot be understood.
+pub fn held_from_wire(held: &v1::HeldMember) -> Result<HeldMember, Invalid> {
+    Ok(HeldMember {
+        member: member_from_wire(held.member.as_ref())?,
+        every: Duration::from_millis(held.every_ms),
+        watch_only: held.watch_only,
     })
 }
 

@@ -17,6 +17,8 @@ use interlock_model::plan::StepId;
 use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
+pub use member::{held_from_wire, held_to_wire};
+
 pub use command::{
     command_from_wire, command_to_wire, fence_from_wire, fence_to_wire, part_from_wire,
     part_to_wire,

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::{Cluster, Layout, Machine, for_all, for_services};
 use interlock_e2e::skip;
+use rustix::process::{Pid, Signal, kill_process};
 
 const SPEC: &str = r#"
 cluster: local
@@ -28,7 +29,7 @@ services:
     active: all
     at_least: 2
     manager: { process: { name: web } }
-    member_of: { lb: { backend: web, drain: 2s, then: maint } }
+    member_of: { lb: { backend: web, drain: 2s, then: maint, every: 300ms } }
     checks:
       page: { http: "http://{address}:8080/", status: 200, every: 300ms, timeout: 300ms, fresh: 10s }
 "#;
@@ -206,5 +207,55 @@ fn an_unwound_restart_lets_the_member_take_part_again() -> Result<()> {
     cluster.release("stop:web@web1")?;
     operator.until(&operation, "unwound")?;
     ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    Ok(())
+}
+
+/// The process that does HAProxy's work; another one after a reload.
+fn worker(cluster: &Cluster) -> Result<i32> {
+    let info = tell(cluster, "show info")?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
+    Ok(pid.context("no pid")?.parse()?)
+}
+
+#[test]
+fn a_reload_behind_our_back_is_put_right() -> Result<()> {
+    let Some(cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    cluster.hold("stop:web@web1")?;
+    let operation = operator.begin(&for_services("restart", &["web"]), false)?;
+    operator.until_step(&operation, "drain:web@web1:lb@lb1", "done")?;
+    let before = worker(&cluster)?;
+    let status = std::fs::read_to_string(format!("/proc/{before}/status"))?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let master = Pid::from_raw(parent.context("no parent")?.trim().parse()?);
+    kill_process(master.context("no master")?, Signal::USR2)?;
+    eventually("the new process is told", Duration::from_secs(20), || {
+        ensure!(worker(&cluster)? != before, "it has not reloaded yet");
+        let members = members(&cluster)?;
+        ensure!(members[0] == "MAINT", "{members:?}");
+        Ok(())
+    })?;
+    let log = cluster.agent_log("lb1")?;
+    ensure!(log.contains("behind our back"), "{log}");
+    cluster.release("stop:web@web1")?;
+    operator.until(&operation, "done")?;
+    ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    Ok(())
+}
+
+#[test]
+fn a_load_balancer_that_is_restarted_by_a_plan_knows_who_is_out() -> Result<()> {
+    let Some(cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    let mut shutdown = for_services("shutdown", &[]);
+    shutdown.nodes = vec!["web1".to_owned()];
+    operator.run(&shutdown)?;
+    ensure!(members(&cluster)?[0] == "MAINT", "{:?}", members(&cluster)?);
+    operator.run(&for_services("restart", &["lb"]))?;
+    ensure!(members(&cluster)?[0] == "MAINT", "{:?}", members(&cluster)?);
     Ok(())
 }

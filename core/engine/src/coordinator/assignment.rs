@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use interlock_model::check::{CheckFrom, CheckId};
 use interlock_model::ids::Generation;
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::member::{HeldMember, Member};
+use interlock_model::names::NodeName;
 use interlock_model::spec::{Boot, Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
@@ -71,7 +72,7 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
     for service in spec.services.values() {
         for node in &service.nodes {
             if let Some(assignment) = all.get_mut(node) {
-                assignment.instances.push(instance(&service.name, service));
+                assignment.instances.push(instance(spec, service));
             }
         }
         for (name, check) in &service.checks {
@@ -93,9 +94,38 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
     all
 }
 
-fn instance(name: &ServiceName, service: &Service) -> AssignedInstance {
+/// The members of a load balancer, which each of its instances is told of.
+fn members(spec: &Spec, balancer: &Service) -> Vec<HeldMember> {
+    let Some(by) = &balancer.balancer else {
+        return Vec::new();
+    };
+    let mut members = Vec::new();
+    for service in spec.services.values() {
+        let Some(how) = service.member_of.get(&balancer.name) else {
+            continue;
+        };
+        let nodes = service.nodes.iter();
+        members.extend(nodes.filter_map(|node| {
+            Some(HeldMember {
+                member: Member {
+                    service: service.name.clone(),
+                    node: node.clone(),
+                    by: by.clone(),
+                    backends: how.backends.clone(),
+                    server: how.server_on(spec.nodes.get(node)?),
+                },
+                every: how.every,
+                watch_only: how.watch_only,
+            })
+        }));
+    }
+    members
+}
+
+fn instance(spec: &Spec, service: &Service) -> AssignedInstance {
     AssignedInstance {
-        service: name.clone(),
+        service: service.name.clone(),
+        members: members(spec, service),
         parts: service.parts.clone(),
         guard: service.guard,
         exclusive: service.is_exclusive(),

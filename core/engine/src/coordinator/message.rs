@@ -6,6 +6,7 @@ use interlock_model::action::{Command, FenceCall, Part, Power};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{Check, CheckId, Verdict};
 use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
+use interlock_model::member::HeldMember;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::spec::GuardPolicy;
@@ -164,6 +165,8 @@ pub struct AssignedInstance {
     pub exclusive: bool,
     /// It comes up with its machine.
     pub autostart: bool,
+    /// Of a load balancer: the members that are looked after there.
+    pub members: Vec<HeldMember>,
 }
 
 /// A message and its receiver.

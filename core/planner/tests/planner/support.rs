@@ -200,6 +200,8 @@ impl Cluster {
             server: "{node}".into(),
             drain: Duration::from_secs(600),
             then: Then::Maint,
+            every: Duration::from_secs(10),
+            watch_only: false,
         };
         self.with(balancer, |balancer| {
             let socket = "/run/haproxy/admin.sock".into();

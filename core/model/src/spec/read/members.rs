@@ -64,6 +64,19 @@ pub(super) static MEMBERSHIP: Shape = Shape {
             "maint",
             "What follows: `maint` sends clients whose cookie names the instance to another one, `drain` lets them stay.",
         ),
+        default(
+            "every",
+            Kind::Duration,
+            "10s",
+            "How often each balancer is looked at, whether an instance is still as a plan has put it. What a reload has \
+             forgotten, or a person has changed, is put back and logged.",
+        ),
+        default(
+            "watch_only",
+            Kind::Flag,
+            "false",
+            "`true`: it is logged, and not put back. Plans switch it all the same.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -116,6 +129,8 @@ pub(super) fn membership(section: &Section<'_>) -> Membership {
         server: server(section).unwrap_or_else(|| "{node}".to_owned()),
         drain: section.duration("drain").unwrap_or_default(),
         then: section.word("then").unwrap_or(Then::Maint),
+        every: section.duration("every").unwrap_or_default(),
+        watch_only: section.flag("watch_only"),
     }
 }
 

@@ -1,0 +1,166 @@
+//! What the members of load balancers were put to, and that they stay so.
+//!
+//! A load balancer forgets at a reload what it was told at runtime, and a person may tell it something else. So whatever a
+//! plan puts a member to is written down on the balancer's node, and looked at from then on, once in every interval of the
+//! spec: what is otherwise is logged, and put back unless the spec says to watch only. A member that no plan has ever put
+//! to anything is let be.
+//!
+//! Members are held while they are assigned: one that the spec no longer has is let go, and what was written down of it
+//! waits for its return. While a plan switches a member, nobody else does.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use interlock_model::member::{Balancer, HeldMember, Member};
+use interlock_model::names::{NodeName, ServiceName};
+use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::managers::chain;
+use crate::balance::{Admin, Error, Haproxy};
+
+/// A member in a load balancer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Key {
+    balancer: ServiceName,
+    service: ServiceName,
+    node: NodeName,
+}
+
+impl Key {
+    pub(super) fn of(balancer: &ServiceName, member: &Member) -> Self {
+        Self {
+            balancer: balancer.clone(),
+            service: member.service.clone(),
+            node: member.node.clone(),
+        }
+    }
+}
+
+/// What every member was last put to.
+#[derive(Debug)]
+pub(super) struct Held {
+    file: PathBuf,
+    put: Mutex<BTreeMap<Key, Admin>>,
+    /// Held by whoever switches a member.
+    turns: Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Held {
+    /// Reads what an earlier process of this agent wrote down. What cannot be read is not held, which is said.
+    pub(super) async fn open(file: PathBuf) -> Self {
+        let path = file.clone();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+        let put = match read.map_err(io::Error::other).flatten() {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let put: Vec<(Key, Admin)> = put.unwrap_or_else(|error| {
+            tracing::error!(file = %file.display(), %error, "members of load balancers are not held until a plan puts them");
+            Vec::new()
+        });
+        Self {
+            file,
+            put: Mutex::new(put.into_iter().collect()),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// Whose turn it is to switch a member.
+    pub(super) fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(key.clone()).or_default())
+    }
+
+    /// Writes down what a member is put to, before it is. A full disk must not keep a plan from draining: then it is held
+    /// for as long as this process lives.
+    pub(super) async fn put(&self, key: &Key, admin: Admin) {
+        let all: Vec<(Key, Admin)> = {
+            let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+            if put.insert(key.clone(), admin) == Some(admin) {
+                return;
+            }
+            put.iter()
+                .map(|(key, admin)| (key.clone(), *admin))
+                .collect()
+        };
+        let file = self.file.clone();
+        let written = tokio::task::spawn_blocking(move || replace(&file, &all)).await;
+        if let Err(error) = written.map_err(io::Error::other).flatten() {
+            tracing::error!(file = %self.file.display(), %error, "what a member is put to is not written down");
+        }
+    }
+
+    fn wanted(&self, key: &Key) -> Option<Admin> {
+        let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        put.get(key).copied()
+    }
+
+    /// Looks after a member, for ever.
+    pub(super) async fn hold(&self, balancer: &ServiceName, member: &HeldMember) {
+        let mut looks = interval(member.every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = String::new();
+        loop {
+            looks.tick().await;
+            let now = match self.look_after(balancer, member).await {
+                Ok(()) => String::new(),
+                Err(error) => chain(&error),
+            };
+            // Once, and again when it is something else: a balancer that is down is told of by its own checks.
+            if !now.is_empty() && now != said {
+                tracing::warn!(%balancer, member = %member.member, "a member cannot be looked at: {now}");
+            }
+            said = now;
+        }
+    }
+
+    /// Looks at a member once, and puts it back if it is not what it was put to.
+    pub(super) async fn look_after(
+        &self,
+        balancer: &ServiceName,
+        held: &HeldMember,
+    ) -> Result<(), Error> {
+        let member = &held.member;
+        let key = Key::of(balancer, member);
+        let turn = self.of(&key);
+        let Ok(_turn) = turn.try_lock() else {
+            return Ok(());
+        };
+        let Some(wanted) = self.wanted(&key) else {
+            return Ok(());
+        };
+        let Balancer::Haproxy { socket } = &member.by;
+        let haproxy = Haproxy::at(socket);
+        for backend in &member.backends {
+            let seen = haproxy.look(backend, &member.server).await?.admin;
+            if seen == wanted {
+                continue;
+            }
+            let (seen, wanted_word) = (seen.word(), wanted.word());
+            if held.watch_only {
+                tracing::warn!(%balancer, %member, backend, "is {seen} behind our back, and was put to {wanted_word}");
+                continue;
+            }
+            haproxy.set(backend, &member.server, wanted).await?;
+            tracing::warn!(%balancer, %member, backend, "was {seen} behind our back, and is put back to {wanted_word}");
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file as a whole, durably.
+fn replace(file: &Path, all: &[(Key, Admin)]) -> io::Result<()> {
+    let new = file.with_extension("json.new");
+    let mut out = std::fs::File::create(&new)?;
+    out.write_all(&serde_json::to_vec(all)?)?;
+    out.sync_all()?;
+    std::fs::rename(&new, file)?;
+    match file.parent() {
+        Some(directory) => std::fs::File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
