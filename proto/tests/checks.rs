@@ -1,7 +1,5 @@
 //! Every kind of check that a spec can have arrives at an agent as it was declared.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use interlock_model::check::{Check, CheckFrom, CheckId};

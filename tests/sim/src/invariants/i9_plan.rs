@@ -120,8 +120,21 @@ fn as_planned(step: &Step, node: &NodeName, command: &Command) -> bool {
             }
             (Action::PowerOff { .. }, Command::Shutdown { .. })
             | (Action::Reboot, Command::Reboot) => step.node.as_ref() == Some(node),
-            (Action::Drain { member, .. }, Command::Drain { balancer, member: asked, .. })
-            | (Action::Admit { member }, Command::Admit { balancer, member: asked }) => {
+            (
+                Action::Drain { member, .. },
+                Command::Drain {
+                    balancer,
+                    member: asked,
+                    ..
+                },
+            )
+            | (
+                Action::Admit { member },
+                Command::Admit {
+                    balancer,
+                    member: asked,
+                },
+            ) => {
                 step.service.as_ref() == Some(balancer)
                     && step.node.as_ref() == Some(node)
                     && member == asked
