@@ -44,6 +44,8 @@ impl Key {
 pub(super) struct Held {
     file: PathBuf,
     put: Mutex<BTreeMap<Key, Admin>>,
+    /// Held by whoever writes the file: members are switched side by side, and the newest of all must be what is left.
+    writing: tokio::sync::Mutex<()>,
     /// Held by whoever switches a member.
     turns: Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -65,6 +67,7 @@ impl Held {
         Self {
             file,
             put: Mutex::new(put.into_iter().collect()),
+            writing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
         }
     }
@@ -78,6 +81,7 @@ impl Held {
     /// Writes down what a member is put to, before it is. A full disk must not keep a plan from draining: then it is held
     /// for as long as this process lives.
     pub(super) async fn put(&self, key: &Key, admin: Admin) {
+        let _writing = self.writing.lock().await;
         let all: Vec<(Key, Admin)> = {
             let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
             if put.insert(key.clone(), admin) == Some(admin) {
@@ -162,5 +166,33 @@ fn replace(file: &Path, all: &[(Key, Admin)]) -> io::Result<()> {
     match file.parent() {
         Some(directory) => std::fs::File::open(directory)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn members_that_are_put_side_by_side_are_all_written_down() {
+        let key = |number: usize| Key {
+            balancer: "lb".parse().expect("a name"),
+            service: "web".parse().expect("a name"),
+            node: format!("web{number}").parse().expect("a name"),
+        };
+        let keys: Vec<Key> = (0..16).map(key).collect();
+        // Which of the writers comes last is chance.
+        for round in 0..100 {
+            let dir = tempfile::tempdir().expect("a directory");
+            let file = dir.path().join("members.json");
+            let held = Held::open(file.clone()).await;
+            join_all(keys.iter().map(|key| held.put(key, Admin::Maint))).await;
+            let again = Held::open(file).await;
+            for key in &keys {
+                assert_eq!(again.wanted(key), Some(Admin::Maint), "{round}: {key:?}");
+            }
+        }
     }
 }
