@@ -45,12 +45,43 @@ pub mod human {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// The units of a duration with their nanoseconds, the largest first. Not months and years: nobody agrees how long
+    /// those are.
+    const UNITS: [(&str, u128); 7] = [
+        ("d", 86_400_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ];
+
+    /// The one form in which a duration stands in specs, plans, messages and values: `1d`, `5m`, `1m 30s`, `0s`. What it
+    /// writes, [`humantime::parse_duration`] reads.
+    #[must_use]
+    pub fn text(duration: Duration) -> String {
+        let mut left = duration.as_nanos();
+        let mut parts = Vec::new();
+        for (unit, nanos) in UNITS {
+            let count = left / nanos;
+            left %= nanos;
+            if count > 0 {
+                parts.push(format!("{count}{unit}"));
+            }
+        }
+        if parts.is_empty() {
+            return "0s".to_owned();
+        }
+        parts.join(" ")
+    }
+
     /// Writes `1m 30s`.
     ///
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*value))
+        serializer.serialize_str(&text(*value))
     }
 
     /// Reads what [`humantime::parse_duration`] accepts.
@@ -92,6 +123,27 @@ pub mod human {
             Option::<String>::deserialize(deserializer)?
                 .map(|text| humantime::parse_duration(&text).map_err(serde::de::Error::custom))
                 .transpose()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_one_form_which_can_be_read_again() {
+        for (millis, text) in [
+            (0, "0s"),
+            (20, "20ms"),
+            (90_000, "1m 30s"),
+            (300_000, "5m"),
+            (86_400_000, "1d"),
+            (40 * 86_400_000 + 3_600_000, "40d 1h"),
+        ] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(human::text(duration), text);
+            assert_eq!(humantime::parse_duration(text).unwrap(), duration);
         }
     }
 }

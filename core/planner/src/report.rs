@@ -278,7 +278,7 @@ impl fmt::Display for Entry {
             } => {
                 let (steps, stages) = (counted(*steps, "step"), counted(*stages, "stage"));
                 write!(f, "limits: {steps} in {stages}")?;
-                write!(f, ", at most {}", humantime::format_duration(*at_most))?;
+                write!(f, ", at most {}", human::text(*at_most))?;
                 if !people.is_empty() {
                     let steps = counted(people.len(), "step");
                     write!(f, " and the time of people ({steps})")?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_model::plan::{SealedPlan, Step};
+use interlock_model::time::human;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -40,16 +41,23 @@ impl Beside {
         beside
     }
 
-    /// For how long a step has been under way, and of how long: `1m 05s of 2m`. Empty if it is not.
+    /// For how long a step has been under way, and of how long: `1m 05s of 2m`. Of a gated step, for how long it has been
+    /// its turn. Empty of any other.
     pub(crate) fn elapsed(&self, step: &v1::StepStatus) -> String {
-        if self.now == 0 || !under_way(step) {
+        if self.now == 0 {
+            return String::new();
+        }
+        if step.turn_ms > 0 {
+            return elapsed(Duration::from_millis(self.now.saturating_sub(step.turn_ms)));
+        }
+        if !under_way(step) {
             return String::new();
         }
         let took = elapsed(Duration::from_millis(
             self.now.saturating_sub(step.began_ms),
         ));
         match self.steps.get(&step.step) {
-            Some(planned) => format!("{took} of {}", humantime::format_duration(planned.timeout)),
+            Some(planned) => format!("{took} of {}", human::text(planned.timeout)),
             None => took,
         }
     }

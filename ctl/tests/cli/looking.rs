@@ -70,7 +70,7 @@ fn response_limit(step: &str) -> String {
     let sealed = SealedPlan::open(plan.into_bytes()).unwrap();
     let mut steps = sealed.plan().steps.iter();
     let found = steps.find(|it| it.id.as_str() == step).unwrap();
-    humantime::format_duration(found.timeout).to_string()
+    interlock_model::time::human::text(found.timeout)
 }
 
 #[test]

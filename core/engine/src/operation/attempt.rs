@@ -6,6 +6,7 @@ use interlock_model::action::Command;
 use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
+use interlock_model::time::human;
 
 use super::{Ctx, Effect, Operation, Phase, State, What};
 
@@ -211,15 +212,9 @@ impl Operation {
 
 /// A duration for people, in whole seconds or, below one, milliseconds.
 pub(super) fn humantime(duration: Duration) -> String {
-    if duration.as_secs() == 0 {
-        format!("{}ms", duration.as_millis())
-    } else if duration.as_secs() < 60 {
-        format!("{}s", duration.as_secs())
-    } else {
-        format!(
-            "{}m{:02}s",
-            duration.as_secs() / 60,
-            duration.as_secs() % 60
-        )
-    }
+    let whole = match (duration.as_secs(), duration.as_millis()) {
+        (0, millis) => Duration::from_millis(u64::try_from(millis).unwrap_or_default()),
+        (seconds, _) => Duration::from_secs(seconds),
+    };
+    human::text(whole)
 }

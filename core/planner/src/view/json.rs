@@ -1,6 +1,7 @@
 //! The plan and its report as one JSON value.
 
 use interlock_model::plan::{SealedPlan, Step, StepId};
+use interlock_model::time::human;
 use serde_json::{Map, Value, json as value};
 
 use crate::report::{Entry, Report};
@@ -56,7 +57,7 @@ fn step(step: &Step, stage: u32) -> Value {
         "service": step.service,
         "stage": stage,
         "after": step.after,
-        "timeout": humantime::format_duration(step.timeout).to_string(),
+        "timeout": human::text(step.timeout),
         "undo": step.undo.as_ref().map(|undo| undo.0.word()),
     });
     for (key, gates) in [("gates", &step.gates), ("healthy", &step.healthy)] {

@@ -1,6 +1,7 @@
 //! The plan as rows of a table.
 
 use interlock_model::plan::Plan;
+use interlock_model::time::human;
 
 use super::waits;
 
@@ -55,7 +56,7 @@ pub fn rows(plan: &Plan) -> Vec<Row> {
         node: text(step.node.as_ref().map(ToString::to_string)),
         service: text(step.service.as_ref().map(ToString::to_string)),
         after: waits(step),
-        limit: humantime::format_duration(step.timeout).to_string(),
+        limit: human::text(step.timeout),
         undo: step
             .undo
             .as_ref()

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use interlock_model::action::Action;
 use interlock_model::plan::{SealedPlan, Step};
+use interlock_model::time::human;
 
 use super::waits;
 use crate::report::counted;
@@ -47,7 +48,7 @@ pub fn tree(sealed: &SealedPlan) -> String {
             } else {
                 "├─"
             };
-            let limit = humantime::format_duration(step.timeout).to_string();
+            let limit = human::text(step.timeout);
             let _ = write!(text, "{branch} {:width$}  {limit:>7}", step.id);
             if !step.after.is_empty() || !step.gates.is_empty() {
                 let _ = write!(text, "  after {}", waits(step));
