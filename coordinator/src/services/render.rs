@@ -53,6 +53,7 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
                 began_ms: state.intended.or(state.began).map_or(0, |began| began.0),
                 ended_ms: state.ended.map_or(0, |ended| ended.0),
                 reached: state.reached.keys().map(ToString::to_string).collect(),
+                turn_ms: operation.turn_since(&step.id).map_or(0, |since| since.0),
             })
             .collect(),
         possible: operation
@@ -355,6 +356,7 @@ mod tests {
         assert_eq!(shown.steps[0].state, "gated");
         assert!(shown.steps[0].waits_for.contains("Look at it"));
 
+        assert_eq!(shown.steps[0].turn_ms, 1, "its turn since the beginning");
         running
             .control(Verb::Abort, None, "anna", Role::Operator, "", &mut ctx)
             .unwrap();
@@ -363,6 +365,7 @@ mod tests {
         assert_eq!(shown.steps[0].state, "waiting");
         assert_eq!(shown.steps[0].waits_for, "");
     }
+        assert_eq!(shown.steps[0].turn_ms, 0);
 
     #[test]
     fn the_time_of_a_step_is_that_of_its_last_attempt() {

@@ -3,7 +3,7 @@
 use interlock_model::action::{Action, Command};
 
 use super::attempt::humantime;
-use super::gates::{ASK_AGAIN, Readiness};
+use super::gates::{ASK_AGAIN, Readiness, green};
 use super::{Ctx, Operation, Phase, State, What};
 
 impl Operation {
@@ -164,7 +164,7 @@ impl Operation {
             Action::Check | Action::Approve { .. } => {
                 let evidence = match step.gates.len() {
                     0 => "reached".to_owned(),
-                    count => format!("{count} checks are green"),
+                    count => green(count),
                 };
                 let id = step.id.clone();
                 self.record(What::Proven { step: id, evidence }, ctx.now);

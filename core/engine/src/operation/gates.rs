@@ -27,6 +27,15 @@ pub(super) enum Readiness {
     Never(String),
 }
 
+/// That so many checks are green.
+pub(super) fn green(checks: usize) -> String {
+    match checks {
+        0 => "it has no checks".to_owned(),
+        1 => "1 check is green".to_owned(),
+        more => format!("{more} checks are green"),
+    }
+}
+
 impl Readiness {
     /// And if it may, what does the next one say?
     pub(super) fn and(self, next: impl FnOnce() -> Self) -> Self {
@@ -123,7 +132,7 @@ impl Operation {
         };
         match self.health(at, &self.step(at).healthy, began, ctx) {
             Readiness::Yes => {
-                let evidence = format!("{} checks are green", self.step(at).healthy.len());
+                let evidence = green(self.step(at).healthy.len());
                 let step = self.step(at).id.clone();
                 self.record(
                     What::Reached {

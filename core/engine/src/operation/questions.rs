@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::{Plan, SealedPlan, Step, StepId};
+use interlock_model::plan::{Plan, SealedPlan, Step, StepId, Wait};
 use interlock_model::time::{Now, Timestamp};
 
 use super::{Operation, Phase, State, StepState};
@@ -107,6 +107,21 @@ impl Operation {
                         .iter()
                         .all(|(other, until)| self.steps[*other].has_reached(*until))
             })
+    }
+
+    /// Since when it is a step's turn, by the journal: since the last of its edges was met, or the operation began. None
+    /// if it is not.
+    #[must_use]
+    pub fn turn_since(&self, step: &StepId) -> Option<Timestamp> {
+        let at = *self.index.get(step).filter(|_| self.is_gated(step))?;
+        let met = self.before[at].iter().filter_map(|(other, until)| {
+            let other = &self.steps[*other];
+            match until {
+                Wait::None => None,
+                until => other.reached.get(until).copied().or(other.ended),
+            }
+        });
+        Some(met.fold(self.started, Timestamp::max))
     }
 
     /// May steps that have not begun still begin? Not once it ends, goes back, or is over.

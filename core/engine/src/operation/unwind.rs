@@ -13,7 +13,7 @@ use interlock_model::check::{CheckFrom, CheckId};
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
-use super::gates::{ASK_AGAIN, Readiness, agent_ready};
+use super::gates::{ASK_AGAIN, Readiness, agent_ready, green};
 use super::{Ctx, Operation, Phase, State, What};
 
 impl Operation {
@@ -148,10 +148,7 @@ impl Operation {
         let since = *self.live[at].checking.get_or_insert(ctx.now.mono);
         match self.health(at, &gates, since, ctx) {
             Readiness::Yes => {
-                let (step, evidence) = (
-                    self.step(at).id.clone(),
-                    format!("{} checks are green", gates.len()),
-                );
+                let (step, evidence) = (self.step(at).id.clone(), green(gates.len()));
                 self.record(What::Proven { step, evidence }, ctx.now);
             }
             // Nobody waits for health any more, and nobody may take it for healthy.

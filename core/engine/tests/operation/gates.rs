@@ -4,7 +4,7 @@ use interlock_engine::operation::{Phase, State};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
-use interlock_model::plan::{Known, Wait};
+use interlock_model::plan::{Known, StepId, Wait};
 
 use crate::bench::{Bench, LIMIT, gate, seal, step};
 
@@ -30,6 +30,43 @@ fn a_gate_opens_by_a_probe_that_ran_after_the_steps_turn_came() {
     );
     bench.probed("db.port", "a", Verdict::Ok).advance();
     assert_eq!(bench.phase("start:web@b"), Phase::Running);
+}
+
+#[test]
+fn it_is_a_steps_turn_since_the_last_of_its_edges_was_met() {
+    let mut gated = step("start:web@b", &[("stop:db@a", Wait::Down)]);
+    gated.gates = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![step("stop:db@a", &[]), gated]);
+    let web = StepId::new("start:web@b");
+    bench.advance().pass(5);
+    assert_eq!(bench.operation.turn_since(&web), None, "an edge is not met");
+    bench.says("stop:db@a", AttemptState::Done);
+    let met = bench.now().wall;
+    bench.pass(7);
+    assert_eq!(bench.operation.turn_since(&web), Some(met));
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.operation.turn_since(&web), None, "it has begun");
+}
+
+#[test]
+fn what_is_green_is_counted_in_words() {
+    for (checks, words) in [
+        (vec![gate("db.port", "a")], "1 check is green"),
+        (
+            vec![gate("db.port", "a"), gate("db.port", "b")],
+            "2 checks are green",
+        ),
+    ] {
+        let mut joint = step("check:db", &[]);
+        joint.gates = checks;
+        let mut bench = Bench::new(vec![joint]);
+        bench.advance();
+        bench
+            .probed("db.port", "a", Verdict::Ok)
+            .probed("db.port", "b", Verdict::Ok)
+            .advance();
+        assert_eq!(bench.evidence("check:db"), words);
+    }
 }
 
 #[test]
