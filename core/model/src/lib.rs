@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`names`], [`ids`] | names that people choose, numbers that the system counts |
+//! | [`suggest`] | the name that was probably meant |
 //! | [`time`] | points in time as values |
 //! | [`spec`] | the cluster spec: what should exist, read from YAML with every problem reported at once |
 //! | [`check`] | what is probed, from where, and what a verdict is |
@@ -24,4 +25,5 @@ pub mod names;
 pub mod observation;
 pub mod plan;
 pub mod spec;
+pub mod suggest;
 pub mod time;

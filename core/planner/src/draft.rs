@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::input::{Input, Request, Scope};
 use crate::order;
 use crate::report::{Entry, Report, Subject};
+use crate::select::meant;
 use crate::world::World;
 
 #[derive(Debug)]
@@ -55,10 +56,24 @@ impl<'a> Draft<'a> {
                 .get(&id.service)
                 .is_some_and(|service| service.checks.contains_key(&id.check))
             {
+                let checks: Vec<String> = self
+                    .spec
+                    .services
+                    .values()
+                    .flat_map(|service| {
+                        let names = service.checks.keys();
+                        names.map(|check| format!("{}.{check}", service.name))
+                    })
+                    .collect();
+                let remedy = meant(
+                    &id.to_string(),
+                    checks.iter().map(String::as_str),
+                    "`interlockctl spec show` has the checks of each service",
+                );
                 self.report.blocked(
                     Subject::cluster(),
                     format!("--force {id} names no check of the spec"),
-                    "`interlockctl spec show` has the checks of each service",
+                    remedy,
                 );
             }
         }
@@ -72,8 +87,19 @@ impl<'a> Draft<'a> {
                 Some(_) => continue,
             };
             let by = format!("--assume-active {name}={node}: {why}");
-            self.report
-                .blocked(Subject::cluster(), by, "correct it or leave it out");
+            let exclusive = self.spec.services.values().filter(|it| it.is_exclusive());
+            let sides: Vec<String> = exclusive
+                .flat_map(|service| {
+                    let nodes = service.nodes.iter();
+                    nodes.map(|node| format!("{}={node}", service.name))
+                })
+                .collect();
+            let remedy = meant(
+                &format!("{name}={node}"),
+                sides.iter().map(String::as_str),
+                "correct it or leave it out",
+            );
+            self.report.blocked(Subject::cluster(), by, remedy);
         }
         if self.world.is_offline() {
             let what = match (self.request.kind, &self.request.scope) {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{HostName, NodeName, ServiceName};
 use interlock_model::plan::PlanKind;
+use interlock_model::suggest::nearest;
 
 use crate::draft::Draft;
 use crate::input::{Scope, comma};
@@ -58,7 +59,12 @@ pub(crate) fn select(draft: &mut Draft<'_>) -> Selection {
                 .iter()
                 .partition(|name| spec.nodes.contains_key(*name));
             for name in strange {
-                let remedy = "`interlockctl status` lists the nodes";
+                let known = spec.nodes.keys().map(NodeName::as_str);
+                let remedy = meant(
+                    name.as_str(),
+                    known,
+                    "`interlockctl status` lists the nodes",
+                );
                 draft.report.blocked(
                     Subject::cluster(),
                     format!("there is no node {name}"),
@@ -82,11 +88,24 @@ pub(crate) fn select(draft: &mut Draft<'_>) -> Selection {
     };
     if nodes.is_empty() && !draft.report.refuses() {
         let by = format!("no node matches {}", draft.request.scope);
-        draft.report.blocked(
-            Subject::cluster(),
-            by,
-            "`interlockctl spec show` lists nodes with labels and hosts",
-        );
+        let lists = "`interlockctl spec show` lists nodes with labels and hosts";
+        let remedy = match &draft.request.scope {
+            Scope::Label { key, value } => {
+                let labels = spec.nodes.values().flat_map(|node| &node.labels);
+                let known: BTreeSet<String> = labels
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect();
+                let word = format!("{key}={value}");
+                meant(&word, known.iter().map(String::as_str), lists)
+            }
+            Scope::Host(host) => meant(
+                host.as_str(),
+                spec.hosts.keys().map(HostName::as_str),
+                lists,
+            ),
+            _ => lists.to_owned(),
+        };
+        draft.report.blocked(Subject::cluster(), by, remedy);
     }
     nodes
         .iter()
@@ -97,11 +116,28 @@ pub(crate) fn select(draft: &mut Draft<'_>) -> Selection {
     selection
 }
 
+/// What to do about a name that is not there: the one that was probably meant, or else where the names are.
+pub(crate) fn meant<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("did you mean {near}?"),
+        None => otherwise.to_owned(),
+    }
+}
+
 fn take_services(draft: &mut Draft<'_>, selection: &mut Selection, names: &BTreeSet<ServiceName>) {
     for name in names {
         match draft.service(name) {
             None => {
-                let remedy = "`interlockctl status` lists the services";
+                let known = draft.spec.services.keys().map(ServiceName::as_str);
+                let remedy = meant(
+                    name.as_str(),
+                    known,
+                    "`interlockctl status` lists the services",
+                );
                 draft.report.blocked(
                     Subject::cluster(),
                     format!("there is no service {name}"),

@@ -399,6 +399,37 @@ fn names_that_the_spec_does_not_know_are_refused() {
 }
 
 #[test]
+fn a_slip_in_a_name_is_told_with_the_name_that_was_probably_meant() {
+    let cluster = large_v2().with_node("jb1", |node| {
+        node.labels.insert("tier".into(), "web".into());
+    });
+    let plan = |scope| {
+        ask(&cluster, PlanKind::Shutdown, scope)
+            .refusal()
+            .join("\n")
+    };
+    let label = Scope::Label {
+        key: "teir".into(),
+        value: "web".into(),
+    };
+    for (said, meant) in [
+        (plan(services(&["stoer"])), "store"),
+        (plan(nodes(&["stor1"])), "store1"),
+        (plan(label), "tier=web"),
+    ] {
+        assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+    }
+    let forced = ask(&cluster, PlanKind::Restart, services(&["jb"])).forcing("jb.htpt");
+    let said = forced.refusal().join("\n");
+    assert!(said.contains("did you mean jb.http?"), "{said}");
+    let assumed = ask(&cluster, PlanKind::Restart, services(&["jb"])).assuming("dmb", "dbm1");
+    let said = assumed.refusal().join("\n");
+    assert!(said.contains("did you mean dbm=dbm1?"), "{said}");
+    let said = plan(services(&["moon"]));
+    assert!(!said.contains("did you mean"), "{said}");
+}
+
+#[test]
 fn nothing_to_do_is_a_plan_without_steps() {
     let cluster = large_v2();
     let seen = cluster.all_down();

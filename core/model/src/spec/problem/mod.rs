@@ -4,7 +4,6 @@
 //! more to report than one of [`MAX_PROBLEMS`].
 
 mod render;
-mod suggest;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,6 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::yaml::Place;
+use crate::suggest;
 
 /// The most errors, and the most warnings, that are listed; more are counted.
 pub const MAX_PROBLEMS: usize = 100;

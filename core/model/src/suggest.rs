@@ -6,7 +6,8 @@ const MOST: usize = 1_000;
 /// The nearest of the known words, if it is near enough to be a slip: at most a third of the word's letters differ
 /// (optimal string alignment: a letter inserted, removed, replaced, or swapped with its neighbour). Of equally near ones
 /// the first. A name that differs in its number alone is another name: who writes `jb7` does not mean `jb6`.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
     // No name is longer; comparing costs the product of the lengths.
