@@ -8,10 +8,12 @@
 //! |---|---|
 //! | [`agent`] | what an agent does with an attempt, a term, a restart, a death: ledger, guard |
 //! | [`coordinator`] | who is told what, what is written down, who holds what, which cause is behind what |
+//! | [`lease`] | who may be primary of an exclusive service; no program uses it yet |
 //! | [`operation`] | when a step begins, when it is proven, when a person must look |
 //! | [`view`] | what is known of the nodes, and how old it is |
 
 pub mod agent;
 pub mod coordinator;
+pub mod lease;
 pub mod operation;
 pub mod view;

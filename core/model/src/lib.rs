@@ -14,12 +14,14 @@
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
 //! | [`member`] | who is behind which load balancer, and how it is switched there |
 //! | [`attempt`] | what an agent says of one dispatch of a step |
+//! | [`lease`] | the right of one instance to be primary: epochs, timings, terms |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
 pub mod action;
 pub mod attempt;
 pub mod check;
 pub mod ids;
+pub mod lease;
 pub mod member;
 pub mod names;
 pub mod observation;

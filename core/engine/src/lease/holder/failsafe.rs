@@ -1,0 +1,110 @@
+//! Promises of peers, in place of coordinators that cannot be reached (safety rule E2).
+//!
+//! The holder asks *every* other member of the record. One that agrees will not become primary for L after it answered; the
+//! holder counts S from when it *asked*, so its right ends first. All must agree: one that did not may be the one that the
+//! leader promotes.
+//!
+//! A promise is in memory. It needs no disk because an agent that starts waits a full L anyhow before it becomes primary
+//! under `failsafe`, whatever it may have promised before.
+//!
+//! While it has promised, a member does not claim either: who claims an epoch can give it back at once, and then a third
+//! one that never promised anything could begin the next.
+
+use std::time::Duration;
+
+use interlock_model::lease::{Epoch, Holder as Member};
+use interlock_model::names::NodeName;
+
+use super::{Clock, Effect, Holder, Phase, Question, Tenure};
+
+impl Holder {
+    /// Asks all peers when renewals stay unanswered.
+    pub(super) fn ask_if_alone(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Promoting | Phase::Primary) {
+            return;
+        }
+        let Some(tenure) = &self.tenure else {
+            return;
+        };
+        let timings = tenure.terms().timings;
+        // Two renewals in a row: one may simply be on its way.
+        let alone = now.longest_since(tenure.renewed()) > timings.renewal() * 2;
+        let asked = self.question.as_ref();
+        let again = asked.is_none_or(|asked| now.longest_since(asked.asked) >= timings.renewal());
+        if !tenure.counts_promises() || !alone || !again {
+            return;
+        }
+        let mut members = tenure.terms().members.clone();
+        members.remove(&self.config.me.node);
+        out.push(Effect::AskPeers {
+            members,
+            ask: now.boottime,
+            epoch: tenure.epoch(),
+            life: timings.life(),
+        });
+        self.question = Some(Question {
+            asked: now,
+            agreed: [self.config.me.node.clone()].into(),
+        });
+    }
+
+    /// A peer asks whether it may go on.
+    pub(super) fn peer_asks(
+        &mut self,
+        from: Member,
+        epoch: Epoch,
+        ask: Duration,
+        life: Duration,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Standby || epoch < self.facts.seen {
+            return;
+        }
+        self.promise = Some((now, life.max(self.promise_left(now))));
+        out.push(Effect::Agree { to: from.node, ask });
+    }
+
+    /// A peer promises.
+    pub(super) fn peer_agrees(
+        &mut self,
+        node: NodeName,
+        ask: Duration,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(question) = self
+            .question
+            .as_mut()
+            .filter(|question| question.asked.boottime == ask)
+        else {
+            return;
+        };
+        question.agreed.insert(node);
+        let asked = question.asked;
+        let Some(tenure) = &mut self.tenure else {
+            return;
+        };
+        if question.agreed.is_superset(&tenure.terms().members) {
+            tenure.promised(asked);
+            out.push(Effect::Keep(Some(tenure.clone())));
+            self.open_path(now, out);
+        }
+    }
+
+    pub(super) fn has_promised(&self, now: Clock) -> bool {
+        !self.promise_left(now).is_zero()
+    }
+
+    fn promise_left(&self, now: Clock) -> Duration {
+        self.promise.map_or(Duration::ZERO, |(given, life)| {
+            life.saturating_sub(now.shortest_since(given))
+        })
+    }
+
+    /// The terms that bind at this time, for tests of the whole.
+    #[must_use]
+    pub fn tenure(&self) -> Option<&Tenure> {
+        self.tenure.as_ref()
+    }
+}

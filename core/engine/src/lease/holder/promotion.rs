@@ -1,0 +1,198 @@
+//! From a command to a primary (safety rules E5, E17).
+//!
+//! A command gives no right: it may be the late message of a leader that has been replaced, for an epoch that is over. The
+//! agent asks the store itself, by renewing exactly that epoch, and only an answer to what it sent *after* the command came
+//! counts. Then the mark *was primary* is made durable, and only then the instance is promoted.
+
+use std::time::Duration;
+
+use interlock_model::lease::{ControlLoss, Epoch, Holder as Member, Terms};
+
+use super::{After, Clock, Effect, Holder, Mark, Phase, Released, Tenure};
+use crate::lease::Right;
+
+impl Holder {
+    /// A coordinator says that this node is to be primary.
+    pub(super) fn promote(
+        &mut self,
+        epoch: Epoch,
+        holder: &Member,
+        terms: Terms,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        self.see(epoch, out);
+        self.free_earlier_boot(epoch, Some(holder), out);
+        let mine = *holder == self.config.me;
+        let new = epoch > self.facts.released_through() && epoch >= self.facts.seen;
+        let free = matches!(self.phase, Phase::Standby)
+            || matches!(self.phase, Phase::Claiming { epoch: claimed, .. } if claimed < epoch);
+        if !mine || !new || !free || self.must_wait_for_peers(&terms, now) {
+            return;
+        }
+        self.phase = Phase::Claiming { epoch, since: now };
+        self.claimed = Some(terms);
+        self.sent.clear();
+        // The next renewal is due at once.
+        self.last_sent = None;
+    }
+
+    /// A promise holds, or one that this agent does not know of may hold: a restarted peer waits a full L (E2).
+    fn must_wait_for_peers(&self, terms: &Terms, now: Clock) -> bool {
+        let young = terms.on_control_loss == ControlLoss::Failsafe
+            && now.shortest_since(self.started) < terms.timings.life();
+        young || self.has_promised(now)
+    }
+
+    /// A renewal was acknowledged while there was no right yet.
+    pub(super) fn claim_acknowledged(
+        &mut self,
+        epoch: Epoch,
+        terms: Terms,
+        sent: Clock,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let tenure = Tenure::new(self.config.me.boot.clone(), epoch, terms, sent);
+        let terms = tenure.terms();
+        if tenure.has_lapsed(now) {
+            // Asked for too long ago to be worth anything; the next one may be.
+            return;
+        }
+        if self.config.watchdog && terms.on_control_loss.expires() {
+            out.push(Effect::Arm(terms.timings.watchdog()));
+        }
+        out.push(Effect::Keep(Some(tenure.clone())));
+        self.tenure = Some(tenure);
+        self.claimed = None;
+        if matches!(self.phase, Phase::Blocked { .. }) {
+            self.phase = Phase::Primary;
+            self.open_path(now, out);
+            out.push(Effect::Unblock);
+            return;
+        }
+        self.phase = Phase::Marking;
+        self.facts.mark = Some(Mark {
+            epoch,
+            boot: self.config.me.boot.clone(),
+        });
+        self.commit(After::Promote(epoch), out);
+    }
+
+    /// Whoever waits for a first acknowledgement does not wait for ever: an answer that comes later than this finds nobody.
+    /// A command is repeated as long as it holds; an instance that is blocked is of no use.
+    pub(super) fn give_up_if_unanswered(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        let (Phase::Claiming { since, .. } | Phase::Blocked { since, .. }) = self.phase else {
+            return;
+        };
+        let claimed = self.claimed.as_ref().map(|terms| terms.timings);
+        if now.longest_since(since) < claimed.unwrap_or_default().life() {
+            return;
+        }
+        if matches!(self.phase, Phase::Claiming { .. }) {
+            self.phase = Phase::Standby;
+            self.claimed = None;
+            self.sent.clear();
+        } else {
+            self.force_stop_unowned(now, "no coordinator has acknowledged its lease", out);
+        }
+    }
+
+    /// The mark is durable.
+    pub(super) fn marked(&mut self, epoch: Epoch, now: Clock, out: &mut Vec<Effect>) {
+        let holds = self
+            .tenure
+            .as_ref()
+            .is_some_and(|tenure| tenure.epoch() == epoch && !tenure.has_lapsed(now));
+        if self.phase == Phase::Marking && holds {
+            self.phase = Phase::Promoting;
+            out.push(Effect::Promote(Right(epoch)));
+        }
+    }
+
+    /// The instance accepts writes: clients may come.
+    pub(super) fn promoted(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Promoting {
+            self.phase = Phase::Primary;
+            self.open_path(now, out);
+        }
+    }
+
+    /// Lets clients in for as long as the right lasts.
+    pub(super) fn open_path(&self, now: Clock, out: &mut Vec<Effect>) {
+        let Some(tenure) = &self.tenure else {
+            return;
+        };
+        let left = tenure.left(now);
+        if left != Some(Duration::ZERO) && matches!(self.phase, Phase::Primary) {
+            out.push(Effect::OpenPath(left));
+        }
+    }
+
+    /// What a coordinator says of the store.
+    pub(super) fn heard(
+        &mut self,
+        epoch: Epoch,
+        holder: Option<&Member>,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        self.see(epoch, out);
+        self.free_earlier_boot(epoch, holder, out);
+        if let Phase::Claiming { epoch: claimed, .. } = self.phase
+            && claimed < epoch
+        {
+            self.phase = Phase::Standby;
+            self.claimed = None;
+        }
+        if matches!(self.phase, Phase::Blocked { epoch: blocked, .. } if blocked < epoch) {
+            self.force_stop_unowned(now, "a later epoch has begun", out);
+        }
+        let over = self
+            .tenure
+            .as_ref()
+            .is_some_and(|tenure| tenure.epoch() < epoch);
+        if over {
+            self.force_stop(now, "a later epoch has begun", out);
+        }
+        let written = self.unreported.as_ref().is_some_and(|report| {
+            report.epoch < epoch || (report.epoch == epoch && holder.is_none())
+        });
+        if written {
+            self.unreported = None;
+        }
+    }
+
+    /// Remembers the highest epoch.
+    fn see(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        if epoch > self.facts.seen {
+            self.facts.seen = epoch;
+            self.commit(After::Nothing, out);
+        }
+    }
+
+    /// The record names an earlier boot of this machine: whatever held it is gone, and this boot says so. Needed where
+    /// the machine went down before the mark was durable.
+    fn free_earlier_boot(&mut self, epoch: Epoch, holder: Option<&Member>, out: &mut Vec<Effect>) {
+        let me = &self.config.me;
+        let Some(earlier) = holder.filter(|at| at.node == me.node && at.boot != me.boot) else {
+            return;
+        };
+        if self.phase == Phase::Standby && epoch > self.facts.released_through() {
+            self.free(
+                Released {
+                    epoch,
+                    by: earlier.clone(),
+                },
+                out,
+            );
+        }
+    }
+
+    /// The data of this node follows the current primary: the role was handed over for good.
+    pub(super) fn rejoined(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Standby && self.facts.mark.take().is_some() {
+            self.commit(After::Nothing, out);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How long the right lasts.
+//!
+//! # Two sets of terms at once
+//! Terms change by a renewal in which the holder accepts them (safety rule E8). From the moment it *sends* that renewal the
+//! record may have the new terms, whether the answer arrives or not; until the answer it may also have the old ones. So the
+//! right ends at the earlier of both: the old terms since the last acknowledgement, the new ones since they were first sent.
+//! And renewals are taken in the order in which they were sent only (`renewal`), so that the old terms cannot come back.
+
+use std::time::Duration;
+
+use interlock_model::ids::BootId;
+use interlock_model::lease::{ControlLoss, Epoch, Terms};
+use serde::{Deserialize, Serialize};
+
+use crate::lease::Clock;
+
+/// Terms, and since when they bind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Clause {
+    terms: Terms,
+    since: Clock,
+}
+
+impl Clause {
+    /// What is left of it; none without end.
+    fn left(&self, now: Clock) -> Option<Duration> {
+        let gone = now.longest_since(self.since);
+        let fence = self.terms.timings.fence();
+        let expires = self.terms.on_control_loss.expires();
+        expires.then(|| fence.saturating_sub(gone))
+    }
+}
+
+/// The right to be primary, and when it ends: what is kept in `/run` for the next agent of this boot (safety rule E12).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    boot: BootId,
+    epoch: Epoch,
+    /// What was acknowledged, since that was sent, or since all peers were asked (safety rule E2).
+    agreed: Clause,
+    /// When the last acknowledged renewal was sent.
+    renewed: Clock,
+    /// What was sent and not acknowledged yet, since it was sent first.
+    proposed: Option<Clause>,
+}
+
+impl Tenure {
+    /// A first renewal, sent at `sent`, was acknowledged.
+    pub(super) fn new(boot: BootId, epoch: Epoch, terms: Terms, sent: Clock) -> Self {
+        Self {
+            boot,
+            epoch,
+            agreed: Clause { terms, since: sent },
+            renewed: sent,
+            proposed: None,
+        }
+    }
+
+    /// In which epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// In which boot.
+    #[must_use]
+    pub fn boot(&self) -> &BootId {
+        &self.boot
+    }
+
+    /// The terms that were acknowledged.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.agreed.terms
+    }
+
+    /// The terms that the next renewal carries.
+    pub(super) fn terms_to_send(&self) -> &Terms {
+        let proposed = self.proposed.as_ref().map(|clause| &clause.terms);
+        proposed.unwrap_or(&self.agreed.terms)
+    }
+
+    /// Is a change of terms on its way?
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.proposed.is_some()
+    }
+
+    /// When the last acknowledged renewal was sent.
+    #[must_use]
+    pub fn renewed(&self) -> Clock {
+        self.renewed
+    }
+
+    /// What is left of the right; none without end.
+    #[must_use]
+    pub fn left(&self, now: Clock) -> Option<Duration> {
+        let proposed = self.proposed.as_ref().and_then(|clause| clause.left(now));
+        match (self.agreed.left(now), proposed) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Is it over? Then writes must end by force.
+    #[must_use]
+    pub fn has_lapsed(&self, now: Clock) -> bool {
+        self.left(now) == Some(Duration::ZERO)
+    }
+
+    /// May the watchdog be petted (safety rule E7)?
+    pub(super) fn may_pet(&self, now: Clock) -> bool {
+        now.longest_since(self.agreed.since) < self.agreed.terms.timings.pet_age()
+    }
+
+    /// Other terms are about to be sent for the first time. One change at a time.
+    pub(super) fn propose(&mut self, terms: Terms, now: Clock) {
+        if self.proposed.is_none() && terms != self.agreed.terms {
+            self.proposed = Some(Clause { terms, since: now });
+        }
+    }
+
+    /// A renewal with these terms, sent then, was acknowledged.
+    pub(super) fn acknowledged(&mut self, terms: Terms, sent: Clock) {
+        let known = terms == self.agreed.terms;
+        if known {
+            self.agreed.since = self.agreed.since.max(sent);
+        } else {
+            self.agreed = Clause { terms, since: sent };
+            self.proposed = None;
+        }
+        self.renewed = self.renewed.max(sent);
+    }
+
+    /// Every other member has promised, asked then. Counts only while the record's terms are known to be `failsafe`.
+    pub(super) fn promised(&mut self, asked: Clock) {
+        if self.counts_promises() {
+            self.agreed.since = self.agreed.since.max(asked);
+        }
+    }
+
+    /// May promises of peers stand in for a renewal?
+    pub(super) fn counts_promises(&self) -> bool {
+        self.agreed.terms.on_control_loss == ControlLoss::Failsafe && self.proposed.is_none()
+    }
+}

@@ -1,0 +1,1 @@
+//! Rules of this side, one by one.

@@ -1,0 +1,127 @@
+//! The bump: one transaction that begins the next epoch (safety rules E3, E9, E18).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::lease::{Epoch, Holder as Member, Synchrony, Terms};
+use interlock_model::names::{NodeName, ServiceName};
+
+use super::event::Holding;
+use super::reading::Reading;
+use crate::lease::{Change, Condition, Excluded, LeaseRecord, Safeguards, Transaction};
+
+/// In whose name an epoch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Automatic failover: takes the service's claim with it.
+    Failover,
+    /// An operation that holds the service already.
+    Operation,
+}
+
+/// What a bump is written from.
+pub(super) struct Draft<'a> {
+    pub(super) service: &'a ServiceName,
+    pub(super) incarnation: &'a str,
+    /// For a service that has no record yet; otherwise those of the record hold (E8).
+    pub(super) terms: &'a Terms,
+    pub(super) reading: &'a Reading,
+    /// What each node has said to have seen.
+    pub(super) witnessed: BTreeMap<NodeName, Epoch>,
+}
+
+impl Draft<'_> {
+    /// Begins the next epoch.
+    pub(super) fn bump(self, excluded: Excluded, to: Member, cause: Cause) -> Transaction {
+        let epoch = excluded.next();
+        let earlier = self.reading.record();
+        let mut witnessed = earlier.map_or_else(BTreeMap::new, |record| record.witnessed.clone());
+        for (node, seen) in self.witnessed {
+            let known = witnessed.entry(node).or_default();
+            *known = seen.max(*known);
+        }
+        let record = LeaseRecord {
+            service: self.service.clone(),
+            incarnation: self.incarnation.to_owned(),
+            epoch,
+            holder: Some(to),
+            terms: earlier.map_or(self.terms, LeaseRecord::terms).clone(),
+            safeguards: Safeguards::default(),
+            // What the last primary promised is still what candidates are measured by, until the new one has renewed.
+            synchrony: earlier.map_or(Synchrony::Off, |record| record.synchrony.clone()),
+            position: earlier.and_then(LeaseRecord::position),
+            renewed: None,
+            last_held: earlier.map_or(Epoch::NONE, LeaseRecord::last_held),
+            witnessed,
+            quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
+            exclusions: excluded.into_notes(),
+        };
+        let conditions = [
+            Condition::Leading,
+            Condition::Revision(self.reading.revision()),
+        ];
+        let change = Change::Record(Box::new(record));
+        match cause {
+            Cause::Failover => Transaction::new(
+                conditions.into_iter().chain([Condition::NoOperation]),
+                [change, Change::Claim(epoch)],
+            ),
+            Cause::Operation => Transaction::new(conditions, [change]),
+        }
+    }
+
+    /// Writes down what the one holder says that it holds, after the store went back (E11). No new epoch: nothing of the
+    /// holder's right changes, and the highest epoch that anybody has seen is its own.
+    pub(super) fn record_again(
+        self,
+        holder: &Member,
+        holding: &Holding,
+        terms: Terms,
+        excluded: Excluded,
+    ) -> Transaction {
+        let earlier = self.reading.record();
+        let mut exclusions = excluded.into_notes();
+        exclusions.remove(&holding.epoch);
+        let record = LeaseRecord {
+            service: self.service.clone(),
+            incarnation: self.incarnation.to_owned(),
+            epoch: holding.epoch,
+            holder: Some(holder.clone()),
+            terms,
+            safeguards: holding.safeguards,
+            synchrony: holding.synchrony.clone(),
+            position: None,
+            renewed: Some(holding.renewed),
+            last_held: holding.epoch,
+            witnessed: self.witnessed,
+            quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
+            exclusions,
+        };
+        Transaction::new(
+            [
+                Condition::Leading,
+                Condition::Revision(self.reading.revision()),
+            ],
+            [Change::Record(Box::new(record))],
+        )
+    }
+}
+
+/// Takes a node into quarantine, or out of it.
+pub(super) fn quarantine(
+    reading: &Reading,
+    node: &NodeName,
+    seen: Option<Epoch>,
+) -> Option<Transaction> {
+    let mut record = reading.record()?.clone();
+    match seen {
+        None => drop(record.quarantined.insert(node.clone())),
+        Some(seen) => {
+            record.quarantined.remove(node);
+            record.witnessed.insert(node.clone(), seen);
+        }
+    }
+    Some(Transaction::new(
+        [Condition::Leading, Condition::Revision(reading.revision())],
+        [Change::Record(Box::new(record))],
+    ))
+}

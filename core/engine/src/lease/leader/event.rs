@@ -1,0 +1,134 @@
+//! What a leader's machine is given, and what it wants done.
+
+use std::time::Duration;
+
+use interlock_model::lease::{Epoch, Holder as Member, Synchrony, Terms};
+use interlock_model::names::NodeName;
+
+use crate::lease::{Clock, Safeguards, Stored, Transaction};
+
+/// What a node says of its instance, in the order in which it says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Which node, in which boot.
+    pub holder: Member,
+    /// The highest epoch that is durable there.
+    pub seen: Epoch,
+    /// What it holds.
+    pub holding: Option<Holding>,
+    /// It was primary in this epoch, and has not been proven to follow another one since.
+    pub mark: Option<Epoch>,
+    /// It holds nothing, claims nothing, stops nothing and has nothing to report.
+    pub idle: bool,
+    /// It has promised a peer not to become primary.
+    pub promised: bool,
+    /// How far its data goes; none is unknown.
+    pub position: Option<u64>,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// When it sent the last renewal that was acknowledged.
+    pub renewed: Duration,
+    /// The terms that bind it; none while they change.
+    pub terms: Option<Terms>,
+    /// What acts when its agent cannot.
+    pub safeguards: Safeguards,
+    /// Whom its writes wait for.
+    pub synchrony: Synchrony,
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The clock moved on.
+    Tick,
+    /// An own linearizable read, begun after the last one ended. Never what a watch shows (safety rule E3).
+    Read(Stored),
+    /// A node says how it stands.
+    Standing(Standing),
+    /// Somebody has looked whether the instance of this node accepts writes.
+    Sighted {
+        /// Who has looked.
+        observer: NodeName,
+        /// At which instance.
+        node: NodeName,
+        /// Whether it does.
+        writable: bool,
+    },
+    /// Two independent signals say that this node is lost, or no longer so. Calls a fence agent, and proves nothing.
+    Suspected {
+        /// Which node.
+        node: NodeName,
+        /// Is it suspected?
+        lost: bool,
+    },
+    /// A power device has confirmed that a node is off.
+    PoweredOff {
+        /// Which node.
+        node: NodeName,
+        /// When the device was asked: an answer to an older question proves nothing of a newer boot.
+        asked: Clock,
+    },
+    /// A person gives their word that a node is down.
+    Attest {
+        /// Which node.
+        node: NodeName,
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        why: String,
+    },
+    /// A person has looked at a node in quarantine.
+    Cleared(NodeName),
+    /// An operation that holds the service wants this node to be primary; none ends that.
+    Wanted(Option<NodeName>),
+    /// Whether failover is automatic at this time (spec, maintenance, budget).
+    Automatic(bool),
+    /// A transaction is committed.
+    Committed(u64),
+    /// A transaction is certainly not committed, or nobody knows.
+    NotCommitted(u64),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Read record and claims, linearizably.
+    Read,
+    /// Commit this, then say what became of it.
+    Commit {
+        /// Its number, for the answer.
+        id: u64,
+        /// What to commit.
+        transaction: Transaction,
+    },
+    /// Tell a node to be primary. Gives no right.
+    Promote {
+        /// Which node, in which boot.
+        to: Member,
+        /// In which epoch.
+        epoch: Epoch,
+        /// The terms of the record.
+        terms: Terms,
+    },
+    /// Ask the holder to accept other terms.
+    Propose {
+        /// Whom.
+        to: Member,
+        /// Which ones.
+        terms: Terms,
+    },
+    /// Ask the holder to give the role back.
+    AskRelease {
+        /// Whom.
+        from: Member,
+        /// Which epoch.
+        epoch: Epoch,
+    },
+    /// Power this node off, and say when that is confirmed.
+    Fence(NodeName),
+}

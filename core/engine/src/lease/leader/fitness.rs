@@ -1,0 +1,93 @@
+//! Whether a standby may take over by itself (safety rules D1, E2, E6, E17).
+
+use interlock_model::lease::Epoch;
+use interlock_model::names::NodeName;
+
+use super::event::Standing;
+use crate::lease::LeaseRecord;
+
+/// Why it may not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It has not been heard of lately.
+    #[error("it has not been heard of lately")]
+    Silent,
+    /// It is no member.
+    #[error("it is no member of the record")]
+    NoMember,
+    /// It knows less than it once said.
+    #[error(
+        "it knows less than it once said, so its disk went back: clear it when you have looked"
+    )]
+    Quarantined,
+    /// It is in the middle of something.
+    #[error("it is not idle")]
+    Busy,
+    /// It has promised a peer not to become primary.
+    #[error("it has promised a peer that cannot reach the coordinators not to become primary")]
+    Promised,
+    /// It was primary before, somebody else was since, and it was never made to follow.
+    #[error("it was primary in {mark}, and its data was not made to follow {since} since")]
+    NotRejoined {
+        /// When it was.
+        mark: Epoch,
+        /// The last epoch in which somebody was.
+        since: Epoch,
+    },
+    /// Nobody knows what it lacks.
+    #[error("nobody knows how far it is behind")]
+    UnknownLag,
+    /// It lacks too much.
+    #[error("it is {lag} behind, more than {limit}")]
+    Behind {
+        /// By so much.
+        lag: u64,
+        /// The limit of the terms.
+        limit: u64,
+    },
+}
+
+/// Looks at what a node says of itself against the record. Whether it was heard of lately is the caller's to know.
+pub(super) fn judge(standing: &Standing, record: &LeaseRecord) -> Result<(), Unfit> {
+    let node = &standing.holder.node;
+    if !record.terms().members.contains(node) {
+        return Err(Unfit::NoMember);
+    }
+    if is_behind_itself(standing, record) || record.quarantined().contains(node) {
+        return Err(Unfit::Quarantined);
+    }
+    if standing.promised {
+        return Err(Unfit::Promised);
+    }
+    if !standing.idle || standing.holding.is_some() {
+        return Err(Unfit::Busy);
+    }
+    let since = record.last_held();
+    match standing.mark {
+        // It was the last one: nobody has more.
+        Some(mark) if mark == since => return Ok(()),
+        Some(mark) => return Err(Unfit::NotRejoined { mark, since }),
+        None => {}
+    }
+    if since == Epoch::NONE || record.synchrony().covers(node) {
+        return Ok(());
+    }
+    let (Some(written), Some(position)) = (record.position(), standing.position) else {
+        return Err(Unfit::UnknownLag);
+    };
+    let lag = written.saturating_sub(position);
+    let limit = record.terms().max_lag;
+    if lag > limit {
+        return Err(Unfit::Behind { lag, limit });
+    }
+    Ok(())
+}
+
+/// Does it know less than it has once said? Then its disk went back.
+pub(super) fn is_behind_itself(standing: &Standing, record: &LeaseRecord) -> bool {
+    witnessed(record, &standing.holder.node) > standing.seen
+}
+
+fn witnessed(record: &LeaseRecord, node: &NodeName) -> Epoch {
+    record.witnessed.get(node).copied().unwrap_or_default()
+}

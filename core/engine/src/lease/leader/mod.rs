@@ -1,0 +1,230 @@
+//! The leader's side: one machine per service in the coordinator that leads.
+//!
+//! It reads, counts, judges and begins epochs; renewals and releases go past it (`renewal`), so it is needed for changes of
+//! holder only. What it knows dies with it: a new leader counts from its own first reading.
+//!
+//! # Invariants
+//! * **Only what was read decides** (E3): a linearizable read of its own. A watch may say *when* to read, never *what* is so.
+//! * **One transaction at a time.** After each, whatever became of it, the record is read again before anything is decided.
+//! * **A bump needs** the leader's key, the revision that was counted, and a proof for every earlier epoch (E9); a failover
+//!   needs besides that no operation holds the service, and takes its claim (E18).
+//! * **The record's terms count**, never the spec's (E8): those are only proposed to the holder.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `event` | what comes in, what goes out |
+//! | `reading` | what was read, and since when it counts |
+//! | `expiry` | when time is a proof |
+//! | `evidence` | power devices and people |
+//! | `fitness` | who may take over |
+//! | `bump` | the transactions |
+//! | `doubt` | a store that went back |
+
+mod bump;
+pub(super) mod doubt;
+mod event;
+pub(super) mod evidence;
+pub(super) mod expiry;
+mod fitness;
+mod pass;
+mod reading;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::lease::{Epoch, Holder as Member, Terms};
+use interlock_model::names::{NodeName, ServiceName};
+
+pub use doubt::Undecided;
+pub use event::{Effect, Event, Holding, Standing};
+pub use expiry::NotExpired;
+pub use fitness::Unfit;
+
+use super::clock::Clock;
+use evidence::{Attested, PoweredOff};
+use reading::Reading;
+
+/// What a leader knows when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The service.
+    pub service: ServiceName,
+    /// Which store this is.
+    pub incarnation: String,
+    /// What the spec says. Proposed to the holder; binding only for the first epoch of all.
+    pub terms: Terms,
+    /// Is there a fence agent for the nodes of this service?
+    pub fence: bool,
+}
+
+/// What a node has said, and when it arrived.
+#[derive(Debug, Clone)]
+struct Heard {
+    standing: Standing,
+    at: Clock,
+}
+
+/// The machine of one service, in one term of one leader.
+#[derive(Debug)]
+pub struct Leader {
+    config: Config,
+    automatic: bool,
+    wanted: Option<NodeName>,
+    reading: Option<Reading>,
+    /// When a read was asked for that has not ended.
+    asked: Option<Clock>,
+    heard: BTreeMap<NodeName, Heard>,
+    /// The highest epoch that each node has said to have seen, to this leader.
+    witnessed: BTreeMap<NodeName, Epoch>,
+    cleared: BTreeSet<NodeName>,
+    /// Who sees the instance of which node accept writes, and since when it last said so.
+    sightings: BTreeMap<(NodeName, NodeName), Clock>,
+    suspected: BTreeSet<NodeName>,
+    off: Option<PoweredOff>,
+    attested: BTreeMap<NodeName, (String, String)>,
+    word: Option<Attested>,
+    last_transaction: u64,
+    in_flight: Option<(u64, Option<Promotion>)>,
+    /// When commands and proposals were last sent.
+    told: Option<Clock>,
+    fenced: Option<Clock>,
+    /// Why nothing is done, in the words of the last pass.
+    reason: Option<String>,
+}
+
+/// A command that follows a bump.
+#[derive(Debug, Clone)]
+struct Promotion {
+    to: Member,
+    epoch: Epoch,
+    terms: Terms,
+}
+
+impl Leader {
+    /// A leader that knows nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            automatic: false,
+            wanted: None,
+            reading: None,
+            asked: None,
+            heard: BTreeMap::new(),
+            witnessed: BTreeMap::new(),
+            cleared: BTreeSet::new(),
+            sightings: BTreeMap::new(),
+            suspected: BTreeSet::new(),
+            off: None,
+            attested: BTreeMap::new(),
+            word: None,
+            last_transaction: 0,
+            in_flight: None,
+            told: None,
+            fenced: None,
+            reason: None,
+        }
+    }
+
+    /// Takes an event; returns what to do now, in this order. `now` is read right before the call.
+    pub fn handle(&mut self, event: Event, now: Clock) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::Read(stored) => self.read(stored, now),
+            Event::Standing(standing) => self.stands(standing, now),
+            Event::Sighted {
+                observer,
+                node,
+                writable,
+            } => {
+                let key = (observer, node);
+                if writable {
+                    self.sightings.insert(key, now);
+                } else {
+                    self.sightings.remove(&key);
+                }
+            }
+            Event::Suspected { node, lost } => {
+                if lost {
+                    self.suspected.insert(node);
+                } else {
+                    self.suspected.remove(&node);
+                }
+            }
+            Event::PoweredOff { node, asked } => {
+                self.fenced = None;
+                let off = self
+                    .reading
+                    .as_ref()
+                    .and_then(|reading| PoweredOff::establish(&node, asked, reading));
+                self.off = off.or(self.off.take());
+            }
+            Event::Attest { node, by, why } => self.attest(node, by, why),
+            Event::Cleared(node) => drop(self.cleared.insert(node)),
+            Event::Wanted(node) => self.wanted = node,
+            Event::Automatic(automatic) => self.automatic = automatic,
+            Event::Committed(id) => self.committed(id, now, &mut out),
+            Event::NotCommitted(id) => {
+                if self
+                    .in_flight
+                    .as_ref()
+                    .is_some_and(|(flying, _)| *flying == id)
+                {
+                    self.in_flight = None;
+                    self.asked = None;
+                }
+            }
+        }
+        self.pass(now, &mut out);
+        out
+    }
+
+    /// Why nothing is done about a service that has no primary, for people; none if all is well or something is under way.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    fn read(&mut self, stored: super::Stored, now: Clock) {
+        self.asked = None;
+        let reading = Reading::next(self.reading.as_ref(), stored, now);
+        let epoch = reading.record().map(super::LeaseRecord::epoch);
+        self.off.take_if(|off| Some(off.epoch()) != epoch);
+        self.word.take_if(|word| Some(word.epoch) != epoch);
+        self.reading = Some(reading);
+    }
+
+    fn stands(&mut self, standing: Standing, now: Clock) {
+        let node = standing.holder.node.clone();
+        let seen = self.witnessed.entry(node.clone()).or_default();
+        *seen = standing.seen.max(*seen);
+        // It lives, so nobody's word that it is down holds any more.
+        self.attested.remove(&node);
+        self.heard.insert(node, Heard { standing, at: now });
+    }
+
+    fn attest(&mut self, node: NodeName, by: String, why: String) {
+        if let Some(reading) = &self.reading {
+            let word = Attested::establish(&node, by.clone(), why.clone(), reading);
+            self.word = word.or(self.word.take());
+        }
+        self.heard.remove(&node);
+        self.attested.insert(node, (by, why));
+    }
+
+    fn committed(&mut self, id: u64, now: Clock, out: &mut Vec<Effect>) {
+        let Some((_, promotion)) = self.in_flight.take_if(|(flying, _)| *flying == id) else {
+            return;
+        };
+        // What was read before is not so any more.
+        self.reading = None;
+        self.asked = None;
+        if let Some(Promotion { to, epoch, terms }) = promotion {
+            self.told = Some(now);
+            out.push(Effect::Promote { to, epoch, terms });
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The pass: what follows from what is known now.
+
+use std::collections::BTreeSet;
+
+use interlock_model::lease::Timings;
+use interlock_model::names::NodeName;
+
+use super::bump::{self, Cause, Draft};
+use super::doubt::{self, Settled};
+use super::event::{Effect, Standing};
+use super::reading::Reading;
+use super::{Clock, Leader, Promotion, Unfit, expiry, fitness};
+use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Transaction};
+
+impl Leader {
+    pub(super) fn pass(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        self.read_if_due(now, out);
+        if self.in_flight.is_some() {
+            return;
+        }
+        let Some(reading) = self.reading.clone() else {
+            return;
+        };
+        if doubt::is_in_doubt(&self.config.incarnation, &reading, &self.heard) {
+            self.settle(&reading, out);
+            return;
+        }
+        let Some(record) = reading.record() else {
+            return;
+        };
+        if self.quarantine(&reading, record, out) || self.unclaim(&reading, record, out) {
+            return;
+        }
+        self.tell(record, now, out);
+        self.decide(&reading, record, now, out);
+    }
+
+    fn timings(&self) -> Timings {
+        let record = self.reading.as_ref().and_then(Reading::record);
+        record.map_or(self.config.terms.timings, |record| record.terms().timings)
+    }
+
+    /// Reads at least twice in R; a read that does not end is asked for again.
+    fn read_if_due(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        let period = self.timings().renewal();
+        let fresh = self
+            .reading
+            .as_ref()
+            .is_some_and(|reading| now.longest_since(reading.at()) < period / 2);
+        let waiting = self
+            .asked
+            .is_some_and(|asked| now.longest_since(asked) < period * 2);
+        if !fresh && !waiting {
+            self.asked = Some(now);
+            out.push(Effect::Read);
+        }
+    }
+
+    fn commit(
+        &mut self,
+        transaction: Transaction,
+        promotion: Option<Promotion>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.last_transaction += 1;
+        let id = self.last_transaction;
+        self.in_flight = Some((id, promotion));
+        out.push(Effect::Commit { id, transaction });
+    }
+
+    fn draft<'a>(&'a self, reading: &'a Reading) -> Draft<'a> {
+        Draft {
+            service: &self.config.service,
+            incarnation: &self.config.incarnation,
+            terms: &self.config.terms,
+            reading,
+            witnessed: self.witnessed.clone(),
+        }
+    }
+
+    /// The store may have gone back (safety rule E11).
+    fn settle(&mut self, reading: &Reading, out: &mut Vec<Effect>) {
+        let mut members: BTreeSet<NodeName> = self.config.terms.members.clone();
+        if let Some(record) = reading.record() {
+            members.extend(record.terms().members.iter().cloned());
+        }
+        let attested = |node: &NodeName| self.attested.contains_key(node);
+        let settled = match doubt::settle(&members, reading, &self.heard, attested) {
+            Ok(settled) => settled,
+            Err(undecided) => {
+                self.reason = Some(undecided.to_string());
+                return;
+            }
+        };
+        match settled {
+            Settled::Held(standing, all) => {
+                let Some(holding) = &standing.holding else {
+                    return;
+                };
+                // While its terms change nobody knows which ones bind it; that is over in a moment.
+                let Some(terms) = holding.terms.clone() else {
+                    return;
+                };
+                let excluded = Excluded::by_report(reading.record(), &all);
+                let draft = self.draft(reading);
+                let again = draft.record_again(&standing.holder, holding, terms, excluded);
+                self.commit(again, None, out);
+            }
+            Settled::Free(standing, all) => {
+                // Automatic, or the first epoch of all: that takes nothing from anybody.
+                let first = all.highest() == interlock_model::lease::Epoch::NONE;
+                if !self.may_fail_over(reading) && !first {
+                    return;
+                }
+                let excluded = Excluded::by_report(reading.record(), &all);
+                self.begin(reading, excluded, &standing, Cause::Failover, out);
+            }
+        }
+    }
+
+    fn may_fail_over(&self, reading: &Reading) -> bool {
+        self.automatic && !reading.stored().operation
+    }
+
+    /// A node that knows less than it once said, or one that a person has looked at since.
+    fn quarantine(
+        &mut self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let behind = |standing: &Standing| {
+            let node = &standing.holder.node;
+            let told = self.witnessed.get(node).copied().unwrap_or_default();
+            !record.quarantined().contains(node)
+                && !self.cleared.contains(node)
+                && (told > standing.seen || fitness::is_behind_itself(standing, record))
+        };
+        let mut standings = self.heard.values().map(|heard| &heard.standing);
+        if let Some(standing) = standings.find(|standing| behind(standing)) {
+            let node = standing.holder.node.clone();
+            if let Some(transaction) = bump::quarantine(reading, &node, None) {
+                self.commit(transaction, None, out);
+                return true;
+            }
+        }
+        let looked_at = record.quarantined().iter().find_map(|node| {
+            let standing = &self.heard.get(node)?.standing;
+            self.cleared
+                .contains(node)
+                .then(|| (node.clone(), standing.seen))
+        });
+        let Some((node, seen)) = looked_at else {
+            // Taken out, or never in.
+            self.cleared
+                .retain(|node| record.quarantined().contains(node));
+            return false;
+        };
+        self.witnessed.insert(node.clone(), seen);
+        let Some(transaction) = bump::quarantine(reading, &node, Some(seen)) else {
+            return false;
+        };
+        self.commit(transaction, None, out);
+        true
+    }
+
+    /// The claim of automatic failover ends when the new holder has renewed, or when its epoch is over.
+    fn unclaim(&mut self, reading: &Reading, record: &LeaseRecord, out: &mut Vec<Effect>) -> bool {
+        let over = reading.stored().failover.filter(|epoch| {
+            record.epoch() != *epoch || record.is_held() || record.holder().is_none()
+        });
+        let Some(epoch) = over else {
+            return false;
+        };
+        let transaction = Transaction::new([Condition::Leading], [Change::Unclaim(epoch)]);
+        self.commit(transaction, None, out);
+        true
+    }
+
+    /// Repeats what the holder should hear: messages get lost.
+    fn tell(&mut self, record: &LeaseRecord, now: Clock, out: &mut Vec<Effect>) {
+        let period = record.terms().timings.renewal();
+        if self
+            .told
+            .is_some_and(|told| now.longest_since(told) < period)
+        {
+            return;
+        }
+        self.told = Some(now);
+        let Some(holder) = record.holder() else {
+            return;
+        };
+        if !record.is_held() {
+            out.push(Effect::Promote {
+                to: holder.clone(),
+                epoch: record.epoch(),
+                terms: record.terms().clone(),
+            });
+        } else if *record.terms() != self.config.terms {
+            out.push(Effect::Propose {
+                to: holder.clone(),
+                terms: self.config.terms.clone(),
+            });
+        }
+    }
+
+    /// Does the role move?
+    fn decide(
+        &mut self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        self.reason = None;
+        let cause = match (&self.wanted, reading.stored().operation) {
+            (Some(_), true) => Cause::Operation,
+            (_, false) if self.automatic => Cause::Failover,
+            (_, _) => return,
+        };
+        let candidate = match self.candidate(record, cause, now) {
+            Ok(candidate) => candidate,
+            Err(why) => {
+                self.reason = record.holder().is_none().then_some(why);
+                return;
+            }
+        };
+        let proof = match self.proof(reading, record, now) {
+            Ok(proof) => proof,
+            Err(not_expired) => {
+                self.reason = Some(not_expired.to_string());
+                self.hasten(record, &candidate, cause, now, out);
+                return;
+            }
+        };
+        match Excluded::all_of(record, proof) {
+            Ok(excluded) => self.begin(reading, excluded, &candidate, cause, out),
+            Err(missing) => self.reason = Some(missing.to_string()),
+        }
+    }
+
+    /// Why the current epoch is over; no proof is needed for one that was released.
+    fn proof(
+        &self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        now: Clock,
+    ) -> Result<Option<ExclusionProof>, super::NotExpired> {
+        if record.holder().is_none() {
+            return Ok(None);
+        }
+        if let Some(off) = &self.off {
+            return Ok(Some(ExclusionProof::fenced(off)));
+        }
+        if let Some(word) = &self.word {
+            return Ok(Some(ExclusionProof::attested(word)));
+        }
+        let life = record.terms().timings.life();
+        if now.shortest_since(reading.since()) >= life
+            && let Some(proof) = ExclusionProof::never_held(record)
+        {
+            return Ok(Some(proof));
+        }
+        let seen_by = self.seen_by(reading, now);
+        expiry::judge(reading, seen_by, now).map(|expired| Some(ExclusionProof::expired(expired)))
+    }
+
+    /// Who still sees the holder accept writes. A sighting counts until its observer says otherwise, for L at most; a
+    /// member that has promised the holder not to become primary says by it that the holder is there.
+    fn seen_by<'a>(&'a self, reading: &Reading, now: Clock) -> Option<&'a NodeName> {
+        let life = self.timings().life();
+        let recent = |at: Clock| now.shortest_since(at) < life;
+        let sighted = self.sightings.iter().find_map(|((observer, node), at)| {
+            (reading.is_held_by(node) && recent(*at)).then_some(observer)
+        });
+        let mut promised = self.heard.iter().filter_map(|(node, heard)| {
+            (heard.standing.promised && recent(heard.at)).then_some(node)
+        });
+        sighted.or_else(|| promised.next())
+    }
+
+    /// The best node that may take over, or why there is none.
+    fn candidate(
+        &self,
+        record: &LeaseRecord,
+        cause: Cause,
+        now: Clock,
+    ) -> Result<Standing, String> {
+        let mut best: Option<&Standing> = None;
+        let mut reasons = Vec::new();
+        for node in &record.terms().members {
+            if cause == Cause::Operation && self.wanted.as_ref() != Some(node) {
+                continue;
+            }
+            let fresh = self
+                .heard
+                .get(node)
+                .filter(|heard| now.longest_since(heard.at) < record.terms().timings.fence());
+            let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
+                fitness::judge(&heard.standing, record).map(|()| &heard.standing)
+            });
+            match judged {
+                Ok(standing) if record.holder() == Some(&standing.holder) => {
+                    reasons.push(format!("{node}: it holds the role"));
+                }
+                Ok(standing) => {
+                    let better = |best: &Standing| {
+                        (standing.mark, standing.position) > (best.mark, best.position)
+                    };
+                    if best.is_none_or(better) {
+                        best = Some(standing);
+                    }
+                }
+                Err(unfit) => reasons.push(format!("{node}: {unfit}")),
+            }
+        }
+        best.cloned().ok_or_else(|| reasons.join("; "))
+    }
+
+    /// The current epoch is not over: what may end it sooner.
+    fn hasten(
+        &mut self,
+        record: &LeaseRecord,
+        candidate: &Standing,
+        cause: Cause,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(holder) = record.holder() else {
+            return;
+        };
+        let again =
+            |last: Option<Clock>, after| last.is_none_or(|at| now.longest_since(at) >= after);
+        let timings = record.terms().timings;
+        if cause == Cause::Operation {
+            if candidate.holder.node != holder.node && again(self.fenced, timings.renewal()) {
+                self.fenced = Some(now);
+                out.push(Effect::AskRelease {
+                    from: holder.clone(),
+                    epoch: record.epoch(),
+                });
+            }
+            return;
+        }
+        // A fence agent may take a while, and one that does not answer says nothing.
+        let patience = timings.life() * 2;
+        if self.config.fence
+            && self.suspected.contains(&holder.node)
+            && again(self.fenced, patience)
+        {
+            self.fenced = Some(now);
+            out.push(Effect::Fence(holder.node.clone()));
+        }
+    }
+
+    fn begin(
+        &mut self,
+        reading: &Reading,
+        excluded: Excluded,
+        candidate: &Standing,
+        cause: Cause,
+        out: &mut Vec<Effect>,
+    ) {
+        let epoch = excluded.next();
+        let to = candidate.holder.clone();
+        let transaction = self.draft(reading).bump(excluded, to.clone(), cause);
+        let terms = reading
+            .record()
+            .map_or(&self.config.terms, LeaseRecord::terms);
+        let promotion = Promotion {
+            to,
+            epoch,
+            terms: terms.clone(),
+        };
+        self.commit(transaction, Some(promotion), out);
+    }
+}

@@ -1,0 +1,121 @@
+//! The lease record: what the store knows of the lease of one service.
+//!
+//! Its fields can be read by everybody and changed by nobody but this module's siblings: a renewal, a release, a bump. So
+//! an epoch cannot be raised by writing a number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use interlock_model::lease::{Epoch, Exclusion, Holder, Synchrony, Terms};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::time::human;
+use serde::{Deserialize, Serialize};
+
+/// What acts on the holder's node when its agent cannot (safety rule E4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Safeguards {
+    /// A watchdog is armed. True only after the device has said so.
+    pub watchdog: bool,
+    /// All writers come by a path that the kernel closes by itself, and that only acknowledged renewals keep open.
+    pub client_path: bool,
+}
+
+impl Safeguards {
+    /// Is there any?
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.watchdog || self.client_path
+    }
+}
+
+/// What the store knows of the lease of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    pub(super) service: ServiceName,
+    /// The store that a leader last vouched for (safety rule E11).
+    pub(super) incarnation: String,
+    pub(super) epoch: Epoch,
+    /// None once it has released.
+    pub(super) holder: Option<Holder>,
+    pub(super) terms: Terms,
+    pub(super) safeguards: Safeguards,
+    pub(super) synchrony: Synchrony,
+    /// How far the holder had written at its last renewal; none is unknown.
+    pub(super) position: Option<u64>,
+    /// The holder's `CLOCK_BOOTTIME` when it sent the renewal that was last taken. None: nobody ever renewed this epoch.
+    /// Renewals are taken in the order in which they were sent, or an older one could bring back terms that the holder
+    /// has left (safety rule E8).
+    #[serde(with = "human::option")]
+    pub(super) renewed: Option<Duration>,
+    /// The last epoch that was ever renewed: the last one in which somebody can have been active.
+    pub(super) last_held: Epoch,
+    /// The highest epoch that each node has ever said to have seen, as of the last bump (safety rule E6).
+    pub(super) witnessed: BTreeMap<NodeName, Epoch>,
+    /// Nodes that know less than they have once said.
+    pub(super) quarantined: BTreeSet<NodeName>,
+    /// Why each epoch that is over is over.
+    pub(super) exclusions: BTreeMap<Epoch, Exclusion>,
+}
+
+impl LeaseRecord {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.service
+    }
+    /// The current epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+    /// Who holds it; none once it was released.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+    /// What holder and leader have agreed on.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+    /// What acts on the holder's node when its agent cannot.
+    #[must_use]
+    pub fn safeguards(&self) -> Safeguards {
+        self.safeguards
+    }
+    /// Whom acknowledged writes have waited for.
+    #[must_use]
+    pub fn synchrony(&self) -> &Synchrony {
+        &self.synchrony
+    }
+    /// How far the holder had written at its last renewal; none is unknown.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        self.position
+    }
+    /// Has anybody ever renewed the current epoch? Nobody is active in one before.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.renewed.is_some()
+    }
+    /// The last epoch in which somebody can have been active.
+    #[must_use]
+    pub fn last_held(&self) -> Epoch {
+        self.last_held
+    }
+    /// The store that a leader last vouched for.
+    #[must_use]
+    pub fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+    /// Why each epoch that is over is over.
+    #[must_use]
+    pub fn exclusions(&self) -> &BTreeMap<Epoch, Exclusion> {
+        &self.exclusions
+    }
+    /// Nodes that know less than they have once said, until a person has looked.
+    #[must_use]
+    pub fn quarantined(&self) -> &BTreeSet<NodeName> {
+        &self.quarantined
+    }
+}
