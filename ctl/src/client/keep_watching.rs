@@ -9,14 +9,14 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::reader::Reader;
-use crate::render::Out;
 
 /// Runs `watch` on a connection, and on another one when that ends, until Ctrl-C, the end of whoever reads standard
-/// output, or a failure that stays. The first two are how such a command ends, so they are success.
+/// output, or a failure that stays. The first two are how such a command ends, so they are success. That the connection is
+/// gone, and why, is told to `lost`: once, however many tries follow.
 pub(crate) async fn keep_watching(
     coordinators: &Coordinators,
     first: Client,
-    out: Out,
+    mut lost: impl FnMut(&str) -> Result<(), Failure>,
     mut watch: impl AsyncFnMut(&Client) -> Result<(), Failure>,
 ) -> Outcome {
     let mut interrupt = Interrupt::listen()?;
@@ -45,7 +45,7 @@ pub(crate) async fn keep_watching(
         };
         attempts.lasted(begun.elapsed());
         if attempts.failed() == 0 {
-            out.say(&format!("connection lost ({why}); connecting again ..."))?;
+            lost(&format!("connection lost ({why}); connecting again ..."))?;
         }
         tokio::select! {
             () = tokio::time::sleep(attempts.next_wait(&mut random)) => {}

@@ -10,6 +10,10 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, Paint, Tone, clean, date_time, rfc3339};
 
+/// From how long after it happened, in milliseconds, an event is shown with both times. An act by hand takes up to five
+/// minutes.
+const TOLD_LATER: u64 = 300_000;
+
 pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
     let client = coordinators.connect().await?;
@@ -32,7 +36,7 @@ pub(super) async fn run(connection: &Connection, args: &Events, out: Out) -> Out
         print(event, format, out)?;
     }
     let watching = async |client: &Client| watch(client, &mut last, format, out).await;
-    keep_watching(&coordinators, client, out, watching).await
+    keep_watching(&coordinators, client, |why| out.say(why), watching).await
 }
 
 async fn list(client: &Client, args: &Events) -> Result<Vec<v1::Event>, Failure> {
@@ -97,8 +101,14 @@ fn event_line(event: &v1::Event, paint: Paint) -> String {
         "" => String::new(),
         who => format!(" (by {})", clean(who)),
     };
+    // What was told at once needs no second time.
+    let when = match event.happened_ms {
+        0 => String::new(),
+        happened if event.at_ms.saturating_sub(happened) < TOLD_LATER => String::new(),
+        happened => format!(" (begun {})", date_time(happened)),
+    };
     format!(
-        "{}  {}  {:<20} {}{who}",
+        "{}  {}  {:<20} {}{who}{when}",
         date_time(event.at_ms),
         paint.tone(Tone::Strong, &format!("{:<18}", clean(&event.kind))),
         clean(&about.join(" ")),
@@ -111,6 +121,10 @@ fn event_value(event: &v1::Event) -> Value {
     json!({
         "number": event.revision,
         "at": rfc3339(event.at_ms),
+        "happened": match event.happened_ms {
+            0 => rfc3339(event.at_ms),
+            happened => rfc3339(happened),
+        },
         "kind": event.kind,
         "node": some(&event.node),
         "service": some(&event.service),

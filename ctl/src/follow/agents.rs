@@ -1,4 +1,7 @@
-//! How the agents are, while a step takes its time: the operation does not tell, and a step whose agent is lost hangs.
+//! How the agents are: the operation does not tell, and a step whose agent is lost hangs.
+//!
+//! Each answer also says that the coordinator is still there. The watch of an operation does not: it is silent while nothing
+//! changes, for hours where a person is waited for.
 
 use std::time::Duration;
 
@@ -8,13 +11,8 @@ use tokio::time::Instant;
 
 use crate::client::{Client, SHORT};
 
-use super::progress::Progress;
-
 /// How often a coordinator is asked. The answer tells of every node, so it is asked for no more than a person needs.
 const PERIOD: Duration = Duration::from_secs(2);
-
-/// What a step may take, in milliseconds, before anybody wonders about its agent.
-const PATIENCE: u64 = 2_000;
 
 /// Asks a coordinator from time to time, one question at a time.
 #[derive(Debug)]
@@ -31,9 +29,9 @@ impl Agents {
         }
     }
 
-    /// Asks, if it is time and a step takes its time.
-    pub(super) fn ask(&mut self, client: &Client, progress: &Progress) {
-        if !self.asked.is_empty() || Instant::now() < self.due || !progress.lingers(PATIENCE) {
+    /// Asks, if it is time and the last question is answered.
+    pub(super) fn ask(&mut self, client: &Client) {
+        if !self.asked.is_empty() || Instant::now() < self.due {
             return;
         }
         self.due = Instant::now() + PERIOD;

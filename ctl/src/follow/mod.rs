@@ -102,6 +102,8 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
                 Some(News::Back(again)) => {
                     view.notice(&format!("connected again, to {}", again.address()))?;
                     client = *again;
+                    // A question to the one that is gone would be waited for in vain.
+                    agents = Agents::new();
                 }
                 Some(News::Failed(failure)) => break Err(failure),
                 None => break Err(anyhow::anyhow!("the watcher ended without a word").into()),
@@ -125,7 +127,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
             _ = tick.tick() => {}
         }
         if view.is_live() {
-            agents.ask(&client, &progress);
+            agents.ask(&client);
         }
         view.draw(&progress)?;
     };

@@ -1,12 +1,17 @@
 //! What is known of an operation that is followed, and what has changed since the last word.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use interlock_model::plan::{Plan, SealedPlan, Step};
 use interlock_proto::v1;
 
 use crate::exit::Exit;
-use crate::render::{Silence, now_millis, under_way};
+use crate::render::{Silence, now_millis};
+
+/// How long a coordinator that is there keeps still at most while it is followed: the time between two questions about
+/// its agents, and as much again for the answer.
+const STILL: Duration = Duration::from_secs(4);
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +100,8 @@ pub(super) struct Progress {
     past: Past,
     /// The agents that are not heard, as far as was asked.
     silence: Silence,
+    /// When the coordinator last said anything.
+    heard: Instant,
 }
 
 impl Progress {
@@ -108,11 +115,13 @@ impl Progress {
             plan: None,
             stages: BTreeMap::new(),
             silence: Silence::default(),
+            heard: Instant::now(),
         }
     }
 
     /// Takes in a word, and says what is different.
     pub(super) fn update(&mut self, mut next: v1::Operation) -> Vec<Change> {
+        self.heard = Instant::now();
         self.learn_plan(std::mem::take(&mut next.plan_json));
         let mut changes = Vec::new();
         {
@@ -201,16 +210,17 @@ impl Progress {
         }
     }
 
-    /// Is a step under way that has been so for longer than this, in milliseconds? Then its agent may be the reason.
-    pub(super) fn lingers(&self, longer: u64) -> bool {
-        let since = self.now().saturating_sub(longer);
-        let mut steps = self.operation.steps.iter();
-        steps.any(|step| under_way(step) && step.began_ms <= since)
-    }
-
     /// How the agents are, by a status; none if that could not be had, and then nothing is said of them.
     pub(super) fn hear_of_agents(&mut self, status: Option<&v1::Status>) {
+        if status.is_some() {
+            self.heard = Instant::now();
+        }
         self.silence = status.map(Silence::of).unwrap_or_default();
+    }
+
+    /// For how long the coordinator has said nothing at all, if that is longer than it keeps still while it is there.
+    pub(super) fn quiet(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.heard)).filter(|quiet| *quiet > STILL)
     }
 
     /// That the agent which carries a step out is not heard, if so.

@@ -16,6 +16,7 @@ mod status;
 mod table;
 mod time;
 mod words;
+mod wrap;
 
 pub(crate) use beside::Beside;
 pub(crate) use clean::{clean, clean_lines};
@@ -32,3 +33,4 @@ pub(crate) use status::{status_text, status_value};
 pub(crate) use table::{Table, cut};
 pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};
 pub(crate) use words::{counted, instance_state, liveness, power, verdict, wanted};
+pub(crate) use wrap::wrap;

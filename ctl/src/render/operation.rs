@@ -115,9 +115,10 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
     ]);
     for step in &operation.steps {
         let took = match (step.began_ms, step.ended_ms) {
-            (0, _) => String::new(),
-            (_, 0) => beside.elapsed(step),
-            (began, ended) => elapsed(Duration::from_millis(ended.saturating_sub(began))),
+            (began @ 1.., ended @ 1..) => {
+                elapsed(Duration::from_millis(ended.saturating_sub(began)))
+            }
+            _ => beside.elapsed(step),
         };
         let said = if let Some(silent) = beside.silent(step) {
             // More than what it was told last, which its agent may never have heard.
@@ -192,6 +193,7 @@ fn step_value(step: &v1::StepStatus) -> Value {
         "evidence": step.evidence,
         "began": rfc3339(step.began_ms),
         "ended": rfc3339(step.ended_ms),
+        "turn": rfc3339(step.turn_ms),
         "reached": step.reached,
     })
 }

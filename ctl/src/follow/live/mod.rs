@@ -3,25 +3,26 @@
 //! Stages whose steps are all settled are one line, stages whose steps all wait are another. Between them stand the
 //! stages where something happens, with each step that is under way: for how long, what it waits for, what was last
 //! seen of it. If even that is too much, what needs a person comes first, and the rest is counted.
+//!
+//! A coordinator that says nothing leaves the last picture: it says so, and its clocks stand still.
+
+mod steps;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_proto::v1;
 
-use super::commands;
-use super::progress::{Progress, is_settled, needs_person};
+use super::progress::{Progress, is_settled};
 use crate::failure::Failure;
 use crate::render::{
-    Out, Paint, Tone, clean, counted, cut, elapsed, operation_tone, step_tone, width_and_height,
+    Out, Paint, Tone, age, clean, counted, cut, elapsed, operation_tone, width_and_height,
 };
+use steps::{Place, active};
 
 /// Width and height if the terminal does not tell, as those of a VT100.
 const UNTOLD: (usize, usize) = (80, 24);
-
-/// The columns of a step's name: as long as most are.
-const NAME: usize = 28;
 
 /// A part of the terminal that is drawn over.
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl Screen {
         let (width, height) = width_and_height().unwrap_or(UNTOLD);
         // One line is the cursor's, and one the hint's.
         let height = height.saturating_sub(1 + usize::from(self.hint.is_some()));
-        let mut lines = frame(progress, width, height, self.paint);
+        let quiet = progress.quiet(Instant::now());
+        let mut lines = frame(progress, quiet, width, height, self.paint);
         lines.extend(
             self.hint
                 .map(|hint| self.paint.tone(Tone::Faint, &cut(hint, width))),
@@ -117,10 +119,25 @@ impl Screen {
     }
 }
 
-/// The lines of one drawing, at most `height` of at most `width` characters.
-pub(super) fn frame(progress: &Progress, width: usize, height: usize, paint: Paint) -> Vec<String> {
-    let now = progress.now();
+/// The lines of one drawing, at most `height` of at most `width` characters. After `quiet` without a word of the
+/// coordinator it is drawn as it was then.
+fn frame(
+    progress: &Progress,
+    quiet: Option<Duration>,
+    width: usize,
+    height: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let quiet = quiet.map(|quiet| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX));
+    let now = progress.now().saturating_sub(quiet.unwrap_or(0));
     let mut lines = vec![head(progress, now, width, paint)];
+    lines.extend(quiet.map(|quiet| {
+        let text = format!(
+            "no news from the coordinator for {}: this is how it was then",
+            age(Some(quiet))
+        );
+        paint.tone(Tone::Bad, &cut(&text, width))
+    }));
     let mut stages: BTreeMap<u32, Vec<&v1::StepStatus>> = BTreeMap::new();
     for step in &progress.operation().steps {
         let stage = progress.stage(&step.step);
@@ -138,7 +155,13 @@ pub(super) fn frame(progress: &Progress, width: usize, height: usize, paint: Pai
 
     let foot = folded("·", Tone::Faint, "waiting", &idle, width, paint);
     let room = height.saturating_sub(lines.len() + usize::from(foot.is_some()));
-    lines.extend(active(progress, &busy, now, width, room, paint));
+    let place = Place {
+        width,
+        room,
+        now,
+        paint,
+    };
+    lines.extend(active(progress, &busy, place));
     lines.extend(foot);
     lines.truncate(height);
     lines
@@ -188,124 +211,6 @@ fn folded(
         width.saturating_sub(2),
     );
     Some(format!("{} {text}", paint.tone(tone, mark)))
-}
-
-/// The stages where something happens: under its title the steps of each that are under way.
-fn active(
-    progress: &Progress,
-    stages: &Stages<'_>,
-    now: u64,
-    width: usize,
-    room: usize,
-    paint: Paint,
-) -> Vec<String> {
-    let lines_of = |step: &v1::StepStatus| step_lines(progress, step, now, width, paint);
-    let mut lines = Vec::new();
-    let mut blocks: Vec<(u8, Vec<String>)> = Vec::new();
-    for (stage, steps) in stages {
-        let settled = steps.iter().filter(|step| is_settled(&step.state)).count();
-        let title = format!("▸ stage {stage}: {settled} of {} settled", steps.len());
-        lines.push(paint.tone(Tone::Strong, &cut(&title, width)));
-        for step in steps.iter().filter(|step| is_acting(&step.state)) {
-            let block = lines_of(step);
-            lines.extend(block.iter().cloned());
-            blocks.push((urgency(&step.state), block));
-        }
-    }
-    if lines.len() <= room {
-        return lines;
-    }
-    // Too much for this terminal: without titles, what needs a person first, then what runs, then what waits for checks.
-    blocks.sort_by_key(|(urgency, _)| *urgency);
-    let all = blocks.len();
-    let mut shown = Vec::new();
-    let mut count = 0;
-    for (_, block) in blocks {
-        if shown.len() + block.len() >= room {
-            break;
-        }
-        shown.extend(block);
-        count += 1;
-    }
-    if count < all {
-        shown.push(cut(
-            &format!("  … and {} more under way", all - count),
-            width,
-        ));
-    }
-    shown
-}
-
-fn is_acting(state: &str) -> bool {
-    state != "waiting" && !is_settled(state)
-}
-
-fn urgency(state: &str) -> u8 {
-    match state {
-        _ if needs_person(state) => 0,
-        "running" | "undoing" => 1,
-        _ => 2,
-    }
-}
-
-/// A step that is under way: since when, of how long, what it waits for, what was last seen. What waits for a person has
-/// the command for it on a line of its own.
-fn step_lines(
-    progress: &Progress,
-    step: &v1::StepStatus,
-    now: u64,
-    width: usize,
-    paint: Paint,
-) -> Vec<String> {
-    // A line that wraps would upset the drawing over: on a narrow terminal the name gives way.
-    let room = NAME.min(width.saturating_sub(12));
-    let before = format!("  {:<room$} ", cut(&clean(&step.step), room));
-    let state = format!("{:<8}", clean(&step.state));
-    let used = before.chars().count() + state.chars().count();
-    let line = |after: &str| {
-        format!(
-            "{before}{}{}",
-            paint.tone(step_tone(&step.state), &state),
-            cut(clean(after).trim_end(), width.saturating_sub(used))
-        )
-    };
-    if let Some((question, command)) = commands::approval(progress, &step.step) {
-        return vec![
-            line(&format!(" {question}")),
-            cut(&clean(&format!("      {command}")), width),
-        ];
-    }
-    let time = match step.began_ms {
-        0 => String::new(),
-        began => {
-            let took = elapsed(Duration::from_millis(now.saturating_sub(began)));
-            match progress.planned(&step.step) {
-                Some(planned) => {
-                    format!("{took} of {}", humantime::format_duration(planned.timeout))
-                }
-                None => took,
-            }
-        }
-    };
-    // First, for it is why nothing happens: more than what the agent was told last, which it may never have heard.
-    let mut said: Vec<String> = progress.silent(step).into_iter().collect();
-    said.extend(
-        step.reached
-            .last()
-            .filter(|_| step.state == "running")
-            .cloned(),
-    );
-    if step.attempt > 1 {
-        said.push(format!("attempt {}", step.attempt));
-    }
-    // Where the coordinator waits for the agent's next word, the one repeats the other.
-    if !step.waits_for.is_empty() && step.waits_for != step.evidence {
-        said.push(format!("waits for {}", step.waits_for));
-    }
-    if !step.evidence.is_empty() {
-        said.push(step.evidence.clone());
-    }
-    vec![line(&format!(" {time:<12} {}", said.join("; ")))]
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn step(name: &str, state: &str, evidence: &str) -> v1::StepStatus {
 }
 
 fn drawn(progress: &Progress, width: usize, height: usize) -> Vec<String> {
-    frame(progress, width, height, Paint::new(false))
+    frame(progress, None, width, height, Paint::new(false))
 }
 
 #[test]
@@ -122,7 +122,6 @@ fn a_step_whose_agent_is_not_heard_says_so_and_for_how_long() {
         ..progress.operation().clone()
     };
     progress.update(operation);
-    assert!(progress.lingers(2_000), "so its agents are asked for");
     let node = |name: &str, liveness: v1::Liveness, heard: u64| v1::NodeStatus {
         node: name.into(),
         liveness: liveness.into(),
@@ -148,4 +147,93 @@ fn a_step_whose_agent_is_not_heard_says_so_and_for_how_long() {
     progress.hear_of_agents(None);
     let lines = drawn(&progress, 140, 20);
     assert!(!lines[2].contains("its agent"), "{lines:#?}");
+}
+
+#[test]
+fn what_is_seen_of_a_step_can_be_read_to_its_end() {
+    let evidence = "exit code 3: mariadbd: Can't start server: Bind on TCP/IP port: Address already in use, and so on \
+                    until the last word";
+    let progress = progress(vec![step(
+        "start:database@database-server-1",
+        "running",
+        evidence,
+    )]);
+    for width in [40, 50, 80, 100, 140] {
+        let lines = drawn(&progress, width, 24);
+        let words: Vec<&str> = lines[2..].iter().flat_map(|line| line.split(' ')).collect();
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let text = words.join(" ");
+        assert!(text.contains(evidence), "{width}: {lines:#?}");
+        assert!(
+            text.contains("start:database@database-server-1"),
+            "{lines:#?}"
+        );
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= width),
+            "{lines:#?}"
+        );
+    }
+    let wide = drawn(&progress, 200, 24);
+    assert_eq!(wide.len(), 3, "a line holds it: {wide:#?}");
+}
+
+/// What needs a person is told to its end, before what only runs.
+#[test]
+fn in_a_small_terminal_the_step_that_failed_has_its_evidence_in_full() {
+    let evidence = format!("{}the end", "a word ".repeat(30));
+    let mut steps: Vec<v1::StepStatus> = (0..5)
+        .map(|n| step(&format!("stop:web@n{n}"), "running", &evidence))
+        .collect();
+    steps[3].state = "failed".into();
+    let lines = drawn(&progress(steps), 80, 10);
+    assert!(lines.len() <= 10, "{lines:#?}");
+    let ends: Vec<&String> = lines.iter().filter(|it| it.contains("the end")).collect();
+    assert_eq!(ends.len(), 1, "{lines:#?}");
+    assert!(lines[1].contains("n3"), "{lines:#?}");
+    assert!(lines.iter().any(|it| it.contains("n4")), "{lines:#?}");
+}
+
+#[test]
+fn a_step_whose_turn_it_is_says_for_how_long() {
+    let empty = progress(Vec::new());
+    let gated = v1::StepStatus {
+        turn_ms: empty.now() - 65_000,
+        waits_for: "db.writes on db1 is bad".into(),
+        ..step("start:web@n1", "gated", "")
+    };
+    let lines = drawn(&progress(vec![gated]), 100, 20);
+    assert!(
+        lines[2].contains("1m 05s") && lines[2].contains("waits for db.writes"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_coordinator_that_says_nothing_leaves_a_picture_that_says_so_and_stands_still() {
+    let mut progress = progress(Vec::new());
+    let now = progress.now();
+    let mut operation = v1::Operation {
+        steps: vec![v1::StepStatus {
+            began_ms: now - 60_000,
+            ..step("stop:web@n1", "running", "")
+        }],
+        ..progress.operation().clone()
+    };
+    operation.summary.as_mut().unwrap().started_ms = now - 60_000;
+    progress.update(operation);
+    let quiet = Some(Duration::from_secs(20));
+    let lines = frame(&progress, quiet, 100, 20, Paint::new(false));
+    assert!(lines[0].contains(" 40s "), "{lines:#?}");
+    assert_eq!(
+        lines[1],
+        "no news from the coordinator for 20s: this is how it was then"
+    );
+    assert!(lines[3].contains(" 40s"), "{lines:#?}");
+
+    let heard = Instant::now();
+    assert_eq!(progress.quiet(heard), None);
+    let quiet = progress.quiet(heard + Duration::from_secs(5));
+    assert!(quiet.is_some_and(|quiet| quiet >= Duration::from_secs(5)));
+    progress.hear_of_agents(None);
+    assert!(progress.quiet(heard + Duration::from_secs(5)).is_some());
 }
