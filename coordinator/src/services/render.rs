@@ -205,6 +205,7 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
                 value: check.value.clone().unwrap_or_default(),
                 age_ms: check.age.map(millis).unwrap_or_default(),
                 paused: check.paused,
+                after: 0,
             })
             .collect(),
         power_verified: match (

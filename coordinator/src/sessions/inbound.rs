@@ -129,6 +129,7 @@ fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {
         value: (!wire.value.is_empty()).then_some(wire.value),
         paused: wire.paused,
         age: Duration::from_millis(wire.age_ms),
+        after: wire.after,
     })
 }
 

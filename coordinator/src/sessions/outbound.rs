@@ -27,7 +27,8 @@ pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
             term,
             id: Some((&id).into()),
         }),
-        ToAgent::Probe(checks) => Message::ProbeNow(v1::ProbeNow {
+        ToAgent::Probe { ask, checks } => Message::ProbeNow(v1::ProbeNow {
+            ask,
             checks: checks
                 .into_iter()
                 .map(|id| v1::CheckName {

@@ -29,8 +29,11 @@ pub struct SeenCheck {
     pub value: Option<String>,
     /// Does the instance say of itself that it is *paused*?
     pub paused: bool,
-    /// When the probe ran, on this process's monotonic clock.
+    /// When the probe began, on this process's monotonic clock, if the result was not held up on its way. For people,
+    /// and for how long a result is fresh.
     pub at: Duration,
+    /// When the latest question was asked that it certainly followed; zero for none. This is what a gate goes by.
+    pub after: Duration,
 }
 
 /// What is known of one node.
@@ -272,7 +275,7 @@ impl View {
         self.check_since(spec, node, id, now, Duration::ZERO)
     }
 
-    /// The same, and *unknown* too if the probe ran before `since`: what a gate asks.
+    /// The same, and *unknown* too unless the probe followed a question of `since` or later: what a gate asks.
     #[must_use]
     pub fn check_since(
         &self,
@@ -310,7 +313,7 @@ impl View {
             let seen = format!("{gone} (last, {}s ago: {})", age.as_secs(), last.evidence);
             return unknown(seen, Some(age));
         }
-        if last.at < since {
+        if last.after < since {
             return unknown(
                 format!("waiting for a fresh result (last: {})", last.evidence),
                 Some(age),

@@ -113,6 +113,7 @@ impl Bench {
             value: None,
             paused: false,
             age,
+            after: 0,
         };
         self.observed(node, Vec::new(), vec![check]);
     }

@@ -137,6 +137,7 @@ impl Bench {
             value: None,
             paused: false,
             age: Duration::ZERO,
+            after: 0,
         };
         self.observed(node, Vec::new(), vec![report]);
     }
@@ -154,6 +155,7 @@ impl Bench {
             value: None,
             paused: true,
             age: Duration::ZERO,
+            after: 0,
         };
         self.observed(node, Vec::new(), vec![report]);
     }

@@ -38,6 +38,7 @@ impl Probes {
             posted.post_check(
                 &report.check,
                 report.result,
+                report.at,
                 clock.mono().saturating_sub(age),
             );
         });
@@ -95,7 +96,8 @@ impl Probes {
             value: None,
             paused: false,
         };
-        self.board.post_check(id, result, self.clock.mono());
+        self.board
+            .post_check(id, result, Instant::now(), self.clock.mono());
     }
 }
 

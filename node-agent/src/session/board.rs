@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use interlock_engine::agent::asked::Asked;
 use interlock_model::check::{CheckId, ProbeResult};
 use interlock_model::ids::Generation;
 use interlock_model::names::ServiceName;
 use interlock_model::observation::InstanceObservation;
 use interlock_proto::{convert, v1};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::evidence::line;
 
@@ -44,6 +46,8 @@ struct Seen {
     result: ProbeResult,
     /// When it was seen; monotonic.
     at: Duration,
+    /// The same on the clock by which links know when they were asked.
+    began: Instant,
 }
 
 /// How far a reader has read. A new one has read nothing.
@@ -119,15 +123,15 @@ impl Board {
         });
     }
 
-    /// A check was run at the monotonic time `at`. That is news even if it found what it found before: whoever runs
-    /// checks posts an unchanged result only to keep it from looking old.
-    pub fn post_check(&self, check: &CheckId, result: ProbeResult, at: Duration) {
+    /// A run of a check that began at `began`, by the monotonic time `at`, has ended. That is news even if it found what it
+    /// found before: whoever runs checks posts an unchanged result only to keep it from looking old.
+    pub fn post_check(&self, check: &CheckId, result: ProbeResult, began: Instant, at: Duration) {
         self.change(|inner| {
             let version = inner.version;
             inner.checks.insert(
                 check.clone(),
                 Posted {
-                    value: Seen { result, at },
+                    value: Seen { result, at, began },
                     version,
                 },
             );
@@ -148,7 +152,7 @@ impl Board {
     /// Everything, as messages. `now` is monotonic.
     #[must_use]
     pub fn all(&self, now: Duration) -> (Vec<v1::Instance>, Vec<v1::CheckResult>) {
-        let seen = self.lock().since(0, now);
+        let seen = self.lock().since(0, now, &Asked::default());
         (seen.instances, seen.checks)
     }
 
@@ -163,8 +167,13 @@ impl Board {
         self.version.subscribe()
     }
 
-    /// What is news to a reader; none if nothing is.
-    pub(super) fn read(&self, cursor: &mut Cursor, now: Duration) -> Option<v1::Observed> {
+    /// What is news to a reader that was asked so; none if nothing is.
+    pub(super) fn read(
+        &self,
+        cursor: &mut Cursor,
+        now: Duration,
+        asked: &Asked<Instant>,
+    ) -> Option<v1::Observed> {
         let inner = self.lock();
         let full = cursor.0.is_none_or(|read| read < inner.founded);
         let read = if full {
@@ -175,7 +184,7 @@ impl Board {
         cursor.0 = Some(inner.version);
         let observed = v1::Observed {
             full,
-            ..inner.since(read, now)
+            ..inner.since(read, now, asked)
         };
         (full || !observed.instances.is_empty() || !observed.checks.is_empty()).then_some(observed)
     }
@@ -199,7 +208,7 @@ impl Board {
 }
 
 impl Inner {
-    fn since(&self, read: u64, now: Duration) -> v1::Observed {
+    fn since(&self, read: u64, now: Duration, asked: &Asked<Instant>) -> v1::Observed {
         let instances = self
             .instances
             .iter()
@@ -214,7 +223,7 @@ impl Inner {
                 .map(|(service, posted)| instance_to_wire(service, &posted.value))
                 .collect(),
             checks: checks
-                .map(|(check, posted)| check_to_wire(check, &posted.value, now))
+                .map(|(check, posted)| check_to_wire(check, &posted.value, now, asked))
                 .collect(),
             generation: self.generation.0,
         }
@@ -232,7 +241,12 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
     }
 }
 
-fn check_to_wire(check: &CheckId, seen: &Seen, now: Duration) -> v1::CheckResult {
+fn check_to_wire(
+    check: &CheckId,
+    seen: &Seen,
+    now: Duration,
+    asked: &Asked<Instant>,
+) -> v1::CheckResult {
     v1::CheckResult {
         service: check.service.to_string(),
         check: check.check.to_string(),
@@ -241,6 +255,7 @@ fn check_to_wire(check: &CheckId, seen: &Seen, now: Duration) -> v1::CheckResult
         value: seen.result.value.clone().unwrap_or_default(),
         age_ms: convert::millis(now.saturating_sub(seen.at)),
         paused: seen.result.paused,
+        after: asked.before(seen.began),
     }
 }
 
@@ -275,6 +290,10 @@ mod tests {
         }
     }
 
+    fn unasked() -> Asked<Instant> {
+        Asked::default()
+    }
+
     fn running() -> InstanceObservation {
         InstanceObservation {
             state: InstanceState::Running,
@@ -287,21 +306,21 @@ mod tests {
         let board = Board::default();
         board.found(Generation(1), [&web()], [&check()]);
         let mut cursor = Cursor::default();
-        let first = board.read(&mut cursor, at(0)).unwrap();
+        let first = board.read(&mut cursor, at(0), &unasked()).unwrap();
         assert!(
             first.full && first.instances.len() == 1 && first.checks.is_empty(),
             "{first:?}"
         );
-        assert_eq!(board.read(&mut cursor, at(0)), None);
+        assert_eq!(board.read(&mut cursor, at(0), &unasked()), None);
 
         board.post_instance(&web(), running());
         board.post_instance(&web(), running());
-        let delta = board.read(&mut cursor, at(0)).unwrap();
+        let delta = board.read(&mut cursor, at(0), &unasked()).unwrap();
         assert!(
             !delta.full && delta.instances[0].state() == v1::InstanceState::Running,
             "{delta:?}"
         );
-        assert_eq!(board.read(&mut cursor, at(0)), None);
+        assert_eq!(board.read(&mut cursor, at(0), &unasked()), None);
     }
 
     #[test]
@@ -310,10 +329,10 @@ mod tests {
         board.found(Generation(1), [], [&check()]);
         let mut cursor = Cursor::default();
         for seen in [0, 4] {
-            board.post_check(&check(), result(Verdict::Ok), at(seen));
+            board.post_check(&check(), result(Verdict::Ok), Instant::now(), at(seen));
             assert!(
                 board
-                    .read(&mut cursor, at(seen))
+                    .read(&mut cursor, at(seen), &unasked())
                     .is_some_and(|delta| delta.checks[0].age_ms == 0)
             );
         }
@@ -327,10 +346,10 @@ mod tests {
         board.found(Generation(1), [&web()], []);
         let mut cursor = Cursor::default();
         board.post_instance(&web(), running());
-        board.read(&mut cursor, at(0)).unwrap();
+        board.read(&mut cursor, at(0), &unasked()).unwrap();
         let other: ServiceName = "db".parse().unwrap();
         board.found(Generation(2), [&web(), &other], []);
-        let full = board.read(&mut cursor, at(0)).unwrap();
+        let full = board.read(&mut cursor, at(0), &unasked()).unwrap();
         assert!(
             full.full && full.generation == 2 && full.instances.len() == 2,
             "{full:?}"
@@ -340,5 +359,25 @@ mod tests {
             InstanceState::Running,
             "what stays is still known"
         );
+    }
+
+    #[test]
+    fn a_result_names_the_question_that_its_probe_followed_and_not_the_last_one() {
+        let board = Board::default();
+        board.found(Generation(1), [], [&check()]);
+        let began = Instant::now();
+        let later = |millis| began + Duration::from_millis(millis);
+        let mut asked = Asked::default();
+        asked.arrived(70, began);
+        asked.arrived(80, later(2));
+        let mut after = |began| {
+            board.post_check(&check(), result(Verdict::Ok), began, at(0));
+            let told = board.read(&mut Cursor::default(), at(0), &asked);
+            told.map(|told| told.checks[0].after)
+        };
+        assert_eq!(after(later(1)), Some(70));
+        assert_eq!(after(later(3)), Some(80));
+        let (_, checks) = board.all(at(0));
+        assert_eq!(checks[0].after, 0, "a person has asked nothing");
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::agent::Peer;
+use interlock_engine::agent::asked::Asked;
 use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
 use interlock_mesh::channel::{self, ConnectError, Target};
 use interlock_model::ids::Term;
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 use interlock_proto::v1::agent_service_client::AgentServiceClient;
+use interlock_proto::v1::coordinator_message::Message as CoordinatorSays;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -217,7 +219,7 @@ impl<E: Executor> Link<E> {
             Ok(Ok(met)) => met,
         };
         match first.and_then(|first| first.message) {
-            Some(v1::coordinator_message::Message::Welcome(welcome)) => Ok(Session {
+            Some(CoordinatorSays::Welcome(welcome)) => Ok(Session {
                 outgoing,
                 incoming,
                 welcome,
@@ -233,6 +235,7 @@ impl<E: Executor> Link<E> {
             address: self.target.address.to_string(),
         };
         let mut cursor = Cursor::default();
+        let mut asked = Asked::default();
         let mut news = self.board.watch();
         news.mark_changed();
         let period = Duration::from_millis(session.welcome.heartbeat_ms);
@@ -242,15 +245,24 @@ impl<E: Executor> Link<E> {
         loop {
             let say = tokio::select! {
                 received = session.incoming.message() => match received {
-                    Ok(Some(received)) => match self.pass_on(received).await {
-                        Ok(answer) => answer,
-                        Err(ended) => return ended,
-                    },
+                    Ok(Some(received)) => {
+                        // Before anybody can act on it: no probe that answers it has begun yet.
+                        if let Some(CoordinatorSays::ProbeNow(question)) = &received.message {
+                            asked.arrived(question.ask, Instant::now());
+                        }
+                        match self.pass_on(received).await {
+                            Ok(answer) => answer,
+                            Err(ended) => return ended,
+                        }
+                    }
                     Ok(None) => return closed(),
                     Err(status) => return self.ended_by(&status),
                 },
                 // The desk's and the board's ends are the agent's.
-                _ = news.changed() => self.board.read(&mut cursor, self.clock.mono()).map(Message::Observed),
+                _ = news.changed() => {
+                    let news = self.board.read(&mut cursor, self.clock.mono(), &asked);
+                    news.map(Message::Observed)
+                }
                 waiting = self.outbox.next() => Some(waiting),
                 _ = beat.tick() => {
                     sequence += 1;

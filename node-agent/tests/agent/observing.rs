@@ -86,10 +86,15 @@ async fn checks_run_are_told_and_can_be_asked_for_at_once() {
         check: "hourly".into(),
     }];
     session
-        .order(Order::ProbeNow(v1::ProbeNow { checks: names }))
+        .order(Order::ProbeNow(v1::ProbeNow {
+            checks: names,
+            ask: 7,
+        }))
         .await;
     session
-        .check("hourly", |seen| seen.verdict() == Verdict::Bad)
+        .check("hourly", |seen| {
+            seen.verdict() == Verdict::Bad && seen.after == 7
+        })
         .await;
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use interlock_engine::agent::Peer;
+use interlock_engine::agent::asked::Asked;
 use interlock_engine::agent::autonomy::{Autonomy, Mark};
 use interlock_engine::agent::ledger::{Effect, Ledger, Record, Slot, Write};
 use interlock_engine::coordinator::{Assignment, CheckReport, ToAgent};
@@ -38,6 +39,8 @@ pub(crate) struct Alive {
     pub(crate) greeting: BTreeMap<Peer, SessionId>,
     /// The sessions that were greeted.
     pub(crate) sessions: BTreeMap<Peer, SessionId>,
+    /// What it was asked to look at in each of them.
+    pub(crate) questions: BTreeMap<SessionId, Asked<Duration>>,
     /// Batches on their way to the disk.
     pub(crate) batches: VecDeque<(u64, Vec<Write>)>,
     /// The last result of each check, and when it was found.
@@ -76,6 +79,7 @@ impl Agent {
             autonomy: Autonomy::new(self.assignment.as_ref().map(|(mark, _)| *mark), now),
             greeting: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            questions: BTreeMap::new(),
             batches: VecDeque::new(),
             seen: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -144,5 +148,6 @@ pub(crate) fn report(id: &CheckId, verdict: Verdict, age: Duration) -> CheckRepo
         value: Some("the same".to_owned()),
         paused: false,
         age,
+        after: 0,
     }
 }

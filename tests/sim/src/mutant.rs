@@ -4,6 +4,9 @@
 //! program would; a seed must find it, and the invariant that the rule stands for must be the one that says so. Nothing
 //! that ships knows of any of this.
 
+use interlock_engine::coordinator::FromAgent;
+use interlock_model::time::Now;
+
 use crate::invariants::Number;
 
 /// A rule that is not kept.
@@ -27,6 +30,8 @@ pub enum Mutant {
     TakesSilenceForDown,
     /// An agent answers a probe with what it saw some time ago, as if it were new.
     SellsOldResults,
+    /// A coordinator dates a result by the time of its arrival, whatever question its probe has followed.
+    DatesByArrival,
     /// An agent that cannot tell says that all is well.
     TakesUnknownForOk,
     /// A coordinator forgets at a restart which operations are under way.
@@ -57,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SendsBeforeDurable,
         Self::ActsBeforeDurable,
         Self::ForgetsLedger,
@@ -67,6 +72,7 @@ impl Mutant {
         Self::StopsInSilence,
         Self::TakesSilenceForDown,
         Self::SellsOldResults,
+        Self::DatesByArrival,
         Self::TakesUnknownForOk,
         Self::ForgetsOperations,
         Self::PlansAnew,
@@ -86,7 +92,7 @@ impl Mutant {
     #[must_use]
     pub fn breaks(self) -> Number {
         match self {
-            Self::SellsOldResults | Self::TakesUnknownForOk => Number::I2,
+            Self::SellsOldResults | Self::DatesByArrival | Self::TakesUnknownForOk => Number::I2,
             Self::SendsBeforeDurable | Self::ActsBeforeDurable => Number::I3,
             Self::ForgetsLedger | Self::RepeatsUnknown => Number::I4,
             Self::TakesSilenceForDown => Number::I5,
@@ -103,4 +109,15 @@ impl Mutant {
             Self::GuardsTheUnwanted | Self::ForgetsGuards => Number::Guard,
         }
     }
+}
+
+/// A message whose results are as old as they were when they were sent, and answer whatever was asked before that.
+pub(crate) fn dated_by_arrival(mut message: FromAgent, now: Now) -> FromAgent {
+    if let FromAgent::Observed { checks, .. } = &mut message {
+        for check in checks {
+            let seen = now.mono.saturating_sub(check.age).as_nanos();
+            check.after = u64::try_from(seen).unwrap_or(u64::MAX);
+        }
+    }
+    message
 }

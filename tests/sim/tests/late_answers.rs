@@ -1,8 +1,9 @@
-//! What an agent has seen is dated when it arrives: how much too young may it become on its way?
+//! What an agent has seen may be on its way for long: a gate is not passed by what was seen before it asked.
 //!
-//! A result carries its age at the time when it is sent, and the coordinator subtracts that from the time of arrival. What
-//! is held up in between, by a network that loses packets for some seconds, is younger for the coordinator than it is. A
-//! gate asks for results of probes that ran after its step's turn had come; one that ran before, and arrived late, passes.
+//! A result carries its age at the time when it is sent. What is held up after that, by a network that loses packets for
+//! some seconds, is older than it seems when it arrives. A gate asks for probes that begin after its step's turn has come;
+//! one that began before, and arrives late, must not pass. That this would be seen here is shown by the mutant
+//! `DatesByArrival`.
 
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use interlock_model::plan::PlanKind;
 use interlock_sim::{Setup, Simulation, Task, clusters};
 
 #[test]
-#[ignore = "a result is dated by its arrival, not by a question that its probe followed"]
 fn what_was_seen_before_a_restart_and_told_after_it_proves_nothing() {
     for seed in 0..200 {
         let tasks = [PlanKind::Restart; 4].map(Task::all);

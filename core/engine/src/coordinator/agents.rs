@@ -7,6 +7,7 @@ use interlock_model::time::Now;
 
 use super::Coordinator;
 use super::message::{CheckReport, FromAgent, Hello, Send, ToAgent};
+use super::question;
 use crate::view::{LivenessChange, SeenCheck};
 
 impl Coordinator {
@@ -130,6 +131,7 @@ impl Coordinator {
         }
         for check in checks {
             let at = now.mono.saturating_sub(check.age);
+            let after = question::asked(check.after, now);
             let CheckReport {
                 id,
                 verdict,
@@ -146,6 +148,7 @@ impl Coordinator {
                     value,
                     paused,
                     at,
+                    after,
                 },
             );
         }

@@ -53,6 +53,8 @@ pub struct CheckReport {
     pub paused: bool,
     /// The age of the result when it was sent.
     pub age: Duration,
+    /// The latest question ([`ToAgent::Probe`]) that had reached the agent before the probe began; 0 for none.
+    pub after: u64,
 }
 
 /// From an agent.
@@ -116,7 +118,12 @@ pub enum ToAgent {
     /// End this attempt.
     Cancel(AttemptId),
     /// Run these checks at once.
-    Probe(Vec<CheckId>),
+    Probe {
+        /// The question's number; a later one has a higher number.
+        ask: u64,
+        /// Which ones.
+        checks: Vec<CheckId>,
+    },
     /// Ask a power source for its `status` or `list`.
     AskPower {
         /// The question's number.

@@ -11,6 +11,7 @@
 //! | `agents` | what agents say of themselves and of their nodes |
 //! | `belief` | how much is believed of what agents say of the store's own numbers |
 //! | `activity` | which side of an exclusive service was active last |
+//! | `question` | which question a result answers |
 //! | `power` | questions to power sources |
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
 //! | `operations` | starting operations, and telling them what happens |
@@ -32,6 +33,7 @@ mod message;
 mod operations;
 mod output;
 mod power;
+mod question;
 mod records;
 mod recover;
 mod spec;

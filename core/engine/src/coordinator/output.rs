@@ -6,6 +6,7 @@ use interlock_model::time::Now;
 
 use super::Coordinator;
 use super::message::{Send, ToAgent};
+use super::question;
 use super::records::{self, Event, KEPT_EVENTS, Write};
 use crate::operation::Effect;
 
@@ -63,8 +64,9 @@ impl Coordinator {
     }
 
     /// Asks a node to run checks at once.
-    fn probe(&mut self, on: NodeName, checks: Vec<CheckId>) {
-        self.send(on, ToAgent::Probe(checks));
+    fn probe(&mut self, on: NodeName, checks: Vec<CheckId>, now: Now) {
+        let ask = question::number(now);
+        self.send(on, ToAgent::Probe { ask, checks });
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, now: Now) {
@@ -78,7 +80,7 @@ impl Coordinator {
                 } => self.send(to, ToAgent::Dispatch { id, limit, command }),
                 Effect::Query { to, id } => self.send(to, ToAgent::Query(id)),
                 Effect::Cancel { to, id } => self.send(to, ToAgent::Cancel(id)),
-                Effect::Probe { on, checks } => self.probe(on, checks),
+                Effect::Probe { on, checks } => self.probe(on, checks, now),
                 Effect::AskPower(node) => self.ask_power(&node, now),
             }
         }

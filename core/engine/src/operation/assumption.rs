@@ -239,7 +239,7 @@ fn last_one(
             .view
             .node(node)
             .and_then(|seen| seen.checks.get(&id))
-            .is_some_and(|seen| seen.at >= ready);
+            .is_some_and(|seen| seen.after >= ready);
         let look = ctx.view.check_since(ctx.spec, node, &id, ctx.now, ready);
         if !ran || look.verdict == Verdict::Unknown && !expected {
             return Readiness::NotYet(format!("{id} on {node}: {}", look.evidence));

@@ -1,7 +1,7 @@
 //! Gates: what must be fresh and green before a step begins, and before what it brought up counts as healthy.
 //!
-//! A result counts only if its probe ran after the moment since which it is asked for; what was green before that is
-//! asked for again.
+//! A result counts only if its probe began after a question that was asked since the gate's turn came; what was green
+//! before that is asked for again. How long a result was on its way has no part in it.
 
 use std::time::Duration;
 

@@ -241,8 +241,20 @@ impl Bench {
         self.view.closed(&node.parse().unwrap());
     }
 
-    /// A probe that ran just now.
+    /// A probe that ran just now, after it was asked for.
     pub(crate) fn probed(&mut self, check: &str, on: &str, verdict: Verdict) -> &mut Self {
+        let now = self.now().mono;
+        self.answered(check, on, verdict, now)
+    }
+
+    /// A result that arrives now, of a probe that has followed a question of `after`.
+    pub(crate) fn answered(
+        &mut self,
+        check: &str,
+        on: &str,
+        verdict: Verdict,
+        after: Duration,
+    ) -> &mut Self {
         let (gate, at) = (gate(check, on), self.now().mono);
         let seen = SeenCheck {
             verdict,
@@ -250,6 +262,7 @@ impl Bench {
             value: None,
             paused: false,
             at,
+            after,
         };
         self.view.entry(&gate.on).checks.insert(gate.check, seen);
         self

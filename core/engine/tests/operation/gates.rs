@@ -33,6 +33,21 @@ fn a_gate_opens_by_a_probe_that_ran_after_the_steps_turn_came() {
 }
 
 #[test]
+fn what_was_seen_before_it_was_asked_and_arrives_late_opens_no_gate() {
+    let mut gated = step("start:web@b", &[]);
+    gated.gates = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![gated]);
+    let before = bench.now().mono;
+    bench.pass(1);
+    let asked = bench.now().mono;
+    // Fresh by its age and its arrival, but its probe began before the question came.
+    bench.answered("db.port", "a", Verdict::Ok, before).pass(1);
+    assert_eq!(bench.phase("start:web@b"), Phase::Waiting);
+    bench.answered("db.port", "a", Verdict::Ok, asked).advance();
+    assert_eq!(bench.phase("start:web@b"), Phase::Running);
+}
+
+#[test]
 fn it_is_a_steps_turn_since_the_last_of_its_edges_was_met() {
     let mut gated = step("start:web@b", &[("stop:db@a", Wait::Down)]);
     gated.gates = vec![gate("db.port", "a")];

@@ -18,7 +18,7 @@ use interlock_model::names::NodeName;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Gate, SealedPlan, Step, StepId, Wait};
 
-use super::{Invariant, Number, ON_THE_WAY};
+use super::{Invariant, Number};
 use crate::fact::{Decision, Fact, Sight};
 use crate::world::Os;
 
@@ -240,7 +240,7 @@ impl Followed {
         let armed = self.steps[at].armed.unwrap_or_default();
         for gate in &self.gates[at] {
             let Watched { gate, green } = &self.watched[*gate];
-            if green.is_none_or(|green| green + ON_THE_WAY < armed) {
+            if green.is_none_or(|green| green < armed) {
                 return Err(format!(
                     "{id} began although {} on {} was last green at {green:?}, before its turn came at {armed:?}",
                     gate.check, gate.on
@@ -284,11 +284,9 @@ impl Followed {
             let real = &mut self.steps[at];
             look_at(step, real, sight);
             if let Some(up) = real.got.get(&Wait::Up) {
-                let green = self.healthy[at].iter().all(|check| {
-                    self.watched[*check]
-                        .green
-                        .is_some_and(|green| green + ON_THE_WAY >= *up)
-                });
+                let green = self.healthy[at]
+                    .iter()
+                    .all(|check| self.watched[*check].green.is_some_and(|green| green >= *up));
                 if green {
                     real.got.insert(Wait::Healthy, sight.now);
                 }

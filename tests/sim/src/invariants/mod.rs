@@ -45,9 +45,8 @@ use crate::fact::{Fact, Sight};
 
 pub(crate) use i10_memory::forgotten;
 
-/// What the network and a probe may add to the age of a result: the core dates a result by its arrival and the age
-/// that came with it, so what it takes for fresh may be older by the time on the way. A network that holds a message up
-/// for longer than this breaks the rule: `tests/late_answers.rs`.
+/// How long it may take until the core hears of what has changed by itself, beyond the time between two looks. Of what it
+/// has asked for it hears in its own time, and no rule makes an allowance for that.
 pub(crate) const ON_THE_WAY: Duration = Duration::from_millis(1500);
 
 /// A rule that was broken.

@@ -326,6 +326,7 @@ impl Simulation {
         };
         if alive.sessions.get(&peer) == Some(&id) {
             alive.sessions.remove(&peer);
+            alive.questions.remove(&id);
         }
         alive.autonomy.lost(peer, now);
         if mutant == Some(Mutant::StopsInSilence) && alive.sessions.is_empty() {

@@ -14,7 +14,7 @@ use interlock_model::time::{Now, Timestamp};
 
 use super::{Event, SessionId, Simulation};
 use crate::fact::Fact;
-use crate::mutant::Mutant;
+use crate::mutant::{self, Mutant};
 use crate::setup::{Crash, WriteMoment};
 
 /// How often a process looks at the clock, as the program does.
@@ -203,6 +203,9 @@ impl Simulation {
                 FromAgent::Hello(Box::new(self.without_memory(*hello)))
             }
             _ if process.sessions.get(&node) != Some(&id) => return,
+            other if self.setup.mutant == Some(Mutant::DatesByArrival) => {
+                mutant::dated_by_arrival(other, now)
+            }
             other => other,
         };
         if self.tells && !matches!(message, FromAgent::Heartbeat | FromAgent::Observed { .. }) {
@@ -387,7 +390,8 @@ impl Simulation {
             let Some(process) = &self.process else { return };
             let term = process.term;
             if let Some(session) = process.sessions.get(&send.to).copied() {
-                if self.tells && !matches!(send.message, ToAgent::Probe(_) | ToAgent::Assign(_)) {
+                if self.tells && !matches!(send.message, ToAgent::Probe { .. } | ToAgent::Assign(_))
+                {
                     let line = match &send.message {
                         ToAgent::Dispatch { id, command, .. } => {
                             format!("sends {} ({id}) to {}", command.word(), send.to)

@@ -84,7 +84,14 @@ impl Simulation {
                     },
                 );
             }
-            ToAgent::Probe(checks) => self.probe(node, checks),
+            ToAgent::Probe { ask, checks } => {
+                let now = self.now();
+                if let Some(alive) = self.alive(node) {
+                    let questions = alive.questions.entry(travel.session).or_default();
+                    questions.arrived(*ask, now);
+                }
+                self.probe(node, checks);
+            }
             ToAgent::AskPower { ask, call } => self.ask_power(node, travel.session, *ask, call),
             // What operations hold is for people at the machine; nobody is there.
             ToAgent::Claims(_) => {}

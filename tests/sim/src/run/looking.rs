@@ -33,12 +33,14 @@ impl Simulation {
         );
     }
 
-    fn tell_everyone(&mut self, node: &NodeName, message: &FromAgent) {
-        let sessions: Vec<SessionId> = self
-            .alive(node)
+    fn sessions(&mut self, node: &NodeName) -> Vec<SessionId> {
+        self.alive(node)
             .map(|alive| alive.sessions.values().copied().collect())
-            .unwrap_or_default();
-        for session in sessions {
+            .unwrap_or_default()
+    }
+
+    fn tell_everyone(&mut self, node: &NodeName, message: &FromAgent) {
+        for session in self.sessions(node) {
             self.send_up(session, message.clone());
         }
     }
@@ -83,13 +85,36 @@ impl Simulation {
             .as_ref()
             .map(|(mark, _)| mark.generation)
             .unwrap_or_default();
-        let message = FromAgent::Observed {
-            full: false,
-            generation,
-            instances,
-            checks,
+        for session in self.sessions(node) {
+            let message = FromAgent::Observed {
+                full: false,
+                generation,
+                instances: instances.clone(),
+                checks: self.answering(node, session, &checks),
+            };
+            self.send_up(session, message);
+        }
+    }
+
+    /// Results, with the question of a session that each of their probes has followed.
+    fn answering(
+        &mut self,
+        node: &NodeName,
+        session: SessionId,
+        checks: &[CheckReport],
+    ) -> Vec<CheckReport> {
+        let now = self.now();
+        let alive = self.alive(node);
+        let questions = alive.and_then(|alive| alive.questions.get(&session));
+        let after = |age: Duration| {
+            let began = now.saturating_sub(age);
+            questions.map_or(0, |questions| questions.before(began))
         };
-        self.tell_everyone(node, &message);
+        let answer = |check: &CheckReport| CheckReport {
+            after: after(check.age),
+            ..check.clone()
+        };
+        checks.iter().map(answer).collect()
     }
 
     /// Looks at everything, and will again.
