@@ -10,8 +10,8 @@ const MOST: usize = 1_000;
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
-    // No name is longer; comparing costs the product of the lengths.
-    if length == 0 || length > 80 {
+    // Any letter is one slip away from any other. No name is longer; comparing costs the product of the lengths.
+    if length < 2 || length > 80 {
         return None;
     }
     let limit = (length / 3).max(1);
@@ -43,6 +43,7 @@ mod tests {
         assert_eq!(nearest("activ_when", keys), Some("active_when"));
         assert_eq!(nearest("manager", keys), None);
         assert_eq!(nearest("", keys), None);
+        assert_eq!(nearest("a", ["b"]), None);
         assert_eq!(nearest("jb7", ["jb1", "jb6"]), None);
         assert_eq!(nearest("dbm", ["dbm1", "dbs1"]), Some("dbm1"));
     }

@@ -7,6 +7,7 @@ mod complete;
 mod connection;
 mod context;
 mod follow;
+mod names;
 mod node;
 mod operation;
 mod output;
@@ -19,6 +20,7 @@ mod store;
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
 pub(crate) use follow::Confirm;
+pub(crate) use names::Names;
 pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
 pub(crate) use operation::OperationCommand;
 pub(crate) use output::{Format, Output};
@@ -49,7 +51,10 @@ const INSTALL: &str = "\
 Where to put it:
   bash  interlockctl completions bash > ~/.local/share/bash-completion/completions/interlockctl
   zsh   interlockctl completions zsh > \"${fpath[1]}/_interlockctl\"
-  fish  interlockctl completions fish > ~/.config/fish/completions/interlockctl.fish";
+  fish  interlockctl completions fish > ~/.config/fish/completions/interlockctl.fish
+
+Live names are asked from the cluster; one that does not answer within 800ms completes nothing.
+INTERLOCK_COMPLETION_TIMEOUT=3s waits longer.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

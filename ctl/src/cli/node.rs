@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
 
-use super::{Output, complete, reason};
+use super::{Names, Output, complete, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -80,9 +80,9 @@ pub(crate) enum PowerCommand {
     /// or the `alias` in the spec; under another name it is contradicted. Exit status 0: every plug is proven, and every
     /// source answered.
     Verify {
-        /// The nodes; every node with power if none is named.
+        /// The nodes, also as a range, such as 'jb[1-3]'; every node with power if none is named.
         #[arg(add = complete::nodes())]
-        nodes: Vec<NodeName>,
+        nodes: Vec<Names<NodeName>>,
         /// Record the match on your word, where the source cannot tell; the reason is kept in the audit. Does not help
         /// against a contradiction.
         #[arg(long, value_name = "REASON", requires = "nodes", value_parser = reason::given)]

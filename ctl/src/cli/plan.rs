@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::PlanKind;
 
-use super::complete;
+use super::{Names, complete};
 
 /// The heading of what a plan is about. Set on each argument: a heading of the whole struct would go on to what follows.
 const SCOPE: &str = "Scope (exactly one)";
@@ -93,11 +93,11 @@ pub(crate) struct Scope {
     #[arg(long, group = "scope", help_heading = SCOPE)]
     pub(crate) all: bool,
     /// All instances of these services; switches no machine.
-    #[arg(long, short, value_name = "SERVICE", value_delimiter = ',', group = "scope", help_heading = SCOPE, add = complete::services())]
-    pub(crate) service: Vec<ServiceName>,
-    /// These nodes with all that is on them, machines too.
-    #[arg(long, short, value_name = "NODE", value_delimiter = ',', group = "scope", help_heading = SCOPE, add = complete::nodes())]
-    pub(crate) node: Vec<NodeName>,
+    #[arg(long, short, value_name = "SERVICE", group = "scope", help_heading = SCOPE, add = complete::services())]
+    pub(crate) service: Vec<Names<ServiceName>>,
+    /// These nodes with all that is on them, machines too; also as a range, such as 'jb[1-3]'.
+    #[arg(long, short, value_name = "NODE", group = "scope", help_heading = SCOPE, add = complete::nodes())]
+    pub(crate) node: Vec<Names<NodeName>>,
     /// The instances on the nodes with this label; switches no machine.
     #[arg(long, short, value_name = "KEY=VALUE", group = "scope", help_heading = SCOPE, add = complete::labels())]
     pub(crate) label: Option<String>,

@@ -1,5 +1,7 @@
 //! `node`: one node, through a coordinator or through its own agent.
 
+use interlock_model::suggest::nearest;
+
 use super::{node_direct, status};
 use crate::cli::{Connection, NodeCommand};
 use crate::context;
@@ -25,8 +27,11 @@ pub(super) async fn run(connection: &Connection, command: NodeCommand, out: Out)
                     .ok_or_else(|| {
                         let known: Vec<&str> =
                             status.nodes.iter().map(|node| node.node.as_str()).collect();
+                        let meant = nearest(name.as_str(), known.iter().copied())
+                            .map(|near| format!(": did you mean {near}?"))
+                            .unwrap_or_default();
                         Failure::Refused(format!(
-                            "the spec has no node {name}; it has {}",
+                            "the spec has no node {name}{meant}; it has {}",
                             known.join(", ")
                         ))
                     })?;

@@ -12,7 +12,7 @@ use interlock_proto::v1;
 
 use super::plan::Made;
 use super::status;
-use crate::cli::{Format, Scope};
+use crate::cli::{Format, Names, Scope};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Outcome;
@@ -116,7 +116,9 @@ impl Covered {
                 Subject { node: None, .. } => {}
             }
         }
-        let named: BTreeSet<String> = scope.service.iter().map(ToString::to_string).collect();
+        let named: BTreeSet<String> = Names::all(&scope.service)
+            .map(|service| service.to_string())
+            .collect();
         for service in &status.services {
             let of_it = |(name, _): &&(String, String)| *name == service.service;
             let count = covered.instances.iter().filter(of_it).count();

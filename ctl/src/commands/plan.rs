@@ -14,7 +14,7 @@ use interlock_proto::v1;
 use serde_json::{Value, json};
 
 use super::{spec, status};
-use crate::cli::{Connection, PlanArgs, PlanCommand, PlanFormat};
+use crate::cli::{Connection, Names, PlanArgs, PlanCommand, PlanFormat};
 use crate::client::Client;
 use crate::context;
 use crate::exit::Exit;
@@ -176,9 +176,9 @@ fn scope(args: &PlanArgs) -> Result<Scope, Failure> {
     Ok(if scope.all {
         Scope::All
     } else if !scope.service.is_empty() {
-        Scope::Services(scope.service.iter().cloned().collect())
+        Scope::Services(Names::all(&scope.service).collect())
     } else if !scope.node.is_empty() {
-        Scope::Nodes(scope.node.iter().cloned().collect())
+        Scope::Nodes(Names::all(&scope.node).collect())
     } else if let Some(label) = &scope.label {
         match label.split_once('=') {
             Some((key, value)) if !key.is_empty() => Scope::Label {
@@ -249,8 +249,8 @@ fn check_batch(kind: PlanKind, args: &PlanArgs) -> Result<(), Failure> {
     }
 }
 
-fn texts<T: ToString>(names: &[T]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
+fn texts<T: Clone + ToString>(names: &[Names<T>]) -> Vec<String> {
+    Names::all(names).map(|name| name.to_string()).collect()
 }
 
 /// Prints a plan and its report.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_proto::v1;
 use serde_json::json;
 
-use crate::cli::{Connection, PowerCommand};
+use crate::cli::{Connection, Names, PowerCommand};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::Outcome;
@@ -22,7 +22,7 @@ pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out
     } = command;
     let client = context::coordinators(connection)?.connect().await?;
     let request = v1::VerifyPowerRequest {
-        nodes: nodes.iter().map(ToString::to_string).collect(),
+        nodes: Names::all(&nodes).map(|node| node.to_string()).collect(),
         attest: attest.unwrap_or_default(),
     };
     let mut cluster = client.cluster();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{Existing, write_private};
+use interlock_model::suggest::nearest;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -85,10 +86,10 @@ impl Config {
     pub(crate) fn get(&self, name: &str) -> Result<&Context, Failure> {
         self.contexts.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
-            let known = if known.is_empty() {
-                "there are none".to_owned()
-            } else {
-                format!("there are {}", known.join(", "))
+            let known = match nearest(name, known.iter().copied()) {
+                _ if known.is_empty() => "there are none".to_owned(),
+                Some(near) => format!("did you mean {near}? There are {}", known.join(", ")),
+                None => format!("there are {}", known.join(", ")),
             };
             Failure::Usage(format!(
                 "there is no context '{name}': {known}; `interlockctl context add {name} ...` makes it"

@@ -40,6 +40,26 @@ fn contexts_are_listed_used_and_removed() {
 }
 
 #[test]
+fn a_slip_in_a_contexts_name_is_told_with_the_one_that_was_probably_meant() {
+    let place = Workplace::new();
+    for name in ["shop-prod", "shop-test"] {
+        place
+            .run(&format!(
+                "context add {name} --endpoint a --ca ca --cert c --key k"
+            ))
+            .exits(0);
+    }
+    for line in ["context use shop-tets", "status --context shop-tets"] {
+        let ran = place.run(line).exits(64);
+        assert!(
+            ran.stderr.contains("did you mean shop-test?"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
 fn a_misspelt_key_in_the_file_is_an_error_that_names_it() {
     let place = Workplace::new();
     place.write("config.toml", "curent = 'a'\n");

@@ -106,3 +106,49 @@ fn a_plan_for_a_bad_spec_shows_its_problems() {
         .exits(2);
     assert!(ran.stderr.contains("bad.yaml"), "{}", ran.stderr);
 }
+
+/// As in a spec.
+#[test]
+fn nodes_and_services_are_named_by_a_range_too() {
+    let place = Workplace::with_spec();
+    let plan = |scope: &str| {
+        let line =
+            format!("plan shutdown --offline -f shop.yaml -o json --assume-active db=db1 {scope}");
+        let ran = place.run(&line).exits(0);
+        let steps = ran.json()["steps"].clone();
+        let names = steps.as_array().unwrap().iter();
+        names
+            .map(|step| step["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let both = plan("--node web1,web2");
+    assert!(both.contains(&"stop:web@web2".to_owned()), "{both:?}");
+    assert_eq!(plan("--node web[1-2]"), both);
+    assert_eq!(plan("--node web[1,2]"), both);
+    let ran = place
+        .run("plan shutdown --offline -f shop.yaml --node web[2-1]")
+        .exits(64);
+    assert!(
+        ran.stderr
+            .contains("'web[2-1]' is no range: it counts down from 2 to 1"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_slip_in_a_name_is_told_with_the_one_that_was_probably_meant() {
+    let place = Workplace::with_spec();
+    for (flags, meant) in [
+        ("--service wbe", "web"),
+        ("--node weeb1", "web1"),
+        ("--host vmhots1", "vmhost1"),
+        ("--label teir=web", "tier=web"),
+        ("--all --force web.aliev", "web.alive"),
+    ] {
+        let line = format!("plan shutdown --offline -f shop.yaml {flags}");
+        let ran = place.run(&line).exits(5);
+        let said = format!("did you mean {meant}?");
+        assert!(ran.stdout.contains(&said), "{flags}: {}", ran.stdout);
+    }
+}

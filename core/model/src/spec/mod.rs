@@ -21,7 +21,7 @@ mod yaml;
 pub use diff::{Change, diff};
 pub use parse::Parsed;
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
-pub use range::MAX_RANGE;
+pub use range::{MAX_RANGE, RangeError, expand};
 pub use read::{MAX_NAMES, MAX_NODES};
 pub use reference::reference;
 pub use schema::schema;

@@ -24,17 +24,30 @@ struct Run {
 
 /// Why a text with a bracket is not a range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RangeError {
+pub enum RangeError {
+    /// A bracket without its other half.
     #[error("the bracket is not closed")]
     Unclosed,
+    /// Two ranges in one text.
     #[error("there is more than one range in it")]
     Several,
+    /// What stands there between commas.
     #[error("'{0}' is neither a number nor two numbers with '-' between them")]
     NotNumbers(String),
+    /// From the first number to the last.
     #[error("it counts down from {0} to {1}")]
     Downwards(u64, u64),
+    /// More than [`MAX_RANGE`].
     #[error("it stands for more than {MAX_RANGE} texts")]
     TooLong,
+}
+
+/// The texts that a text stands for: itself, if there is no range in it.
+///
+/// # Errors
+/// If it has a bracket and is not a range.
+pub fn expand(text: &str) -> Result<Vec<String>, RangeError> {
+    Ok(Range::parse(text)?.map_or_else(|| vec![text.to_owned()], |range| range.texts().collect()))
 }
 
 impl<'t> Range<'t> {
@@ -138,11 +151,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn expand(text: &str) -> Result<Vec<String>, RangeError> {
-        Ok(Range::parse(text)?
-            .map_or_else(|| vec![text.to_owned()], |range| range.texts().collect()))
-    }
 
     #[test]
     fn a_range_stands_for_its_texts_in_order() {
