@@ -49,20 +49,20 @@ pub(crate) enum SpecCommand {
     },
 }
 
-/// `spec apply`.
+/// `spec apply`. A file is for the cluster that it names: a coordinator of another one refuses it, so no flag has to.
 #[derive(Debug, Args)]
 pub(crate) struct SpecApply {
     /// The file; - is standard input.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// The generation that the file was made from; refused if another one is applied. Without it, the changes to the
-    /// current generation are shown and a terminal is asked; refused if it changes meanwhile.
+    /// The generation that the file was made from; refused if another one is applied. Without it, the current one;
+    /// refused if that changes meanwhile.
     #[arg(long, value_name = "N")]
     pub(crate) base: Option<u64>,
     /// Only check and compare.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask.
+    /// Do not ask. The changes are shown all the same.
     #[arg(long, short)]
     pub(crate) yes: bool,
     #[command(flatten)]

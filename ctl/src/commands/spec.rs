@@ -197,13 +197,9 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     };
     if args.base.is_none() {
         request.base = current(&client).await?;
-        // Without --base nobody has said which generation the file was made from: a person sees first what it changes.
-        let asks = !(args.yes || args.dry_run || request.base == 0) && io::stdin().is_terminal();
-        if asks && !agreed(&client, &request, out).await? {
-            return Err(Failure::Refused(
-                "not confirmed: nothing was applied".to_owned(),
-            ));
-        }
+    }
+    if !args.yes && !args.dry_run {
+        confirm(&client, &request, out).await?;
     }
     let base = request.base;
     let applied = send(&client, request).await?;
@@ -257,28 +253,37 @@ async fn send(
 }
 
 /// Shows what would change, and asks; not about the file that is applied already.
-async fn agreed(
-    client: &Client,
-    request: &v1::ApplySpecRequest,
-    out: Out,
-) -> Result<bool, Failure> {
+async fn confirm(client: &Client, request: &v1::ApplySpecRequest, out: Out) -> Result<(), Failure> {
     let dry = v1::ApplySpecRequest {
         dry_run: true,
         ..request.clone()
     };
     let found = send(client, dry).await?;
     if found.unchanged {
-        return Ok(true);
+        return Ok(());
     }
     if found.changes.is_empty() {
         out.say("this changes nothing but the text of the file")?;
     }
     out.say(change_lines(&found.changes, out.talk_paint()).trim_end())?;
-    let answer = out.ask(&format!(
-        "Apply this over generation {}? [y/N] ",
-        request.base
-    ))?;
-    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Refused(
+            "nobody can be asked, since standard input is no terminal: say --yes to apply this. Nothing was applied"
+                .to_owned(),
+        ));
+    }
+    let question = match request.base {
+        0 => "Apply this as the first generation? [y/N] ".to_owned(),
+        base => format!("Apply this over generation {base}? [y/N] "),
+    };
+    let answer = out.ask(&question)?;
+    if matches!(answer.as_str(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::Refused(
+            "not confirmed: nothing was applied".to_owned(),
+        ))
+    }
 }
 
 fn change_lines(changes: &[String], paint: Paint) -> String {

@@ -206,6 +206,28 @@ fn events_that_are_followed_in_a_quiet_cluster_end_with_their_reader() {
     }
 }
 
+/// The input of a test is no terminal.
+#[test]
+fn where_nobody_can_be_asked_a_spec_is_applied_on_yes_alone() {
+    let mut older = Script::default();
+    older.status.generation = 4;
+    let coordinator = Scripted::start(older, "admin");
+    let place = &coordinator.place;
+    place.write("shop.yaml", SPEC);
+    for line in ["spec apply shop.yaml", "spec apply shop.yaml --base 4"] {
+        let ran = place.run(line).exits(2);
+        assert!(
+            ran.stderr.contains("~ what would change") && ran.stderr.contains("say --yes"),
+            "{}",
+            ran.stderr
+        );
+    }
+    place.run("spec apply shop.yaml --dry-run").exits(0);
+    assert!(coordinator.script.applied.lock().unwrap().is_empty());
+    place.run("spec apply shop.yaml --yes").exits(0);
+    assert_eq!(coordinator.script.applied.lock().unwrap().len(), 1);
+}
+
 #[test]
 fn a_file_that_is_applied_already_makes_no_generation() {
     let mut same = Script::default();
@@ -232,9 +254,9 @@ fn a_file_that_is_applied_already_makes_no_generation() {
     assert!(coordinator.script.applied.lock().unwrap().is_empty());
 
     // A base that is not the current one is for the coordinator to judge, and so is any other text.
-    place.run("spec apply shop.yaml --base 3").exits(0);
+    place.run("spec apply shop.yaml --base 3 --yes").exits(0);
     place.write("shop.yaml", &format!("{SPEC}# more\n"));
-    place.run("spec apply shop.yaml").exits(0);
+    place.run("spec apply shop.yaml -y").exits(0);
     let applied = coordinator.script.applied.lock().unwrap();
     assert_eq!(applied.iter().map(|it| it.base).collect::<Vec<_>>(), [3, 4]);
 }

@@ -221,6 +221,13 @@ impl ClusterService for Speaker {
                 ..Default::default()
             }));
         }
+        if request.dry_run {
+            return Ok(Response::new(v1::ApplySpecResponse {
+                generation: request.base,
+                changes: vec!["~ what would change".to_owned()],
+                ..Default::default()
+            }));
+        }
         let generation = request.base + 1;
         self.0.applied.lock().unwrap().push(request);
         Ok(Response::new(v1::ApplySpecResponse {

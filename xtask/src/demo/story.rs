@@ -34,7 +34,7 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     cluster.machine("mgmt1").switch_on()?;
     ctl(
         &cluster,
-        &["spec", "apply", &cluster.spec().display().to_string()],
+        &["spec", "apply", "--yes", &cluster.spec().display().to_string()],
     )?;
     eventually(
         "the management node is connected",
