@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done, and proven where there is something to prove.
     Ok,
-    /// Something broke that is neither the caller's nor the cluster's: a file that cannot be written, an internal error.
+    /// Something broke that is neither the caller's nor the cluster's: what cannot be written, an internal error.
     Failed,
     /// What was asked for is refused or invalid; nothing was changed.
     Refused,
@@ -40,9 +40,13 @@ impl Exit {
         (
             Self::Failed,
             1,
-            "failed: a file, an internal error; the message says which",
+            "failed: what cannot be written, an internal error; the message says which",
         ),
-        (Self::Refused, 2, "refused or invalid: nothing was changed"),
+        (
+            Self::Refused,
+            2,
+            "refused, or invalid, as a file that cannot be read: nothing was changed",
+        ),
         (
             Self::Unreachable,
             3,

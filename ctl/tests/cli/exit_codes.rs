@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::Workplace;
+use crate::support::{Ran, Workplace};
 
 #[test]
 fn the_help_and_the_page_have_the_same_codes_with_the_same_meaning() {
@@ -54,6 +54,37 @@ fn wrong_usage_is_64_and_says_what_would_be_right() {
             ran.stderr
         );
     }
+}
+
+/// 3, 4, 5, 6, 7 and 130 take a coordinator, or its absence: they have tests where it plays its part.
+#[test]
+fn what_cannot_be_written_is_1_and_what_cannot_be_read_is_2() {
+    let place = Workplace::with_spec();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_interlockctl"))
+        .args(["spec", "schema"])
+        .stdout(full)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let ran = Ran::of(program).exits(1);
+    assert!(
+        ran.stderr.contains("cannot write the output"),
+        "{}",
+        ran.stderr
+    );
+    for line in [
+        "spec check nowhere.yaml",
+        "plan shutdown --all --offline -f nowhere.yaml",
+        "spec agent-config db1 -f nowhere.yaml",
+    ] {
+        let ran = place.run(line).exits(2);
+        assert!(ran.stderr.contains("nowhere.yaml"), "{}", ran.stderr);
+    }
+    place.run("spec check shop.yaml").exits(0);
 }
 
 #[test]
