@@ -1,7 +1,8 @@
 //! Completion of commands and of live names.
 //!
 //! The shell's script calls this program back on every TAB. Live names are asked from the cluster then, those of steps
-//! and gates of the operation that stands on the line; whatever goes wrong, or takes longer than a person waits, is silent and completes nothing.
+//! and gates of the operation that stands on the line; whatever goes wrong, or takes longer than a person waits
+//! (`INTERLOCK_COMPLETION_TIMEOUT`), is silent and completes nothing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -26,6 +27,9 @@ use crate::render::Out;
 
 /// Longer than a round trip with its handshake, shorter than patience.
 const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Where people, or a long way to the cluster, have another patience: a duration such as `3s`.
+const PATIENCE_VARIABLE: &str = "INTERLOCK_COMPLETION_TIMEOUT";
 
 /// The variable by which the script tells this program that it is asked for completions.
 const VARIABLE: &str = "COMPLETE";
@@ -155,7 +159,10 @@ fn ask(what: Live) -> Option<BTreeSet<String>> {
         let client = context::coordinators(&connection)?.connect().await?;
         names(&client, what, typed_operation(&words)).await
     };
-    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, asking).await });
+    let patience = given(PATIENCE_VARIABLE)
+        .and_then(|text| humantime::parse_duration(&text).ok())
+        .unwrap_or(PATIENCE);
+    let answer = runtime.block_on(async { tokio::time::timeout(patience, asking).await });
     runtime.shutdown_background();
     answer.ok()?.ok()
 }

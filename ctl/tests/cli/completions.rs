@@ -37,6 +37,9 @@ fn without_a_cluster_live_names_are_silently_none() {
     );
 }
 
+/// What completes is looked at, not how fast: on a machine that has much to do a handshake takes its time.
+const UNHURRIED: &str = "1m";
+
 /// The names that a shell is offered for the last word of a line; flags are not among them.
 fn offered(place: &Workplace, line: &[&str]) -> Vec<String> {
     let mut command = place.command("-- interlockctl");
@@ -44,6 +47,7 @@ fn offered(place: &Workplace, line: &[&str]) -> Vec<String> {
         .args(line)
         .env("COMPLETE", "bash")
         .env("_CLAP_COMPLETE_INDEX", line.len().to_string())
+        .env("INTERLOCK_COMPLETION_TIMEOUT", UNHURRIED)
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -147,6 +151,7 @@ fn inserted(place: &Workplace, line: &str, broken: &[&str], current: &str) -> St
             format!("{}:/usr/bin:/bin", program.parent().unwrap().display()),
         )
         .env("INTERLOCK_CONFIG", place.path("config.toml"))
+        .env("INTERLOCK_COMPLETION_TIMEOUT", UNHURRIED)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
