@@ -6,6 +6,7 @@
 
 mod machine;
 mod servers;
+mod threshold;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::time::human;
 
 pub use machine::{ClockCheck, Compared, MountCheck};
 pub use servers::{Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole};
+pub use threshold::{MAX_RUNS, Threshold, ThresholdError};
 
 /// The identity of a check: the service it belongs to and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,10 +49,10 @@ pub struct Check {
     /// The time limit of one probe; a probe that reaches it is *unknown*.
     #[serde(with = "human")]
     pub timeout: Duration,
-    /// Consecutive failures before the verdict turns bad.
-    pub fail: u32,
-    /// Consecutive successes before the verdict turns OK again.
-    pub pass: u32,
+    /// Failures before the verdict turns bad.
+    pub fail: Threshold,
+    /// Successes before the verdict turns OK again.
+    pub pass: Threshold,
     /// The age beyond which a result is *unknown*.
     #[serde(with = "human")]
     pub fresh: Duration,

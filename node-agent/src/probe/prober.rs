@@ -29,7 +29,7 @@ const REQUESTS: usize = 64;
 pub struct Report {
     /// The check.
     pub check: CheckId,
-    /// The verdict after so many runs in a row, with the evidence of the latest run.
+    /// The verdict after so many runs, with the evidence of the latest run.
     pub result: ProbeResult,
     /// The start of the latest run whose result agrees with the verdict; of the latest run if none does. Freshness
     /// counts from here.
@@ -254,9 +254,9 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
             entry.supported = Some((ended.started, ended.result.value));
         }
         let (at, value) = entry.supported.clone().unwrap_or((ended.started, None));
-        let evidence = match entry.history.pending() {
+        let evidence = match entry.history.tally() {
             None => ended.result.evidence,
-            Some(pending) => outcome::line(&format!("{pending}: {}", ended.result.evidence)),
+            Some(tally) => outcome::line(&format!("{tally}: {}", ended.result.evidence)),
         };
         let result = ProbeResult {
             verdict,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use interlock_model::check::{CheckFrom, CheckKind};
+use interlock_model::check::{CheckFrom, CheckKind, Threshold};
 use interlock_model::names::LocalName;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -121,8 +121,8 @@ fn check(kind: CheckKind, every: Duration) -> Check {
         from: CheckFrom::Own,
         every,
         timeout: PATIENCE,
-        fail: 1,
-        pass: 1,
+        fail: Threshold::ONE,
+        pass: Threshold::ONE,
         fresh: NEVER,
     }
 }
@@ -158,7 +158,7 @@ async fn a_service_that_goes_away_turns_bad_after_the_failures_that_the_spec_all
     bed.assign(&[(
         "port",
         Check {
-            fail: 3,
+            fail: Threshold::in_a_row(3),
             ..tcp(&port, SOON)
         },
     )])
@@ -192,7 +192,7 @@ async fn a_verdict_that_failing_runs_no_longer_support_does_not_look_fresher() {
     bed.assign(&[(
         "port",
         Check {
-            fail: 1000,
+            fail: Threshold::in_a_row(1000),
             fresh: Duration::ZERO,
             ..tcp(&port, SOON)
         },
@@ -328,7 +328,7 @@ async fn a_new_set_keeps_the_history_of_what_stays_and_drops_the_rest() {
     let mut bed = Bed::new(Arc::clone(&runner));
     let port = listener().await;
     let stays = Check {
-        pass: 2,
+        pass: Threshold::in_a_row(2),
         ..tcp(&port, NEVER)
     };
     bed.assign(&[("stays", stays.clone()), ("goes", command(NEVER))])

@@ -18,6 +18,8 @@ fn check(name: &str, kind: Kind, every_ms: u64) -> v1::AssignedCheck {
         fail: 1,
         pass: 1,
         fresh_ms: 3 * every_ms,
+        fail_of: 0,
+        pass_of: 0,
         kind: Some(kind),
     }
 }

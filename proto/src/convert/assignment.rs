@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_model::check::{
-    Check, CheckFrom, CheckId, CheckKind, ClockCheck, Compared, MountCheck,
+    Check, CheckFrom, CheckId, CheckKind, ClockCheck, Compared, MountCheck, Threshold,
 };
 
 use super::{Invalid, millis, name, servers};
@@ -18,8 +18,10 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
         check: id.check.to_string(),
         every_ms: millis(check.every),
         timeout_ms: millis(check.timeout),
-        fail: check.fail,
-        pass: check.pass,
+        fail: check.fail.runs(),
+        fail_of: check.fail.of(),
+        pass: check.pass.runs(),
+        pass_of: check.pass.of(),
         fresh_ms: millis(check.fresh),
         kind: Some(match &check.kind {
             CheckKind::Tcp { target } => Kind::Tcp(v1::TcpCheck {
@@ -174,11 +176,19 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
         from: CheckFrom::Own,
         every: Duration::from_millis(wire.every_ms),
         timeout: Duration::from_millis(wire.timeout_ms),
-        fail: wire.fail.max(1),
-        pass: wire.pass.max(1),
+        fail: threshold("fail", wire.fail, wire.fail_of)?,
+        pass: threshold("pass", wire.pass, wire.pass_of)?,
         fresh: Duration::from_millis(wire.fresh_ms),
     };
     Ok((id, check))
+}
+
+/// Without a number of runs to look at, as from an earlier version, they are meant in a row.
+fn threshold(field: &'static str, runs: u32, of: u32) -> Result<Threshold, Invalid> {
+    match of {
+        0 => Ok(Threshold::in_a_row(runs)),
+        of => Threshold::new(runs, of).map_err(|error| Invalid::new(field, error.to_string())),
+    }
 }
 
 /// An optional text: the empty one stands for none.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::read::ROOT;
 use super::schema::anchor;
 use super::shape::{Kind, Later, Need, Shape, sections};
+use crate::check::MAX_RUNS;
 
 /// The reference of every key: kinds, defaults, meaning, and what is reserved for later versions.
 #[must_use]
@@ -63,6 +64,7 @@ fn later_words(kind: Kind) -> &'static [Later] {
         Kind::Text
         | Kind::Flag
         | Kind::Count { .. }
+        | Kind::Threshold
         | Kind::Duration
         | Kind::Section(_)
         | Kind::AnyOf(_) => &[],
@@ -75,6 +77,7 @@ fn value(kind: Kind) -> String {
         Kind::Text => "text".into(),
         Kind::Flag => "`true` or `false`".into(),
         Kind::Count { least, most } => format!("number, {least} to {most}"),
+        Kind::Threshold => format!("number, 1 to {MAX_RUNS}, or `N of M`"),
         Kind::Duration => "duration".into(),
         Kind::Word { words, .. } => words
             .iter()

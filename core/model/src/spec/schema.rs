@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::read::{DURATION_PATTERN, ROOT};
+use super::read::{DURATION_PATTERN, ROOT, THRESHOLD_PATTERN};
 use super::shape::{Key, Kind, Need, Shape, sections};
+use crate::check::MAX_RUNS;
 
 /// Where the schema says it is published.
 const ID: &str = "https://interlock.invalid/schema/cluster.schema.json";
@@ -79,7 +80,9 @@ fn property(key: &Key) -> Value {
     schema.insert("description".into(), json!(doc));
     if let Need::Default(text) = key.need {
         let value = match key.kind {
-            Kind::Flag | Kind::Count { .. } => serde_json::from_str(text).unwrap_or_default(),
+            Kind::Flag | Kind::Count { .. } | Kind::Threshold => {
+                serde_json::from_str(text).unwrap_or_default()
+            }
             Kind::Text | Kind::Duration | Kind::Word { .. } | Kind::Section(_) => json!(text),
             Kind::MapOf(_) | Kind::ListOf(_) | Kind::SomeOf(_) | Kind::AnyOf(_) => json!(text),
         };
@@ -96,6 +99,10 @@ fn value(kind: Kind) -> Value {
         Kind::Count { least, most } => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
+        Kind::Threshold => json!({ "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": MAX_RUNS },
+            { "type": "string", "pattern": THRESHOLD_PATTERN },
+        ] }),
         Kind::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
         Kind::Word { words, .. } => json!({ "enum": words }),
         Kind::Section(shape) => json!({ "$ref": format!("#/$defs/{}", anchor(shape.name)) }),

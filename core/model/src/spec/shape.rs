@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number within limits.
     Count { least: u64, most: u64 },
+    /// So many runs in a row, or `N of M`: so many of the last ones.
+    Threshold,
     /// A time with its unit, such as `90s`, `5m` or `1m 30s`.
     Duration,
     /// One of these words; `later` are words that a later version will understand.
@@ -154,9 +156,12 @@ impl Kind {
             Self::SomeOf(_) => true,
             Self::AnyOf(kinds) => kinds.iter().any(|kind| kind.needs_item()),
             Self::ListOf(_) | Self::MapOf(_) | Self::Section(_) => false,
-            Self::Text | Self::Flag | Self::Count { .. } | Self::Duration | Self::Word { .. } => {
-                false
-            }
+            Self::Text
+            | Self::Flag
+            | Self::Count { .. }
+            | Self::Threshold
+            | Self::Duration
+            | Self::Word { .. } => false,
         }
     }
 
@@ -166,9 +171,12 @@ impl Kind {
             Self::Section(shape) => vec![shape],
             Self::MapOf(inner) | Self::ListOf(inner) | Self::SomeOf(inner) => inner.shapes(),
             Self::AnyOf(kinds) => kinds.iter().flat_map(|kind| kind.shapes()).collect(),
-            Self::Text | Self::Flag | Self::Count { .. } | Self::Duration | Self::Word { .. } => {
-                Vec::new()
-            }
+            Self::Text
+            | Self::Flag
+            | Self::Count { .. }
+            | Self::Threshold
+            | Self::Duration
+            | Self::Word { .. } => Vec::new(),
         }
     }
 }

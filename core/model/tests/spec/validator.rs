@@ -226,15 +226,21 @@ fn of_type(rule: &Value, value: &Value) -> bool {
     }
 }
 
-/// The one pattern of the schema: durations.
+/// The two patterns of the schema.
 fn matches(pattern: &str, value: &Value) -> bool {
-    assert_eq!(
-        pattern,
-        "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$"
-    );
     let Some(text) = value.as_str() else {
         return true;
     };
+    match pattern {
+        "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$" => is_duration(text),
+        "^[0-9]{1,4}( of [0-9]{1,4})?$" => text.splitn(2, " of ").all(|number| {
+            (1..=4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+        }),
+        other => panic!("the validator does not know the pattern {other}"),
+    }
+}
+
+fn is_duration(text: &str) -> bool {
     let mut rest = text;
     loop {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();

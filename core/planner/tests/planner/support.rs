@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use interlock_model::action::{Part, Power, ShutdownBy};
-use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Verdict};
+use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Threshold, Verdict};
 use interlock_model::ids::Generation;
 use interlock_model::member::{Balancer, Membership, Then};
 use interlock_model::names::{NodeName, ServiceName};
@@ -184,8 +184,8 @@ impl Cluster {
             from,
             every: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
-            fail: 3,
-            pass: 1,
+            fail: Threshold::in_a_row(3),
+            pass: Threshold::ONE,
             fresh: Duration::from_secs(20),
         };
         self.with(service, |service| {

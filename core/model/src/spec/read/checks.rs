@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Section, parts};
-use crate::check::{Check, CheckFrom, CheckKind};
+use crate::check::{Check, CheckFrom, CheckKind, Threshold};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
 use machine::{CLOCK, COMPARED, MOUNT};
@@ -17,10 +17,6 @@ use texts::{ip, path, server_name, target, url};
 
 pub(in crate::spec) use texts::{ends_in_a_number, is_host};
 
-const TIMES: Kind = Kind::Count {
-    least: 1,
-    most: 1000,
-};
 const STATUS: Kind = Kind::Count {
     least: 100,
     most: 599,
@@ -158,15 +154,15 @@ pub(super) static CHECK: Shape = Shape {
         ),
         default(
             "fail",
-            TIMES,
+            Kind::Threshold,
             "3",
-            "Failures in a row before the verdict turns bad.",
+            "Failures before the verdict turns bad: so many in a row, or `3 of 5`: three of the last five runs.",
         ),
         default(
             "pass",
-            TIMES,
+            Kind::Threshold,
             "1",
-            "Successes in a row before the verdict turns OK again.",
+            "Successes before the verdict turns OK again: so many in a row, or `2 of 3`.",
         ),
         derived(
             "fresh",
@@ -245,11 +241,6 @@ pub(super) fn check(section: &Section<'_>, external: bool) -> Check {
                 )),
         );
     }
-    let times = |key| {
-        section
-            .count(key)
-            .map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX))
-    };
     Check {
         // What cannot be read is reported; something must stand for it while the rest is verified.
         kind: kind(section).unwrap_or(CheckKind::Tcp {
@@ -258,8 +249,8 @@ pub(super) fn check(section: &Section<'_>, external: bool) -> Check {
         from: from(section, external),
         every,
         timeout,
-        fail: times("fail"),
-        pass: times("pass"),
+        fail: section.threshold("fail").unwrap_or(Threshold::ONE),
+        pass: section.threshold("pass").unwrap_or(Threshold::ONE),
         fresh,
     }
 }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
 
 use super::{Reader, Section};
+use crate::check::{Threshold, ThresholdError};
 use crate::names::NameError;
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Later, Shape};
@@ -139,6 +140,24 @@ impl<'a> Field<'a> {
             ),
         }
         None
+    }
+
+    /// So many runs in a row, or so many of the last ones.
+    pub(super) fn threshold(&self) -> Option<Threshold> {
+        let text = self.text()?;
+        match text.parse() {
+            Ok(threshold) => Some(threshold),
+            Err(error) => {
+                let problem = match error {
+                    ThresholdError::Form => "is not a number of runs",
+                    ThresholdError::Bounds => "is out of range",
+                    ThresholdError::MoreThanAll { .. } => "asks for more runs than it looks at",
+                };
+                let problem = Problem::error(format!("{} {problem}", quoted(text)));
+                self.report(problem.why(error.to_string()));
+                None
+            }
+        }
     }
 
     /// A time with its unit.
@@ -351,6 +370,10 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 /// How the schema and the reference say what [`parse_duration`] reads.
 pub(in crate::spec) const DURATION_PATTERN: &str =
     "^[0-9]{1,9}(ms|s|m|h|d)( ?[0-9]{1,9}(ms|s|m|h|d))*$";
+
+/// How the schema says what [`Threshold`] reads where it is a text. Bounds, and that the first number is not above the
+/// second, are left to the reader.
+pub(in crate::spec) const THRESHOLD_PATTERN: &str = "^[0-9]{1,4}( of [0-9]{1,4})?$";
 
 /// The words of a kind.
 pub(super) fn words_of(kind: Kind) -> (&'static [&'static str], &'static [Later]) {

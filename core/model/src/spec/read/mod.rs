@@ -27,7 +27,7 @@ mod services;
 use std::cell::Cell;
 
 pub(super) use checks::{ends_in_a_number, is_host};
-pub(super) use field::DURATION_PATTERN;
+pub(super) use field::{DURATION_PATTERN, THRESHOLD_PATTERN};
 pub(super) use root::{ROOT, spec};
 
 use super::problem::{Problem, Report};

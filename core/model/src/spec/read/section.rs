@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::field::{Field, not_yet, parse_duration, words_of};
+use crate::check::Threshold;
 use crate::names::NameError;
 use crate::spec::problem::{Problem, Severity, quoted};
 use crate::spec::shape::{Key, Kind, Need, Shape};
@@ -265,6 +266,12 @@ impl<'a> Section<'a> {
     pub(super) fn duration(&self, name: &'static str) -> Option<Duration> {
         let given = self.get(name).and_then(|field| field.duration());
         given.or_else(|| parse_duration(self.default(name)?))
+    }
+
+    /// A threshold, or its default.
+    pub(super) fn threshold(&self, name: &'static str) -> Option<Threshold> {
+        let given = self.get(name).and_then(|field| field.threshold());
+        given.or_else(|| self.default(name)?.parse().ok())
     }
 
     /// A word, or its default.
