@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use interlock_e2e::programs;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::machine::{Machine, descendants};
+use super::end::COORDINATOR;
+use super::machine::{Machine, Process, descendants};
 
 /// The nodes that are switched, with the last number of their address.
 const NODES: [(&str, u8); 13] = [
@@ -302,27 +303,14 @@ impl Cluster {
         })
     }
 
-    /// Leaves everything running when this value is dropped.
+    /// Leaves everything running when this value is dropped, for [`end`](super::end) to end.
     pub(crate) fn keep(&mut self) -> Result<()> {
         self.keep = true;
+        let coordinator = self.coordinator.as_ref().map(Pid::from_child);
+        let process = Process::running(coordinator.context("the coordinator does not run")?)?;
+        process.write(&self.directory.join(COORDINATOR))?;
         fs::write(self.machines().join("owner"), "keep")?;
         Ok(())
-    }
-
-    /// A script that ends what was kept.
-    pub(crate) fn write_end(&self) -> Result<PathBuf> {
-        let path = self.directory.join("end");
-        let coordinator = self.coordinator.as_ref().map_or(0, Child::id);
-        fs::write(
-            &path,
-            format!(
-                "#!/bin/sh\n# Ends the demo: machines without an owner switch themselves off.\nkill {coordinator}\nrm -f \
-                 '{}'\n",
-                self.machines().join("owner").display()
-            ),
-        )?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(path)
     }
 }
 

@@ -90,12 +90,9 @@ impl Machine {
         Ok(())
     }
 
-    /// The keeper, if it runs: its pid is believed only together with its start time.
+    /// The keeper, if it runs.
     fn keeper(&self) -> Option<Pid> {
-        let text = fs::read_to_string(self.directory.join("pid")).ok()?;
-        let (pid, start) = text.trim().split_once(' ')?;
-        let pid = Pid::from_raw(pid.parse().ok()?)?;
-        (start_time(pid).as_deref() == Some(start)).then_some(pid)
+        Process::read(&self.directory.join("pid"))?.pid()
     }
 
     /// Runs the machine until its button is pressed, its owner is gone, or it is killed.
@@ -108,13 +105,7 @@ impl Machine {
             fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make a boot id")?;
         fs::write(self.directory.join("boot_id"), boot)?;
         remove(&self.directory.join("press"))?;
-        let me = rustix::process::getpid();
-        let start = start_time(me).context("cannot read my own start time")?;
-        fs::write(
-            self.directory.join("pid.new"),
-            format!("{} {start}", me.as_raw_nonzero()),
-        )?;
-        fs::rename(self.directory.join("pid.new"), self.directory.join("pid"))?;
+        Process::running(rustix::process::getpid())?.write(&self.directory.join("pid"))?;
         let mut running = self.start_agent(agent)?;
         loop {
             sleep(LOOK);
@@ -181,6 +172,47 @@ impl Machine {
             },
             Err(_) => true,
         }
+    }
+}
+
+/// A process that a file names: its pid is believed only together with its start time, for pids come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pid: Pid,
+    start: String,
+}
+
+impl Process {
+    /// One that runs now.
+    pub(crate) fn running(pid: Pid) -> Result<Self> {
+        let start = start_time(pid)
+            .with_context(|| format!("process {} does not run", pid.as_raw_nonzero()))?;
+        Ok(Self { pid, start })
+    }
+
+    /// The one that a file names, whether it runs or not.
+    pub(crate) fn read(file: &Path) -> Option<Self> {
+        let text = fs::read_to_string(file).ok()?;
+        let (pid, start) = text.trim().split_once(' ')?;
+        Some(Self {
+            pid: Pid::from_raw(pid.parse().ok()?)?,
+            start: start.to_owned(),
+        })
+    }
+
+    /// Names it in a file, complete or not at all.
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+        let new = file.with_extension("new");
+        fs::write(
+            &new,
+            format!("{} {}", self.pid.as_raw_nonzero(), self.start),
+        )?;
+        Ok(fs::rename(&new, file)?)
+    }
+
+    /// Its pid, if it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        (start_time(self.pid).as_ref() == Some(&self.start)).then_some(self.pid)
     }
 }
 

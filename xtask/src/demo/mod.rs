@@ -5,6 +5,7 @@
 //! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
 
 mod cluster;
+mod end;
 mod fence;
 mod machine;
 mod stand_in;

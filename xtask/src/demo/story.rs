@@ -1,5 +1,8 @@
 //! What the demo shows, act by act.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,7 @@ use interlock_e2e::eventually;
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::end::end;
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -16,14 +20,22 @@ pub(crate) struct Options {
     /// Leave the cluster running afterwards, to look around.
     #[arg(long)]
     keep: bool,
+    /// End the cluster that was left running in this directory, and remove it.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "keep")]
+    end: Option<PathBuf>,
 }
 
 /// Builds the programs and plays the story.
 pub(crate) fn tell(options: &Options) -> Result<()> {
+    if let Some(directory) = &options.end {
+        return end(directory);
+    }
     build()?;
     let began = Instant::now();
+    // The keys of the demo's authority are in it.
     let directory = tempfile::Builder::new()
         .prefix("interlock-demo-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()?;
     say(
         "A cluster of thirteen machines, all of them off: a store, two load balancers, two database masters, two slaves, \
@@ -34,7 +46,12 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     cluster.machine("mgmt1").switch_on()?;
     ctl(
         &cluster,
-        &["spec", "apply", "--yes", &cluster.spec().display().to_string()],
+        &[
+            "spec",
+            "apply",
+            "--yes",
+            &cluster.spec().display().to_string(),
+        ],
     )?;
     eventually(
         "the management node is connected",
@@ -108,7 +125,7 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     let proof = prove(&cluster, &steps)?;
     println!("\n{proof}\nThe demo took {} s.", began.elapsed().as_secs());
     if options.keep {
-        look_around(&mut cluster)?;
+        look_around(&mut cluster, directory.path())?;
         // Kept on purpose: the cluster runs from it.
         let _kept = directory.keep();
     }
@@ -288,9 +305,8 @@ fn prove(cluster: &Cluster, operation: &str) -> Result<String> {
     ))
 }
 
-fn look_around(cluster: &mut Cluster) -> Result<()> {
+fn look_around(cluster: &mut Cluster, directory: &Path) -> Result<()> {
     cluster.keep()?;
-    let end = cluster.write_end()?;
     let ctl = cluster.ctl()?;
     println!("\nIt goes on running. To look around:\n");
     for (key, value) in ctl.get_envs() {
@@ -309,6 +325,10 @@ fn look_around(cluster: &mut Cluster) -> Result<()> {
     println!(
         "  interlockctl status --watch\n  interlockctl events --tail 20\n  interlockctl restart --service jb\n"
     );
-    println!("To end it: {}", end.display());
+    println!(
+        "All of it is in {0}, with the keys of its authority, for you alone (mode 0700). To end it, and remove that:\n\n  \
+         cargo xtask demo --end {0}\n",
+        directory.display()
+    );
     Ok(())
 }
