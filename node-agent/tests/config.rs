@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use interlock_agent::config::{Config, Error, Problem, Ready};
+use interlock_agent::config::{Config, Error, Listener, Problem, Ready};
 use interlock_agent::shim::StopSignal;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
@@ -55,7 +55,11 @@ fn local(name: &str) -> LocalName {
 fn the_sample_is_read_and_says_what_its_comments_say() {
     let config = Config::load(&sample()).unwrap();
     let web = &config.processes[&local("web")];
-    assert_eq!(web.ready, Ready::Tcp("127.0.0.1:8080".parse().unwrap()));
+    let ready = Ready::Tcp {
+        address: "127.0.0.1:8080".parse().unwrap(),
+        listener: Listener::Own,
+    };
+    assert_eq!(web.ready, ready);
     assert_eq!(web.setting.stop.signal, StopSignal::Term);
     assert_eq!(web.setting.stop.grace, Duration::from_secs(10));
     assert!(!config.execs[&local("license")].idempotent);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Bed, alive, kill_hard, line_of, open, soon};
-use interlock_agent::config::{Process, Ready, Setting};
+use interlock_agent::config::{Listener, Process, Ready, Setting};
 use interlock_agent::shim::{Group, Stop};
 use interlock_agent::supervise::{Event, StartError, State, Supervisor};
 use interlock_model::names::LocalName;
@@ -166,7 +166,10 @@ async fn it_is_ready_when_it_accepts_connections_and_not_before() {
     let address = held.local_addr().unwrap();
     drop(held);
     let mut slow = process("exec sleep 1000");
-    slow.ready = Ready::Tcp(address);
+    slow.ready = Ready::Tcp {
+        address,
+        listener: Listener::Any,
+    };
     let (supervisor, _events) = supervisor(dir.path(), slow);
     assert!(matches!(
         supervisor.start(&web()).await.unwrap(),
@@ -225,6 +228,7 @@ async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
         pid,
         since,
         started,
+        note,
     } = first.start(&web()).await.unwrap()
     else {
         panic!()
@@ -243,7 +247,8 @@ async fn the_next_agent_goes_on_with_what_runs_and_learns_what_failed() {
         Some(State::Running {
             pid,
             since,
-            started
+            started,
+            note,
         })
     );
     kill_hard(pid);

@@ -196,10 +196,14 @@ impl Check<'_> {
     }
 
     fn ready(&mut self, given: &Spanned<raw::Ready>) -> Ready {
-        match (given.get_ref().tcp, given.get_ref().after) {
-            (Some(address), None) => Ready::Tcp(address),
-            (None, Some(period)) => Ready::After(period.0),
-            (None, None) | (Some(_), Some(_)) => {
+        let raw = given.get_ref();
+        match (raw.tcp, raw.after) {
+            (Some(address), None) => Ready::Tcp {
+                address,
+                listener: raw.listener.unwrap_or_default(),
+            },
+            (None, Some(period)) if raw.listener.is_none() => Ready::After(period.0),
+            _ => {
                 let remedy =
                     "write ready = { tcp = \"127.0.0.1:PORT\" } or ready = { after = \"2s\" }";
                 self.report(

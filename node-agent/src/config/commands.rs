@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::Account;
 use crate::shim::Stop;
 
@@ -39,10 +41,26 @@ pub struct Process {
 pub enum Ready {
     /// At once.
     Started,
-    /// When it accepts a TCP connection here.
-    Tcp(SocketAddr),
+    /// When a TCP connection is accepted.
+    Tcp {
+        /// Here.
+        address: SocketAddr,
+        /// By whom.
+        listener: Listener,
+    },
     /// When it has lived for so long.
     After(Duration),
+}
+
+/// Who has to listen where a process is to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listener {
+    /// The process, or one that it has started, wherever that can be told.
+    #[default]
+    Own,
+    /// Anybody: for a command that has something else listen, such as a container engine.
+    Any,
 }
 
 /// Commands that start, stop and check something.

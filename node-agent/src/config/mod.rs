@@ -27,7 +27,7 @@ use interlock_model::names::{LocalName, NodeName};
 
 pub use account::{Account, AccountError};
 pub use allow::{Allow, Haproxy, Managers};
-pub use commands::{Exec, Process, Ready, Setting};
+pub use commands::{Exec, Listener, Process, Ready, Setting};
 pub use problem::{Error, Problem};
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets};

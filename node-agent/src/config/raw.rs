@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::account::Account;
+use super::commands::Listener;
 use super::target::ProbeTarget;
 use super::units::{Bytes, Period};
 use crate::shim::StopSignal;
@@ -114,6 +115,7 @@ pub(super) struct Exec {
     pub(super) check: Option<Spanned<Vec<String>>>,
     pub(super) time_limit: Option<Period>,
     #[serde(default)]
+    pub(super) listener: Option<Listener>,
     pub(super) idempotent: bool,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,

@@ -61,6 +61,15 @@ impl Leaf {
         }
     }
 
+    /// The processes in it, without those of groups below; none if the group is gone.
+    pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
+        match fs::read_to_string(self.0.join("cgroup.procs")) {
+            Ok(text) => Ok(text.lines().filter_map(|pid| pid.parse().ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends SIGKILL to every process in it, without a race against forks.
     pub(crate) fn kill(&self) -> io::Result<()> {
         match fs::write(self.0.join("cgroup.kill"), "1") {

@@ -14,11 +14,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::capture::{Captured, STDERR, STDOUT};
+use super::cgroup::Leaf;
 use super::deadline;
 use super::leftover::{self, Group, Proof};
 use super::orphan;
 use super::outcome::{ChildEnd, Ended, Outcome, collect};
-use super::procfs::ProcessRef;
+use super::procfs::{self, ProcessRef};
 use super::record::{self, Exit, MainRecord, RunRecord};
 use super::spec::{SpecFile, Stop};
 use super::{RunId, RunSpec};
@@ -339,6 +340,38 @@ impl Run {
         let left = self.state().is_some_and(|ended| !ended.group.is_empty());
         let child = self.shared.record.as_ref().and_then(|record| record.child);
         left && child.is_some_and(ProcessRef::runs)
+    }
+
+    /// Does the command itself live at this moment, by the kernel's word?
+    pub(crate) fn command_lives(&self) -> bool {
+        let child = self.shared.record.as_ref().and_then(|record| record.child);
+        child.is_some_and(ProcessRef::runs)
+    }
+
+    /// The processes of the run that lives: all that descend from its shim, or from its command without a shim, and all in
+    /// its control group. Blocks: it reads `/proc`.
+    pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
+        let Some(record) = &self.shared.record else {
+            return Ok(Vec::new());
+        };
+        let root = if record.shim.runs() {
+            Some(record.shim)
+        } else {
+            record.child.filter(|child| child.runs())
+        };
+        let mut pids = Vec::new();
+        if let Some(root) = root {
+            pids.push(root.pid);
+            pids.extend(
+                procfs::descendants(root.pid)?
+                    .iter()
+                    .map(|process| process.pid),
+            );
+        }
+        if let Some(path) = self.cgroup() {
+            pids.extend(Leaf::at(path.clone()).pids()?);
+        }
+        Ok(pids)
     }
 
     /// Stops the run by its own rule and waits until it is proven empty. See [`Run::kill_by`].

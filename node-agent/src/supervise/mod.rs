@@ -16,6 +16,7 @@
 //!        └──── nothing left, or stop ── Unknown ◄─┘ its death, something left
 //! ```
 
+mod listener;
 mod log;
 mod ready;
 mod slot;

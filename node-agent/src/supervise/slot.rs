@@ -64,14 +64,15 @@ impl Slot {
     /// Follows a living run to its end.
     pub(super) fn follow(self: &Arc<Self>, run: Run) {
         let rule = self.process.ready;
-        let number = self.begin(State::living(&run, rule == Ready::Started));
+        let note = String::new();
+        let number = self.begin(State::living(&run, rule == Ready::Started, note));
         let slot = Arc::clone(self);
         tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = run.child_exited() => {}
-                () = ready::ready(rule, &run) => {
-                    slot.advance(number, || State::living(&run, true));
+                by = slot.is_ready(number, &run) => {
+                    slot.advance(number, || State::living(&run, true, by.clone()));
                     run.child_exited().await;
                 }
             }
@@ -79,6 +80,12 @@ impl Slot {
             let ended = run.wait().await;
             slot.see_gone(number, &run, ended).await;
         });
+    }
+
+    /// Waits until a run is ready, and returns by what that was told. Why it is not is told in its state.
+    async fn is_ready(&self, number: u64, run: &Run) -> String {
+        let doubt = |why: String| self.advance(number, || State::living(run, false, why.clone()));
+        ready::ready(self.process.ready, run, doubt).await
     }
 
     /// Takes over a run that has ended, whatever is left of it.

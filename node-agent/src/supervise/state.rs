@@ -19,6 +19,8 @@ pub enum State {
         since: Timestamp,
         /// The same on the clock that counts from boot, if its shim has written it down.
         started: Option<Duration>,
+        /// Why it is not ready although something answers in its place; empty if nothing does.
+        note: String,
     },
     /// It lives and is ready.
     Running {
@@ -28,6 +30,8 @@ pub enum State {
         since: Timestamp,
         /// The same on the clock that counts from boot, if its shim has written it down.
         started: Option<Duration>,
+        /// By what its readiness was told; empty if there is nothing to say.
+        note: String,
     },
     /// It was told to stop, or has died and what it left behind is being stopped.
     Stopping,
@@ -70,8 +74,8 @@ impl State {
         }
     }
 
-    /// The state of a living run, ready or not.
-    pub(super) fn living(run: &Run, ready: bool) -> Self {
+    /// The state of a living run, ready or not, and what is to be said about that.
+    pub(super) fn living(run: &Run, ready: bool, note: String) -> Self {
         let pid = run.pid().unwrap_or_default();
         let since = run.started_at().unwrap_or_default();
         let started = run.started_boot();
@@ -80,12 +84,14 @@ impl State {
                 pid,
                 since,
                 started,
+                note,
             }
         } else {
             Self::Starting {
                 pid,
                 since,
                 started,
+                note,
             }
         }
     }

@@ -24,12 +24,21 @@ impl Managers {
                 pid,
                 since,
                 started,
+                note,
             }
             | State::Running {
                 pid,
                 since,
                 started,
-            } => (Some(*since), *started, format!("pid {pid}")),
+                note,
+            } => {
+                let separator = if note.is_empty() { "" } else { ", " };
+                (
+                    Some(*since),
+                    *started,
+                    format!("pid {pid}{separator}{note}"),
+                )
+            }
             State::Orphaned {
                 pid,
                 since,
