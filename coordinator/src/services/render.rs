@@ -247,6 +247,7 @@ fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
         .services(now)
         .into_iter()
         .filter_map(|status| {
+        given_up: seen.given_up,
             let service = applied.spec.services.get(&status.service)?;
             let (active, active_unknown) = match &status.active {
                 Some(Active::On(node)) => (node.to_string(), String::new()),

@@ -144,3 +144,4 @@ fn cut(text: &str) -> String {
         .unwrap_or(0);
     format!("{}…", &text[..end])
 }
+        given_up: wire.given_up,

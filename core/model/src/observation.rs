@@ -126,6 +126,9 @@ pub struct InstanceObservation {
     /// How many times the guard restarted it since it was last started by an operation.
     pub restarts: u32,
 }
+    /// Is it down, and its guard does not start it again? Said by the guard alone; the reason says why.
+    #[serde(default)]
+    pub given_up: bool,
 
 /// What is known of one check on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

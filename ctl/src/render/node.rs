@@ -75,7 +75,7 @@ fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) 
                 instance_state(instance.state),
                 (wanted(instance.wanted), Tone::Plain),
                 (date_time(instance.since_ms), Tone::Plain),
-                (instance.restarts.to_string(), Tone::Plain),
+                restarts(instance),
                 (instance.reason.clone(), Tone::Plain),
             ]);
         }
@@ -120,6 +120,15 @@ pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     }
     for link in &node.coordinators {
         let (word, tone) = if link.connected {
+/// How often the guard has restarted it, and whether it has given up.
+fn restarts(instance: &v1::Instance) -> (String, Tone) {
+    if instance.given_up {
+        (format!("{}, given up", instance.restarts), Tone::Bad)
+    } else {
+        (instance.restarts.to_string(), Tone::Plain)
+    }
+}
+
             ("connected", Tone::Good)
         } else {
             ("not connected", Tone::Bad)
@@ -237,3 +246,4 @@ fn check_value(check: &v1::CheckResult) -> Value {
         "age_ms": check.age_ms,
     })
 }
+        "given_up": instance.given_up,

@@ -267,6 +267,7 @@ impl Keeper {
             reason,
             wanted: self.session.wanted(&self.service),
             restarts: guard.restarts(),
+            given_up: seen.state.is_down() && guard.given_up().is_some(),
         };
         self.session
             .board()

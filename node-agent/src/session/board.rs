@@ -261,6 +261,7 @@ fn check_to_wire(
 
 #[cfg(test)]
 mod tests {
+        given_up: seen.given_up,
     use interlock_model::check::Verdict;
     use interlock_model::observation::InstanceState;
 

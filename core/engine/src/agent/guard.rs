@@ -26,6 +26,9 @@ use interlock_model::spec::GuardPolicy;
 use interlock_model::time::human;
 use serde::{Deserialize, Serialize};
 
+/// Why a guard without a budget starts nothing again.
+const OFF: &str = "its guard is off";
+
 /// How an instance went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Death {
@@ -140,8 +143,13 @@ impl Guard {
             Death::GivenUp(reason) => return self.give_up(reason, situation),
             Death::Failure(reason) => reason,
         };
-        if let Err(why) = self.permits(situation) {
+        if let Err(why) = should_run(situation) {
             return Verdict::Leave(format!("{reason}; {why}"));
+        }
+        if self.policy.budget == 0 {
+            let why = format!("{reason}; {OFF}");
+            self.given_up = Some(why.clone());
+            return Verdict::Leave(why);
         }
         while self
             .decided
@@ -205,7 +213,8 @@ impl Guard {
         self.restarts
     }
 
-    /// Why the guard has given the instance up, if it has.
+    /// Why the guard does not start the instance again although it should run: its budget is spent, it has none, or the
+    /// manager that restarts it has given up. None if it does, or if nobody wants it to.
     #[must_use]
     pub fn given_up(&self) -> Option<&str> {
         self.given_up.as_deref()
@@ -228,7 +237,7 @@ impl Guard {
     fn permits(&self, situation: Situation) -> Result<(), &'static str> {
         should_run(situation)?;
         if self.policy.budget == 0 {
-            return Err("its guard is off");
+            return Err(OFF);
         }
         Ok(())
     }
@@ -346,6 +355,33 @@ mod tests {
             Verdict::Leave(_)
         ));
         assert_eq!(guard.given_up(), None);
+    }
+
+    #[test]
+    fn a_guard_that_is_off_has_given_up_what_should_run_and_nothing_else() {
+        let off = GuardPolicy {
+            budget: 0,
+            ..POLICY
+        };
+        let mut guard = Guard::new(off);
+        let stopped = Situation {
+            wanted: Some(Wanted::Stopped),
+            ..WANTED
+        };
+        assert!(matches!(
+            guard.died(crash(), stopped, at(1)),
+            Verdict::Leave(_)
+        ));
+        assert_eq!(guard.given_up(), None);
+        assert!(matches!(
+            guard.died(crash(), WANTED, at(2)),
+            Verdict::Leave(_)
+        ));
+        assert!(
+            guard
+                .given_up()
+                .is_some_and(|why| why.contains("its guard is off"))
+        );
     }
 
     #[test]

@@ -73,8 +73,6 @@ impl Operation {
             what.push_str(": ");
             what.push_str(&seen.reason);
         }
-        let budget = |service: &Service| service.guard.budget;
-        let budget = ctx.spec.services.get(name).map_or(0, budget);
         match seen.state {
             InstanceState::Running | InstanceState::Paused if told >= began || stands => {
                 Readiness::Yes
@@ -83,7 +81,7 @@ impl Operation {
                 Readiness::NotYet(format!("{what}, as seen before its start"))
             }
             InstanceState::Stopped if told >= proven && stands => Readiness::Never(what),
-            InstanceState::Failed if told >= proven && stands && seen.restarts >= budget => {
+            InstanceState::Failed if told >= proven && stands && seen.given_up => {
                 Readiness::Never(what)
             }
             InstanceState::Stopped

@@ -12,19 +12,20 @@ use crate::bench::{Bench, LIMIT, gate, seal, spec, step};
 /// Longer than an agent may take to take back what it saw before the end of an attempt.
 const SOON: u64 = 6;
 
-fn down(state: InstanceState, reason: &str, restarts: u32) -> InstanceObservation {
+fn down(state: InstanceState, reason: &str) -> InstanceObservation {
     InstanceObservation {
         state,
         reason: reason.into(),
-        restarts,
         ..InstanceObservation::default()
     }
 }
 
-/// What a guard says that has spent its budget.
-fn given_up(service: &str) -> InstanceObservation {
-    let budget = spec().services[service].guard.budget;
-    down(InstanceState::Failed, "killed, and given up", budget)
+/// What a guard says that does not start it again, however often it did.
+fn given_up() -> InstanceObservation {
+    InstanceObservation {
+        given_up: true,
+        ..down(InstanceState::Failed, "killed, and given up")
+    }
 }
 
 fn start_db() -> Step {
@@ -46,7 +47,7 @@ fn proven() -> Bench {
 #[test]
 fn what_is_given_up_after_its_proof_is_not_healthy_whoever_answers_on_its_port() {
     let mut bench = proven();
-    bench.tells("db", "a", given_up("db"));
+    bench.tells("db", "a", given_up());
     bench.probed("db.port", "a", Verdict::Ok).advance();
     assert_eq!(bench.phase("start:db@a"), Phase::Checking);
     let shown = bench.waits_for("start:db@a");
@@ -61,7 +62,7 @@ fn what_is_given_up_after_its_proof_is_not_healthy_whoever_answers_on_its_port()
 #[test]
 fn what_ended_cleanly_after_its_proof_fails_its_step_without_waiting_for_the_limit() {
     let mut bench = proven();
-    bench.tells("db", "a", down(InstanceState::Stopped, "exit status 0", 0));
+    bench.tells("db", "a", down(InstanceState::Stopped, "exit status 0"));
     bench.probed("db.port", "a", Verdict::Ok).pass(SOON);
     assert_eq!(bench.phase("start:db@a"), Phase::Failed);
     let evidence = bench.evidence("start:db@a");
@@ -71,9 +72,13 @@ fn what_ended_cleanly_after_its_proof_fails_its_step_without_waiting_for_the_lim
 #[test]
 fn what_may_come_up_again_is_waited_for_within_the_limit() {
     let states = [
-        down(InstanceState::Failed, "about to be restarted", 0),
-        down(InstanceState::Starting, "activating", 0),
-        down(InstanceState::Unknown, "looking at it hangs", 0),
+        down(InstanceState::Failed, "about to be restarted"),
+        InstanceObservation {
+            restarts: spec().services["db"].guard.budget,
+            ..down(InstanceState::Failed, "about to be restarted once more")
+        },
+        down(InstanceState::Starting, "activating"),
+        down(InstanceState::Unknown, "looking at it hangs"),
     ];
     for seen in states {
         let reason = seen.reason.clone();
@@ -131,7 +136,7 @@ fn what_came_back_up_and_died_is_not_taken_back() {
     bench.advance().says("stop:db@a", AttemptState::Done);
     bench.asks(Verb::Unwind, "").unwrap();
     bench.pass(1).says("stop:db@a", AttemptState::Done);
-    bench.tells("db", "a", given_up("db"));
+    bench.tells("db", "a", given_up());
     bench.probed("db.port", "a", Verdict::Ok).pass(SOON);
     assert_eq!(bench.phase("stop:db@a"), Phase::UndoFailed);
     assert!(bench.evidence("stop:db@a").contains("given up"));
@@ -169,13 +174,13 @@ fn nothing_starts_upon_a_requirement_that_died_after_its_edge_was_met() {
     type Becomes = fn(&mut Bench);
     let cases: [(&str, Becomes); 4] = [
         ("db on a is failed: killed", |bench| {
-            bench.tells("db", "a", down(InstanceState::Failed, "killed", 0));
+            bench.tells("db", "a", down(InstanceState::Failed, "killed"));
         }),
         ("db on a is unknown: its agent", |bench| {
             bench.goes_silent("a")
         }),
         ("db on a is unknown: looking hangs", |bench| {
-            bench.tells("db", "a", down(InstanceState::Unknown, "looking hangs", 0));
+            bench.tells("db", "a", down(InstanceState::Unknown, "looking hangs"));
         }),
         ("db.port on a is bad", |bench| {
             bench.probed("db.port", "a", Verdict::Bad);
@@ -208,7 +213,7 @@ fn nothing_starts_upon_a_requirement_that_died_after_its_edge_was_met() {
 #[test]
 fn a_requirement_that_is_given_up_blocks_its_dependants_at_once() {
     let mut bench = met("start:web@b");
-    bench.tells("db", "a", given_up("db"));
+    bench.tells("db", "a", given_up());
     bench.asks(Verb::Next, "").unwrap();
     bench.pass(SOON);
     assert_eq!(bench.phase("start:web@b"), Phase::Blocked);
@@ -219,7 +224,7 @@ fn a_requirement_that_is_given_up_blocks_its_dependants_at_once() {
 #[test]
 fn a_standby_that_died_holds_nobody_while_the_primary_is_well() {
     let mut bench = met("start:web@b");
-    bench.tells("db", "b", given_up("db"));
+    bench.tells("db", "b", given_up());
     bench.asks(Verb::Next, "").unwrap();
     bench.pass(SOON);
     assert_eq!(bench.phase("start:web@b"), Phase::Running);
@@ -228,7 +233,7 @@ fn a_standby_that_died_holds_nobody_while_the_primary_is_well() {
 #[test]
 fn an_edge_for_the_order_alone_is_met_once_and_for_all() {
     let mut bench = met("start:log@b");
-    bench.tells("db", "a", given_up("db"));
+    bench.tells("db", "a", given_up());
     bench.asks(Verb::Next, "").unwrap();
     bench.pass(SOON);
     assert_eq!(bench.phase("start:log@b"), Phase::Running);
@@ -255,7 +260,7 @@ fn meeting() -> Bench {
 
 #[test]
 fn as_many_instances_as_are_needed_at_least_must_still_be_up() {
-    let dies = |bench: &mut Bench, node: &str| bench.tells("app", node, given_up("app"));
+    let dies = |bench: &mut Bench, node: &str| bench.tells("app", node, given_up());
     let mut bench = meeting();
     dies(&mut bench, "mgmt");
     bench.probed("db.port", "b", Verdict::Ok).pass(SOON);
@@ -295,7 +300,7 @@ fn an_operation_taken_over_from_its_journal_looks_again_at_what_it_started() {
         bench.journal.clone(),
     )
     .unwrap();
-    bench.tells("db", "a", down(InstanceState::Failed, "killed", 0));
+    bench.tells("db", "a", down(InstanceState::Failed, "killed"));
     bench.asks(Verb::Next, "").unwrap();
     bench.pass(1);
     assert_eq!(bench.phase("start:web@b"), Phase::Waiting);

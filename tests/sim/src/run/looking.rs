@@ -58,6 +58,8 @@ impl Simulation {
                     state: instance.state,
                     wanted: self.wanted(node, service),
                     restarts: keeper.map_or(0, |keeper| keeper.guard.restarts()),
+                    given_up: instance.state.is_down()
+                        && keeper.is_some_and(|keeper| keeper.guard.given_up().is_some()),
                     ..InstanceObservation::default()
                 };
                 (service.clone(), seen)
