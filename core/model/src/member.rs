@@ -22,12 +22,18 @@ pub enum Balancer {
         /// The absolute path of the socket on the balancer's own node.
         socket: String,
     },
+    /// Through the file of nginx's configuration that lists them, and a reload.
+    Nginx {
+        /// The absolute path of the file on the balancer's own node.
+        file: String,
+    },
 }
 
 impl fmt::Display for Balancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Haproxy { socket } => write!(f, "haproxy at {socket}"),
+            Self::Nginx { file } => write!(f, "nginx by {file}"),
         }
     }
 }
@@ -92,10 +98,11 @@ impl fmt::Display for Member {
 }
 
 /// May a balancer's group or server be called that? HAProxy's own grammar (Configuration Manual, section 2.2: letters,
-/// digits, `-`, `_`, `.` and `:`), which leaves no way to end the command that such a name stands in.
+/// digits, `-`, `_`, `.` and `:`), and the brackets of an IPv6 address, by which nginx calls its servers. That leaves no
+/// way to end the command or the line that such a name stands in.
 #[must_use]
 pub fn is_proxy_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b);
     !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed)
 }
 
@@ -117,8 +124,19 @@ mod tests {
 
     #[test]
     fn a_name_cannot_end_the_command_that_it_stands_in() {
-        assert!(is_proxy_name("web-1.eu:443_a"));
-        for bad in ["", "a b", "a;shutdown", "a/b", "a\nb", "ä"] {
+        assert!(is_proxy_name("web-1.eu:443_a") && is_proxy_name("[fd00::1]:80"));
+        for bad in [
+            "",
+            "a b",
+            "a{",
+            "a}",
+            "a#",
+            "a\"",
+            "a;shutdown",
+            "a/b",
+            "a\nb",
+            "ä",
+        ] {
             assert!(!is_proxy_name(bad), "{bad:?}");
         }
     }

@@ -84,8 +84,8 @@ struct Wanted {
     written: Vec<String>,
     check_secrets: BTreeMap<LocalName, BTreeSet<String>>,
     services: BTreeMap<String, Vec<Part>>,
-    /// The sockets of load balancers and the backends whose members are switched there, by service.
-    haproxy: BTreeMap<String, (String, BTreeSet<String>)>,
+    /// The load balancers, and the backends whose members are switched there, by service.
+    balancers: BTreeMap<String, (Balancer, BTreeSet<String>)>,
 }
 
 impl Wanted {
@@ -150,12 +150,11 @@ impl Wanted {
             for (balancer, membership) in &service.member_of {
                 let declared = spec.services.get(balancer);
                 let here = declared.filter(|it| it.nodes.contains(&node.name));
-                let Some(Balancer::Haproxy { socket }) = here.and_then(|it| it.balancer.as_ref())
-                else {
+                let Some(told) = here.and_then(|it| it.balancer.as_ref()) else {
                     continue;
                 };
-                let of = self.haproxy.entry(balancer.to_string());
-                let (_, backends) = of.or_insert_with(|| (socket.clone(), BTreeSet::new()));
+                let of = self.balancers.entry(balancer.to_string());
+                let (_, backends) = of.or_insert_with(|| (told.clone(), BTreeSet::new()));
                 backends.extend(membership.backends.iter().cloned());
             }
         }
@@ -190,8 +189,8 @@ impl Wanted {
         }
         text.push_str("[allow.services]\n");
         for (service, parts) in &self.services {
-            let haproxy = self.haproxy.get(service);
-            let _ = writeln!(text, "{} = {}", key(service), managers(parts, haproxy));
+            let balancer = self.balancers.get(service);
+            let _ = writeln!(text, "{} = {}", key(service), managers(parts, balancer));
         }
         text.push('\n');
     }
@@ -257,7 +256,7 @@ impl Wanted {
 }
 
 /// `{ systemd = ["a.service"], process = "web" }`.
-fn managers(parts: &[Part], haproxy: Option<&(String, BTreeSet<String>)>) -> String {
+fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> String {
     let units: Vec<&String> = parts
         .iter()
         .filter_map(|part| match part {
@@ -276,12 +275,18 @@ fn managers(parts: &[Part], haproxy: Option<&(String, BTreeSet<String>)>) -> Str
             Part::Exec { name } => fields.push(format!("exec = \"{name}\"")),
         }
     }
-    if let Some((socket, backends)) = haproxy {
-        fields.push(format!(
-            "haproxy = {{ socket = {}, backends = [{}] }}",
-            quoted([socket]),
-            quoted(backends)
-        ));
+    if let Some((told, backends)) = balancer {
+        let backends = quoted(backends);
+        fields.push(match told {
+            Balancer::Haproxy { socket } => {
+                let socket = quoted([socket]);
+                format!("haproxy = {{ socket = {socket}, backends = [{backends}] }}")
+            }
+            Balancer::Nginx { file } => {
+                let file = quoted([file]);
+                format!("nginx = {{ file = {file}, upstreams = [{backends}] }}")
+            }
+        });
     }
     format!("{{ {} }}", fields.join(", "))
 }

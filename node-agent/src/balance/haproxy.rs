@@ -9,10 +9,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+
+use super::{Admin, Server, listed};
 
 /// How long HAProxy may take to answer: it does so from memory.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -29,50 +30,6 @@ const FORCED_DRAIN: u32 = 0x08;
 #[derive(Debug, Clone)]
 pub(crate) struct Haproxy {
     socket: PathBuf,
-}
-
-/// What an administrator wants of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Admin {
-    /// That it takes part.
-    Ready,
-    /// That it gets nothing new, save from clients whose cookie names it.
-    Drain,
-    /// That it gets nothing.
-    Maint,
-}
-
-impl Admin {
-    /// The word of the socket for it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Drain => "drain",
-            Self::Maint => "maint",
-        }
-    }
-}
-
-/// A server, as HAProxy shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// What is wanted of it.
-    pub(crate) admin: Admin,
-    /// What HAProxy makes of it: `UP`, `DOWN 1/2`, `MAINT`, `no check`.
-    pub(crate) status: String,
-    /// What its own check said last; empty without one.
-    pub(crate) checked: String,
-    /// The sessions that it has now.
-    pub(crate) sessions: u64,
-}
-
-impl Server {
-    /// Does HAProxy take it for up without reservation? After a `ready` it does so at once and with reservation: as
-    /// `UP 1/3`, until its own checks have agreed.
-    pub(crate) fn is_up(&self) -> bool {
-        self.status == "UP" || self.status == "no check"
-    }
 }
 
 /// HAProxy cannot be told, or asked.
@@ -101,18 +58,6 @@ pub(crate) enum Error {
         server: String,
         known: Vec<String>,
     },
-}
-
-/// The names that exist, as many as a person reads.
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 10;
-    match names.len() {
-        0 => "none".to_owned(),
-        count if count > SHOWN => {
-            format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN)
-        }
-        _ => names.join(", "),
-    }
 }
 
 impl Haproxy {
@@ -149,6 +94,7 @@ impl Haproxy {
         let Some(figures) = figures else {
             return Err(unread(&command, "the server is missing"));
         };
+        let status = figures.get("status").unwrap_or_default().to_owned();
         Ok(Server {
             admin: if admin & FORCED_MAINT != 0 {
                 Admin::Maint
@@ -157,9 +103,12 @@ impl Haproxy {
             } else {
                 Admin::Ready
             },
-            status: figures.get("status").unwrap_or_default().to_owned(),
+            // After a `ready` it is taken for up at once and with reservation, as `UP 1/3`, until its own checks agree.
+            up: status == "UP" || status == "no check",
+            status,
             checked: figures.get("check_status").unwrap_or_default().to_owned(),
             sessions: number(figures.get("scur"), &command)?,
+            counted: "sessions",
         })
     }
 

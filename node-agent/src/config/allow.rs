@@ -56,6 +56,8 @@ pub struct Managers {
     pub exec: Option<LocalName>,
     /// Whose members may be switched, if it is HAProxy.
     pub haproxy: Option<Haproxy>,
+    /// The same, if it is nginx.
+    pub nginx: Option<Nginx>,
 }
 
 /// An HAProxy whose members may be switched.
@@ -67,6 +69,66 @@ pub struct Haproxy {
     pub backends: Vec<String>,
 }
 
+/// An nginx whose members may be switched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nginx {
+    /// The file of its configuration that lists them.
+    pub file: PathBuf,
+    /// The upstreams in which that is permitted.
+    pub upstreams: Vec<String>,
+    /// What tests the configuration.
+    pub test: Vec<String>,
+    /// The file that names its master process.
+    pub pid: PathBuf,
+    /// What has it reload; none to signal its master process.
+    pub reload: Option<Vec<String>>,
+}
+
+impl Nginx {
+    /// What tests the configuration if nothing is said.
+    pub(super) const TEST: [&str; 2] = ["/usr/sbin/nginx", "-t"];
+    /// The file that names the master process if nothing is said: that of Debian's package.
+    pub(super) const PID: &str = "/run/nginx.pid";
+
+    /// With nothing said but its file.
+    fn at(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            upstreams: Vec::new(),
+            test: Self::TEST.map(str::to_owned).to_vec(),
+            pid: Self::PID.into(),
+            reload: None,
+        }
+    }
+
+    /// As the file writes it, without what it need not say.
+    fn written(&self) -> String {
+        let mut text = format!(
+            "nginx = {{ file = {:?}, upstreams = {:?}",
+            self.file, self.upstreams
+        );
+        if self.test != Self::TEST {
+            text += &format!(", test = {:?}", self.test);
+        }
+        if self.pid != Path::new(Self::PID) {
+            text += &format!(", pid = {:?}", self.pid);
+        }
+        if let Some(reload) = &self.reload {
+            text += &format!(", reload = {reload:?}");
+        }
+        text + " }"
+    }
+}
+
+/// A load balancer whose members may be switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// HAProxy.
+    Haproxy(&'a Haproxy),
+    /// nginx.
+    Nginx(&'a Nginx),
+}
+
 impl Managers {
     fn permits(&self, part: &Part) -> bool {
         match part {
@@ -76,31 +138,48 @@ impl Managers {
         }
     }
 
-    fn permits_member(&self, member: &Member) -> bool {
-        let Balancer::Haproxy { socket } = &member.by;
-        self.haproxy.as_ref().is_some_and(|haproxy| {
-            haproxy.socket == Path::new(socket)
-                && member
-                    .backends
-                    .iter()
-                    .all(|backend| haproxy.backends.contains(backend))
-        })
+    fn permits_member(&self, member: &Member) -> Option<Told<'_>> {
+        let (told, path, permitted) = match &member.by {
+            Balancer::Haproxy { socket } => {
+                let haproxy = self.haproxy.as_ref()?;
+                let told = Told::Haproxy(haproxy);
+                (told, haproxy.socket == Path::new(socket), &haproxy.backends)
+            }
+            Balancer::Nginx { file } => {
+                let nginx = self.nginx.as_ref()?;
+                (
+                    Told::Nginx(nginx),
+                    nginx.file == Path::new(file),
+                    &nginx.upstreams,
+                )
+            }
+        };
+        let all = member.backends.iter().all(|it| permitted.contains(it));
+        (path && all).then_some(told)
     }
 
     /// With this member as well.
     fn and_member(mut self, member: &Member) -> Self {
-        let Balancer::Haproxy { socket } = &member.by;
-        let known = self.haproxy.take().map(|it| it.backends);
-        let mut backends = known.unwrap_or_default();
+        let permitted = match &member.by {
+            Balancer::Haproxy { socket } => {
+                let known = self.haproxy.take().map(|it| it.backends);
+                let haproxy = Haproxy {
+                    socket: socket.into(),
+                    backends: known.unwrap_or_default(),
+                };
+                &mut self.haproxy.insert(haproxy).backends
+            }
+            Balancer::Nginx { file } => {
+                let nginx = self.nginx.take().unwrap_or_else(|| Nginx::at(file));
+                let file = file.into();
+                &mut self.nginx.insert(Nginx { file, ..nginx }).upstreams
+            }
+        };
         for backend in &member.backends {
-            if !backends.contains(backend) {
-                backends.push(backend.clone());
+            if !permitted.contains(backend) {
+                permitted.push(backend.clone());
             }
         }
-        self.haproxy = Some(Haproxy {
-            socket: socket.into(),
-            backends,
-        });
         self
     }
 
@@ -132,6 +211,7 @@ impl Managers {
                 haproxy.socket, haproxy.backends
             )
         }));
+        fields.extend(self.nginx.iter().map(Nginx::written));
         format!("{{ {} }}", fields.join(", "))
     }
 }
@@ -151,7 +231,9 @@ impl Allow {
             Command::Drain {
                 balancer, member, ..
             }
-            | Command::Admit { balancer, member } => self.permits_member(balancer, member),
+            | Command::Admit { balancer, member } => {
+                self.permits_member(balancer, member).map(drop)
+            }
             Command::Shutdown { .. } => {
                 self.flag(self.shutdown, "shutdown", "to shut this machine down")
             }
@@ -181,15 +263,20 @@ impl Allow {
         ))
     }
 
-    /// May this member be switched in this load balancer?
+    /// May this member be switched in this load balancer? Then how that one is told.
     ///
     /// # Errors
     /// If not.
-    pub fn permits_member(&self, balancer: &ServiceName, member: &Member) -> Result<(), Refusal> {
-        let managers = self.services.get(balancer).cloned().unwrap_or_default();
-        if managers.permits_member(member) {
-            return Ok(());
+    pub fn permits_member(
+        &self,
+        balancer: &ServiceName,
+        member: &Member,
+    ) -> Result<Told<'_>, Refusal> {
+        let managers = self.services.get(balancer);
+        if let Some(told) = managers.and_then(|it| it.permits_member(member)) {
+            return Ok(told);
         }
+        let managers = managers.cloned().unwrap_or_default();
         let line = format!(
             "{} = {}",
             quoted_key(balancer.as_str()),

@@ -10,7 +10,7 @@ use interlock_model::names::{LocalName, ServiceName};
 use toml::Spanned;
 use tonic::codegen::http::Uri;
 
-use super::allow::{Allow, Haproxy, Managers};
+use super::allow::{Allow, Haproxy, Managers, Nginx};
 use super::commands::{Exec, Process, Ready, Setting};
 use super::problem::Problem;
 use super::{Config, Secrets, Tls, raw};
@@ -324,7 +324,7 @@ impl Check<'_> {
         let span = given.span();
         let raw = given.into_inner();
         let empty = raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none();
-        if empty && raw.haproxy.is_none() {
+        if empty && raw.haproxy.is_none() && raw.nginx.is_none() {
             let remedy =
                 "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
             self.report(&span, "no manager is named", remedy);
@@ -380,6 +380,18 @@ impl Check<'_> {
                 socket: self.absolute(haproxy.socket),
                 backends: haproxy.backends,
             }),
+            nginx: raw.nginx.map(|nginx| self.nginx(nginx)),
+        }
+    }
+
+    fn nginx(&mut self, raw: raw::Nginx) -> Nginx {
+        let test = raw.test.map(|command| self.command(command));
+        Nginx {
+            file: self.absolute(raw.file),
+            upstreams: raw.upstreams,
+            test: test.unwrap_or_else(|| Nginx::TEST.map(str::to_owned).to_vec()),
+            pid: self.absolute_or(raw.pid, Nginx::PID),
+            reload: raw.reload.map(|command| self.command(command)),
         }
     }
 

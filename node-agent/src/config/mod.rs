@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use interlock_model::names::{LocalName, NodeName};
 
 pub use account::{Account, AccountError};
-pub use allow::{Allow, Haproxy, Managers};
+pub use allow::{Allow, Haproxy, Managers, Nginx, Told};
 pub use commands::{Exec, Listener, Process, Ready, Setting};
 pub use problem::{Error, Problem};
 pub use refusal::Refusal;

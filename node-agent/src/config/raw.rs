@@ -77,6 +77,17 @@ pub(super) struct Managers {
     pub(super) process: Option<Spanned<LocalName>>,
     pub(super) exec: Option<Spanned<LocalName>>,
     pub(super) haproxy: Option<Haproxy>,
+    pub(super) nginx: Option<Nginx>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nginx {
+    pub(super) file: Spanned<PathBuf>,
+    pub(super) upstreams: Vec<String>,
+    pub(super) test: Option<Spanned<Vec<String>>>,
+    pub(super) pid: Option<Spanned<PathBuf>>,
+    pub(super) reload: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +115,7 @@ pub(super) struct Process {
 #[serde(deny_unknown_fields)]
 pub(super) struct Ready {
     pub(super) tcp: Option<SocketAddr>,
+    pub(super) listener: Option<Listener>,
     pub(super) after: Option<Period>,
 }
 
@@ -115,7 +127,6 @@ pub(super) struct Exec {
     pub(super) check: Option<Spanned<Vec<String>>>,
     pub(super) time_limit: Option<Period>,
     #[serde(default)]
-    pub(super) listener: Option<Listener>,
     pub(super) idempotent: bool,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,

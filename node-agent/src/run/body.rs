@@ -214,10 +214,7 @@ impl Executor for Body {
     fn permit(&self, command: &Command) -> Permit {
         match self.allow.permits(command) {
             Ok(()) => Permit::Granted,
-            Err(refusal) => {
-                tracing::warn!(command = command.word(), "{refusal}");
-                Permit::Denied(refusal.to_string())
-            }
+            Err(refusal) => Permit::Denied(refusal.to_string()),
         }
     }
 
@@ -264,7 +261,7 @@ impl Executor for Body {
         self.instances
             .assign(assignment, &self.managers, &self.session, self.clock);
         self.probes.assign(assignment, &self.allow);
-        self.members.assign(assignment, &self.allow);
+        self.members.assign(assignment);
     }
 
     fn probe_now(&self, checks: Vec<CheckId>) {

@@ -13,13 +13,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use interlock_model::member::{Balancer, HeldMember, Member};
+use interlock_model::member::{HeldMember, Member};
 use interlock_model::names::{NodeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::managers::chain;
-use crate::balance::{Admin, Error, Haproxy};
+use crate::balance::{Admin, Balancers, Error};
 
 /// A member in a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +43,7 @@ impl Key {
 #[derive(Debug)]
 pub(super) struct Held {
     file: PathBuf,
+    balancers: Arc<Balancers>,
     put: Mutex<BTreeMap<Key, Admin>>,
     /// Held by whoever writes the file: members are switched side by side, and the newest of all must be what is left.
     writing: tokio::sync::Mutex<()>,
@@ -52,7 +53,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Reads what an earlier process of this agent wrote down. What cannot be read is not held, which is said.
-    pub(super) async fn open(file: PathBuf) -> Self {
+    pub(super) async fn open(file: PathBuf, balancers: Arc<Balancers>) -> Self {
         let path = file.clone();
         let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
         let put = match read.map_err(io::Error::other).flatten() {
@@ -66,6 +67,7 @@ impl Held {
         });
         Self {
             file,
+            balancers,
             put: Mutex::new(put.into_iter().collect()),
             writing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
@@ -78,24 +80,28 @@ impl Held {
         Arc::clone(turns.entry(key.clone()).or_default())
     }
 
-    /// Writes down what a member is put to, before it is. A full disk must not keep a plan from draining: then it is held
-    /// for as long as this process lives.
-    pub(super) async fn put(&self, key: &Key, admin: Admin) {
+    /// Writes down what a member is put to, before it is; none lets it be. Returns what it was put to before. A full disk
+    /// must not keep a plan from draining: then it is held for as long as this process lives.
+    pub(super) async fn put(&self, key: &Key, admin: Option<Admin>) -> Option<Admin> {
         let _writing = self.writing.lock().await;
-        let all: Vec<(Key, Admin)> = {
+        let (before, all): (_, Vec<(Key, Admin)>) = {
             let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-            if put.insert(key.clone(), admin) == Some(admin) {
-                return;
+            let before = match admin {
+                Some(admin) => put.insert(key.clone(), admin),
+                None => put.remove(key),
+            };
+            if before == admin {
+                return before;
             }
-            put.iter()
-                .map(|(key, admin)| (key.clone(), *admin))
-                .collect()
+            let all = put.iter().map(|(key, admin)| (key.clone(), *admin));
+            (before, all.collect())
         };
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || replace(&file, &all)).await;
         if let Err(error) = written.map_err(io::Error::other).flatten() {
             tracing::error!(file = %self.file.display(), %error, "what a member is put to is not written down");
         }
+        before
     }
 
     fn wanted(&self, key: &Key) -> Option<Admin> {
@@ -137,11 +143,10 @@ impl Held {
         let Some(wanted) = self.wanted(&key) else {
             return Ok(());
         };
-        let Balancer::Haproxy { socket } = &member.by;
-        let haproxy = Haproxy::at(socket);
+        let told = self.balancers.of(balancer, member)?;
         for backend in &member.backends {
-            let seen = haproxy.look(backend, &member.server).await?.admin;
-            if seen == wanted {
+            let seen = told.glance(backend, &member.server).await?.admin;
+            if seen == told.seen_as(wanted) {
                 continue;
             }
             let (seen, wanted_word) = (seen.word(), wanted.word());
@@ -149,7 +154,7 @@ impl Held {
                 tracing::warn!(%balancer, %member, backend, "is {seen} behind our back, and was put to {wanted_word}");
                 continue;
             }
-            haproxy.set(backend, &member.server, wanted).await?;
+            told.set(backend, &member.server, wanted).await?;
             tracing::warn!(%balancer, %member, backend, "was {seen} behind our back, and is put back to {wanted_word}");
         }
         Ok(())
@@ -174,6 +179,10 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::config::Config;
+
+    const FILE: &str = "coordinators = ['https://mgmt1:7443']\nnode = { name = 'n1', state_dir = '/s' }\nlisten = { address = \
+                        '127.0.0.1:0' }\ntls = { ca = '/ca', cert = '/c', key = '/k' }\n";
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn members_that_are_put_side_by_side_are_all_written_down() {
@@ -187,9 +196,11 @@ mod tests {
         for round in 0..100 {
             let dir = tempfile::tempdir().expect("a directory");
             let file = dir.path().join("members.json");
-            let held = Held::open(file.clone()).await;
-            join_all(keys.iter().map(|key| held.put(key, Admin::Maint))).await;
-            let again = Held::open(file).await;
+            let config = Config::parse(&file, FILE).expect("a file");
+            let balancers = Arc::new(Balancers::new(Arc::new(config.allow), dir.path()));
+            let held = Held::open(file.clone(), Arc::clone(&balancers)).await;
+            join_all(keys.iter().map(|key| held.put(key, Some(Admin::Maint)))).await;
+            let again = Held::open(file, balancers).await;
             for key in &keys {
                 assert_eq!(again.wanted(key), Some(Admin::Maint), "{round}: {key:?}");
             }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use interlock_model::member::{Balancer, HeldMember, Member, Then};
+use interlock_model::member::{HeldMember, Member, Then};
 use interlock_model::names::ServiceName;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::errand::{Errand, Trouble};
 use super::held::{Held, Key};
 use super::managers::chain;
-use crate::balance::{Admin, Error, Haproxy, Server};
+use crate::balance::{Admin, Balancer, Balancers, Error, Server};
 use crate::config::Allow;
 use crate::session::Assignment;
 
@@ -53,25 +53,29 @@ pub(super) enum Wanted {
 #[derive(Debug)]
 pub(super) struct Members {
     held: Arc<Held>,
+    balancers: Arc<Balancers>,
     /// What holds the members of each load balancer that is assigned.
     holders: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
 impl Members {
     /// Goes on with what an earlier process of this agent held.
-    pub(super) async fn open(state_dir: &Path) -> Self {
+    pub(super) async fn open(state_dir: &Path, allow: Arc<Allow>) -> Self {
+        let balancers = Arc::new(Balancers::new(allow, state_dir));
+        let file = state_dir.join("members.json");
         Self {
-            held: Arc::new(Held::open(state_dir.join("members.json")).await),
+            held: Arc::new(Held::open(file, Arc::clone(&balancers)).await),
+            balancers,
             holders: Mutex::default(),
         }
     }
 
     /// Looks after these members from now on.
-    pub(super) fn assign(&self, assignment: &Assignment, allow: &Allow) {
+    pub(super) fn assign(&self, assignment: &Assignment) {
         let mut holders = Vec::new();
         for (balancer, instance) in &assignment.instances {
             for member in &instance.members {
-                if let Err(refusal) = allow.permits_member(balancer, &member.member) {
+                if let Err(refusal) = self.balancers.of(balancer, &member.member) {
                     tracing::warn!("{refusal}");
                     continue;
                 }
@@ -117,9 +121,9 @@ impl Members {
         wanted: Wanted,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        let Balancer::Haproxy { socket } = &member.by;
+        let told = self.balancers.of(balancer, member);
         let work = Work {
-            haproxy: Haproxy::at(socket),
+            balancer: told.map_err(|error| failed(&error))?,
             held: &self.held,
             key: Key::of(balancer, member),
             member,
@@ -144,7 +148,7 @@ impl Members {
 
 /// One switch of one member.
 struct Work<'a> {
-    haproxy: Haproxy,
+    balancer: Balancer,
     held: &'a Held,
     key: Key,
     member: &'a Member,
@@ -171,7 +175,7 @@ impl<'a> Work<'a> {
                     text(&found, self.member)
                 )));
             }
-            if found.iter().all(|(_, it)| it.is_up()) {
+            if found.iter().all(|(_, it)| it.up) {
                 let word = if already { "already ready" } else { "ready" };
                 return Ok(format!("{word}; {}", text(&found, self.member)));
             }
@@ -197,7 +201,7 @@ impl<'a> Work<'a> {
         let began = Instant::now();
         let until = began + within.min(errand.time_left().saturating_sub(MARGIN));
         if then == Then::Drain {
-            self.held.put(&self.key, Admin::Drain).await;
+            self.held.put(&self.key, Some(Admin::Drain)).await;
         }
         let mut left = self.await_sessions(until, errand).await?;
         if then == Then::Maint {
@@ -245,14 +249,16 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Says to those that are something else what they shall be.
+    /// Says to those that are something else what they shall be. What could not be said is not held either.
     async fn set(&self, found: &Found<'_>, admin: Admin) -> Result<(), Trouble> {
-        self.held.put(&self.key, admin).await;
-        for (backend, _) in found.iter().filter(|(_, server)| server.admin != admin) {
-            self.haproxy
-                .set(backend, &self.member.server, admin)
-                .await
-                .map_err(|error| failed(&error))?;
+        let before = self.held.put(&self.key, Some(admin)).await;
+        let seen = self.balancer.seen_as(admin);
+        for (backend, _) in found.iter().filter(|(_, server)| server.admin != seen) {
+            let set = self.balancer.set(backend, &self.member.server, admin).await;
+            if let Err(error) = set {
+                self.held.put(&self.key, before).await;
+                return Err(failed(&error));
+            }
         }
         Ok(())
     }
@@ -260,7 +266,7 @@ impl<'a> Work<'a> {
     async fn look(&self) -> Result<Found<'a>, Trouble> {
         let mut found = Vec::new();
         for backend in &self.member.backends {
-            let server = self.haproxy.look(backend, &self.member.server).await;
+            let server = self.balancer.look(backend, &self.member.server).await;
             found.push((backend.as_str(), server.map_err(|error| failed(&error))?));
         }
         let seen = text(&found, self.member);
@@ -295,10 +301,10 @@ fn text(found: &Found<'_>, member: &Member) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{separator}{backend}/{}: {}, {} sessions",
-            member.server, server.status, server.sessions
+            "{separator}{backend}/{}: {}, {} {}",
+            member.server, server.status, server.sessions, server.counted
         );
-        if !server.checked.is_empty() && !server.is_up() {
+        if !server.checked.is_empty() && !server.up {
             let _ = write!(text, " (its check: {})", server.checked);
         }
     }

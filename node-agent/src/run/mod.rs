@@ -160,7 +160,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         clock,
         allow: Arc::new(config.allow.clone()),
     };
-    let members = members::Members::open(state).await;
+    let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
     let options = Options {

@@ -54,7 +54,7 @@ pub use keeper::keep;
 pub use launch::LaunchError;
 pub use leftover::{Group, Proof};
 pub use outcome::{ChildEnd, Ended, Lost, Outcome};
-pub(crate) use procfs::marked;
+pub(crate) use procfs::{ProcessRef, children, marked};
 pub use record::{Exit, Status};
 pub use run::{KillError, Run};
 pub use runs::{OpenError, Options, RemoveError, Runs};

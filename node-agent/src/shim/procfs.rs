@@ -101,6 +101,16 @@ fn pids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
+/// The children of a process that still run.
+pub(crate) fn children(of: u32) -> io::Result<Vec<ProcessRef>> {
+    let child = |pid| {
+        let stat = Stat::read(pid)?;
+        let start = stat.start;
+        (stat.parent == of && !stat.dead).then_some(ProcessRef { pid, start })
+    };
+    Ok(pids()?.filter_map(child).collect())
+}
+
 /// All living descendants of a process, zombies included. Complete if the process is a subreaper, apart from those
 /// born while this runs: call it again until nothing is left.
 pub(crate) fn descendants(of: u32) -> io::Result<Vec<ProcessRef>> {

@@ -12,6 +12,7 @@ mod handover;
 mod lab;
 mod light;
 mod members;
+mod nginx;
 mod observing;
 mod restarts;
 mod scripted;

@@ -242,6 +242,7 @@ impl Session {
             generation: 1,
             instances: instances.collect(),
             checks,
+            ..v1::Assignment::default()
         };
         self.order(Order::Assignment(assignment)).await;
     }

@@ -15,6 +15,7 @@ pub(super) fn member_to_wire(member: &Member) -> v1::Member {
         node: member.node.to_string(),
         by: Some(match &member.by {
             Balancer::Haproxy { socket } => Wire::HaproxySocket(socket.clone()),
+            Balancer::Nginx { file } => Wire::NginxFile(file.clone()),
         }),
         backends: member.backends.clone(),
         server: member.server.clone(),
@@ -42,6 +43,7 @@ pub(super) fn member_from_wire(member: Option<&v1::Member>) -> Result<Member, In
             Some(Wire::HaproxySocket(socket)) => Balancer::Haproxy {
                 socket: socket.clone(),
             },
+            Some(Wire::NginxFile(file)) => Balancer::Nginx { file: file.clone() },
             None => {
                 return Err(Invalid::new(
                     "member",

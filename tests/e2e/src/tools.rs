@@ -22,6 +22,7 @@ pub const APT_PACKAGES: &[&str] = &[
     "mariadb-server-core",
     "mmdebstrap",
     "nftables",
+    "nginx",
     "postgresql-15",
     "procps",
     "python3-pyghmi",

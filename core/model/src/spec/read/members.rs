@@ -4,20 +4,27 @@ use super::{Field, Section};
 use crate::member::{Balancer, Membership, Then, is_proxy_name};
 use crate::spec::placeholder::unknown_placeholder;
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::shape::{Kind, Shape, default, later, optional, required};
+use crate::spec::shape::{Kind, Shape, default, optional, required};
 
 /// How a load balancer is told.
 pub(super) static BALANCER: Shape = Shape {
     name: "balancer",
     doc: "How each instance of a load balancer is told which members take part. Exactly one of the keys. The service is \
           started and stopped by its `manager` like any other.",
-    keys: &[optional(
-        "haproxy",
-        Kind::Section(&HAPROXY),
-        "Through HAProxy's runtime socket.",
-    )],
-    choice: &["haproxy"],
-    later: &[later("nginx", "nginx, by a file of its configuration")],
+    keys: &[
+        optional(
+            "haproxy",
+            Kind::Section(&HAPROXY),
+            "Through HAProxy's runtime socket.",
+        ),
+        optional(
+            "nginx",
+            Kind::Section(&NGINX),
+            "nginx open source: through a file of its configuration, and a reload.",
+        ),
+    ],
+    choice: &["haproxy", "nginx"],
+    later: &[],
 };
 
 static HAPROXY: Shape = Shape {
@@ -32,6 +39,22 @@ static HAPROXY: Shape = Shape {
     later: &[],
 };
 
+static NGINX: Shape = Shape {
+    name: "nginx balancer",
+    doc: "A file of nginx's configuration. An instance is taken out by the word `down` in its `server` line, which is never \
+          deleted: with `ip_hash` that would send the clients of all others elsewhere, too. The file is tested and reloaded \
+          then, and put back if nginx refuses it. The `backend` of a member is its `upstream`, its `server` the address as \
+          the line has it, such as `{address}:3000`. nginx knows no `drain`: `then` is always `maint`.",
+    keys: &[required(
+        "file",
+        Kind::Text,
+        "The absolute path of the file with the `upstream` blocks on each of the balancer's nodes. The agents' own files \
+         must permit it, and say how nginx is tested and reloaded there.",
+    )],
+    choice: &[],
+    later: &[],
+};
+
 /// The membership of a service in one load balancer.
 pub(super) static MEMBERSHIP: Shape = Shape {
     name: "membership",
@@ -40,7 +63,7 @@ pub(super) static MEMBERSHIP: Shape = Shape {
         required(
             "backend",
             Kind::SOME_NAMES,
-            "The backend, or backends, of the balancer that each instance is a server of.",
+            "The backend (of nginx: `upstream`), or backends, of the balancer that each instance is a server of.",
         ),
         default(
             "server",
@@ -84,12 +107,16 @@ pub(super) static MEMBERSHIP: Shape = Shape {
 
 /// Reads how a load balancer is told.
 pub(super) fn balancer(section: &Section<'_>) -> Option<Balancer> {
-    section
-        .optional("haproxy", |haproxy| {
-            let socket = socket(&haproxy.get("socket")?)?;
-            Some(Balancer::Haproxy { socket })
-        })
-        .flatten()
+    let haproxy = section.optional("haproxy", |haproxy| {
+        let socket = socket(&haproxy.get("socket")?)?;
+        Some(Balancer::Haproxy { socket })
+    });
+    let nginx = section.optional("nginx", |nginx| {
+        let field = nginx.get("file")?;
+        let file = absolute(&field, field.text()?)?;
+        Some(Balancer::Nginx { file })
+    });
+    haproxy.flatten().or(nginx.flatten())
 }
 
 /// The longest path that a Unix socket can have (unix(7): `sun_path` has 108 bytes with the one that ends it).
@@ -104,6 +131,10 @@ fn socket(field: &Field<'_>) -> Option<String> {
         );
         return None;
     }
+    absolute(field, text)
+}
+
+fn absolute(field: &Field<'_>, text: &str) -> Option<String> {
     if text.starts_with('/') && !text.split('/').any(|part| part == "..") {
         return Some(text.to_owned());
     }
@@ -155,7 +186,7 @@ fn named(field: &Field<'_>, text: &str, example: &str) -> bool {
                 "{} is no name of a backend or server",
                 quoted(text)
             ))
-            .why("it is made of letters, digits and any of - _ . :"),
+            .why("it is made of letters, digits and any of - _ . : [ ]"),
         );
     }
     is_name

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, unknown};
-use crate::member::Membership;
+use crate::member::{Balancer, Membership, Then};
 use crate::names::ServiceName;
 use crate::spec::Service;
 use crate::spec::problem::{Problem, quoted};
@@ -21,6 +21,7 @@ pub(super) fn verify(facts: &Facts<'_>) {
                 continue;
             }
             has_agents(facts, &keys, service);
+            knows_drain(facts, &keys, balancer, membership);
             for (backend, server) in servers_of(facts, service, membership) {
                 let shown = format!("{backend}/{server}");
                 if let Some(first) = servers.insert((balancer, backend, server), name) {
@@ -81,6 +82,19 @@ fn is_balancer(
             false
         }
         Some(_) => true,
+    }
+}
+
+/// Is what follows a drain something that the balancer knows?
+fn knows_drain(facts: &Facts<'_>, keys: &[&str], balancer: &ServiceName, how: &Membership) {
+    let found = facts.spec.services.get(balancer);
+    let by = found.and_then(|it| it.balancer.as_ref());
+    if matches!(by, Some(Balancer::Nginx { .. })) && how.then == Then::Drain {
+        facts.error(&[keys, &["then"]].concat(), || {
+            Problem::error(format!("{balancer} is nginx, which knows no `drain`"))
+                .why("a server that is `down` gets nothing, from no client")
+                .suggest("leave `then` out")
+        });
     }
 }
 
