@@ -1,21 +1,15 @@
 //! `interlock-coordinator`: plans and runs ordered operations.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use interlock_coordinator::config::Config;
 use interlock_coordinator::run;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use interlock_mesh::log;
 
 /// Wrong usage: `EX_USAGE` of sysexits(3).
 const USAGE: u8 = 64;
-
-/// What is logged if the command line does not say it.
-const LOG_VARIABLE: &str = "INTERLOCK_LOG";
 
 /// Plans and runs ordered operations over the agents of a cluster.
 ///
@@ -35,7 +29,7 @@ enum Command {
         #[arg(long, default_value = "/etc/interlock/interlock-coordinator.toml")]
         config: PathBuf,
         /// What is logged on standard error, as in `info` or `warn,interlock_coordinator::sessions=debug`.
-        #[arg(long, env = LOG_VARIABLE, default_value = "info")]
+        #[arg(long, env = log::VARIABLE, default_value = "info")]
         log: String,
     },
     /// Look at a configuration file.
@@ -90,53 +84,17 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn serve(file: &Path, log: &str) -> ExitCode {
-    let filter = match filter(log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("interlock-coordinator: {error}");
-            return ExitCode::from(USAGE);
-        }
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
+fn serve(file: &Path, logged: &str) -> ExitCode {
+    if let Err(error) = log::start(logged) {
+        eprintln!("interlock-coordinator: {error}");
+        return ExitCode::from(USAGE);
+    }
     match Config::load(file) {
         Err(error) => failed(&anyhow::Error::new(error), 2),
         Ok(config) => match run_to_the_end(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, 1),
         },
-    }
-}
-
-/// What is logged: levels, and levels of targets. [`Targets`] alone takes a word that is no level for a target, and logs
-/// of nothing else: a slip such as `inof` would leave no log.
-///
-/// An error names what was set. The flag goes before the variable, so the variable is meant only if it says the same.
-fn filter(log: &str) -> Result<Targets, String> {
-    let set = match std::env::var(LOG_VARIABLE) {
-        Ok(value) if value == log => LOG_VARIABLE,
-        Ok(_) | Err(_) => "--log",
-    };
-    let refused = |why: &str| {
-        format!("{set} '{log}' is no filter: {why}; write it as in info or warn,TARGET=debug")
-    };
-    // An empty text would be a level, too.
-    let is_level = |level: &str| !level.is_empty() && level.parse::<LevelFilter>().is_ok();
-    let levels = log
-        .split(',')
-        .map(|part| part.split_once('=').map_or(part, |(_, level)| level));
-    match levels.into_iter().find(|level| !is_level(level)) {
-        Some(other) => Err(refused(&format!(
-            "'{other}' is none of off, error, warn, info, debug and trace"
-        ))),
-        None => log.parse().map_err(|error| refused(&format!("{error}"))),
     }
 }
 

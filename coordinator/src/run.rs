@@ -8,7 +8,7 @@ use interlock_engine::coordinator::Coordinator;
 use interlock_mesh::authz::Table;
 use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
 use interlock_mesh::identity::Kind;
-use interlock_mesh::server::{Options, Server};
+use interlock_mesh::server::{Options, Server, common};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_service_server::AgentServiceServer;
 use interlock_proto::v1::cluster_service_server::ClusterServiceServer;
@@ -34,18 +34,14 @@ const RELOAD: Duration = Duration::from_secs(30);
 /// The bound on one message: a status of a thousand nodes is about 1 MiB.
 const MESSAGE: usize = 4 * 1024 * 1024;
 
-/// What this program serves, by full names. The compiled protos tell of the services of every program; reflection lists
-/// only these, since another one would be answered by *unimplemented*.
-const SERVED: [&str; 9] = [
+/// The services of this program, by full names.
+const SERVED: [&str; 6] = [
     v1::agent_service_server::SERVICE_NAME,
     v1::cluster_service_server::SERVICE_NAME,
     v1::event_service_server::SERVICE_NAME,
     v1::operation_service_server::SERVICE_NAME,
     v1::plan_service_server::SERVICE_NAME,
     v1::store_service_server::SERVICE_NAME,
-    tonic_health::pb::health_server::SERVICE_NAME,
-    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
-    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
 ];
 
 /// Serves until a signal ends it, or leadership or the store is lost.
@@ -127,8 +123,9 @@ async fn serve(
         signal().await;
         info!("stopping: operations under way go on when a coordinator is back");
     };
+    let routes = routes(&handle, &store, cluster).await?;
     tokio::select! {
-        served = server.serve(routes(&handle, &store, cluster)?, std::future::pending()) => served?,
+        served = server.serve(routes, std::future::pending()) => served?,
         ended = driver => ended.context("the driver panicked")??,
         () = chosen.lost() => anyhow::bail!("the store is no longer held by this coordinator; another one may work on it"),
         () = stopping => {}
@@ -137,13 +134,11 @@ async fn serve(
     Ok(())
 }
 
-fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::Result<Routes> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(async move {
-        reporter
-            .set_service_status("", tonic_health::ServingStatus::Serving)
-            .await
-    });
+async fn routes(
+    handle: &Handle,
+    store: &Arc<dyn Store>,
+    cluster: String,
+) -> anyhow::Result<Routes> {
     let stores = StoreServiceServer::new(Stores::new(handle.clone(), Arc::clone(store), cluster))
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -164,10 +159,9 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::R
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_encoding_message_size(MESSAGE);
-    Ok(Routes::new(health)
+    Ok(common(&SERVED, interlock_proto::FILE_DESCRIPTOR_SET)
+        .await?
         .add_service(stores)
-        .add_service(reflection().build_v1().context("reflection")?)
-        .add_service(reflection().build_v1alpha().context("reflection")?)
         .add_service(
             AgentServiceServer::new(AgentSessions::new(handle.clone()))
                 .max_decoding_message_size(1024 * 1024),
@@ -179,21 +173,6 @@ fn routes(handle: &Handle, store: &Arc<dyn Store>, cluster: String) -> anyhow::R
             handle.clone(),
             Arc::clone(store),
         ))))
-}
-
-/// Tells grpcurl what is there, in either version of the protocol for that.
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    use tonic_reflection::pb;
-    let described = tonic_reflection::server::Builder::configure()
-        .include_reflection_service(false)
-        .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET);
-    SERVED.into_iter().fold(
-        described,
-        tonic_reflection::server::Builder::with_service_name,
-    )
 }
 
 async fn signal() {

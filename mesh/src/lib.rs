@@ -12,6 +12,7 @@
 //! | [`channel`] | connecting: to an address and an expected identity, errors that name the remedy |
 //! | [`authz`] | one table, method → callers; what is not in it is denied |
 //! | [`backoff`] | how long to wait before trying again |
+//! | [`log`] | what is logged: beside the mesh, and the same in every program that has it |
 //!
 //! ```text
 //!             credentials ──────────────┐
@@ -30,6 +31,7 @@ pub mod backoff;
 pub mod channel;
 pub mod credentials;
 pub mod identity;
+pub mod log;
 pub mod pki;
 pub mod server;
 mod tls;

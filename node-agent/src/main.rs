@@ -4,7 +4,6 @@
 //! Data goes to standard output, talk to standard error.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,16 +11,12 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
 use interlock_agent::{probe, run, shim};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use interlock_mesh::log;
 
 /// The configuration is refused.
 const REFUSED: u8 = 2;
 /// The command line cannot be understood.
 const USAGE: u8 = 64;
-/// What is logged if the command line does not say it.
-const LOG_VARIABLE: &str = "INTERLOCK_LOG";
 
 /// The agent of one node: reports its health and executes local actions on it.
 #[derive(Debug, Parser)]
@@ -42,7 +37,7 @@ enum Subcommands {
         #[arg(long, default_value = "/etc/interlock/interlock-agent.toml")]
         config: PathBuf,
         /// What is logged on standard error, as in `info` or `warn,interlock_agent::session=debug`.
-        #[arg(long, env = LOG_VARIABLE, default_value = "info")]
+        #[arg(long, env = log::VARIABLE, default_value = "info")]
         log: String,
     },
     /// Look at a configuration file.
@@ -115,24 +110,11 @@ fn keep(dir: &Path) -> ExitCode {
     }
 }
 
-fn serve(file: &Path, log: &str) -> ExitCode {
-    let filter = match filter(log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(USAGE);
-        }
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .compact()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
-    // Not the filter with regular expressions: a megabyte of program for what nobody types.
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
+fn serve(file: &Path, logged: &str) -> ExitCode {
+    if let Err(error) = log::start(logged) {
+        eprintln!("{error}");
+        return ExitCode::from(USAGE);
+    }
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return refused(&error),
@@ -143,31 +125,6 @@ fn serve(file: &Path, log: &str) -> ExitCode {
             eprintln!("{:#}", anyhow::Error::new(error));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// What is logged: levels, and levels of targets. [`Targets`] alone takes a word that is no level for a target, and logs
-/// of nothing else: a slip such as `inof` would leave no log.
-///
-/// An error names what was set. The flag goes before the variable, so the variable is meant only if it says the same.
-fn filter(log: &str) -> Result<Targets, String> {
-    let set = match std::env::var(LOG_VARIABLE) {
-        Ok(value) if value == log => LOG_VARIABLE,
-        Ok(_) | Err(_) => "--log",
-    };
-    let refused = |why: &str| {
-        format!("{set} '{log}' is no filter: {why}; write it as in info or warn,TARGET=debug")
-    };
-    // An empty text would be a level, too.
-    let is_level = |level: &str| !level.is_empty() && level.parse::<LevelFilter>().is_ok();
-    let levels = log
-        .split(',')
-        .map(|part| part.split_once('=').map_or(part, |(_, level)| level));
-    match levels.into_iter().find(|level| !is_level(level)) {
-        Some(other) => Err(refused(&format!(
-            "'{other}' is none of off, error, warn, info, debug and trace"
-        ))),
-        None => log.parse().map_err(|error| refused(&format!("{error}"))),
     }
 }
 

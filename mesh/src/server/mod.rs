@@ -18,12 +18,14 @@
 //!   a coordinator holds a thousand of them.
 
 mod acceptor;
+mod common;
 mod connection;
 mod incoming;
 mod options;
 mod peer_identity;
 mod refusal;
 
+pub use common::{DescribeError, common};
 pub use connection::Connection;
 pub use incoming::Incoming;
 pub use options::{InvalidOptions, Options};

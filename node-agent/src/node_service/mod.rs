@@ -14,12 +14,11 @@ use std::sync::{Arc, Mutex};
 
 use interlock_mesh::authz::Table;
 use interlock_mesh::credentials::Credentials;
-use interlock_mesh::server::{BindError, Options, Server};
+use interlock_mesh::server::{BindError, Options, Server, common};
 use interlock_model::ids::BootId;
 use interlock_model::names::{ClusterName, NodeName};
 use interlock_proto::v1;
 use interlock_proto::v1::node_service_server::NodeServiceServer;
-use tonic::service::Routes;
 
 use crate::config::Allow;
 use crate::facts::FactsReader;
@@ -31,15 +30,6 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// The longest request (`ControlInstance`: 64 KiB).
 const MAX_REQUEST: usize = 64 << 10;
-
-/// What this program serves, by full names. The compiled protos tell of the services of every program; reflection lists
-/// only these, since another one would be answered by *unimplemented*.
-const SERVED: [&str; 4] = [
-    v1::node_service_server::SERVICE_NAME,
-    tonic_health::pb::health_server::SERVICE_NAME,
-    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
-    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
-];
 
 /// What the service tells of.
 #[derive(Debug, Clone)]
@@ -70,32 +60,13 @@ pub(crate) async fn bind(
 
 /// Serves until dropped.
 pub(crate) async fn serve(server: Server, state: NodeState) -> Result<(), Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter
-        .set_service_status("", tonic_health::ServingStatus::Serving)
-        .await;
     let node = NodeServiceServer::new(service::Service::new(state))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
-    let routes = Routes::new(health)
-        .add_service(reflection().build_v1().map_err(Error::Reflection)?)
-        .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?)
+    let served = [v1::node_service_server::SERVICE_NAME];
+    let routes = common(&served, interlock_proto::FILE_DESCRIPTOR_SET)
+        .await?
         .add_service(node);
     server.serve(routes, std::future::pending()).await?;
     Ok(())
-}
-
-/// Tells grpcurl what is there, in either version of the protocol for that.
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    use tonic_reflection::pb;
-    let described = tonic_reflection::server::Builder::configure()
-        .include_reflection_service(false)
-        .register_encoded_file_descriptor_set(interlock_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET);
-    SERVED.into_iter().fold(
-        described,
-        tonic_reflection::server::Builder::with_service_name,
-    )
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use interlock_mesh::channel::AddressError;
 use interlock_mesh::credentials::LoadError;
-use interlock_mesh::server::{BindError, ServeError};
+use interlock_mesh::server::{BindError, DescribeError, ServeError};
 use interlock_model::names::NodeName;
 
 use crate::ledger;
@@ -83,6 +83,6 @@ pub enum Error {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The descriptions for grpcurl cannot be built.
-    #[error("cannot describe the agent's own service (gRPC reflection)")]
-    Reflection(#[source] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
 }

@@ -199,12 +199,23 @@ async fn the_agent_tells_what_it_is_and_what_it_permits_without_a_coordinator() 
         node.allowed
     );
     let mut health = HealthClient::new(lab.channel(&agent, OPERATOR).await);
-    let status = health
-        .check(HealthCheckRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(status.status(), ServingStatus::Serving);
+    for service in [
+        "",
+        "interlock.v1.NodeService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+    ] {
+        let service = service.to_owned();
+        let asked = health.check(HealthCheckRequest { service }).await;
+        assert_eq!(asked.unwrap().into_inner().status(), ServingStatus::Serving);
+    }
+    let service = "interlock.v1.ClusterService".to_owned();
+    let asked = health.check(HealthCheckRequest { service }).await;
+    assert_eq!(
+        asked.unwrap_err().code(),
+        Code::NotFound,
+        "it is no coordinator"
+    );
 }
 
 #[tokio::test]

@@ -71,6 +71,14 @@ fn must_list(server: &Caller, own: &[&str]) -> Result<()> {
             "{version} answers {answer}"
         );
     }
+    for service in wanted.iter().map(String::as_str).chain([""]) {
+        let request = json!({ "service": service });
+        let health = server.call("grpc.health.v1.Health/Check", &request)?;
+        ensure!(
+            health["status"] == "SERVING",
+            "health of '{service}': {health}"
+        );
+    }
     Ok(())
 }
 
@@ -93,8 +101,6 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
             "StoreService",
         ],
     )?;
-    let health = coordinator.call("grpc.health.v1.Health/Check", &json!({}))?;
-    ensure!(health["status"] == "SERVING", "health: {health}");
     let status = coordinator.call("interlock.v1.ClusterService/GetStatus", &json!({}))?;
     ensure!(
         status["cluster"] == "local" && status["nodes"].as_array().map(Vec::len) == Some(6),
@@ -133,8 +139,9 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
     );
 
     must_list(&agent, &["NodeService"])?;
-    let health = agent.call("grpc.health.v1.Health/Check", &json!({}))?;
-    ensure!(health["status"] == "SERVING", "health: {health}");
+    let request = json!({ "service": "interlock.v1.ClusterService" });
+    let other = agent.call("grpc.health.v1.Health/Check", &request);
+    ensure!(other.is_err(), "an agent is no coordinator: {other:?}");
     let node = agent.call("interlock.v1.NodeService/GetNode", &json!({}))?;
     ensure!(
         node["node"] == "web1" && node["instances"][0]["state"] == "INSTANCE_STATE_RUNNING",

@@ -1,0 +1,37 @@
+//! What the agent's command line refuses.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+use std::process::Command;
+
+/// The exit code of `run` with these arguments, and what it says.
+fn run(arguments: &[&str], variable: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_interlock-agent"));
+    command
+        .args(["run", "--config", "none.toml"])
+        .args(arguments)
+        .env_remove("INTERLOCK_LOG")
+        .envs(variable.map(|value| ("INTERLOCK_LOG", value)));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage() {
+    for bad in ["a==b", "inof", "warn,session", ""] {
+        let (code, said) = run(&["--log", bad], None);
+        assert_eq!(code, Some(64), "{said}");
+        assert!(
+            said.contains(&format!("--log '{bad}' is no filter")),
+            "{said}"
+        );
+    }
+    let (code, said) = run(&[], Some("inof"));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("INTERLOCK_LOG 'inof' is no filter"), "{said}");
+    for good in ["debug", "warn,interlock_agent::session=debug", "off"] {
+        let (code, said) = run(&["--log", good], None);
+        assert_eq!(code, Some(1), "the file is not there: {said}");
+    }
+}
