@@ -29,6 +29,8 @@ pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat, Scope};
 pub(crate) use spec::{SpecApply, SpecCommand};
 pub(crate) use store::{StoreCommand, StoreFile};
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
@@ -55,6 +57,12 @@ Where to put it:
 
 Live names are asked from the cluster; one that does not answer within 800ms completes nothing.
 INTERLOCK_COMPLETION_TIMEOUT=3s waits longer.";
+
+/// Where `man` looks for them.
+const MAN: &str = "\
+Where to put them:
+  you alone  interlockctl man ~/.local/share/man/man1
+  everybody  interlockctl man /usr/local/share/man/man1";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -96,6 +104,13 @@ pub(crate) enum Command {
     /// The cluster's certificates.
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Write the manual pages.
+    #[command(after_help = MAN)]
+    Man {
+        /// Where to; made if it is not there.
+        #[arg(value_hint = clap::ValueHint::DirPath)]
+        directory: PathBuf,
+    },
     /// Print the script that completes commands and live names in a shell.
     #[command(after_help = INSTALL)]
     Completions {

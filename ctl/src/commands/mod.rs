@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod approve;
 mod context;
 mod events;
+mod man;
 mod node;
 mod node_direct;
 mod nothing_to_do;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Store(command) => store::run(&connection, command, out).await,
         Command::Context(command) => context::run(&connection, command, out),
         Command::Pki(command) => pki::run(command, out),
+        Command::Man { directory } => man::write(&directory, out),
         Command::Completions { shell } => completions::print(shell, out),
     }
 }

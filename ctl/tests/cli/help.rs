@@ -10,6 +10,22 @@ fn the_help_of_every_command_is_as_it_was() {
     insta::assert_snapshot!(all);
 }
 
+#[test]
+fn every_command_has_a_manual_page_with_its_options() {
+    let place = Workplace::new();
+    let ran = place.run("man share/man1").exits(0);
+    assert!(ran.stderr.contains("pages in share/man1"), "{}", ran.stderr);
+    let page = |name: &str| std::fs::read_to_string(place.path("share/man1").join(name)).unwrap();
+    let first = page("interlockctl.1");
+    assert!(
+        first.contains("interlockctl\\-plan(1)") && first.contains("Exit codes"),
+        "{first}"
+    );
+    let plan = page("interlockctl-plan-shutdown.1");
+    assert!(plan.contains("\\-\\-assume\\-active"), "{plan}");
+    page("interlockctl-operation-watch.1");
+}
+
 fn collect(place: &Workplace, path: &str, all: &mut String) {
     let help = place.run(&format!("{path} --help")).exits(0).stdout;
     all.push_str(&format!("=== interlockctl{path}\n{help}\n"));
