@@ -35,25 +35,10 @@ impl RpcFailure {
 
     /// The exit code that stands for it.
     pub(crate) fn exit(&self) -> Exit {
-        match self.code() {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unreachable,
-            Code::InvalidArgument
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::PermissionDenied
-            | Code::FailedPrecondition
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::ResourceExhausted
-            | Code::Unauthenticated => Exit::Refused,
-            Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => {
-                // A connection that broke in the middle comes as *unknown*; what is behind it decides.
-                if self.broke() {
-                    Exit::Unreachable
-                } else {
-                    Exit::Failed
-                }
-            }
+        match exit_of(self.code()) {
+            // A connection that broke in the middle comes as *unknown*; what is behind it decides.
+            Exit::Failed if self.broke() => Exit::Unreachable,
+            exit => exit,
         }
     }
 
@@ -68,6 +53,25 @@ impl RpcFailure {
     /// Did the transport break, rather than the other side answer?
     fn broke(&self) -> bool {
         std::error::Error::source(&self.status).is_some()
+    }
+}
+
+/// The exit code that stands for what the other side answered; `docs/errors.md` has the same.
+fn exit_of(code: Code) -> Exit {
+    match code {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Exit::Unreachable,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::ResourceExhausted
+        | Code::Unauthenticated => Exit::Refused,
+        Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => {
+            Exit::Failed
+        }
     }
 }
 
@@ -128,3 +132,43 @@ impl fmt::Display for RpcFailure {
 }
 
 impl std::error::Error for RpcFailure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the page: code, exit code.
+    fn rows() -> Vec<(String, String)> {
+        let page = include_str!("../../../docs/errors.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let code = cells.next().unwrap().trim_matches('`');
+            (code.to_owned(), cells.next().unwrap().to_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_code_has_an_entry_with_its_exit_code() {
+        let rows = rows();
+        // 0 is no error; 16 is the last that gRPC has.
+        for code in (1..=16).map(Code::from_i32) {
+            let name = format!("{code:?}");
+            let row = rows.iter().find(|(entry, _)| *entry == name);
+            let exit = Exit::ALL
+                .into_iter()
+                .find(|(exit, _, _)| *exit == exit_of(code))
+                .map(|(_, number, _)| number.to_string());
+            assert_eq!(row.map(|(_, exit)| exit.clone()), exit, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_state_of_a_step_that_needs_a_person_has_an_entry() {
+        let rows = rows();
+        for state in ["blocked", "failed", "unknown", "undo-failed"] {
+            assert!(rows.iter().any(|(entry, _)| entry == state), "{state}");
+        }
+    }
+}
