@@ -13,6 +13,19 @@ pub enum Verb {
     Restart,
 }
 
+impl Verb {
+    /// What a job of this type (`JobType`, org.freedesktop.systemd1(5)) does to its unit; none for those that neither start
+    /// nor stop what they find.
+    pub(super) fn of(job_type: &str) -> Option<Self> {
+        match job_type {
+            "start" | "reload-or-start" => Some(Self::Start),
+            "stop" => Some(Self::Stop),
+            "restart" => Some(Self::Restart),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

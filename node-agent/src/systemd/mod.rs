@@ -13,6 +13,8 @@
 //!   queue: nothing has happened to the unit. One that runs goes on, and the outcome is unknown
 //!   ([`Error::outcome_is_unknown`]), as it is when the bus goes away: to cancel a stop halfway would leave a unit
 //!   deactivating with nobody who waits for it, to cancel a start would leave it activating. See the `run` module.
+//! * **What waits in the queue is not done yet.** A unit that is down while a start of it waits will come up, whoever has
+//!   queued it, an agent that was killed for example: an observation tells of it ([`UnitState::queued`]).
 //! * Death is noticed by signal ([`Systemd::watch`]), not by the next poll.
 //! * No bus is a state of the machine, not a failure of the agent: each request tries again to connect.
 //!
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use zbus::OwnedObjectPath;
 
 pub use error::Error;
 pub use job::{JobResult, Progress, Verb};
@@ -194,17 +197,51 @@ async fn load(link: &Link, unit: &str) -> Result<String, Error> {
     Ok(path.to_string())
 }
 
+/// How often a unit is read again whose job is gone before it can be read.
+const READINGS: u32 = 5;
+
 async fn observe_at(link: &Link, unit: &str, path: &str) -> Result<UnitState, Error> {
-    let general = link
-        .call("observe", Some(unit), link.properties(path, UNIT))
-        .await?;
+    for _ in 0..READINGS {
+        let general = link
+            .call("observe", Some(unit), link.properties(path, UNIT))
+            .await?;
+        let queued = match job_in(&general) {
+            None => None,
+            Some(job) => match run::type_of(link, &job).await {
+                Some(job_type) => Verb::of(&job_type),
+                // It is over, and what was read of the unit is of before its end.
+                None => continue,
+            },
+        };
+        let state = state_of(link, unit, path, &general).await?;
+        return Ok(UnitState { queued, ..state });
+    }
+    Err(Error::Refused {
+        what: format!("describe {unit}"),
+        message: "its jobs change faster than they can be read".to_owned(),
+    })
+}
+
+/// The job that a unit has, by its properties: a number, 0 for none, and the job's object.
+fn job_in(general: &Properties) -> Option<String> {
+    let job = general.get("Job")?.try_clone().ok()?;
+    let (id, path): (u32, OwnedObjectPath) = job.try_into().ok()?;
+    (id != 0).then(|| path.to_string())
+}
+
+async fn state_of(
+    link: &Link,
+    unit: &str,
+    path: &str,
+    general: &Properties,
+) -> Result<UnitState, Error> {
     let service = if unit.ends_with(".service") {
         link.call("observe", Some(unit), link.properties(path, SERVICE))
             .await?
     } else {
         Properties::new()
     };
-    UnitState::read(unit, &general, &service)
+    UnitState::read(unit, general, &service)
 }
 
 /// The suffixes of systemd.unit(5). `systemctl` adds a missing `.service`; the bus does not.

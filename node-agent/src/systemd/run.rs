@@ -191,10 +191,19 @@ impl Job<'_> {
     }
 
     async fn state(&self) -> Option<String> {
-        let state = self.link.property(self.path.as_str(), JOB, "State");
-        let state = self.link.call("observe a job", None, state).await.ok()?;
-        Some(state.downcast_ref::<&str>().ok()?.to_owned())
+        text_of(self.link, self.path.as_str(), "State").await
     }
+}
+
+/// The type of a job; none if it is gone.
+pub(super) async fn type_of(link: &Link, job: &str) -> Option<String> {
+    text_of(link, job, "JobType").await
+}
+
+async fn text_of(link: &Link, job: &str, property: &'static str) -> Option<String> {
+    let text = link.property(job, JOB, property);
+    let text = link.call("observe a job", None, text).await.ok()?;
+    Some(text.downcast_ref::<&str>().ok()?.to_owned())
 }
 
 async fn queue(link: &Link, verb: Verb, unit: &str) -> zbus::Result<OwnedObjectPath> {

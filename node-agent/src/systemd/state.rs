@@ -7,7 +7,7 @@ use std::time::Duration;
 use interlock_model::time::Timestamp;
 use zbus::OwnedVariant;
 
-use super::Error;
+use super::{Error, Verb};
 
 /// What a unit is doing, reduced to what decisions need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +95,8 @@ pub struct UnitState {
     pub restarted_by_systemd: bool,
     /// Was the service, in its last run, told to stop before its main process ended? A stop that ended badly, then, and no crash.
     pub told_to_stop: bool,
+    /// What systemd is going to do to it, or does: a job that waits in the queue has not touched the unit, and will.
+    pub queued: Option<Verb>,
 }
 
 /// The properties of one interface of one object.
@@ -139,6 +141,7 @@ impl UnitState {
             invocation_id: invocation(general),
             restarted_by_systemd: text(service, "Restart").is_some_and(|mode| mode != "no"),
             told_to_stop: told_to_stop(general, service),
+            queued: None,
         })
     }
 }

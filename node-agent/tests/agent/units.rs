@@ -203,3 +203,34 @@ async fn a_start_that_still_waits_at_its_limit_or_when_it_is_cancelled_has_not_b
     }
     assert!(!jobs.contains(&node.name), "{jobs}");
 }
+
+/// What the guard of an agent that was killed, or a person, has left in systemd's queue comes up when its turn comes. A
+/// stop that called the unit down until then would be overtaken by it.
+#[tokio::test]
+async fn a_stop_withdraws_a_start_that_waits_in_the_queue_whoever_has_put_it_there() {
+    let section = "ExecStart=/bin/sleep infinity\n[Unit]\nAfter=interlock-agent-test-turn.service";
+    let Some(mut node) = Node::with("queued", section, 5).await else {
+        return;
+    };
+    let first = "interlock-agent-test-turn.service";
+    let slow = "[Service]\nType=oneshot\nExecStart=/bin/sleep 1000\n";
+    std::fs::write(path(first), slow).unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", "--no-block", first]);
+    systemctl(&["start", "--no-block", &node.name]);
+    let waits = node
+        .is(|seen| seen.state() == InstanceState::Starting)
+        .await;
+    node.session
+        .dispatch(id("stop", 1), Command::Stop(unit("db", &node.name)))
+        .await;
+    let stopped = node.session.outcome(&id("stop", 1)).await;
+    let jobs = systemctl(&["list-jobs", "--full", "--no-legend"]);
+    systemctl(&["kill", "--signal=KILL", first]);
+    systemctl(&["reset-failed", first]);
+    std::fs::remove_file(path(first)).unwrap();
+    assert!(waits.reason.contains("systemd's queue"), "{waits:?}");
+    assert_eq!(stopped.state(), v1::AttemptState::Done, "{stopped:?}");
+    assert!(!jobs.contains(&node.name), "{jobs}");
+    node.is(|seen| seen.state() == InstanceState::Stopped).await;
+}

@@ -24,6 +24,11 @@ fn restarter(unit: &UnitState) -> Restarter {
     }
 }
 
+/// Will a unit that is down come up by itself?
+fn will_start(unit: &UnitState) -> bool {
+    matches!(unit.queued, Some(Verb::Start | Verb::Restart))
+}
+
 /// Why a unit is failed: `signal, status 9`, and what that means where systemd is its restarter.
 fn failure(unit: &UnitState, result: &str) -> String {
     let mut text = result.to_owned();
@@ -48,6 +53,9 @@ impl Managers {
 
     fn seen(&self, unit: &UnitState) -> Seen {
         let state = match unit.activity {
+            // It is about to change, by a job that somebody has left in the queue.
+            Activity::Stopped | Activity::Failed if will_start(unit) => InstanceState::Starting,
+            Activity::Running if unit.queued == Some(Verb::Stop) => InstanceState::Stopping,
             Activity::Running => InstanceState::Running,
             Activity::Starting => InstanceState::Starting,
             Activity::Stopping => InstanceState::Stopping,
@@ -55,11 +63,17 @@ impl Managers {
             Activity::Failed => InstanceState::Failed,
             Activity::Unknown => InstanceState::Unknown,
         };
-        let up = matches!(unit.activity, Activity::Running);
+        let up = state == InstanceState::Running;
         let reason = match (unit.activity, unit.main_pid, unit.result.as_deref()) {
             (Activity::Running, Some(pid), _) => format!("{}, pid {pid}", unit.sub_state),
             (Activity::Failed, _, Some(result)) => failure(unit, result),
             _ => unit.sub_state.clone(),
+        };
+        let reason = match (unit.activity, unit.queued) {
+            (Activity::Stopped | Activity::Failed | Activity::Running, Some(verb)) => {
+                format!("{reason}; a {verb} of it waits in systemd's queue")
+            }
+            _ => reason,
         };
         Seen {
             state,
