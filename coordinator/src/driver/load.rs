@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Applied, AppliedSpec, EVENTS, Head, Loaded, LoadedOperation, OPERATIONS, SPECS,
-    VERIFIED,
+    ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, Head, Loaded, LoadedOperation,
+    OPERATIONS, SPECS, VERIFIED,
 };
 use interlock_engine::operation::Entry;
 use interlock_model::ids::OperationId;
@@ -74,17 +74,12 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         applied: applied(store).await?,
         activity: named::<ServiceName, NodeName>(store, ACTIVITY).await?,
         verified: named(store, VERIFIED).await?,
+        acts: named(store, BY_HAND).await?,
         ..Loaded::default()
     };
-    for entry in store
-        .snapshot(&Prefix::new(EVENTS)?)
-        .await?
-        .entries
-        .iter()
-        .rev()
-        .take(1)
-    {
-        loaded.last_event = entry.key.name().parse().unwrap_or(0);
+    for entry in &store.snapshot(&Prefix::new(EVENTS)?).await?.entries {
+        loaded.last_event = entry.key.name().parse().unwrap_or(loaded.last_event);
+        note_act(&mut loaded, entry);
     }
     let mut after: Option<Key> = None;
     loop {
@@ -111,6 +106,20 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         match (page.more, page.entries.last()) {
             (true, Some(last)) => after = Some(last.key.clone()),
             _ => return Ok(loaded),
+        }
+    }
+}
+
+/// An act by hand is known by its event, also where the store was left before the record of its node was written. An event
+/// that cannot be read is for people, and keeps nobody from starting.
+fn note_act(loaded: &mut Loaded, entry: &store::Entry) {
+    let Ok(event) = serde_json::from_slice::<Event>(&entry.value) else {
+        return;
+    };
+    if let (Some(act), Ok(node)) = (event.act, event.node.parse()) {
+        let known = loaded.acts.entry(node).or_default();
+        if !known.contains(&act) {
+            known.push(act);
         }
     }
 }

@@ -91,6 +91,7 @@ pub(super) fn event(event: Event) -> v1::Event {
         operation: event.operation,
         who: event.who,
         text: event.text,
+        happened_ms: event.act.map_or(0, |act| act.begun.0),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use interlock_engine::by_hand::{Act, ActId};
 use interlock_engine::coordinator::{CheckReport, FromAgent, Hello, ListedPlug, PlugList};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
@@ -60,6 +61,9 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
             ask: answer.ask,
             list: plugs(answer.list),
         },
+        Some(Message::ByHand(told)) => {
+            FromAgent::ByHand(told.acts.iter().map(act).collect::<Result<_, Invalid>>()?)
+        }
         Some(Message::Observed(observed)) => FromAgent::Observed {
             full: observed.full,
             generation: Generation(observed.generation),
@@ -100,6 +104,25 @@ fn plugs(list: Option<v1::plug_list::List>) -> PlugList {
         Some(List::Failed(why)) => PlugList::Failed(cut(&why)),
         None => PlugList::Failed("an answer that this version does not know".to_owned()),
     }
+}
+
+fn act(wire: &v1::ActByHand) -> Result<Act, Invalid> {
+    let id = wire.id.ok_or_else(|| Invalid::missing("act.id"))?;
+    let service = Some(wire.service.as_str()).filter(|service| !service.is_empty());
+    Ok(Act {
+        id: ActId {
+            number: id.number,
+            begun: Timestamp(id.begun_ms),
+        },
+        who: cut(&wire.who),
+        why: cut(&wire.reason),
+        what: cut(&wire.what),
+        service: service
+            .map(|service| name("act.service", service))
+            .transpose()?,
+        state: wire.state().into(),
+        evidence: cut(&wire.evidence),
+    })
 }
 
 fn attempt(wire: &v1::AttemptReport) -> Result<AttemptReport, Invalid> {

@@ -1,5 +1,6 @@
 //! Core to wire: what a coordinator says.
 
+use interlock_engine::by_hand::ActId;
 use interlock_engine::coordinator::{Assignment, Claim, ToAgent};
 use interlock_model::ids::Term;
 use interlock_proto::convert::{
@@ -49,9 +50,19 @@ pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
             term,
             claims: claims.into_iter().map(claim).collect(),
         }),
+        ToAgent::KnownActs(known) => Message::KnownActs(v1::KnownActs {
+            acts: known.into_iter().map(act_id).collect(),
+        }),
     };
     v1::CoordinatorMessage {
         message: Some(message),
+    }
+}
+
+fn act_id(id: ActId) -> v1::ActId {
+    v1::ActId {
+        number: id.number,
+        begun_ms: id.begun.0,
     }
 }
 

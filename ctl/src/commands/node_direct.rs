@@ -168,6 +168,7 @@ fn attempt_state(wire: i32) -> (String, Tone) {
 }
 
 fn entry_value(entry: &v1::LedgerEntry) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     let report = entry.report.clone().unwrap_or_default();
     let id = report.id.clone().unwrap_or_default();
     json!({
@@ -176,6 +177,8 @@ fn entry_value(entry: &v1::LedgerEntry) -> Value {
         "attempt": id.attempt,
         "term": entry.term,
         "command": entry.command,
+        "by": some(&entry.by),
+        "reason": some(&entry.reason),
         "state": attempt_state(report.state).0,
         "evidence": report.evidence,
         "at": rfc3339(report.at_ms),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interlock_engine::agent::ledger::{Entry, Refusal};
+use interlock_engine::agent::ledger::{Entry, Origin, Refusal};
 use interlock_mesh::server::PeerIdentity;
 use interlock_model::action::Command;
 use interlock_model::attempt::AttemptState;
@@ -199,7 +199,13 @@ fn of_claim(claim: &Claim) -> v1::Claim {
 }
 
 fn of_entry(entry: &Entry) -> v1::LedgerEntry {
+    let (by, reason) = match &entry.origin {
+        Origin::Operation => (String::new(), String::new()),
+        Origin::Hand { who, why } => (who.clone(), why.clone()),
+    };
     v1::LedgerEntry {
+        by,
+        reason,
         report: Some(v1::AttemptReport {
             at_ms: entry.at.0,
             ..(&entry.report()).into()
@@ -220,5 +226,7 @@ fn of_refusal(refusal: &Refusal) -> v1::LedgerEntry {
         }),
         term: refusal.term.0,
         command: refusal.what.clone(),
+        by: String::new(),
+        reason: String::new(),
     }
 }

@@ -371,7 +371,7 @@ mod tests {
         let mut asked = Asked::default();
         asked.arrived(70, began);
         asked.arrived(80, later(2));
-        let mut after = |began| {
+        let after = |began| {
             board.post_check(&check(), result(Verdict::Ok), began, at(0));
             let told = board.read(&mut Cursor::default(), at(0), &asked);
             told.map(|told| told.checks[0].after)

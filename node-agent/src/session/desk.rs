@@ -16,7 +16,7 @@ use super::open::{Happened, Open, short};
 use super::order::Order;
 use super::outbox::Outbox;
 use super::questions::Questions;
-use super::{Assignment, Board, Claims, Clock, Executor};
+use super::{Assignment, Board, Claims, Clock, Executor, acts};
 use crate::ledger::{Recorder, Report};
 
 /// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
@@ -168,6 +168,12 @@ impl<E: Executor> Desk<E> {
             Order::Close { term, below } => self.tell(Event::CloseOperations { term, below }),
             Order::Claims { term, claims } => self.claims(term, claims),
             Order::ProbeNow(checks) => self.executor.probe_now(checks),
+            Order::KnownActs { from, known } => {
+                let told = acts::but(&known, &self.ledger());
+                if let (Some(told), Some(outbox)) = (told, self.outbox(from)) {
+                    outbox.say(told);
+                }
+            }
             Order::AskPower { from, ask, call } => {
                 if let Some(outbox) = self.outbox(from).cloned() {
                     let executor = Arc::clone(&self.executor);
@@ -305,6 +311,7 @@ impl<E: Executor> Desk<E> {
             self.executor.settled(&report.id);
         }
         if report.id.operation == OperationId(0) {
+            self.tell_act(&report);
             if report.state.is_final()
                 && let Some(answer) = self.open.by_hand.remove(&report.id)
             {
@@ -323,6 +330,17 @@ impl<E: Executor> Desk<E> {
                 .outboxes
                 .iter()
                 .for_each(|outbox| outbox.report(report.clone())),
+        }
+    }
+
+    /// Tells every coordinator of an act by hand that is over, and durably so. Those that are not there now learn of it
+    /// when they are.
+    fn tell_act(&self, report: &AttemptReport) {
+        let act = self.ledger().entry(&report.id).and_then(Entry::act);
+        for outbox in &self.outboxes {
+            if let Some(act) = &act {
+                outbox.say(acts::message([act.clone()]));
+            }
         }
     }
 

@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod acts;
 mod agent;
 mod assignment;
 mod board;

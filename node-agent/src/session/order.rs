@@ -1,9 +1,11 @@
 //! What coordinators say, understood.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::ledger::{Ask, Greeting};
+use interlock_engine::by_hand::ActId;
 use interlock_model::action::{Command, FenceCall};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::check::CheckId;
@@ -12,7 +14,7 @@ use interlock_proto::convert::{self, Invalid};
 use interlock_proto::v1;
 use tokio::sync::oneshot;
 
-use super::{Assignment, Claims};
+use super::{Assignment, Claims, acts};
 
 /// What a link passes to the desk.
 #[derive(Debug)]
@@ -47,6 +49,11 @@ pub(super) enum Order {
         claims: Claims,
     },
     ProbeNow(Vec<CheckId>),
+    /// These acts by hand need not be told.
+    KnownActs {
+        from: Peer,
+        known: BTreeSet<ActId>,
+    },
     AskPower {
         from: Peer,
         ask: u64,
@@ -120,6 +127,10 @@ impl Order {
             Some(Message::ProbeNow(wire)) => Ok(Self::ProbeNow(
                 wire.checks.iter().filter_map(check).collect(),
             )),
+            Some(Message::KnownActs(wire)) => Ok(Self::KnownActs {
+                from,
+                known: wire.acts.into_iter().map(acts::from_wire).collect(),
+            }),
             Some(Message::AskPower(wire)) => {
                 let call = wire
                     .call

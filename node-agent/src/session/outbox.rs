@@ -1,6 +1,6 @@
 //! What waits to be told to one coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until};
 /// within this time, and says it too: one message less, and one entry less in the journal of the operation.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// What waits to be told to one coordinator: per attempt the newest report, and answers of power sources and devices.
+/// What waits to be told to one coordinator: per attempt the newest report, answers of power sources and devices, and acts by
+/// hand.
 ///
 /// Only the newest report counts, because each one says everything. While there is no session nothing is kept: the
 /// next hello tells it.
@@ -29,7 +30,8 @@ pub(super) struct Outbox {
 struct Waiting {
     open: bool,
     reports: BTreeMap<AttemptId, Report>,
-    power: Vec<v1::agent_message::Message>,
+    /// Whatever else, oldest first.
+    others: VecDeque<v1::agent_message::Message>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Waiting {
         let due = |(id, waiting): (&AttemptId, &Report)| (waiting.due <= now).then(|| id.clone());
         match self.reports.iter().find_map(due) {
             Some(id) => self.reports.remove(&id).map(Report::message),
-            None => self.power.pop(),
+            None => self.others.pop_front(),
         }
     }
 }
@@ -85,8 +87,9 @@ impl Outbox {
         });
     }
 
-    pub(super) fn power(&self, answer: v1::agent_message::Message) {
-        self.fill(|waiting| waiting.power.push(answer));
+    /// Something that is told as it is, in its turn: an answer, or what people did by hand.
+    pub(super) fn say(&self, message: v1::agent_message::Message) {
+        self.fill(|waiting| waiting.others.push_back(message));
     }
 
     /// Waits for something to tell.
@@ -118,7 +121,7 @@ impl Outbox {
         let mut waiting = self.lock();
         match waiting.reports.pop_first() {
             Some((_, report)) => Some(report.message()),
-            None => waiting.power.pop(),
+            None => waiting.others.pop_front(),
         }
     }
 
@@ -181,7 +184,7 @@ mod tests {
         outbox.open();
         let before = Instant::now();
         outbox.report(report(AttemptState::Accepted));
-        outbox.power(Message::Power(v1::PowerAnswer::default()));
+        outbox.say(Message::Power(v1::PowerAnswer::default()));
         assert!(matches!(
             outbox.lock().take(before),
             Some(Message::Power(_))

@@ -46,14 +46,14 @@ impl Questions {
         let list = call.action == FenceAction::List;
         if self.under_way.len() >= MAX_UNDER_WAY {
             let detail = format!("{MAX_UNDER_WAY} questions are under way on this node already");
-            return outbox.power(if list {
+            return outbox.say(if list {
                 plugs(v1::plug_list::List::Failed(detail))
             } else {
                 power(Power::Unknown, detail)
             });
         }
         self.under_way.spawn(async move {
-            outbox.power(if list {
+            outbox.say(if list {
                 plugs(executor.list_plugs(call).await)
             } else {
                 let (said, detail) = executor.ask_power(call).await;

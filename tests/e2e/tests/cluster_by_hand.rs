@@ -1,5 +1,5 @@
 //! The by-hand door of an agent beside operations (invariant I8): shut while one holds the instance, with a way past it for
-//! when no coordinator is left; and an operation that meets a person at work.
+//! when no coordinator is left; an operation that meets a person at work; and what coordinators learn of it all (I11).
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::{Cluster, Operator, for_services, shop};
 use interlock_mesh::identity::Role;
+use interlock_proto::v1;
 
 /// A cluster with everything started.
 fn started() -> Result<(Cluster, Operator)> {
@@ -128,4 +129,75 @@ fn an_operation_that_meets_a_person_at_work_halts_and_says_who() -> Result<()> {
         "it was stopped twice"
     );
     Ok(())
+}
+
+/// The events of acts by hand on web2, once there are `count`.
+fn events_by_hand(operator: &Operator, count: usize) -> Result<Vec<v1::Event>> {
+    let what = format!("{count} events of acts by hand");
+    eventually(&what, Duration::from_secs(20), || {
+        let all = operator.events()?;
+        let by_hand = all.into_iter().filter(|event| event.kind == "by-hand");
+        let by_hand: Vec<_> = by_hand.collect();
+        ensure!(by_hand.len() == count, "{by_hand:?}");
+        Ok(by_hand)
+    })
+}
+
+/// The agent has told a coordinator all that it knows: what it says now comes after that.
+fn act_and_see(cluster: &Cluster, operator: &Operator, verb: &str, count: usize) -> Result<()> {
+    cluster.at_agent("web2")?.by_hand("web", verb)?;
+    let events = events_by_hand(operator, count)?;
+    let last = events.last().map(|event| event.text.as_str());
+    let last = last.unwrap_or_default();
+    must_say(last, &[verb, "web", "web2", "by hand", "done", "a test"])
+}
+
+#[test]
+fn what_was_done_by_hand_while_no_coordinator_was_there_is_one_event_with_who_when_and_why()
+-> Result<()> {
+    let (mut cluster, operator) = started()?;
+    cluster.kill_coordinator()?;
+    let (code, said) = types(&cluster, "stop", &[])?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    let attempts = cluster.at_agent("web2")?.attempts()?;
+    let hand = attempts.iter().find(|entry| !entry.by.is_empty());
+    let hand = hand.ok_or_else(|| anyhow!("no act by hand in {attempts:?}"))?;
+    ensure!(
+        hand.by.contains("ben") && hand.reason == "disk is full",
+        "{hand:?}"
+    );
+
+    cluster.start_coordinator()?;
+    let [event] = events_by_hand(&operator, 1)?
+        .try_into()
+        .map_err(|all| anyhow!("{all:?}"))?;
+    ensure!(event.who == hand.by, "{event:?}");
+    ensure!(event.node == "web2" && event.service == "web", "{event:?}");
+    ensure!(
+        event.happened_ms > 0 && event.happened_ms <= event.at_ms,
+        "{event:?}"
+    );
+    must_say(
+        &event.text,
+        &["stop web", "web2", "by hand", "done", "disk is full"],
+    )?;
+
+    // Both again: nothing is told twice. What is done then is told after all that was known before.
+    cluster.kill_agent("web2")?;
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    cluster.start_agent("web2")?;
+    cluster.until_connected(&operator)?;
+    act_and_see(&cluster, &operator, "start", 2)?;
+    // The coordinator goes while the agent stays, and the other way round.
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    cluster.until_connected(&operator)?;
+    act_and_see(&cluster, &operator, "stop", 3)?;
+    cluster.kill_agent("web2")?;
+    cluster.start_agent("web2")?;
+    eventually("the agent is back", Duration::from_secs(20), || {
+        Ok(cluster.at_agent("web2")?.node()?)
+    })?;
+    act_and_see(&cluster, &operator, "start", 4)
 }

@@ -151,6 +151,7 @@ impl Store {
         Loaded {
             applied: self.applied(),
             activity: self.named::<ServiceName, NodeName>(ACTIVITY),
+            acts: BTreeMap::new(),
             verified: self.named(VERIFIED),
             operations: heads
                 .iter()

@@ -40,6 +40,7 @@ impl Coordinator {
                 detail,
             } => self.power_answer(ask, &about, power, &detail, now),
             FromAgent::Plugs { ask, list } => self.plugs_answer(ask, list),
+            FromAgent::ByHand(acts) => self.by_hand(node, acts, now),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;
                 self.view.closed(node);
@@ -93,6 +94,7 @@ impl Coordinator {
         for report in &hello.attempts {
             self.attempt(node, report, now);
         }
+        self.ask_for_acts(node);
         if let Some(below) = self.closed_below() {
             self.output.sends.push(Send {
                 to: node.clone(),

@@ -12,6 +12,7 @@ use interlock_model::observation::InstanceObservation;
 use interlock_model::spec::GuardPolicy;
 
 use super::identity::PlugList;
+use crate::by_hand::{Act, ActId};
 
 /// What an agent says first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub enum FromAgent {
         /// What it said.
         list: PlugList,
     },
+    /// What people did at its door.
+    ByHand(Vec<Act>),
     /// The agent stops on purpose.
     Goodbye(String),
 }
@@ -135,6 +138,8 @@ pub enum ToAgent {
     Close(OperationId),
     /// What operations hold of its node: all of it, in place of what was said before.
     Claims(Vec<Claim>),
+    /// The acts by hand on its node that need not be told any more.
+    KnownActs(Vec<ActId>),
 }
 
 /// What one operation holds of one node.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `agents` | what agents say of themselves and of their nodes |
 //! | `belief` | how much is believed of what agents say of the store's own numbers |
+//! | `by_hand` | what people did at agents' doors |
 //! | `activity` | which side of an exclusive service was active last |
 //! | `question` | which question a result answers |
 //! | `power` | questions to power sources |
@@ -27,6 +28,7 @@ mod activity;
 mod agents;
 mod assignment;
 mod belief;
+mod by_hand;
 mod claims;
 mod identity;
 mod message;
@@ -50,6 +52,7 @@ use interlock_model::observation::Observations;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
+use crate::by_hand::ActId;
 use crate::operation::Operation;
 use crate::view::View;
 
@@ -62,8 +65,8 @@ pub use message::{
 pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
 pub use records::{
-    ACTIVITY, AppliedSpec, EVENTS, Event, Head, KEPT_EVENTS, OPERATIONS, SPECS, VERIFIED, Verified,
-    Write, head_key, journal_key, plan_key, spec_key,
+    ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, Head, KEPT_EVENTS, OPERATIONS, SPECS, VERIFIED,
+    Verified, Write, head_key, journal_key, plan_key, spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
 pub use spec::Applied;
@@ -86,6 +89,8 @@ pub struct Coordinator {
     activity: BTreeMap<ServiceName, NodeName>,
     trails: BTreeMap<ServiceName, activity::Trail>,
     verified: BTreeMap<NodeName, Verified>,
+    /// The acts by hand that there is an event of, in the order in which they were told.
+    acts: BTreeMap<NodeName, Vec<ActId>>,
     next_event: u64,
     asked: BTreeMap<NodeName, power::Asked>,
     doubts: BTreeMap<NodeName, power::Doubt>,

@@ -45,6 +45,7 @@ impl Coordinator {
             service: String::new(),
             operation: String::new(),
             who: String::new(),
+            act: None,
             text: String::new(),
         };
         fill(&mut event);

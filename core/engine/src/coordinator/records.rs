@@ -11,6 +11,7 @@ use interlock_model::plan::Digest;
 use interlock_model::time::Timestamp;
 
 use super::identity::Proof;
+use crate::by_hand::ActId;
 use crate::operation::{Operation, State};
 
 /// One change of the store.
@@ -43,6 +44,8 @@ pub const SPECS: &str = "/spec";
 pub const ACTIVITY: &str = "/activity";
 /// The prefix of verified plugs.
 pub const VERIFIED: &str = "/verified";
+/// The prefix of acts by hand that are known.
+pub const BY_HAND: &str = "/by-hand";
 /// The prefix of events.
 pub const EVENTS: &str = "/event";
 
@@ -76,6 +79,10 @@ pub(crate) fn activity_key(service: &ServiceName) -> String {
 /// The key of a node's verified plug.
 pub(crate) fn verified_key(node: &NodeName) -> String {
     format!("{VERIFIED}/{node}")
+}
+/// The key of the acts by hand that are known of a node.
+pub(crate) fn by_hand_key(node: &NodeName) -> String {
+    format!("{BY_HAND}/{node}")
 }
 /// The key of an event.
 pub(crate) fn event_key(sequence: u64) -> String {
@@ -198,6 +205,9 @@ pub struct Event {
     /// The caller, for what a person did.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub who: String,
+    /// The act by hand that it tells of, if it does. That may have been long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<ActId>,
     /// One line.
     pub text: String,
 }

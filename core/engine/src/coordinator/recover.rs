@@ -10,6 +10,7 @@ use interlock_model::plan::SealedPlan;
 use super::claims::Hold;
 use super::records::{Head, Verified};
 use super::{Applied, Coordinator, Output};
+use crate::by_hand::ActId;
 use crate::operation::{Corrupt, Entry, Operation};
 use crate::view::View;
 
@@ -22,6 +23,8 @@ pub struct Loaded {
     pub activity: BTreeMap<ServiceName, NodeName>,
     /// Verified plugs.
     pub verified: BTreeMap<NodeName, Verified>,
+    /// The acts by hand that there is, or was, an event of.
+    pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
     pub operations: Vec<LoadedOperation>,
     /// The highest operation ever started.
@@ -81,6 +84,7 @@ impl Coordinator {
             activity: loaded.activity,
             trails: BTreeMap::new(),
             verified: loaded.verified,
+            acts: loaded.acts,
             next_event: loaded.last_event + 1,
             asked: BTreeMap::new(),
             doubts: BTreeMap::new(),

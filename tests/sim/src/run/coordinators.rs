@@ -223,9 +223,10 @@ impl Simulation {
                 }
                 FromAgent::Hello(hello) => format!("{node} says hello, boot {}", hello.boot),
                 FromAgent::Goodbye(_) => format!("{node} says goodbye"),
-                FromAgent::Heartbeat | FromAgent::Observed { .. } | FromAgent::Plugs { .. } => {
-                    String::new()
-                }
+                FromAgent::Heartbeat
+                | FromAgent::Observed { .. }
+                | FromAgent::ByHand(_)
+                | FromAgent::Plugs { .. } => String::new(),
             };
             self.say(|| line);
         }
@@ -383,6 +384,10 @@ impl Simulation {
     /// Puts messages on the wire.
     fn release(&mut self, sends: Vec<Send>) {
         for send in sends {
+            // Nobody acts by hand here: that would be one message more in each session, and tell nothing.
+            if matches!(send.message, ToAgent::KnownActs(_)) {
+                continue;
+            }
             self.tell_all(&Fact::Sent { send: &send });
             if self.setup.mutant == Some(Mutant::TakesSilenceForDown) {
                 self.answer_itself(&send);

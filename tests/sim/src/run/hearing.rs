@@ -93,8 +93,8 @@ impl Simulation {
                 self.probe(node, checks);
             }
             ToAgent::AskPower { ask, call } => self.ask_power(node, travel.session, *ask, call),
-            // What operations hold is for people at the machine; nobody is there.
-            ToAgent::Claims(_) => {}
+            // What operations hold, and what was done by hand, is for people at the machine; nobody is there.
+            ToAgent::Claims(_) | ToAgent::KnownActs(_) => {}
         }
     }
 

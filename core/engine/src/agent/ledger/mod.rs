@@ -27,6 +27,7 @@
 //! as one batch is not, later effects wait behind it, so nobody is told of a state that a crash could take back. A disk
 //! that refuses a batch is [`Ledger::refused_by_disk`]: what was only promised is taken back, the rest waits.
 
+mod acts;
 mod entry;
 mod event;
 mod outbox;
