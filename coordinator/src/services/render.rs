@@ -7,7 +7,7 @@ use interlock_model::ids::JournalSeq;
 use interlock_model::names::NodeName;
 use interlock_model::observation::{Active, InstanceObservation, NodeObservation};
 use interlock_model::time::Now;
-use interlock_proto::convert::millis;
+use interlock_proto::convert::{millis, refusal_to_wire};
 use interlock_proto::v1;
 
 use crate::driver::Desk;
@@ -221,6 +221,7 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
             .holder(Some(name), None)
             .map(|id| id.to_string())
             .unwrap_or_default(),
+        refuses: seen.refuses.iter().map(refusal_to_wire).collect(),
     }
 }
 
@@ -236,6 +237,7 @@ fn instance(
         reason: seen.reason.clone(),
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
+        given_up: seen.given_up,
     }
 }
 
@@ -248,7 +250,6 @@ fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
         .services(now)
         .into_iter()
         .filter_map(|status| {
-        given_up: seen.given_up,
             let service = applied.spec.services.get(&status.service)?;
             let (active, active_unknown) = match &status.active {
                 Some(Active::On(node)) => (node.to_string(), String::new()),
@@ -357,18 +358,18 @@ mod tests {
         running.advance(&mut ctx);
         let shown = operation(&running, true);
         assert_eq!(shown.steps[0].state, "gated");
+        assert_eq!(shown.steps[0].turn_ms, 1, "its turn since the beginning");
         assert!(shown.steps[0].waits_for.contains("Look at it"));
 
-        assert_eq!(shown.steps[0].turn_ms, 1, "its turn since the beginning");
         running
             .control(Verb::Abort, None, "anna", Role::Operator, "", &mut ctx)
             .unwrap();
         assert_eq!(running.state(), State::Aborted);
         let shown = operation(&running, true);
         assert_eq!(shown.steps[0].state, "waiting");
+        assert_eq!(shown.steps[0].turn_ms, 0);
         assert_eq!(shown.steps[0].waits_for, "");
     }
-        assert_eq!(shown.steps[0].turn_ms, 0);
 
     #[test]
     fn the_time_of_a_step_is_that_of_its_last_attempt() {

@@ -8,10 +8,14 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
 use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::observation::InstanceObservation;
+use interlock_model::permission::Refusal;
 use interlock_model::time::Timestamp;
-use interlock_proto::convert::{Invalid, name};
+use interlock_proto::convert::{Invalid, name, refusal_from_wire};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
+
+/// The longest reason of a refusal, in bytes: it quotes a line of the agent's file.
+const MAX_REFUSAL: usize = 1000;
 
 /// A hello, in the core's words.
 pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
@@ -82,6 +86,8 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
                 .into_iter()
                 .map(check)
                 .collect::<Result<_, Invalid>>()?,
+            // One of a later version is about something that nothing here asks for.
+            refuses: observed.refuses.iter().filter_map(refusal).collect(),
         },
     }))
 }
@@ -138,6 +144,7 @@ fn instance(wire: &v1::Instance) -> InstanceObservation {
         reason: cut(&wire.reason),
         wanted: wire.wanted().into(),
         restarts: wire.restarts,
+        given_up: wire.given_up,
     }
 }
 
@@ -156,15 +163,26 @@ fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {
     })
 }
 
+fn refusal(wire: &v1::Refusal) -> Option<Refusal> {
+    let refusal = refusal_from_wire(wire).ok()?;
+    Some(Refusal {
+        why: cut_to(&refusal.why, MAX_REFUSAL),
+        ..refusal
+    })
+}
+
 /// Agents cut their evidence themselves; a coordinator does not rely on it.
 fn cut(text: &str) -> String {
-    if text.len() <= MAX_EVIDENCE {
+    cut_to(text, MAX_EVIDENCE)
+}
+
+fn cut_to(text: &str, most: usize) -> String {
+    if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=MAX_EVIDENCE)
+    let end = (0..=most)
         .rev()
         .find(|end| text.is_char_boundary(*end))
         .unwrap_or(0);
     format!("{}…", &text[..end])
 }
-        given_up: wire.given_up,

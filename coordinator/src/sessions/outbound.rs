@@ -5,6 +5,7 @@ use interlock_engine::coordinator::{Assignment, Claim, ToAgent};
 use interlock_model::ids::Term;
 use interlock_proto::convert::{
     check_to_wire, command_to_wire, fence_to_wire, held_to_wire, millis, part_to_wire,
+    shutdown_to_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::coordinator_message::Message;
@@ -99,5 +100,7 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
             .iter()
             .map(|(id, check)| check_to_wire(id, check))
             .collect(),
+        shutdown: assignment.shutdown.map(shutdown_to_wire),
+        fences: assignment.fences.iter().map(fence_to_wire).collect(),
     }
 }

@@ -15,6 +15,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations,
 };
+use interlock_model::permission::{Permission, Refusal};
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
@@ -65,6 +66,8 @@ pub struct SeenNode {
     pub told: BTreeMap<ServiceName, Duration>,
     /// The checks that run on it.
     pub checks: BTreeMap<CheckId, SeenCheck>,
+    /// What its agent would refuse.
+    pub refuses: Vec<Refusal>,
 }
 
 impl SeenNode {
@@ -166,6 +169,17 @@ impl View {
         self.nodes
             .get(node)
             .is_some_and(|seen| seen.session.is_some())
+    }
+
+    /// The first of some nodes whose agent is heard and has not said that it would refuse to run a fence agent.
+    #[must_use]
+    pub fn fencer<'a>(&self, among: &'a [NodeName], fence_agent: &str) -> Option<&'a NodeName> {
+        let fence = Permission::Fence(fence_agent.to_owned());
+        among.iter().find(|node| {
+            let seen = self.nodes.get(*node);
+            let refuses = |seen: &SeenNode| seen.refuses.iter().any(|it| it.permission == fence);
+            self.alive(node) && !seen.is_some_and(refuses)
+        })
     }
 
     /// Is its agent heard, and is there a session?
@@ -397,6 +411,7 @@ impl View {
                 .keys()
                 .map(|id| (id.clone(), self.check(spec, name, id, now)))
                 .collect(),
+            refuses: seen.refuses.clone(),
         }
     }
 }

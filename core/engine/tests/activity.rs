@@ -129,6 +129,7 @@ impl Bench {
             generation: Generation(1),
             instances,
             checks,
+            refuses: Vec::new(),
         };
         self.told(node, message);
     }

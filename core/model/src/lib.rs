@@ -13,6 +13,7 @@
 //! | [`check`] | what is probed, from where, and what a verdict is |
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
 //! | [`member`] | who is behind which load balancer, and how it is switched there |
+//! | [`permission`] | what an agent's own file has to permit for a plan |
 //! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`lease`] | the right of one instance to be primary: epochs, timings, terms |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
@@ -25,6 +26,7 @@ pub mod lease;
 pub mod member;
 pub mod names;
 pub mod observation;
+pub mod permission;
 pub mod plan;
 pub mod spec;
 pub mod suggest;

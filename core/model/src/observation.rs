@@ -14,6 +14,7 @@ use crate::action::Power;
 use crate::check::{CheckId, Verdict};
 use crate::ids::BootId;
 use crate::names::{NodeName, ServiceName};
+use crate::permission::{Permission, Refusal};
 use crate::spec::Service;
 use crate::time::Timestamp;
 
@@ -176,6 +177,20 @@ pub struct NodeObservation {
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
     /// The checks that run on it.
     pub checks: BTreeMap<CheckId, CheckObservation>,
+    /// What its agent would refuse of what the spec may ask of it, as far as it has said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refuses: Vec<Refusal>,
+}
+
+impl NodeObservation {
+    /// Why its agent would refuse something, if it has said so.
+    #[must_use]
+    pub fn refusal(&self, permission: &Permission) -> Option<&str> {
+        self.refuses
+            .iter()
+            .find(|refusal| refusal.permission == *permission)
+            .map(|refusal| refusal.why.as_str())
+    }
 }
 
 impl Default for NodeObservation {
@@ -188,6 +203,7 @@ impl Default for NodeObservation {
             power_age: None,
             instances: BTreeMap::new(),
             checks: BTreeMap::new(),
+            refuses: Vec::new(),
         }
     }
 }

@@ -9,10 +9,12 @@ use crate::Outcome;
 use crate::checker;
 use crate::draft::Draft;
 use crate::graph::{Graph, Handle};
+use crate::permits;
 use crate::report::{Entry, Report, Subject};
 use crate::steps;
 
 pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
+    permits::check(&mut draft);
     if draft.report.refuses() {
         return refused(draft.report);
     }

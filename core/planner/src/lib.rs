@@ -48,6 +48,7 @@ mod input;
 mod machines;
 mod members;
 mod order;
+mod permits;
 mod power;
 mod readiness;
 mod reboot;

@@ -12,6 +12,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceState, Liveness, Observations, Wanted,
 };
+use interlock_model::permission::Permission;
 use interlock_model::plan::PlanKind;
 use interlock_model::spec::Spec;
 
@@ -103,6 +104,12 @@ impl<'a> World<'a> {
         observations
             .node(name)
             .is_some_and(|seen| matches!(seen.liveness, Liveness::Alive | Liveness::Late))
+    }
+
+    /// Why the node's agent would refuse something, if it has said so.
+    pub(crate) fn refusal(&self, name: &NodeName, permission: &Permission) -> Option<String> {
+        let seen = self.observations?.node(name)?;
+        seen.refusal(permission).map(str::to_owned)
     }
 
     pub(crate) fn is_agentless(&self, name: &NodeName) -> bool {

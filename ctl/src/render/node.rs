@@ -1,5 +1,6 @@
 //! One node, as coordinators and as its own agent know it.
 
+use interlock_proto::convert::refusal_from_wire;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -49,8 +50,31 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
         );
     }
     field("held by", clean(&node.held_by));
+    for refusal in &node.refuses {
+        field("refuses", refused(refusal, paint));
+    }
+    if !node.refuses.is_empty() {
+        let render = format!("`interlockctl spec agent-config {}`", clean(&node.node));
+        field(
+            "",
+            format!("{render} renders all that the spec needs of its agent"),
+        );
+    }
     text.push_str(&tables(&node.instances, &node.checks, paint));
     text
+}
+
+/// What an agent would refuse, and why.
+fn refused(refusal: &v1::Refusal, paint: Paint) -> String {
+    let what = match refusal_from_wire(refusal) {
+        Ok(refusal) => refusal.permission.to_string(),
+        Err(_) => "something that this version does not know".to_owned(),
+    };
+    format!(
+        "{}: {}",
+        paint.tone(Tone::Doubt, &clean(&what)),
+        clean(&refusal.why)
+    )
 }
 
 /// How its power is known. Of a node that speaks the source need not have been asked.
@@ -96,6 +120,15 @@ fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) 
     text
 }
 
+/// How often the guard has restarted it, and whether it has given up.
+fn restarts(instance: &v1::Instance) -> (String, Tone) {
+    if instance.given_up {
+        (format!("{}, given up", instance.restarts), Tone::Bad)
+    } else {
+        (instance.restarts.to_string(), Tone::Plain)
+    }
+}
+
 /// A node as its own agent knows it.
 pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     let mut text = format!(
@@ -120,15 +153,6 @@ pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     }
     for link in &node.coordinators {
         let (word, tone) = if link.connected {
-/// How often the guard has restarted it, and whether it has given up.
-fn restarts(instance: &v1::Instance) -> (String, Tone) {
-    if instance.given_up {
-        (format!("{}, given up", instance.restarts), Tone::Bad)
-    } else {
-        (instance.restarts.to_string(), Tone::Plain)
-    }
-}
-
             ("connected", Tone::Good)
         } else {
             ("not connected", Tone::Bad)
@@ -145,6 +169,9 @@ fn restarts(instance: &v1::Instance) -> (String, Tone) {
     }
     for line in &node.allowed {
         text.push_str(&format!("  allowed     {}\n", clean(line)));
+    }
+    for refusal in &node.refuses {
+        text.push_str(&format!("  refuses     {}\n", refused(refusal, paint)));
     }
     for claim in &node.claims {
         text.push_str(&format!(
@@ -174,6 +201,7 @@ pub(crate) fn node_value(node: &v1::NodeStatus) -> Value {
         "agent_version": some(&node.agent_version),
         "agent_generation": node.agent_generation,
         "held_by": some(&node.held_by),
+        "refuses": node.refuses.iter().map(refusal_value).collect::<Value>(),
         "instances": node.instances.iter().map(instance_value).collect::<Value>(),
         "checks": node.checks.iter().map(check_value).collect::<Value>(),
     })
@@ -192,10 +220,16 @@ pub(crate) fn agent_value(node: &v1::Node) -> Value {
         "facts": node.facts.as_ref().map(facts_value),
         "coordinators": node.coordinators.iter().map(link).collect::<Value>(),
         "allowed": node.allowed,
+        "refuses": node.refuses.iter().map(refusal_value).collect::<Value>(),
         "claims": node.claims.iter().map(claim_value).collect::<Value>(),
         "instances": node.instances.iter().map(instance_value).collect::<Value>(),
         "checks": node.checks.iter().map(check_value).collect::<Value>(),
     })
+}
+
+fn refusal_value(refusal: &v1::Refusal) -> Value {
+    let what = refusal_from_wire(refusal).map(|refusal| refusal.permission.to_string());
+    json!({ "what": what.ok(), "why": refusal.why })
 }
 
 fn claim_value(claim: &v1::Claim) -> Value {
@@ -235,6 +269,7 @@ pub(crate) fn instance_value(instance: &v1::Instance) -> Value {
         "since": rfc3339(instance.since_ms),
         "reason": instance.reason,
         "restarts": instance.restarts,
+        "given_up": instance.given_up,
     })
 }
 
@@ -246,4 +281,3 @@ fn check_value(check: &v1::CheckResult) -> Value {
         "age_ms": check.age_ms,
     })
 }
-        "given_up": instance.given_up,

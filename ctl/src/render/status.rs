@@ -49,6 +49,22 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     }
     text.push_str(&format!("\n{}", services_table(&status.services, paint)));
     text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
+    text.push_str(&refusals(&status.nodes, paint));
+    text
+}
+
+/// Which agents would refuse what the spec may ask of them. No cause: nothing is wrong yet.
+fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
+    let mut text = String::new();
+    for node in nodes.iter().filter(|node| !node.refuses.is_empty()) {
+        text.push_str(&format!(
+            "{} the agent of {} would refuse {} of what plans may ask of it: `interlockctl node show {}` says what\n",
+            paint.tone(Tone::Doubt, "note:"),
+            clean(&node.node),
+            node.refuses.len(),
+            clean(&node.node)
+        ));
+    }
     text
 }
 

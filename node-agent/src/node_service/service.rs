@@ -113,6 +113,7 @@ impl NodeService for Service {
             coordinators: links.collect(),
             allowed: allowed::lines(&state.allow),
             claims: state.session.claims().iter().map(of_claim).collect(),
+            refuses: state.session.board().refuses(),
         }))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_engine::agent::autonomy::Mark;
-use interlock_model::action::Part;
+use interlock_model::action::{FenceCall, Part, ShutdownBy};
 use interlock_model::check::{Check, CheckId};
 use interlock_model::ids::{Generation, Term};
 use interlock_model::member::HeldMember;
@@ -29,6 +29,12 @@ pub struct Assignment {
     /// Checks that this version cannot run, with the reason: they are *unknown*, not absent.
     #[serde(with = "pairs")]
     pub unusable: BTreeMap<CheckId, String>,
+    /// How plans have the agent shut its machine down; none if none does.
+    #[serde(default)]
+    pub shutdown: Option<ShutdownBy>,
+    /// A question for each power device that is reached through this node: only for saying whether it would be refused.
+    #[serde(default)]
+    pub fences: Vec<FenceCall>,
     /// What operations hold of it. Said apart from the rest, and kept with it.
     #[serde(default)]
     pub claims: Claims,
@@ -61,8 +67,12 @@ impl Assignment {
             term: Term(wire.term),
             generation: Generation(wire.generation),
         };
+        // What is not understood of a device is refused when it is asked for.
+        let fence = |wire| convert::fence_from_wire(wire).ok();
         let mut assignment = Self {
             mark,
+            shutdown: wire.shutdown.map(convert::shutdown_from_wire),
+            fences: wire.fences.iter().filter_map(fence).collect(),
             ..Self::default()
         };
         for instance in &wire.instances {
@@ -172,6 +182,7 @@ mod tests {
                 members: Vec::new(),
             }],
             checks: vec![check("port", Some(tcp)), check("future", None)],
+            ..v1::Assignment::default()
         }
     }
 

@@ -9,6 +9,7 @@ use interlock_model::check::{CheckId, ProbeResult};
 use interlock_model::ids::Generation;
 use interlock_model::names::ServiceName;
 use interlock_model::observation::InstanceObservation;
+use interlock_model::permission::Refusal;
 use interlock_proto::{convert, v1};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -33,6 +34,7 @@ struct Inner {
     founded: u64,
     instances: BTreeMap<ServiceName, Posted<InstanceObservation>>,
     checks: BTreeMap<CheckId, Posted<Seen>>,
+    refuses: Vec<Refusal>,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,18 @@ impl Board {
             }
             true
         });
+    }
+
+    /// What the agent's own file would refuse of what the board is about. Told when that is told anew
+    /// ([`found`](Self::found)).
+    pub fn refuse(&self, refusals: Vec<Refusal>) {
+        self.lock().refuses = refusals;
+    }
+
+    /// What the agent's own file would refuse, as messages.
+    #[must_use]
+    pub fn refuses(&self) -> Vec<v1::Refusal> {
+        self.lock().refuses_to_wire()
     }
 
     /// An instance was seen. Nothing happens if it looks as before.
@@ -184,6 +198,10 @@ impl Board {
         cursor.0 = Some(inner.version);
         let observed = v1::Observed {
             full,
+            refuses: match full {
+                true => inner.refuses_to_wire(),
+                false => Vec::new(),
+            },
             ..inner.since(read, now, asked)
         };
         (full || !observed.instances.is_empty() || !observed.checks.is_empty()).then_some(observed)
@@ -226,7 +244,12 @@ impl Inner {
                 .map(|(check, posted)| check_to_wire(check, &posted.value, now, asked))
                 .collect(),
             generation: self.generation.0,
+            refuses: Vec::new(),
         }
+    }
+
+    fn refuses_to_wire(&self) -> Vec<v1::Refusal> {
+        self.refuses.iter().map(convert::refusal_to_wire).collect()
     }
 }
 
@@ -238,6 +261,7 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
         reason: line(&seen.reason),
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
+        given_up: seen.given_up,
     }
 }
 
@@ -261,7 +285,6 @@ fn check_to_wire(
 
 #[cfg(test)]
 mod tests {
-        given_up: seen.given_up,
     use interlock_model::check::Verdict;
     use interlock_model::observation::InstanceState;
 

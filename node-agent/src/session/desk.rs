@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::autonomy::{Autonomy, Change};
-use interlock_engine::agent::ledger::{ByHand, Effect, Entry, Event, Ledger, Obstacle, Recipient};
+use interlock_engine::agent::ledger::{
+    ByHand, Effect, Entry, Event, Ledger, Obstacle, Permit, Recipient,
+};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{BootId, OperationId, Term};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::evidence::line;
 use super::guards::Guards;
+use super::judge::judge;
 use super::open::{Happened, Open, short};
 use super::order::Order;
 use super::outbox::Outbox;
@@ -156,6 +159,9 @@ impl<E: Executor> Desk<E> {
                 limit,
             } => {
                 let permit = self.executor.permit(&command);
+                if let Permit::Denied(why) = &permit {
+                    tracing::warn!(command = command.word(), "{why}");
+                }
                 self.tell(Event::Dispatch {
                     ask,
                     command,
@@ -357,6 +363,8 @@ impl<E: Executor> Desk<E> {
 
 /// Observes and guards by an assignment from now on.
 pub(super) fn take_up(assignment: &Assignment, board: &Board, executor: &impl Executor) {
+    // Before the board is made anew, so that it is told with the rest.
+    board.refuse(judge(assignment, executor));
     let checks = assignment.checks.keys().chain(assignment.unusable.keys());
     board.found(
         assignment.mark.generation,

@@ -49,6 +49,7 @@ mod evidence;
 mod executor;
 mod greeting;
 mod guards;
+mod judge;
 mod link;
 mod open;
 mod order;

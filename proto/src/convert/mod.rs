@@ -7,6 +7,7 @@ mod assignment;
 mod command;
 mod enums;
 mod member;
+mod permission;
 mod servers;
 
 use interlock_model::attempt::AttemptReport;
@@ -18,6 +19,9 @@ use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
 pub use member::{held_from_wire, held_to_wire};
+pub use permission::{
+    refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire,
+};
 
 pub use command::{
     command_from_wire, command_to_wire, fence_from_wire, fence_to_wire, part_from_wire,

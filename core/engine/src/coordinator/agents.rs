@@ -28,7 +28,11 @@ impl Coordinator {
                 generation,
                 instances,
                 checks,
+                refuses,
             } => {
+                if full {
+                    self.view.entry(node).refuses = refuses;
+                }
                 self.observed(node, full, generation, instances, checks, now);
             }
             FromAgent::Heartbeat => {}
@@ -72,6 +76,7 @@ impl Coordinator {
         // counts, and not an old word of it.
         seen.instances.clear();
         seen.checks.clear();
+        seen.refuses.clear();
         if new_boot {
             self.event("node-joined", now, |event| {
                 event.node = node.to_string();

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use interlock_model::action::{FenceAction, FenceCall, ShutdownBy};
 use interlock_model::check::{CheckFrom, CheckId};
 use interlock_model::ids::Generation;
 use interlock_model::member::{HeldMember, Member};
 use interlock_model::names::NodeName;
-use interlock_model::spec::{Boot, Service, Spec};
+use interlock_model::spec::{Boot, Node, Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
+use super::power::power_ref;
+use crate::operation::fence_call;
 
 /// The nodes on which a check of `service` runs, each with the node whose address it is about: from elsewhere that of the
 /// only instance. An agentless node is probed from the first of the nodes that the spec names for it.
@@ -65,6 +68,8 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
                     generation,
                     instances: Vec::new(),
                     checks: Vec::new(),
+                    shutdown: shutdown(node),
+                    fences: fences(spec, &node.name),
                 },
             )
         })
@@ -92,6 +97,28 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
         }
     }
     all
+}
+
+/// Who shuts a machine down, if a plan may have its agent do so.
+fn shutdown(node: &Node) -> Option<ShutdownBy> {
+    let by = node.power.as_ref()?.shutdown;
+    (by != ShutdownBy::Manual).then_some(by)
+}
+
+/// For each device that is reached through a node, what is asked of it about the first node that it switches.
+fn fences(spec: &Spec, via: &NodeName) -> Vec<FenceCall> {
+    let through = spec.power.iter().filter(|(_, it)| it.via.contains(via));
+    through
+        .filter_map(|(device, _)| {
+            let switches = |node: &&Node| {
+                let power = node.power.as_ref();
+                power.is_some_and(|power| power.by == *device)
+            };
+            let node = spec.nodes.values().find(switches)?;
+            let power = power_ref(spec, &node.name)?;
+            fence_call(spec, &node.name, &power, FenceAction::Status)
+        })
+        .collect()
 }
 
 /// The members of a load balancer, which each of its instances is told of.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use interlock_model::action::{Command, FenceCall, Part, Power};
+use interlock_model::action::{Command, FenceCall, Part, Power, ShutdownBy};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{Check, CheckId, Verdict};
 use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
 use interlock_model::member::HeldMember;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
+use interlock_model::permission::Refusal;
 use interlock_model::spec::GuardPolicy;
 
 use super::identity::PlugList;
@@ -73,6 +74,8 @@ pub enum FromAgent {
         instances: Vec<(ServiceName, InstanceObservation)>,
         /// Checks.
         checks: Vec<CheckReport>,
+        /// With everything: what its own file refuses of what its assignment may lead to.
+        refuses: Vec<Refusal>,
     },
     /// Nothing changed.
     Heartbeat,
@@ -162,6 +165,11 @@ pub struct Assignment {
     pub instances: Vec<AssignedInstance>,
     /// The checks that run on its node.
     pub checks: Vec<(CheckId, Check)>,
+    /// Who shuts its machine down in a plan; none if no plan has its agent do so.
+    pub shutdown: Option<ShutdownBy>,
+    /// A question for each power device that is reached through its node. Not asked: the agent says whether it would be
+    /// refused.
+    pub fences: Vec<FenceCall>,
 }
 
 /// One instance of an assignment.

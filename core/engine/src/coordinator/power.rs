@@ -173,7 +173,9 @@ impl Coordinator {
     }
 
     fn via(&self, power: &PowerRef) -> Option<NodeName> {
-        power.via.iter().find(|via| self.view.alive(via)).cloned()
+        let spec = self.spec()?;
+        let device = spec.power.get(&power.device)?;
+        self.view.fencer(&power.via, &device.fence).cloned()
     }
 
     /// A device said which plugs it has.

@@ -73,7 +73,8 @@ fn untold(power: &PowerRef, why: &str) -> String {
 }
 
 fn via(power: &PowerRef, ctx: &Ctx<'_>) -> Option<NodeName> {
-    power.via.iter().find(|node| ctx.view.alive(node)).cloned()
+    let device = ctx.spec.power.get(&power.device)?;
+    ctx.view.fencer(&power.via, &device.fence).cloned()
 }
 
 impl Operation {

@@ -5,6 +5,7 @@
 mod jtel;
 mod members;
 mod mutation;
+mod permits;
 mod power;
 mod properties;
 mod refusals;

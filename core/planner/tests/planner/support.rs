@@ -12,6 +12,7 @@ use interlock_model::observation::{
     CheckObservation, InstanceObservation, InstanceState, Liveness, NodeObservation, Observations,
     Wanted,
 };
+use interlock_model::permission::{Permission, Refusal};
 use interlock_model::plan::{Plan, PlanKind, Wait};
 use interlock_model::spec::{
     Activity, Boot, Control, Dependency, GuardPolicy, ManualGate, Node, NodePower, PowerDevice,
@@ -358,6 +359,13 @@ impl Seen {
 
     pub(crate) fn lose(mut self, node: &str) -> Self {
         self.node(node).liveness = Liveness::Lost;
+        self
+    }
+
+    /// The node's agent has said that it would refuse this.
+    pub(crate) fn refusing(mut self, node: &str, permission: Permission) -> Self {
+        let why = format!("to {permission}: set a line");
+        self.node(node).refuses.push(Refusal { permission, why });
         self
     }
 

@@ -123,6 +123,7 @@ fn seen(state: InstanceState) -> Result<FromAgent> {
         generation: Generation(1),
         instances: vec![(service, instance)],
         checks: Vec::new(),
+        refuses: Vec::new(),
     })
 }
 

@@ -305,6 +305,7 @@ impl Simulation {
             generation: generation.unwrap_or_default(),
             instances,
             checks,
+            refuses: Vec::new(),
         };
         self.send_up(id, full);
     }

@@ -93,6 +93,7 @@ impl Simulation {
                 generation,
                 instances: instances.clone(),
                 checks: self.answering(node, session, &checks),
+                refuses: Vec::new(),
             };
             self.send_up(session, message);
         }

@@ -1,0 +1,54 @@
+//! What the agent's own file would refuse of what its assignment may lead to.
+//!
+//! Judged by the same code as an attempt, and told with everything else that is seen, so that a plan which this agent
+//! would refuse in the middle is not even shown. It binds nobody: an attempt is judged again when it comes.
+
+use interlock_engine::agent::ledger::Permit;
+use interlock_model::action::Command;
+use interlock_model::permission::{Permission, Refusal};
+
+use super::{Assignment, Executor};
+
+/// The refusals, in the order of the assignment.
+pub(super) fn judge(assignment: &Assignment, executor: &impl Executor) -> Vec<Refusal> {
+    let mut asked = Vec::new();
+    for (service, instance) in &assignment.instances {
+        let stop = Command::Stop {
+            service: service.clone(),
+            parts: instance.parts.clone(),
+        };
+        asked.push((Permission::Operate(service.clone()), stop));
+        for held in &instance.members {
+            let permission = Permission::Member {
+                balancer: service.clone(),
+                service: held.member.service.clone(),
+                node: held.member.node.clone(),
+            };
+            let admit = Command::Admit {
+                balancer: service.clone(),
+                member: held.member.clone(),
+            };
+            asked.push((permission, admit));
+        }
+    }
+    if let Some(by) = assignment.shutdown {
+        asked.push((Permission::Shutdown, Command::Shutdown { by }));
+        asked.push((Permission::Reboot, Command::Reboot));
+    }
+    for call in &assignment.fences {
+        let request = call.clone();
+        let permission = Permission::Fence(request.agent.clone());
+        asked.push((permission, Command::Fence { request }));
+    }
+    let refused =
+        asked
+            .into_iter()
+            .filter_map(|(permission, command)| match executor.permit(&command) {
+                Permit::Granted => None,
+                Permit::Denied(why) => Some(Refusal { permission, why }),
+            });
+    let mut refusals: Vec<Refusal> = refused.collect();
+    // Two devices may have one fence agent.
+    refusals.dedup();
+    refusals
+}

@@ -1,0 +1,137 @@
+//! What an agent's own file forbids is known before a plan is shown, and is no surprise at its seventh step.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::eventually;
+use interlock_e2e::local::{Cluster, Layout, Machine, Operator, for_services, shop};
+use interlock_mesh::identity::Role;
+use interlock_proto::v1;
+
+/// Writes the agent's own file of a machine anew, and starts the agent with it.
+fn edit(cluster: &mut Cluster, node: &str, edit: impl FnOnce(String) -> String) -> Result<()> {
+    let path = cluster.path("nodes").join(node).join("agent.toml");
+    let text = fs::read_to_string(&path)?;
+    fs::write(&path, edit(text))?;
+    cluster.kill_agent(node)?;
+    cluster.start_agent(node)?;
+    Ok(())
+}
+
+/// What the agent of a node would refuse, once it has told `count` things.
+fn refused(operator: &Operator, node: &str, count: usize) -> Result<Vec<v1::Refusal>> {
+    let what = format!("{node} tells {count} refusals");
+    eventually(&what, Duration::from_secs(20), || {
+        let status = operator.status()?;
+        let seen = status.nodes.into_iter().find(|seen| seen.node == node);
+        let seen = seen.context("it is not in the status")?;
+        ensure!(
+            !seen.instances.is_empty() && seen.refuses.len() == count,
+            "{seen:?}"
+        );
+        Ok(seen.refuses)
+    })
+}
+
+/// What `interlockctl` says.
+fn says(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    let said = cluster.ctl("ann", Role::Operator, arguments)?;
+    let text = [said.stdout, said.stderr].concat();
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn must_say(text: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(text.contains(word), "it does not say '{word}': {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plan_that_an_agent_would_refuse_is_not_shown_and_says_which_line_of_which_file_to_change()
+-> Result<()> {
+    const LINE: &str = "web = { process = \"web\" }\n";
+    let mut cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    operator.run(&shop::startup())?;
+    edit(&mut cluster, "web3", |file| file.replacen(LINE, "", 1))?;
+    let [refusal] = refused(&operator, "web3", 1)?
+        .try_into()
+        .map_err(|all| anyhow::anyhow!("{all:?}"))?;
+    let named = ["web", LINE.trim(), "[allow.services]", "agent.toml"];
+    must_say(&refusal.why, &named)?;
+
+    let request = for_services("shutdown", &["web"]);
+    let plan = operator.plan(&request)?;
+    ensure!(plan.digest.is_empty(), "it is shown: {plan:?}");
+    let told = [
+        "web3",
+        "would refuse stop",
+        "[allow.services]",
+        "interlockctl spec agent-config web3",
+    ];
+    must_say(&plan.report_json, &told)?;
+    let said = says(&cluster, &["shutdown", "--service", "web", "--yes"])?;
+    must_say(&said, &told)?;
+    ensure!(cluster.story().count("stop", "web@web1")? == 0, "it began");
+    must_say(
+        &says(&cluster, &["status"])?,
+        &["the agent of web3 would refuse"],
+    )?;
+    let shown = says(&cluster, &["node", "show", "web3"])?;
+    must_say(
+        &shown,
+        &["refuses", "start and stop web", "[allow.services]"],
+    )?;
+    let at = format!("web3={}", cluster.agent_endpoint("web3")?);
+    let shown = says(&cluster, &["node", "show", "--node", &at])?;
+    must_say(
+        &shown,
+        &["refuses", "start and stop web", "[allow.services]"],
+    )?;
+
+    let services = "[allow.services]\n";
+    edit(&mut cluster, "web3", |file| {
+        file.replacen(services, &format!("{services}{LINE}"), 1)
+    })?;
+    refused(&operator, "web3", 0)?;
+    operator.run(&request)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_not_permitted_of_machines_and_power_sources_is_told_by_who_would_have_to_do_it()
+-> Result<()> {
+    const SPEC: &str = r#"
+cluster: local
+control: { coordinators: [mgmt], heartbeat: 200ms, late: 1s, lost: 3s }
+power:
+  box: { fence: fence_dummy, via: [store1], options: { status_file: DIR/box } }
+nodes:
+  store1: { address: NET.11 }
+  web1: { address: NET.31, power: { by: box, plug: one, shutdown: agent } }
+services:
+  store: { nodes: [store1], manager: { process: { name: store } } }
+  web: { nodes: [web1], manager: { process: { name: web } }, requires: [store] }
+"#;
+    let cluster = Cluster::start(&Layout {
+        spec: SPEC,
+        machines: vec![
+            Machine::new("store1", 11).process("store"),
+            Machine::new("web1", 31).process("web"),
+        ],
+    })?;
+    let operator = cluster.admin()?;
+    let by = |node, count| -> Result<String> {
+        let all = refused(&operator, node, count)?;
+        Ok(all.into_iter().map(|refusal| refusal.why + "\n").collect())
+    };
+    must_say(
+        &by("store1", 1)?,
+        &["fence_dummy", "power = [\"fence_dummy\"]"],
+    )?;
+    must_say(&by("web1", 2)?, &["shutdown = true", "reboot = true"])?;
+    let shown = says(&cluster, &["node", "show", "web1"])?;
+    must_say(&shown, &["shut the machine down", "restart the machine"])
+}
