@@ -18,8 +18,9 @@ use interlock_proto::v1::plan_service_server::PlanServiceServer;
 use interlock_proto::v1::store_service_server::StoreServiceServer;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::clock;
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Lineage, clear_broken_import, load};
 use crate::leadership::{Candidate, Leadership, Sole};
@@ -101,7 +102,11 @@ async fn serve(
     let lineage = Lineage::load(&*store).await?;
     let loaded = load(&*store).await?;
     let resumed = loaded.operations.len();
-    let coordinator = Coordinator::recover(leading.term(), loaded)?;
+    let mut coordinator = Coordinator::recover(leading.term(), loaded)?;
+    if let Some(trouble) = coordinator.spec_trouble() {
+        error!(%trouble, "the spec that this store holds is not one of this version");
+        coordinator.tell_spec_trouble(clock::now());
+    }
     let (driver, handle) = Driver::new(
         name.clone(),
         coordinator,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Coordinator, Write};
+use interlock_engine::coordinator::{Coordinator, NoSpec, Write};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
@@ -106,13 +106,15 @@ impl Desk {
             })
     }
 
-    /// Makes a plan from what is known now. None if there is no spec.
-    #[must_use]
-    pub fn plan(&self, request: Request) -> Option<Outcome> {
-        let applied = self.coordinator.applied()?;
+    /// Makes a plan from what is known now.
+    ///
+    /// # Errors
+    /// If there is no spec to plan from.
+    pub fn plan(&self, request: Request) -> Result<Outcome, NoSpec> {
+        let applied = self.coordinator.plannable()?;
         let observations = self.coordinator.observations(clock::now());
         let verified = self.coordinator.verified_nodes();
-        Some(interlock_planner::plan(&Input {
+        Ok(interlock_planner::plan(&Input {
             spec: &applied.spec,
             generation: applied.record.generation,
             request,

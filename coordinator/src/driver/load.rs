@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use interlock_engine::coordinator::{
     ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, Head, Loaded, LoadedOperation,
-    OPERATIONS, SPECS, VERIFIED,
+    OPERATIONS, SPECS, Unreadable, VERIFIED,
 };
 use interlock_engine::operation::Entry;
-use interlock_model::ids::OperationId;
+use interlock_model::ids::{Generation, OperationId};
 use interlock_model::names::{NameError, NodeName, ServiceName};
 use interlock_model::plan::{BadPlan, SealedPlan};
-use interlock_model::spec::Spec;
+use interlock_model::spec::{Problems, Severity, Spec, Stored};
 use serde::de::DeserializeOwned;
 
 use crate::store::{self, Key, PageRequest, Prefix, Store};
@@ -46,9 +46,6 @@ pub enum LoadError {
         /// What is wrong with it.
         source: BadPlan,
     },
-    /// The applied spec is not valid for this version.
-    #[error("the applied spec is not valid for this version:\n{0}")]
-    Spec(String),
     /// A constant prefix is not one.
     #[error("a prefix of this program is not one")]
     Prefix(#[from] store::InvalidKey),
@@ -70,8 +67,10 @@ pub fn read_json<T: DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, Load
 /// # Errors
 /// See [`LoadError`].
 pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
+    let (applied, unreadable) = newest_spec(store).await?;
     let mut loaded = Loaded {
-        applied: applied(store).await?,
+        applied,
+        unreadable,
         activity: named::<ServiceName, NodeName>(store, ACTIVITY).await?,
         verified: named(store, VERIFIED).await?,
         acts: named(store, BY_HAND).await?,
@@ -124,18 +123,54 @@ fn note_act(loaded: &mut Loaded, entry: &store::Entry) {
     }
 }
 
-async fn applied(store: &dyn Store) -> Result<Option<Applied>, LoadError> {
+/// The newest spec, as far as this version can read it. It was accepted when it was applied; a rule that was added since
+/// must not keep the coordinator from starting, for it is needed to correct it.
+async fn newest_spec(
+    store: &dyn Store,
+) -> Result<(Option<Applied>, Option<Unreadable>), LoadError> {
     let snapshot = store.snapshot(&Prefix::new(SPECS)?).await?;
     let Some(newest) = snapshot.entries.last() else {
-        return Ok(None);
+        return Ok((None, None));
     };
-    let record: AppliedSpec = read_json(&newest.key, &newest.value)?;
-    let parsed = Spec::parse(record.source.as_bytes(), &record.file_name)
-        .map_err(|problems| LoadError::Spec(problems.render(record.source.as_bytes())))?;
-    Ok(Some(Applied {
+    let unreadable = |generation, record, why| Unreadable {
+        generation,
+        key: newest.key.to_string(),
         record,
-        spec: Arc::new(parsed.spec),
-    }))
+        why,
+    };
+    let record: AppliedSpec = match serde_json::from_slice(&newest.value) {
+        Ok(record) => record,
+        Err(error) => {
+            // Not even whose generation it is can be read from it, but from its key.
+            let generation = Generation(newest.key.name().parse().unwrap_or_default());
+            let why = vec![format!("its record: {error}")];
+            return Ok((None, Some(unreadable(generation, None, why))));
+        }
+    };
+    let (spec, breaks) = match Spec::read_stored(record.source.as_bytes(), &record.file_name) {
+        Stored::Sound(spec) => (spec, Vec::new()),
+        Stored::Broken(spec, problems) => (spec, lines(&problems)),
+        Stored::Unreadable(problems) => {
+            let generation = record.generation;
+            let why = lines(&problems);
+            return Ok((None, Some(unreadable(generation, Some(record), why))));
+        }
+    };
+    let applied = Applied {
+        record,
+        spec: Arc::new(spec),
+        breaks,
+    };
+    Ok((Some(applied), None))
+}
+
+/// The errors, each in a line with its place.
+fn lines(problems: &Problems) -> Vec<String> {
+    let errors = problems
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    errors.map(ToString::to_string).collect()
 }
 
 async fn named<K, V>(store: &dyn Store, prefix: &str) -> Result<BTreeMap<K, V>, LoadError>

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use interlock_engine::coordinator::{Applied, AppliedSpec, spec_key};
+use interlock_engine::coordinator::{Applied, AppliedSpec, NoSpec, spec_key};
 use interlock_model::ids::Generation;
 use interlock_model::spec::{Spec, diff};
 use interlock_proto::v1;
@@ -83,19 +83,19 @@ impl ClusterService for Cluster {
         let current = self
             .driver
             .call(|desk| {
-                desk.coordinator
-                    .applied()
-                    .map(|applied| applied.record.clone())
+                let why = || {
+                    desk.coordinator
+                        .plannable()
+                        .err()
+                        .unwrap_or(NoSpec::NotApplied)
+                };
+                desk.coordinator.spec_record().cloned().ok_or_else(why)
             })
             .await?;
         let record = match current {
-            None => {
-                return Err(Status::not_found(
-                    "no spec is applied yet: `interlockctl spec apply FILE`",
-                ));
-            }
-            Some(current) if wanted.0 == 0 || wanted == current.generation => current,
-            Some(current) => {
+            Err(why) => return Err(Status::not_found(why.to_string())),
+            Ok(current) if wanted.0 == 0 || wanted == current.generation => current,
+            Ok(current) => {
                 let key = Key::new(spec_key(wanted))
                     .map_err(|error| Status::internal(error.to_string()))?;
                 let entry = self
@@ -149,7 +149,9 @@ impl ClusterService for Cluster {
                 if desk.coordinator.applied().is_some_and(is_applied) {
                     return Ok((current, Vec::new(), true));
                 }
-                if let Some(operation) = desk.coordinator.operations().find(|operation| !operation.state().is_over()) {
+                // Where the spec cannot be read they stand still, and go on by the corrected one: nothing else ends them.
+                let stuck = desk.coordinator.applied().is_none();
+                if let Some(operation) = desk.coordinator.operations().find(|operation| !stuck && !operation.state().is_over()) {
                     return Err(Status::failed_precondition(format!(
                         "{} is {}: a spec is applied only while no operation runs",
                         operation.id(),
@@ -164,6 +166,9 @@ impl ClusterService for Cluster {
                         )));
                     }
                     Some(applied) => diff(&applied.spec, &spec).iter().map(ToString::to_string).collect(),
+                    None if current != Generation(0) => {
+                        vec![format!("what differs from generation {current} cannot be told: it cannot be read")]
+                    }
                     None => vec![format!("the first spec of {}", spec.cluster)],
                 };
                 let generation = if dry_run {

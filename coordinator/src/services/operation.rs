@@ -348,7 +348,8 @@ fn start(
     // does not hold any more.
     let again = desk
         .plan(kept.request.clone())
-        .and_then(|outcome| outcome.plan);
+        .map_err(|why| Status::failed_precondition(why.to_string()))?
+        .plan;
     match again {
         Some(again) if again.digest() == kept.plan.digest() => {}
         Some(again) => {
@@ -383,7 +384,7 @@ fn not_started(error: &NotStarted) -> Status {
     let text = error.to_string();
     match error {
         NotStarted::Held { .. } => Status::aborted(text),
-        NotStarted::NoSpec | NotStarted::Generation { .. } => Status::failed_precondition(text),
+        NotStarted::NoSpec(_) | NotStarted::Generation { .. } => Status::failed_precondition(text),
         NotStarted::Corrupt(_) => Status::internal(text),
     }
 }

@@ -125,11 +125,9 @@ impl PlanService for Plans {
         let response = self
             .driver
             .call(move |desk| {
-                let outcome = desk.plan(request.clone()).ok_or_else(|| {
-                    Status::failed_precondition(
-                        "no spec is applied: `interlockctl spec apply FILE` first",
-                    )
-                })?;
+                let outcome = desk
+                    .plan(request.clone())
+                    .map_err(|why| Status::failed_precondition(why.to_string()))?;
                 let mut report = outcome.report.entries().to_vec();
                 if let Some(plan) = &outcome.plan {
                     report.extend(held(&desk.coordinator, plan.plan()));

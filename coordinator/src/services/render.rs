@@ -110,6 +110,16 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
         .collect();
     if let Some(trouble) = desk.trouble() {
         causes.insert(
+    if let Some(trouble) = coordinator.spec_trouble() {
+        causes.insert(
+            0,
+            v1::RootCause {
+                subject: "spec".to_owned(),
+                what: trouble.to_string(),
+                dependants: Vec::new(),
+            },
+        );
+    }
             0,
             v1::RootCause {
                 subject: "store".to_owned(),

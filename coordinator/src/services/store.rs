@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
     ACTIVITY, BY_HAND, Coordinator, EVENTS, OPERATIONS, SPECS, VERIFIED, Write,
 };
-use interlock_model::ids::Term;
+use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
 use interlock_proto::v1::store_chunk::Part;
 use interlock_proto::v1::store_service_server::StoreService;
@@ -190,7 +190,7 @@ impl Import {
 /// Wants the import written, if the store is empty.
 fn begin(desk: &mut Desk, import: Import) -> Result<(), Status> {
     let used =
-        desk.coordinator.applied().is_some() || desk.coordinator.operations().next().is_some();
+        desk.coordinator.generation() != Generation(0) || desk.coordinator.operations().next().is_some();
     if used {
         return Err(Status::failed_precondition(
             "this coordinator's store is in use: an import fills only an empty one. Stop the coordinator, give it another \

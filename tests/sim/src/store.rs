@@ -150,6 +150,7 @@ impl Store {
         let heads = self.heads();
         Loaded {
             applied: self.applied(),
+            unreadable: None,
             activity: self.named::<ServiceName, NodeName>(ACTIVITY),
             acts: BTreeMap::new(),
             verified: self.named(VERIFIED),
@@ -217,6 +218,7 @@ impl Store {
         let (_, value) = self.below(SPECS).next_back()?;
         let record: AppliedSpec = read(value);
         Some(Applied {
+            breaks: Vec::new(),
             record,
             spec: self.spec.clone()?,
         })

@@ -69,7 +69,7 @@ pub use records::{
     Verified, Write, head_key, journal_key, plan_key, spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
-pub use spec::Applied;
+pub use spec::{Applied, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
 pub use verification::{Finding, Standing};
 
@@ -78,6 +78,8 @@ pub use verification::{Finding, Standing};
 pub struct Coordinator {
     term: Term,
     applied: Option<Applied>,
+    /// The newest spec of the store, if it cannot be read; then none is applied.
+    unreadable: Option<Unreadable>,
     assignments: BTreeMap<NodeName, Assignment>,
     view: View,
     operations: BTreeMap<OperationId, Operation>,
@@ -116,9 +118,11 @@ impl Coordinator {
     /// The generation of the applied spec; 0 if there is none.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.applied
-            .as_ref()
-            .map_or(Generation(0), |applied| applied.record.generation)
+        match (&self.applied, &self.unreadable) {
+            (Some(applied), _) => applied.record.generation,
+            (None, Some(unreadable)) => unreadable.generation,
+            (None, None) => Generation(0),
+        }
     }
     /// The term of this process.
     #[must_use]

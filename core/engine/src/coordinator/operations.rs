@@ -13,6 +13,7 @@ use interlock_model::time::Now;
 use super::Coordinator;
 use super::message::ToAgent;
 use super::records::{Head, Write, head_key, journal_key, plan_key};
+use super::spec::NoSpec;
 use crate::operation::{Corrupt, Ctx, Operation, Refused, Verb};
 
 /// How many bytes of a plan go under one key; etcd's default limit of a whole request is 1.5 MiB.
@@ -52,9 +53,9 @@ pub struct Wish {
 /// Why an operation was not started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotStarted {
-    /// There is no spec.
-    #[error("no spec is applied: `interlockctl spec apply FILE` first")]
-    NoSpec,
+    /// There is no spec that plans are made from.
+    #[error(transparent)]
+    NoSpec(#[from] NoSpec),
     /// The plan belongs to another generation.
     #[error(
         "the plan was made from generation {plan} of the spec, and {current} is applied: plan again"
@@ -93,7 +94,7 @@ impl Coordinator {
     /// # Errors
     /// If the plan is stale or something of it is held.
     pub fn start(&mut self, request: &StartRequest, now: Now) -> Result<OperationId, NotStarted> {
-        let applied = self.applied.as_ref().ok_or(NotStarted::NoSpec)?;
+        let applied = self.plannable()?;
         let plan = request.plan.plan();
         let current = applied.record.generation;
         if plan.generation != current {

@@ -9,7 +9,7 @@ use interlock_model::plan::SealedPlan;
 
 use super::claims::Hold;
 use super::records::{Head, Verified};
-use super::{Applied, Coordinator, Output};
+use super::{Applied, Coordinator, Output, Unreadable};
 use crate::by_hand::ActId;
 use crate::operation::{Corrupt, Entry, Operation};
 use crate::view::View;
@@ -19,6 +19,8 @@ use crate::view::View;
 pub struct Loaded {
     /// The newest spec.
     pub applied: Option<Applied>,
+    /// The same if it cannot be read.
+    pub unreadable: Option<Unreadable>,
     /// Remembered activity.
     pub activity: BTreeMap<ServiceName, NodeName>,
     /// Verified plugs.
@@ -74,6 +76,7 @@ impl Coordinator {
         let mut coordinator = Self {
             term,
             applied: None,
+            unreadable: loaded.unreadable,
             assignments: BTreeMap::new(),
             view: View::default(),
             operations,

@@ -19,7 +19,7 @@ mod verify;
 mod yaml;
 
 pub use diff::{Change, diff};
-pub use parse::Parsed;
+pub use parse::{Parsed, Stored};
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
 pub use range::{MAX_RANGE, RangeError, expand};
 pub use read::{MAX_NAMES, MAX_NODES};

@@ -18,7 +18,45 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
 }
 
+/// A spec that was accepted once, maybe by a version with fewer rules.
+#[derive(Debug)]
+pub enum Stored {
+    /// It breaks no rule.
+    Sound(Spec),
+    /// It breaks rules, and still says for each node and service what it is made of.
+    Broken(Spec, Problems),
+    /// What it says of nodes or services cannot be told any more.
+    Unreadable(Problems),
+}
+
 impl Spec {
+    /// Reads a spec that was accepted when it was applied. Rules that it breaks by now are told, and it is given all the
+    /// same if nothing but checks could not be read: a check that is not understood stays *unknown*, which is never taken
+    /// for OK; a service whose parts are not understood would be taken for something else than it is.
+    #[must_use]
+    pub fn read_stored(bytes: &[u8], file_name: &str) -> Stored {
+        let report = Report::default();
+        let spec = match yaml::load(bytes, &report) {
+            Ok(tree) => {
+                let spec = read::spec(&tree, &report);
+                let usable = report.errors_are_all(|problem| is_of_check(&problem.path));
+                if let Some(spec) = &spec {
+                    verify::verify(spec, &tree, &report);
+                }
+                spec.filter(|_| usable)
+            }
+            Err(problem) => {
+                report.add(*problem);
+                None
+            }
+        };
+        match spec {
+            Some(spec) if !report.has_errors() => Stored::Sound(spec),
+            Some(spec) => Stored::Broken(spec, report.into_problems(file_name)),
+            None => Stored::Unreadable(report.into_problems(file_name)),
+        }
+    }
+
     /// Reads a spec from the bytes of its file. `file_name` is for messages alone; nothing is opened.
     ///
     /// Time and memory are bounded whatever the bytes are: see [`MAX_BYTES`](super::MAX_BYTES),
@@ -47,6 +85,53 @@ impl Spec {
                 warnings: report.into_problems(file_name).problems,
             }),
             None => Err(report.into_problems(file_name)),
+        }
+    }
+}
+
+/// Is this the path of something within a check: `services.web.checks.http.every`?
+fn is_of_check(path: &str) -> bool {
+    let below = path.strip_prefix("services.");
+    below.is_some_and(|below| below.contains(".checks."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(services: &str) -> Stored {
+        let text =
+            format!("cluster: c\nnodes: {{ n: {{ address: 10.0.0.1 }} }}\nservices:\n{services}");
+        Spec::read_stored(text.as_bytes(), "stored.yaml")
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_told_and_usable_as_long_as_its_parts_are_understood() {
+        let sound = "  web: { nodes: [n], manager: { process: { name: web } } }\n";
+        assert!(matches!(stored(sound), Stored::Sound(_)));
+
+        let missing =
+            "  web: { nodes: [n], manager: { process: { name: web } }, requires: [db] }\n";
+        let Stored::Broken(spec, problems) = stored(missing) else {
+            panic!("a reference")
+        };
+        assert!(spec.services["web"].nodes.len() == 1 && problems.has_errors());
+
+        let check = "  web: { nodes: [n], manager: { process: { name: web } }, checks: { c: { dns: x } } }\n";
+        assert!(matches!(stored(check), Stored::Broken(..)));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_of_a_service_makes_no_spec() {
+        for services in [
+            "  web: { nodes: [n], manager: { wasm: { name: web } } }\n",
+            "  web: { nodes: [n], manager: { process: { name: web } }, restarter: x }\n",
+            "  web: [\n",
+        ] {
+            assert!(
+                matches!(stored(services), Stored::Unreadable(_)),
+                "{services}"
+            );
         }
     }
 }

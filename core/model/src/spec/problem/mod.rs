@@ -278,6 +278,11 @@ impl Report {
         !self.errors.listed.borrow().is_empty()
     }
 
+    /// Are all errors so far of this kind? Not if there are more than are listed.
+    pub(crate) fn errors_are_all(&self, kind: impl Fn(&Problem) -> bool) -> bool {
+        self.errors.more.get() == 0 && self.errors.listed.borrow().iter().all(kind)
+    }
+
     /// The problems in the order of the file.
     pub(crate) fn into_problems(self, file: &str) -> Problems {
         let mut problems = self.errors.listed.into_inner();
