@@ -4,9 +4,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use interlock_model::names::NodeName;
 use serde::Deserialize;
+
+use crate::driver::compaction::Policy;
 
 /// What the file holds.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +28,39 @@ pub struct Config {
     pub store: Store,
     /// Its certificate.
     pub tls: Tls,
+    /// Which operations that are over it keeps.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// Which operations that are over are kept, with their plans and journals: those that are among the newest, and those that
+/// ended not long ago. What is not over is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// So many of the newest.
+    pub operations: std::num::NonZeroU64,
+    /// And those of so many days.
+    pub days: u32,
+}
+
+impl Default for Keep {
+    /// A quarter of a year, and never fewer than a thousand: a plan with a hundred steps and its journal are some 100 KiB.
+    fn default() -> Self {
+        Self {
+            operations: std::num::NonZeroU64::new(1000).unwrap_or(std::num::NonZeroU64::MIN),
+            days: 90,
+        }
+    }
+}
+
+impl From<Keep> for Policy {
+    fn from(keep: Keep) -> Self {
+        Self {
+            newest: keep.operations.get(),
+            age: Duration::from_secs(u64::from(keep.days) * 24 * 3600),
+        }
+    }
 }
 
 /// Where the files of its certificate are.
@@ -161,6 +197,17 @@ mod tests {
         assert!(parse(&login).is_ok());
         let error = parse(&format!("{etcd}password = 'p'\n")).unwrap_err();
         assert!(error.to_string().contains("password"), "{error}");
+    }
+
+    #[test]
+    fn what_is_kept_has_defaults_and_is_never_nothing() {
+        let parse = |keep: &str| toml::from_str::<Config>(&format!("{FILE}{keep}"));
+        let keep = parse("").unwrap().keep;
+        assert_eq!((keep.operations.get(), keep.days), (1000, 90));
+        let keep = parse("[keep]\noperations = 5\n").unwrap().keep;
+        assert_eq!((keep.operations.get(), keep.days), (5, 90));
+        assert!(parse("[keep]\noperations = 0\n").is_err());
+        assert!(parse("[keep]\nweeks = 1\n").is_err());
     }
 
     #[test]

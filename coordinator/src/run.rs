@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::Config;
-use crate::driver::{Driver, Handle, Lineage, clear_broken_import, load};
+use crate::driver::{Driver, Handle, Lineage, clear_broken_import, compaction, load};
 use crate::leadership::{Candidate, Leadership, Sole};
 use crate::services::{Cluster, Events, Operations, PORTABLE, Plans, Stores};
 use crate::sessions::AgentSessions;
@@ -123,6 +123,11 @@ async fn serve(
 
     let reload = tokio::spawn(watcher.run(RELOAD));
     let driver = tokio::spawn(driver.run());
+    let kept = tokio::spawn(compaction::run(
+        handle.clone(),
+        Arc::clone(&store),
+        config.keep.into(),
+    ));
     handle.call(move |desk| desk.lineage = lineage).await?;
     let stopping = async {
         signal().await;
@@ -136,6 +141,7 @@ async fn serve(
         () = stopping => {}
     }
     reload.abort();
+    kept.abort();
     Ok(())
 }
 

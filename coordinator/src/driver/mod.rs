@@ -8,11 +8,14 @@
 //! for a term that has to be raised.
 
 mod commit;
+pub mod compaction;
 mod desk;
 mod handle;
 mod lineage;
 mod load;
 mod raising;
+#[cfg(test)]
+mod compaction_tests;
 #[cfg(test)]
 mod tests;
 

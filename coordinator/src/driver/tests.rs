@@ -27,7 +27,7 @@ use crate::store::{
 
 /// The embedded store, on a disk that can be filled.
 #[derive(Debug)]
-struct Filled {
+pub(super) struct Filled {
     inner: Embedded,
     full: watch::Sender<bool>,
     /// How many commits were refused.
@@ -74,15 +74,15 @@ impl Store for Filled {
 }
 
 /// A driver that runs.
-struct Bench {
-    handle: Handle,
-    store: Arc<Filled>,
+pub(super) struct Bench {
+    pub(super) handle: Handle,
+    pub(super) store: Arc<Filled>,
     sessions: u64,
     _directory: tempfile::TempDir,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Filled {
             inner: open(directory.path()).await,
@@ -165,7 +165,7 @@ impl Bench {
     }
 
     /// Starts an operation that waits for an approval.
-    async fn starts(&self) -> OperationId {
+    pub(super) async fn starts(&self) -> OperationId {
         let step = Step {
             id: StepId::new("approve:look"),
             action: Action::Approve {
@@ -200,7 +200,7 @@ impl Bench {
         self.handle.call(start).await.unwrap()
     }
 
-    async fn get(&self, operation: &str) -> Result<v1::Operation, tonic::Status> {
+    pub(super) async fn get(&self, operation: &str) -> Result<v1::Operation, tonic::Status> {
         let store: Arc<dyn Store> = Arc::<Filled>::clone(&self.store);
         let request = v1::GetOperationRequest {
             operation: operation.into(),

@@ -78,7 +78,8 @@ impl Operations {
         }
         if entries.is_empty() {
             return Err(Status::not_found(format!(
-                "there is no {id}; `interlockctl operation list` shows what there is"
+                "there is no {id}, or it is so old that its journal was let go; `interlockctl operation list` shows what \
+                 there is"
             )));
         }
         let plan = SealedPlan::open(bytes).map_err(|error| Status::internal(error.to_string()))?;
