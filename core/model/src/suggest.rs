@@ -11,7 +11,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let word = word.to_lowercase();
     let length = word.chars().count();
     // Any letter is one slip away from any other. No name is longer; comparing costs the product of the lengths.
-    if length < 2 || length > 80 {
+    if !(2..=80).contains(&length) {
         return None;
     }
     let limit = (length / 3).max(1);

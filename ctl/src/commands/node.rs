@@ -27,11 +27,12 @@ pub(super) async fn run(connection: &Connection, command: NodeCommand, out: Out)
                     .ok_or_else(|| {
                         let known: Vec<&str> =
                             status.nodes.iter().map(|node| node.node.as_str()).collect();
-                        let meant = nearest(name.as_str(), known.iter().copied())
-                            .map(|near| format!(": did you mean {near}?"))
-                            .unwrap_or_default();
+                        let has = match nearest(name.as_str(), known.iter().copied()) {
+                            Some(near) => format!(": did you mean {near}? It has"),
+                            None => "; it has".to_owned(),
+                        };
                         Failure::Refused(format!(
-                            "the spec has no node {name}{meant}; it has {}",
+                            "the spec has no node {name}{has} {}",
                             known.join(", ")
                         ))
                     })?;

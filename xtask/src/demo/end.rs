@@ -49,7 +49,6 @@ pub(crate) fn end(directory: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 mod tests {
     use std::process::Command;
 
