@@ -155,9 +155,15 @@ impl Operation {
             | What::AllSteps { .. }
             | What::Turned { .. } => {}
         }
+        let reported = state.phase == Phase::Running && !self.step(at).action.is_power();
         if settle {
-            state.ended = Some(entry.at);
+            self.steps[at].ended = Some(entry.at);
             self.open.remove(&at);
+            self.reported.remove(&at);
+        } else if reported && self.open.remove(&at) {
+            self.reported.insert(at);
+        } else if !reported && self.reported.remove(&at) {
+            self.open.insert(at);
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The pass over an operation: what begins, what is watched, what settles.
 
+use std::time::Duration;
+
 use interlock_model::action::{Action, Command};
 
 use super::attempt::humantime;
 use super::gates::{ASK_AGAIN, Readiness, green};
 use super::{Ctx, Operation, Phase, State, What};
+
+/// How often steps under way are looked through for deadlines, which are seconds.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 impl Operation {
     /// Does everything that can be done now. To be called after every event, and from time to time.
@@ -19,10 +24,13 @@ impl Operation {
         // What went wrong since the last pass halts this one before anything begins.
         self.settle(ctx);
         // Plan order is topological: a step that settles here opens the ones behind it within the same pass.
-        let open: Vec<usize> = self.open.iter().copied().collect();
+        let open = self.due(ctx.now.mono);
+        let mut required = None;
         for at in open {
             match self.steps[at].phase {
-                Phase::Waiting if self.state == State::Running => self.consider(at, ctx),
+                Phase::Waiting if self.state == State::Running => {
+                    self.consider(at, &mut required, ctx);
+                }
                 Phase::Running => self.watch(at, ctx),
                 Phase::Checking => self.check(at, ctx),
                 _ => {}
@@ -39,8 +47,18 @@ impl Operation {
         self.settle(ctx);
     }
 
+    /// The steps to look through in this pass, in plan order.
+    fn due(&mut self, now: Duration) -> Vec<usize> {
+        let rested = |last| now.saturating_sub(last) < WATCH_EVERY;
+        if self.watched.is_some_and(rested) && !self.reconnected && !self.is_ending() {
+            return self.open.iter().copied().collect();
+        }
+        self.watched = Some(now);
+        self.open.union(&self.reported).copied().collect()
+    }
+
     fn settle(&mut self, ctx: &mut Ctx<'_>) {
-        let in_flight = self.steps.iter().any(|step| step.phase.in_flight());
+        let in_flight = || self.steps.iter().any(|step| step.phase.in_flight());
         let turn = match self.state {
             State::Running | State::Pausing | State::Paused | State::Unwinding => {
                 if let Some(at) = self.steps.iter().position(|step| {
@@ -53,9 +71,10 @@ impl Operation {
                     && self.steps.iter().all(|step| step.phase.is_settled())
                 {
                     Some((State::Done, "every step is done and proven".to_owned()))
-                } else if self.state == State::Pausing && !in_flight {
+                } else if self.state == State::Pausing && !in_flight() {
                     Some((State::Paused, "nothing is under way".to_owned()))
-                } else if self.state == State::Unwinding && !in_flight && !self.can_unwind_more() {
+                } else if self.state == State::Unwinding && !in_flight() && !self.can_unwind_more()
+                {
                     Some((
                         State::Unwound,
                         "everything that has an undo is taken back".to_owned(),
@@ -64,8 +83,8 @@ impl Operation {
                     None
                 }
             }
-            State::Aborting if !in_flight => Some((State::Aborted, self.left_behind())),
-            State::AbortingToUnwind if !in_flight => {
+            State::Aborting if !in_flight() => Some((State::Aborted, self.left_behind())),
+            State::AbortingToUnwind if !in_flight() => {
                 Some((State::Unwinding, "nothing is under way".to_owned()))
             }
             _ => None,
@@ -99,7 +118,12 @@ impl Operation {
     }
 
     /// A step that has not begun: may it?
-    fn consider(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+    fn consider(
+        &mut self,
+        at: usize,
+        required: &mut Option<(usize, Readiness)>,
+        ctx: &mut Ctx<'_>,
+    ) {
         if self.before[at]
             .iter()
             .any(|(other, until)| !self.steps[*other].has_reached(*until))
@@ -113,7 +137,7 @@ impl Operation {
         }
         let readiness = self
             .assumption(at, ready, ctx)
-            .and(|| self.requirements(at, ctx))
+            .and(|| self.requirements(at, required, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
             .and(|| self.reachable(at, ready, ctx));
         match readiness {

@@ -18,6 +18,7 @@ use super::{Ctx, Effect, Operation, What};
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// May a step begin?
+#[derive(Debug, Clone)]
 pub(super) enum Readiness {
     /// It may.
     Yes,

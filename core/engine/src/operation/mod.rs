@@ -52,6 +52,7 @@ mod unwind;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interlock_model::ids::OperationId;
 use interlock_model::names::NodeName;
@@ -84,7 +85,13 @@ pub struct Operation {
     index: BTreeMap<StepId, usize>,
     before: Vec<Vec<(usize, Wait)>>,
     behind: Vec<Vec<usize>>,
+    /// The steps that are not settled, without those in `reported`.
     open: BTreeSet<usize>,
+    /// The steps under way that get on by the reports of agents alone. A pass finds nothing new in them but a deadline or
+    /// another session, and a thousand of them are not looked through at every message.
+    reported: BTreeSet<usize>,
+    /// When a pass last looked through those.
+    watched: Option<Duration>,
     fresh: Vec<Entry>,
     /// The view's count of sessions at the last pass.
     sessions: Option<u64>,
@@ -206,6 +213,8 @@ impl Operation {
             before,
             behind,
             open: (0..count).collect(),
+            reported: BTreeSet::new(),
+            watched: None,
             fresh: Vec::new(),
             sessions: None,
             reconnected: true,
