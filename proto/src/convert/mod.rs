@@ -19,9 +19,7 @@ use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
 pub use member::{held_from_wire, held_to_wire};
-pub use permission::{
-    refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire,
-};
+pub use permission::{refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire};
 
 pub use command::{
     command_from_wire, command_to_wire, fence_from_wire, fence_to_wire, part_from_wire,
