@@ -80,7 +80,7 @@ impl ClusterService for Cluster {
         request: Request<v1::GetSpecRequest>,
     ) -> Result<Response<v1::GetSpecResponse>, Status> {
         let wanted = Generation(request.into_inner().generation);
-        let current = self
+        let (newest, current) = self
             .driver
             .call(|desk| {
                 let why = || {
@@ -89,13 +89,16 @@ impl ClusterService for Cluster {
                         .err()
                         .unwrap_or(NoSpec::NotApplied)
                 };
-                desk.coordinator.spec_record().cloned().ok_or_else(why)
+                let record = desk.coordinator.spec_record().cloned().ok_or_else(why);
+                (record, desk.coordinator.generation())
             })
             .await?;
-        let record = match current {
-            Err(why) => return Err(Status::not_found(why.to_string())),
-            Ok(current) if wanted.0 == 0 || wanted == current.generation => current,
-            Ok(current) => {
+        let record = match newest {
+            Ok(newest) if wanted.0 == 0 || wanted == current => newest,
+            Err(why) if wanted.0 == 0 || wanted == current || current.0 == 0 => {
+                return Err(Status::not_found(why.to_string()));
+            }
+            Ok(_) | Err(_) => {
                 let key = Key::new(spec_key(wanted))
                     .map_err(|error| Status::internal(error.to_string()))?;
                 let entry = self
@@ -105,8 +108,7 @@ impl ClusterService for Cluster {
                     .map_err(|error| Status::unavailable(error.to_string()))?;
                 let entry = entry.ok_or_else(|| {
                     Status::not_found(format!(
-                        "there is no generation {wanted}; the current one is {}",
-                        current.generation
+                        "there is no generation {wanted}; the current one is {current}"
                     ))
                 })?;
                 read_json::<AppliedSpec>(&entry.key, &entry.value)
