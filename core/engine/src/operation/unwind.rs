@@ -4,6 +4,10 @@
 //! back up must be healthy before what depended on it follows; what goes down must be proven down. An undo that fails
 //! is a state of its own, for a person.
 //!
+//! A step that has acted and was then skipped is taken back like any other: a person took it for done so that the
+//! operation went on, which says nothing about what it left behind. One that was skipped before it acted has left
+//! nothing of this operation's.
+//!
 //! A stop whose instance was started again by the same plan, and is healthy, is taken back already: it runs, as it did
 //! before. Such a start has no undo, which would only interrupt the instance once more; if it did not get that far, the
 //! undo of its stop starts the instance.
@@ -23,18 +27,19 @@ impl Operation {
     }
 
     fn needs_undo(&self, at: usize) -> bool {
-        // One that waits for another attempt may have happened in an earlier one.
-        let touched = matches!(
-            self.steps[at].phase,
-            Phase::Done
-                | Phase::Checking
-                | Phase::Failed
-                | Phase::Unknown
-                | Phase::Running
-                | Phase::Waiting
-                | Phase::Blocked
-        );
-        touched && self.steps[at].acted && self.step(at).undo.is_some()
+        let stands = match self.steps[at].phase {
+            // One that waits for another attempt may have happened in an earlier one.
+            Phase::Waiting
+            | Phase::Blocked
+            | Phase::Running
+            | Phase::Checking
+            | Phase::Done
+            | Phase::Failed
+            | Phase::Unknown
+            | Phase::Skipped => true,
+            Phase::Undoing | Phase::Undone | Phase::UndoFailed => false,
+        };
+        stands && self.steps[at].acted && self.step(at).undo.is_some()
     }
 
     /// For each step, does anything that came after it still stand? Through steps that have nothing to be taken back,

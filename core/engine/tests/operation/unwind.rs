@@ -474,3 +474,45 @@ fn a_stopped_active_side_is_not_started_again_beside_another_active_side() {
     assert_eq!(bench.phase("stop:db@b"), Phase::UndoFailed);
     assert!(bench.operation.attention().contains("plan again"));
 }
+
+#[test]
+fn what_has_acted_and_was_skipped_is_taken_back_before_its_machine() {
+    let mut bench = Bench::new(vec![
+        step("power-on:a", &[]),
+        step("start:db@a", &[("power-on:a", Wait::Up)]),
+        step("approve:look", &[]),
+    ]);
+    bench.advance().power("a", Power::Off).advance();
+    bench.connects("a", "boot-2");
+    bench.advance().says("start:db@a", AttemptState::Failed);
+    bench.asks(Verb::Skip, "start:db@a").unwrap();
+    bench.sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    assert_eq!(bench.sent(), ["stop start:db@a #2 on a"]);
+    assert_eq!(bench.phase("power-on:a"), Phase::Done, "db may run there");
+    bench.says("start:db@a", AttemptState::Done);
+    assert_eq!(bench.phase("start:db@a"), Phase::Undone);
+    bench.pass(1).power("a", Power::On).advance();
+    assert_eq!(bench.phase("power-on:a"), Phase::Undoing);
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.state(), State::Unwound);
+}
+
+#[test]
+fn what_was_skipped_before_it_acted_has_nothing_to_be_taken_back() {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("start:log@b", &[("stop:db@a", Wait::Down)]),
+        step("approve:look", &[]),
+    ]);
+    bench.goes_silent("b");
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("start:log@b"), Phase::Blocked);
+    bench.asks(Verb::Skip, "start:log@b").unwrap();
+    bench.connects("b", "boot-1");
+    bench.sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    assert_eq!(bench.sent(), ["start stop:db@a #2 on a"]);
+    assert_eq!(bench.phase("start:log@b"), Phase::Skipped);
+}
