@@ -94,21 +94,17 @@ impl Draft<'_> {
     }
 }
 
-/// The gates that people open at the end of such a plan: after everything else.
+/// The gates that people open at the end of such a plan: after everything else is through, and not only begun.
 fn add_gates(draft: &mut Draft<'_>) {
-    if draft.graph.len() == 0 {
+    let ends = draft.graph.unawaited();
+    if ends.is_empty() {
         return;
     }
-    let successors = draft.graph.successors();
-    let last: Vec<Handle> = (0..draft.graph.len())
-        .filter(|step| successors[*step].is_empty())
-        .collect();
     for (name, gate) in &draft.spec.gates {
         if gate.at_end_of.contains(&draft.request.kind) {
             let approve = draft.graph.add(steps::gate(name, gate));
-            for step in &last {
-                let end = draft.graph.end(*step);
-                draft.graph.after(approve, *step, end);
+            for (step, end) in &ends {
+                draft.graph.after(approve, *step, *end);
             }
         }
     }

@@ -115,6 +115,17 @@ impl Graph {
         }
     }
 
+    /// The steps that nothing waits for until their very end, with that end. Whoever waits for all of these waits for
+    /// everything: whatever is not among them is awaited by a step that is, or by one that leads to such a step.
+    pub(crate) fn unawaited(&self) -> Vec<(Handle, Wait)> {
+        let mut awaited = vec![false; self.steps.len()];
+        for (on, until) in self.after.iter().flatten() {
+            awaited[*on] |= *until == self.end(*on);
+        }
+        let steps = (0..self.steps.len()).filter(|step| !awaited[*step]);
+        steps.map(|step| (step, self.end(step))).collect()
+    }
+
     /// The steps that wait for each step.
     pub(crate) fn successors(&self) -> Vec<Vec<Handle>> {
         let mut successors = vec![Vec::new(); self.steps.len()];

@@ -89,7 +89,8 @@ fn asked(step: &Step, gates: &[Gate], check: CheckId, on: &NodeName, found: &mut
     }
 }
 
-/// Each gate that belongs to such a plan is there, and everything but the other gates leads to it.
+/// Each gate that belongs to such a plan is there, and opens only after everything but the other gates is through: down,
+/// up, or healthy, whichever comes last.
 fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
     if plan.steps.is_empty() {
         return;
@@ -115,16 +116,7 @@ fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation
         let others =
             (0..paths.steps.len()).filter(|step| !gates.iter().any(|(other, _)| other == step));
         for step in others {
-            let reaches = paths.leads_to(step, *gate);
-            // What nothing else waits for must be through, not only begun.
-            let last = paths
-                .next(step)
-                .all(|next| gates.iter().any(|(gate, _)| *gate == next));
-            let done = !last
-                || paths
-                    .beyond(step, end(&paths.steps[step].action))
-                    .contains(*gate);
-            if !reaches || !done {
+            if !paths.awaits(*gate, step, end(&paths.steps[step].action)) {
                 found.push(Violation::MissingGate {
                     gate: (*name).clone(),
                 });

@@ -124,11 +124,6 @@ impl<'a> Paths<'a> {
         self.beyond[step][later / 64] & (1 << (later % 64)) != 0
     }
 
-    /// The steps that wait for this step.
-    pub(super) fn next(&self, step: usize) -> impl Iterator<Item = usize> + use<'_> {
-        self.next[step].iter().map(|(next, _)| *next)
-    }
-
     /// The steps about one instance each, on this node, whose action is wanted.
     pub(super) fn on_node(
         &self,

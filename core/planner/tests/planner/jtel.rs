@@ -110,6 +110,30 @@ fn large_v2_comes_up_as_its_table_says() {
 }
 
 #[test]
+fn a_gate_at_the_end_stands_after_everything_is_done_and_healthy() {
+    let kinds = [
+        PlanKind::Startup,
+        PlanKind::Shutdown,
+        PlanKind::Restart,
+        PlanKind::Reboot,
+    ];
+    let cluster = large_v2().gate("look", &kinds);
+    for kind in kinds {
+        let ask = ask(&cluster, kind, Scope::All);
+        let plan = ask.assuming("lb", "lb2").assuming("dbm", "dbm2").plan();
+        for id in ids(&plan) {
+            let end = match id.split(':').next() {
+                Some("stop" | "power-off" | "drain") => Wait::Down,
+                Some("start" | "verify" | "check") => Wait::Healthy,
+                Some("approve") => continue,
+                _ => Wait::Up,
+            };
+            assert!(precedes(&plan, id, end, "approve:look"), "{kind}: {id}");
+        }
+    }
+}
+
+#[test]
 fn the_active_side_decides_the_order_of_a_pair() {
     let cluster = large_v2();
     let seen = cluster.all_up(&[("lb", "lb1"), ("dbm", "dbm1")]);

@@ -2,7 +2,7 @@
 
 use interlock_model::action::Action;
 use interlock_model::observation::{InstanceState, Wanted};
-use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
+use interlock_model::plan::{Plan, PlanKind, Step, Undo, Wait};
 use interlock_planner::checker;
 use proptest::prelude::*;
 
@@ -82,7 +82,7 @@ proptest! {
 fn each_promise_is_checked() {
     type Tamper = fn(&mut Plan);
     type Objects = fn(&Violation) -> bool;
-    let cases: [(&str, PlanKind, Tamper, Objects); 14] = [
+    let cases: [(&str, PlanKind, Tamper, Objects); 15] = [
         (
             "two steps of one name",
             PlanKind::Shutdown,
@@ -172,6 +172,12 @@ fn each_promise_is_checked() {
             },
             |v| matches!(v, Violation::MissingGate { .. }),
         ),
+        (
+            "somebody called before the standby was healthy",
+            PlanKind::Startup,
+            |p| p.steps.iter_mut().for_each(called_too_early),
+            |v| matches!(v, Violation::MissingGate { .. }),
+        ),
     ];
     let cluster = large_v2();
     for (what, kind, tamper, objects) in cases {
@@ -190,6 +196,13 @@ fn edge(plan: &mut Plan, edit: impl Fn(&mut Wait)) {
         .flat_map(|step| &mut step.after)
         .take(1)
         .for_each(|after| edit(&mut after.until));
+}
+
+fn called_too_early(step: &mut Step) {
+    if matches!(step.action, Action::Approve { .. }) {
+        let last = |on: &str| on.starts_with("start:jb") || on.starts_with("start:tel");
+        step.after.retain(|after| last(after.step.as_str()));
+    }
 }
 
 fn stops_undo_starts(plan: &mut Plan) {
