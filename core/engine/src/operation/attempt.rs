@@ -53,6 +53,7 @@ impl Operation {
         live.began = Some(ctx.now.mono);
         live.deadline = Some(ctx.now.mono + timeout);
         live.asked = None;
+        live.said.clear();
         live.session = ctx.view.node(to).and_then(|seen| seen.session);
         live.seen = format!("{} sent to {to}", command.word());
         let id = AttemptId {
@@ -94,7 +95,7 @@ impl Operation {
         let evidence = format!(
             "not proven within {}: {}",
             humantime(self.step(at).timeout),
-            self.live[at].seen
+            self.seen(at)
         );
         let unknown = !self.doing(at).is_power() || self.power_is_unknown(at, ctx);
         self.end_attempt(at, ctx);
@@ -142,7 +143,7 @@ impl Operation {
     /// The agent of a power step has nothing left to do, or never had, and nobody waits for the machine any more. What
     /// it comes to is not proven.
     pub(super) fn give_up_power(&mut self, at: usize, ctx: &mut Ctx<'_>) {
-        let evidence = format!("aborted before it was proven: {}", self.live[at].seen);
+        let evidence = format!("aborted before it was proven: {}", self.seen(at));
         self.record(
             What::Failed {
                 step: self.step(at).id.clone(),

@@ -23,4 +23,6 @@ pub(super) struct Live {
     pub(super) undoing: bool,
     /// What it waits for, or the last thing seen.
     pub(super) seen: String,
+    /// What the agent of a switching said when it could not tell whether it had happened; empty if it could.
+    pub(super) said: String,
 }

@@ -180,6 +180,7 @@ impl Operation {
         live.began = Some(ctx.now.mono);
         live.deadline = Some(ctx.now.mono + timeout);
         live.asked = None;
+        live.said.clear();
         live.seen = node
             .map(|node| format!("{node} to be switched by hand or by itself"))
             .unwrap_or_default();

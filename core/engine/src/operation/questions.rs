@@ -91,8 +91,19 @@ impl Operation {
                     (Some(first), more) => format!("{first} and {more} more"),
                 }
             }
-            Phase::Running | Phase::Checking | Phase::Undoing => self.live[at].seen.clone(),
+            Phase::Running | Phase::Checking | Phase::Undoing => self.seen(at),
             _ => String::new(),
+        }
+    }
+
+    /// What a step under way waits for, or the last thing seen, with what the agent of a switching said of it.
+    pub(super) fn seen(&self, at: usize) -> String {
+        let live = &self.live[at];
+        match &self.steps[at].on {
+            Some(on) if !live.said.is_empty() && live.said != live.seen => {
+                format!("{}; {on} said of the switching: {}", live.seen, live.said)
+            }
+            _ => live.seen.clone(),
         }
     }
 

@@ -65,8 +65,9 @@ impl Operation {
                     ctx.now,
                 );
             }
-            // For a power step the source will tell; only the switching itself may have to be asked for again.
-            AttemptState::Unknown if self.doing(at).is_power() => {}
+            // For a power step the source will tell; only the switching itself may have to be asked for again. If the
+            // source tells nothing, these words are all that anybody has.
+            AttemptState::Unknown if self.doing(at).is_power() => self.live[at].said = evidence,
             AttemptState::NeverSeen if self.already_switched(at, ctx) => {}
             // The journal knows better than an agent whose ledger was lost: what it had accepted may still run.
             AttemptState::NeverSeen if self.is_forgotten(at) && !report.repeatable => {

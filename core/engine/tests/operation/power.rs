@@ -1,6 +1,6 @@
 //! Power: what proves that a machine is off, and what proves that it is on.
 
-use interlock_engine::operation::{Phase, State};
+use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 
@@ -108,4 +108,43 @@ fn a_reboot_is_proven_by_a_new_boot_whatever_its_agent_said() {
     bench.connects("a", "boot-2");
     bench.advance();
     assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn what_the_fence_agent_said_is_told_while_the_proof_is_awaited_and_when_it_does_not_come() {
+    let mut bench = Bench::new(vec![step("power-on:a", &[])]);
+    bench.advance().power("a", Power::Off).advance();
+    bench.says("power-on:a", AttemptState::Unknown).pass(1);
+    let told = "the agent of a with a new boot; mgmt said of the switching: said";
+    assert_eq!(bench.waits_for("power-on:a"), told);
+    bench.pass(LIMIT.as_secs() - 1);
+    let told = format!("not proven within 1m: {told}");
+    assert_eq!(bench.evidence("power-on:a"), told);
+    assert_eq!(
+        bench.operation.attention(),
+        format!("power-on:a: {told}"),
+        "and it is what the operation stands still for"
+    );
+    // Another attempt knows nothing of the words about the one before.
+    bench.asks(Verb::Retry, "power-on:a").unwrap();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-on:a"), Phase::Running);
+    bench.pass(1);
+    assert_eq!(
+        bench.waits_for("power-on:a"),
+        "the agent of a with a new boot"
+    );
+}
+
+#[test]
+fn an_abort_tells_what_the_fence_agent_had_said() {
+    let mut bench = Bench::new(vec![step("power-on:a", &[])]);
+    bench.advance().power("a", Power::Off).advance();
+    bench.says("power-on:a", AttemptState::Unknown).pass(1);
+    bench.asks(Verb::Abort, "").unwrap();
+    bench.says("power-on:a", AttemptState::Unknown);
+    assert_eq!(
+        bench.evidence("power-on:a"),
+        "aborted before it was proven: said"
+    );
 }
