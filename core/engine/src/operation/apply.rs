@@ -27,6 +27,10 @@ impl Operation {
             What::AllSteps { .. } => self.single_step = false,
             What::Turned { to, reason, .. } => {
                 self.state = *to;
+                if *to == State::Pausing {
+                    // What was let begin and has not is to ask again.
+                    self.tokens = 0;
+                }
                 self.attention = if *to == State::NeedsAttention {
                     reason.clone()
                 } else {

@@ -16,7 +16,7 @@ pub enum Verb {
     Pause,
     /// Go on; with single steps over, if the operation goes in them.
     Resume,
-    /// Let one more step begin.
+    /// Let one more step begin; where single steps are paused, by going on in them.
     Next,
     /// Another attempt of a step.
     Retry,
@@ -140,6 +140,8 @@ impl Operation {
         if self.single_step && self.state == State::Running {
             // To resume is to end the single steps: there is no other way out of them, and nothing else to resume.
             verbs.extend([Verb::Next, Verb::Resume]);
+        } else if self.single_step && verbs.contains(&Verb::Resume) {
+            verbs.push(Verb::Next);
         }
         if self.state == State::Running && self.approvable().next().is_some() {
             verbs.push(Verb::Approve);
@@ -210,7 +212,12 @@ impl Operation {
                     self.turn(State::Running, by, reason, ctx);
                 }
             }
-            Verb::Next => self.record(What::Next { by }, ctx.now),
+            Verb::Next => {
+                self.record(What::Next { by: by.clone() }, ctx.now);
+                if self.state != State::Running {
+                    self.turn(State::Running, by, reason, ctx);
+                }
+            }
             Verb::Abort | Verb::Unwind => {
                 let to = if verb == Verb::Abort {
                     State::Aborting

@@ -76,6 +76,48 @@ fn a_resume_ends_the_single_steps() {
     }
 }
 
+#[test]
+fn a_next_ends_a_pause_of_single_steps_and_lets_one_step_begin() {
+    let ids = ["stop:db@a", "stop:db@b", "stop:web@b"];
+    let mut bench = Bench::of(seal(ids.map(|id| step(id, &[])).to_vec()), true);
+    bench.advance();
+    bench.asks(Verb::Next, "").unwrap();
+    bench.asks(Verb::Pause, "").unwrap();
+    assert_eq!(bench.state(), State::Pausing);
+    assert!(bench.operation.possible().contains(&Verb::Next));
+    bench.says("stop:db@a", AttemptState::Done);
+    assert_eq!(bench.state(), State::Paused);
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.state(), State::Running);
+    assert!(bench.operation.is_single_step(), "still one at a time");
+    assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+    bench.says("stop:db@b", AttemptState::Done);
+    assert_eq!(bench.phase("stop:web@b"), Phase::Waiting);
+}
+
+#[test]
+fn a_next_that_was_not_used_is_gone_with_a_pause() {
+    let ids = ["stop:db@a", "stop:db@b"];
+    let mut bench = Bench::of(seal(ids.map(|id| step(id, &[])).to_vec()), true);
+    let nodes = ["a", "b"];
+    nodes.iter().for_each(|node| bench.goes_silent(node));
+    bench.advance();
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting, "nobody is there");
+    bench.asks(Verb::Pause, "").unwrap();
+    nodes.iter().for_each(|node| bench.connects(node, "boot-1"));
+    bench.asks(Verb::Next, "").unwrap();
+    let running = ids.map(|id| bench.phase(id) == Phase::Running);
+    assert_eq!(running, [true, false], "one, and not two");
+}
+
+#[test]
+fn a_pause_without_single_steps_knows_no_next() {
+    let mut bench = two();
+    bench.asks(Verb::Pause, "").unwrap();
+    assert!(!bench.operation.possible().contains(&Verb::Next));
+}
+
 /// Otherwise whoever may not open it could take it for opened.
 #[test]
 fn a_gate_waits_as_long_as_it_takes_and_is_never_skipped() {
