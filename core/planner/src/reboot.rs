@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_model::action::ShutdownBy;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Wait;
-use interlock_model::spec::{Boot, Service};
+use interlock_model::spec::{Boot, Node, Service};
 
 use crate::activity::warn_of_interruption;
 use crate::again::Again;
@@ -87,6 +88,10 @@ fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
         );
         return false;
     }
+    if let Some((by, remedy)) = other_way_down(node) {
+        draft.report.blocked(Subject::node(name), by, remedy);
+        return false;
+    }
     match draft.world.machine(name) {
         Machine::On if draft.world.agent_is_heard(name) => return true,
         Machine::On => {
@@ -109,6 +114,21 @@ fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
         }
     }
     false
+}
+
+/// A machine that the spec does not let its agent take down by itself is not restarted by its agent either: why, and
+/// what to do instead.
+fn other_way_down(node: &Node) -> Option<(&'static str, String)> {
+    let by = match node.power.as_ref()?.shutdown {
+        ShutdownBy::Agent => return None,
+        ShutdownBy::Manual => "a person shuts it down (`shutdown: manual`), and its agent may not",
+        ShutdownBy::Command => {
+            "its agent shuts it down by a command of its own file (`shutdown: command`), which restarts nothing"
+        }
+    };
+    let name = &node.name;
+    let remedy = format!("use `shutdown --node {name}` and then `startup --node {name}`");
+    Some((by, remedy))
 }
 
 fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Again {

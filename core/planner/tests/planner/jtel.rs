@@ -294,7 +294,10 @@ fn every_sample_cluster_can_be_planned_in_every_way() {
             PlanKind::Reboot,
         ] {
             let outcome = ask_all(&cluster, kind).outcome();
-            assert!(outcome.plan.is_some(), "{file} {kind}:\n{}", outcome.report);
+            // The machines of the demo are processes, which go down by commands.
+            let reboots = kind != PlanKind::Reboot || !file.ends_with("/demo.yaml");
+            let planned = outcome.plan.is_some();
+            assert_eq!(planned, reboots, "{file} {kind}:\n{}", outcome.report);
         }
         seen += 1;
     }

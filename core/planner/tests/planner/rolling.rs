@@ -1,6 +1,6 @@
 //! Restarts and reboots: batch by batch, keeping capacity.
 
-use interlock_model::action::Action;
+use interlock_model::action::{Action, ShutdownBy};
 use interlock_model::check::{CheckFrom, CheckKind, Verdict};
 use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{PlanKind, Wait};
@@ -243,6 +243,37 @@ fn a_reboot_leaves_the_control_plane_and_refuses_a_service_scope() {
         .seeing(&cluster.all_up(&[]))
         .refusal();
     assert!(refusal[0].contains("--node w1,w2,w3,w4"), "{refusal:?}");
+}
+
+/// A restart by its agent is another way down than the one that the spec gives the machine.
+#[test]
+fn a_reboot_is_refused_where_the_machine_does_not_go_down_by_its_agent_alone() {
+    for (by, why) in [
+        (ShutdownBy::Manual, "a person shuts it down"),
+        (ShutdownBy::Command, "by a command of its own file"),
+    ] {
+        let cluster = web().with_node("w1", |node| {
+            node.power.as_mut().unwrap().shutdown = by;
+        });
+        let seen = cluster.all_up(&[]);
+        let refusal = ask(&cluster, PlanKind::Reboot, nodes(&["w1", "w2"]))
+            .seeing(&seen)
+            .refusal();
+        let [refusal] = &refusal[..] else {
+            panic!("{refusal:?}")
+        };
+        assert!(
+            refusal.starts_with("blocked: node w1: ") && refusal.contains(why),
+            "{refusal}"
+        );
+        assert!(
+            refusal.contains("`shutdown --node w1` and then `startup --node w1`"),
+            "{refusal}"
+        );
+        ask(&cluster, PlanKind::Reboot, nodes(&["w2"]))
+            .seeing(&seen)
+            .plan();
+    }
 }
 
 /// What stops now must find what it requires when it starts again: not knowing is no better than knowing it is down.
