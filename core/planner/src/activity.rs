@@ -11,6 +11,8 @@
 //! A check of `active_when` that is forced counts as not green where it is unknown; what follows from that is assumed,
 //! not observed. Two green instances are two active sides, whatever is forced.
 
+use std::collections::BTreeSet;
+
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Assumption, Known, PlanKind};
@@ -266,6 +268,45 @@ impl Draft<'_> {
             }
         }
         Ok(passes)
+    }
+}
+
+/// Says in the report who runs on, and is without it, while a service that they require is interrupted, themselves or by
+/// what they require; one line per service, with the number of its instances. Those on the nodes of which `is_stopped`
+/// is true stop before.
+pub(crate) fn warn_of_those_without(
+    draft: &mut Draft<'_>,
+    service: &ServiceName,
+    is_stopped: impl Fn(&NodeName) -> bool,
+) {
+    let mut without = BTreeSet::from([service]);
+    // Dependencies first: whoever is without something has all its dependants still before it.
+    for other in draft.by_rank(draft.spec.services.keys()) {
+        let mut required = other.dependencies.iter().filter(|(_, edge)| edge.needed);
+        if !required.any(|(name, _)| without.contains(name)) {
+            continue;
+        }
+        let name = &other.name;
+        without.insert(name);
+        let runs = |node: &&NodeName| {
+            !is_stopped(node) && draft.world.instance(name, node) == Presence::Up
+        };
+        let (running, them) = match other.nodes.iter().filter(runs).count() {
+            0 => continue,
+            1 => (
+                "1 running instance stays up".to_owned(),
+                "is without it; to stop it",
+            ),
+            many => (
+                format!("{many} running instances stay up"),
+                "are without it; to stop them",
+            ),
+        };
+        let text = format!(
+            "{running} while {service} is interrupted, and {them} before, use `shutdown --service {name}` first and \
+             `startup --service {name}` at the end"
+        );
+        draft.report.warn(Subject::service(name), text);
     }
 }
 

@@ -11,7 +11,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Wait;
 use interlock_model::spec::{Boot, Node, Service};
 
-use crate::activity::warn_of_interruption;
+use crate::activity::{warn_of_interruption, warn_of_those_without};
 use crate::again::Again;
 use crate::draft::Draft;
 use crate::graph::Handle;
@@ -30,19 +30,13 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         .cloned()
         .collect();
     let again = running_on(draft, &nodes);
+    let mut interrupted: Vec<(&Service, NodeName)> = Vec::new();
     for service in draft.by_rank(again.services()) {
         let active = draft.active_side(service);
         again.active_side_is_there(draft, service, active.as_ref());
-        let interrupted = active.filter(|active| again.has(&service.name, active));
+        let active = active.filter(|active| again.has(&service.name, active));
         let only = service.nodes.first().filter(|_| service.nodes.len() == 1);
-        if let Some(node) = interrupted.as_ref().or(only) {
-            warn_of_interruption(
-                &mut draft.report,
-                &service.name,
-                node,
-                service.nodes.len() - 1,
-            );
-        }
+        interrupted.extend(active.or(only.cloned()).map(|node| (service, node)));
     }
     let batches = batches(draft, nodes);
     let turn: BTreeMap<&NodeName, usize> = batches
@@ -50,6 +44,18 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         .enumerate()
         .flat_map(|(turn, batch)| batch.iter().map(move |node| (node, turn)))
         .collect();
+    for (service, node) in &interrupted {
+        warn_of_interruption(
+            &mut draft.report,
+            &service.name,
+            node,
+            service.nodes.len() - 1,
+        );
+        // What is in the same batch stops before it.
+        warn_of_those_without(draft, &service.name, |other| {
+            turn.get(other) == turn.get(node)
+        });
+    }
     for service in draft.by_rank(again.services()) {
         // What comes back in the same batch comes back in order.
         let first = again.nodes(&service.name).map(|node| turn[node]).min();

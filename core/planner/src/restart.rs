@@ -1,7 +1,8 @@
 //! Rolling restart: stop and start instances, a batch at a time, each batch only when the one before is healthy.
 //!
 //! Dependencies go first; dependants are not stopped, they are what the capacity is kept for. Of an exclusive service
-//! the standbys go first, one at a time, and the active side last, which interrupts it: nothing takes over.
+//! the standbys go first, one at a time, and the active side last, which interrupts it: nothing takes over. The report
+//! lists the dependants that run on without it for that time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Wait;
 use interlock_model::spec::Service;
 
-use crate::activity::warn_of_interruption;
+use crate::activity::{warn_of_interruption, warn_of_those_without};
 use crate::again::Again;
 use crate::capacity;
 use crate::draft::Draft;
@@ -122,6 +123,7 @@ fn batches(draft: &mut Draft<'_>, service: &Service, again: &Again) -> Vec<Vec<N
             node,
             service.nodes.len() - 1,
         );
+        warn_of_those_without(draft, &service.name, |_| false);
     }
     let size = if capacity::counts(service) {
         draft.request.batch_size()

@@ -276,6 +276,57 @@ fn a_reboot_is_refused_where_the_machine_does_not_go_down_by_its_agent_alone() {
     }
 }
 
+/// db on two nodes, required by app, which front requires; log only starts after it.
+fn required() -> Cluster {
+    Cluster::new()
+        .exclusive("db", &["d1", "d2"])
+        .service("app", &["a1", "a2", "a3"])
+        .service("front", &["d1", "f1"])
+        .service("log", &["l1"])
+        .requires("app", &["db"])
+        .requires("front", &["app"])
+        .edge("log", "db", false, Wait::Healthy, Wait::None)
+}
+
+fn cut_off(cluster: &Cluster, kind: PlanKind, scope: Scope) -> Vec<String> {
+    let seen = cluster
+        .all_up(&[("db", "d1")])
+        .state("app", "a3", InstanceState::Stopped)
+        .wanted("app", "a3", Wanted::Stopped);
+    let outcome = ask(cluster, kind, scope).seeing(&seen).outcome();
+    assert!(outcome.plan.is_some(), "{}", outcome.report);
+    let lines = outcome.report.entries().iter().map(ToString::to_string);
+    lines.filter(|line| line.contains("without it")).collect()
+}
+
+#[test]
+fn who_runs_on_while_what_it_requires_is_interrupted_is_told_with_a_count() {
+    let cluster = required();
+    assert_eq!(
+        cut_off(&cluster, PlanKind::Restart, services(&["db"])),
+        [
+            "warning: service app: 2 running instances stay up while db is interrupted, and are without it; to stop them \
+             before, use `shutdown --service app` first and `startup --service app` at the end",
+            "warning: service front: 2 running instances stay up while db is interrupted, and are without it; to stop \
+             them before, use `shutdown --service front` first and `startup --service front` at the end",
+        ]
+    );
+    // What is on the same machine stops before it.
+    let told = cut_off(&cluster, PlanKind::Reboot, nodes(&["d1"]));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("warning: service app: 2 running instances stay"));
+    assert!(told[1].starts_with("warning: service front: 1 running instance stays"));
+}
+
+#[test]
+fn nobody_is_without_a_service_whose_active_side_stays() {
+    let cluster = required();
+    for kind in [PlanKind::Restart, PlanKind::Reboot] {
+        let told = cut_off(&cluster, kind, nodes(&["d2"]));
+        assert_eq!(told, Vec::<String>::new());
+    }
+}
+
 /// What stops now must find what it requires when it starts again: not knowing is no better than knowing it is down.
 #[test]
 fn a_requirement_that_is_unknown_or_too_few_refuses_a_restart_and_a_reboot() {
