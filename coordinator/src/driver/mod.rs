@@ -9,13 +9,13 @@
 
 mod commit;
 pub mod compaction;
+#[cfg(test)]
+mod compaction_tests;
 mod desk;
 mod handle;
 mod lineage;
 mod load;
 mod raising;
-#[cfg(test)]
-mod compaction_tests;
 #[cfg(test)]
 mod tests;
 
