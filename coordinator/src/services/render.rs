@@ -4,10 +4,12 @@ use interlock_engine::coordinator::{Coordinator, Event, Head};
 use interlock_engine::operation::{Entry, Operation};
 use interlock_model::action::Power;
 use interlock_model::ids::JournalSeq;
+use interlock_model::member::MemberState;
 use interlock_model::names::NodeName;
 use interlock_model::observation::{Active, InstanceObservation, NodeObservation};
+use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
-use interlock_proto::convert::{millis, refusal_to_wire};
+use interlock_proto::convert::{member_seen_to_wire, millis, refusal_to_wire};
 use interlock_proto::v1;
 
 use crate::driver::Desk;
@@ -108,8 +110,6 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
             dependants: cause.dependants.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    if let Some(trouble) = desk.trouble() {
-        causes.insert(
     if let Some(trouble) = coordinator.spec_trouble() {
         causes.insert(
             0,
@@ -120,6 +120,8 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
             },
         );
     }
+    if let Some(trouble) = desk.trouble() {
+        causes.insert(
             0,
             v1::RootCause {
                 subject: "store".to_owned(),
@@ -248,7 +250,41 @@ fn instance(
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
         given_up: seen.given_up,
+        members: seen.members.iter().map(member_seen_to_wire).collect(),
     }
+}
+
+/// How each instance of a service is in each of its load balancers. Of one that is not heard nothing is known.
+fn memberships(
+    coordinator: &Coordinator,
+    spec: &Spec,
+    service: &Service,
+) -> Vec<v1::MembershipStatus> {
+    let mut all = Vec::new();
+    for node in &service.nodes {
+        for balancer in service
+            .member_of
+            .keys()
+            .filter_map(|it| spec.services.get(it))
+        {
+            for on in &balancer.nodes {
+                let view = coordinator.view();
+                let told = view.node(on).filter(|_| view.alive(on));
+                let told = told.and_then(|seen| seen.instances.get(&balancer.name));
+                let seen = told.and_then(|seen| seen.member(&service.name, node));
+                let detail = seen.map_or("it was not seen there", |seen| seen.detail.as_str());
+                let state = seen.map_or(MemberState::Unknown, |seen| seen.state);
+                all.push(v1::MembershipStatus {
+                    node: node.to_string(),
+                    balancer: balancer.name.to_string(),
+                    on: on.to_string(),
+                    state: v1::MemberState::from(state).into(),
+                    detail: detail.to_owned(),
+                });
+            }
+        }
+    }
+    all
 }
 
 fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
@@ -296,6 +332,7 @@ fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
                     .holder(None, Some(&status.service))
                     .map(|id| id.to_string())
                     .unwrap_or_default(),
+                members: memberships(coordinator, &applied.spec, service),
             })
         })
         .collect()

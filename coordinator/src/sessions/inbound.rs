@@ -10,7 +10,7 @@ use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::permission::Refusal;
 use interlock_model::time::Timestamp;
-use interlock_proto::convert::{Invalid, name, refusal_from_wire};
+use interlock_proto::convert::{Invalid, member_seen_from_wire, name, refusal_from_wire};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 
@@ -77,7 +77,7 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
                 .map(|instance| {
                     Ok((
                         name("instance.service", &instance.service)?,
-                        self::instance(instance),
+                        self::instance(instance)?,
                     ))
                 })
                 .collect::<Result<_, Invalid>>()?,
@@ -137,15 +137,24 @@ fn attempt(wire: &v1::AttemptReport) -> Result<AttemptReport, Invalid> {
     Ok(report)
 }
 
-fn instance(wire: &v1::Instance) -> InstanceObservation {
-    InstanceObservation {
+fn instance(wire: &v1::Instance) -> Result<InstanceObservation, Invalid> {
+    let members = wire.members.iter().map(|wire| {
+        let mut seen = member_seen_from_wire(wire)?;
+        seen.detail = cut(&seen.detail);
+        if let Some(put_back) = &mut seen.put_back {
+            put_back.text = cut(&put_back.text);
+        }
+        Ok(seen)
+    });
+    Ok(InstanceObservation {
         state: wire.state().into(),
         since: (wire.since_ms > 0).then_some(Timestamp(wire.since_ms)),
         reason: cut(&wire.reason),
         wanted: wire.wanted().into(),
         restarts: wire.restarts,
         given_up: wire.given_up,
-    }
+        members: members.collect::<Result<_, Invalid>>()?,
+    })
 }
 
 fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {

@@ -11,13 +11,14 @@ use std::time::Duration;
 use interlock_model::action::Power;
 use interlock_model::check::{CheckId, CheckKind, Verdict};
 use interlock_model::ids::{BootId, Generation};
+use interlock_model::member::MemberObservation;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations,
 };
 use interlock_model::permission::{Permission, Refusal};
 use interlock_model::spec::Spec;
-use interlock_model::time::Now;
+use interlock_model::time::{Now, Timestamp};
 
 /// One result of a check, with the time when the probe ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +69,37 @@ pub struct SeenNode {
     pub checks: BTreeMap<CheckId, SeenCheck>,
     /// What its agent would refuse.
     pub refuses: Vec<Refusal>,
+    /// When the members of the load balancers on it were last put back, of each by balancer, service and node; zero for
+    /// never. Outlives a session, so that nothing is told twice.
+    pub put_back: BTreeMap<(ServiceName, ServiceName, NodeName), Timestamp>,
 }
 
 impl SeenNode {
+    /// Its agent said how the members of a load balancer are. Returns what it tells for the first time of members that
+    /// were put back. What it tells first of all it may have told another coordinator.
+    pub fn put_back(
+        &mut self,
+        balancer: &ServiceName,
+        members: &[MemberObservation],
+    ) -> Vec<String> {
+        let mut news = Vec::new();
+        for member in members {
+            let at = member.put_back.as_ref().map_or(Timestamp(0), |it| it.at);
+            let key = (
+                balancer.clone(),
+                member.service.clone(),
+                member.node.clone(),
+            );
+            let before = self.put_back.insert(key, at);
+            if let Some(put_back) = &member.put_back
+                && before.is_some_and(|before| before != at)
+            {
+                news.push(put_back.text.clone());
+            }
+        }
+        news
+    }
+
     /// Its agent said how an instance is. Returns what was known of it before.
     pub fn tell(
         &mut self,
@@ -137,6 +166,10 @@ impl View {
                 .retain(|service, _| spec.services.contains_key(service));
             seen.told
                 .retain(|service, _| seen.instances.contains_key(service));
+            seen.put_back.retain(|(balancer, service, _), _| {
+                let of = spec.services.get(service);
+                of.is_some_and(|it| it.member_of.contains_key(balancer))
+            });
             seen.checks.retain(|id, _| {
                 spec.services
                     .get(&id.service)

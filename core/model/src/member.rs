@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{NodeName, ServiceName};
-use crate::time::human;
+use crate::time::{Timestamp, human};
 
 /// How the instances of a load balancer are told who takes part.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,6 +95,70 @@ impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.service, self.node)
     }
+}
+
+/// What a load balancer on one node makes of a member.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// It has not been seen there.
+    #[default]
+    Unknown,
+    /// It takes part.
+    Ready,
+    /// It gets nothing new, save from clients whose cookie names it.
+    Drain,
+    /// It gets nothing.
+    Maint,
+    /// It would take part, but the balancer finds it down.
+    Down,
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "unknown",
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// What is known of a member in the load balancer on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberObservation {
+    /// The service of the instance.
+    pub service: ServiceName,
+    /// Its node.
+    pub node: NodeName,
+    /// What the balancer makes of it.
+    pub state: MemberState,
+    /// The same in the balancer's own words, or why it is unknown. One line.
+    pub detail: String,
+    /// When it was last put back, if the agent that is there now has done so.
+    pub put_back: Option<PutBack>,
+}
+
+/// A member was something else than what a plan has put it to, and was put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// When, by the clock of the balancer's node.
+    pub at: Timestamp,
+    /// What it was, and what it is now. One line.
+    pub text: String,
+}
+
+/// An instance that does not take part in one of its load balancers, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// Nobody knows whether it takes part.
+    pub unknown: bool,
+    /// How it is there, such as `maint in lb on lb1`.
+    pub text: String,
 }
 
 /// May a balancer's group or server be called that? HAProxy's own grammar (Configuration Manual, section 2.2: letters,

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::action::Power;
 use crate::check::{CheckId, Verdict};
 use crate::ids::BootId;
+use crate::member::{Apart, MemberObservation, MemberState};
 use crate::names::{NodeName, ServiceName};
 use crate::permission::{Permission, Refusal};
-use crate::spec::Service;
+use crate::spec::{Service, Spec};
 use crate::time::Timestamp;
 
 /// The liveness of a node.
@@ -126,10 +127,22 @@ pub struct InstanceObservation {
     pub wanted: Option<Wanted>,
     /// How many times the guard restarted it since it was last started by an operation.
     pub restarts: u32,
-}
     /// Is it down, and its guard does not start it again? Said by the guard alone; the reason says why.
     #[serde(default)]
     pub given_up: bool,
+    /// Of a load balancer: its members, as it has them on this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberObservation>,
+}
+
+impl InstanceObservation {
+    /// What is known of a member of this instance of a load balancer; none if it was not seen there.
+    #[must_use]
+    pub fn member(&self, service: &ServiceName, node: &NodeName) -> Option<&MemberObservation> {
+        let mut members = self.members.iter();
+        members.find(|it| it.service == *service && it.node == *node)
+    }
+}
 
 /// What is known of one check on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +263,37 @@ impl Observations {
                 .map_or(InstanceState::Unknown, |instance| instance.state),
             Liveness::Lost | Liveness::Left | Liveness::Unheard => InstanceState::Unknown,
         }
+    }
+
+    /// Where an instance takes no part, of the load balancers that it is a member of and that run: one that says so,
+    /// else one of which that is unknown. None if it takes part in all of them.
+    #[must_use]
+    pub fn apart(&self, spec: &Spec, service: &Service, node: &NodeName) -> Option<Apart> {
+        let mut unknown = None;
+        for balancer in service.member_of.keys() {
+            let places = spec.services.get(balancer).map(|it| it.nodes.as_slice());
+            for on in places.unwrap_or_default() {
+                if self.instance(on, balancer) != InstanceState::Running {
+                    continue;
+                }
+                let seen = self.nodes.get(on).and_then(|it| it.instances.get(balancer));
+                let member = seen.and_then(|it| it.member(&service.name, node));
+                let state = member.map_or(MemberState::Unknown, |it| it.state);
+                let detail = member.map_or("it was not seen there", |it| it.detail.as_str());
+                let apart = |unknown| Apart {
+                    unknown,
+                    text: format!("{state} in {balancer} on {on} ({detail})"),
+                };
+                match state {
+                    MemberState::Ready => {}
+                    MemberState::Unknown => unknown = unknown.or_else(|| Some(apart(true))),
+                    MemberState::Drain | MemberState::Maint | MemberState::Down => {
+                        return Some(apart(false));
+                    }
+                }
+            }
+        }
+        unknown
     }
 
     /// The last result of a check on a node.

@@ -1,4 +1,7 @@
-//! Capacity: how many healthy instances a plan leaves at its lowest point.
+//! Capacity: how many instances in service a plan leaves at its lowest point.
+//!
+//! In service is what is healthy and takes part in the load balancers that it is a member of, wherever those run: one that
+//! was drained serves nobody, however healthy it is.
 //!
 //! Counted for services whose instances all work. One with a single instance, and an exclusive one, has no capacity to
 //! keep: it is interrupted, and the report says so.
@@ -9,7 +12,7 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::Service;
 
 use crate::draft::Draft;
-use crate::report::Entry;
+use crate::report::{Entry, Subject};
 use crate::world::Presence;
 
 /// Does the service have a capacity that a plan must keep?
@@ -18,18 +21,28 @@ pub(crate) fn counts(service: &Service) -> bool {
 }
 
 impl Draft<'_> {
-    /// The instances that are up and known to be healthy.
-    pub(crate) fn healthy_instances<'s>(&self, service: &'s Service) -> BTreeSet<&'s NodeName> {
-        let up = |node: &&NodeName| self.world.instance(&service.name, node) == Presence::Up;
-        service
-            .nodes
-            .iter()
-            .filter(up)
-            .filter(|node| self.is_healthy(service, node))
-            .collect()
+    /// The instances that are up, known to be healthy, and known to take part in their load balancers. The report names
+    /// those that are left out for the latter.
+    pub(crate) fn serving_instances<'s>(&mut self, service: &'s Service) -> BTreeSet<&'s NodeName> {
+        let mut serving = BTreeSet::new();
+        for node in &service.nodes {
+            let up = self.world.instance(&service.name, node) == Presence::Up;
+            if !up || !self.is_healthy(service, node) {
+                continue;
+            }
+            match self.world.apart(service, node) {
+                None => drop(serving.insert(node)),
+                Some(apart) => {
+                    let text = format!("healthy, but does not count: it is {}", apart.text);
+                    self.report
+                        .warn(Subject::instance(&service.name, node), text);
+                }
+            }
+        }
+        serving
     }
 
-    /// Refuses with the arithmetic if one of the batches takes too many healthy instances at once.
+    /// Refuses with the arithmetic if one of the batches takes too many serving instances at once.
     pub(crate) fn keep_capacity<'n>(
         &mut self,
         service: &Service,
@@ -38,12 +51,12 @@ impl Draft<'_> {
         if !counts(service) {
             return;
         }
-        let healthy = self.healthy_instances(service);
+        let serving = self.serving_instances(service);
         let taken = batches
             .into_iter()
-            .map(|batch| batch.iter().filter(|node| healthy.contains(*node)).count())
+            .map(|batch| batch.iter().filter(|node| serving.contains(*node)).count())
             .max();
-        self.require_capacity(service, healthy.len(), healthy.len() - taken.unwrap_or(0));
+        self.require_capacity(service, serving.len(), serving.len() - taken.unwrap_or(0));
     }
 
     /// Refuses if fewer than `at_least` would be left.

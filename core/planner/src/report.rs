@@ -135,7 +135,7 @@ pub enum Entry {
     CapacityShort {
         /// The service.
         service: ServiceName,
-        /// How many healthy instances it has now.
+        /// How many instances in service it has now: healthy, and not out of a load balancer.
         have: u32,
         /// How many the plan would leave at its lowest point.
         would_leave: u32,
@@ -255,7 +255,7 @@ impl fmt::Display for Entry {
                 at_least,
             } => write!(
                 f,
-                "capacity: service {service} has {have} healthy, the plan would leave {would_leave}, \
+                "capacity: service {service} has {have} in service, the plan would leave {would_leave}, \
                  at least {at_least} must stay"
             )?,
             Self::Active {

@@ -136,12 +136,12 @@ fn is_lost(
         return lost;
     }
     if staying > 0 && capacity::counts(service) {
-        let healthy: Vec<&NodeName> = draft.healthy_instances(service).into_iter().collect();
-        let left = healthy
+        let serving: Vec<&NodeName> = draft.serving_instances(service).into_iter().collect();
+        let left = serving
             .iter()
             .filter(|node| !going.contains(**node))
             .count();
-        draft.require_capacity(service, healthy.len(), left);
+        draft.require_capacity(service, serving.len(), left);
     }
     staying == 0
 }

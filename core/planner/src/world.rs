@@ -8,13 +8,14 @@
 
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
+use interlock_model::member::Apart;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceState, Liveness, Observations, Wanted,
 };
 use interlock_model::permission::Permission;
 use interlock_model::plan::PlanKind;
-use interlock_model::spec::Spec;
+use interlock_model::spec::{Service, Spec};
 
 use crate::input::{Request, Scope};
 use crate::power::runs_control;
@@ -186,6 +187,11 @@ impl<'a> World<'a> {
     pub(crate) fn is_unwatched(&self, service: &ServiceName, node: &NodeName) -> bool {
         self.wanted(service, node) == Some(Wanted::Stopped)
             && self.instance(service, node) == Presence::Up
+    }
+
+    /// Where an instance takes no part, of its load balancers that run; none offline, and if there is no such.
+    pub(crate) fn apart(&self, service: &Service, node: &NodeName) -> Option<Apart> {
+        self.observations?.apart(self.spec, service, node)
     }
 
     /// The last result of a check; none offline.

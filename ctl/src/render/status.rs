@@ -48,6 +48,9 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
         ));
     }
     text.push_str(&format!("\n{}", services_table(&status.services, paint)));
+    if status.services.iter().any(|it| !it.members.is_empty()) {
+        text.push_str(&format!("\n{}", members_table(&status.services, paint)));
+    }
     text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
     text.push_str(&refusals(&status.nodes, paint));
     text
@@ -108,6 +111,34 @@ fn services_table(services: &[v1::ServiceStatus], paint: Paint) -> String {
         ]);
     }
     table.render(paint)
+}
+
+/// Who takes part in which load balancer.
+fn members_table(services: &[v1::ServiceStatus], paint: Paint) -> String {
+    let mut table = Table::new(["member", "of", "state", "seen as"]);
+    for service in services {
+        for member in &service.members {
+            table.row([
+                (format!("{}@{}", service.service, member.node), Tone::Plain),
+                (format!("{}@{}", member.balancer, member.on), Tone::Plain),
+                member_state(member.state),
+                (member.detail.clone(), Tone::Plain),
+            ]);
+        }
+    }
+    table.render(paint)
+}
+
+/// The word for how a member is, which is that of the load balancers.
+fn member_state(state: i32) -> (String, Tone) {
+    let (word, tone) = match v1::MemberState::try_from(state) {
+        Ok(v1::MemberState::Ready) => ("ready", Tone::Good),
+        Ok(v1::MemberState::Drain) => ("drain", Tone::Doubt),
+        Ok(v1::MemberState::Maint) => ("maint", Tone::Doubt),
+        Ok(v1::MemberState::Down) => ("down", Tone::Bad),
+        Ok(v1::MemberState::Unknown) | Err(_) => ("unknown", Tone::Doubt),
+    };
+    (word.to_owned(), tone)
 }
 
 fn active(service: &v1::ServiceStatus) -> (String, Tone) {
@@ -229,5 +260,12 @@ fn service_value(service: &v1::ServiceStatus) -> Value {
         "at_least": service.at_least,
         "requires": service.requires,
         "held_by": some(&service.held_by),
+        "members": service.members.iter().map(|member| json!({
+            "node": member.node,
+            "balancer": member.balancer,
+            "on": member.on,
+            "state": member_state(member.state).0,
+            "detail": member.detail,
+        })).collect::<Value>(),
     })
 }

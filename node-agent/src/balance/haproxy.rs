@@ -105,6 +105,7 @@ impl Haproxy {
             },
             // After a `ready` it is taken for up at once and with reservation, as `UP 1/3`, until its own checks agree.
             up: status == "UP" || status == "no check",
+            reached: status.starts_with("UP") || status == "no check",
             status,
             checked: figures.get("check_status").unwrap_or_default().to_owned(),
             sessions: number(figures.get("scur"), &command)?,

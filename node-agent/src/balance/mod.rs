@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use interlock_model::member::Member;
+use interlock_model::member::{Member, MemberState};
 use interlock_model::names::ServiceName;
 use serde::{Deserialize, Serialize};
 
@@ -55,12 +55,26 @@ pub(crate) struct Server {
     pub(crate) status: String,
     /// Does it get what it should get, without reservation?
     pub(crate) up: bool,
+    /// Does it get anything, if that is wanted?
+    pub(crate) reached: bool,
     /// What the load balancer's own check said last; empty without one.
     pub(crate) checked: String,
     /// How much of it is in use now: nothing is waited for any more at 0.
     pub(crate) sessions: u64,
     /// Of what `sessions` is the number.
     pub(crate) counted: &'static str,
+}
+
+impl Server {
+    /// The same in a word.
+    pub(crate) fn state(&self) -> MemberState {
+        match self.admin {
+            Admin::Maint => MemberState::Maint,
+            Admin::Drain => MemberState::Drain,
+            Admin::Ready if self.reached => MemberState::Ready,
+            Admin::Ready => MemberState::Down,
+        }
+    }
 }
 
 /// A load balancer cannot be told, or asked.

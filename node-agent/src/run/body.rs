@@ -90,11 +90,14 @@ impl Body {
                     within: *within,
                     then: *then,
                 };
-                self.members.switch(balancer, member, wanted, &errand).await
+                let board = self.session.board();
+                self.members
+                    .switch(balancer, member, wanted, board, &errand)
+                    .await
             }
             Command::Admit { balancer, member } => {
                 self.members
-                    .switch(balancer, member, Wanted::In, &errand)
+                    .switch(balancer, member, Wanted::In, self.session.board(), &errand)
                     .await
             }
             Command::Shutdown { .. } | Command::Reboot if attempt.earlier_boot => {
@@ -261,7 +264,7 @@ impl Executor for Body {
         self.instances
             .assign(assignment, &self.managers, &self.session, self.clock);
         self.probes.assign(assignment, &self.allow);
-        self.members.assign(assignment);
+        self.members.assign(assignment, self.session.board());
     }
 
     fn probe_now(&self, checks: Vec<CheckId>) {

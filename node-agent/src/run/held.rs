@@ -13,13 +13,15 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use interlock_model::member::{HeldMember, Member};
+use interlock_model::member::{HeldMember, Member, MemberObservation, MemberState, PutBack};
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::managers::chain;
-use crate::balance::{Admin, Balancers, Error};
+use crate::balance::{Admin, Balancers, Error, Server};
+use crate::session::{Board, Clock};
 
 /// A member in a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,17 +111,19 @@ impl Held {
         put.get(key).copied()
     }
 
-    /// Looks after a member, for ever.
-    pub(super) async fn hold(&self, balancer: &ServiceName, member: &HeldMember) {
+    /// Looks after a member, for ever, and posts what is seen.
+    pub(super) async fn hold(&self, balancer: &ServiceName, member: &HeldMember, board: &Board) {
         let mut looks = interval(member.every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = String::new();
         loop {
             looks.tick().await;
-            let now = match self.look_after(balancer, member).await {
-                Ok(()) => String::new(),
-                Err(error) => chain(&error),
+            let seen = self.look_after(balancer, member).await;
+            let now = match &seen {
+                Ok(_) => String::new(),
+                Err(error) => chain(error),
             };
+            board.post_member(balancer, observation(&member.member, seen, Clock.wall()));
             // Once, and again when it is something else: a balancer that is down is told of by its own checks.
             if !now.is_empty() && now != said {
                 tracing::warn!(%balancer, member = %member.member, "a member cannot be looked at: {now}");
@@ -133,31 +137,97 @@ impl Held {
         &self,
         balancer: &ServiceName,
         held: &HeldMember,
-    ) -> Result<(), Error> {
+    ) -> Result<Found, Error> {
         let member = &held.member;
         let key = Key::of(balancer, member);
         let turn = self.of(&key);
-        let Ok(_turn) = turn.try_lock() else {
-            return Ok(());
-        };
-        let Some(wanted) = self.wanted(&key) else {
-            return Ok(());
-        };
+        // While a plan switches it, it is only looked at.
+        let turn = turn.try_lock();
+        let wanted = self.wanted(&key).filter(|_| turn.is_ok());
         let told = self.balancers.of(balancer, member)?;
+        let mut found = Found::default();
         for backend in &member.backends {
-            let seen = told.glance(backend, &member.server).await?.admin;
-            if seen == told.seen_as(wanted) {
+            let seen = told.glance(backend, &member.server).await?;
+            let Some(wanted) = wanted.filter(|wanted| told.seen_as(*wanted) != seen.admin) else {
+                found.see(backend, &seen);
                 continue;
-            }
-            let (seen, wanted_word) = (seen.word(), wanted.word());
+            };
+            let (was, wanted_word) = (seen.admin.word(), wanted.word());
             if held.watch_only {
-                tracing::warn!(%balancer, %member, backend, "is {seen} behind our back, and was put to {wanted_word}");
+                tracing::warn!(%balancer, %member, backend, "is {was} behind our back, and was put to {wanted_word}");
+                found.see(backend, &seen);
                 continue;
             }
             told.set(backend, &member.server, wanted).await?;
-            tracing::warn!(%balancer, %member, backend, "was {seen} behind our back, and is put back to {wanted_word}");
+            let text = format!("was {was} behind our back, and is put back to {wanted_word}");
+            tracing::warn!(%balancer, %member, backend, "{text}");
+            found.put_back = Some(format!("{member} {text}"));
+            found.see(backend, &told.glance(backend, &member.server).await?);
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// Looks at a member once, and changes nothing.
+    pub(super) async fn look_at(
+        &self,
+        balancer: &ServiceName,
+        member: &Member,
+    ) -> Result<Found, Error> {
+        let told = self.balancers.of(balancer, member)?;
+        let mut found = Found::default();
+        for backend in &member.backends {
+            found.see(backend, &told.glance(backend, &member.server).await?);
+        }
+        Ok(found)
+    }
+}
+
+/// How a member was found in its backends.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The state in the backend where it is farthest from taking part, and that in words.
+    worst: Option<(MemberState, String)>,
+    put_back: Option<String>,
+}
+
+impl Found {
+    fn see(&mut self, backend: &str, server: &Server) {
+        let far = |state| match state {
+            MemberState::Unknown | MemberState::Ready => 0,
+            MemberState::Down => 1,
+            MemberState::Drain => 2,
+            MemberState::Maint => 3,
+        };
+        let state = server.state();
+        if self
+            .worst
+            .as_ref()
+            .is_none_or(|(worst, _)| far(state) > far(*worst))
+        {
+            self.worst = Some((state, format!("{backend}: {}", server.status)));
+        }
+    }
+}
+
+/// What is told of a member that was looked at.
+pub(super) fn observation(
+    member: &Member,
+    found: Result<Found, Error>,
+    now: Timestamp,
+) -> MemberObservation {
+    let (state, detail, put_back) = match found {
+        Ok(Found { worst, put_back }) => {
+            let (state, detail) = worst.unwrap_or_default();
+            (state, detail, put_back)
+        }
+        Err(error) => (MemberState::Unknown, chain(&error), None),
+    };
+    MemberObservation {
+        service: member.service.clone(),
+        node: member.node.clone(),
+        state,
+        detail,
+        put_back: put_back.map(|text| PutBack { at: now, text }),
     }
 }
 

@@ -268,6 +268,8 @@ impl Keeper {
             wanted: self.session.wanted(&self.service),
             restarts: guard.restarts(),
             given_up: seen.state.is_down() && guard.given_up().is_some(),
+            // Posted apart, by whoever looks after them.
+            members: Vec::new(),
         };
         self.session
             .board()

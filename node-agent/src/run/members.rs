@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::errand::{Errand, Trouble};
-use super::held::{Held, Key};
+use super::held::{Held, Key, observation};
 use super::managers::chain;
 use crate::balance::{Admin, Balancer, Balancers, Error, Server};
 use crate::config::Allow;
-use crate::session::Assignment;
+use crate::session::{Assignment, Board, Clock};
 
 /// The pause between two looks: short beside the time that a session takes, long beside that of a look.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -70,18 +70,26 @@ impl Members {
         }
     }
 
-    /// Looks after these members from now on.
-    pub(super) fn assign(&self, assignment: &Assignment) {
+    /// Looks after these members from now on, and posts how they are.
+    pub(super) fn assign(&self, assignment: &Assignment, board: &Board) {
         let mut holders = Vec::new();
         for (balancer, instance) in &assignment.instances {
+            board.keep_members(balancer, |seen| {
+                let mut members = instance.members.iter().map(|held| &held.member);
+                members.any(|it| it.service == seen.service && it.node == seen.node)
+            });
             for member in &instance.members {
                 if let Err(refusal) = self.balancers.of(balancer, &member.member) {
                     tracing::warn!("{refusal}");
+                    let refused = Err(refusal);
+                    board.post_member(balancer, observation(&member.member, refused, Clock.wall()));
                     continue;
                 }
                 let (held, balancer, member) =
                     (Arc::clone(&self.held), balancer.clone(), member.clone());
-                let holder = tokio::spawn(async move { held.hold(&balancer, &member).await });
+                let board = board.clone();
+                let holder =
+                    tokio::spawn(async move { held.hold(&balancer, &member, &board).await });
                 holders.push(AbortOnDropHandle::new(holder));
             }
         }
@@ -119,6 +127,7 @@ impl Members {
         balancer: &ServiceName,
         member: &Member,
         wanted: Wanted,
+        board: &Board,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let told = self.balancers.of(balancer, member);
@@ -138,11 +147,17 @@ impl Members {
                 Wanted::Out { within, then } => work.drain(within, then, errand).await,
             }
         };
-        tokio::select! {
+        let done = tokio::select! {
             done = done => done,
             // Whatever was said stays said; saying it again is harmless.
             halt = errand.halted() => Err(Trouble::unknown(format!("{halt}: {}", work.last_seen()), true)),
+        };
+        // Whoever hears that it is switched is to see it so. One that was halted may still be under way.
+        if !matches!(done, Err(Trouble::Unknown { .. })) {
+            let found = self.held.look_at(balancer, member).await;
+            board.post_member(balancer, observation(member, found, Clock.wall()));
         }
+        done
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use interlock_engine::agent::asked::Asked;
 use interlock_model::check::{CheckId, ProbeResult};
 use interlock_model::ids::Generation;
+use interlock_model::member::MemberObservation;
 use interlock_model::names::ServiceName;
 use interlock_model::observation::InstanceObservation;
 use interlock_model::permission::Refusal;
@@ -110,10 +111,59 @@ impl Board {
         self.lock().refuses_to_wire()
     }
 
-    /// An instance was seen. Nothing happens if it looks as before.
+    /// A member of a load balancer was seen. When it was last put back is remembered.
+    pub fn post_member(&self, balancer: &ServiceName, seen: MemberObservation) {
+        self.change(|inner| {
+            let version = inner.version;
+            // Nothing is told of what is not on the board.
+            let Some(posted) = inner.instances.get_mut(balancer) else {
+                return false;
+            };
+            let members = &mut posted.value.members;
+            let same = |it: &MemberObservation| it.service == seen.service && it.node == seen.node;
+            let before = members.iter().position(same).map(|at| members.remove(at));
+            let mut seen = seen;
+            if let Some(before) = &before
+                && seen.put_back.is_none()
+            {
+                seen.put_back.clone_from(&before.put_back);
+            }
+            let is_news = before.as_ref() != Some(&seen);
+            members.push(seen);
+            members.sort_by(|a, b| (&a.service, &a.node).cmp(&(&b.service, &b.node)));
+            if is_news {
+                posted.version = version;
+            }
+            is_news
+        });
+    }
+
+    /// Forgets the members of a load balancer that are not among these.
+    pub fn keep_members(&self, balancer: &ServiceName, keep: impl Fn(&MemberObservation) -> bool) {
+        self.change(|inner| {
+            let version = inner.version;
+            let Some(posted) = inner.instances.get_mut(balancer) else {
+                return false;
+            };
+            let count = posted.value.members.len();
+            posted.value.members.retain(|it| keep(it));
+            if posted.value.members.len() == count {
+                return false;
+            }
+            posted.version = version;
+            true
+        });
+    }
+
+    /// An instance was seen. Nothing happens if it looks as before. Its members are posted apart.
     pub fn post_instance(&self, service: &ServiceName, seen: InstanceObservation) {
         self.change(|inner| {
             let version = inner.version;
+            let posted = inner.instances.get(service);
+            let members = posted
+                .map(|it| it.value.members.clone())
+                .unwrap_or_default();
+            let seen = InstanceObservation { members, ..seen };
             match inner.instances.get_mut(service) {
                 Some(posted) if posted.value == seen => false,
                 Some(posted) => {
@@ -262,6 +312,11 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
         given_up: seen.given_up,
+        members: seen
+            .members
+            .iter()
+            .map(convert::member_seen_to_wire)
+            .collect(),
     }
 }
 

@@ -535,6 +535,19 @@ async fn what_is_changed_behind_our_back_is_put_back_and_what_is_watched_only_is
     })
     .await;
     assert!(!bed.answers().await.values().any(|name| name == "b"));
+    let put_back = |lb: &v1::Instance| lb.members.iter().any(|it| it.put_back_ms > 0);
+    let lb = bed.session.instance("lb", put_back).await;
+    let [seen] = lb.members.as_slice() else {
+        panic!("{lb:?}");
+    };
+    assert_eq!(
+        (seen.node.as_str(), seen.state()),
+        ("b", v1::MemberState::Maint)
+    );
+    assert_eq!(
+        seen.put_back,
+        "web@b was ready behind our back, and is put back to maint"
+    );
 
     bed.assign(true).await;
     fs::write(bed.file(), &edited).unwrap();

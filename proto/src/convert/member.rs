@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use interlock_model::member::{Balancer, HeldMember, Member, Then, is_proxy_name};
+use interlock_model::member::{
+    Balancer, HeldMember, Member, MemberObservation, MemberState, PutBack, Then, is_proxy_name,
+};
+use interlock_model::time::Timestamp;
 
 use super::{Invalid, millis, name};
 use crate::v1;
@@ -76,6 +79,61 @@ pub fn held_from_wire(held: &v1::HeldMember) -> Result<HeldMember, Invalid> {
         every: Duration::from_millis(held.every_ms),
         watch_only: held.watch_only,
     })
+}
+
+/// What is known of a member, for the wire.
+#[must_use]
+pub fn member_seen_to_wire(seen: &MemberObservation) -> v1::MemberSeen {
+    let put_back = seen.put_back.as_ref();
+    v1::MemberSeen {
+        service: seen.service.to_string(),
+        node: seen.node.to_string(),
+        state: v1::MemberState::from(seen.state).into(),
+        detail: seen.detail.clone(),
+        put_back_ms: put_back.map_or(0, |it| it.at.0),
+        put_back: put_back.map(|it| it.text.clone()).unwrap_or_default(),
+    }
+}
+
+/// What is known of a member, from the wire.
+///
+/// # Errors
+/// If a name is none.
+pub fn member_seen_from_wire(wire: &v1::MemberSeen) -> Result<MemberObservation, Invalid> {
+    Ok(MemberObservation {
+        service: name("member.service", &wire.service)?,
+        node: name("member.node", &wire.node)?,
+        state: wire.state().into(),
+        detail: wire.detail.clone(),
+        put_back: (wire.put_back_ms > 0).then(|| PutBack {
+            at: Timestamp(wire.put_back_ms),
+            text: wire.put_back.clone(),
+        }),
+    })
+}
+
+impl From<MemberState> for v1::MemberState {
+    fn from(state: MemberState) -> Self {
+        match state {
+            MemberState::Unknown => Self::Unknown,
+            MemberState::Ready => Self::Ready,
+            MemberState::Drain => Self::Drain,
+            MemberState::Maint => Self::Maint,
+            MemberState::Down => Self::Down,
+        }
+    }
+}
+
+impl From<v1::MemberState> for MemberState {
+    fn from(state: v1::MemberState) -> Self {
+        match state {
+            v1::MemberState::Unknown => Self::Unknown,
+            v1::MemberState::Ready => Self::Ready,
+            v1::MemberState::Drain => Self::Drain,
+            v1::MemberState::Maint => Self::Maint,
+            v1::MemberState::Down => Self::Down,
+        }
+    }
 }
 
 /// What follows a drain, from the wire.

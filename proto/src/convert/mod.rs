@@ -18,7 +18,7 @@ use interlock_model::plan::StepId;
 use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
-pub use member::{held_from_wire, held_to_wire};
+pub use member::{held_from_wire, held_to_wire, member_seen_from_wire, member_seen_to_wire};
 pub use permission::{refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire};
 
 pub use command::{

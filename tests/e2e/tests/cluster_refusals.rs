@@ -254,7 +254,7 @@ fn a_batch_that_leaves_too_few_is_refused_with_the_arithmetic() -> Result<()> {
         text(&said)
     );
     ensure!(
-        text(&said).contains("3 healthy, the plan would leave 1, at least 2"),
+        text(&said).contains("3 in service, the plan would leave 1, at least 2"),
         "{}",
         text(&said)
     );

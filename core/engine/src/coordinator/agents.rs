@@ -134,6 +134,9 @@ impl Coordinator {
             {
                 noted.push(("instance-failed", service.clone(), instance.reason.clone()));
             }
+            for told in seen.put_back(&service, &instance.members) {
+                noted.push(("member-put-back", service.clone(), told));
+            }
             seen.tell(service, instance, now);
         }
         for check in checks {

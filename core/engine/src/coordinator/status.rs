@@ -101,7 +101,13 @@ impl Coordinator {
     }
 
     fn service(&self, spec: &Spec, service: &Service, now: Now) -> ServiceStatus {
-        let seen = self.view.snapshot_of(spec, &service.nodes, now);
+        let mut nodes = service.nodes.clone();
+        let balancers = service
+            .member_of
+            .keys()
+            .filter_map(|it| spec.services.get(it));
+        nodes.extend(balancers.flat_map(|balancer| balancer.nodes.clone()));
+        let seen = self.view.snapshot_of(spec, &nodes, now);
         let active = service.is_exclusive().then(|| seen.active(service));
         let mut found = Instances::default();
         for node in &service.nodes {
@@ -109,7 +115,7 @@ impl Coordinator {
             self.instance(
                 spec,
                 service,
-                (node, state),
+                (node, state, seen.apart(spec, service, node)),
                 active.as_ref(),
                 now,
                 &mut found,
@@ -139,13 +145,13 @@ impl Coordinator {
             }
         } else if stopped {
             ServiceHealth::Stopped
-        } else if found.healthy == total && found.faults.is_empty() && elsewhere.bad.is_empty() {
+        } else if found.serving == total && found.faults.is_empty() && elsewhere.bad.is_empty() {
             ServiceHealth::Ok
-        } else if found.healthy >= needed && !active_lost {
+        } else if found.serving >= needed && !active_lost {
             ServiceHealth::Degraded
         } else if found.paused > 0 {
             ServiceHealth::Paused
-        } else if found.healthy + found.untold >= needed {
+        } else if found.serving + found.untold >= needed {
             ServiceHealth::Unknown
         } else {
             ServiceHealth::Down

@@ -2,12 +2,13 @@
 
 use interlock_model::action::Action;
 use interlock_model::check::CheckFrom;
+use interlock_model::member::MemberState;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
 use interlock_planner::Scope;
 use interlock_planner::checker::{self, Violation};
 
-use crate::support::{Cluster, after, ask, ids, nodes, precedes, services};
+use crate::support::{Cluster, Seen, after, ask, ids, nodes, precedes, services};
 
 /// Two load balancers that both run, and two servers behind them.
 fn web() -> Cluster {
@@ -253,4 +254,40 @@ fn a_member_that_is_not_switched_as_the_spec_says_is_caught() {
 fn step<'p>(plan: &'p mut Plan, id: &str) -> &'p mut interlock_model::plan::Step {
     let mut steps = plan.steps.iter_mut();
     steps.find(|step| step.id.as_str() == id).unwrap()
+}
+
+#[test]
+fn an_instance_that_is_healthy_and_out_of_a_load_balancer_does_not_count() {
+    let cluster = Cluster::new()
+        .service("lb", &["lb1", "lb2"])
+        .service("web", &["jb1", "jb2", "jb3"])
+        .check("web", "http", CheckFrom::Own)
+        .with("web", |web| web.at_least = 2)
+        .member_of("web", "lb");
+    let restart = |seen: &Seen| {
+        let asked = ask(&cluster, PlanKind::Restart, services(&["web"]));
+        let report = asked.seeing(seen).outcome().report;
+        let refusals = report.refusals().map(ToString::to_string);
+        refusals.collect::<Vec<String>>()
+    };
+    let all = cluster.all_up(&[]);
+    assert_eq!(restart(&all), [] as [String; 0]);
+    let short =
+        "capacity: service web has 2 in service, the plan would leave 1, at least 2 must stay";
+    // Out of one of two is out, and so is what nobody knows of.
+    for state in [
+        MemberState::Maint,
+        MemberState::Drain,
+        MemberState::Down,
+        MemberState::Unknown,
+    ] {
+        let mut seen = all.clone();
+        seen.member(("web", "jb2"), ("lb", "lb2"), state);
+        assert_eq!(restart(&seen), [short], "{state}");
+    }
+    // A load balancer that does not run has nobody out.
+    let mut seen = all.clone();
+    seen.member(("web", "jb2"), ("lb", "lb2"), MemberState::Maint);
+    seen.set("lb", "lb2", InstanceState::Stopped);
+    assert_eq!(restart(&seen), [] as [String; 0]);
 }

@@ -56,7 +56,7 @@ fn a_batch_that_takes_too_many_is_refused_with_the_arithmetic() {
     let up = cluster.all_up(&[]);
     let line = |have, left| {
         format!(
-            "capacity: service web has {have} healthy, the plan would leave {left}, at least 3 must stay"
+            "capacity: service web has {have} in service, the plan would leave {left}, at least 3 must stay"
         )
     };
     assert_eq!(restart(&up).batch(2).refusal(), [line(4, 2)]);

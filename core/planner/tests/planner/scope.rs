@@ -156,7 +156,7 @@ fn a_shutdown_that_leaves_too_few_is_refused_with_the_arithmetic() {
         .refusal();
     assert_eq!(
         refusal,
-        ["capacity: service jb has 2 healthy, the plan would leave 1, at least 2 must stay"]
+        ["capacity: service jb has 2 in service, the plan would leave 1, at least 2 must stay"]
     );
     // As a whole it may go: there is nothing to keep.
     ask(&cluster, PlanKind::Shutdown, services(&["jb"]))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use interlock_model::action::{Part, Power, ShutdownBy};
 use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Threshold, Verdict};
 use interlock_model::ids::Generation;
-use interlock_model::member::{Balancer, Membership, Then};
+use interlock_model::member::{Balancer, MemberObservation, MemberState, Membership, Then};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, InstanceState, Liveness, NodeObservation, Observations,
@@ -292,6 +292,17 @@ impl Cluster {
                 }
             }
         }
+        for service in self.0.services.values() {
+            for balancer in service.member_of.keys() {
+                for on in &self.0.services[balancer].nodes {
+                    for node in &service.nodes {
+                        let member = (service.name.as_str(), node.as_str());
+                        let place = (balancer.as_str(), on.as_str());
+                        seen.member(member, place, MemberState::Ready);
+                    }
+                }
+            }
+        }
         seen
     }
 
@@ -335,6 +346,29 @@ impl Seen {
             ..InstanceObservation::default()
         };
         self.node(node).instances.insert(name(service), value);
+    }
+
+    /// An instance is that in a load balancer on its node.
+    pub(crate) fn member(
+        &mut self,
+        (service, node): (&str, &str),
+        (balancer, on): (&str, &str),
+        state: MemberState,
+    ) {
+        let value = MemberObservation {
+            service: name(service),
+            node: name(node),
+            state,
+            detail: "as the test says".into(),
+            put_back: None,
+        };
+        let instances = &mut self.node(on).instances;
+        let members = &mut instances
+            .get_mut(&name::<ServiceName>(balancer))
+            .unwrap()
+            .members;
+        members.retain(|it| it.service != value.service || it.node != value.node);
+        members.push(value);
     }
 
     pub(crate) fn verdict(&mut self, check: &str, node: &str, verdict: Verdict) {

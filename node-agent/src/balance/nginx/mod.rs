@@ -114,6 +114,7 @@ impl Nginx {
             admin: if down { Admin::Maint } else { Admin::Ready },
             status: if down { "down" } else { "in use" }.to_owned(),
             up: !down,
+            reached: !down,
             checked: String::new(),
             sessions: 0,
             counted: "connections",

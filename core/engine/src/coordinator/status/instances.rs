@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use interlock_model::action::Power;
 use interlock_model::check::{CheckFrom, CheckId, Verdict};
+use interlock_model::member::Apart;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{Active, InstanceState, Liveness, Wanted};
 use interlock_model::spec::{Service, Spec};
@@ -22,6 +23,8 @@ pub(super) struct Instances {
     pub(super) running: usize,
     /// Those that run and whose checks are green.
     pub(super) healthy: usize,
+    /// Those of them that take part in the load balancers that they are members of.
+    pub(super) serving: usize,
     /// Those that may be healthy, for all that is known.
     pub(super) untold: usize,
     /// Where those are.
@@ -128,7 +131,7 @@ impl Coordinator {
         &self,
         spec: &Spec,
         service: &Service,
-        (node, state): (&NodeName, InstanceState),
+        (node, state, apart): (&NodeName, InstanceState, Option<Apart>),
         active: Option<&Active>,
         now: Now,
         found: &mut Instances,
@@ -139,7 +142,10 @@ impl Coordinator {
             InstanceState::Running => {
                 found.running += 1;
                 match self.own_checks(spec, service, node, active, now) {
-                    None => found.healthy += 1,
+                    None => {
+                        found.healthy += 1;
+                        self.membership(node, name, apart, found);
+                    }
                     Some(Unhealthy::Paused(why)) => {
                         found.paused += 1;
                         found.faults.push(format!("{node} is paused: {why}"));
@@ -188,6 +194,28 @@ impl Coordinator {
                 let why = self.reason(node, name);
                 found.faults.push(format!("{node} is {state}: {why}"));
             }
+        }
+    }
+
+    /// Takes in whether a healthy instance takes part where it is a member. What an operation holds it has put there.
+    fn membership(
+        &self,
+        node: &NodeName,
+        service: &ServiceName,
+        apart: Option<Apart>,
+        found: &mut Instances,
+    ) {
+        let Some(Apart { unknown, text }) = apart else {
+            found.serving += 1;
+            return;
+        };
+        let said = format!("{node} is {text}");
+        match self.holder(None, Some(service)) {
+            Some(operation) => found.coming.push(format!("{said}, for {operation}")),
+            None => found.faults.push(said),
+        }
+        if unknown {
+            found.untold(node);
         }
     }
 
