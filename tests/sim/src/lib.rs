@@ -29,6 +29,7 @@ pub mod clusters;
 mod fact;
 mod invariants;
 mod keeper;
+pub mod lease;
 mod mutant;
 mod random;
 mod run;

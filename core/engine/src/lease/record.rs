@@ -28,6 +28,20 @@ impl Safeguards {
     }
 }
 
+/// What is known of the data of a service: what candidates are measured by (safety rule D1).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Data {
+    /// The last epoch in which somebody can have written.
+    pub(super) epoch: Epoch,
+    /// Whom acknowledged writes have waited for.
+    pub(super) synchrony: Synchrony,
+    /// How far the holder had written at its last renewal; none is unknown.
+    pub(super) position: Option<u64>,
+    /// How far it had written when it gave the role back; none if it has not, or nobody knows. Exact, where `position` is
+    /// what it was some time before the end.
+    pub(super) ended_at: Option<u64>,
+}
+
 /// What the store knows of the lease of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
@@ -39,16 +53,15 @@ pub struct LeaseRecord {
     pub(super) holder: Option<Holder>,
     pub(super) terms: Terms,
     pub(super) safeguards: Safeguards,
-    pub(super) synchrony: Synchrony,
-    /// How far the holder had written at its last renewal; none is unknown.
-    pub(super) position: Option<u64>,
+    pub(super) data: Data,
+    /// What was known of the data before this epoch was first renewed: true again if its holder gives it back without
+    /// ever having begun.
+    pub(super) inherited: Option<Data>,
     /// The holder's `CLOCK_BOOTTIME` when it sent the renewal that was last taken. None: nobody ever renewed this epoch.
     /// Renewals are taken in the order in which they were sent, or an older one could bring back terms that the holder
     /// has left (safety rule E8).
     #[serde(with = "human::option")]
     pub(super) renewed: Option<Duration>,
-    /// The last epoch that was ever renewed: the last one in which somebody can have been active.
-    pub(super) last_held: Epoch,
     /// The highest epoch that each node has ever said to have seen, as of the last bump (safety rule E6).
     pub(super) witnessed: BTreeMap<NodeName, Epoch>,
     /// Nodes that know less than they have once said.
@@ -86,12 +99,17 @@ impl LeaseRecord {
     /// Whom acknowledged writes have waited for.
     #[must_use]
     pub fn synchrony(&self) -> &Synchrony {
-        &self.synchrony
+        &self.data.synchrony
     }
     /// How far the holder had written at its last renewal; none is unknown.
     #[must_use]
     pub fn position(&self) -> Option<u64> {
-        self.position
+        self.data.position
+    }
+    /// How far the holder had written when it gave the role back.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<u64> {
+        self.data.ended_at
     }
     /// Has anybody ever renewed the current epoch? Nobody is active in one before.
     #[must_use]
@@ -101,7 +119,7 @@ impl LeaseRecord {
     /// The last epoch in which somebody can have been active.
     #[must_use]
     pub fn last_held(&self) -> Epoch {
-        self.last_held
+        self.data.epoch
     }
     /// The store that a leader last vouched for.
     #[must_use]
@@ -112,6 +130,11 @@ impl LeaseRecord {
     #[must_use]
     pub fn exclusions(&self) -> &BTreeMap<Epoch, Exclusion> {
         &self.exclusions
+    }
+    /// What a node has once said to have seen.
+    #[must_use]
+    pub fn witnessed(&self, node: &NodeName) -> Epoch {
+        self.witnessed.get(node).copied().unwrap_or_default()
     }
     /// Nodes that know less than they have once said, until a person has looked.
     #[must_use]

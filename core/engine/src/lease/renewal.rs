@@ -9,7 +9,7 @@ use interlock_model::lease::{Epoch, Holder, Synchrony, Terms};
 use interlock_model::names::ServiceName;
 
 use super::proof::ExclusionProof;
-use super::record::{LeaseRecord, Safeguards};
+use super::record::{Data, LeaseRecord, Safeguards};
 use super::transaction::{Change, Condition, Stored, Transaction};
 
 /// What a holder asks any coordinator to write.
@@ -42,6 +42,10 @@ pub struct ReleaseReport {
     pub holder: Holder,
     /// Which epoch.
     pub epoch: Epoch,
+    /// Did a promotion begin in it? If not, nothing was written in it.
+    pub began: bool,
+    /// How far it had written when it ended; none if nobody knows.
+    pub position: Option<u64>,
 }
 
 /// What is to be done for a request.
@@ -105,10 +109,17 @@ pub fn renew(request: &RenewRequest, stored: &Stored) -> Result<Written, NotRene
             .clone()
             .unwrap_or_else(|| record.terms.clone()),
         safeguards: request.safeguards,
-        synchrony: request.synchrony.clone(),
-        position: request.position,
+        data: Data {
+            epoch: request.epoch,
+            synchrony: request.synchrony.clone(),
+            position: request.position,
+            ended_at: None,
+        },
+        inherited: match record.renewed {
+            None => Some(record.data.clone()),
+            Some(_) => record.inherited.clone(),
+        },
         renewed: Some(request.sent),
-        last_held: request.epoch,
         ..record.clone()
     };
     Ok(write(renewed, revision))
@@ -126,6 +137,10 @@ pub fn release(report: &ReleaseReport, stored: &Stored) -> Result<Written, NotRe
     };
     let mut released = record.clone();
     released.holder = None;
+    match released.inherited.take() {
+        Some(data) if !report.began => released.data = data,
+        Some(_) | None => released.data.ended_at = report.position,
+    }
     let proof = ExclusionProof::released(report);
     released.exclusions.insert(record.epoch, proof.into_note());
     Ok(write(released, revision))

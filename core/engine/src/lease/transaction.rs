@@ -2,6 +2,7 @@
 //!
 //! Only this module's siblings make one. A program translates it into keys and values, and says what became of it.
 
+use interlock_model::ids::OperationId;
 use interlock_model::lease::Epoch;
 
 use super::record::LeaseRecord;
@@ -11,8 +12,8 @@ use super::record::LeaseRecord;
 pub struct Stored {
     /// The record, and the revision that last modified it; none if there is none.
     pub record: Option<(LeaseRecord, u64)>,
-    /// Does an operation hold the service?
-    pub operation: bool,
+    /// The operation that holds the service, if one does.
+    pub operation: Option<OperationId>,
     /// The epoch for which automatic failover has claimed the service, if it has.
     pub failover: Option<Epoch>,
 }
@@ -34,6 +35,8 @@ pub enum Condition {
     Revision(u64),
     /// No operation holds the service (safety rule E18).
     NoOperation,
+    /// This operation holds the service: one that was given up must not move a role late.
+    Operation(OperationId),
 }
 
 /// What a transaction changes.

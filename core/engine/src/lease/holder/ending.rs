@@ -7,7 +7,7 @@
 use interlock_model::lease::{ControlLoss, Epoch, Holder as Member, Terms, Timings};
 
 use super::{After, Clock, Effect, Found, Holder, Phase, Released, Tenure};
-use crate::lease::{ReleaseReport, Right};
+use crate::lease::Right;
 
 impl Holder {
     /// The very first thing of each call: a right that is over ends by force.
@@ -101,9 +101,10 @@ impl Holder {
         match self.phase {
             Phase::Claiming { epoch: claimed, .. } if claimed == epoch => {
                 self.claimed = None;
-                let by = self.config.me.clone();
-                self.free(Released { epoch, by }, out);
+                self.free_own(epoch, out);
             }
+            // The record names this node, and it knows nothing of it: an agent was started again before it was primary.
+            Phase::Standby if epoch > self.facts.released_through() => self.free_own(epoch, out),
             Phase::Promoting | Phase::Primary
                 if self.tenure.as_ref().is_some_and(|t| t.epoch() == epoch) =>
             {
@@ -149,7 +150,7 @@ impl Holder {
     }
 
     /// Nothing is left.
-    pub(super) fn empty(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn empty(&mut self, position: Option<u64>, out: &mut Vec<Effect>) {
         let epoch = match &self.phase {
             Phase::Stopping { epoch, .. } => *epoch,
             Phase::Releasing => self.tenure.as_ref().map_or(Epoch::NONE, Tenure::epoch),
@@ -180,7 +181,25 @@ impl Holder {
             node: self.config.me.node.clone(),
             boot,
         };
-        self.free(Released { epoch, by }, out);
+        let released = Released {
+            epoch,
+            by,
+            began: true,
+            position,
+        };
+        self.free(released, out);
+    }
+
+    /// Gives back what this boot never used.
+    pub(super) fn free_own(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        let by = self.config.me.clone();
+        let released = Released {
+            epoch,
+            by,
+            began: false,
+            position: None,
+        };
+        self.free(released, out);
     }
 
     /// Makes *released* durable; told only afterwards.
@@ -195,11 +214,8 @@ impl Holder {
         if self.phase == Phase::Freeing {
             self.phase = Phase::Standby;
         }
-        self.unreported = self.facts.released.as_ref().map(|released| ReleaseReport {
-            service: self.config.service.clone(),
-            holder: released.by.clone(),
-            epoch: released.epoch,
-        });
+        let released = self.facts.released.as_ref();
+        self.unreported = released.map(|released| released.report(&self.config.service));
         self.last_report = None;
         self.report(now, out);
     }

@@ -32,7 +32,11 @@ pub enum Event {
         epoch: Epoch,
         /// Who holds it.
         holder: Option<Member>,
+        /// What this node has once said to have seen, by the record.
+        witnessed: Epoch,
     },
+    /// A person has looked at this node, whose disk went back.
+    Cleared,
     /// A coordinator says that this node is to be primary. That gives no right (safety rule E5).
     Promote {
         /// In which epoch.
@@ -80,7 +84,10 @@ pub enum Event {
     /// It failed.
     PromotionFailed,
     /// The control group is empty and the address is gone.
-    Empty,
+    Empty {
+        /// How far the instance had written when it ended; none if nobody knows.
+        position: Option<u64>,
+    },
     /// The instance died by itself.
     Died {
         /// Would the guard start it again?

@@ -2,13 +2,19 @@
 
 use interlock_model::ids::BootId;
 use interlock_model::lease::{Epoch, Holder as Member};
+use interlock_model::names::ServiceName;
 use serde::{Deserialize, Serialize};
+
+use crate::lease::ReleaseReport;
 
 /// What is durable on the node, for one service.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// The highest epoch that this node has heard of.
     pub seen: Epoch,
+    /// The record knows that this node had seen more than its disk does: the disk went back, and no person has looked.
+    #[serde(default)]
+    pub reverted: bool,
     /// What this node has given back; nothing up to that epoch is ever started again (safety rule E10).
     pub released: Option<Released>,
     /// It was primary, and has not been proven to follow another one since (safety rule E17).
@@ -32,6 +38,23 @@ pub struct Released {
     pub epoch: Epoch,
     /// Who held it.
     pub by: Member,
+    /// Was its mark durable? If not, it never began.
+    pub began: bool,
+    /// How far it had written when it ended; none if nobody knows.
+    pub position: Option<u64>,
+}
+
+impl Released {
+    /// What coordinators are told of it.
+    pub(super) fn report(&self, service: &ServiceName) -> ReleaseReport {
+        ReleaseReport {
+            service: service.clone(),
+            holder: self.by.clone(),
+            epoch: self.epoch,
+            began: self.began,
+            position: self.position,
+        }
+    }
 }
 
 /// *Was primary, not handed over.*

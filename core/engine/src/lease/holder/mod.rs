@@ -19,7 +19,7 @@
 //! * **What is given back is never taken up again** (E10): *released* is durable before anybody is told, and all up to it is
 //!   refused afterwards, in any boot.
 //!
-//! Effects are carried out in their order and at once. One that opens something for a time (the path, the watchdog) has the
+//! Effects are carried out in their order and at once; batches of facts become durable in the order of their numbers. One that opens something for a time (the path, the watchdog) has the
 //! time that was left when it was decided: a shell that may have been stopped in between must look at its clock again.
 //!
 //! | file | holds |
@@ -135,6 +135,8 @@ pub struct Holder {
     started: Clock,
     facts: Facts,
     durable_seen: Epoch,
+    /// What was durable when this agent started.
+    seen_at_start: Epoch,
     last_batch: u64,
     committing: VecDeque<(u64, Epoch, After)>,
     phase: Phase,
@@ -152,6 +154,8 @@ pub struct Holder {
     armed: bool,
     synchrony: Synchrony,
     degrading: bool,
+    /// The record certainly says that writes wait for nobody.
+    recorded_off: bool,
     position: Option<u64>,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
@@ -177,7 +181,15 @@ impl Holder {
         self.fence_if_lapsed(now, &mut out);
         match event {
             Event::Tick => {}
-            Event::Heard { epoch, holder } => self.heard(epoch, holder.as_ref(), now, &mut out),
+            Event::Heard {
+                epoch,
+                holder,
+                witnessed,
+            } => {
+                self.compare(witnessed, &mut out);
+                self.heard(epoch, holder.as_ref(), now, &mut out);
+            }
+            Event::Cleared => self.cleared(&mut out),
             Event::Promote {
                 epoch,
                 holder,
@@ -198,7 +210,7 @@ impl Holder {
             Event::Release(epoch) => self.release(epoch, &mut out),
             Event::Promoted => self.promoted(now, &mut out),
             Event::PromotionFailed => self.stop(&mut out),
-            Event::Empty => self.empty(&mut out),
+            Event::Empty { position } => self.empty(position, &mut out),
             Event::Died { restart } => self.died(restart, now, &mut out),
             Event::Found(found) => self.found(found, now, &mut out),
             Event::Armed(armed) => self.armed = armed,
@@ -263,9 +275,10 @@ impl Holder {
         super::leader::Standing {
             holder: self.config.me.clone(),
             seen: self.durable_seen,
+            reverted: self.facts.reverted,
             holding: self.holding(),
             mark: self.facts.mark.as_ref().map(|mark| mark.epoch),
-            idle: self.phase == Phase::Standby && self.unreported.is_none(),
+            idle: self.phase == Phase::Standby,
             promised: self.has_promised(now),
             position: self.position,
         }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use interlock_model::lease::{ControlLoss, Epoch, Holder as Member, Terms};
+use interlock_model::lease::{ControlLoss, Epoch, Holder as Member, Synchrony, Terms};
 
 use super::{After, Clock, Effect, Holder, Mark, Phase, Released, Tenure};
 use crate::lease::Right;
@@ -32,6 +32,10 @@ impl Holder {
         }
         self.phase = Phase::Claiming { epoch, since: now };
         self.claimed = Some(terms);
+        // What it promised when it was primary before is no promise now: a new primary waits for nobody yet (D1).
+        self.synchrony = Synchrony::Off;
+        self.degrading = false;
+        self.recorded_off = false;
         self.sent.clear();
         // The next renewal is due at once.
         self.last_sent = None;
@@ -89,10 +93,11 @@ impl Holder {
         if now.longest_since(since) < claimed.unwrap_or_default().life() {
             return;
         }
-        if matches!(self.phase, Phase::Claiming { .. }) {
-            self.phase = Phase::Standby;
+        if let Phase::Claiming { epoch, .. } = self.phase {
+            // Renewals were sent, and one of them may be committed: what the record may say is given back.
             self.claimed = None;
             self.sent.clear();
+            self.free_own(epoch, out);
         } else {
             self.force_stop_unowned(now, "no coordinator has acknowledged its lease", out);
         }
@@ -163,6 +168,22 @@ impl Holder {
         }
     }
 
+    /// The record says what this node has once seen: one that knows less has lost what it knew (safety rule E6). Durable
+    /// here before anything newer is: otherwise the next word of a coordinator would hide it.
+    pub(super) fn compare(&mut self, witnessed: Epoch, out: &mut Vec<Effect>) {
+        if witnessed > self.facts.seen && !self.facts.reverted {
+            self.facts.reverted = true;
+            self.commit(After::Nothing, out);
+        }
+    }
+
+    /// A person has looked.
+    pub(super) fn cleared(&mut self, out: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.facts.reverted) {
+            self.commit(After::Nothing, out);
+        }
+    }
+
     /// Remembers the highest epoch.
     fn see(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
         if epoch > self.facts.seen {
@@ -179,10 +200,16 @@ impl Holder {
             return;
         };
         if self.phase == Phase::Standby && epoch > self.facts.released_through() {
+            // The mark is made durable after the epoch was. A disk that does not know the epoch may be one that went back,
+            // and then the missing mark says nothing.
+            let mark = self.facts.mark.as_ref();
+            let began = mark.is_some_and(|mark| mark.epoch == epoch);
             self.free(
                 Released {
                     epoch,
                     by: earlier.clone(),
+                    began: began || self.seen_at_start < epoch,
+                    position: None,
                 },
                 out,
             );

@@ -68,6 +68,7 @@ impl Holder {
             position: self.position,
             terms: known,
         };
+        self.recorded_off &= synchrony == Synchrony::Off;
         self.last_sent = Some(now);
         self.sent.insert(
             sent,
@@ -141,7 +142,13 @@ impl Holder {
             }
             Phase::Standby | Phase::Stopping { .. } | Phase::Freeing => return,
         }
-        if self.degrading && renewal.synchrony == Synchrony::Off {
+        // An older one says nothing if a later one promised more.
+        let all_off = self
+            .sent
+            .values()
+            .all(|sent| sent.synchrony == Synchrony::Off);
+        self.recorded_off |= renewal.synchrony == Synchrony::Off && all_off;
+        if self.degrading && self.recorded_off {
             self.degrading = false;
             self.synchrony = Synchrony::Off;
             out.push(Effect::AllowAsynchronous);
@@ -188,7 +195,7 @@ impl Holder {
 
     /// The instance wants to wait for nobody. The record says so before the first acknowledgement that relies on it.
     pub(super) fn degrade(&mut self, now: Clock, out: &mut Vec<Effect>) {
-        if self.synchrony == Synchrony::Off {
+        if self.recorded_off && self.synchrony == Synchrony::Off {
             out.push(Effect::AllowAsynchronous);
             return;
         }

@@ -9,7 +9,6 @@
 //! | nothing | any, with a mark that was not released | released: whatever held it is gone |
 
 use super::{Clock, Config, Effect, Facts, Found, Holder, Mark, Phase, Released, Tenure};
-use crate::lease::ReleaseReport;
 use interlock_model::lease::{Holder as Member, Synchrony};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,14 +24,12 @@ impl Holder {
         found: Found,
         now: Clock,
     ) -> (Self, Vec<Effect>) {
-        let unreported = facts.released.as_ref().map(|released| ReleaseReport {
-            service: config.service.clone(),
-            holder: released.by.clone(),
-            epoch: released.epoch,
-        });
+        let released = facts.released.as_ref();
+        let unreported = released.map(|released| released.report(&config.service));
         let mut holder = Self {
             started: now,
             durable_seen: facts.seen,
+            seen_at_start: facts.seen,
             last_batch: 0,
             committing: VecDeque::new(),
             phase: Phase::Standby,
@@ -47,6 +44,8 @@ impl Holder {
             armed: false,
             synchrony: Synchrony::Off,
             degrading: false,
+            // What the life before this one has said is not known.
+            recorded_off: false,
             position: None,
             promise: None,
             question: None,
@@ -90,6 +89,8 @@ impl Holder {
                     Released {
                         epoch: mark.epoch,
                         by,
+                        began: true,
+                        position: None,
                     },
                     out,
                 );

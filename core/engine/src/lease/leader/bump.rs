@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Holder as Member, Synchrony, Terms};
 use interlock_model::names::{NodeName, ServiceName};
 
 use super::event::Holding;
 use super::reading::Reading;
+use crate::lease::record::Data;
 use crate::lease::{Change, Condition, Excluded, LeaseRecord, Safeguards, Transaction};
 
 /// In whose name an epoch begins.
@@ -14,8 +16,8 @@ use crate::lease::{Change, Condition, Excluded, LeaseRecord, Safeguards, Transac
 pub(super) enum Cause {
     /// Automatic failover: takes the service's claim with it.
     Failover,
-    /// An operation that holds the service already.
-    Operation,
+    /// An operation that holds the service already, and must still hold it.
+    Operation(OperationId),
 }
 
 /// What a bump is written from.
@@ -47,10 +49,9 @@ impl Draft<'_> {
             terms: earlier.map_or(self.terms, LeaseRecord::terms).clone(),
             safeguards: Safeguards::default(),
             // What the last primary promised is still what candidates are measured by, until the new one has renewed.
-            synchrony: earlier.map_or(Synchrony::Off, |record| record.synchrony.clone()),
-            position: earlier.and_then(LeaseRecord::position),
+            data: earlier.map_or_else(Data::default, |record| record.data.clone()),
+            inherited: None,
             renewed: None,
-            last_held: earlier.map_or(Epoch::NONE, LeaseRecord::last_held),
             witnessed,
             quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
             exclusions: excluded.into_notes(),
@@ -65,7 +66,10 @@ impl Draft<'_> {
                 conditions.into_iter().chain([Condition::NoOperation]),
                 [change, Change::Claim(epoch)],
             ),
-            Cause::Operation => Transaction::new(conditions, [change]),
+            Cause::Operation(id) => Transaction::new(
+                conditions.into_iter().chain([Condition::Operation(id)]),
+                [change],
+            ),
         }
     }
 
@@ -88,10 +92,14 @@ impl Draft<'_> {
             holder: Some(holder.clone()),
             terms,
             safeguards: holding.safeguards,
-            synchrony: holding.synchrony.clone(),
-            position: None,
+            data: Data {
+                epoch: holding.epoch,
+                synchrony: holding.synchrony.clone(),
+                position: None,
+                ended_at: None,
+            },
+            inherited: None,
             renewed: Some(holding.renewed),
-            last_held: holding.epoch,
             witnessed: self.witnessed,
             quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
             exclusions,
@@ -106,6 +114,27 @@ impl Draft<'_> {
     }
 }
 
+/// Writes down what nodes have said to have seen; none if that is in the record.
+pub(super) fn witness(
+    reading: &Reading,
+    record: &LeaseRecord,
+    witnessed: &BTreeMap<NodeName, Epoch>,
+) -> Option<Transaction> {
+    let known = |node: &NodeName| record.witnessed.get(node).copied().unwrap_or_default();
+    let mut more = witnessed
+        .iter()
+        .filter(|(node, seen)| record.terms().members.contains(*node) && **seen > known(node))
+        .peekable();
+    more.peek()?;
+    let mut next = record.clone();
+    next.witnessed
+        .extend(more.map(|(node, seen)| (node.clone(), *seen)));
+    Some(Transaction::new(
+        [Condition::Leading, Condition::Revision(reading.revision())],
+        [Change::Record(Box::new(next))],
+    ))
+}
+
 /// Takes a node into quarantine, or out of it.
 pub(super) fn quarantine(
     reading: &Reading,
@@ -114,7 +143,16 @@ pub(super) fn quarantine(
 ) -> Option<Transaction> {
     let mut record = reading.record()?.clone();
     match seen {
-        None => drop(record.quarantined.insert(node.clone())),
+        None => {
+            record.quarantined.insert(node.clone());
+            // What writes have waited for is not on its disk any more.
+            let inherited = record.inherited.iter_mut().map(|data| &mut data.synchrony);
+            for synchrony in inherited.chain([&mut record.data.synchrony]) {
+                if let Synchrony::With(nodes) = synchrony {
+                    nodes.remove(node);
+                }
+            }
+        }
         Some(seen) => {
             record.quarantined.remove(node);
             record.witnessed.insert(node.clone(), seen);

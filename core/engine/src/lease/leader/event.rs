@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Holder as Member, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
@@ -14,11 +15,13 @@ pub struct Standing {
     pub holder: Member,
     /// The highest epoch that is durable there.
     pub seen: Epoch,
+    /// Its disk went back, as it has noticed itself.
+    pub reverted: bool,
     /// What it holds.
     pub holding: Option<Holding>,
     /// It was primary in this epoch, and has not been proven to follow another one since.
     pub mark: Option<Epoch>,
-    /// It holds nothing, claims nothing, stops nothing and has nothing to report.
+    /// It holds nothing, claims nothing and stops nothing.
     pub idle: bool,
     /// It has promised a peer not to become primary.
     pub promised: bool,
@@ -85,7 +88,9 @@ pub enum Event {
     /// A person has looked at a node in quarantine.
     Cleared(NodeName),
     /// An operation that holds the service wants this node to be primary; none ends that.
-    Wanted(Option<NodeName>),
+    Wanted(Option<(OperationId, NodeName)>),
+    /// Another spec was applied: its terms are proposed to the holder from now on.
+    Terms(Terms),
     /// Whether failover is automatic at this time (spec, maintenance, budget).
     Automatic(bool),
     /// A transaction is committed.
@@ -129,6 +134,8 @@ pub enum Effect {
         /// Which epoch.
         epoch: Epoch,
     },
+    /// Tell a node that a person has looked at it.
+    Clear(NodeName),
     /// Power this node off, and say when that is confirmed.
     Fence(NodeName),
 }

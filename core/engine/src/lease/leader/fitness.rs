@@ -1,7 +1,6 @@
 //! Whether a standby may take over by itself (safety rules D1, E2, E6, E17).
 
-use interlock_model::lease::Epoch;
-use interlock_model::names::NodeName;
+use interlock_model::lease::{Epoch, Synchrony};
 
 use super::event::Standing;
 use crate::lease::LeaseRecord;
@@ -34,6 +33,12 @@ pub enum Unfit {
         /// The last epoch in which somebody was.
         since: Epoch,
     },
+    /// Writes were acknowledged that others have waited for, and it has not.
+    #[error("writes waited for others and not for it")]
+    NotSynchronous,
+    /// It was primary last, and its data ends before what it has once said to have written.
+    #[error("its data ends before what it has said to have written: its disk is an older one")]
+    OlderThanItself,
     /// Nobody knows what it lacks.
     #[error("nobody knows how far it is behind")]
     UnknownLag,
@@ -47,8 +52,14 @@ pub enum Unfit {
     },
 }
 
-/// Looks at what a node says of itself against the record. Whether it was heard of lately is the caller's to know.
-pub(super) fn judge(standing: &Standing, record: &LeaseRecord) -> Result<(), Unfit> {
+/// Looks at what a node says of itself against the record. A planned move may lose nothing. The position of the last renewal
+/// counts only if it is `recent`: a primary that goes on without coordinators writes on, and nobody knows how much. Whether it was heard of lately is the caller's to know.
+pub(super) fn judge(
+    standing: &Standing,
+    record: &LeaseRecord,
+    planned: bool,
+    recent: bool,
+) -> Result<(), Unfit> {
     let node = &standing.holder.node;
     if !record.terms().members.contains(node) {
         return Err(Unfit::NoMember);
@@ -64,19 +75,34 @@ pub(super) fn judge(standing: &Standing, record: &LeaseRecord) -> Result<(), Unf
     }
     let since = record.last_held();
     match standing.mark {
-        // It was the last one: nobody has more.
-        Some(mark) if mark == since => return Ok(()),
+        // It was the last one: nobody has more, unless its disk is older than what it has once said.
+        Some(mark) if mark == since => {
+            let lost = record.position() > standing.position;
+            return if lost {
+                Err(Unfit::OlderThanItself)
+            } else {
+                Ok(())
+            };
+        }
         Some(mark) => return Err(Unfit::NotRejoined { mark, since }),
         None => {}
     }
     if since == Epoch::NONE || record.synchrony().covers(node) {
         return Ok(());
     }
-    let (Some(written), Some(position)) = (record.position(), standing.position) else {
-        return Err(Unfit::UnknownLag);
-    };
+    let ended = record.ended_at();
+    let known = ended
+        .or(record.position().filter(|_| recent))
+        .zip(standing.position);
+    let (written, position) = known.ok_or(Unfit::UnknownLag)?;
     let lag = written.saturating_sub(position);
-    let limit = record.terms().max_lag;
+    if lag == 0 && ended.is_some() {
+        return Ok(());
+    }
+    if *record.synchrony() != Synchrony::Off {
+        return Err(Unfit::NotSynchronous);
+    }
+    let limit = if planned { 0 } else { record.terms().max_lag };
     if lag > limit {
         return Err(Unfit::Behind { lag, limit });
     }
@@ -85,9 +111,5 @@ pub(super) fn judge(standing: &Standing, record: &LeaseRecord) -> Result<(), Unf
 
 /// Does it know less than it has once said? Then its disk went back.
 pub(super) fn is_behind_itself(standing: &Standing, record: &LeaseRecord) -> bool {
-    witnessed(record, &standing.holder.node) > standing.seen
-}
-
-fn witnessed(record: &LeaseRecord, node: &NodeName) -> Epoch {
-    record.witnessed.get(node).copied().unwrap_or_default()
+    standing.reverted || record.witnessed(&standing.holder.node) > standing.seen
 }

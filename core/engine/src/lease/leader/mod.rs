@@ -34,6 +34,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Holder as Member, Terms};
 use interlock_model::names::{NodeName, ServiceName};
 
@@ -71,8 +72,10 @@ struct Heard {
 pub struct Leader {
     config: Config,
     automatic: bool,
-    wanted: Option<NodeName>,
+    wanted: Option<(OperationId, NodeName)>,
     reading: Option<Reading>,
+    /// Something was not committed, so the last reading is not what is so.
+    outdated: bool,
     /// When a read was asked for that has not ended.
     asked: Option<Clock>,
     heard: BTreeMap<NodeName, Heard>,
@@ -111,6 +114,7 @@ impl Leader {
             automatic: false,
             wanted: None,
             reading: None,
+            outdated: false,
             asked: None,
             heard: BTreeMap::new(),
             witnessed: BTreeMap::new(),
@@ -164,7 +168,8 @@ impl Leader {
             }
             Event::Attest { node, by, why } => self.attest(node, by, why),
             Event::Cleared(node) => drop(self.cleared.insert(node)),
-            Event::Wanted(node) => self.wanted = node,
+            Event::Wanted(wanted) => self.wanted = wanted,
+            Event::Terms(terms) => self.config.terms = terms,
             Event::Automatic(automatic) => self.automatic = automatic,
             Event::Committed(id) => self.committed(id, now, &mut out),
             Event::NotCommitted(id) => {
@@ -174,6 +179,7 @@ impl Leader {
                     .is_some_and(|(flying, _)| *flying == id)
                 {
                     self.in_flight = None;
+                    self.outdated = true;
                     self.asked = None;
                 }
             }
@@ -190,6 +196,7 @@ impl Leader {
 
     fn read(&mut self, stored: super::Stored, now: Clock) {
         self.asked = None;
+        self.outdated = false;
         let reading = Reading::next(self.reading.as_ref(), stored, now);
         let epoch = reading.record().map(super::LeaseRecord::epoch);
         self.off.take_if(|off| Some(off.epoch()) != epoch);

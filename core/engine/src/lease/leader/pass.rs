@@ -15,7 +15,7 @@ use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Tra
 impl Leader {
     pub(super) fn pass(&mut self, now: Clock, out: &mut Vec<Effect>) {
         self.read_if_due(now, out);
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.outdated {
             return;
         }
         let Some(reading) = self.reading.clone() else {
@@ -28,7 +28,10 @@ impl Leader {
         let Some(record) = reading.record() else {
             return;
         };
-        if self.quarantine(&reading, record, out) || self.unclaim(&reading, record, out) {
+        if self.quarantine(&reading, record, now, out)
+            || self.witness(&reading, record, out)
+            || self.unclaim(&reading, record, out)
+        {
             return;
         }
         self.tell(record, now, out);
@@ -43,10 +46,11 @@ impl Leader {
     /// Reads at least twice in R; a read that does not end is asked for again.
     fn read_if_due(&mut self, now: Clock, out: &mut Vec<Effect>) {
         let period = self.timings().renewal();
-        let fresh = self
-            .reading
-            .as_ref()
-            .is_some_and(|reading| now.longest_since(reading.at()) < period / 2);
+        let fresh = !self.outdated
+            && self
+                .reading
+                .as_ref()
+                .is_some_and(|reading| now.longest_since(reading.at()) < period / 2);
         let waiting = self
             .asked
             .is_some_and(|asked| now.longest_since(asked) < period * 2);
@@ -119,7 +123,7 @@ impl Leader {
     }
 
     fn may_fail_over(&self, reading: &Reading) -> bool {
-        self.automatic && !reading.stored().operation
+        self.automatic && reading.stored().operation.is_none()
     }
 
     /// A node that knows less than it once said, or one that a person has looked at since.
@@ -127,6 +131,7 @@ impl Leader {
         &mut self,
         reading: &Reading,
         record: &LeaseRecord,
+        now: Clock,
         out: &mut Vec<Effect>,
     ) -> bool {
         let behind = |standing: &Standing| {
@@ -151,13 +156,49 @@ impl Leader {
                 .then(|| (node.clone(), standing.seen))
         });
         let Some((node, seen)) = looked_at else {
-            // Taken out, or never in.
-            self.cleared
-                .retain(|node| record.quarantined().contains(node));
+            self.clear(record, now, out);
             return false;
         };
         self.witnessed.insert(node.clone(), seen);
         let Some(transaction) = bump::quarantine(reading, &node, Some(seen)) else {
+            return false;
+        };
+        self.commit(transaction, None, out);
+        true
+    }
+
+    /// A node that was taken out of quarantine is told so until it says that it knows.
+    fn clear(&mut self, record: &LeaseRecord, now: Clock, out: &mut Vec<Effect>) {
+        let reverted = |node: &NodeName| {
+            self.heard
+                .get(node)
+                .is_some_and(|heard| heard.standing.reverted)
+        };
+        let waiting = |node: &NodeName| record.quarantined().contains(node) || reverted(node);
+        let still: BTreeSet<NodeName> = self
+            .cleared
+            .iter()
+            .filter(|n| waiting(n))
+            .cloned()
+            .collect();
+        let due = self
+            .told
+            .is_none_or(|told| now.longest_since(told) >= record.terms().timings.renewal());
+        if due {
+            out.extend(
+                still
+                    .iter()
+                    .filter(|n| reverted(n))
+                    .cloned()
+                    .map(Effect::Clear),
+            );
+        }
+        self.cleared = still;
+    }
+
+    /// Writes down what nodes say to have seen: what only this leader remembers, the next one cannot miss (E6).
+    fn witness(&mut self, reading: &Reading, record: &LeaseRecord, out: &mut Vec<Effect>) -> bool {
+        let Some(transaction) = bump::witness(reading, record, &self.witnessed) else {
             return false;
         };
         self.commit(transaction, None, out);
@@ -190,7 +231,13 @@ impl Leader {
         let Some(holder) = record.holder() else {
             return;
         };
-        if !record.is_held() {
+        // A holder that knows nothing of it, although somebody has renewed: its agent was started again in between.
+        let idle = self.heard.get(&holder.node).is_some_and(|heard| {
+            heard.standing.holder == *holder
+                && heard.standing.idle
+                && heard.standing.holding.is_none()
+        });
+        if !record.is_held() || idle {
             out.push(Effect::Promote {
                 to: holder.clone(),
                 epoch: record.epoch(),
@@ -214,11 +261,11 @@ impl Leader {
     ) {
         self.reason = None;
         let cause = match (&self.wanted, reading.stored().operation) {
-            (Some(_), true) => Cause::Operation,
-            (_, false) if self.automatic => Cause::Failover,
+            (Some((wants, _)), Some(holds)) if *wants == holds => Cause::Operation(holds),
+            (_, None) if self.automatic => Cause::Failover,
             (_, _) => return,
         };
-        let candidate = match self.candidate(record, cause, now) {
+        let candidate = match self.candidate(reading, record, cause, now) {
             Ok(candidate) => candidate,
             Err(why) => {
                 self.reason = record.holder().is_none().then_some(why);
@@ -282,14 +329,22 @@ impl Leader {
     /// The best node that may take over, or why there is none.
     fn candidate(
         &self,
+        reading: &Reading,
         record: &LeaseRecord,
         cause: Cause,
         now: Clock,
     ) -> Result<Standing, String> {
+        let recent = reading.is_recent(now);
         let mut best: Option<&Standing> = None;
         let mut reasons = Vec::new();
         for node in &record.terms().members {
-            if cause == Cause::Operation && self.wanted.as_ref() != Some(node) {
+            let planned = matches!(cause, Cause::Operation(_));
+            if planned
+                && self
+                    .wanted
+                    .as_ref()
+                    .is_none_or(|(_, wanted)| wanted != node)
+            {
                 continue;
             }
             let fresh = self
@@ -297,7 +352,7 @@ impl Leader {
                 .get(node)
                 .filter(|heard| now.longest_since(heard.at) < record.terms().timings.fence());
             let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                fitness::judge(&heard.standing, record).map(|()| &heard.standing)
+                fitness::judge(&heard.standing, record, planned, recent).map(|()| &heard.standing)
             });
             match judged {
                 Ok(standing) if record.holder() == Some(&standing.holder) => {
@@ -332,7 +387,7 @@ impl Leader {
         let again =
             |last: Option<Clock>, after| last.is_none_or(|at| now.longest_since(at) >= after);
         let timings = record.terms().timings;
-        if cause == Cause::Operation {
+        if matches!(cause, Cause::Operation(_)) {
             if candidate.holder.node != holder.node && again(self.fenced, timings.renewal()) {
                 self.fenced = Some(now);
                 out.push(Effect::AskRelease {

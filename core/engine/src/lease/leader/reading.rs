@@ -1,6 +1,6 @@
 //! What the leader has read, and since when it counts (safety rule E3).
 
-use interlock_model::lease::{Epoch, Holder as Member};
+use interlock_model::lease::{ControlLoss, Epoch, Holder as Member};
 use interlock_model::names::NodeName;
 
 use crate::lease::{Clock, LeaseRecord, Stored};
@@ -14,6 +14,8 @@ pub(super) struct Reading {
     stored: Stored,
     since: Clock,
     holder_since: Clock,
+    /// Has this leader seen it change, and so knows how old it is?
+    moved: bool,
     at: Clock,
 }
 
@@ -28,10 +30,12 @@ impl Reading {
         };
         let held = earlier.filter(|earlier| holds(&earlier.stored) == holds(&stored));
         let holder_since = held.map_or(now, |earlier| earlier.holder_since);
+        let moved = earlier.is_some_and(|earlier| earlier.moved || same.is_none());
         Self {
             stored,
             since,
             holder_since,
+            moved,
             at: now,
         }
     }
@@ -56,6 +60,17 @@ impl Reading {
     /// Since when this leader knows that this holder has this epoch.
     pub(super) fn holder_since(&self) -> Clock {
         self.holder_since
+    }
+
+    /// Is what the record says of the data at most L old? A primary that must renew ends before that; one that goes on
+    /// without coordinators does not, and then only a leader that has seen the record change knows its age.
+    pub(super) fn is_recent(&self, now: Clock) -> bool {
+        self.record().is_some_and(|record| {
+            let terms = record.terms();
+            let bound = terms.on_control_loss == ControlLoss::Demote;
+            let age = now.longest_since(self.since);
+            bound || (self.moved && age < terms.timings.life())
+        })
     }
 
     /// When it was read last.

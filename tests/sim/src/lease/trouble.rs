@@ -1,0 +1,446 @@
+//! What goes wrong, by chance.
+
+use std::time::Duration;
+
+use interlock_engine::lease::holder::Event as Told;
+use interlock_engine::lease::leader::Event as LeaderTold;
+use interlock_model::lease::{Profile, Timings};
+
+use super::machine::State;
+use super::mutant::Mutant;
+use super::run::{Event, Place, Run};
+use super::setup::{Kind, NODES};
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Isolate,
+    IsolateAndFreeze,
+    IsolateAndKill,
+    SpecThenIsolate,
+    OperateThenLose,
+    SlowThenFreeze,
+    StallWatch,
+    LoseCoordinators,
+    CutLink,
+    CutStore,
+    Slow,
+    KillAgent,
+    FreezeAgent,
+    Exit,
+    PowerLoss,
+    DatabaseDies,
+    DatabaseSticks,
+    Lag,
+    Stall,
+    KillCoordinator,
+    LoseKey,
+    Election,
+    Spec,
+    Door,
+    Pause,
+    Snapshot,
+    Revert,
+    BackUp,
+    Restore,
+}
+
+use Fault::{
+    BackUp, CutLink, CutStore, DatabaseDies, DatabaseSticks, Door, Election, Exit, FreezeAgent,
+    Isolate, IsolateAndFreeze, IsolateAndKill, KillAgent, KillCoordinator, Lag, LoseCoordinators,
+    LoseKey, OperateThenLose, Pause, PowerLoss, Restore, Revert, Slow, SlowThenFreeze, Snapshot,
+    Spec, SpecThenIsolate, Stall, StallWatch,
+};
+
+const USUAL: [Fault; 23] = [
+    StallWatch,
+    Isolate,
+    Isolate,
+    IsolateAndFreeze,
+    IsolateAndKill,
+    LoseCoordinators,
+    CutLink,
+    CutStore,
+    Slow,
+    Slow,
+    KillAgent,
+    FreezeAgent,
+    Exit,
+    PowerLoss,
+    DatabaseDies,
+    DatabaseSticks,
+    Lag,
+    Stall,
+    KillCoordinator,
+    LoseKey,
+    Election,
+    Spec,
+    Door,
+];
+
+impl Run {
+    fn faults(&self) -> Vec<Fault> {
+        let more: &[Fault] = match self.setup.kind {
+            Kind::Usual | Kind::Hold => &[],
+            Kind::Failsafe => &[LoseCoordinators; 12],
+            Kind::Pauses => &[Pause; 5],
+            Kind::Reverts => &[Snapshot, Snapshot, Revert, Revert, Revert],
+            Kind::Restores => &[BackUp, BackUp, Restore, Restore],
+            Kind::Hiccups => return vec![Election],
+            Kind::Cuts => {
+                let mut faults = vec![
+                    Isolate,
+                    Slow,
+                    Slow,
+                    FreezeAgent,
+                    LoseKey,
+                    KillCoordinator,
+                    CutStore,
+                ];
+                faults.extend([IsolateAndFreeze; 4]);
+                faults.extend([IsolateAndKill; 3]);
+                faults.extend([SpecThenIsolate; 4]);
+                faults.extend([SlowThenFreeze; 3]);
+                faults.extend([StallWatch; 4]);
+                return faults;
+            }
+            Kind::Deaths => {
+                let mut faults = vec![
+                    PowerLoss,
+                    KillAgent,
+                    LoseKey,
+                    Door,
+                    LoseCoordinators,
+                    Exit,
+                    Slow,
+                ];
+                faults.extend([DatabaseDies; 4]);
+                faults.extend([Isolate; 3]);
+                faults.extend([Lag; 3]);
+                faults.extend([OperateThenLose; 3]);
+                return faults;
+            }
+            Kind::Blind => {
+                return vec![
+                    Isolate,
+                    Isolate,
+                    LoseCoordinators,
+                    DatabaseSticks,
+                    DatabaseSticks,
+                    PowerLoss,
+                    LoseKey,
+                ];
+            }
+            Kind::Seen => {
+                return vec![
+                    KillAgent,
+                    FreezeAgent,
+                    FreezeAgent,
+                    KillCoordinator,
+                    LoseKey,
+                ];
+            }
+        };
+        USUAL.iter().chain(more).copied().collect()
+    }
+
+    pub(super) fn trouble(&mut self) {
+        if !self.is_trouble() {
+            self.end_trouble();
+            return;
+        }
+        let (least, most) = match self.setup.kind {
+            Kind::Hiccups => (4000, 7000),
+            _ => (200, 1600),
+        };
+        let delay = self.random.millis(least, most);
+        self.schedule.after(delay, Event::Trouble);
+        let faults = self.faults();
+        if let Some(fault) = self.random.pick(&faults).copied() {
+            let node = self.victim();
+            self.say(|| format!("fault {fault:?}, node {node}"));
+            self.go_wrong(fault, node);
+        }
+    }
+
+    /// Mostly who is primary: what happens to others is of less interest.
+    fn victim(&mut self) -> usize {
+        let primary = (0..NODES).find(|node| {
+            matches!(
+                self.machines[*node].database.state,
+                State::Primary | State::Promoting
+            )
+        });
+        let any = usize::try_from(self.random.below(NODES as u64)).unwrap_or(0);
+        let of_interest = self.setup.kind == Kind::Seen || self.random.chance(65);
+        primary.filter(|_| of_interest).unwrap_or(any)
+    }
+
+    /// No fault outlasts the trouble by more than a moment.
+    fn span(&mut self, least: u64, most: u64) -> Duration {
+        let left = self.setup.trouble.saturating_sub(self.now());
+        self.random.millis(least, most).min(left)
+    }
+
+    fn cut(&mut self, one: Place, other: Place, span: Duration) {
+        let until = self.now() + span;
+        let ways = match self.random.below(4) {
+            0 => vec![(one, other)],
+            1 => vec![(other, one)],
+            _ => vec![(one, other), (other, one)],
+        };
+        for way in ways {
+            let cut = self.cuts.entry(way).or_default();
+            *cut = until.max(*cut);
+        }
+    }
+
+    fn isolate(&mut self, node: usize, span: Duration, peers: bool) {
+        let until = self.now() + span;
+        let me = Place::Node(node);
+        let coordinators = (0..self.coordinators.len()).map(Place::Coordinator);
+        let nodes = (0..NODES)
+            .filter(|other| peers && *other != node)
+            .map(Place::Node);
+        for other in coordinators.chain(nodes).collect::<Vec<_>>() {
+            self.cuts.insert((me, other), until);
+            self.cuts.insert((other, me), until);
+        }
+    }
+
+    pub(super) fn freeze(&mut self, node: usize, until: Duration) {
+        if let Some(agent) = &mut self.machines[node].agent {
+            agent.frozen_until = until.max(agent.frozen_until);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm a fault, and each is a line or two"
+    )]
+    pub(super) fn go_wrong(&mut self, fault: Fault, node: usize) {
+        let now = self.now();
+        let c = usize::try_from(self.random.below(self.coordinators.len() as u64)).unwrap_or(0);
+        match fault {
+            Isolate => {
+                let most = if self.setup.kind == Kind::Cuts {
+                    14_000
+                } else {
+                    9000
+                };
+                let span = self.span(500, most);
+                self.isolate(node, span, true);
+            }
+            IsolateAndFreeze => {
+                let span = self.span(3000, 9000);
+                self.isolate(node, span, true);
+                let begins = self.random.millis(0, 1900);
+                self.schedule.after(
+                    begins,
+                    Event::Wrong {
+                        fault: FreezeAgent,
+                        node,
+                    },
+                );
+            }
+            SpecThenIsolate => {
+                self.apply_spec();
+                if self.random.chance(60) {
+                    self.slow_until = now + self.span(1000, 4000);
+                }
+                let begins = self.random.millis(50, 3000);
+                self.schedule.after(
+                    begins,
+                    Event::Wrong {
+                        fault: Isolate,
+                        node,
+                    },
+                );
+            }
+            SlowThenFreeze => {
+                self.slow_until = now + self.span(300, 800);
+                let begins = self.random.millis(50, 600);
+                self.schedule.after(
+                    begins,
+                    Event::Wrong {
+                        fault: FreezeAgent,
+                        node,
+                    },
+                );
+            }
+            StallWatch => {
+                let stall = self.span(500, 7000);
+                for coordinator in &mut self.coordinators {
+                    coordinator.watch_stalls_until = now + stall;
+                }
+            }
+            OperateThenLose => {
+                self.operate();
+                let begins = self.random.millis(5, 400);
+                let fault = if self.random.chance(50) {
+                    PowerLoss
+                } else {
+                    Isolate
+                };
+                self.schedule.after(begins, Event::Wrong { fault, node });
+            }
+            IsolateAndKill => {
+                let span = self.span(3000, 9000);
+                self.isolate(node, span, true);
+                let begins = self.random.millis(300, 2000);
+                let life = self.machines[node].lives;
+                self.schedule.after(begins, Event::Kill { node, life });
+            }
+            LoseCoordinators => {
+                let span = self.span(500, 9000);
+                self.isolate(node, span, false);
+            }
+            CutLink => {
+                let span = self.span(300, 5000);
+                let other = (node + 1) % NODES;
+                let other = if self.random.chance(50) {
+                    Place::Node(other)
+                } else {
+                    Place::Coordinator(c)
+                };
+                self.cut(Place::Node(node), other, span);
+            }
+            CutStore => {
+                let span = self.span(300, 4000);
+                self.cut(Place::Coordinator(c), Place::Store, span);
+            }
+            Slow => self.slow_until = now + self.span(500, 5000),
+            KillAgent => {
+                if self.machines[node].agent.is_some() {
+                    self.end_agent(node, 50, 4000);
+                }
+            }
+            FreezeAgent => {
+                let span = self.span(100, 8000);
+                self.freeze(node, now + span);
+            }
+            Exit => self.call(node, Told::Exit),
+            PowerLoss => {
+                if self.machines[node].on {
+                    self.power_cycle(node);
+                }
+            }
+            DatabaseDies => self.dies(node),
+            DatabaseSticks => self.machines[node].database.stuck = true,
+            Lag => self.machines[node].lagging_until = now + self.span(1000, 15_000),
+            Stall => self.machines[node].stalled_until = now + self.span(200, 3000),
+            KillCoordinator => {
+                self.coordinators[c].die();
+                let delay = self.random.millis(200, 3000);
+                self.schedule
+                    .after(delay, Event::CoordinatorStart { coordinator: c });
+            }
+            LoseKey => self.store.key = None,
+            Election => self.store.down_until = now + self.random.millis(1100, 1600),
+            Spec => self.apply_spec(),
+            Door => self.door(node),
+            Pause => {
+                let machine = &mut self.machines[node];
+                if machine.runs() {
+                    let span = self.random.millis(500, 12_000);
+                    machine.paused = Some((now, now + span));
+                    machine.clocks.stand(span);
+                    for timer in [
+                        machine.path.as_mut().and_then(Option::as_mut),
+                        machine.watchdog.as_mut().map(|(_, at)| at),
+                    ] {
+                        if let Some(at) = timer {
+                            *at += span;
+                        }
+                    }
+                    self.schedule.after(span, Event::Resume { node });
+                }
+            }
+            Snapshot => {
+                let disk = self.machines[node].disk();
+                self.machines[node].snapshot = Some(disk);
+            }
+            Revert => self.revert(node),
+            BackUp => self.store.back_up(),
+            Restore => {
+                if self.store.restore() {
+                    self.count("restores");
+                    for coordinator in 0..self.coordinators.len() {
+                        self.coordinators[coordinator].die();
+                        let delay = self.random.millis(200, 800);
+                        self.schedule
+                            .after(delay, Event::CoordinatorStart { coordinator });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn kills(&mut self, node: usize, life: u64) {
+        if self.machines[node].lives == life && self.machines[node].agent.is_some() {
+            self.end_agent(node, 20, 400);
+        }
+    }
+
+    /// Another spec is applied: the other profile.
+    fn apply_spec(&mut self) {
+        let fast = Timings::of(Profile::Fast);
+        let other = if self.spec.timings == fast {
+            Timings::default()
+        } else {
+            fast
+        };
+        if !self.setup.is(Mutant::TrustsClocks) {
+            self.spec.timings = other;
+        }
+        let spec = self.spec.clone();
+        self.lead_all(&LeaderTold::Terms(spec));
+    }
+
+    /// Somebody would like to promote an instance by hand.
+    fn door(&mut self, node: usize) {
+        let Some(agent) = &self.machines[node].agent else {
+            return;
+        };
+        let permitted = agent.holder.by_hand().is_ok() || self.setup.is(Mutant::OpensTheDoor);
+        if permitted && self.machines[node].database.state == State::Standby {
+            self.promotions += 1;
+            let promotion = self.promotions;
+            let database = &mut self.machines[node].database;
+            database.state = State::Primary;
+            database.promotion = promotion;
+        }
+    }
+
+    /// The machine is switched off, and its disk is that of some time ago when it comes back.
+    fn revert(&mut self, node: usize) {
+        let Some(disk) = self.machines[node].snapshot.take() else {
+            return;
+        };
+        if !self.machines[node].on {
+            return;
+        }
+        self.power_cycle(node);
+        self.count("reverts");
+        let told = self.store.now.record.as_ref().and_then(|(record, _)| {
+            let value = serde_json::to_value(record).ok()?;
+            value["witnessed"][format!("n{node}")].as_u64()
+        });
+        let machine = &mut self.machines[node];
+        if told.is_some_and(|told| told > disk.facts.seen.0) {
+            machine.reverted = true;
+        }
+        machine.facts = disk.facts;
+        machine.database.log = disk.log;
+    }
+
+    /// Nothing goes wrong any more, and what is broken is repaired.
+    fn end_trouble(&mut self) {
+        self.cuts.clear();
+        for node in 0..NODES {
+            let machine = &mut self.machines[node];
+            machine.lagging_until = Duration::ZERO;
+            machine.stalled_until = Duration::ZERO;
+        }
+    }
+}
