@@ -136,7 +136,9 @@ fn member_state(state: i32) -> (String, Tone) {
         Ok(v1::MemberState::Drain) => ("drain", Tone::Doubt),
         Ok(v1::MemberState::Maint) => ("maint", Tone::Doubt),
         Ok(v1::MemberState::Down) => ("down", Tone::Bad),
-        Ok(v1::MemberState::Unknown) | Err(_) => ("unknown", Tone::Doubt),
+        Ok(v1::MemberState::Unknown | v1::MemberState::Unspecified) | Err(_) => {
+            ("unknown", Tone::Doubt)
+        }
     };
     (word.to_owned(), tone)
 }

@@ -127,7 +127,7 @@ impl From<MemberState> for v1::MemberState {
 impl From<v1::MemberState> for MemberState {
     fn from(state: v1::MemberState) -> Self {
         match state {
-            v1::MemberState::Unknown => Self::Unknown,
+            v1::MemberState::Unspecified | v1::MemberState::Unknown => Self::Unknown,
             v1::MemberState::Ready => Self::Ready,
             v1::MemberState::Drain => Self::Drain,
             v1::MemberState::Maint => Self::Maint,
