@@ -48,7 +48,7 @@ impl Run {
             Work::Promoted(epoch)
         };
         let drags_on =
-            self.setup.kind == Kind::Deaths && self.is_trouble() && self.random.chance(30);
+            self.setup.kind == Kind::Deaths && self.is_trouble() && self.random.chance(50);
         let most = if drags_on { 5000 } else { 120 };
         self.begin_work(node, what, 20, most);
     }

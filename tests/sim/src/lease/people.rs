@@ -8,6 +8,7 @@ use interlock_engine::lease::leader::Event as LeaderTold;
 
 use super::machine::{State, name, number};
 use super::mutant::Mutant;
+use super::rows::Log;
 use super::run::{Event, Place, Run};
 use super::setup::NODES;
 
@@ -89,6 +90,7 @@ impl Run {
             && machine.database.state == State::Standby
             && machine.lagging_until <= now
             && machine.agent.is_some()
+            && !machine.facts.reverted
             && !self.is_cut(one, other)
             && !self.is_cut(other, one);
         let Some(epoch) = epoch.filter(|epoch| reached && *epoch >= machine.facts.seen) else {
@@ -176,7 +178,11 @@ impl Run {
         if !quarantined.is_empty() && (self.random.chance(3) || !self.is_trouble()) {
             for node in quarantined {
                 self.count("cleared");
-                self.machines[number(&node)].reverted = false;
+                // Looked at, and to be cloned anew.
+                let machine = &mut self.machines[number(&node)];
+                machine.reverted = false;
+                machine.database.tainted = false;
+                machine.database.log = Log::default();
                 self.lead_all(&LeaderTold::Cleared(node));
             }
         }

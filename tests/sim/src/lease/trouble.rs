@@ -106,6 +106,7 @@ impl Run {
             }
             Kind::Deaths => {
                 let mut faults = vec![
+                    Door,
                     PowerLoss,
                     KillAgent,
                     LoseKey,
@@ -151,6 +152,8 @@ impl Run {
         }
         let (least, most) = match self.setup.kind {
             Kind::Hiccups => (4000, 7000),
+            // Each needs its time to do harm.
+            Kind::Cuts => (1500, 5000),
             _ => (200, 1600),
         };
         let delay = self.random.millis(least, most);
@@ -232,9 +235,16 @@ impl Run {
                 self.isolate(node, span, true);
             }
             IsolateAndFreeze => {
-                let span = self.span(3000, 9000);
+                let span = self.span(3000, 13_000);
                 self.isolate(node, span, true);
-                let begins = self.random.millis(0, 1900);
+                // Near the end of its right, or at any time.
+                let fence = u64::try_from(self.spec.timings.fence().as_millis()).unwrap_or(0);
+                let least = if self.random.chance(60) {
+                    fence * 7 / 10
+                } else {
+                    0
+                };
+                let begins = self.random.millis(least, fence);
                 self.schedule.after(
                     begins,
                     Event::Wrong {
@@ -245,10 +255,8 @@ impl Run {
             }
             SpecThenIsolate => {
                 self.apply_spec();
-                if self.random.chance(60) {
-                    self.slow_until = now + self.span(1000, 4000);
-                }
-                let begins = self.random.millis(50, 3000);
+                self.slow_until = now + self.span(1500, 4000);
+                let begins = self.random.millis(300, 3000);
                 self.schedule.after(
                     begins,
                     Event::Wrong {
@@ -285,7 +293,7 @@ impl Run {
                 self.schedule.after(begins, Event::Wrong { fault, node });
             }
             IsolateAndKill => {
-                let span = self.span(3000, 9000);
+                let span = self.span(3000, 13_000);
                 self.isolate(node, span, true);
                 let begins = self.random.millis(300, 2000);
                 let life = self.machines[node].lives;

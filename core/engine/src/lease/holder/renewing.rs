@@ -13,6 +13,8 @@ impl Holder {
     /// The epoch that is renewed at this time, if any.
     fn renews(&self) -> Option<Epoch> {
         match self.phase {
+            // Its disk must know the epoch first: one that does not, and whose record says that it was held, went back.
+            Phase::Claiming { epoch, .. } if self.durable_seen < epoch => None,
             Phase::Claiming { epoch, .. } | Phase::Blocked { epoch, .. } => Some(epoch),
             Phase::Marking | Phase::Promoting | Phase::Primary | Phase::Releasing => {
                 self.tenure.as_ref().map(Tenure::epoch)

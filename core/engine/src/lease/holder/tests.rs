@@ -1,1 +1,369 @@
-//! Rules of this side, one by one.
+//! Rules of the holder's side, one by one. What they are for is found by the simulation; here is what each one says.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use interlock_model::ids::BootId;
+use interlock_model::lease::{
+    ControlLoss, Epoch, Holder as Member, Profile, Synchrony, Terms, Timings, VmPause,
+};
+use interlock_model::names::NodeName;
+
+use super::{Clock, Config, Effect, Event, Facts, Found, Holder, Mark, Tenure};
+
+fn node(name: &str) -> NodeName {
+    name.parse().expect("a name")
+}
+
+fn member(boot: &str) -> Member {
+    Member {
+        node: node("db1"),
+        boot: BootId(boot.to_owned()),
+    }
+}
+
+fn terms(on_control_loss: ControlLoss, profile: Profile) -> Terms {
+    Terms {
+        timings: Timings::of(profile),
+        on_control_loss,
+        vm_pause: VmPause::Accepted,
+        members: ["db1", "db2"].map(node).into(),
+        max_lag: 0,
+    }
+}
+
+fn demote() -> Terms {
+    terms(ControlLoss::Demote, Profile::Fast)
+}
+
+fn at(millis: u64) -> Clock {
+    let both = Duration::from_millis(millis);
+    Clock {
+        boottime: both,
+        raw: both,
+    }
+}
+
+fn config() -> Config {
+    Config {
+        service: "pg".parse().expect("a name"),
+        me: member("b1"),
+        watchdog: true,
+        client_path: true,
+    }
+}
+
+fn started(facts: Facts, kept: Option<Tenure>, found: Found, now: u64) -> (Holder, Vec<Effect>) {
+    Holder::start(config(), facts, kept, found, at(now))
+}
+
+/// The number of the renewal among these effects.
+fn sent(effects: &[Effect]) -> Option<Duration> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Renew { request, .. } => Some(request.sent),
+        _ => None,
+    })
+}
+
+fn stops(effects: &[Effect]) -> bool {
+    let forced = |effect: &Effect| matches!(effect, Effect::ForceStop { .. });
+    effects.iter().any(forced)
+}
+
+fn command(epoch: u64, terms: &Terms) -> Event {
+    Event::Promote {
+        epoch: Epoch(epoch),
+        holder: member("b1"),
+        terms: terms.clone(),
+    }
+}
+
+fn answer(sent: Duration, terms: &Terms) -> Event {
+    Event::Acknowledged {
+        epoch: Epoch(1),
+        sent,
+        terms: terms.clone(),
+    }
+}
+
+/// Told at 1000, durable at 1001, which is when it renews.
+fn claiming(holder: &mut Holder, terms: &Terms) -> Duration {
+    let told = holder.handle(command(1, terms), at(1000));
+    assert_eq!(sent(&told), None, "its disk does not know the epoch yet");
+    let renews = holder.handle(Event::Committed(1), at(1001));
+    sent(&renews).expect("a renewal")
+}
+
+/// A primary whose last renewal was sent at 1001.
+fn primary(terms: &Terms) -> Holder {
+    let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
+    let number = claiming(&mut holder, terms);
+    holder.handle(answer(number, terms), at(1010));
+    let promotes = holder.handle(Event::Committed(2), at(1020));
+    assert!(matches!(promotes[..], [Effect::Promote(_)]), "{promotes:?}");
+    holder.handle(Event::Promoted, at(1100));
+    assert!(holder.is_primary());
+    holder
+}
+
+#[test]
+fn a_command_gives_no_right_and_an_answer_to_an_own_renewal_does_after_the_mark_is_durable() {
+    let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
+    let number = claiming(&mut holder, &demote());
+    let stranger = holder.handle(answer(Duration::from_millis(999), &demote()), at(1005));
+    assert!(
+        stranger.is_empty(),
+        "an answer to nothing that was asked: {stranger:?}"
+    );
+    let marks = holder.handle(answer(number, &demote()), at(1010));
+    assert!(marks.iter().any(|effect| matches!(
+        effect,
+        Effect::Commit { facts, .. } if facts.mark.as_ref().is_some_and(|mark| mark.epoch == Epoch(1))
+    )));
+    assert!(
+        !marks
+            .iter()
+            .any(|effect| matches!(effect, Effect::Promote(_)))
+    );
+    let promotes = holder.handle(Event::Committed(2), at(1020));
+    assert!(matches!(promotes[..], [Effect::Promote(_)]), "{promotes:?}");
+}
+
+#[test]
+fn the_right_ends_s_after_sending_by_the_clock_that_says_more() {
+    let mut holder = primary(&demote());
+    assert!(!stops(&holder.handle(Event::Tick, at(1001 + 1899))));
+    let slewed = Clock {
+        boottime: Duration::from_millis(2000),
+        raw: Duration::from_millis(1001 + 1900),
+    };
+    assert!(stops(&holder.handle(Event::Tick, slewed)));
+}
+
+#[test]
+fn what_waited_while_the_agent_did_not_run_comes_after_the_stop() {
+    let mut holder = primary(&demote());
+    let renewal = sent(&holder.handle(Event::Tick, at(1260))).expect("a renewal");
+    let effects = holder.handle(answer(renewal, &demote()), at(9000));
+    assert!(stops(&effects), "{effects:?}");
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::OpenPath(_)))
+    );
+}
+
+#[test]
+fn a_holder_that_holds_on_is_not_stopped_by_silence_but_by_a_later_epoch() {
+    let mut holder = primary(&terms(ControlLoss::Hold, Profile::Fast));
+    assert!(!stops(&holder.handle(Event::Tick, at(1_000_000))));
+    assert!(stops(
+        &holder.handle(Event::Superseded(Epoch(1)), at(1_000_001))
+    ));
+}
+
+#[test]
+fn a_stop_that_is_not_done_in_time_resets_the_node() {
+    let mut holder = primary(&demote());
+    assert!(stops(&holder.handle(Event::Tick, at(2901))));
+    assert_eq!(holder.handle(Event::Tick, at(3100)), []);
+    assert_eq!(holder.handle(Event::Tick, at(3101)), [Effect::Reset]);
+}
+
+#[test]
+fn released_is_durable_before_anybody_is_told_and_is_never_taken_up_again() {
+    let mut holder = primary(&demote());
+    holder.handle(Event::Release(Epoch(1)), at(1150));
+    let frees = holder.handle(Event::Empty { position: Some(7) }, at(1200));
+    assert!(
+        !frees
+            .iter()
+            .any(|effect| matches!(effect, Effect::ReportRelease(_)))
+    );
+    let told = holder.handle(Event::Committed(3), at(1210));
+    let [Effect::ReportRelease(report)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        (report.epoch, report.position, report.began),
+        (Epoch(1), Some(7), true)
+    );
+    assert_eq!(sent(&holder.handle(command(1, &demote()), at(1220))), None);
+    let (mut again, _) = started(holder.facts().clone(), None, Found::Standby, 1300);
+    assert_eq!(sent(&again.handle(command(1, &demote()), at(1310))), None);
+}
+
+#[test]
+fn while_terms_change_both_sets_bind() {
+    let mut holder = primary(&terms(ControlLoss::Demote, Profile::Conservative));
+    holder.handle(Event::Propose(demote()), at(1500));
+    let renews = holder.handle(Event::Tick, at(2100));
+    assert!(sent(&renews).is_some());
+    // The answer is lost: the record may have either.
+    assert!(!stops(&holder.handle(Event::Tick, at(2100 + 1899))));
+    assert!(stops(&holder.handle(Event::Tick, at(2100 + 1900))));
+}
+
+#[test]
+fn nobody_waits_for_nobody_before_the_record_says_so() {
+    let mut holder = primary(&demote());
+    holder.handle(Event::Synchronous([node("db2")].into()), at(1150));
+    let promised = sent(&holder.handle(Event::Tick, at(1260))).expect("a renewal");
+    let asked = holder.handle(Event::Degrade, at(1270));
+    let without = sent(&asked).expect("a renewal at once");
+    assert!(!asked.contains(&Effect::AllowAsynchronous));
+    let old = holder.handle(answer(promised, &demote()), at(1280));
+    assert!(!old.contains(&Effect::AllowAsynchronous), "{old:?}");
+    let new = holder.handle(answer(without, &demote()), at(1290));
+    assert!(new.contains(&Effect::AllowAsynchronous), "{new:?}");
+}
+
+#[test]
+fn an_agent_that_was_started_again_does_not_take_the_record_for_asynchronous() {
+    let holder = primary(&demote());
+    let kept = holder.tenure().cloned();
+    let (mut again, _) = started(holder.facts().clone(), kept, Found::Primary, 1200);
+    assert!(
+        !again
+            .handle(Event::Degrade, at(1210))
+            .contains(&Effect::AllowAsynchronous)
+    );
+}
+
+#[test]
+fn an_agent_that_starts_goes_on_only_with_a_valid_deadline() {
+    let holder = primary(&demote());
+    let (facts, kept) = (holder.facts().clone(), holder.tenure().cloned());
+    let (valid, _) = started(facts.clone(), kept.clone(), Found::Primary, 1200);
+    assert!(valid.is_primary());
+
+    let (mut blocked, effects) = started(facts.clone(), kept, Found::Primary, 9000);
+    assert!(effects.contains(&Effect::Block) && !stops(&effects));
+    let renewal = sent(&blocked.handle(Event::Tick, at(9001))).expect("a renewal");
+    let unblocks = blocked.handle(answer(renewal, &demote()), at(9010));
+    assert!(unblocks.contains(&Effect::Unblock), "{unblocks:?}");
+
+    let (_, unowned) = started(Facts::default(), None, Found::Primary, 1200);
+    assert!(stops(&unowned), "nobody gave it that role");
+
+    let other_boot = Facts {
+        mark: Some(Mark {
+            epoch: Epoch(1),
+            boot: BootId("b0".to_owned()),
+        }),
+        ..facts
+    };
+    let (_, frees) = started(other_boot, None, Found::Nothing, 100);
+    assert!(matches!(
+        &frees[..],
+        [Effect::Commit { facts, .. }] if facts.released_through() == Epoch(1)
+    ));
+}
+
+#[test]
+fn the_watchdog_is_petted_on_young_answers_only() {
+    let mut holder = primary(&demote());
+    holder.handle(Event::Armed(true), at(1110));
+    assert!(
+        holder
+            .handle(Event::Tick, at(1001 + 1099))
+            .contains(&Effect::Pet)
+    );
+    assert!(
+        !holder
+            .handle(Event::Tick, at(1001 + 1100))
+            .contains(&Effect::Pet)
+    );
+}
+
+#[test]
+fn who_has_promised_a_peer_does_not_claim_until_l_is_over() {
+    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
+    let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
+    let asks = Event::PeerAsks {
+        from: Member {
+            node: node("db2"),
+            boot: BootId("x".to_owned()),
+        },
+        epoch: Epoch(1),
+        ask: Duration::from_secs(9),
+        life: policy.timings.life(),
+    };
+    let agrees = holder.handle(asks, at(10_000));
+    assert!(matches!(agrees[..], [Effect::Agree { .. }]), "{agrees:?}");
+    holder.handle(command(2, &policy), at(12_400));
+    assert_eq!(sent(&holder.handle(Event::Committed(1), at(12_410))), None);
+    let free = holder.handle(command(2, &policy), at(12_450));
+    assert!(sent(&free).is_some(), "{free:?}");
+}
+
+#[test]
+fn an_agent_that_started_lately_may_have_promised_and_waits() {
+    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
+    let facts = Facts {
+        seen: Epoch(1),
+        ..Facts::default()
+    };
+    let (mut holder, _) = started(facts, None, Found::Standby, 1000);
+    assert_eq!(sent(&holder.handle(command(1, &policy), at(3449))), None);
+    assert!(sent(&holder.handle(command(1, &policy), at(3450))).is_some());
+}
+
+#[test]
+fn all_members_must_promise_and_the_holder_counts_from_asking() {
+    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
+    let mut holder = primary(&policy);
+    let asks = holder.handle(Event::Tick, at(2800));
+    let ask = asks.iter().find_map(|effect| match effect {
+        Effect::AskPeers { ask, members, .. } => {
+            assert_eq!(*members, BTreeSet::from([node("db2")]));
+            Some(*ask)
+        }
+        _ => None,
+    });
+    let agrees = Event::PeerAgrees {
+        node: node("db2"),
+        ask: ask.expect("a question"),
+    };
+    holder.handle(agrees, at(2890));
+    assert!(!stops(&holder.handle(Event::Tick, at(2800 + 1899))));
+    assert!(stops(&holder.handle(Event::Tick, at(2800 + 1900))));
+}
+
+#[test]
+fn a_disk_that_went_back_is_noticed_before_what_is_new_hides_it() {
+    let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
+    let heard = Event::Heard {
+        epoch: Epoch(4),
+        holder: None,
+        witnessed: Epoch(3),
+    };
+    holder.handle(heard, at(10));
+    assert!(holder.standing(at(11)).reverted);
+}
+
+#[test]
+fn an_agent_may_end_on_a_primary_only_when_the_record_says_hold() {
+    let mut holder = primary(&demote());
+    assert!(
+        !holder
+            .handle(Event::Exit, at(1150))
+            .contains(&Effect::MayExit)
+    );
+    let renewal = sent(&holder.handle(Event::Tick, at(1260))).expect("a renewal");
+    let hold = terms(ControlLoss::Hold, Profile::Fast);
+    let answered = holder.handle(answer(renewal, &hold), at(1270));
+    assert!(answered.contains(&Effect::MayExit), "{answered:?}");
+}
+
+#[test]
+fn nobody_is_promoted_by_hand() {
+    assert!(primary(&demote()).by_hand().is_err());
+}
+
+#[test]
+fn a_new_primary_promises_nothing_that_it_promised_before() {
+    let holder = primary(&demote());
+    let holding = holder.standing(at(1200)).holding.expect("it holds");
+    assert_eq!(holding.synchrony, Synchrony::Off);
+}

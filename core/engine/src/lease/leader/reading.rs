@@ -14,8 +14,9 @@ pub(super) struct Reading {
     stored: Stored,
     since: Clock,
     holder_since: Clock,
-    /// Has this leader seen it change, and so knows how old it is?
-    moved: bool,
+    /// When the last renewal in it was read first, if this leader has seen it come; what was there before it looked may be
+    /// of any age. Other changes of the record say nothing new of the data.
+    renewed_since: Option<Clock>,
     at: Clock,
 }
 
@@ -30,12 +31,22 @@ impl Reading {
         };
         let held = earlier.filter(|earlier| holds(&earlier.stored) == holds(&stored));
         let holder_since = held.map_or(now, |earlier| earlier.holder_since);
-        let moved = earlier.is_some_and(|earlier| earlier.moved || same.is_none());
+        let renewed = |stored: &Stored| {
+            let (record, _) = stored.record.as_ref()?;
+            Some((record.epoch(), record.renewed))
+        };
+        let renewed_since = earlier.and_then(|earlier| {
+            if renewed(&earlier.stored) == renewed(&stored) {
+                earlier.renewed_since
+            } else {
+                Some(now)
+            }
+        });
         Self {
             stored,
             since,
             holder_since,
-            moved,
+            renewed_since,
             at: now,
         }
     }
@@ -68,8 +79,8 @@ impl Reading {
         self.record().is_some_and(|record| {
             let terms = record.terms();
             let bound = terms.on_control_loss == ControlLoss::Demote;
-            let age = now.longest_since(self.since);
-            bound || (self.moved && age < terms.timings.life())
+            let young = |since| now.longest_since(since) < terms.timings.life();
+            bound || self.renewed_since.is_some_and(young)
         })
     }
 
