@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::Ended;
+use super::refused::{NotKept, Refused};
 use crate::store::{Class, CommitError, Condition, Key, Outcome, Store, Transaction, limits};
 
 /// How long to wait before a write that failed is tried again.
@@ -25,7 +26,8 @@ const BYTES: usize = limits::MAX_BYTES / 2;
 /// What is released when the writes before it are durable.
 pub(super) enum After {
     Send(Send),
-    Reply(Box<dyn FnOnce() + std::marker::Send>),
+    /// Told whether what it speaks of was kept.
+    Reply(super::handle::Reply),
 }
 
 impl fmt::Debug for After {
@@ -45,7 +47,18 @@ pub(super) struct Pending {
 }
 
 /// A commit under way, and what follows it.
-type Busy = (BoxFuture<'static, Result<(), Ended>>, Vec<After>);
+type Busy = (BoxFuture<'static, Result<(), NotKept>>, Vec<After>);
+
+/// What comes of the head of the queue.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// The queue is empty, or a commit is under way now.
+    Nothing,
+    /// This is free without any commit.
+    Free(Vec<After>),
+    /// No store takes this, and nothing of it was begun.
+    Refused(Refused, Vec<After>),
+}
 
 /// Commits under the guard of the leadership.
 pub(super) struct Committer {
@@ -119,25 +132,35 @@ impl Committer {
         &self.trouble
     }
 
-    /// Waits for the commit under way; what follows it is then free.
-    pub(super) async fn done(&mut self) -> Result<Vec<After>, Ended> {
+    /// What is written to.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Waits for the commit under way. What follows it is then free, if it was kept.
+    pub(super) async fn done(&mut self) -> (Result<(), NotKept>, Vec<After>) {
         let Some((commit, _)) = &mut self.busy else {
-            return Ok(Vec::new());
+            return (Ok(()), Vec::new());
         };
         let result = commit.as_mut().await;
         let after = self.busy.take().map(|(_, after)| after).unwrap_or_default();
-        result.map(|()| after)
+        (result, after)
     }
 
-    /// Begins a commit of as much of the queue as fits into one transaction. Returns what is free without any commit;
-    /// none when the queue is empty or a commit was begun.
-    pub(super) fn take(&mut self, queue: &mut VecDeque<Pending>) -> Option<Vec<After>> {
+    /// Begins a commit of as much of the queue as fits into one transaction.
+    pub(super) fn take(&mut self, queue: &mut VecDeque<Pending>) -> Taken {
         if self.busy.is_some() {
-            return None;
+            return Taken::Nothing;
         }
-        let first = queue.pop_front()?;
+        let Some(first) = queue.pop_front() else {
+            return Taken::Nothing;
+        };
         if first.writes.is_empty() {
-            return Some(first.after);
+            return Taken::Free(first.after);
+        }
+        // Before anything of it is written: what belongs together is not kept by half.
+        if let Some(refused) = first.writes.iter().find_map(|write| self.refuses(write)) {
+            return Taken::Refused(refused, first.after);
         }
         let mut writes = first.writes;
         let mut after = first.after;
@@ -167,7 +190,14 @@ impl Committer {
         let trouble = self.trouble.clone();
         let commit = async move { commit(&*store, &guard, writes, &trouble).await };
         self.busy = Some((Box::pin(commit), after));
-        None
+        Taken::Nothing
+    }
+
+    /// Why no transaction takes this write, not even one of its own.
+    fn refuses(&self, write: &Write) -> Option<Refused> {
+        let alone = transaction(&self.guard, std::slice::from_ref(write)).ok()?;
+        let why = alone.check().err()?;
+        Some(Refused::new(std::slice::from_ref(write), &why))
     }
 }
 
@@ -210,27 +240,33 @@ async fn commit(
     guard: &Condition,
     writes: Vec<Write>,
     trouble: &Trouble,
-) -> Result<(), Ended> {
+) -> Result<(), NotKept> {
     // Later writes of one key in one transaction replace earlier ones.
     let last: BTreeMap<String, Write> = writes
         .into_iter()
         .map(|write| (write.key.clone(), write))
         .collect();
     let writes: Vec<Write> = last.into_values().collect();
-    let transaction = transaction(guard, &writes).map_err(Ended::Key)?;
+    let transaction = transaction(guard, &writes).map_err(|key| NotKept::Ended(Ended::Key(key)))?;
     loop {
         match store.commit(transaction.clone()).await {
             Ok(Outcome::Committed { .. }) => {
                 trouble.is_over();
                 return Ok(());
             }
-            Ok(Outcome::Conflict(_)) => return Err(Ended::NotLeading),
+            Ok(Outcome::Conflict(_)) => return Err(NotKept::Ended(Ended::NotLeading)),
             Err(error) if error.class() == Class::Retryable => {
                 trouble.is(super::chain(&error));
                 tokio::time::sleep(AGAIN).await;
             }
+            // A limit: of every store, or of the servers of this one if theirs are below their defaults.
+            Err(CommitError::NotCommitted(
+                error @ (crate::store::Error::Invalid(_) | crate::store::Error::Rejected { .. }),
+            )) => {
+                return Err(NotKept::Refused(Refused::new(&writes, &error)));
+            }
             Err(CommitError::NotCommitted(error) | CommitError::Unknown(error)) => {
-                return Err(Ended::Store(error));
+                return Err(NotKept::Ended(Ended::Store(error)));
             }
         }
     }

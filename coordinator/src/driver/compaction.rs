@@ -28,7 +28,7 @@ use interlock_model::time::Timestamp;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use super::{Gone, Handle, LoadError, chain, read_json};
+use super::{Handle, LoadError, NotDone, chain, read_json};
 use crate::clock;
 use crate::store::{Key, PageRequest, Prefix, Store};
 
@@ -53,9 +53,9 @@ pub enum Error {
     /// The store cannot be read.
     #[error("old operations cannot be looked for")]
     Load(#[from] LoadError),
-    /// The driver has ended.
+    /// The driver has ended, or did not do it.
     #[error("old operations cannot be let go")]
-    Gone(#[from] Gone),
+    NotDone(#[from] NotDone),
 }
 
 impl From<crate::store::Error> for Error {
@@ -79,7 +79,7 @@ pub async fn run(handle: Handle, store: Arc<dyn Store>, policy: Policy) {
         match once(&handle, &*store, policy, clock::now().wall).await {
             Ok(0) => {}
             Ok(count) => info!(count, "old operations are let go"),
-            Err(Error::Gone(_)) => return,
+            Err(Error::NotDone(NotDone::Gone)) => return,
             Err(error) => warn!(error = %chain(&error), "old operations stay for now"),
         }
     }

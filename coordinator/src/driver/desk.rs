@@ -94,6 +94,14 @@ impl Desk {
         self.imported = Some(term);
     }
 
+    /// Goes on with what the store holds: what was decided beyond that is not so.
+    pub(super) fn start_over(&mut self, coordinator: Coordinator) {
+        self.coordinator = coordinator;
+        self.own_writes.clear();
+        self.facts.clear();
+        self.plans.clear();
+    }
+
     pub(super) fn take_imported(&mut self) -> Option<Term> {
         self.imported.take()
     }

@@ -7,10 +7,11 @@ use interlock_engine::coordinator::FromAgent;
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Desk;
+use super::{Desk, Refused};
 use crate::sessions::Opening;
 
-type Reply = Box<dyn FnOnce() + Send>;
+/// Answers a call, once it is known whether what it changed is durable.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), NotDone>) + Send>;
 type Call = Box<dyn FnOnce(&mut Desk) -> Reply + Send>;
 /// Without a desk if nothing can become durable now.
 type Look = Box<dyn FnOnce(Option<&Desk>) -> Reply + Send>;
@@ -35,14 +36,26 @@ pub(super) enum Input {
     Look(Look),
 }
 
-/// The driver has ended: this process is about to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this coordinator is stopping; try again")]
-pub struct Gone;
+/// Why a call changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// The driver has ended: this process is about to.
+    #[error("this coordinator is stopping; try again")]
+    Gone,
+    /// The store does not take what it changed.
+    #[error(transparent)]
+    Refused(Refused),
+    /// It was decided on top of something that the store did not take.
+    #[error("this coordinator had to take back what it has just decided; try again")]
+    TakenBack,
+}
 
-impl From<Gone> for tonic::Status {
-    fn from(gone: Gone) -> Self {
-        Self::unavailable(gone.to_string())
+impl From<NotDone> for tonic::Status {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Gone | NotDone::TakenBack => Self::unavailable(why.to_string()),
+            NotDone::Refused(_) => Self::invalid_argument(why.to_string()),
+        }
     }
 }
 
@@ -67,19 +80,22 @@ impl Handle {
     /// Works on the desk, and answers when everything that this changed is durable.
     ///
     /// # Errors
-    /// If the driver has ended.
+    /// If the driver has ended, or the store does not take what was changed; then nothing was.
     pub async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Desk) -> T + Send + 'static,
-    ) -> Result<T, Gone> {
+    ) -> Result<T, NotDone> {
         let (answer, answered) = oneshot::channel();
         let call: Call = Box::new(move |desk| {
             let result = work(desk);
             // Nobody waits any more: the caller went away, which changes nothing.
-            Box::new(move || drop(answer.send(result)))
+            Box::new(move |kept| drop(answer.send(kept.map(|()| result))))
         });
-        self.inbox.send(Input::Call(call)).await.map_err(|_| Gone)?;
-        answered.await.map_err(|_| Gone)
+        self.inbox
+            .send(Input::Call(call))
+            .await
+            .map_err(|_| NotDone::Gone)?;
+        answered.await.unwrap_or(Err(NotDone::Gone))
     }
 
     /// Looks at the desk, and answers when everything that was seen there is durable: what a crash could take back is
@@ -90,15 +106,18 @@ impl Handle {
     pub async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Desk) -> T + Send + 'static,
-    ) -> Result<Option<T>, Gone> {
+    ) -> Result<Option<T>, NotDone> {
         let (answer, answered) = oneshot::channel();
         let look: Look = Box::new(move |desk| {
             let result = desk.map(look);
-            Box::new(move || drop(answer.send(result)))
+            Box::new(move |kept| drop(answer.send(kept.map(|()| result))))
         });
-        self.inbox.send(Input::Look(look)).await.map_err(|_| Gone)?;
+        self.inbox
+            .send(Input::Look(look))
+            .await
+            .map_err(|_| NotDone::Gone)?;
         match tokio::time::timeout(SOON, answered).await {
-            Ok(result) => result.map_err(|_| Gone),
+            Ok(result) => result.unwrap_or(Err(NotDone::Gone)),
             Err(_) => Ok(None),
         }
     }
@@ -110,11 +129,11 @@ impl Handle {
     }
 
     /// A session begins.
-    pub(crate) async fn opened(&self, opening: Opening) -> Result<(), Gone> {
+    pub(crate) async fn opened(&self, opening: Opening) -> Result<(), NotDone> {
         self.inbox
             .send(Input::Opened(opening))
             .await
-            .map_err(|_| Gone)
+            .map_err(|_| NotDone::Gone)
     }
 
     /// An agent said something.
@@ -123,7 +142,7 @@ impl Handle {
         node: NodeName,
         opened: u64,
         message: FromAgent,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), NotDone> {
         self.inbox
             .send(Input::Agent {
                 node,
@@ -131,14 +150,14 @@ impl Handle {
                 message,
             })
             .await
-            .map_err(|_| Gone)
+            .map_err(|_| NotDone::Gone)
     }
 
     /// A session is over.
-    pub(crate) async fn closed(&self, node: NodeName, opened: u64) -> Result<(), Gone> {
+    pub(crate) async fn closed(&self, node: NodeName, opened: u64) -> Result<(), NotDone> {
         self.inbox
             .send(Input::Closed { node, opened })
             .await
-            .map_err(|_| Gone)
+            .map_err(|_| NotDone::Gone)
     }
 }

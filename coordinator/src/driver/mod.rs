@@ -16,6 +16,7 @@ mod handle;
 mod lineage;
 mod load;
 mod raising;
+mod refused;
 #[cfg(test)]
 mod tests;
 
@@ -37,14 +38,16 @@ use crate::sessions::{Opening, Sessions};
 use crate::store::Store;
 
 pub use desk::{CachedPlan, Desk};
-pub use handle::{Gone, Handle};
+pub use handle::{Handle, NotDone};
 pub use lineage::Lineage;
 pub(crate) use lineage::{clear_broken_import, highest_term, import_marks, is_portable};
 pub use load::{LoadError, load, read_json};
+pub use refused::Refused;
 
-use commit::{After, Committer, Pending};
+use commit::{After, Committer, Pending, Taken};
 use handle::Input;
 use raising::Raising;
+use refused::NotKept;
 
 /// How often time passes for the engine. Deadlines are seconds; a tick costs a scan of what is under way.
 const TICK: Duration = Duration::from_millis(100);
@@ -64,6 +67,15 @@ pub enum Ended {
     /// The store cannot be used any more.
     #[error("the store failed for good")]
     Store(#[source] crate::store::Error),
+    /// It takes nothing that it is given.
+    #[error("the store refuses whatever it is given, last of all this")]
+    Refused(#[source] Refused),
+    /// What it holds cannot be taken up again.
+    #[error("what the store holds cannot be taken up")]
+    Load(#[source] Box<LoadError>),
+    /// A journal does not belong to its plan.
+    #[error("what the store holds contradicts itself")]
+    Corrupt(#[source] interlock_engine::operation::Corrupt),
 }
 
 /// The task that owns the engine.
@@ -81,6 +93,8 @@ pub struct Driver {
     queue: VecDeque<Pending>,
     changed: watch::Sender<u64>,
 }
+    /// How often the store has refused what it was given since it last took something.
+    refused_in_a_row: u32,
 
 impl Driver {
     /// A driver and the handle to it.
@@ -109,6 +123,7 @@ impl Driver {
             changed,
         };
         (driver, Handle::new(sender, changes))
+            refused_in_a_row: 0,
     }
 
     /// Runs until leadership or store is lost, or every handle is gone.
@@ -122,7 +137,7 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                done = self.committer.done(), if self.committer.is_busy() => self.committed(done)?,
+                done = self.committer.done(), if self.committer.is_busy() => self.committed(done).await?,
                 raised = self.raising.done(), if self.raising.is_under_way() => self.raised(raised)?,
                 received = self.inbox.recv_many(&mut batch, 1024) => {
                     if received == 0 {
@@ -146,7 +161,7 @@ impl Driver {
                 continue;
             }
             self.collect(None);
-            self.commit_next();
+            self.commit_next().await?;
         }
     }
 
@@ -206,7 +221,7 @@ impl Driver {
                 }
                 self.collect(Some(After::Reply(reply)));
             }
-            Input::Look(look) if self.committer.trouble().is_some() => look(None)(),
+            Input::Look(look) if self.committer.trouble().is_some() => look(None)(Ok(())),
             Input::Look(look) => {
                 self.collect(None);
                 let reply = look(Some(&self.desk));
@@ -280,7 +295,7 @@ impl Driver {
         let mut after: Vec<After> = output.sends.into_iter().map(After::Send).collect();
         // A question that changed nothing is answered at once, whatever the store is doing.
         match last {
-            Some(After::Reply(reply)) if nothing_to_write => reply(),
+            Some(After::Reply(reply)) if nothing_to_write => reply(Ok(())),
             Some(last) => after.push(last),
             None => {}
         }
@@ -302,26 +317,37 @@ impl Driver {
         self.committer.is_busy() || self.raising.is_wished()
     }
 
-    fn commit_next(&mut self) {
-        if self.holds_back() {
-            return;
-        }
-        while let Some(free) = self.committer.take(&mut self.queue) {
-            self.release(free);
+    async fn commit_next(&mut self) -> Result<(), Ended> {
+        while !self.holds_back() {
+            match self.committer.take(&mut self.queue) {
+                Taken::Nothing => break,
+                Taken::Free(free) => self.release(free),
+                Taken::Refused(refused, after) => self.start_over(refused, after).await?,
+            }
         }
     }
 
-    fn committed(&mut self, done: Result<Vec<After>, Ended>) -> Result<(), Ended> {
-        let after = done?;
-        self.release(after);
-        Ok(())
+    async fn committed(
+        &mut self,
+        (kept, after): (Result<(), NotKept>, Vec<After>),
+    ) -> Result<(), Ended> {
+        match kept {
+            Ok(()) => {
+                self.refused_in_a_row = 0;
+                self.release(after);
+                Ok(())
+            }
+            Err(NotKept::Refused(refused)) => self.start_over(refused, after).await,
+            Err(NotKept::Ended(ended)) => Err(ended),
+        }
     }
 
     fn release(&mut self, after: Vec<After>) {
         for after in after {
             match after {
-                After::Reply(reply) => reply(),
+                After::Reply(reply) => reply(Ok(())),
                 After::Send(Send { to, message }) => {
+        Ok(())
                     if let Some(closed) = self.sessions.send(&to, message, self.leading.term()) {
                         warn!(node = %to, reason = closed, "session ended by the coordinator");
                         self.desk.coordinator.session_closed(&to);

@@ -336,3 +336,70 @@ async fn an_agent_that_names_numbers_which_nobody_counts_to_is_refused_alone() {
     assert_eq!(told.len(), 1, "people are told once: {told:?}");
     assert!(told[0].contains("the agent of a") && told[0].contains("18446744073709551615"));
 }
+
+#[tokio::test]
+async fn a_change_that_no_store_takes_fails_alone_and_the_coordinator_goes_on() {
+    let mut bench = Bench::new().await;
+    let id = bench.starts().await;
+    let key = "/activity/too-much";
+    let refused = bench
+        .handle
+        .call(move |desk| {
+            desk.coordinator.event("unheard-of", clock::now(), |_| {});
+            let large = vec![b'x'; 2_000_000];
+            desk.write([Write {
+                key: key.into(),
+                value: Some(large),
+            }]);
+        })
+        .await
+        .unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains(key) && said.contains("2000000") && said.contains("1507328"),
+        "sizes and limits: {said}"
+    );
+    assert_eq!(
+        tonic::Status::from(refused).code(),
+        tonic::Code::InvalidArgument
+    );
+
+    // Everything else is as it was, and goes on.
+    assert_eq!(bench.hello(Term(0)).await, Some(Term(1)));
+    let shown = bench.get(&id.to_string()).await.unwrap();
+    assert_eq!(shown.summary.unwrap().state, "running");
+    let events = bench
+        .store
+        .snapshot(&Prefix::new(interlock_engine::coordinator::EVENTS).unwrap())
+        .await
+        .unwrap();
+    let is_told = |text: &str| {
+        let mut events = events.entries.iter();
+        events.any(|event| String::from_utf8_lossy(&event.value).contains(text))
+    };
+    assert!(is_told("change-refused"), "people are told");
+    assert!(
+        !is_told("unheard-of"),
+        "what came with it is not kept either"
+    );
+}
+
+#[tokio::test]
+async fn an_operation_whose_record_no_store_takes_is_halted() {
+    let bench = Bench::new().await;
+    let id = bench.starts().await;
+    let refused = bench
+        .handle
+        .call(move |desk| {
+            let key = interlock_engine::coordinator::journal_key(id, 9);
+            desk.write([Write {
+                key,
+                value: Some(vec![b'x'; 2_000_000]),
+            }]);
+        })
+        .await;
+    assert!(refused.is_err());
+    let halted = bench.get(&id.to_string()).await.unwrap();
+    assert_eq!(halted.summary.unwrap().state, "needs-attention");
+    assert!(halted.attention.contains("2000000"), "{}", halted.attention);
+}

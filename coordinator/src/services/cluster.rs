@@ -14,13 +14,16 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, next_change, power, render};
+use super::{Caller, bounded, next_change, power, render};
 use crate::clock;
 use crate::driver::{Handle, read_json};
 use crate::store::{Key, Store};
 
 /// How often a watcher hears of nothing but ages.
 const AT_MOST: Duration = Duration::from_secs(2);
+
+/// The longest name of a file, in bytes: it is kept with the spec.
+const MAX_FILE_NAME: usize = 1000;
 
 /// Serves `ClusterService`.
 #[derive(Debug, Clone)]
@@ -129,6 +132,7 @@ impl ClusterService for Cluster {
     ) -> Result<Response<v1::ApplySpecResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        bounded("file_name", &request.file_name, MAX_FILE_NAME)?;
         let parsed = Spec::parse(&request.source, &request.file_name)
             .map_err(|problems| Status::invalid_argument(problems.render(&request.source)))?;
         let source = String::from_utf8(request.source)
@@ -187,6 +191,7 @@ impl ClusterService for Cluster {
             changes,
             warnings,
             unchanged,
+            let_go: Vec::new(),
         }))
     }
 

@@ -21,6 +21,7 @@ pub use store::Stores;
 use std::time::Duration;
 
 use interlock_mesh::server::PeerIdentity;
+use interlock_model::check::MAX_EVIDENCE;
 use interlock_model::spec::Role;
 use tokio::sync::watch;
 use tonic::{Request, Status};
@@ -56,5 +57,44 @@ async fn next_change(
     match tokio::time::timeout(at_most, changes.changed()).await {
         Ok(Ok(())) | Err(_) => true,
         Ok(Err(_)) => false,
+    }
+}
+
+/// How long a reason may be, in bytes: it stands in a line of the journal and of the events, like evidence.
+const MAX_REASON: usize = MAX_EVIDENCE;
+
+/// Refuses a text of a caller that no record should keep and no terminal should show.
+fn bounded(field: &str, text: &str, most: usize) -> Result<(), Status> {
+    if text.len() > most {
+        return Err(Status::invalid_argument(format!(
+            "{field}: {} bytes, and at most {most} are kept: say it shorter",
+            text.len()
+        )));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Status::invalid_argument(format!(
+            "{field}: it has control characters, such as a line break: write it as one line of text"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        let bounded = |text: &str| bounded("reason", text, MAX_REASON);
+        assert!(bounded("").is_ok() && bounded(&"x".repeat(MAX_REASON)).is_ok());
+        for bad in [
+            "x".repeat(MAX_REASON + 1),
+            "a\nb".into(),
+            "\u{1b}[2J".into(),
+        ] {
+            let refused = bounded(&bad).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+            assert!(refused.message().starts_with("reason: "), "{refused}");
+        }
     }
 }

@@ -8,7 +8,6 @@ use futures_util::Stream;
 use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, Wish, head_key};
 use interlock_engine::operation::{Entry, Operation, Verb};
 use interlock_model::action::Action;
-use interlock_model::check::MAX_EVIDENCE;
 use interlock_model::ids::{JournalSeq, OperationId};
 use interlock_model::plan::SealedPlan;
 use interlock_proto::v1;
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, next_change, render};
+use super::{Caller, MAX_REASON, bounded, next_change, render};
 use crate::clock;
 use crate::driver::{Desk, Handle, read_json};
 use crate::store::{Key, Prefix, Store};
@@ -109,7 +108,7 @@ impl OperationService for Operations {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        bounded(&request.reason)?;
+        bounded("reason", &request.reason, MAX_REASON)?;
         let started = self
             .driver
             .call(move |desk| start(desk, &request, caller.name))
@@ -250,7 +249,7 @@ impl OperationService for Operations {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        bounded(&request.reason)?;
+        bounded("reason", &request.reason, MAX_REASON)?;
         let id = id(&request.operation)?;
         let verb: Verb = request.verb.parse().map_err(|()| {
             Status::invalid_argument(format!(
@@ -293,25 +292,6 @@ impl OperationService for Operations {
             }
         }
     }
-}
-
-/// How long a reason may be, in bytes: it stands in a line of the journal and of the events, like evidence.
-const MAX_REASON: usize = MAX_EVIDENCE;
-
-/// Refuses a reason that no journal should keep and no terminal should show.
-fn bounded(reason: &str) -> Result<(), Status> {
-    if reason.len() > MAX_REASON {
-        return Err(Status::invalid_argument(format!(
-            "reason: {} bytes, and at most {MAX_REASON} are kept: say it shorter",
-            reason.len()
-        )));
-    }
-    if reason.chars().any(char::is_control) {
-        return Err(Status::invalid_argument(
-            "reason: it has control characters, such as a line break: write it as one line of text",
-        ));
-    }
-    Ok(())
 }
 
 fn is_over(operation: &v1::Operation) -> bool {
@@ -388,6 +368,7 @@ fn not_started(error: &NotStarted) -> Status {
         NotStarted::NoSpec(_) | NotStarted::Generation { .. } => Status::failed_precondition(text),
         NotStarted::Corrupt(_) => Status::internal(text),
     }
+        NotStarted::Corrupt(_) => Status::internal(text),
 }
 
 #[cfg(test)]

@@ -234,6 +234,7 @@ fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus 
             .map(|id| id.to_string())
             .unwrap_or_default(),
         refuses: seen.refuses.iter().map(refusal_to_wire).collect(),
+        removed: declared.is_none(),
     }
 }
 

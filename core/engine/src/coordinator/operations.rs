@@ -253,6 +253,11 @@ impl Coordinator {
         self.with_operation_told(id, now, |operation, ctx| {
             run(operation, ctx);
             None
+    /// Halts an operation that cannot be recorded any further.
+    pub fn halt(&mut self, id: OperationId, why: &str, now: Now) {
+        self.with_operation(id, now, |operation, ctx| operation.halt(why, ctx));
+    }
+
         });
     }
 

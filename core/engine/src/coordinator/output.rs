@@ -10,6 +10,9 @@ use super::question;
 use super::records::{self, Event, KEPT_EVENTS, Write};
 use crate::operation::Effect;
 
+/// The longest text of an event, in bytes: a page for people, and far below what a store takes.
+const MAX_TEXT: usize = 16 * 1024;
+
 /// What a call wants done: the writes, and once they are durable the sends.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -49,6 +52,11 @@ impl Coordinator {
             text: String::new(),
         };
         fill(&mut event);
+        if event.text.len() > MAX_TEXT {
+            let end = event.text.floor_char_boundary(MAX_TEXT);
+            event.text.truncate(end);
+            event.text.push('…');
+        }
         self.output
             .writes
             .push(Write::json(records::event_key(self.next_event), &event));

@@ -74,6 +74,20 @@ impl Operation {
         }
     }
 
+    /// Begins nothing more, and says why. What is under way is heard to its end.
+    pub fn halt(&mut self, why: &str, ctx: &mut Ctx<'_>) {
+        if matches!(self.state, State::Running | State::Pausing | State::Paused) {
+            self.record(
+                What::Turned {
+                    to: State::NeedsAttention,
+                    by: String::new(),
+                    reason: why.to_owned(),
+                },
+                ctx.now,
+            );
+        }
+    }
+
     /// Why nothing is sent to a node.
     pub(super) fn namesake(&self, node: &NodeName) -> String {
         format!(

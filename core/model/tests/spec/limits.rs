@@ -20,12 +20,19 @@ fn a_file_of_ten_megabytes_is_refused_unread() {
     let mut bytes = b"cluster: big\nnodes:\n".to_vec();
     bytes.resize(10_000_000, b'#');
     let problem = only(&bytes);
-    assert_eq!(problem.what, "the file has more than 4 MiB");
+    assert_eq!(problem.what, "the file has more than 640 KiB");
     assert!(
-        problem.why.contains(&MAX_BYTES.to_string()),
+        problem.why.contains(&MAX_BYTES.to_string()) && problem.why.contains("10000000"),
         "{}",
         problem.why
     );
+}
+
+#[test]
+fn a_control_character_is_refused_for_it_would_take_six_bytes_in_the_store() {
+    let problem = only(b"cluster: shop\n# a bell: \x07\nnodes: {}\n");
+    assert_eq!(problem.what, "byte 24 of the file is a control character");
+    assert_eq!((problem.line, problem.column), (2, 11));
 }
 
 #[test]
@@ -139,14 +146,14 @@ fn a_file_without_a_value_is_empty() {
 }
 
 #[test]
-fn a_million_mistakes_are_counted_and_the_first_hundred_listed() {
+fn many_thousand_mistakes_are_counted_and_the_first_hundred_listed() {
     let mut text = "cluster: c\nnodes: { n: { address: 10.0.0.1 } }\n".to_owned();
-    for n in 0..100_000 {
+    for n in 0..30_000 {
         writeln!(text, "clustr{n}: 1").unwrap();
     }
     let problems = Spec::parse(text.as_bytes(), "many.yaml").unwrap_err();
     assert_eq!(problems.problems.len(), MAX_PROBLEMS);
-    assert_eq!(problems.more, 100_000 - MAX_PROBLEMS);
+    assert_eq!(problems.more, 30_000 - MAX_PROBLEMS);
     assert!(problems.render(text.as_bytes()).ends_with(&format!(
         "and {} more problems, not listed\n",
         problems.more
@@ -157,7 +164,7 @@ fn a_million_mistakes_are_counted_and_the_first_hundred_listed() {
 fn ranges_cannot_stand_for_more_names_than_memory_holds() {
     let mut text =
         "cluster: c\nnodes: { n: { address: 10.0.0.1 } }\nservices:\n  s:\n    nodes:\n".to_owned();
-    for _ in 0..100_000 {
+    for _ in 0..30_000 {
         text.push_str("    - a[1-10000]\n");
     }
     let problems = Spec::parse(text.as_bytes(), "ranges.yaml").unwrap_err();
@@ -184,10 +191,10 @@ fn more_nodes_than_a_cluster_can_have_are_refused_at_the_key_that_makes_them_too
 
 /// A circle through many services costs no more stack than a small one.
 #[test]
-fn a_circle_of_ten_thousand_services_is_found() {
+fn a_circle_of_eight_thousand_services_is_found() {
     let mut text = "cluster: c\nnodes: { n: { address: 10.0.0.1 } }\nservices:\n".to_owned();
-    for n in 0..10_000 {
-        let next = (n + 1) % 10_000;
+    for n in 0..8_000 {
+        let next = (n + 1) % 8_000;
         writeln!(
             text,
             "  s{n}: {{ nodes: [n], manager: {{ process: {{ name: p }} }}, requires: [s{next}] }}"
@@ -203,7 +210,7 @@ fn a_circle_of_ten_thousand_services_is_found() {
 }
 
 #[test]
-fn a_thousand_nodes_with_two_hundred_services_written_out_in_full_are_read() {
+fn a_thousand_nodes_with_sixty_services_written_out_in_full_are_read() {
     let mut text = "cluster: large\nnodes:\n".to_owned();
     for n in 1..=1000 {
         writeln!(
@@ -216,7 +223,7 @@ fn a_thousand_nodes_with_two_hundred_services_written_out_in_full_are_read() {
     }
     text.push_str("services:\n");
     let all: Vec<String> = (1..=1000).map(|n| format!("node{n}")).collect();
-    for s in 0..200 {
+    for s in 0..60 {
         writeln!(
             text,
             "  s{s}:\n    nodes: [{}]\n    active: all",
@@ -232,7 +239,7 @@ fn a_thousand_nodes_with_two_hundred_services_written_out_in_full_are_read() {
     let spec = Spec::parse(text.as_bytes(), "large.yaml")
         .unwrap_or_else(|problems| panic!("{problems}"))
         .spec;
-    assert_eq!((spec.nodes.len(), spec.services.len()), (1000, 200));
+    assert_eq!((spec.nodes.len(), spec.services.len()), (1000, 60));
     assert!(
         spec.services
             .values()
@@ -249,7 +256,7 @@ fn a_range_that_multiplies_what_is_below_it_is_refused_before_it_unfolds() {
     };
     let networks: Vec<String> = (0..400).map(|n| format!("net{n}: 10.1.0.1")).collect();
     for below in [
-        format!("labels: {{ a: {} }}", "x".repeat(1_000_000)),
+        format!("labels: {{ a: {} }}", "x".repeat(600_000)),
         format!("networks: {{ {} }}", networks.join(", ")),
     ] {
         let problems = Spec::parse(text(&below).as_bytes(), "hostile.yaml").unwrap_err();

@@ -37,10 +37,14 @@ pub(crate) fn load(bytes: &[u8], report: &Report) -> Result<Yaml, Fatal> {
 /// The bytes as text, without a byte order mark.
 fn text_of(bytes: &[u8]) -> Result<&str, Fatal> {
     if bytes.len() > MAX_BYTES {
-        // Whoever reads the file may have stopped one byte beyond the limit: how long it is, is not known here.
-        let what = format!("the file has more than {} MiB", MAX_BYTES >> 20);
+        // Whoever reads the file may have stopped one byte beyond the limit: it may be longer than what is here.
+        let what = format!("the file has more than {} KiB", MAX_BYTES >> 10);
         return Err(fatal(Place::START, what)
-            .why(format!("a cluster spec has at most {MAX_BYTES} bytes"))
+            .why(format!(
+                "a cluster spec has at most {MAX_BYTES} bytes, so that a record of the store holds it, and this one has {} \
+                 or more",
+                bytes.len()
+            ))
             .suggest("write lists of nodes as ranges, such as jb[1-60]")
             .boxed());
     }
@@ -60,6 +64,23 @@ fn text_of(bytes: &[u8]) -> Result<&str, Fatal> {
             .suggest("save the file as UTF-8, without Latin-1 or UTF-16 characters")
             .boxed()
     })?;
+    let is_foreign = |char: char| char.is_ascii_control() && !matches!(char, '\t' | '\n' | '\r');
+    if let Some(offset) = text.find(is_foreign) {
+        let before = &text[..offset];
+        let line = before.matches('\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        let what = format!("byte {offset} of the file is a control character");
+        return Err(fatal(place(line, column), what)
+            .why("a text of YAML has none but tabs and ends of lines")
+            .suggest("remove it; in a quoted value it is written as an escape, such as \"\\x07\"")
+            .boxed());
+    }
     if text.trim().is_empty() {
         return Err(fatal(Place::START, "the file is empty")
             .why("a cluster spec needs at least `cluster` and `nodes`")
