@@ -3,10 +3,10 @@
 use interlock_sim::lease::{Kind, Mutant, Setup, run, tell};
 
 /// How many seeds of each kind everybody runs, unless `INTERLOCK_LEASE_SEEDS` says otherwise.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 15;
 
 /// How many seeds a mutant may survive.
-const SURVIVES: u64 = 150;
+const SURVIVES: u64 = 200;
 
 #[test]
 fn no_seed_of_any_kind_breaks_a_rule() {

@@ -396,7 +396,9 @@ impl Run {
         {
             standing.seen = standing.seen.max(record.epoch());
         }
-        self.tell_all(node, &Payload::Standing(standing));
+        let said = self.now();
+        let standing = Box::new(standing);
+        self.tell_all(node, &Payload::Standing { said, standing });
     }
 
     /// The agent looks whether the others take writes.

@@ -31,6 +31,8 @@ pub(super) struct Coordinator {
     flying: Option<(u64, Duration)>,
     /// The last session of each node, and when it was last heard of.
     sessions: BTreeMap<usize, ((u64, u64), Duration)>,
+    /// When what each node said of itself last was said.
+    said: BTreeMap<usize, Duration>,
 }
 
 impl Coordinator {
@@ -44,6 +46,7 @@ impl Coordinator {
             watch_stalls_until: Duration::ZERO,
             flying: None,
             sessions: BTreeMap::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Run {
         coordinator.leader = None;
         coordinator.flying = None;
         coordinator.sessions.clear();
+        coordinator.said.clear();
     }
 
     fn reaches_store(&self, c: usize) -> bool {
@@ -304,7 +308,13 @@ impl Run {
                 let stored = coordinator.cache.clone();
                 self.try_release(c, node, report, &stored, 0);
             }
-            Payload::Standing(mut standing) => {
+            Payload::Standing { said, mut standing } => {
+                // A session keeps its order.
+                let last = coordinator.said.insert(node, said);
+                if last.is_some_and(|last| last > said) {
+                    coordinator.said.extend(last.map(|last| (node, last)));
+                    return;
+                }
                 if let Some((record, _)) = &coordinator.cache.record {
                     let (epoch, holder) = (record.epoch(), record.holder().cloned());
                     let witnessed = record.witnessed(&name(node));
@@ -322,7 +332,7 @@ impl Run {
                         },
                     );
                 }
-                self.lead_with(c, Told::Standing(standing));
+                self.lead_with(c, Told::Standing(*standing));
             }
             Payload::Sighting {
                 node: seen,

@@ -180,9 +180,10 @@ impl Run {
                 self.count("cleared");
                 // Looked at, and to be cloned anew.
                 let machine = &mut self.machines[number(&node)];
-                machine.reverted = false;
-                machine.database.tainted = false;
-                machine.database.log = Log::default();
+                if std::mem::take(&mut machine.reverted) {
+                    machine.database.tainted = false;
+                    machine.database.log = Log::default();
+                }
                 self.lead_all(&LeaderTold::Cleared(node));
             }
         }

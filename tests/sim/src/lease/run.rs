@@ -57,7 +57,10 @@ pub(super) enum Payload {
     // From a node to a coordinator.
     Renew(RenewRequest),
     Release(ReleaseReport),
-    Standing(Standing),
+    Standing {
+        said: Duration,
+        standing: Box<Standing>,
+    },
     Sighting {
         node: usize,
         writable: bool,

@@ -24,7 +24,7 @@ impl Holder {
     /// Ends writes by force, whatever the instance is doing; a promotion that is under way as well (E5).
     pub(super) fn force_stop(&mut self, now: Clock, why: &'static str, out: &mut Vec<Effect>) {
         if let Some(tenure) = self.tenure.take() {
-            let within = tenure.terms().timings.stop();
+            let within = tenure.stop_within();
             self.stop_by_force(tenure.epoch(), within, now, why, out);
         }
     }

@@ -100,19 +100,17 @@ impl Holder {
         let Some(tenure) = &mut self.tenure else {
             return;
         };
-        if tenure.is_changing() {
+        // Setting a watchdog's time pets it, so that must be allowed.
+        if tenure.is_changing() || !tenure.may_pet(now) {
             return;
         }
         let Some(terms) = self.wished.take().filter(|wished| wished != tenure.terms()) else {
             return;
         };
-        let arms = terms.on_control_loss.expires() && self.config.watchdog && !self.armed;
-        let time = terms.timings.watchdog();
         tenure.propose(terms, now);
         out.push(Effect::Keep(Some(tenure.clone())));
-        if arms {
-            out.push(Effect::Arm(time));
-        }
+        let time = tenure.watchdog();
+        out.extend(time.filter(|_| self.config.watchdog).map(Effect::Arm));
         self.open_path(now, out);
     }
 
@@ -163,12 +161,17 @@ impl Holder {
             return;
         };
         let expired_before = tenure.terms().on_control_loss.expires();
+        let time_before = tenure.watchdog();
         tenure.acknowledged(terms, sent);
         out.push(Effect::Keep(Some(tenure.clone())));
         let expires = tenure.terms().on_control_loss.expires();
         if expired_before && !expires && !tenure.is_changing() {
             self.armed = false;
             out.push(Effect::Disarm);
+        }
+        let time = tenure.watchdog().filter(|_| self.config.watchdog);
+        if time != time_before && tenure.may_pet(now) {
+            out.extend(time.map(Effect::Arm));
         }
         self.question = None;
         self.open_path(now, out);

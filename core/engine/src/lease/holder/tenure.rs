@@ -4,6 +4,7 @@
 //! Terms change by a renewal in which the holder accepts them (safety rule E8). From the moment it *sends* that renewal the
 //! record may have the new terms, whether the answer arrives or not; until the answer it may also have the old ones. So the
 //! right ends at the earlier of both: the old terms since the last acknowledgement, the new ones since they were first sent.
+//! The same goes for what follows from them: the shorter K and W, and an age that satisfies both A.
 //! And renewals are taken in the order in which they were sent only (`renewal`), so that the old terms cannot come back.
 
 use std::time::Duration;
@@ -108,9 +109,32 @@ impl Tenure {
         self.left(now) == Some(Duration::ZERO)
     }
 
-    /// May the watchdog be petted (safety rule E7)?
+    /// Every set of terms that binds at this time.
+    fn clauses(&self) -> impl Iterator<Item = &Clause> {
+        [&self.agreed].into_iter().chain(&self.proposed)
+    }
+
+    /// May the watchdog be petted (safety rule E7)? Setting its time pets it as well.
     pub(super) fn may_pet(&self, now: Clock) -> bool {
-        now.longest_since(self.agreed.since) < self.agreed.terms.timings.pet_age()
+        let young = |clause: &Clause| {
+            let age = now.longest_since(clause.since);
+            !clause.terms.on_control_loss.expires() || age < clause.terms.timings.pet_age()
+        };
+        self.clauses().all(young)
+    }
+
+    /// K: the bound of a forced stop, by all terms that bind.
+    pub(super) fn stop_within(&self) -> Duration {
+        let stops = self.clauses().map(|clause| clause.terms.timings.stop());
+        stops.fold(Duration::MAX, Ord::min)
+    }
+
+    /// W: the time that a watchdog is armed with, by all terms that bind; none if no right ends by itself.
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        let clauses = self
+            .clauses()
+            .filter(|clause| clause.terms.on_control_loss.expires());
+        clauses.map(|clause| clause.terms.timings.watchdog()).min()
     }
 
     /// Other terms are about to be sent for the first time. One change at a time.

@@ -86,22 +86,27 @@ fn answer(sent: Duration, terms: &Terms) -> Event {
     }
 }
 
-/// Told at 1000, durable at 1001, which is when it renews.
-fn claiming(holder: &mut Holder, terms: &Terms) -> Duration {
-    let told = holder.handle(command(1, terms), at(1000));
+/// Told at `from`, durable one later, which is when it renews.
+fn claiming(holder: &mut Holder, terms: &Terms, from: u64) -> Duration {
+    let told = holder.handle(command(1, terms), at(from));
     assert_eq!(sent(&told), None, "its disk does not know the epoch yet");
-    let renews = holder.handle(Event::Committed(1), at(1001));
+    let renews = holder.handle(Event::Committed(1), at(from + 1));
     sent(&renews).expect("a renewal")
 }
 
 /// A primary whose last renewal was sent at 1001.
 fn primary(terms: &Terms) -> Holder {
+    primary_since(terms, 1000)
+}
+
+/// The same, told at `from`.
+fn primary_since(terms: &Terms, from: u64) -> Holder {
     let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
-    let number = claiming(&mut holder, terms);
-    holder.handle(answer(number, terms), at(1010));
-    let promotes = holder.handle(Event::Committed(2), at(1020));
+    let number = claiming(&mut holder, terms, from);
+    holder.handle(answer(number, terms), at(from + 10));
+    let promotes = holder.handle(Event::Committed(2), at(from + 20));
     assert!(matches!(promotes[..], [Effect::Promote(_)]), "{promotes:?}");
-    holder.handle(Event::Promoted, at(1100));
+    holder.handle(Event::Promoted, at(from + 100));
     assert!(holder.is_primary());
     holder
 }
@@ -109,7 +114,7 @@ fn primary(terms: &Terms) -> Holder {
 #[test]
 fn a_command_gives_no_right_and_an_answer_to_an_own_renewal_does_after_the_mark_is_durable() {
     let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
-    let number = claiming(&mut holder, &demote());
+    let number = claiming(&mut holder, &demote(), 1000);
     let stranger = holder.handle(answer(Duration::from_millis(999), &demote()), at(1005));
     assert!(
         stranger.is_empty(),
@@ -202,6 +207,29 @@ fn while_terms_change_both_sets_bind() {
     // The answer is lost: the record may have either.
     assert!(!stops(&holder.handle(Event::Tick, at(2100 + 1899))));
     assert!(stops(&holder.handle(Event::Tick, at(2100 + 1900))));
+}
+
+#[test]
+fn while_terms_change_the_shorter_stop_and_the_shorter_watchdog_bind() {
+    let mut holder = primary(&terms(ControlLoss::Demote, Profile::Conservative));
+    holder.handle(Event::Armed(true), at(1110));
+    holder.handle(Event::Propose(demote()), at(1500));
+    let renews = holder.handle(Event::Tick, at(2100));
+    assert!(
+        renews.contains(&Effect::Arm(demote().timings.watchdog())),
+        "{renews:?}"
+    );
+    assert!(
+        !holder
+            .handle(Event::Tick, at(2100 + 1100))
+            .contains(&Effect::Pet)
+    );
+    let stops = holder.handle(Event::Tick, at(2100 + 1900));
+    let within = stops.iter().find_map(|effect| match effect {
+        Effect::ForceStop { within, .. } => Some(*within),
+        _ => None,
+    });
+    assert_eq!(within, Some(demote().timings.stop()));
 }
 
 #[test]
@@ -312,8 +340,8 @@ fn an_agent_that_started_lately_may_have_promised_and_waits() {
 #[test]
 fn all_members_must_promise_and_the_holder_counts_from_asking() {
     let policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    let mut holder = primary(&policy);
-    let asks = holder.handle(Event::Tick, at(2800));
+    let mut holder = primary_since(&policy, 10_000);
+    let asks = holder.handle(Event::Tick, at(11_800));
     let ask = asks.iter().find_map(|effect| match effect {
         Effect::AskPeers { ask, members, .. } => {
             assert_eq!(*members, BTreeSet::from([node("db2")]));
@@ -325,9 +353,9 @@ fn all_members_must_promise_and_the_holder_counts_from_asking() {
         node: node("db2"),
         ask: ask.expect("a question"),
     };
-    holder.handle(agrees, at(2890));
-    assert!(!stops(&holder.handle(Event::Tick, at(2800 + 1899))));
-    assert!(stops(&holder.handle(Event::Tick, at(2800 + 1900))));
+    holder.handle(agrees, at(11_890));
+    assert!(!stops(&holder.handle(Event::Tick, at(11_800 + 1899))));
+    assert!(stops(&holder.handle(Event::Tick, at(11_800 + 1900))));
 }
 
 #[test]

@@ -1,1 +1,350 @@
-//! Rules of this side, one by one.
+//! Rules of the leader's side, one by one.
+
+use std::time::Duration;
+
+use interlock_model::ids::{BootId, OperationId};
+use interlock_model::lease::{
+    ControlLoss, Epoch, Exclusion, Holder as Member, Profile, Synchrony, Terms, Timings, VmPause,
+};
+use interlock_model::names::NodeName;
+
+use super::{Clock, Config, Effect, Event, Leader, Standing};
+use crate::lease::{
+    Change, Condition, Excluded, LeaseRecord, NotRenewed, ReleaseReport, RenewRequest, Safeguards,
+    Stored, Transaction, Written, release, renew,
+};
+
+fn node(name: &str) -> NodeName {
+    name.parse().expect("a name")
+}
+
+fn member(name: &str) -> Member {
+    Member {
+        node: node(name),
+        boot: BootId("b1".to_owned()),
+    }
+}
+
+fn terms(on_control_loss: ControlLoss) -> Terms {
+    Terms {
+        timings: Timings::of(Profile::Fast),
+        on_control_loss,
+        vm_pause: VmPause::Accepted,
+        members: ["db1", "db2"].map(node).into(),
+        max_lag: 10,
+    }
+}
+
+fn at(millis: u64) -> Clock {
+    let both = Duration::from_millis(millis);
+    Clock {
+        boottime: both,
+        raw: both,
+    }
+}
+
+fn leader(terms: &Terms) -> Leader {
+    let mut leader = Leader::new(Config {
+        service: "pg".parse().expect("a name"),
+        incarnation: "s1".to_owned(),
+        terms: terms.clone(),
+        fence: true,
+    });
+    leader.handle(Event::Automatic(true), at(0));
+    leader
+}
+
+fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
+    Standing {
+        holder: member(name),
+        seen: Epoch(epoch),
+        reverted: false,
+        holding: None,
+        mark: None,
+        idle: true,
+        promised: false,
+        position,
+    }
+}
+
+/// The transaction among these effects.
+fn transaction(effects: Vec<Effect>) -> Option<Transaction> {
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Commit { transaction, .. } => Some(transaction),
+        _ => None,
+    })
+}
+
+fn stored(record: &LeaseRecord, revision: u64) -> Stored {
+    Stored {
+        record: Some((record.clone(), revision)),
+        ..Stored::default()
+    }
+}
+
+/// The first epoch of all, of db1.
+fn first(terms: &Terms) -> LeaseRecord {
+    let mut leader = leader(terms);
+    leader.handle(Event::Read(Stored::default()), at(1));
+    let waits = leader.handle(Event::Standing(standing("db1", 0, Some(5))), at(2));
+    assert_eq!(transaction(waits), None, "db2 has not spoken");
+    let begins = leader.handle(Event::Standing(standing("db2", 0, Some(0))), at(3));
+    let begins = transaction(begins).expect("the first epoch takes nothing from anybody");
+    let record = begins.record().expect("a record").clone();
+    assert_eq!(
+        (record.epoch(), record.holder()),
+        (Epoch(1), Some(&member("db1")))
+    );
+    record
+}
+
+/// The same, renewed with a watchdog armed and its rows at 100.
+fn held(terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
+    let request = RenewRequest {
+        service: "pg".parse().expect("a name"),
+        holder: member("db1"),
+        epoch: Epoch(1),
+        sent: Duration::from_secs(1),
+        terms: None,
+        safeguards: Safeguards {
+            watchdog: true,
+            client_path: false,
+        },
+        synchrony,
+        position: Some(100),
+    };
+    let written = renew(&request, &stored(&first(terms), 1)).expect("it holds it");
+    let Written::Commit(transaction) = written else {
+        panic!("it was renewed before");
+    };
+    transaction.record().expect("a record").clone()
+}
+
+/// Reads the record at `from` and again at `then`, with both nodes heard of before; what the leader does then.
+fn after(leader: &mut Leader, record: &LeaseRecord, db2: Standing, then: u64) -> Vec<Effect> {
+    leader.handle(Event::Read(stored(record, 7)), at(1000));
+    leader.handle(Event::Standing(db2), at(then - 1));
+    leader.handle(Event::Read(stored(record, 7)), at(then))
+}
+
+const L: u64 = 2450;
+
+#[test]
+fn a_lease_expires_l_after_the_leaders_own_reading_and_the_bump_is_bound_to_what_was_counted() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut early = leader(&terms);
+    let db2 = standing("db2", 0, Some(95));
+    assert_eq!(
+        transaction(after(&mut early, &record, db2.clone(), 1000 + L - 1)),
+        None
+    );
+    let bump = early.handle(Event::Tick, at(1000 + L));
+    let bump = transaction(bump).expect("a bump");
+    for condition in [
+        Condition::Leading,
+        Condition::Revision(7),
+        Condition::NoOperation,
+    ] {
+        assert!(bump.conditions().contains(&condition), "{condition:?}");
+    }
+    assert!(bump.changes().contains(&Change::Claim(Epoch(2))));
+    let next = bump.record().expect("a record");
+    assert_eq!(next.holder(), Some(&member("db2")));
+    let note = next.exclusions().get(&Epoch(1));
+    assert!(
+        matches!(note, Some(Exclusion::Expired { revision: 7, .. })),
+        "{note:?}"
+    );
+}
+
+#[test]
+fn a_revision_that_moved_is_counted_anew() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = leader(&terms);
+    after(&mut leader, &record, standing("db2", 0, Some(95)), 3000);
+    leader.handle(Event::Read(stored(&record, 8)), at(3001));
+    let db2 = Event::Standing(standing("db2", 0, Some(95)));
+    let early = leader.handle(db2, at(3001 + L - 1));
+    assert_eq!(transaction(early), None);
+    assert!(transaction(leader.handle(Event::Tick, at(3001 + L))).is_some());
+}
+
+#[test]
+fn the_leader_goes_by_the_clock_that_says_less() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = leader(&terms);
+    after(&mut leader, &record, standing("db2", 0, Some(95)), 1500);
+    let slewed = Clock {
+        boottime: Duration::from_millis(9000),
+        raw: Duration::from_millis(1000 + L - 1),
+    };
+    assert_eq!(transaction(leader.handle(Event::Tick, slewed)), None);
+}
+
+#[test]
+fn time_proves_nothing_where_a_holder_holds_on_nothing_acts_or_a_machine_may_be_paused() {
+    let possible = Terms {
+        vm_pause: VmPause::Possible,
+        ..terms(ControlLoss::Demote)
+    };
+    for terms in [terms(ControlLoss::Hold), possible] {
+        let mut leader = leader(&terms);
+        let record = held(&terms, Synchrony::With([node("db2")].into()));
+        let effects = after(&mut leader, &record, standing("db2", 0, Some(100)), 60_000);
+        assert_eq!(transaction(effects), None);
+        assert!(leader.reason().is_some());
+    }
+}
+
+#[test]
+fn a_power_device_proves_it_if_it_was_asked_after_the_holder_was_known() {
+    let terms = terms(ControlLoss::Hold);
+    let record = held(&terms, Synchrony::With([node("db2")].into()));
+    let mut leader = leader(&terms);
+    after(&mut leader, &record, standing("db2", 0, Some(100)), 2000);
+    let off = |asked| Event::PoweredOff {
+        node: node("db1"),
+        asked,
+    };
+    assert_eq!(transaction(leader.handle(off(at(999)), at(2001))), None);
+    let bump = transaction(leader.handle(off(at(1500)), at(2002))).expect("a bump");
+    let note = bump
+        .record()
+        .and_then(|record| record.exclusions().get(&Epoch(1)));
+    assert_eq!(note, Some(&Exclusion::Fenced { node: node("db1") }));
+}
+
+#[test]
+fn who_is_seen_to_accept_writes_is_not_expired() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = leader(&terms);
+    let sighted = |writable| Event::Sighted {
+        observer: node("db2"),
+        node: node("db1"),
+        writable,
+    };
+    leader.handle(sighted(true), at(3000));
+    let effects = after(&mut leader, &record, standing("db2", 0, Some(95)), 4000);
+    assert_eq!(transaction(effects), None);
+    assert!(transaction(leader.handle(sighted(false), at(4001))).is_some());
+}
+
+#[test]
+fn automation_leaves_alone_what_an_operation_holds() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = leader(&terms);
+    after(&mut leader, &record, standing("db2", 0, Some(95)), 2000);
+    let claimed = Stored {
+        operation: Some(OperationId(3)),
+        ..stored(&record, 7)
+    };
+    assert_eq!(
+        transaction(leader.handle(Event::Read(claimed), at(60_000))),
+        None
+    );
+}
+
+#[test]
+fn who_lacks_rows_or_does_not_know_does_not_take_over() {
+    let terms = terms(ControlLoss::Demote);
+    let others = Synchrony::With([node("db3")].into());
+    let cases = [
+        (Synchrony::Off, Some(89), "it is 11 behind, more than 10"),
+        (Synchrony::Off, None, "nobody knows how far it is behind"),
+        (others, Some(100), "writes waited for others and not for it"),
+    ];
+    for (synchrony, position, why) in cases {
+        let report = ReleaseReport {
+            service: "pg".parse().expect("a name"),
+            holder: member("db1"),
+            epoch: Epoch(1),
+            began: true,
+            position: None,
+        };
+        let written = release(&report, &stored(&held(&terms, synchrony), 6)).expect("it holds it");
+        let Written::Commit(released) = written else {
+            panic!("it was released before");
+        };
+        let record = released.record().expect("a record").clone();
+        let mut leader = leader(&terms);
+        let effects = after(&mut leader, &record, standing("db2", 0, position), 2000);
+        assert_eq!(transaction(effects), None);
+        let reason = leader.reason().unwrap_or_default();
+        assert!(reason.contains(why), "{reason}");
+    }
+}
+
+#[test]
+fn a_store_that_went_back_is_not_acted_on_before_every_member_has_spoken() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = Leader::new(Config {
+        service: "pg".parse().expect("a name"),
+        incarnation: "s2".to_owned(),
+        terms,
+        fence: true,
+    });
+    leader.handle(Event::Automatic(true), at(0));
+    let last = Standing {
+        mark: Some(Epoch(4)),
+        ..standing("db2", 4, Some(7))
+    };
+    let effects = after(&mut leader, &record, last, 60_000);
+    assert_eq!(transaction(effects), None);
+    let other = standing("db1", 3, Some(9));
+    let bump = transaction(leader.handle(Event::Standing(other), at(60_001))).expect("a bump");
+    let next = bump.record().expect("a record");
+    assert_eq!(
+        (next.epoch(), next.holder()),
+        (Epoch(5), Some(&member("db2")))
+    );
+}
+
+#[test]
+fn no_epoch_begins_without_a_proof_for_the_one_before() {
+    let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
+    let missing = Excluded::all_of(&record, None).expect_err("it is held");
+    assert_eq!(missing.0, Epoch(1));
+}
+
+#[test]
+fn renewals_are_taken_in_the_order_in_which_they_were_sent() {
+    let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
+    let older = RenewRequest {
+        service: "pg".parse().expect("a name"),
+        holder: member("db1"),
+        epoch: Epoch(1),
+        sent: Duration::from_millis(999),
+        terms: None,
+        safeguards: Safeguards::default(),
+        synchrony: Synchrony::Off,
+        position: None,
+    };
+    assert_eq!(
+        renew(&older, &stored(&record, 6)),
+        Err(NotRenewed::Outdated)
+    );
+    let same = RenewRequest {
+        sent: Duration::from_secs(1),
+        ..older.clone()
+    };
+    assert_eq!(renew(&same, &stored(&record, 6)), Ok(Written::Already));
+    let other_boot = RenewRequest {
+        holder: Member {
+            boot: BootId("b2".to_owned()),
+            ..member("db1")
+        },
+        sent: Duration::from_secs(9),
+        ..older
+    };
+    let refused = renew(&other_boot, &stored(&record, 6));
+    assert!(
+        matches!(refused, Err(NotRenewed::Superseded { .. })),
+        "{refused:?}"
+    );
+}
