@@ -91,10 +91,10 @@ pub struct Driver {
     /// The agents that have heard a term from this process.
     welcomed: BTreeSet<NodeName>,
     queue: VecDeque<Pending>,
-    changed: watch::Sender<u64>,
-}
     /// How often the store has refused what it was given since it last took something.
     refused_in_a_row: u32,
+    changed: watch::Sender<u64>,
+}
 
 impl Driver {
     /// A driver and the handle to it.
@@ -120,10 +120,10 @@ impl Driver {
             raising: Raising::default(),
             welcomed: BTreeSet::new(),
             queue: VecDeque::new(),
+            refused_in_a_row: 0,
             changed,
         };
         (driver, Handle::new(sender, changes))
-            refused_in_a_row: 0,
     }
 
     /// Runs until leadership or store is lost, or every handle is gone.
@@ -182,6 +182,18 @@ impl Driver {
                         .refuse(Status::failed_precondition(absurd.to_string()));
                     return;
                 }
+                let address = opening.address.to_string();
+                let Opening { node, hello, .. } = &opening;
+                let contended = self.desk.coordinator.contend(node, hello, &address, now);
+                if let Err(contested) = contended {
+                    if contested.is_news {
+                        warn!(%node, reason = %contested, "sessions refused");
+                    }
+                    let status = Status::unavailable(contested.to_string());
+                    self.sessions.end(node, status.clone());
+                    opening.outbox.refuse(status);
+                    return;
+                }
                 let seen = opening.hello.highest_term;
                 if self.is_foreign(seen, &opening.node) {
                     warn!(node = %opening.node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
@@ -237,6 +249,7 @@ impl Driver {
             outbox,
             hello,
             facts,
+            ..
         } = opening;
         info!(%node, "agent connected");
         outbox.welcome(
@@ -325,6 +338,7 @@ impl Driver {
                 Taken::Refused(refused, after) => self.start_over(refused, after).await?,
             }
         }
+        Ok(())
     }
 
     async fn committed(
@@ -347,7 +361,6 @@ impl Driver {
             match after {
                 After::Reply(reply) => reply(Ok(())),
                 After::Send(Send { to, message }) => {
-        Ok(())
                     if let Some(closed) = self.sessions.send(&to, message, self.leading.term()) {
                         warn!(node = %to, reason = closed, "session ended by the coordinator");
                         self.desk.coordinator.session_closed(&to);

@@ -149,6 +149,7 @@ impl Bench {
         let opening = Opening {
             node: "a".parse().unwrap(),
             number: self.sessions,
+            address: ([127, 0, 0, 1], 1).into(),
             outbox,
             hello: Box::new(hello),
             facts: v1::Facts::default(),
@@ -402,4 +403,24 @@ async fn an_operation_whose_record_no_store_takes_is_halted() {
     let halted = bench.get(&id.to_string()).await.unwrap();
     assert_eq!(halted.summary.unwrap().state, "needs-attention");
     assert!(halted.attention.contains("2000000"), "{}", halted.attention);
+}
+
+#[tokio::test]
+async fn a_second_process_that_speaks_as_a_node_ends_the_session_of_the_first_and_is_not_let_in() {
+    let mut bench = Bench::new().await;
+    let process = |process: &str| Hello {
+        process: process.into(),
+        ..Hello::default()
+    };
+    assert!(bench.says(process("one")).await.unwrap().is_ok());
+    for refused in ["two", "one", "two"] {
+        let refused = bench.says(process(refused)).await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert!(refused.message().contains("two agents speak as a"));
+    }
+    let alive = bench
+        .handle
+        .call(|desk| desk.coordinator.view().alive(&"a".parse().unwrap()))
+        .await;
+    assert_eq!(alive, Ok(false), "none of them is believed");
 }

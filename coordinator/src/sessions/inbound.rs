@@ -21,6 +21,7 @@ const MAX_REFUSAL: usize = 1000;
 pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
     Ok(Hello {
         version: cut(&wire.agent_version),
+        process: cut(&wire.process),
         boot: BootId(cut(&wire.boot_id)),
         highest_term: Term(wire.highest_term),
         highest_operation: OperationId(wire.highest_operation),

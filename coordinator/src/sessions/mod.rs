@@ -5,6 +5,7 @@ mod outbound;
 mod service;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{Hello, ToAgent};
@@ -30,7 +31,7 @@ impl Outbox {
         (Self(sender), receiver)
     }
 
-    /// Ends the session before it begins.
+    /// Ends the session, or lets it not begin.
     pub(crate) fn refuse(&self, status: Status) {
         // A session that has ended by now needs no refusal.
         drop(self.0.try_send(Err(status)));
@@ -64,6 +65,8 @@ pub(crate) struct Opening {
     pub(crate) node: NodeName,
     /// Which one: sessions of this process are counted.
     pub(crate) number: u64,
+    /// Where it comes from.
+    pub(crate) address: SocketAddr,
     /// The sending half.
     pub(crate) outbox: Outbox,
     /// What the agent said first.
@@ -79,12 +82,19 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Takes up a session; an older one of the same node ends.
+    /// Takes up a session; an older one of the same node ends. Whether it is another agent's was asked before.
     pub(crate) fn open(&mut self, node: &NodeName, opened: u64, outbox: Outbox) {
         if let Some((_, older)) = self.open.insert(node.clone(), (opened, outbox)) {
             drop(older.0.try_send(Err(Status::aborted(
                 "a newer session of this agent was opened",
             ))));
+        }
+    }
+
+    /// Ends the session of a node, if there is one.
+    pub(crate) fn end(&mut self, node: &NodeName, status: Status) {
+        if let Some((_, outbox)) = self.open.remove(node) {
+            outbox.refuse(status);
         }
     }
 

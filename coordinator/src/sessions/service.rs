@@ -1,5 +1,6 @@
 //! `AgentService`: the agents' door.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -66,6 +67,7 @@ impl AgentSessions {
         }
         Ok(Begun {
             node,
+            address: peer.address(),
             messages,
             hello: Box::new(inbound::hello(&hello)?),
             facts: hello.facts.unwrap_or_default(),
@@ -75,6 +77,7 @@ impl AgentSessions {
 
 struct Begun {
     node: NodeName,
+    address: SocketAddr,
     messages: Streaming<v1::AgentMessage>,
     hello: Box<interlock_engine::coordinator::Hello>,
     facts: v1::Facts,
@@ -90,6 +93,7 @@ impl AgentService for AgentSessions {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let Begun {
             node,
+            address,
             messages,
             hello,
             facts,
@@ -103,6 +107,7 @@ impl AgentService for AgentSessions {
             .opened(Opening {
                 node: node.clone(),
                 number,
+                address,
                 outbox,
                 hello,
                 facts,

@@ -142,11 +142,13 @@ impl Agent {
         let stop_links = watch::Sender::new(None);
         let mut links = JoinSet::new();
         let options = Arc::new(options);
+        let process = uuid::Uuid::new_v4().to_string();
         for (number, (target, outbox)) in (0_u32..).zip(options.coordinators.iter().zip(outboxes)) {
             let link = Link {
                 peer: Peer(number),
                 target: target.clone(),
                 options: Arc::clone(&options),
+                process: process.clone(),
                 board: handle.board.clone(),
                 outbox,
                 orders: orders.clone(),

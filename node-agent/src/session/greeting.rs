@@ -8,12 +8,14 @@ use super::{Board, Options};
 /// Says who this is and what it remembers.
 pub(super) fn hello(
     options: &Options,
+    process: &str,
     greeting: &Greeting,
     board: &Board,
     facts: v1::Facts,
 ) -> v1::AgentMessage {
     let hello = v1::Hello {
         node: options.node.to_string(),
+        process: process.to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
         boot_id: options.boot.to_string(),

@@ -44,6 +44,8 @@ pub(super) struct Link<E> {
     pub(super) peer: Peer,
     pub(super) target: Target,
     pub(super) options: Arc<Options>,
+    /// This process, made at random at its start.
+    pub(super) process: String,
     pub(super) board: Board,
     pub(super) outbox: Arc<Outbox>,
     pub(super) orders: mpsc::Sender<Order>,
@@ -197,6 +199,7 @@ impl<E: Executor> Link<E> {
         let greeting = greeting.await.map_err(|_| Ended::Stopped)?;
         let hello = hello(
             &self.options,
+            &self.process,
             &greeting,
             &self.board,
             self.executor.facts().await,

@@ -20,6 +20,8 @@ use crate::by_hand::{Act, ActId};
 pub struct Hello {
     /// The version of the agent.
     pub version: String,
+    /// Which process it is: made at random at its start. Empty for an agent of an earlier version.
+    pub process: String,
     /// The boot of its machine.
     pub boot: BootId,
     /// The highest term that it has ever seen.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `agents` | what agents say of themselves and of their nodes |
 //! | `belief` | how much is believed of what agents say of the store's own numbers |
+//! | `contest` | two agents that speak as one node |
 //! | `by_hand` | what people did at agents' doors |
 //! | `activity` | which side of an exclusive service was active last |
 //! | `question` | which question a result answers |
@@ -30,6 +31,7 @@ mod assignment;
 mod belief;
 mod by_hand;
 mod claims;
+mod contest;
 mod identity;
 mod message;
 mod operations;
@@ -58,12 +60,14 @@ use crate::view::View;
 
 pub use assignment::{assignments, runs_on};
 pub use belief::Absurd;
+pub use contest::Contested;
 pub use identity::{ListedPlug, PlugList, Proof};
 pub use message::{
     AssignedInstance, Assignment, CheckReport, Claim, FromAgent, Hello, Send, ToAgent,
 };
 pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
+pub use power::Awaited;
 pub use records::{
     ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, Head, KEPT_EVENTS, OPERATIONS, SPECS, VERIFIED,
     Verified, Write, head_key, journal_key, plan_key, spec_key,
@@ -100,6 +104,8 @@ pub struct Coordinator {
     next_ask: u64,
     /// The agents whose numbers were not believed when they last said hello.
     disbelieved: BTreeSet<NodeName>,
+    /// Who has spoken as each node.
+    voices: BTreeMap<NodeName, contest::Voices>,
     output: Output,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Known, Plan, PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
 use interlock_model::time::Now;
@@ -225,6 +225,11 @@ impl Coordinator {
         Some(result)
     }
 
+    /// Halts an operation that cannot be recorded any further.
+    pub fn halt(&mut self, id: OperationId, why: &str, now: Now) {
+        self.with_operation(id, now, |operation, ctx| operation.halt(why, ctx));
+    }
+
     pub(super) fn attempt(&mut self, node: &NodeName, report: &AttemptReport, now: Now) {
         let id = report.id.operation;
         if self.operations.contains_key(&id) {
@@ -253,11 +258,6 @@ impl Coordinator {
         self.with_operation_told(id, now, |operation, ctx| {
             run(operation, ctx);
             None
-    /// Halts an operation that cannot be recorded any further.
-    pub fn halt(&mut self, id: OperationId, why: &str, now: Now) {
-        self.with_operation(id, now, |operation, ctx| operation.halt(why, ctx));
-    }
-
         });
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use interlock_model::action::{FenceAction, FenceCall, Power, PowerRef};
 use interlock_model::names::NodeName;
+use interlock_model::observation::Liveness;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
@@ -70,6 +71,17 @@ pub(super) struct Listing {
     pub(super) answer: Option<PlugList>,
 }
 
+/// How it stands with an answer of a power source that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// It is there, or will never be.
+    Nothing,
+    /// It was asked.
+    Answer,
+    /// No agent that reaches it is heard; one may come.
+    Agent,
+}
+
 /// How a node is switched, as plans name it.
 #[must_use]
 pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
@@ -87,6 +99,42 @@ impl Coordinator {
     /// Asks the power source of a node, unless a question about it is still under way.
     pub fn ask_power(&mut self, node: &NodeName, now: Now) {
         self.ask_for(node, Why::ToKnow, now);
+    }
+
+    /// Sees to it that the power source of a node is asked at `since` or later, and says what of that is still awaited.
+    pub fn want_power(&mut self, node: &NodeName, since: Duration, now: Now) -> Awaited {
+        let Some(spec) = self.spec() else {
+            return Awaited::Nothing;
+        };
+        let Some(power) = power_ref(&spec, node) else {
+            return Awaited::Nothing;
+        };
+        let unasked = unreachable(&power);
+        let said = self.view.power_since(node, since);
+        if said.is_some_and(|(said, detail)| said != Power::Unknown || detail != unasked) {
+            return Awaited::Nothing;
+        }
+        if self.via(&power).is_none() {
+            // For people: why it is not known.
+            self.view.powered(node, Power::Unknown, &unasked, now);
+            // Where one was heard and is gone, its node is a case for the plan's own report.
+            let may_come = power.via.iter().any(|via| {
+                let liveness = self.view.node(via).map(|seen| seen.liveness);
+                !matches!(liveness, Some(Liveness::Lost | Liveness::Left))
+            });
+            return if may_come {
+                Awaited::Agent
+            } else {
+                Awaited::Nothing
+            };
+        }
+        let call = fence_call(&spec, node, &power, FenceAction::Status);
+        let limit = call.map(|call| call.limit).unwrap_or_default() + PATIENCE;
+        let is_asked = |asked: &Asked| asked.at >= since && now.since(asked.at) < limit;
+        if !self.asked.get(node).is_some_and(is_asked) {
+            self.ask_power(node, now);
+        }
+        Awaited::Answer
     }
 
     /// Asks power sources about nodes, and the devices for their plugs, in order to verify these.

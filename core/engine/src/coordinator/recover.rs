@@ -94,6 +94,7 @@ impl Coordinator {
             lists: BTreeMap::new(),
             next_ask: 0,
             disbelieved: BTreeSet::new(),
+            voices: BTreeMap::new(),
             output: Output::default(),
         };
         if let Some(applied) = loaded.applied {

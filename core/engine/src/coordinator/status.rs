@@ -72,6 +72,7 @@ pub struct ServiceStatus {
     pub healthy: usize,
     /// Nodes of whose instances too little is known; the reason tells of them.
     pub untold: BTreeSet<NodeName>,
+    /// Nodes that are off while the instances there are wanted running. That is no fault of the service.
 }
 
 /// One root cause and what suffers from it.
@@ -248,6 +249,7 @@ impl Coordinator {
         }
         let told = sick.values().flat_map(|status| &status.untold);
         let told = told.cloned().collect();
+        causes.extend(self.contests(now));
         causes.extend(self.silent_agents(&applied.spec, &told, now));
         causes
     }
