@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::Coordinator;
+use interlock_engine::coordinator::{Awaited, Coordinator};
 use interlock_engine::operation::Operation;
+use interlock_model::action::Power;
 use interlock_model::check::CheckId;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Liveness;
 use interlock_model::plan::{Plan, PlanKind};
+use interlock_model::spec::{Node, Spec};
+use interlock_model::time::Now;
 use interlock_planner::{Entry, Request as PlanRequest, Scope, Subject};
 use interlock_proto::convert::{Invalid, name};
 use interlock_proto::v1;
@@ -23,8 +27,12 @@ use crate::driver::Handle;
 /// seconds, and a device answers one after the other; without an answer by then the planner sees *unknown*, and says so.
 const ANSWERS: Duration = Duration::from_secs(90);
 
-/// How old the answer of a power source may be for a plan.
+/// How old the answer of a power source may be for a node that is not in the scope of a plan.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How long after the start of this process an agent may be unheard that is there: a little more than the longest time
+/// after which it tries anew.
+const REJOIN: Duration = Duration::from_secs(7);
 
 /// How many of the things that an operation holds are named in the report; the rest is counted.
 const NAMED: usize = 6;
@@ -33,49 +41,35 @@ const NAMED: usize = 6;
 #[derive(Debug, Clone)]
 pub struct Plans {
     driver: Handle,
+    started: tokio::time::Instant,
 }
 
 impl Plans {
     /// The service over this driver.
     #[must_use]
     pub fn new(driver: Handle) -> Self {
-        Self { driver }
+        Self {
+            driver,
+            started: tokio::time::Instant::now(),
+        }
     }
 
-    /// Asks the power sources of silent nodes, and waits for them for a while.
-    async fn ask_power(&self) -> Result<(), Status> {
+    /// Asks the power sources of silent nodes, and waits for them for a while. What they said before this call is nothing
+    /// that a plan for these nodes could go by: a machine is switched in a second. Agents that may be on their way, since
+    /// this process has just started, are waited for: those of silent nodes, and those that reach a power source.
+    async fn ask_power(&self, scope: &Scope) -> Result<(), Status> {
+        let begun = clock::now();
         let give_up = tokio::time::Instant::now() + ANSWERS;
+        let agents_until = self.started + REJOIN;
         loop {
-            let open = self
+            let scope = scope.clone();
+            let awaited = self
                 .driver
-                .call(|desk| {
-                    let now = clock::now();
-                    let Some(applied) = desk.coordinator.applied() else {
-                        return 0;
-                    };
-                    let silent: Vec<NodeName> = applied
-                        .spec
-                        .nodes
-                        .values()
-                        .filter(|node| {
-                            node.power.is_some() && !desk.coordinator.view().alive(&node.name)
-                        })
-                        .filter(|node| {
-                            let since = now.mono.saturating_sub(FRESH);
-                            desk.coordinator
-                                .view()
-                                .power_since(&node.name, since)
-                                .is_none()
-                        })
-                        .map(|node| node.name.clone())
-                        .collect();
-                    for node in &silent {
-                        desk.coordinator.ask_power(node, now);
-                    }
-                    silent.len()
-                })
+                .call(move |desk| awaited(&mut desk.coordinator, &scope, begun))
                 .await?;
-            if open == 0 || tokio::time::Instant::now() >= give_up {
+            let now = tokio::time::Instant::now();
+            let agents = awaited.agents && now < agents_until;
+            if !awaited.answers && !agents || now >= give_up {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -120,8 +114,8 @@ impl PlanService for Plans {
         request: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
         let request = plan_request(&request.into_inner())?;
+        self.ask_power(&request.scope).await?;
         self.settle().await?;
-        self.ask_power().await?;
         let response = self
             .driver
             .call(move |desk| {
@@ -129,6 +123,7 @@ impl PlanService for Plans {
                     .plan(request.clone())
                     .map_err(|why| Status::failed_precondition(why.to_string()))?;
                 let mut report = outcome.report.entries().to_vec();
+                report.extend(silent(&desk.coordinator, &request.scope));
                 if let Some(plan) = &outcome.plan {
                     report.extend(held(&desk.coordinator, plan.plan()));
                 }
@@ -151,6 +146,107 @@ impl PlanService for Plans {
             .await??;
         Ok(Response::new(response))
     }
+}
+
+/// What a plan still waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Open {
+    answers: bool,
+    agents: bool,
+}
+
+/// Sees to it that power sources are asked, and says what is still awaited of them and of agents.
+fn awaited(coordinator: &mut Coordinator, scope: &Scope, begun: Now) -> Open {
+    let now = clock::now();
+    let mut open = Open::default();
+    let Some(applied) = coordinator.applied() else {
+        return open;
+    };
+    let spec = Arc::clone(&applied.spec);
+    let is_silent = |node: &&Node| !coordinator.view().alive(&node.name);
+    let silent: Vec<&Node> = spec.nodes.values().filter(is_silent).collect();
+    for node in silent {
+        let seen = coordinator.view().node(&node.name);
+        let unheard = seen.is_none_or(|seen| seen.liveness == Liveness::Unheard);
+        // What was said while it was heard says nothing of what became of it.
+        let heard = seen.and_then(|seen| seen.heard).unwrap_or_default();
+        let since = if touches(scope, &spec, node) {
+            begun.mono
+        } else {
+            begun.mono.saturating_sub(FRESH).max(heard)
+        };
+        if node.power.is_some() {
+            match coordinator.want_power(&node.name, since, now) {
+                Awaited::Nothing => {}
+                Awaited::Answer => open.answers = true,
+                Awaited::Agent => open.agents = true,
+            }
+        }
+        let said = coordinator.view().power_since(&node.name, since);
+        let is_off = matches!(said, Some((Power::Off, _)));
+        open.agents |= unheard && !is_off && node.agentless.is_none();
+    }
+    open
+}
+
+/// Is a node, or an instance on it, in the scope?
+fn touches(scope: &Scope, spec: &Spec, node: &Node) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Nodes(names) => names.contains(&node.name),
+        Scope::Host(host) => node.host.as_ref() == Some(host),
+        Scope::Label { key, value } => node.labels.get(key) == Some(value),
+        Scope::Services(names) => names.iter().any(|name| {
+            let service = spec.services.get(name);
+            service.is_some_and(|service| service.nodes.contains(&node.name))
+        }),
+    }
+}
+
+/// What the plan goes by where agents of its scope are not heard: what power sources said, and how long ago; and which
+/// nodes are contested.
+fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
+    let now = clock::now();
+    let Some(applied) = coordinator.applied() else {
+        return Vec::new();
+    };
+    let spec = &applied.spec;
+    let nodes = spec.nodes.values();
+    let mut entries = Vec::new();
+    let mut said: Vec<String> = Vec::new();
+    for node in nodes.filter(|node| touches(scope, spec, node)) {
+        if let Some(text) = coordinator.contested(&node.name, now) {
+            entries.push(Entry::Warning {
+                subject: Subject::node(&node.name),
+                text,
+            });
+        }
+        let seen = coordinator.view().node(&node.name);
+        if let Some((power, at, detail)) = seen.and_then(|seen| seen.power.as_ref())
+            && !coordinator.view().alive(&node.name)
+        {
+            let age = now.since(*at).as_secs();
+            said.push(match power {
+                Power::Unknown => format!("{} is unknown ({age}s ago: {detail})", node.name),
+                Power::On | Power::Off => format!("{} is {power} ({age}s ago)", node.name),
+            });
+        }
+    }
+    if !said.is_empty() {
+        let more = match said.len().checked_sub(NAMED) {
+            Some(more @ 1..) => format!(" and {more} more"),
+            _ => String::new(),
+        };
+        said.truncate(NAMED);
+        entries.push(Entry::Warning {
+            subject: Subject::cluster(),
+            text: format!(
+                "agents that are not heard; their power sources, asked for this plan, say: {}{more}",
+                said.join(", ")
+            ),
+        });
+    }
+    entries
 }
 
 /// What operations under way hold of a plan, an entry for each of them: it can be looked at, and not be started before
@@ -287,12 +383,9 @@ fn check_id(text: &str) -> Result<CheckId, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use interlock_engine::coordinator::{Loaded, StartRequest};
+    use interlock_engine::coordinator::{FromAgent, Hello, Loaded, StartRequest, ToAgent};
     use interlock_model::ids::{Generation, Term};
     use interlock_model::plan::SealedPlan;
-    use interlock_model::spec::Spec;
     use interlock_planner::Input;
 
     use super::*;
@@ -342,5 +435,68 @@ services:
             "{said:?}"
         );
         assert_eq!(held(&coordinator, shutdown(&spec, &["mail"]).plan()), []);
+    }
+
+    const POWERED: &str = "
+cluster: shop
+power: { box: { fence: fence_box, via: [m] } }
+nodes:
+  m: { address: 10.0.0.1 }
+  a: { address: 10.0.0.2, power: { by: box, plug: pa } }
+";
+
+    /// The questions to power sources that were sent since this was last asked.
+    fn questions(coordinator: &mut Coordinator) -> Vec<u64> {
+        let sends = coordinator.take_output().sends;
+        let asks = sends.into_iter().filter_map(|send| match send.message {
+            ToAgent::AskPower { ask, .. } => Some(ask),
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    fn says(coordinator: &mut Coordinator, ask: u64, power: Power) {
+        let answer = FromAgent::Power {
+            ask,
+            node: "a".parse().unwrap(),
+            power,
+            detail: String::new(),
+        };
+        coordinator.agent(&"m".parse().unwrap(), answer, clock::now());
+    }
+
+    #[test]
+    fn a_plan_waits_for_the_agent_that_reaches_the_power_source_and_takes_no_answer_from_before() {
+        let spec = Arc::new(Spec::parse(POWERED.as_bytes(), "shop.yaml").unwrap().spec);
+        let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+        coordinator.apply_spec(spec, String::new(), String::new(), "admin", clock::now());
+        let begun = clock::now();
+        // Nobody is there yet: that is no answer.
+        for _ in 0..2 {
+            let open = awaited(&mut coordinator, &Scope::All, begun);
+            assert!(open.agents && !open.answers, "{open:?}");
+        }
+        let hello = FromAgent::Hello(Box::<Hello>::default());
+        coordinator.agent(&"m".parse().unwrap(), hello, clock::now());
+        for _ in 0..2 {
+            assert!(awaited(&mut coordinator, &Scope::All, begun).answers);
+        }
+        let asked = questions(&mut coordinator);
+        assert_eq!(asked.len(), 1, "one question, however often it is looked");
+        says(&mut coordinator, asked[0], Power::Off);
+        assert_eq!(
+            awaited(&mut coordinator, &Scope::All, begun),
+            Open::default()
+        );
+        let told = silent(&coordinator, &Scope::All);
+        assert!(
+            told.len() == 1 && told[0].to_string().contains("a is off (0s ago)"),
+            "{told:?}"
+        );
+
+        // Another plan: somebody may have switched it on since.
+        let begun = clock::now();
+        assert!(awaited(&mut coordinator, &Scope::All, begun).answers);
+        assert_eq!(questions(&mut coordinator).len(), 1);
     }
 }
