@@ -52,6 +52,7 @@ impl Capture {
             *room -= now.len() as u64;
             bytes = later;
         }
+        bytes = self.tail.newest(bytes);
         while !bytes.is_empty() {
             let taken = self.tail.write(bytes);
             bytes = &bytes[taken..];
@@ -85,6 +86,14 @@ impl Rotating {
             older: 0,
             cut: 0,
         }
+    }
+
+    /// Drops what would not be kept when all of this is written, so that much output costs few writes.
+    fn newest<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let kept = usize::try_from(self.bound.saturating_mul(2)).unwrap_or(usize::MAX);
+        let (dropped, newest) = bytes.split_at(bytes.len().saturating_sub(kept));
+        self.cut += dropped.len() as u64;
+        newest
     }
 
     /// Takes at least one byte of a text that has one; returns how many.

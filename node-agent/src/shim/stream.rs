@@ -1,6 +1,6 @@
 //! Reading what a command writes, without ever waiting for it.
 
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use super::capture::Capture;
 /// The most that is still read from the pipes when every process of the run is gone; more than a pipe holds, and a
 /// bound in case that a stranger was handed the other end.
 const LAST_OUTPUT: usize = 2 * 1024 * 1024;
+
+/// What a pipe holds, in bytes (pipe(7)): as much as one read can give.
+const PIPE: usize = 64 * 1024;
 
 /// A stream of the command. Read only when poll says so, hence never blocking.
 pub(super) struct Stream {
@@ -53,16 +56,16 @@ impl Stream {
 
     /// Takes what one read gives; closes the stream at its end.
     pub(super) fn read(&mut self) -> usize {
-        let mut buffer = [0; 8192];
-        let length = self
-            .pipe
-            .as_mut()
-            .map_or(0, |pipe| pipe.read(&mut buffer).unwrap_or(0));
-        if length == 0 {
+        // Not touched beyond what is read: a shim that is never told much stays small.
+        let mut buffer = Vec::with_capacity(PIPE);
+        if let Some(pipe) = &self.pipe {
+            let _ = rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut buffer));
+        }
+        if buffer.is_empty() {
             self.pipe = None;
         }
-        self.capture.write(&buffer[..length]);
-        length
+        self.capture.write(&buffer);
+        buffer.len()
     }
 }
 
