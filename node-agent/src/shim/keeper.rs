@@ -35,15 +35,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the outcome is tried to be written on a disk that refuses it. After that it is unknown.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Room for the outcome, reserved before the command starts. The record is a few hundred bytes.
-const RESERVED: u64 = 4096;
-
 /// What the shim tells the agent that started it: one line on its standard error, then end of file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Report {
     /// The records are in the run's directory.
     Kept,
+    /// The same, but the command is being killed, because it could not be written down that it was started.
+    Killing(String),
     /// Nothing was started.
     Failed(String),
 }
@@ -58,6 +57,10 @@ pub(crate) enum Report {
 pub fn keep(dir: &Path) -> io::Result<()> {
     let prepared = Keeper::prepare(dir);
     let report = match &prepared {
+        Ok(Keeper {
+            unrecorded: Some(error),
+            ..
+        }) => Report::Killing(error.to_string()),
         Ok(_) => Report::Kept,
         Err(error) => Report::Failed(error.to_string()),
     };
@@ -97,9 +100,16 @@ struct Keeper {
     limit: Option<Instant>,
     timed_out: bool,
     stopped: bool,
+    /// Why it is not on disk which process the command is.
+    unrecorded: Option<io::Error>,
 }
 
 impl Keeper {
+    /// Starts the command, as the last thing that may fail.
+    ///
+    /// # Errors
+    /// Only if nothing was started. Who is told of an error forgets the run, so a command that lives then would be
+    /// nobody's: whatever goes wrong after its start is met by killing it, which is an end like any other.
     fn prepare(dir: &Path) -> io::Result<Self> {
         let _ = rustix::thread::set_name(c"interlock-shim");
         rustix::process::setsid()?;
@@ -120,7 +130,9 @@ impl Keeper {
             );
             return Err(io::Error::other(message));
         }
-        record::reserve(dir, record::EXIT, RESERVED)?;
+        record::reserve(dir, record::EXIT)?;
+        record::reserve(dir, record::MAIN)?;
+        record::reserve_in_place(dir, record::STOP)?;
         let shim = ProcessRef::of(std::process::id())
             .ok_or_else(|| io::Error::other("cannot read /proc"))?;
         let mut keeper = Self {
@@ -140,6 +152,7 @@ impl Keeper {
             phase: Phase::Running,
             timed_out: false,
             stopped: false,
+            unrecorded: None,
         };
         let (started_at, started_boot) = (record::now(), Some(Clock.mono()));
         record::write(
@@ -153,6 +166,7 @@ impl Keeper {
             },
             false,
         )?;
+        record::reserve(dir, record::RUN)?;
         let child = match keeper.spawn() {
             Ok(pid) => ProcessRef::of(pid),
             Err(error) => {
@@ -160,17 +174,19 @@ impl Keeper {
                 None
             }
         };
-        record::write(
-            dir,
-            record::RUN,
-            &RunRecord {
-                shim,
-                child,
-                started_at,
-                started_boot,
-            },
-            false,
-        )?;
+        let run = RunRecord {
+            shim,
+            child,
+            started_at,
+            started_boot,
+        };
+        if let Err(error) = record::write(dir, record::RUN, &run, false) {
+            keeper.unrecorded = Some(error);
+            keeper.begin_stop(Stop {
+                signal: StopSignal::Kill,
+                grace: Duration::ZERO,
+            });
+        }
         Ok(keeper)
     }
 
@@ -289,7 +305,7 @@ impl Keeper {
             timed_out: self.timed_out,
             stopped: self.stopped,
         };
-        // A full disk only delays the news until the end of the run, for which room is reserved.
+        // A disk that fails only delays the news until the end of the run.
         let _ = record::write(&self.dir, record::MAIN, &main, false);
         if self.phase != Phase::Running || self.spec.run.leftovers == Leftovers::Kill {
             // The configured signal is the command's own; what it leaves behind knows SIGTERM.
@@ -366,6 +382,7 @@ impl Keeper {
         if ready[1] {
             let _ = self.terminate.read(&mut scratch)?;
             self.stopped = true;
+            // Half a request is being written over by the next one, of which we are told as well.
             let asked: Option<StopRequest> = record::read(&self.dir, record::STOP).ok().flatten();
             self.begin_stop(asked.unwrap_or(self.spec.run.stop));
         }

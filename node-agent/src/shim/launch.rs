@@ -43,7 +43,7 @@ pub enum LaunchError {
         #[source]
         source: io::Error,
     },
-    /// The shim gave up before it started anything.
+    /// The shim gave up before it started anything, or was killed before it could.
     #[error("the shim of run {0} gave up: {1}")]
     Shim(RunId, String),
     /// The shim runs but cannot be followed. It was told to stop.

@@ -1,7 +1,12 @@
 //! What the shim writes down, and how it is written.
 //!
-//! Every file is replaced by rename, so a reader sees the old content or the new one, never half of it. Only the
+//! Every file but one is replaced by rename, so a reader sees the old content or the new one, never half of it. Only the
 //! outcome has to survive a power cut, so only it is flushed to disk.
+//!
+//! The disk may fill up while a command runs, by that command or by another. Therefore room for all that is written
+//! after its start is [reserved](reserve) before it: the shim must be able to say whom it has started and how that ended,
+//! and the agent to stop it. The request to stop is written again when less grace is given, so it is [overwritten in its
+//! place](overwrite): a rename would need the room of a second file.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,7 +30,7 @@ pub(crate) const RUN: &str = "run.json";
 pub(crate) const MAIN: &str = "main.json";
 /// Written by the shim as its last act: [`Exit`].
 pub(crate) const EXIT: &str = "exit.json";
-/// Written by the agent before it signals the shim: [`Stop`].
+/// Made by the shim with room for it, and written by the agent before it signals the shim: [`Stop`].
 pub(crate) const STOP: &str = "stop.json";
 /// Locked as long as the shim lives, from before it exists.
 pub(crate) const LOCK: &str = "lock";
@@ -162,18 +167,45 @@ pub(crate) fn write<T: Serialize>(
     Ok(())
 }
 
-/// Reserves room for a later [`write`], so that a disk which the command itself fills cannot swallow its outcome.
-pub(crate) fn reserve(dir: &Path, name: &str, bytes: u64) -> io::Result<()> {
-    let file = File::options()
+/// Room for one record: each is a few hundred bytes, and no file system gives out less.
+const ROOM: usize = 4096;
+
+/// Reserves room for one later [`write`], so that it succeeds on a disk that is full by then.
+pub(crate) fn reserve(dir: &Path, name: &str) -> io::Result<()> {
+    take_room(&dir.join(format!("{name}.new")))
+}
+
+/// Reserves room for any number of later [`overwrite`]s. Until the first one the file reads as missing.
+pub(crate) fn reserve_in_place(dir: &Path, name: &str) -> io::Result<()> {
+    take_room(&dir.join(name))
+}
+
+fn take_room(path: &Path) -> io::Result<()> {
+    let mut file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(dir.join(format!("{name}.new")))?;
-    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        // A file system without it gives no guarantee, as before.
-        Err(rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        .open(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM as u64) {
+        Ok(()) => Ok(()),
+        // A file system without it has room for what was written once, unless it copies on write.
+        Err(rustix::io::Errno::OPNOTSUPP) => file.write_all(&[0; ROOM]),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Writes a file of the directory over, in one piece as long as the room that was reserved for it. A reader may see half
+/// of it, so who writes must tell the reader afterwards that there is something to read.
+pub(crate) fn overwrite<T: Serialize>(dir: &Path, name: &str, value: &T) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(value)?;
+    // What follows a value in JSON may be white space.
+    bytes.resize(bytes.len().max(ROOM), b' ');
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join(name))?
+        .write_all(&bytes)
 }
 
 #[cfg(test)]
@@ -183,7 +215,7 @@ mod tests {
     #[test]
     fn a_record_written_into_reserved_room_is_read_back_whole() {
         let dir = tempfile::tempdir().unwrap();
-        reserve(dir.path(), MAIN, 4096).unwrap();
+        reserve(dir.path(), MAIN).unwrap();
         assert!(read::<MainRecord>(dir.path(), MAIN).unwrap().is_none());
         write(
             dir.path(),
@@ -198,6 +230,21 @@ mod tests {
         .unwrap();
         let back: MainRecord = read(dir.path(), MAIN).unwrap().unwrap();
         assert_eq!(back.status, Status::Code(7));
+    }
+
+    #[test]
+    fn a_record_with_a_place_of_its_own_is_missing_until_it_is_written_and_then_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        reserve_in_place(dir.path(), STOP).unwrap();
+        assert_eq!(read::<Stop>(dir.path(), STOP).unwrap(), None);
+        for grace in [1000, 1] {
+            let stop = Stop {
+                grace: Duration::from_secs(grace),
+                ..Stop::default()
+            };
+            overwrite(dir.path(), STOP, &stop).unwrap();
+            assert_eq!(read::<Stop>(dir.path(), STOP).unwrap(), Some(stop));
+        }
     }
 
     #[test]

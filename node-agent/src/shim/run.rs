@@ -72,7 +72,11 @@ impl Shared {
         let earliest = kill_at.map_or(mine, |before| before.min(mine));
         *kill_at = Some(earliest);
         let grace = earliest.saturating_duration_since(now);
-        record::write(&self.dir, record::STOP, &Stop { grace, ..stop }, false)?;
+        if let Err(error) = record::overwrite(&self.dir, record::STOP, &Stop { grace, ..stop }) {
+            // To be stopped by its own rule is better than not at all.
+            tracing::warn!(run = %self.spec.run.id, %error, "cannot tell the shim how to stop its command; it stops it by the \
+                           run's own rule");
+        }
         // False if it has just ended, which is what was wanted.
         shim.signal(Signal::TERM).map(|_| ())
     }

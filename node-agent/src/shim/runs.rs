@@ -9,13 +9,16 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use interlock_model::ids::BootId;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::adopt::{Alive, find_all};
 use super::cgroup::Leaf;
 use super::keeper::Report;
 use super::launch::{Begun, LaunchError, begin, discard, read_report};
-use super::record::{self, RunRecord};
+use super::outcome::collect;
+use super::record::{self, RunRecord, Status};
 use super::run::{Followed, Run};
+use super::spec::SpecFile;
 use super::{RunId, RunSpec};
 
 /// Where runs live and how their shims are started.
@@ -160,10 +163,17 @@ impl Runs {
         } = begun
             .await
             .unwrap_or_else(|_| Err(LaunchError::Ending(id.clone())))?;
-        match read_report(report).await {
-            Ok(Report::Kept) => {}
-            Ok(Report::Failed(why)) => return Err(self.give_up(&id, dir, shim, why).await),
-            Err(error) => return Err(self.give_up(&id, dir, shim, error.to_string()).await),
+        let given_up = match read_report(report).await {
+            Ok(Report::Kept) => None,
+            Ok(Report::Killing(why)) => {
+                tracing::warn!(run = %id, %why, "killed at once: it could not be written down what was started");
+                None
+            }
+            Ok(Report::Failed(why)) => Some((why, true)),
+            Err(error) => Some((error.to_string(), false)),
+        };
+        if let Some((why, nothing_begun)) = given_up {
+            return self.give_up(dir, spec, shim, why, nothing_begun).await;
         }
         let followed = (|| {
             let record: RunRecord =
@@ -177,6 +187,7 @@ impl Runs {
             let pidfd = record.shim.open()?.ok_or(io::ErrorKind::NotFound)?;
             Ok((record, pidfd, child))
         })();
+        let shim_pid = shim.id();
         let run = followed.and_then(|(record, pidfd, child)| {
             let reap = Some(shim);
             let followed = Followed {
@@ -186,21 +197,52 @@ impl Runs {
             };
             Run::follow(dir, spec, record, &self.inner.options.boot_id, followed)
         });
-        let run = run.map_err(|error| LaunchError::Follow(id.clone(), error))?;
+        let run = run.map_err(|error| {
+            // Nobody has waited for our child, so its number is still its own.
+            if let Some(shim) = i32::try_from(shim_pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(shim, Signal::TERM);
+            }
+            LaunchError::Follow(id.clone(), error)
+        })?;
         self.known().insert(id, run.clone());
         Ok(run)
     }
 
-    /// Cleans up after a shim that started nothing.
-    async fn give_up(&self, id: &RunId, dir: PathBuf, mut shim: Child, why: String) -> LaunchError {
-        let cleaned = tokio::task::spawn_blocking(move || {
-            shim.wait()?;
-            discard(&dir)
+    /// Cleans up after a shim that began nothing. One that was killed may have begun something and not have said so:
+    /// then this is a run that lost its shim, as an agent that comes back would find it.
+    async fn give_up(
+        &self,
+        dir: PathBuf,
+        spec: SpecFile,
+        mut shim: Child,
+        why: String,
+        nothing_begun: bool,
+    ) -> Result<Run, LaunchError> {
+        let id = spec.run.id.clone();
+        let boot_id = self.inner.options.boot_id.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Err(error) = shim.wait() {
+                tracing::warn!(run = %spec.run.id, %error, "cannot wait for a shim that gave up");
+            }
+            let ended = collect(&dir, &spec, &boot_id);
+            let never = matches!(ended.outcome.status(), Some(Status::NotStarted(_)));
+            if ended.group.is_empty() && (nothing_begun || never) {
+                if let Err(error) = discard(&dir) {
+                    tracing::warn!(run = %spec.run.id, %error, "cannot clean up after a shim that gave up");
+                }
+                return None;
+            }
+            let record = record::read(&dir, record::RUN).unwrap_or_default();
+            Some((dir, spec, record, ended))
         });
-        if let Ok(Err(error)) = cleaned.await {
-            tracing::warn!(run = %id, %error, "cannot clean up after a shim that gave up");
-        }
-        LaunchError::Shim(id.clone(), why)
+        let looked = looked.await.map_err(|_| LaunchError::Ending(id.clone()))?;
+        let Some((dir, spec, record, ended)) = looked else {
+            return Err(LaunchError::Shim(id, why));
+        };
+        tracing::warn!(run = %id, %why, outcome = %ended.outcome, "the shim has gone, and its command may have begun");
+        let run = Run::ended(dir, spec, record, ended);
+        self.known().insert(id, run.clone());
+        Ok(run)
     }
 
     /// Finds the runs that an earlier agent left: still running, ended meanwhile, or ended without a witness
