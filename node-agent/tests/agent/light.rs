@@ -4,18 +4,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use interlock_agent::ledger::{Kept, Recorder};
-use interlock_agent::session::{Agent, Attempt, Executor, Options, Outcome};
+use interlock_agent::session::{Agent, Assignment, Attempt, Board, Executor, Options, Outcome};
 use interlock_mesh::channel::{self, Expected, Target};
 use interlock_mesh::credentials;
 use interlock_mesh::identity::Kind;
+use interlock_model::action;
 use interlock_model::ids::BootId;
+use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_proto::v1;
+use interlock_proto::v1::agent_message::Message as Said;
 use interlock_proto::v1::dispatch::Command;
 
 use crate::lab::Lab;
-use crate::scripted::{id, process};
+use crate::scripted::{Coordinator, id, process};
 
 const AGENTS: usize = 20;
+
+fn options(lab: &Lab, coordinator: &Coordinator, node: &str) -> Options {
+    let address = coordinator.endpoint.strip_prefix("https://").unwrap();
+    let files = lab.issue(&format!("interlock://lab/agent/{node}"));
+    let (_, credentials) =
+        credentials::open(files, Kind::Agent, credentials::system_clock()).unwrap();
+    Options {
+        node: node.parse().unwrap(),
+        boot: BootId("boot".into()),
+        coordinators: vec![Target {
+            address: address.parse().unwrap(),
+            expected: Expected::Coordinator,
+        }],
+        credentials,
+        channel: channel::Options::default(),
+    }
+}
 
 struct Counting(Arc<AtomicUsize>);
 
@@ -31,28 +51,9 @@ async fn light_agents_carry_out_each_attempt_once() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
     let executed = Arc::new(AtomicUsize::new(0));
-    let address = coordinator
-        .endpoint
-        .strip_prefix("https://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let target = Target {
-        address,
-        expected: Expected::Coordinator,
-    };
     let mut agents = Vec::new();
     for number in 0..AGENTS {
-        let files = lab.issue(&format!("interlock://lab/agent/n{number}"));
-        let (_, credentials) =
-            credentials::open(files, Kind::Agent, credentials::system_clock()).unwrap();
-        let options = Options {
-            node: format!("n{number}").parse().unwrap(),
-            boot: BootId("boot".into()),
-            coordinators: vec![target.clone()],
-            credentials,
-            channel: channel::Options::default(),
-        };
+        let options = options(&lab, &coordinator, &format!("n{number}"));
         let executor = Arc::new(Counting(Arc::clone(&executed)));
         agents.push(Agent::start(
             options,
@@ -79,6 +80,64 @@ async fn light_agents_carry_out_each_attempt_once() {
     }
 }
 
+struct Posting(Board);
+
+impl Executor for Posting {
+    async fn execute(&self, attempt: Attempt) -> Outcome {
+        if let action::Command::Start { service, .. } = attempt.command {
+            let seen = InstanceObservation {
+                state: InstanceState::Running,
+                ..InstanceObservation::default()
+            };
+            self.0.post_instance(&service, seen);
+        }
+        Outcome::done("it runs")
+    }
+
+    fn assigned(&self, assignment: &Assignment) {
+        for service in assignment.instances.keys() {
+            self.0
+                .post_instance(service, InstanceObservation::default());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_attempt_brought_about_is_told_before_its_end() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let options = options(&lab, &coordinator, "n1");
+    let agent = Agent::start(options, Recorder::in_memory(), Kept::default(), |handle| {
+        Arc::new(Posting(handle.board().clone()))
+    });
+    let mut session = coordinator.session(1).await;
+    for attempt in 1..=20 {
+        session.assign(&[process("web")], attempt).await;
+        session
+            .instance("web", |seen| seen.state() == v1::InstanceState::Unknown)
+            .await;
+        session
+            .dispatch(
+                id("start", u64::from(attempt)),
+                Command::Start(process("web")),
+            )
+            .await;
+        let mut running = false;
+        loop {
+            match session.next().await {
+                Said::Observed(seen) => {
+                    let is_up = |seen: &v1::Instance| seen.state() == v1::InstanceState::Running;
+                    running |= seen.instances.iter().any(is_up);
+                }
+                Said::Attempt(told) if told.state() == v1::AttemptState::Done => break,
+                _ => {}
+            }
+        }
+        assert!(running, "the end came first, at attempt {attempt}");
+    }
+    agent.stop("done").await;
+}
+
 struct Panicking;
 
 impl Executor for Panicking {
@@ -91,25 +150,7 @@ impl Executor for Panicking {
 async fn a_defect_in_one_attempt_is_an_unknown_outcome_and_ends_nothing_else() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
-    let address = coordinator
-        .endpoint
-        .strip_prefix("https://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let files = lab.issue("interlock://lab/agent/n1");
-    let (_, credentials) =
-        credentials::open(files, Kind::Agent, credentials::system_clock()).unwrap();
-    let options = Options {
-        node: "n1".parse().unwrap(),
-        boot: BootId("boot".into()),
-        coordinators: vec![Target {
-            address,
-            expected: Expected::Coordinator,
-        }],
-        credentials,
-        channel: channel::Options::default(),
-    };
+    let options = options(&lab, &coordinator, "n1");
     let agent = Agent::start(options, Recorder::in_memory(), Kept::default(), |_| {
         Arc::new(Panicking)
     });
