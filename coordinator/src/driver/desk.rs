@@ -128,6 +128,7 @@ impl Desk {
             request,
             observations: Some(&observations),
             memory: self.coordinator.activity(),
+            forgotten: self.coordinator.forgotten(),
             power_verified: Some(&verified),
         }))
     }

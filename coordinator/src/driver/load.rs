@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, Head, Loaded, LoadedOperation,
-    OPERATIONS, SPECS, Unreadable, VERIFIED,
+    ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, Loaded,
+    LoadedOperation, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
 };
 use interlock_engine::operation::Entry;
 use interlock_model::ids::{Generation, OperationId};
@@ -72,10 +72,13 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         applied,
         unreadable,
         activity: named::<ServiceName, NodeName>(store, ACTIVITY).await?,
+        forgotten: named(store, FORGOTTEN).await?,
         verified: named(store, VERIFIED).await?,
         acts: named(store, BY_HAND).await?,
         ..Loaded::default()
     };
+    let outrun = named::<NodeName, OperationId>(store, OUTRUN).await?;
+    loaded.last_operation = outrun.into_values().max().unwrap_or_default();
     for entry in &store.snapshot(&Prefix::new(EVENTS)?).await?.entries {
         loaded.last_event = entry.key.name().parse().unwrap_or(loaded.last_event);
         note_act(&mut loaded, entry);

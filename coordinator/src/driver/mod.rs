@@ -90,6 +90,8 @@ pub struct Driver {
     raising: Raising,
     /// The agents that have heard a term from this process.
     welcomed: BTreeSet<NodeName>,
+    /// The engine has given memories up: that is committed before anything else.
+    gives_up: bool,
     queue: VecDeque<Pending>,
     /// How often the store has refused what it was given since it last took something.
     refused_in_a_row: u32,
@@ -119,6 +121,7 @@ impl Driver {
             leading,
             raising: Raising::default(),
             welcomed: BTreeSet::new(),
+            gives_up: false,
             queue: VecDeque::new(),
             refused_in_a_row: 0,
             changed,
@@ -155,7 +158,8 @@ impl Driver {
             if self.committer.is_busy() {
                 continue;
             }
-            if self.raising.is_wished() {
+            let gives_up = std::mem::take(&mut self.gives_up);
+            if self.raising.is_wished() && !gives_up {
                 let trouble = self.committer.trouble();
                 self.raising.begin(&self.leadership, &self.leading, trouble);
                 continue;
@@ -196,8 +200,17 @@ impl Driver {
                 }
                 let seen = opening.hello.highest_term;
                 if self.is_foreign(seen, &opening.node) {
-                    warn!(node = %opening.node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
-                    self.raising.wish(seen);
+                    let node = &opening.node;
+                    warn!(%node, %seen, term = %self.leading.term(), "an agent remembers a later term than this store: raising the term");
+                    let what = format!("term {seen}");
+                    // Above the agent, a later process would not see any more that the store was behind. An import says
+                    // itself what is to be raised, and is no older copy.
+                    let known = self.raising.is_wished() || self.raising.is_under_way();
+                    if !known && self.desk.coordinator.fell_behind(node, &what, now) {
+                        self.gives_up = true;
+                    } else {
+                        self.raising.wish(seen);
+                    }
                 } else {
                     self.open(opening);
                 }

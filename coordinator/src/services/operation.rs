@@ -365,27 +365,8 @@ fn not_started(error: &NotStarted) -> Status {
     let text = error.to_string();
     match error {
         NotStarted::Held { .. } => Status::aborted(text),
-        NotStarted::NoSpec(_) | NotStarted::Generation { .. } => Status::failed_precondition(text),
-        NotStarted::Corrupt(_) => Status::internal(text),
-    }
-        NotStarted::Corrupt(_) => Status::internal(text),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_one_line_of_bounded_length() {
-        assert!(bounded("").is_ok() && bounded(&"x".repeat(MAX_REASON)).is_ok());
-        for bad in [
-            "x".repeat(MAX_REASON + 1),
-            "a\nb".into(),
-            "\u{1b}[2J".into(),
-        ] {
-            let refused = bounded(&bad).unwrap_err();
-            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-            assert!(refused.message().starts_with("reason: "), "{refused}");
+        NotStarted::NoSpec(_) | NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
+            Status::failed_precondition(text)
         }
     }
 }

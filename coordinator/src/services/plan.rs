@@ -406,6 +406,7 @@ services:
             request: PlanRequest::new(PlanKind::Shutdown, Scope::Services(services)),
             observations: None,
             memory: &BTreeMap::new(),
+            forgotten: &BTreeMap::new(),
             power_verified: None,
         });
         outcome.plan.unwrap()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
-    ACTIVITY, BY_HAND, Coordinator, EVENTS, OPERATIONS, SPECS, VERIFIED, Write,
+    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
 };
 use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
@@ -26,7 +26,9 @@ use crate::driver::{Desk, Handle, highest_term, import_marks, is_portable, load}
 use crate::store::{Entry, Prefix, Store};
 
 /// What is taken along: everything but leadership.
-pub(crate) const PORTABLE: &[&str] = &[ACTIVITY, BY_HAND, EVENTS, OPERATIONS, SPECS, VERIFIED];
+pub(crate) const PORTABLE: &[&str] = &[
+    ACTIVITY, BY_HAND, EVENTS, FORGOTTEN, OPERATIONS, OUTRUN, SPECS, VERIFIED,
+];
 
 /// The format of an export that this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;

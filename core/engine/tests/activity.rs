@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    CheckReport, Coordinator, FromAgent, Hello, Loaded, StartRequest,
+    CheckReport, Coordinator, FromAgent, Hello, Loaded, NotStarted, StartRequest,
 };
 use interlock_model::check::{CheckId, Verdict};
-use interlock_model::ids::{BootId, Generation, Term};
+use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{Assumption, Known, Plan, PlanKind, SealedPlan};
@@ -155,6 +155,10 @@ impl Bench {
 
     /// Starts a plan of no steps that was made for an active side.
     fn starts(&mut self, active: &str, known: Known) {
+        self.start(active, known).unwrap();
+    }
+
+    fn start(&mut self, active: &str, known: Known) -> Result<OperationId, NotStarted> {
         let assumption = Assumption {
             active: active.parse().unwrap(),
             known,
@@ -175,7 +179,7 @@ impl Bench {
             single_step: false,
         };
         let now = self.now();
-        self.coordinator.start(&request, now).unwrap();
+        self.coordinator.start(&request, now)
     }
 }
 
@@ -317,4 +321,82 @@ fn what_a_person_says_is_remembered_and_what_a_plan_observed_was_already() {
         Some("b"),
         "a person has looked at the data"
     );
+}
+
+/// A hello of an agent that has known this store as it was later.
+fn ahead(hello: Hello) -> Hello {
+    Hello {
+        highest_operation: OperationId(7),
+        ..hello
+    }
+}
+
+#[test]
+fn a_memory_of_a_store_that_an_agent_is_ahead_of_is_given_up_for_good() {
+    let mut bench = Bench::with(Some("b"));
+    bench.stored();
+    bench.told("a", FromAgent::Hello(Box::new(ahead(hello()))));
+    assert_eq!(bench.remembered(), None);
+    let db = "db".parse().unwrap();
+    let why = bench.coordinator.forgotten()[&db].clone();
+    assert!(
+        why.contains("b was remembered") && why.contains("the agent of a remembers"),
+        "{why}"
+    );
+    let now = bench.now();
+    let causes = bench.coordinator.causes(now);
+    let cause = causes.iter().find(|cause| cause.what.contains(&why));
+    assert!(
+        cause.is_some_and(
+            |cause| cause.subject == "db" && cause.what.contains("--assume-active db=NODE")
+        ),
+        "{causes:?}"
+    );
+    let writes = bench.coordinator.take_output().writes;
+    let told = |key: &str| writes.iter().rfind(|write| write.key == key).unwrap();
+    assert_eq!(told("/activity/db").value, None);
+    assert!(told("/forgotten/db").value.is_some());
+    assert!(told("/outrun/a").value.is_some(), "it is behind only once");
+    assert_eq!(bench.coordinator.last_operation(), OperationId(7));
+
+    // Nor does a plan that was made before go by it.
+    let refused = bench.start("b", Known::Remembered).unwrap_err();
+    assert!(
+        matches!(&refused, NotStarted::Forgotten { service, .. } if *service == db),
+        "{refused}"
+    );
+    bench.start("a", Known::Assumed).unwrap();
+    assert_eq!(bench.remembered(), Some("a"));
+    assert!(bench.coordinator.forgotten().is_empty());
+    let writes = bench.coordinator.take_output().writes;
+    let told = writes.iter().rfind(|write| write.key == "/forgotten/db");
+    assert_eq!(told.unwrap().value, None);
+}
+
+#[test]
+fn what_is_seen_is_remembered_again_after_a_memory_was_given_up() {
+    let mut bench = Bench::with(Some("b"));
+    let now = bench.now();
+    let a = "a".parse().unwrap();
+    assert!(bench.coordinator.fell_behind(&a, "term 7", now));
+    assert_eq!(bench.remembered(), None);
+    bench.instance("a", InstanceState::Running);
+    bench.instance("b", InstanceState::Running);
+    bench.leads("a", Verdict::Ok);
+    bench.leads("b", Verdict::Bad);
+    assert_eq!(bench.remembered(), Some("a"));
+    assert!(bench.coordinator.forgotten().is_empty());
+}
+
+#[test]
+fn what_this_process_has_seen_is_newer_than_any_copy() {
+    let mut bench = Bench::b_is_active();
+    for node in ["a", "b"] {
+        bench.instance(node, InstanceState::Stopped);
+    }
+    bench.told("a", FromAgent::Hello(Box::new(ahead(hello()))));
+    assert_eq!(bench.remembered(), Some("b"));
+    let now = bench.now();
+    let a = "a".parse().unwrap();
+    assert!(!bench.coordinator.fell_behind(&a, "term 7", now));
 }

@@ -135,9 +135,14 @@ impl Draft<'_> {
                 Some(self.take_for_granted(service, remembered.clone(), Known::Remembered))
             }
             (None, None) => {
+                let nothing = "it is stopped and nothing is remembered of which side was active";
+                let why = match self.input.forgotten.get(&service.name) {
+                    Some(why) => format!("{nothing}: {why}"),
+                    None => nothing.to_owned(),
+                };
                 self.report.unknown(
                     Subject::service(&service.name),
-                    "it is stopped and nothing is remembered of which side was active",
+                    why,
                     format!("say it with --assume-active {}=NODE", service.name),
                 );
                 None

@@ -26,6 +26,8 @@ pub struct Input<'a> {
     pub observations: Option<&'a Observations>,
     /// Which instance of an exclusive service was active before its last full stop (invariant I10).
     pub memory: &'a BTreeMap<ServiceName, NodeName>,
+    /// Why nothing is remembered of a service of which something was.
+    pub forgotten: &'a BTreeMap<ServiceName, String>,
     /// The nodes whose plug `power verify` has matched with the machine. None does not ask (offline).
     pub power_verified: Option<&'a BTreeSet<NodeName>>,
 }

@@ -155,12 +155,14 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
     request.force = check_ids(args)?;
     request.assume_active = sides(args)?;
     let memory: BTreeMap<ServiceName, _> = BTreeMap::new();
+    let forgotten = BTreeMap::new();
     let outcome = interlock_planner::plan(&Input {
         spec: &parsed.spec,
         generation: Generation(0),
         request,
         observations: None,
         memory: &memory,
+        forgotten: &forgotten,
         power_verified: None,
     });
     Ok(Made {

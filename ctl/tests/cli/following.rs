@@ -28,6 +28,7 @@ fn made_for(kind: PlanKind, scope: Scope, active: &str) -> (Option<SealedPlan>, 
         request,
         observations: None,
         memory: &BTreeMap::new(),
+        forgotten: &BTreeMap::new(),
         power_verified: None,
     });
     (outcome.plan, outcome.report)

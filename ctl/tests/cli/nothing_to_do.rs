@@ -48,6 +48,7 @@ fn all_up(scope: Scope, found: v1::Verdict) -> Script {
         request: Request::new(PlanKind::Startup, scope),
         observations: Some(&observations),
         memory: &BTreeMap::new(),
+        forgotten: &BTreeMap::new(),
         power_verified: None,
     });
     let sealed = outcome.plan.unwrap();

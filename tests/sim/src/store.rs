@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Applied, AppliedSpec, EVENTS, Head, Loaded, LoadedOperation, OPERATIONS, SPECS,
-    VERIFIED, Write,
+    ACTIVITY, Applied, AppliedSpec, EVENTS, FORGOTTEN, Head, Loaded, LoadedOperation, OPERATIONS,
+    OUTRUN, SPECS, VERIFIED, Write,
 };
 use interlock_engine::operation::{Entry, Operation};
 use interlock_model::ids::OperationId;
@@ -152,6 +152,7 @@ impl Store {
             applied: self.applied(),
             unreadable: None,
             activity: self.named::<ServiceName, NodeName>(ACTIVITY),
+            forgotten: self.named(FORGOTTEN),
             acts: BTreeMap::new(),
             verified: self.named(VERIFIED),
             operations: heads
@@ -159,7 +160,12 @@ impl Store {
                 .filter(|head| !head.state.is_over())
                 .map(|head| self.interrupted(head.clone()))
                 .collect(),
-            last_operation: heads.iter().map(|head| head.id).max().unwrap_or_default(),
+            last_operation: heads
+                .iter()
+                .map(|head| head.id)
+                .chain(self.named::<NodeName, OperationId>(OUTRUN).into_values())
+                .max()
+                .unwrap_or_default(),
             last_event: self
                 .below(EVENTS)
                 .next_back()

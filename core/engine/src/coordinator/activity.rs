@@ -34,9 +34,16 @@ pub(super) struct Trail {
     /// Up to when nobody but the remembered instance can have been active: the last probe that found it active, or the
     /// last time when everything was seen down. None if neither has happened in this process's life.
     certain: Option<Duration>,
+    /// The active side was seen, or a person said it.
+    anew: bool,
 }
 
 impl Trail {
+    /// Does this process know the active side by itself, and not by what an earlier one wrote down?
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew
+    }
+
     fn follow(&mut self, service: &Service, seen: &Observations, now: Duration) {
         for node in &service.nodes {
             let state = seen.instance(node, &service.name);
@@ -128,6 +135,7 @@ impl Coordinator {
             match seen.active(service) {
                 Active::On(active) => {
                     trail.certain = Some(probed(service, &seen, &active, now));
+                    trail.anew = true;
                     self.set_activity(&service.name, &active, "its checks say so", now);
                 }
                 Active::Nowhere => trail.certain = Some(now.mono),
@@ -150,21 +158,10 @@ impl Coordinator {
         let Some(other) = trail.unseen(service, seen, remembered).cloned() else {
             return;
         };
-        let Some(remembered) = self.activity.remove(&service.name) else {
-            return;
-        };
-        let key = records::activity_key(&service.name);
-        self.output.writes.push(Write::delete(key));
-        let name = &service.name;
-        self.event("activity-unknown", now, |event| {
-            event.service = name.to_string();
-            event.node = remembered.to_string();
-            event.text = format!(
-                "nobody knows which side of {name} was active last: {remembered} was remembered, but it runs and does \
-                 not pass {check}, and {other} went down without having been seen; find out which one has the newest \
-                 data, and say it with --assume-active {name}=NODE"
-            );
-        });
+        let why = format!(
+            "it runs and does not pass {check}, and {other} went down without having been seen"
+        );
+        self.give_up(&service.name, &why, now);
     }
 
     /// A person says which side was active. Nothing that was seen before speaks against that.
@@ -177,6 +174,7 @@ impl Coordinator {
     ) {
         let trail = self.trails.entry(service.clone()).or_default();
         trail.certain = Some(now.mono);
+        trail.anew = true;
         self.set_activity(service, active, why, now);
     }
 
@@ -190,6 +188,7 @@ impl Coordinator {
         if self.activity.get(service) == Some(active) {
             return;
         }
+        self.known_again(service);
         let before = self.activity.insert(service.clone(), active.clone());
         self.output
             .writes

@@ -1,7 +1,8 @@
 //! What an agent says of this store's own numbers, and how much of it is believed.
 //!
 //! An agent that remembers a later term or operation than the store knew this store before it was restored from a
-//! backup, and the store's numbers go above it (safety rule E11). But numbers are used up for good, and they end: one
+//! backup, and the store's numbers go above it (safety rule E11); what the store remembers of activity is as old as its
+//! numbers, and is given up (`forgotten`). But numbers are used up for good, and they end: one
 //! agent with a damaged ledger, or in the wrong hands, must not be able to use them up for everybody. So what cannot
 //! have been counted is not believed, and it is that agent alone that is not listened to.
 
@@ -80,16 +81,16 @@ impl Coordinator {
     /// knows from another life of this store is halted: the agent would answer from its memory of the other one, or
     /// refuse because that one is over.
     pub(super) fn remembered(&mut self, node: &NodeName, hello: &Hello, now: Now) {
-        self.next_operation = self
-            .next_operation
-            .max(hello.highest_operation.next())
-            .max(hello.closed_below);
+        self.operations_fell_behind(node, hello, now);
         let namesakes: Vec<OperationId> = self
             .operations
             .values()
             .filter(|operation| operation.has_namesake(node, hello.closed_below, &hello.attempts))
             .map(Operation::id)
             .collect();
+        if let Some(id) = namesakes.first() {
+            self.fell_behind(node, &format!("another {id}"), now);
+        }
         for id in namesakes {
             self.with_operation(id, now, |operation, ctx| operation.distrust(node, ctx));
         }

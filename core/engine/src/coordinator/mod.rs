@@ -13,6 +13,7 @@
 //! | `contest` | two agents that speak as one node |
 //! | `by_hand` | what people did at agents' doors |
 //! | `activity` | which side of an exclusive service was active last |
+//! | `forgotten` | of which that is not known any more, and why |
 //! | `question` | which question a result answers |
 //! | `power` | questions to power sources |
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
@@ -32,6 +33,7 @@ mod belief;
 mod by_hand;
 mod claims;
 mod contest;
+mod forgotten;
 mod identity;
 mod message;
 mod operations;
@@ -69,8 +71,8 @@ pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
 pub use power::Awaited;
 pub use records::{
-    ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, Head, KEPT_EVENTS, OPERATIONS, SPECS, VERIFIED,
-    Verified, Write, head_key, journal_key, plan_key, spec_key,
+    ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, KEPT_EVENTS, OPERATIONS,
+    OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key, spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
 pub use spec::{Applied, NoSpec, Unreadable};
@@ -93,6 +95,8 @@ pub struct Coordinator {
     turned: BTreeSet<OperationId>,
     next_operation: OperationId,
     activity: BTreeMap<ServiceName, NodeName>,
+    /// Why nothing is remembered of services of which something was.
+    forgotten: BTreeMap<ServiceName, String>,
     trails: BTreeMap<ServiceName, activity::Trail>,
     verified: BTreeMap<NodeName, Verified>,
     /// The acts by hand that there is an event of, in the order in which they were told.

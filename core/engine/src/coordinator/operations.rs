@@ -82,6 +82,16 @@ pub enum NotStarted {
         /// Who started it.
         by: String,
     },
+    /// The plan goes by a memory that was given up since it was made.
+    #[error(
+        "the plan takes it from memory which side of {service} was active; that is given up: {why}: plan again"
+    )]
+    Forgotten {
+        /// The service.
+        service: ServiceName,
+        /// Why its memory was given up.
+        why: String,
+    },
     /// The plan is not one.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
@@ -104,6 +114,7 @@ impl Coordinator {
             });
         }
         self.unheld(plan)?;
+        self.still_remembered(plan)?;
         let id = self.next_operation;
         let operation = Operation::start(
             id,
@@ -186,6 +197,23 @@ impl Coordinator {
                     kind: other.plan().kind,
                     scope: other.plan().scope.clone(),
                     by: other.origin().0.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Is what the plan goes by still remembered?
+    fn still_remembered(&self, plan: &Plan) -> Result<(), NotStarted> {
+        let recalled = plan
+            .assumptions
+            .iter()
+            .filter(|(_, assumption)| assumption.known == Known::Remembered);
+        for (service, _) in recalled {
+            if let Some(why) = self.forgotten.get(service) {
+                return Err(NotStarted::Forgotten {
+                    service: service.clone(),
+                    why: why.clone(),
                 });
             }
         }

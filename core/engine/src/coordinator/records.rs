@@ -42,6 +42,10 @@ pub const OPERATIONS: &str = "/operation";
 pub const SPECS: &str = "/spec";
 /// The prefix of remembered activity.
 pub const ACTIVITY: &str = "/activity";
+/// The prefix of why a remembered activity was given up.
+pub const FORGOTTEN: &str = "/forgotten";
+/// The prefix of the highest operations that agents remembered and the store had never had.
+pub const OUTRUN: &str = "/outrun";
 /// The prefix of verified plugs.
 pub const VERIFIED: &str = "/verified";
 /// The prefix of acts by hand that are known.
@@ -75,6 +79,14 @@ pub fn spec_key(generation: Generation) -> String {
 /// The key of a service's remembered activity.
 pub(crate) fn activity_key(service: &ServiceName) -> String {
     format!("{ACTIVITY}/{service}")
+}
+/// The key of why a service's remembered activity was given up.
+pub(crate) fn forgotten_key(service: &ServiceName) -> String {
+    format!("{FORGOTTEN}/{service}")
+}
+/// The key of the operation that the agent of a node remembered and the store had never had.
+pub(crate) fn outrun_key(node: &NodeName) -> String {
+    format!("{OUTRUN}/{node}")
 }
 /// The key of a node's verified plug.
 pub(crate) fn verified_key(node: &NodeName) -> String {
@@ -152,6 +164,9 @@ pub struct AppliedSpec {
     pub file_name: String,
     /// Who applied it.
     pub by: String,
+    /// Why, in their words; empty if they gave no reason.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// When.
     pub at: Timestamp,
 }

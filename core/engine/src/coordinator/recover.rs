@@ -23,13 +23,15 @@ pub struct Loaded {
     pub unreadable: Option<Unreadable>,
     /// Remembered activity.
     pub activity: BTreeMap<ServiceName, NodeName>,
+    /// Why nothing is remembered of services of which something was.
+    pub forgotten: BTreeMap<ServiceName, String>,
     /// Verified plugs.
     pub verified: BTreeMap<NodeName, Verified>,
     /// The acts by hand that there is, or was, an event of.
     pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
     pub operations: Vec<LoadedOperation>,
-    /// The highest operation ever started.
+    /// The highest operation ever started, or remembered by an agent that was ahead of the store.
     pub last_operation: OperationId,
     /// The number of the last event.
     pub last_event: u64,
@@ -85,6 +87,7 @@ impl Coordinator {
             turned: std::collections::BTreeSet::new(),
             next_operation: loaded.last_operation.next(),
             activity: loaded.activity,
+            forgotten: loaded.forgotten,
             trails: BTreeMap::new(),
             verified: loaded.verified,
             acts: loaded.acts,

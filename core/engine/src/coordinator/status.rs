@@ -257,6 +257,7 @@ impl Coordinator {
 
 /// What checks say that do not run on the service's own instances.
 #[derive(Debug, Default)]
+        causes.extend(self.forgotten_sides());
 struct Elsewhere {
     bad: Vec<String>,
     /// Checks that are green nowhere, and not known to be bad.

@@ -203,6 +203,26 @@ fn a_start_needs_the_remembered_side() {
     ));
 }
 
+#[test]
+fn a_memory_that_was_given_up_is_named_where_it_would_have_been_gone_by() {
+    let cluster = large_v2();
+    let seen = cluster.all_down();
+    let startup = || {
+        ask(&cluster, PlanKind::Startup, Scope::All)
+            .seeing(&seen)
+            .remembering("lb", "lb2")
+            .forgetting("dbm", "dbm1 was remembered, but the store is an older copy")
+    };
+    assert_eq!(
+        startup().refusal(),
+        [
+            "unknown: service dbm: it is stopped and nothing is remembered of which side was active: dbm1 was remembered, \
+             but the store is an older copy; say it with --assume-active dbm=NODE"
+        ]
+    );
+    startup().assuming("dbm", "dbm2").plan();
+}
+
 /// One side is stopped, the other runs and is not active: what was remembered says nothing of what happened since.
 #[test]
 fn a_start_beside_a_side_that_runs_and_is_not_active_goes_by_no_memory() {

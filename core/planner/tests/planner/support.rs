@@ -420,6 +420,7 @@ pub(crate) struct Ask<'a> {
     request: Request,
     seen: Option<&'a Observations>,
     memory: BTreeMap<ServiceName, NodeName>,
+    forgotten: BTreeMap<ServiceName, String>,
     verified: Option<BTreeSet<NodeName>>,
 }
 
@@ -429,6 +430,7 @@ pub(crate) fn ask(cluster: &Cluster, kind: PlanKind, scope: Scope) -> Ask<'_> {
         request: Request::new(kind, scope),
         seen: None,
         memory: BTreeMap::new(),
+        forgotten: BTreeMap::new(),
         verified: None,
     }
 }
@@ -444,6 +446,11 @@ impl<'a> Ask<'a> {
     }
     pub(crate) fn remembering(mut self, service: &str, node: &str) -> Self {
         self.memory.insert(name(service), name(node));
+        self
+    }
+    /// Something was remembered, and is not any more.
+    pub(crate) fn forgetting(mut self, service: &str, why: &str) -> Self {
+        self.forgotten.insert(name(service), why.into());
         self
     }
     pub(crate) fn forcing(mut self, check: &str) -> Self {
@@ -470,6 +477,7 @@ impl<'a> Ask<'a> {
             request: self.request,
             observations: self.seen,
             memory: &self.memory,
+            forgotten: &self.forgotten,
             power_verified: self.verified.as_ref(),
         })
     }

@@ -103,6 +103,7 @@ services: { web: { nodes: [n1, n2], active: all, manager: { systemd: { unit: web
         request: Request::new(PlanKind::Startup, services),
         observations: None,
         memory: &BTreeMap::new(),
+        forgotten: &BTreeMap::new(),
         power_verified: None,
     });
     String::from_utf8(outcome.plan.unwrap().bytes().to_vec()).unwrap()

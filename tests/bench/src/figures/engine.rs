@@ -62,6 +62,7 @@ fn stage(batch: usize) -> Result<Duration> {
             request: Request::new(PlanKind::Startup, Scope::All),
             observations: Some(&coordinator.observations(now())),
             memory: coordinator.activity(),
+            forgotten: coordinator.forgotten(),
             power_verified: None,
         });
         outcome.plan.context("there is no plan")?

@@ -80,6 +80,15 @@ impl Simulation {
             process.welcomed.insert(node.clone());
             return true;
         }
+        if process
+            .engine
+            .fell_behind(node, &format!("term {seen}"), now)
+        {
+            // Durable first; the agent says hello again.
+            self.drive();
+            self.drop_session(id);
+            return false;
+        }
         let raised = self.term.max(seen).next();
         self.term = raised;
         process.term = raised;

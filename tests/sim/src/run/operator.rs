@@ -112,6 +112,7 @@ impl Simulation {
             observations: Some(&observations),
             memory: process.engine.activity(),
             power_verified: Some(&verified),
+            forgotten: process.engine.forgotten(),
         });
         match outcome.plan {
             Some(plan) if plan.plan().steps.is_empty() => {
