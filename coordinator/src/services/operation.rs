@@ -368,5 +368,6 @@ fn not_started(error: &NotStarted) -> Status {
         NotStarted::NoSpec(_) | NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
             Status::failed_precondition(text)
         }
+        NotStarted::Corrupt(_) => Status::internal(text),
     }
 }
