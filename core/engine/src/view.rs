@@ -5,7 +5,7 @@
 //! (invariant I5). What a power source says is kept apart from what agents say, and wins where it says *off* of a machine
 //! that is silent. One that speaks is not off, whatever its source says: that is a contradiction, and shown as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use interlock_model::action::Power;
@@ -14,7 +14,7 @@ use interlock_model::ids::{BootId, Generation};
 use interlock_model::member::MemberObservation;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
-    CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations,
+    CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations, Wanted,
 };
 use interlock_model::permission::{Permission, Refusal};
 use interlock_model::spec::Spec;
@@ -63,6 +63,8 @@ pub struct SeenNode {
     pub contradicted: bool,
     /// Its instances.
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
+    /// What was wanted running on it when its power source said that it is off; until it is heard again.
+    pub cut_off: BTreeSet<ServiceName>,
     /// When each of them was first said to be as it is, on this process's monotonic clock.
     pub told: BTreeMap<ServiceName, Duration>,
     /// The checks that run on it.
@@ -271,7 +273,9 @@ impl View {
         seen.contradicted = false;
         if power == Power::Off {
             seen.liveness = Liveness::Left;
-            seen.instances.clear();
+            let instances = std::mem::take(&mut seen.instances).into_iter();
+            let wanted = instances.filter(|(_, it)| it.wanted == Some(Wanted::Running));
+            seen.cut_off.extend(wanted.map(|(service, _)| service));
             seen.checks.clear();
             self.closed(node);
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use interlock_engine::coordinator::{
     Cause, CheckReport, Coordinator, FromAgent, Hello, Loaded, ServiceHealth, ServiceStatus,
+    ToAgent,
 };
+use interlock_model::action::Power;
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
@@ -189,6 +191,13 @@ impl Bench {
             }
             let now = self.now();
             self.coordinator.tick(now);
+        }
+    }
+
+    /// What jb checks of itself is green, and that was just seen.
+    fn jb_is_well(&mut self) {
+        for node in ["jb1", "jb2", "jb3"] {
+            self.check(node, "jb.web", Verdict::Ok);
         }
     }
 
@@ -472,4 +481,71 @@ fn an_agent_that_was_never_heard_is_a_cause() {
     assert_eq!(causes.len(), 1, "{causes:?}");
     assert_eq!(causes[0].subject, "mgmt2");
     assert!(causes[0].what.starts_with("unheard: "), "{causes:?}");
+}
+
+/// What was wanted of the instance on db1, and then its machine is off by its power source's word.
+fn machine_off(wanted: Wanted) -> Bench {
+    let mut bench = Bench::well();
+    if wanted == Wanted::Stopped {
+        bench.instance("db1", "db", InstanceState::Stopped, Some(wanted), "");
+    }
+    bench.silent("db1", 70);
+    let sends = bench.coordinator.take_output().sends;
+    let asked = sends.iter().rev().find_map(|send| match &send.message {
+        ToAgent::AskPower { ask, call } if call.node.as_str() == "db1" => Some(*ask),
+        _ => None,
+    });
+    let off = FromAgent::Power {
+        ask: asked.unwrap(),
+        node: "db1".parse().unwrap(),
+        power: Power::Off,
+        detail: "off".into(),
+    };
+    bench.told("mgmt1", off);
+    bench.jb_is_well();
+    bench
+}
+
+#[test]
+fn a_machine_that_went_off_under_what_is_wanted_running_is_the_cause() {
+    let mut bench = machine_off(Wanted::Running);
+    let db = bench.status("db");
+    assert_eq!(
+        (db.health, db.reason.as_str()),
+        (
+            ServiceHealth::Down,
+            "db1 is off, and it is wanted running there"
+        )
+    );
+    let [cause] = &bench.causes()[..] else {
+        panic!("{:?}", bench.causes())
+    };
+    assert_eq!(cause.subject, "db1");
+    assert_eq!(cause.dependants, ["db"]);
+    assert!(cause.what.starts_with("off: "), "{}", cause.what);
+    // The source is asked again and again.
+    bench.silent("db1", 30);
+    assert_eq!(bench.causes().len(), 1);
+    bench.jb_is_well();
+    // It is back, and tells itself how it is.
+    let hello = Hello {
+        boot: BootId("another".into()),
+        ..Hello::default()
+    };
+    bench.told("db1", FromAgent::Hello(Box::new(hello)));
+    bench.instance(
+        "db1",
+        "db",
+        InstanceState::Stopped,
+        Some(Wanted::Stopped),
+        "",
+    );
+    assert_eq!(bench.causes(), []);
+}
+
+#[test]
+fn a_machine_that_went_off_after_what_it_carried_was_stopped_is_no_cause() {
+    let bench = machine_off(Wanted::Stopped);
+    assert_eq!(bench.status("db").health, ServiceHealth::Stopped);
+    assert_eq!(bench.causes(), []);
 }

@@ -72,6 +72,7 @@ impl Coordinator {
         seen.hostname.clone_from(&hello.hostname);
         // Who speaks is on, whatever its source said before.
         seen.power = None;
+        seen.cut_off.clear();
         // What it saw in an earlier session need not be so any more. All that it sees now follows; until then its silence
         // counts, and not an old word of it.
         seen.instances.clear();

@@ -1,7 +1,7 @@
 //! How the services are, and which causes are behind it.
 //!
 //! One cause, not N alarms: a service that suffers only because something that it needs is not well is listed under
-//! that cause. An `after` edge is never a cause, and neither is a stop that an operation wanted. An agent that is not
+//! that cause; so is one whose machine went off under it, under the machine. An `after` edge is never a cause, and neither is a stop that an operation wanted. An agent that is not
 //! heard is a cause too, where no service tells of it: without causes, nothing is in doubt.
 //!
 //! *Down* is said of what is known to be down. Where too little is known to tell whether enough works, the service is
@@ -73,6 +73,7 @@ pub struct ServiceStatus {
     /// Nodes of whose instances too little is known; the reason tells of them.
     pub untold: BTreeSet<NodeName>,
     /// Nodes that are off while the instances there are wanted running. That is no fault of the service.
+    pub cut_off: BTreeSet<NodeName>,
 }
 
 /// One root cause and what suffers from it.
@@ -173,6 +174,7 @@ impl Coordinator {
             running,
             healthy,
             untold: found.untold_on,
+            cut_off: found.cut_off,
         }
     }
 
@@ -218,7 +220,7 @@ impl Coordinator {
             .into_iter()
             .filter(|status| match status.health {
                 ServiceHealth::Ok | ServiceHealth::Stopped => false,
-                ServiceHealth::Degraded => status.at_fault,
+                ServiceHealth::Degraded => status.at_fault || !status.cut_off.is_empty(),
                 ServiceHealth::Paused | ServiceHealth::Down | ServiceHealth::Unknown => true,
             })
             .map(|status| (status.service.clone(), status))
@@ -232,7 +234,9 @@ impl Coordinator {
                 .dependencies
                 .iter()
                 .any(|(other, edge)| edge.needed && sick.contains_key(other));
-            if blamed {
+            // Its machines are the cause, if nothing else is wrong with it.
+            let explained = !status.at_fault && !status.cut_off.is_empty();
+            if blamed || explained {
                 continue;
             }
             let mut dependants = BTreeSet::new();
@@ -247,6 +251,7 @@ impl Coordinator {
                 dependants: dependants.iter().map(ToString::to_string).collect(),
             });
         }
+        causes.extend(machines_off(&applied.spec, &sick));
         let told = sick.values().flat_map(|status| &status.untold);
         let told = told.cloned().collect();
         causes.extend(self.contests(now));
@@ -265,6 +270,25 @@ struct Elsewhere {
 }
 
 fn collect_dependants(
+/// A cause for each machine that is off while something is wanted running there.
+fn machines_off(spec: &Spec, sick: &BTreeMap<ServiceName, ServiceStatus>) -> Vec<Cause> {
+    let mut suffer: BTreeMap<&NodeName, BTreeSet<ServiceName>> = BTreeMap::new();
+    for (name, status) in sick {
+        for node in &status.cut_off {
+            let here = suffer.entry(node).or_default();
+            here.insert(name.clone());
+            collect_dependants(spec, name, sick, here);
+        }
+    }
+    let causes = suffer.into_iter().map(|(node, services)| Cause {
+        subject: node.to_string(),
+        what: "off: its power source says so, and what was wanted running there was not stopped before"
+            .to_owned(),
+        dependants: services.iter().map(ToString::to_string).collect(),
+    });
+    causes.collect()
+}
+
     spec: &Spec,
     of: &ServiceName,
     sick: &BTreeMap<ServiceName, ServiceStatus>,

@@ -29,6 +29,8 @@ pub(super) struct Instances {
     pub(super) untold: usize,
     /// Where those are.
     pub(super) untold_on: BTreeSet<NodeName>,
+    /// Where machines are off while instances are wanted running.
+    pub(super) cut_off: BTreeSet<NodeName>,
     /// Those that wait for what they depend on.
     pub(super) paused: usize,
     /// Those that are down, or going down, and are not to run.
@@ -83,6 +85,11 @@ impl Instances {
             said.push(format!("and {more} more"));
         }
         said.extend(self.coming.iter().take(TOLD).cloned());
+        let off = self.cut_off.iter().take(TOLD);
+        said.extend(off.map(|node| format!("{node} is off, and it is wanted running there")));
+        if let Some(more @ 1..) = self.cut_off.len().checked_sub(TOLD) {
+            said.push(format!("and {more} more"));
+        }
         if !stopped {
             said.extend(self.rest());
         }
@@ -173,9 +180,14 @@ impl Coordinator {
                 found.rests(node, as_wanted(state), true);
             }
             InstanceState::Stopped if wanted.is_none() => {
-                // Of a machine that is off it is no longer known what was wanted of its instances.
                 let said = self.view.power_since(node, Duration::ZERO);
-                if matches!(said, Some((Power::Off, _))) {
+                let seen = self.view.node(node);
+                if seen.is_some_and(|seen| seen.cut_off.contains(name))
+                    && self.holder(Some(node), Some(name)).is_none()
+                {
+                    found.cut_off.insert(node.clone());
+                // Of a machine that is off it is no longer known what was wanted of its instances.
+                } else if matches!(said, Some((Power::Off, _))) {
                     found.rests(node, "stopped: its machine is off", true);
                 } else {
                     found.rests(node, "stopped, and no operation has wanted that", false);
