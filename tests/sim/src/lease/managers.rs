@@ -49,7 +49,12 @@ impl Run {
         };
         let drags_on =
             self.setup.kind == Kind::Deaths && self.is_trouble() && self.random.chance(50);
-        let most = if drags_on { 5000 } else { 120 };
+        let most = if drags_on { 8000 } else { 120 };
+        if drags_on && self.random.chance(50) {
+            let begins = self.random.millis(10, 1000);
+            let fault = super::trouble::Fault::Isolate;
+            self.schedule.after(begins, Event::Wrong { fault, node });
+        }
         self.begin_work(node, what, 20, most);
     }
 

@@ -459,7 +459,12 @@ impl Run {
         for _ in 0..copies {
             let mut delay = self.random.millis(1, 12);
             if self.slow_until > self.now() && self.random.chance(35) {
-                delay = self.random.millis(20, 3000);
+                let most = if self.setup.kind == Kind::Cuts {
+                    6000
+                } else {
+                    3000
+                };
+                delay = self.random.millis(20, most);
             }
             let payload = Box::new(payload.clone());
             self.schedule.after(

@@ -422,7 +422,7 @@ impl Run {
 
     /// The machine is switched off, and its disk is that of some time ago when it comes back.
     fn revert(&mut self, node: usize) {
-        let Some(disk) = self.machines[node].snapshot.take() else {
+        let Some(disk) = self.machines[node].snapshot.clone() else {
             return;
         };
         let told = self

@@ -177,9 +177,10 @@ impl Holder {
         }
     }
 
-    /// A person has looked.
+    /// A person has looked. The mark of a disk that went back says nothing of the data that is there now.
     pub(super) fn cleared(&mut self, out: &mut Vec<Effect>) {
         if std::mem::take(&mut self.facts.reverted) {
+            self.facts.mark = None;
             self.commit(After::Nothing, out);
         }
     }

@@ -45,6 +45,10 @@ pub struct Holding {
 }
 
 /// Something happened.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful at a time, never kept"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The clock moved on.
