@@ -114,10 +114,7 @@ pub enum Event {
 }
 
 /// What is to be done, in this order.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a handful at a time, never kept"
-)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time, never kept")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Ask a coordinator to renew.

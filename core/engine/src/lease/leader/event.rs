@@ -45,10 +45,7 @@ pub struct Holding {
 }
 
 /// Something happened.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a handful at a time, never kept"
-)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time, never kept")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The clock moved on.
