@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod flaky;
 mod install;
 mod layers;
 mod report;

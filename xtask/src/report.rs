@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 pub(crate) struct Report {
     steps: Vec<(String, Outcome, Duration)>,
     skips: Vec<String>,
+    /// Tests that passed only when they were tried again.
+    flaky: Vec<String>,
     /// The file to which tests append their skips.
     list: PathBuf,
 }
@@ -32,6 +34,7 @@ impl Report {
         Ok(Self {
             steps: Vec::new(),
             skips: Vec::new(),
+            flaky: Vec::new(),
             list,
         })
     }
@@ -62,6 +65,11 @@ impl Report {
         self.skips.push(line);
     }
 
+    /// Notes that a test passed only when it was tried again.
+    pub(crate) fn flaky(&mut self, test: &str) {
+        self.flaky.push(test.to_owned());
+    }
+
     /// Prints the whole report and says whether every step passed.
     pub(crate) fn close(mut self) -> Result<bool> {
         let noted = std::fs::read_to_string(&self.list)
@@ -87,6 +95,9 @@ impl Report {
         }
         for skip in &self.skips {
             println!("{skip}");
+        }
+        for test in &self.flaky {
+            println!("FLAKY: {test}: it failed, and passed at a later try: look at it");
         }
         Ok(passed)
     }

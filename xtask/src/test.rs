@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use interlock_e2e::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, rootfs, tools};
 
 use crate::report::Report;
-use crate::{install, layers};
+use crate::{flaky, install, layers};
 
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,10 +135,20 @@ fn tests(cargo: &Cargo, report: &mut Report) -> Result<()> {
         (HOSTED_TESTS_VARIABLE, hosted.as_str()),
     ];
     if cargo.has("nextest") {
-        return cargo.run(
+        let results = cargo.root.join("target/nextest/ci/junit.xml");
+        // If this run ends before its first test, nothing of an earlier one is told.
+        drop(std::fs::remove_file(&results));
+        let ran = cargo.run(
             &["nextest", "run", "--workspace", "--profile", "ci"],
             &environment,
         );
+        match std::fs::read_to_string(&results) {
+            Ok(results) => flaky::in_results(&results)
+                .iter()
+                .for_each(|test| report.flaky(test)),
+            Err(error) => report.skip("the list of flaky tests", &error.to_string()),
+        }
+        return ran;
     }
     // Without nextest's groups, labs would run beside each other.
     let one_by_one = [
