@@ -85,6 +85,7 @@ impl Bed {
     /// The same, and what it says is this.
     async fn with_spec(source: &str) -> Self {
         let record = AppliedSpec {
+            reason: String::new(),
             generation: Generation(3),
             source: source.to_owned(),
             file_name: "old.yaml".to_owned(),

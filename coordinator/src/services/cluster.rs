@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use interlock_engine::coordinator::{Applied, AppliedSpec, NoSpec, spec_key};
+use interlock_engine::coordinator::{Applied, AppliedSpec, By, NoSpec, spec_key};
 use interlock_model::ids::Generation;
 use interlock_model::spec::{Spec, diff};
 use interlock_proto::v1;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, bounded, next_change, power, render};
+use super::{Caller, MAX_REASON, bounded, next_change, power, render};
 use crate::clock;
 use crate::driver::{Handle, read_json};
 use crate::store::{Key, Store};
@@ -139,6 +139,8 @@ impl ClusterService for Cluster {
             .map_err(|_| Status::invalid_argument("the file is not UTF-8"))?;
         let (base, dry_run, file_name) =
             (Generation(request.base), request.dry_run, request.file_name);
+        bounded("reason", &request.reason, MAX_REASON)?;
+        let reason = request.reason;
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let spec = Arc::new(parsed.spec);
         let applied = self
@@ -153,7 +155,7 @@ impl ClusterService for Cluster {
                 }
                 let is_applied = |it: &Applied| it.record.source == source;
                 if desk.coordinator.applied().is_some_and(is_applied) {
-                    return Ok((current, Vec::new(), true));
+                    return Ok((current, Vec::new(), Vec::new(), true));
                 }
                 // Where the spec cannot be read they stand still, and go on by the corrected one: nothing else ends them.
                 let stuck = desk.coordinator.applied().is_none();
@@ -177,21 +179,23 @@ impl ClusterService for Cluster {
                     }
                     None => vec![format!("the first spec of {}", spec.cluster)],
                 };
+                let let_go = desk.coordinator.would_let_go(&spec);
                 let generation = if dry_run {
                     current
                 } else {
-                    desk.coordinator.apply_spec(spec, source, file_name, &caller.name, clock::now())
+                    let by = By { who: &caller.name, why: &reason };
+                    desk.coordinator.apply_spec(spec, source, file_name, by, clock::now())
                 };
-                Ok((generation, changes, false))
+                Ok((generation, changes, let_go, false))
             })
             .await?;
-        let (generation, changes, unchanged) = applied?;
+        let (generation, changes, let_go, unchanged) = applied?;
         Ok(Response::new(v1::ApplySpecResponse {
             generation: generation.0,
             changes,
             warnings,
             unchanged,
-            let_go: Vec::new(),
+            let_go,
         }))
     }
 

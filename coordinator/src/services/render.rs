@@ -101,6 +101,9 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
     let coordinator = &desk.coordinator;
     let spec = coordinator.applied().map(|applied| &applied.spec);
     let observations = coordinator.observations(now);
+    let removed: Vec<NodeName> = coordinator.removed_nodes().cloned().collect();
+    let removed = spec.map(|spec| coordinator.view().snapshot_of(spec, &removed, now));
+    let removed = removed.unwrap_or_default();
     let mut causes: Vec<v1::RootCause> = coordinator
         .causes(now)
         .into_iter()
@@ -142,6 +145,7 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
         nodes: observations
             .nodes
             .iter()
+            .chain(&removed.nodes)
             .map(|(name, seen)| node(desk, name, seen))
             .collect(),
         services: services(coordinator, now),

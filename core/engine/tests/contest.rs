@@ -76,14 +76,21 @@ fn a_copy_and_its_original_are_both_not_believed_until_only_one_speaks() {
     let mut shop = Shop::new();
     assert!(shop.hello("a", "one", 1000));
     shop.beats(2000);
-    assert!(!shop.hello("bb", "two", 2500), "the other was heard just now");
+    assert!(
+        !shop.hello("bb", "two", 2500),
+        "the other was heard just now"
+    );
     assert!(!shop.alive(), "nothing is known of the node");
     assert!(!shop.hello("a", "one", 2700), "it lives beside the other");
     assert_eq!(shop.told(), 1);
     let causes = shop.0.causes(at(3000));
     let cause = causes
         .iter()
-        .find(|cause| cause.what.starts_with("contested: two agents speak as web2"))
+        .find(|cause| {
+            cause
+                .what
+                .starts_with("contested: two agents speak as web2")
+        })
         .unwrap();
     for word in ["10.0.0.1:1", "10.0.0.2:1", "boot one", "boot two"] {
         assert!(cause.what.contains(word), "{}", cause.what);
@@ -93,7 +100,11 @@ fn a_copy_and_its_original_are_both_not_believed_until_only_one_speaks() {
         assert!(!shop.hello("a", "one", 3700 + second * 2000));
         assert!(!shop.alive());
     }
-    assert_eq!(shop.told(), 0, "people are told once, and not at every hello");
+    assert_eq!(
+        shop.told(),
+        0,
+        "people are told once, and not at every hello"
+    );
 
     // The copy is stopped: its last word was at 40.7 s.
     assert!(!shop.hello("a", "one", 50_000));
@@ -108,7 +119,10 @@ fn a_copy_that_comes_when_the_original_is_not_heard_is_found_when_that_one_is_ba
     let mut shop = Shop::new();
     assert!(shop.hello("a", "one", 1000));
     shop.0.session_closed(&web2());
-    assert!(shop.hello("bb", "one", 3000), "a restart, for all that is known");
+    assert!(
+        shop.hello("bb", "one", 3000),
+        "a restart, for all that is known"
+    );
     assert!(!shop.hello("a", "one", 3500));
     assert!(!shop.alive());
     assert!(!shop.hello("bb", "one", 4000));
@@ -122,7 +136,10 @@ fn a_restarted_agent_and_a_rebooted_machine_are_let_in_at_once() {
     // Killed: the kernel of its machine closes the connection.
     shop.0.session_closed(&web2());
     assert!(shop.hello("bb", "one", 1200));
-    assert!(shop.hello("bb", "one", 1300), "the same one, on a new connection");
+    assert!(
+        shop.hello("bb", "one", 1300),
+        "the same one, on a new connection"
+    );
     // Its machine was reset: nobody closed the old connection, and nobody is heard on it.
     assert!(shop.hello("ccc", "two", 30_000));
     assert!(shop.alive());

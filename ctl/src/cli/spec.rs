@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use interlock_model::names::NodeName;
 
-use super::{Output, complete};
+use super::{Output, complete, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpecCommand {
@@ -62,6 +62,9 @@ pub(crate) struct SpecApply {
     /// Only check and compare.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Why; kept with the spec and in its event.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
+    pub(crate) reason: String,
     /// Do not ask. The changes are shown all the same.
     #[arg(long, short)]
     pub(crate) yes: bool,

@@ -26,7 +26,7 @@ pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out)
             show(&found, output.output, out)
         }
         SpecCommand::Diff { file, output } => {
-            let (_, new) = read(&file)?;
+            let (source, new) = read(&file)?;
             let client = context::coordinators(connection)?.connect().await?;
             let applied = fetch(&client, 0).await?;
             let old = parse_applied(&applied)?;
@@ -43,6 +43,9 @@ pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out)
                     "no difference to generation {}",
                     applied.generation
                 ))?;
+            } else {
+                let base = applied.generation;
+                tell_let_go(&let_go_by(&client, &file, source, base).await, out)?;
             }
             Ok(Exit::Ok)
         }
@@ -194,6 +197,7 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         base: args.base.unwrap_or(0),
         file_name: name(&args.file),
         dry_run: args.dry_run,
+        reason: args.reason.clone(),
     };
     if args.base.is_none() {
         request.base = current(&client).await?;
@@ -211,11 +215,15 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
             "unchanged": applied.unchanged,
             "changes": applied.changes,
             "warnings": applied.warnings,
+            "let_go": applied.let_go,
         })
     };
     out.show(args.output.output, value, |paint| {
         change_lines(&applied.changes, paint)
     })?;
+    if args.yes || args.dry_run {
+        tell_let_go(&applied.let_go, out)?;
+    }
     out.say(&if applied.unchanged {
         format!("no difference to generation {base}: nothing was applied")
     } else if args.dry_run {
@@ -266,6 +274,7 @@ async fn confirm(client: &Client, request: &v1::ApplySpecRequest, out: Out) -> R
         out.say("this changes nothing but the text of the file")?;
     }
     out.say(change_lines(&found.changes, out.talk_paint()).trim_end())?;
+    tell_let_go(&found.let_go, out)?;
     if !io::stdin().is_terminal() {
         return Err(Failure::Refused(
             "nobody can be asked, since standard input is no terminal: say --yes to apply this. Nothing was applied"
@@ -283,6 +292,31 @@ async fn confirm(client: &Client, request: &v1::ApplySpecRequest, out: Out) -> R
         Err(Failure::Refused(
             "not confirmed: nothing was applied".to_owned(),
         ))
+    }
+}
+
+/// Warns of what goes on running and is nobody's from then on.
+fn tell_let_go(let_go: &[String], out: Out) -> Result<(), Failure> {
+    for line in let_go {
+        out.say(&format!("warning: {}", clean(line)))?;
+    }
+    Ok(())
+}
+
+/// The same of a file that is only compared. Whoever may not apply it is not told; nobody else knows what runs.
+async fn let_go_by(client: &Client, file: &Path, source: Vec<u8>, base: u64) -> Vec<String> {
+    let request = v1::ApplySpecRequest {
+        source,
+        base,
+        file_name: name(file),
+        dry_run: true,
+        reason: String::new(),
+    };
+    match send(client, request).await {
+        Ok(found) => found.let_go,
+        Err(why) => vec![format!(
+            "what goes on running and is nobody's then is not known: {why}"
+        )],
     }
 }
 

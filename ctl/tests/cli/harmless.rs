@@ -85,6 +85,7 @@ fn a_reason_is_bounded_before_anything_is_asked() {
     let long = "x".repeat(301);
     for line in [
         "operation pause op-7 --reason",
+        "spec apply shop.yaml --reason",
         "operation skip op-7 s --reason",
         "approve op-7 look --reason",
         "shutdown --service web --yes --reason",

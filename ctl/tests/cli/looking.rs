@@ -221,11 +221,21 @@ fn where_nobody_can_be_asked_a_spec_is_applied_on_yes_alone() {
             "{}",
             ran.stderr
         );
+        assert!(
+            ran.stderr
+                .contains("warning: web on web3 is running and goes on"),
+            "before anybody agrees: {}",
+            ran.stderr
+        );
     }
     place.run("spec apply shop.yaml --dry-run").exits(0);
     assert!(coordinator.script.applied.lock().unwrap().is_empty());
-    place.run("spec apply shop.yaml --yes").exits(0);
-    assert_eq!(coordinator.script.applied.lock().unwrap().len(), 1);
+    place
+        .run("spec apply shop.yaml --yes --reason sold")
+        .exits(0);
+    let applied = coordinator.script.applied.lock().unwrap();
+    let reasons: Vec<&str> = applied.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!(reasons, ["sold"]);
 }
 
 #[test]

@@ -225,6 +225,7 @@ impl ClusterService for Speaker {
             return Ok(Response::new(v1::ApplySpecResponse {
                 generation: request.base,
                 changes: vec!["~ what would change".to_owned()],
+                let_go: vec!["web on web3 is running and goes on".to_owned()],
                 ..Default::default()
             }));
         }

@@ -96,6 +96,8 @@ impl Coordinator {
             });
             let claims = self.claims(node, assignment);
             self.send(node.clone(), claims);
+        } else {
+            self.dismiss_one(node);
         }
         for report in &hello.attempts {
             self.attempt(node, report, now);

@@ -20,6 +20,7 @@
 //! | `operations` | starting operations, and telling them what happens |
 //! | `claims` | telling agents what operations hold of their nodes |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
+//! | `let_go` | what runs, and is in the spec no more |
 //! | `output` | what a call wants written and sent |
 //! | `message` | messages from and to agents |
 //! | `records` | what lies in the store, under which keys |
@@ -35,6 +36,7 @@ mod claims;
 mod contest;
 mod forgotten;
 mod identity;
+mod let_go;
 mod message;
 mod operations;
 mod output;
@@ -75,7 +77,7 @@ pub use records::{
     OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key, spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
-pub use spec::{Applied, NoSpec, Unreadable};
+pub use spec::{Applied, By, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
 pub use verification::{Finding, Standing};
 
@@ -110,6 +112,8 @@ pub struct Coordinator {
     disbelieved: BTreeSet<NodeName>,
     /// Who has spoken as each node.
     voices: BTreeMap<NodeName, contest::Voices>,
+    /// What ran when a spec was applied that does not have it any more.
+    strays: BTreeMap<(NodeName, ServiceName), let_go::Stray>,
     output: Output,
 }
 

@@ -98,6 +98,7 @@ impl Coordinator {
             next_ask: 0,
             disbelieved: BTreeSet::new(),
             voices: BTreeMap::new(),
+            strays: BTreeMap::new(),
             output: Output::default(),
         };
         if let Some(applied) = loaded.applied {

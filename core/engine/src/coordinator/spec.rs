@@ -87,6 +87,21 @@ fn told(lines: &[String]) -> String {
     text
 }
 
+/// Who does something, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// Who.
+    pub who: &'a str,
+    /// Why; empty if no reason was given.
+    pub why: &'a str,
+}
+
+impl<'a> From<&'a str> for By<'a> {
+    fn from(who: &'a str) -> Self {
+        Self { who, why: "" }
+    }
+}
+
 impl Coordinator {
     /// The spec that plans are made from.
     ///
@@ -134,20 +149,22 @@ impl Coordinator {
     }
 
     /// Applies a spec as the next generation. Starts and stops nothing.
-    pub fn apply_spec(
+    pub fn apply_spec<'a>(
         &mut self,
         spec: Arc<Spec>,
         source: String,
         file_name: String,
-        by: &str,
+        by: impl Into<By<'a>>,
         now: Now,
     ) -> Generation {
+        let By { who: by, why } = by.into();
         let generation = self.generation().next();
         let record = AppliedSpec {
             generation,
             source,
             file_name,
             by: by.to_owned(),
+            reason: why.to_owned(),
             at: now.wall,
         };
         self.output
@@ -159,7 +176,11 @@ impl Coordinator {
                 "generation {generation} of the spec, from {}",
                 record.file_name
             );
+            if !why.is_empty() {
+                event.text += &format!(": {why}");
+            }
         });
+        self.let_go_of(&spec, generation, now);
         self.set_applied(Applied {
             record,
             spec,
@@ -174,6 +195,7 @@ impl Coordinator {
                 });
             }
         }
+        self.dismiss();
         generation
     }
 

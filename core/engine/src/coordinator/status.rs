@@ -255,21 +255,21 @@ impl Coordinator {
         let told = sick.values().flat_map(|status| &status.untold);
         let told = told.cloned().collect();
         causes.extend(self.contests(now));
+        causes.extend(self.strays());
         causes.extend(self.silent_agents(&applied.spec, &told, now));
+        causes.extend(self.forgotten_sides());
         causes
     }
 }
 
 /// What checks say that do not run on the service's own instances.
 #[derive(Debug, Default)]
-        causes.extend(self.forgotten_sides());
 struct Elsewhere {
     bad: Vec<String>,
     /// Checks that are green nowhere, and not known to be bad.
     unknown: Vec<String>,
 }
 
-fn collect_dependants(
 /// A cause for each machine that is off while something is wanted running there.
 fn machines_off(spec: &Spec, sick: &BTreeMap<ServiceName, ServiceStatus>) -> Vec<Cause> {
     let mut suffer: BTreeMap<&NodeName, BTreeSet<ServiceName>> = BTreeMap::new();
@@ -289,6 +289,7 @@ fn machines_off(spec: &Spec, sick: &BTreeMap<ServiceName, ServiceStatus>) -> Vec
     causes.collect()
 }
 
+fn collect_dependants(
     spec: &Spec,
     of: &ServiceName,
     sick: &BTreeMap<ServiceName, ServiceStatus>,

@@ -1,0 +1,167 @@
+//! What runs, and is in the spec no more.
+//!
+//! A spec that leaves out a node or a service stops nothing (invariant I6). But nobody owns what runs there from then on:
+//! no plan stops it, no guard restarts it, no status tells how it is. So it is told before the spec is applied, by an event
+//! when it is, and as a cause for as long as it may run: until its machine has booted anew, is off or is not heard any
+//! more, or a spec has it again. The agent of such a node is told that it has nothing to do, since it would keep to its last
+//! assignment otherwise, and restart what nobody wants.
+
+use std::collections::BTreeSet;
+
+use interlock_model::ids::{BootId, Generation};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
+use interlock_model::spec::Spec;
+use interlock_model::time::Now;
+
+use super::Coordinator;
+use super::message::{Assignment, ToAgent};
+use super::status::Cause;
+
+/// An instance that ran when it was let go.
+#[derive(Debug, Clone)]
+pub(super) struct Stray {
+    state: InstanceState,
+    boot: Option<BootId>,
+    generation: Generation,
+}
+
+fn has(spec: &Spec, node: &NodeName, service: &ServiceName) -> bool {
+    let nodes = spec.services.get(service).map(|service| &service.nodes);
+    spec.nodes.contains_key(node) && nodes.is_some_and(|nodes| nodes.contains(node))
+}
+
+impl Coordinator {
+    /// What runs, as it was last observed, and would be nobody's under this spec: a line for each instance.
+    #[must_use]
+    pub fn would_let_go(&self, spec: &Spec) -> Vec<String> {
+        let instances = self.running_without(spec);
+        instances
+            .iter()
+            .map(|(node, service, state)| {
+                format!(
+                    "{service} on {node} is {state} and goes on: nothing stops it, guards it or tells how it is. To stop it, \
+                     stop it before it is removed"
+                )
+            })
+            .collect()
+    }
+
+    fn running_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, InstanceState)> {
+        let nodes = self.view.nodes().filter(|(_, seen)| seen.session.is_some());
+        let instances = nodes.flat_map(|(node, seen)| {
+            let instances = seen.instances.iter();
+            instances.map(move |(service, instance)| (node, service, instance.state))
+        });
+        instances
+            .filter(|(node, service, state)| {
+                let gone = matches!(state, InstanceState::Stopped | InstanceState::Failed);
+                !gone && !has(spec, node, service)
+            })
+            .map(|(node, service, state)| (node.clone(), service.clone(), state))
+            .collect()
+    }
+
+    /// A spec is applied: remembers and tells what it lets go.
+    pub(super) fn let_go_of(&mut self, spec: &Spec, generation: Generation, now: Now) {
+        self.strays
+            .retain(|(node, service), _| !has(spec, node, service));
+        for (node, service, state) in self.running_without(spec) {
+            self.event("let-go", now, |event| {
+                event.node = node.to_string();
+                event.service = service.to_string();
+                event.text = format!(
+                    "{service} on {node} is {state}, and generation {generation} does not have it: it goes on, and nobody \
+                     owns it"
+                );
+            });
+            let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
+            let stray = Stray {
+                state,
+                boot,
+                generation,
+            };
+            self.strays.insert((node, service), stray);
+        }
+    }
+
+    /// Tells connected agents of nodes that the spec does not have that there is nothing for them to do.
+    pub(super) fn dismiss(&mut self) {
+        let nodes = self.view.nodes();
+        let connected: Vec<NodeName> = nodes
+            .filter(|(_, seen)| seen.session.is_some())
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in connected {
+            if !self.assignments.contains_key(&node) {
+                self.dismiss_one(&node);
+            }
+        }
+    }
+
+    /// The same for one of them. Without a spec nobody knows what it is to do, and it keeps to what it was told.
+    pub(super) fn dismiss_one(&mut self, node: &NodeName) {
+        let Some(applied) = &self.applied else {
+            return;
+        };
+        let nothing = Assignment {
+            generation: applied.record.generation,
+            instances: Vec::new(),
+            checks: Vec::new(),
+            shutdown: None,
+            fences: Vec::new(),
+        };
+        self.send(node.clone(), ToAgent::Assign(nothing));
+    }
+
+    /// Nodes that are connected and not in the spec.
+    pub fn removed_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        let spec = self.applied.as_ref().map(|applied| &applied.spec);
+        let connected = self.view.nodes().filter(|(_, seen)| seen.session.is_some());
+        connected
+            .map(|(node, _)| node)
+            .filter(move |node| spec.is_some_and(|spec| !spec.nodes.contains_key(*node)))
+    }
+
+    /// A cause for each node that is connected and not in the spec, and for each with instances that nobody owns.
+    pub(super) fn strays(&self) -> Vec<Cause> {
+        let may_run = |node: &NodeName, stray: &Stray| {
+            let seen = self.view.node(node);
+            seen.is_some_and(|seen| seen.session.is_some() && seen.boot == stray.boot)
+        };
+        let left: Vec<(&NodeName, String)> = self
+            .strays
+            .iter()
+            .filter(|((node, _), stray)| may_run(node, stray))
+            .map(|((node, service), stray)| {
+                let (state, generation) = (stray.state, stray.generation);
+                (
+                    node,
+                    format!("{service} was {state} when generation {generation} let it go"),
+                )
+            })
+            .collect();
+        let removed: BTreeSet<&NodeName> = self.removed_nodes().collect();
+        let mut nodes: BTreeSet<&NodeName> = left.iter().map(|(node, _)| *node).collect();
+        nodes.extend(&removed);
+        nodes
+            .into_iter()
+            .map(|node| {
+                let mut said = Vec::new();
+                if removed.contains(node) {
+                    said.push(
+                        "removed: its agent is connected, and the spec does not have it".to_owned(),
+                    );
+                }
+                let here = left.iter().filter(|(on, _)| *on == node);
+                said.extend(here.map(|(_, text)| text.clone()));
+                said.push("nothing is stopped or restarted there: look on the machine".to_owned());
+                Cause {
+                    subject: node.to_string(),
+                    what: said.join("; "),
+                    dependants: Vec::new(),
+                }
+            })
+            .collect()
+    }
+}

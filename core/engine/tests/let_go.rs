@@ -1,0 +1,162 @@
+//! A spec without what runs: it is told before, when, and for as long as it may run; and the agent lets go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use interlock_engine::coordinator::{By, Coordinator, FromAgent, Hello, Loaded, Output, ToAgent};
+use interlock_model::ids::{BootId, Generation, Term};
+use interlock_model::names::NodeName;
+use interlock_model::observation::{InstanceObservation, InstanceState};
+use interlock_model::spec::Spec;
+use interlock_model::time::{Now, Timestamp};
+
+const NOW: Now = Now {
+    mono: Duration::from_secs(100),
+    wall: Timestamp(100_000),
+};
+
+const WITH: &str = "
+cluster: shop
+nodes: { web2: { address: 10.0.0.2 }, web3: { address: 10.0.0.3 } }
+services:
+  web: { nodes: [web2, web3], active: all, manager: { process: { name: web } } }
+  mail: { nodes: [web2], active: all, manager: { process: { name: mail } } }
+";
+
+/// Without web3, and without mail.
+const WITHOUT: &str = "
+cluster: shop
+nodes: { web2: { address: 10.0.0.2 } }
+services: { web: { nodes: [web2], active: all, manager: { process: { name: web } } } }
+";
+
+fn spec(text: &str) -> Arc<Spec> {
+    Arc::new(Spec::parse(text.as_bytes(), "shop.yaml").unwrap().spec)
+}
+
+fn apply(coordinator: &mut Coordinator, text: &str) -> Output {
+    let by = By {
+        who: "anna",
+        why: "web3 is sold",
+    };
+    coordinator.apply_spec(spec(text), String::new(), "shop.yaml".into(), by, NOW);
+    coordinator.take_output()
+}
+
+fn hello(coordinator: &mut Coordinator, node: &str, boot: &str) {
+    let hello = Hello {
+        boot: BootId(boot.to_owned()),
+        ..Hello::default()
+    };
+    let node: NodeName = node.parse().unwrap();
+    coordinator.agent(&node, FromAgent::Hello(Box::new(hello)), NOW);
+}
+
+/// Both nodes are there, and everything runs.
+fn running() -> Coordinator {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    apply(&mut coordinator, WITH);
+    for (node, services) in [("web2", vec!["web", "mail"]), ("web3", vec!["web"])] {
+        hello(&mut coordinator, node, "one");
+        let runs = |service: &str| {
+            let instance = InstanceObservation {
+                state: InstanceState::Running,
+                ..InstanceObservation::default()
+            };
+            (service.parse().unwrap(), instance)
+        };
+        let observed = FromAgent::Observed {
+            full: true,
+            generation: Generation(1),
+            instances: services.into_iter().map(runs).collect(),
+            checks: Vec::new(),
+            refuses: Vec::new(),
+        };
+        coordinator.agent(&node.parse().unwrap(), observed, NOW);
+    }
+    coordinator.take_output();
+    coordinator
+}
+
+fn events(output: &Output) -> String {
+    let values = output.writes.iter().filter_map(|write| write.value.clone());
+    let texts = values.map(|value| String::from_utf8(value).unwrap());
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// What is said of nodes in the status.
+fn said(coordinator: &Coordinator, node: &str) -> Option<String> {
+    let causes = coordinator.causes(NOW).into_iter();
+    let mut about = causes.filter(|cause| cause.subject == node);
+    about.next().map(|cause| cause.what)
+}
+
+/// The instances that an agent was assigned last.
+fn assigned(output: &Output, node: &str) -> Option<usize> {
+    let sends = output.sends.iter().rev();
+    sends
+        .filter(|send| send.to.as_str() == node)
+        .find_map(|send| match &send.message {
+            ToAgent::Assign(assignment) => Some(assignment.instances.len()),
+            _ => None,
+        })
+}
+
+#[test]
+fn what_would_run_on_as_nobodys_is_told_before_the_spec_is_applied() {
+    let coordinator = running();
+    let told = coordinator.would_let_go(&spec(WITHOUT));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("mail on web2 is running and goes on"));
+    assert!(told[1].starts_with("web on web3 is running and goes on"));
+    assert!(coordinator.would_let_go(&spec(WITH)).is_empty());
+}
+
+#[test]
+fn agents_let_go_and_status_tells_it_until_it_can_run_no_more() {
+    let mut coordinator = running();
+    let output = apply(&mut coordinator, WITHOUT);
+    assert_eq!(assigned(&output, "web2"), Some(1));
+    assert_eq!(
+        assigned(&output, "web3"),
+        Some(0),
+        "its guard restarts nothing"
+    );
+    let events = events(&output);
+    assert_eq!(events.matches("\"let-go\"").count(), 2, "{events}");
+    assert!(
+        events.contains("web3 is sold"),
+        "who, when, and why: {events}"
+    );
+    let web3 = said(&coordinator, "web3").unwrap();
+    assert!(
+        web3.contains("removed") && web3.contains("web was running"),
+        "{web3}"
+    );
+    assert!(
+        said(&coordinator, "web2")
+            .unwrap()
+            .contains("mail was running")
+    );
+
+    // It comes back: it is told again that there is nothing for it to do.
+    coordinator.session_closed(&"web3".parse().unwrap());
+    assert_eq!(said(&coordinator, "web3"), None);
+    hello(&mut coordinator, "web3", "one");
+    assert_eq!(assigned(&coordinator.take_output(), "web3"), Some(0));
+    assert!(said(&coordinator, "web3").is_some());
+
+    // What ran before a boot runs no more.
+    hello(&mut coordinator, "web2", "two");
+    let web2 = said(&coordinator, "web2").unwrap_or_default();
+    assert!(!web2.contains("mail"), "{web2}");
+}
+
+#[test]
+fn a_spec_that_has_it_again_ends_it() {
+    let mut coordinator = running();
+    apply(&mut coordinator, WITHOUT);
+    let output = apply(&mut coordinator, WITH);
+    assert_eq!(assigned(&output, "web3"), Some(1));
+    assert_eq!(said(&coordinator, "web3"), None);
+}
