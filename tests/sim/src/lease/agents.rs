@@ -409,7 +409,7 @@ impl Run {
             || self.machines[node].agent.is_none()
             || self.setup.is(Mutant::IgnoresSightings)
             // Half of the seeds have nobody who looks: promises must do without.
-            || (self.setup.kind == Kind::Failsafe && self.setup.seed % 2 == 0)
+            || (self.setup.kind == Kind::Failsafe && self.setup.seed.is_multiple_of(2))
         {
             return;
         }

@@ -30,6 +30,7 @@ pub(super) enum Place {
 }
 
 /// Why a coordinator asks the store.
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
     Lead {
@@ -52,6 +53,7 @@ pub(super) enum Purpose {
     },
 }
 
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 #[derive(Debug, Clone)]
 pub(super) enum Payload {
     // From a node to a coordinator.
@@ -107,6 +109,7 @@ pub(super) enum Payload {
 }
 
 /// What can happen.
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     Deliver {
@@ -188,7 +191,7 @@ pub(super) enum Event {
     /// What waited for an agent that did not run, and since when.
     Late {
         then: Duration,
-        event: Box<Event>,
+        event: Box<Self>,
     },
 }
 
@@ -442,6 +445,7 @@ impl Run {
             .is_some_and(|until| *until > self.now())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for this call alone")]
     pub(super) fn send(&mut self, from: Place, to: Place, payload: Payload) {
         if self.is_cut(from, to) {
             return;

@@ -353,13 +353,10 @@ impl Run {
                     let span = self.random.millis(500, 12_000);
                     machine.paused = Some((now, now + span));
                     machine.clocks.stand(span);
-                    for timer in [
-                        machine.path.as_mut().and_then(Option::as_mut),
-                        machine.watchdog.as_mut().map(|(_, at)| at),
-                    ] {
-                        if let Some(at) = timer {
-                            *at += span;
-                        }
+                    let path = machine.path.as_mut().and_then(Option::as_mut);
+                    let watchdog = machine.watchdog.as_mut().map(|(_, at)| at);
+                    for at in path.into_iter().chain(watchdog) {
+                        *at += span;
                     }
                     self.schedule.after(span, Event::Resume { node });
                 }
