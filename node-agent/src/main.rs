@@ -6,12 +6,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
 use interlock_agent::{probe, run, shim};
 use interlock_mesh::log;
+use signal_hook::consts::SIGCHLD;
 
 /// The configuration is refused.
 const REFUSED: u8 = 2;
@@ -60,6 +62,9 @@ enum ConfigCommands {
     Check {
         /// The file.
         file: PathBuf,
+        /// The file is for another machine: check it as far as it can be without what lies there, and tell what was not.
+        #[arg(long)]
+        elsewhere: bool,
     },
 }
 
@@ -87,9 +92,9 @@ fn main() -> ExitCode {
         Ok(Arguments {
             command:
                 Subcommands::Config {
-                    command: ConfigCommands::Check { file },
+                    command: ConfigCommands::Check { file, elsewhere },
                 },
-        }) => check(&file),
+        }) => check(&file, elsewhere),
         Err(error) => {
             // A closed pipe is the reader's decision.
             let _ = error.print();
@@ -111,6 +116,12 @@ fn keep(dir: &Path) -> ExitCode {
 }
 
 fn serve(file: &Path, logged: &str) -> ExitCode {
+    // Who starts us may ignore SIGCHLD, which we inherit; children then vanish before anybody can wait for them
+    // (sigaction(2), `SA_NOCLDWAIT`). A handler of any kind ends that.
+    if let Err(error) = signal_hook::flag::register(SIGCHLD, Arc::default()) {
+        eprintln!("cannot watch for the end of child processes: {error}");
+        return ExitCode::FAILURE;
+    }
     if let Err(error) = log::start(logged) {
         eprintln!("{error}");
         return ExitCode::from(USAGE);
@@ -128,11 +139,15 @@ fn serve(file: &Path, logged: &str) -> ExitCode {
     }
 }
 
-fn check(file: &Path) -> ExitCode {
+fn check(file: &Path, elsewhere: bool) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
             // A file that names certificates which are not there yet is good, and cannot be used.
-            if let Err(error) = run::own_credentials(&config) {
+            if elsewhere {
+                for path in [&config.tls.ca, &config.tls.cert, &config.tls.key] {
+                    eprintln!("not checked here: {}", path.display());
+                }
+            } else if let Err(error) = run::own_credentials(&config) {
                 let error = anyhow::Error::new(error).context(file.display().to_string());
                 eprintln!("{error:#}");
                 return ExitCode::from(REFUSED);
