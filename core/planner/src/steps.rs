@@ -196,9 +196,10 @@ pub(crate) fn reboot(node: &Node) -> Step {
     on_node(&node.name, Action::Reboot, limit, None)
 }
 
-/// `approve:GATE`, a gate of the spec.
+/// `approve:GATE`, a gate of the spec. Its text becomes one line, as everything is that a plan or an operation tells.
 pub(crate) fn gate(name: &GateName, gate: &ManualGate) -> Step {
-    approve(name.as_str(), name.clone(), gate.text.clone(), gate.role)
+    let words: Vec<&str> = gate.text.split_whitespace().collect();
+    approve(name.as_str(), name.clone(), words.join(" "), gate.role)
 }
 
 /// `approve:power-off.NODE`: a person shuts the operating system down.

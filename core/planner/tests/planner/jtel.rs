@@ -2,6 +2,7 @@
 
 use crate::properties::ask_all;
 use crate::support::{Cluster, after, ask, checks, ids, large_v2, precedes};
+use interlock_model::action::Action;
 use interlock_model::check::CheckFrom;
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::Boot;
@@ -131,6 +132,19 @@ fn a_gate_at_the_end_stands_after_everything_is_done_and_healthy() {
             assert!(precedes(&plan, id, end, "approve:look"), "{kind}: {id}");
         }
     }
+}
+
+#[test]
+fn the_text_of_a_gate_is_one_line_in_a_plan() {
+    let mut cluster = large_v2();
+    for gate in cluster.0.gates.values_mut() {
+        gate.text = "Call 100\n  and hear\tthe greeting\n".into();
+    }
+    let plan = ask_all(&cluster, PlanKind::Startup).plan();
+    let Action::Approve { text, .. } = &plan.steps.last().unwrap().action else {
+        panic!("{:?}", ids(&plan))
+    };
+    assert_eq!(text, "Call 100 and hear the greeting");
 }
 
 #[test]
