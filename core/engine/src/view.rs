@@ -353,7 +353,16 @@ impl View {
         let Some(seen) = self.nodes.get(node) else {
             return unknown(format!("{node} was never heard"), None);
         };
-        let gone = (!self.alive(node)).then(|| format!("the agent of {node} is {}", seen.liveness));
+        let gone = (!self.alive(node)).then(|| match seen.liveness {
+            // Nothing is silent for long enough yet to be called so.
+            Liveness::Alive | Liveness::Late => format!(
+                "the agent of {node} is not connected, and was {} until then",
+                seen.liveness
+            ),
+            Liveness::Lost | Liveness::Left | Liveness::Unheard => {
+                format!("the agent of {node} is {}", seen.liveness)
+            }
+        });
         let Some(last) = seen.checks.get(id) else {
             let never = || format!("{node} has not reported it yet");
             return unknown(gone.unwrap_or_else(never), None);

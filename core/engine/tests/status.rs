@@ -549,3 +549,16 @@ fn a_machine_that_went_off_after_what_it_carried_was_stopped_is_no_cause() {
     assert_eq!(bench.status("db").health, ServiceHealth::Stopped);
     assert_eq!(bench.causes(), []);
 }
+
+#[test]
+fn a_check_of_an_agent_without_a_connection_says_what_is_missing() {
+    let mut bench = Bench::well();
+    bench.coordinator.session_closed(&"db1".parse().unwrap());
+    let causes = bench.causes();
+    assert!(
+        causes[0]
+            .what
+            .contains("the agent of db1 is not connected, and was alive until then"),
+        "{causes:?}"
+    );
+}
