@@ -46,7 +46,7 @@ fn act(id: ActId) -> Act {
 /// A coordinator that an agent has just said hello to, and what it asked the agent for.
 fn greeted(loaded: Loaded) -> (Coordinator, Vec<ActId>) {
     let mut coordinator = Coordinator::recover(Term(1), loaded).unwrap();
-    coordinator.agent(&node(), FromAgent::Hello(Box::new(Hello::default())), now());
+    coordinator.agent(&node(), FromAgent::Hello(Box::default()), now());
     let asked = coordinator
         .take_output()
         .sends

@@ -290,6 +290,7 @@ impl Simulation {
             FromAgent::Hello(Box::new(Hello {
                 hostname: node.to_string(),
                 version: "simulated".into(),
+                process: String::new(),
                 boot,
                 highest_term: greeting.term,
                 highest_operation: greeting.operation,
