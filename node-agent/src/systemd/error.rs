@@ -21,7 +21,7 @@ pub enum Error {
         address: String,
         /// What the connection attempt said.
         #[source]
-        source: Box<zbus::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The bus is there, but nobody owns `org.freedesktop.systemd1`.
     #[error("the D-Bus bus at {address} has no systemd: units cannot be managed here")]
@@ -125,6 +125,13 @@ impl Error {
             self,
             Self::JobUnfinished { .. } | Self::NoAnswer { .. } | Self::Lost { .. }
         )
+    }
+
+    /// The bus at this address cannot be reached.
+    pub(super) fn no_bus(address: String, error: &zbus::Error) -> Self {
+        // Its text has that of its cause in it; as a cause itself, with another below, it would be told twice.
+        let source = error.to_string().into();
+        Self::NoBus { address, source }
     }
 
     /// Classifies what zbus returned for the call `what`, which may concern `unit`.

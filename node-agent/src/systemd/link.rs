@@ -75,10 +75,7 @@ impl Link {
         let connection = match tokio::time::timeout(limit, builder.build()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(source)) => {
-                return Err(Error::NoBus {
-                    address: shown,
-                    source: Box::new(source),
-                });
+                return Err(Error::no_bus(shown, &source));
             }
             Err(_) => {
                 return Err(Error::NoAnswer {

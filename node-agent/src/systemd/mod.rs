@@ -329,6 +329,8 @@ mod tests {
         let error = Systemd::connect(options.clone()).await.unwrap_err();
         assert!(matches!(&error, Error::NoBus { .. }), "{error:?}");
         assert!(error.to_string().contains(&address), "{error}");
+        let told = format!("{:#}", anyhow::Error::new(error));
+        assert_eq!(told.matches("No such file").count(), 1, "{told}");
         let error = Systemd::new(options)
             .start("a.service", Duration::from_secs(5))
             .await
