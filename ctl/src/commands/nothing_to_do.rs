@@ -1,7 +1,8 @@
 //! A plan without steps: nothing is missing that a step could bring, which is not yet that all is well.
 //!
 //! A planner asks whether instances are up or down. Whether they also work is in the status: what a startup, a restart or
-//! a reboot covers and is not well is told, and has an exit code of its own. A shutdown wants its scope down, and a plan
+//! a reboot covers and is not well is told, and has an exit code of its own. So is an operation that is still at it: what
+//! it has yet to bring, or to ask a person, is not there. A shutdown wants its scope down, and a plan
 //! for one has no steps only if all of it is proven to be down.
 
 use std::collections::BTreeSet;
@@ -64,6 +65,21 @@ fn doubts(status: &v1::Status, report: &Report, scope: &Scope) -> Vec<String> {
         if concerned {
             told.insert(&cause.subject);
             lines.push(format!("{}: {}", cause.subject, cause.what));
+        }
+    }
+    // Of a part of the cluster it is not told here whether another operation is about it.
+    for operation in &status.operations {
+        if scope.all || operation.scope == "--all" {
+            lines.push(format!(
+                "{name} ({} {}, started by {}) is {}, {} of {} steps are done: `interlockctl operation show {name}`",
+                operation.kind,
+                operation.scope,
+                operation.started_by,
+                operation.state,
+                operation.steps_done,
+                operation.steps,
+                name = operation.operation,
+            ));
         }
     }
     for service in &status.services {

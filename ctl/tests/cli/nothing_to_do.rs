@@ -146,6 +146,32 @@ fn a_silent_agent_in_the_scope_is_not_well() {
     );
 }
 
+/// Everything runs, and an operation waits at its gate: what it holds is not through.
+#[test]
+fn an_operation_under_way_is_named_where_no_step_is_needed() {
+    let mut script = all_up(Scope::All, v1::Verdict::Ok);
+    script.status.operations = vec![v1::OperationSummary {
+        operation: "op-000003".into(),
+        kind: "startup".into(),
+        scope: "--all".into(),
+        state: "running".into(),
+        started_by: "anna".into(),
+        steps: 9,
+        steps_done: 8,
+        ..Default::default()
+    }];
+    let coordinator = Scripted::start(script, "operator");
+    let ran = coordinator.place.run("startup --all --yes").exits(7);
+    assert!(
+        ran.stderr.contains(
+            "op-000003 (startup --all, started by anna) is running, 8 of 9 steps are done"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("nothing to do"), "{}", ran.stderr);
+}
+
 #[test]
 fn what_is_well_needs_nothing_whatever_is_the_matter_outside_of_the_scope() {
     for (words, scope, found) in [
