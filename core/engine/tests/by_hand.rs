@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use interlock_engine::by_hand::{Act, ActId};
-use interlock_engine::coordinator::{
-    Coordinator, Event, FromAgent, Hello, Loaded, Output, ToAgent,
-};
+use interlock_engine::coordinator::{Coordinator, Event, FromAgent, Loaded, Output, ToAgent};
 use interlock_model::attempt::AttemptState;
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;

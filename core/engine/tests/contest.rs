@@ -1,5 +1,7 @@
 //! A machine and its copy speak as one node; and what looks like that and is none.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! A spec without what runs: it is told before, when, and for as long as it may run; and the agent lets go.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
