@@ -49,7 +49,8 @@ fn a_file_for_another_machine_is_checked_without_the_certificates_that_lie_there
             String::from_utf8(output.stderr).unwrap(),
         )
     };
-    let text = "coordinators = [\"https://10.9.0.5:7443\"]\n[node]\nname = \"db1\"\n[tls]\nca = \"/nowhere/ca.crt\"\n\
+    let text = "coordinators = [\"https://10.9.0.5:7443\"]\n[node]\nname = \"db1\"\nstate_dir = \"/nowhere/state\"\n\
+                [listen]\naddress = \"0.0.0.0:7444\"\n[tls]\nca = \"/nowhere/ca.crt\"\n\
                 cert = \"/nowhere/agent.crt\"\nkey = \"/nowhere/agent.key\"\n";
     std::fs::write(&file, text).unwrap();
     let (code, said) = check(&[]);

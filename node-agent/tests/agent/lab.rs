@@ -99,7 +99,7 @@ impl Lab {
             .unwrap();
         // Ignored also by the program that is executed: a limit of a file's size is an error then, not the end. That its
         // parent ignored SIGCHLD must make no difference to an agent (sigaction(2): children then need no wait).
-        let script = "trap '' XFSZ CHLD; exec \"$0\" run --config \"$1\"";
+        let script = "trap '' XFSZ; exec env --ignore-signal=CHLD \"$0\" run --config \"$1\"";
         let mut child = Command::new("/bin/sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_interlock-agent")])
             .arg(self.path("agent.toml"))
