@@ -15,6 +15,7 @@ mod nothing_to_do;
 mod output;
 mod pki;
 mod plan;
+mod readme;
 mod scripted;
 mod spec;
 mod support;
