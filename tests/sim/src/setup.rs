@@ -29,6 +29,8 @@ pub struct Setup {
     pub harsh: bool,
     /// Is the store replaced by an earlier copy of itself now and then, when its coordinator dies?
     pub restores: bool,
+    /// The operator takes for done what has failed instead of having it tried again, and then has all of it taken back.
+    pub impatient: bool,
     /// How long what agents say is held up now and then, for seconds each time; zero for a network that is not slow.
     pub stalls: Duration,
     /// The one thing that goes wrong on purpose.
@@ -49,6 +51,7 @@ impl Setup {
             trouble: Duration::ZERO,
             harsh: false,
             restores: false,
+            impatient: false,
             stalls: Duration::ZERO,
             crash: None,
             mutant: None,

@@ -67,6 +67,8 @@ enum Kind {
     Harsh,
     /// The store goes back.
     Restored,
+    /// What failed is skipped, and all of it taken back.
+    Impatient,
 }
 
 fn run(seed: u64, kind: Kind, spec: &Arc<Spec>, kinds: &[PlanKind]) -> Report {
@@ -75,6 +77,7 @@ fn run(seed: u64, kind: Kind, spec: &Arc<Spec>, kinds: &[PlanKind]) -> Report {
     setup.trouble = TROUBLE;
     setup.harsh = kind == Kind::Harsh;
     setup.restores = kind == Kind::Restored;
+    setup.impatient = kind == Kind::Impatient;
     let report = Simulation::new(setup.clone()).run();
     if !report.finished || !report.violations.is_empty() {
         // The same once more, with its story.
@@ -88,7 +91,7 @@ fn run_seed(seed: u64, kind: Kind) -> Report {
     // A guard has something to do only once an operation has started something.
     let restart_first = [PlanKind::Restart, PlanKind::Shutdown, PlanKind::Startup];
     let down_and_up = match kind {
-        Kind::Usual | Kind::Restored => &restart_first[1..],
+        Kind::Usual | Kind::Restored | Kind::Impatient => &restart_first[1..],
         Kind::Harsh => &restart_first,
     };
     match seed % 4 {
@@ -131,6 +134,13 @@ fn the_seeds_in_which_the_store_goes_back() {
         .map(|seed| run_seed(seed, Kind::Restored).restored)
         .sum();
     assert!(restored > 40, "{restored}");
+}
+
+#[test]
+fn the_seeds_in_which_what_was_skipped_is_taken_back() {
+    for seed in 0..24 {
+        run_seed(seed, Kind::Impatient);
+    }
 }
 
 #[test]

@@ -3,14 +3,17 @@
 //! Met in the world, not in the journal: at the moment when an action begins on its machine, the steps that it waited
 //! for have really got as far as its edges say, and its gates have really been green since then. How far a step got is
 //! found out here, from the machines, by rules of our own.
+//!
+//! On the way back the same edges hold in reverse: nothing is taken back while a step behind it that was asked of an agent
+//! still stands, whether it is done, has failed, or was skipped by a person.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::agent::ledger::Record;
-use interlock_engine::operation::What;
+use interlock_engine::operation::{self, What};
 use interlock_model::action::Action;
 use interlock_model::check::Verdict;
 use interlock_model::ids::{AttemptId, OperationId};
@@ -140,7 +143,7 @@ impl Order {
                 if *step == id.step && *attempt == id.attempt)
         });
         if undo {
-            return Ok(());
+            return self.may_be_taken_back(id, sight);
         }
         let Some(followed) = self.operation(id.operation, sight) else {
             return Ok(());
@@ -155,6 +158,31 @@ impl Order {
         real.issued = true;
         real.began = Some((sight.now, boots));
         Ok(())
+    }
+
+    /// Is everything behind a step taken back that can be?
+    fn may_be_taken_back(&mut self, id: &AttemptId, sight: &mut Sight<'_>) -> Result<(), String> {
+        let Some(plan) = sight.store.plan(id.operation) else {
+            return Ok(());
+        };
+        let steps = &plan.plan().steps;
+        let mut behind: BTreeSet<&StepId> = BTreeSet::from([&id.step]);
+        // Plan order is topological: whatever is behind a step comes later.
+        for step in steps {
+            if step.after.iter().any(|edge| behind.contains(&edge.step)) {
+                behind.insert(&step.id);
+            }
+        }
+        let standing = steps.iter().find(|step| {
+            step.id != id.step
+                && step.undo.is_some()
+                && behind.contains(&step.id)
+                && stands(&step.id, sight.store.journal(id.operation))
+        });
+        match standing {
+            Some(step) => Err(format!("{id} is taken back while {} stands", step.id)),
+            None => Ok(()),
+        }
     }
 
     /// Looks how far everything under way really is.
@@ -307,6 +335,20 @@ fn is_green(gate: &Gate, sight: &Sight<'_>) -> bool {
                 .probe(&gate.on, &id.service, name, check, sight.now)
                 == Verdict::Ok
         })
+}
+
+/// By the journal, was a step asked of an agent, and neither taken back nor given up on the way back?
+fn stands<'a>(step: &StepId, journal: impl Iterator<Item = &'a operation::Entry>) -> bool {
+    let (mut acted, mut goes_back, mut back) = (false, false, false);
+    for entry in journal.filter(|entry| entry.what.step() == Some(step)) {
+        match &entry.what {
+            What::Intent { undo: true, .. } | What::UndoFailed { .. } => goes_back = true,
+            What::Intent { on: Some(_), .. } => acted = true,
+            What::Proven { .. } | What::Skipped { .. } if goes_back => back = true,
+            _ => {}
+        }
+    }
+    acted && !back
 }
 
 /// Is there nothing left to find out about a step?

@@ -111,8 +111,8 @@ impl Simulation {
             request: wanted,
             observations: Some(&observations),
             memory: process.engine.activity(),
-            power_verified: Some(&verified),
             forgotten: process.engine.forgotten(),
+            power_verified: Some(&verified),
         });
         match outcome.plan {
             Some(plan) if plan.plan().steps.is_empty() => {
@@ -214,6 +214,10 @@ impl Simulation {
                     && state.phase != Phase::UndoFailed,
             })
             .collect();
+        let has_skipped = self.is_impatient()
+            && operation
+                .steps()
+                .any(|(_, state)| state.phase == Phase::Skipped);
         let approvals: Vec<StepId> = operation
             .steps()
             .filter(|(step, state)| {
@@ -234,6 +238,9 @@ impl Simulation {
                 for step in approvals {
                     self.ask(id, Verb::Approve, Some(&step));
                 }
+            }
+            State::Running if has_skipped && possible.contains(&Verb::Unwind) => {
+                self.ask(id, Verb::Unwind, None);
             }
             State::Running if self.troubled() && self.random.chance(2) => {
                 let verb = self
@@ -271,6 +278,8 @@ impl Simulation {
             self.ask(id, Verb::Resume, None);
             return;
         }
+        // Not on the way back: what is skipped there stays as it is.
+        let skips = self.is_impatient() && possible.contains(&Verb::Unwind);
         for trouble in needed {
             let evidence = &trouble.evidence;
             self.say(|| format!("she looks at {}: {evidence}", trouble.step));
@@ -285,7 +294,7 @@ impl Simulation {
                 .entry((id, trouble.step.clone()))
                 .or_default();
             *tried += 1;
-            let (verb, what) = if *tried <= TRIES {
+            let (verb, what) = if *tried <= TRIES && !skips {
                 (Verb::Retry, Decision::Retry)
             } else {
                 (Verb::Skip, Decision::Skip)
@@ -299,6 +308,11 @@ impl Simulation {
                 });
             }
         }
+    }
+
+    /// Does she want everything back rather than find out what is wrong?
+    fn is_impatient(&self) -> bool {
+        self.setup.impatient && self.troubled()
     }
 
     /// Asks for something; true if it was followed.
