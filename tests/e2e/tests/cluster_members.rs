@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::{Cluster, Layout, Machine, for_all, for_services};
 use interlock_e2e::skip;
+use interlock_mesh::identity::Role;
 use rustix::process::{Pid, Signal, kill_process};
 
 const SPEC: &str = r#"
@@ -239,6 +240,20 @@ fn a_reload_behind_our_back_is_put_right() -> Result<()> {
     })?;
     let log = cluster.agent_log("lb1")?;
     ensure!(log.contains("behind our back"), "{log}");
+    eventually("it is an event, once", Duration::from_secs(20), || {
+        let events = cluster.ctl("rita", Role::Reader, &["events"])?;
+        let events = String::from_utf8(events.stdout)?;
+        let told = events.matches("web@web1 was ready behind our back").count();
+        ensure!(told == 1, "{told} times: {events}");
+        Ok(())
+    })?;
+    let status = cluster.ctl("rita", Role::Reader, &["status"])?;
+    let status = String::from_utf8(status.stdout)?;
+    for (member, state) in [("web@web1", "maint"), ("web@web2", "ready")] {
+        let words = [member, "lb@lb1", state];
+        let mut lines = status.lines().map(|line| line.split_whitespace().take(3));
+        ensure!(lines.any(|line| line.eq(words)), "{member}: {status}");
+    }
     cluster.release("stop:web@web1")?;
     operator.until(&operation, "done")?;
     ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);

@@ -72,7 +72,8 @@ impl<'lab> Site<'lab> {
             _bmcs: bmcs,
         };
         eventually("the coordinator", SOON, || {
-            site.cluster.run(&["spec", "apply", "--yes", &site.cluster.spec()])
+            site.cluster
+                .run(&["spec", "apply", "--yes", &site.cluster.spec()])
         })?;
         site.wait_alive(MANAGEMENT.0)?;
         // An IPMI controller does not know whose it is: a person says so.
