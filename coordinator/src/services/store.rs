@@ -191,8 +191,8 @@ impl Import {
 
 /// Wants the import written, if the store is empty.
 fn begin(desk: &mut Desk, import: Import) -> Result<(), Status> {
-    let used =
-        desk.coordinator.generation() != Generation(0) || desk.coordinator.operations().next().is_some();
+    let used = desk.coordinator.generation() != Generation(0)
+        || desk.coordinator.operations().next().is_some();
     if used {
         return Err(Status::failed_precondition(
             "this coordinator's store is in use: an import fills only an empty one. Stop the coordinator, give it another \

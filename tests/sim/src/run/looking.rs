@@ -70,14 +70,14 @@ impl Simulation {
     /// Tells how the instances of a node are, at once.
     pub(super) fn tell_instances(&mut self, node: &NodeName) {
         let instances = self.instances(node);
-        self.observed(node, instances, Vec::new());
+        self.observed(node, &instances, &[]);
     }
 
     fn observed(
         &mut self,
         node: &NodeName,
-        instances: Vec<(ServiceName, InstanceObservation)>,
-        checks: Vec<CheckReport>,
+        instances: &[(ServiceName, InstanceObservation)],
+        checks: &[CheckReport],
     ) {
         let Some(agent) = self.agents.get(node) else {
             return;
@@ -91,8 +91,8 @@ impl Simulation {
             let message = FromAgent::Observed {
                 full: false,
                 generation,
-                instances: instances.clone(),
-                checks: self.answering(node, session, &checks),
+                instances: instances.to_vec(),
+                checks: self.answering(node, session, checks),
                 refuses: Vec::new(),
             };
             self.send_up(session, message);
@@ -235,7 +235,7 @@ impl Simulation {
                 checks.push(result);
             }
         }
-        self.observed(node, Vec::new(), checks);
+        self.observed(node, &[], &checks);
     }
 
     /// Runs a fence agent's `status`. What it will say is what is so when it begins.
