@@ -39,9 +39,6 @@ async fn a_process_is_started_seen_running_and_stopped_with_proof_each_time() {
     session
         .dispatch(id("start", 1), Command::Start(process("web")))
         .await;
-    session
-        .report(&id("start", 1), |state| state == State::Accepted)
-        .await;
     let done = session.outcome(&id("start", 1)).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
     assert!(

@@ -250,6 +250,11 @@ fn running(state: &Path) -> Vec<u32> {
         if dir.join("exit.json").exists() {
             return None;
         }
+        // A look at an exec service is a run of its own, and may be under way at any moment.
+        let name = dir.file_name()?.to_str()?;
+        if name.starts_with("check.") {
+            return None;
+        }
         let record: serde_json::Value =
             serde_json::from_slice(&fs::read(dir.join("run.json")).ok()?).ok()?;
         u32::try_from(record["child"]["pid"].as_u64()?).ok()

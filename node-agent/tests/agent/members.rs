@@ -153,6 +153,18 @@ impl Bed {
             .await
             .unwrap_or_else(|_| panic!("never {wanted}"));
     }
+
+    /// What is put back is logged a little after it.
+    async fn until_log(&self, wanted: &str) {
+        let waiting = async {
+            while !self.lab.log().contains(wanted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never {wanted}: {}", self.lab.log()));
+    }
 }
 
 impl Drop for Bed {
@@ -415,14 +427,9 @@ async fn what_changes_behind_our_back_is_put_back_also_by_the_next_agent_and_aft
     assert_eq!(done.state(), State::Done, "{done:?}");
     assert!(!bed.lab.log().contains("behind our back"));
     bed.tell("set server web/jb1 state ready").await;
+    bed.until_log("was ready behind our back, and is put back to maint")
+        .await;
     bed.until_admin("1").await;
-    assert!(
-        bed.lab
-            .log()
-            .contains("was ready behind our back, and is put back to maint"),
-        "{}",
-        bed.lab.log()
-    );
 
     drop(bed.agent.take());
     bed.haproxy.kill().await.unwrap();
@@ -444,17 +451,7 @@ async fn what_is_only_watched_is_told_of_and_left_as_it_is() {
     let done = bed.dispatch("drain", drain).await;
     assert_eq!(done.state(), State::Done, "{done:?}");
     bed.tell("set server web/jb1 state ready").await;
-    let told = async {
-        while !bed
-            .lab
-            .log()
-            .contains("is ready behind our back, and was put to maint")
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told)
-        .await
-        .expect("it is told");
+    bed.until_log("is ready behind our back, and was put to maint")
+        .await;
     assert_eq!(bed.admin().await, "0");
 }
