@@ -65,9 +65,15 @@ impl Site {
                 .process("store")
                 .allow("power = [\"fence_docker\", \"fence_dummy\"]")
                 .allow("fence_options = [\"status_file\"]"),
-            Machine::new("db1", 21).process("db"),
-            Machine::new("db2", 22).process("db"),
-            Machine::new("web1", 31).process("web"),
+            Machine::new("db1", 21)
+                .process("db")
+                .allow("shutdown = true"),
+            Machine::new("db2", 22)
+                .process("db")
+                .allow("shutdown = true"),
+            Machine::new("web1", 31)
+                .process("web")
+                .allow("shutdown = true"),
         ];
         let cluster = Cluster::start(&Layout {
             spec: &spec,

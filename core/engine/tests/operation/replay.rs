@@ -123,7 +123,9 @@ fn may_follow(from: Phase, to: Phase) -> bool {
         Done => matches!(to, Undoing | UndoFailed),
         Undoing => matches!(to, Done | Undone | UndoFailed),
         UndoFailed => matches!(to, Done | Undone),
-        Skipped | Undone => false,
+        // What acted before it was skipped.
+        Skipped => matches!(to, Undoing | UndoFailed),
+        Undone => false,
     }
 }
 
