@@ -5,18 +5,33 @@ use std::sync::Arc;
 use interlock_model::action::{FenceAction, FenceCall, Power};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Executor;
 use super::outbox::Outbox;
 
-/// Questions that may be under way at a time; each is a process.
+/// Questions that may be under way or wait for their turn.
 const MAX_UNDER_WAY: usize = 32;
 
+/// Questions that are asked at a time. Each is an interpreter that starts: a dozen of them at once slow each other down
+/// until none has an answer within its limit.
+const AT_ONCE: usize = 4;
+
 /// The questions that are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Questions {
     under_way: JoinSet<()>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            under_way: JoinSet::new(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
 }
 
 impl Questions {
@@ -52,7 +67,10 @@ impl Questions {
                 power(Power::Unknown, detail)
             });
         }
+        let turns = Arc::clone(&self.turns);
         self.under_way.spawn(async move {
+            // It is never closed.
+            let _turn = turns.acquire_owned().await;
             outbox.say(if list {
                 plugs(executor.list_plugs(call).await)
             } else {
