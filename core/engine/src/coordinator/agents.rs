@@ -94,8 +94,8 @@ impl Coordinator {
                 to: node.clone(),
                 message: ToAgent::Assign(assignment.clone()),
             });
-            let claims = self.claims(node, assignment);
-            self.send(node.clone(), claims);
+            self.untold.insert(node.clone());
+            self.tell_claims_to(node);
         } else {
             self.dismiss_one(node);
         }

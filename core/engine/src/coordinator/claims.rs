@@ -2,8 +2,9 @@
 //!
 //! The claims themselves are the operations; here is only an index of them by node and service, made anew from the plans
 //! whenever a coordinator begins. A node's agent is told all that is held of it before anything of an operation is sent to
-//! it, again when one is over, and whenever it says hello: an agent that had it wrong, or kept it from an earlier
-//! coordinator, is put right by that. Nothing is said in between.
+//! it, and whenever it says hello: an agent that had it wrong, or kept it from an earlier coordinator, is put right by
+//! that. What changes while an operation begins or ends waits for the next message to that node, so that both travel as
+//! one, or for the next tick, whichever is first. Nothing is said in between.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +59,7 @@ impl Hold {
 
 impl Coordinator {
     /// Everything that is held of a node, for its agent.
-    pub(super) fn claims(&self, node: &NodeName, assignment: &Assignment) -> ToAgent {
+    fn claims(&self, node: &NodeName, assignment: &Assignment) -> ToAgent {
         let holds = self.holds.values();
         ToAgent::Claims(holds.filter_map(|hold| hold.on(node, assignment)).collect())
     }
@@ -68,7 +69,7 @@ impl Coordinator {
         let hold = Hold::of(operation);
         self.holds.insert(hold.operation, hold);
         let concerned = self.concerned(&[operation.id()]);
-        self.tell(concerned);
+        self.untold.extend(concerned);
     }
 
     /// These operations are over.
@@ -77,7 +78,7 @@ impl Coordinator {
         for id in over {
             self.holds.remove(id);
         }
-        self.tell(concerned);
+        self.untold.extend(concerned);
     }
 
     /// The connected nodes of which these operations hold something.
@@ -97,12 +98,24 @@ impl Coordinator {
             .collect()
     }
 
-    fn tell(&mut self, nodes: Vec<NodeName>) {
-        for node in nodes {
-            if let Some(assignment) = self.assignments.get(&node) {
-                let claims = self.claims(&node, assignment);
-                self.send(node, claims);
-            }
+    /// Tells every node what it was not yet told.
+    pub(super) fn tell_claims(&mut self) {
+        while let Some(node) = self.untold.pop_first() {
+            self.tell(node);
+        }
+    }
+
+    /// Tells this node, of which something is about to be wanted, what it was not yet told.
+    pub(super) fn tell_claims_to(&mut self, node: &NodeName) {
+        if let Some(node) = self.untold.take(node) {
+            self.tell(node);
+        }
+    }
+
+    fn tell(&mut self, node: NodeName) {
+        if let Some(assignment) = self.assignments.get(&node) {
+            let claims = self.claims(&node, assignment);
+            self.send(node, claims);
         }
     }
 }

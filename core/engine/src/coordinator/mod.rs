@@ -93,6 +93,8 @@ pub struct Coordinator {
     operations: BTreeMap<OperationId, Operation>,
     /// What they hold, by their ids.
     holds: BTreeMap<OperationId, claims::Hold>,
+    /// The nodes whose claims changed since their agents were told.
+    untold: BTreeSet<NodeName>,
     batches: BTreeMap<OperationId, u64>,
     turned: BTreeSet<OperationId>,
     next_operation: OperationId,
@@ -195,6 +197,7 @@ impl Coordinator {
 
     /// Time has passed. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
+        self.tell_claims();
         let Some(spec) = self.spec() else {
             return;
         };

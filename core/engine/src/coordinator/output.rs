@@ -69,6 +69,7 @@ impl Coordinator {
     }
 
     pub(super) fn send(&mut self, to: NodeName, message: ToAgent) {
+        self.tell_claims_to(&to);
         self.output.sends.push(Send { to, message });
     }
 

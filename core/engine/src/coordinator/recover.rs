@@ -83,6 +83,7 @@ impl Coordinator {
             view: View::default(),
             operations,
             holds,
+            untold: std::collections::BTreeSet::new(),
             batches,
             turned: std::collections::BTreeSet::new(),
             next_operation: loaded.last_operation.next(),
