@@ -1,0 +1,195 @@
+//! Directories, walked without ever being led elsewhere.
+//!
+//! Below the root of a glob each component is opened in its directory, with `O_NOFOLLOW`: what is a link is not there. The
+//! same holds for whatever is no regular file, such as a pipe or a device, and for a file with several names: another of
+//! them may be somewhere that nobody permitted to read (`link(2)` needs no right to read a file).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::glob::{Glob, is_like, is_wild};
+
+/// How many names of one directory are looked at. A directory with more is not one of logs.
+const MOST_NAMES: usize = 20_000;
+
+/// A file below the root of a glob, open, or why it is not.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its path below the root, with `/`.
+    pub(super) path: String,
+    /// The file.
+    pub(super) file: Result<File, String>,
+}
+
+/// Goes through the files that a glob means, in the order of their names, until `each` has enough.
+///
+/// # Errors
+/// If the root cannot be read.
+pub(super) fn walk(glob: &Glob, each: &mut impl FnMut(Found) -> bool) -> io::Result<()> {
+    let root = root(glob)?;
+    descend(&root, glob.rest(), "", each)?;
+    Ok(())
+}
+
+/// Opens the file with this path below the root, if the glob means it.
+///
+/// # Errors
+/// If it does not, or the file is not there, or is none.
+pub(super) fn open(glob: &Glob, path: &str) -> Result<File, String> {
+    let names: Vec<&str> = path.split('/').collect();
+    if !glob.matches(&names) {
+        return Err("this node's file does not name it".to_owned());
+    }
+    let mut dir = root(glob).map_err(|error| error.to_string())?;
+    let Some((file, dirs)) = names.split_last() else {
+        return Err("no file is named".to_owned());
+    };
+    for name in dirs {
+        dir = directory(&dir, name).map_err(|error| error.to_string())?;
+    }
+    regular(&dir, file).unwrap_or_else(|| Err("it is no file of its own, but a link, a pipe or the like".to_owned()))
+}
+
+fn root(glob: &Glob) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, glob.root(), flags, Mode::empty())?)
+}
+
+fn directory(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty())
+}
+
+/// The regular file of this name; none if the name is something else's.
+fn regular(dir: &OwnedFd, name: &str) -> Option<Result<File, String>> {
+    // Before it is opened: that alone has effects on some devices.
+    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {}
+        Ok(_) => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    }
+    // It may be something else by now: then opening it neither follows nor waits, and it is looked at once more.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat(dir, name, flags, Mode::empty()).and_then(|file| fstat(&file).map(|stat| (file, stat)));
+    match opened {
+        Ok((file, stat)) if FileType::from_raw_mode(stat.st_mode).is_file() => Some(if stat.st_nlink > 1 {
+            Err(format!("it has {} names, of which others may be elsewhere: give it one of its own", stat.st_nlink))
+        } else {
+            Ok(File::from(file))
+        }),
+        Ok(_) | Err(Errno::LOOP) => None,
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+/// False when `each` has enough.
+fn descend(
+    dir: &OwnedFd,
+    rest: &[String],
+    above: &str,
+    each: &mut impl FnMut(Found) -> bool,
+) -> io::Result<bool> {
+    let Some((pattern, below)) = rest.split_first() else {
+        return Ok(true);
+    };
+    for name in names(dir, pattern)? {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}/{name}") };
+        if below.is_empty() {
+            if let Some(file) = regular(dir, &name)
+                && !each(Found { path, file })
+            {
+                return Ok(false);
+            }
+        } else if let Ok(next) = directory(dir, &name)
+            // One that cannot be listed hides no other.
+            && !descend(&next, below, &path, each).unwrap_or(true)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The names in a directory that a component means, in order.
+fn names(dir: &OwnedFd, pattern: &str) -> io::Result<Vec<String>> {
+    if !is_wild(pattern) {
+        let there = statat(dir, pattern, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        return Ok(there.then(|| pattern.to_owned()).into_iter().collect());
+    }
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)?.take(MOST_NAMES) {
+        let entry = entry?;
+        // A name that is no UTF-8 cannot be asked for either.
+        if let Ok(name) = entry.file_name().to_str()
+            && !matches!(name, "." | "..")
+            && is_like(name, pattern)
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn found(glob: &str) -> Vec<String> {
+        let mut paths = Vec::new();
+        let glob: Glob = glob.parse().unwrap();
+        walk(&glob, &mut |found| {
+            paths.push(match found.file {
+                Ok(_) => found.path,
+                Err(why) => format!("{} ({why})", found.path),
+            });
+            true
+        })
+        .unwrap();
+        paths
+    }
+
+    #[test]
+    fn links_pipes_and_files_of_several_names_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for made in ["logs", "logs/a", "elsewhere"] {
+            fs::create_dir(at(made)).unwrap();
+        }
+        for file in ["logs/a/1.log", "logs/a/2.log", "elsewhere/3.log", "elsewhere/4.log"] {
+            fs::write(at(file), "x").unwrap();
+        }
+        symlink(at("elsewhere/3.log"), at("logs/a/link.log")).unwrap();
+        symlink(at("elsewhere"), at("logs/b")).unwrap();
+        fs::hard_link(at("elsewhere/4.log"), at("logs/a/hard.log")).unwrap();
+        rustix::fs::mknodat(CWD, at("logs/a/pipe.log"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+
+        let glob = format!("{}/logs/*/*.log", dir.path().display());
+        let paths = found(&glob);
+        assert_eq!(paths.len(), 3, "{paths:?}");
+        assert_eq!(paths[..2], ["a/1.log", "a/2.log"]);
+        assert!(paths[2].starts_with("a/hard.log (it has 2 names"), "{paths:?}");
+
+        let glob: Glob = glob.parse().unwrap();
+        assert!(open(&glob, "a/1.log").is_ok());
+        for led_out in ["a/link.log", "b/3.log", "a/hard.log", "a/pipe.log", "../elsewhere/3.log", "a/../3.log", "a/1.txt", "", "/etc/passwd"] {
+            assert!(open(&glob, led_out).is_err(), "{led_out}");
+        }
+    }
+
+    #[test]
+    fn the_root_itself_may_be_a_link_because_the_owner_of_the_file_wrote_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("real")).unwrap();
+        fs::write(dir.path().join("real/x.log"), "x").unwrap();
+        symlink("real", dir.path().join("logs")).unwrap();
+        assert_eq!(found(&format!("{}/logs/x.log", dir.path().display())), ["x.log"]);
+    }
+}
