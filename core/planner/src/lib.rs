@@ -81,7 +81,10 @@ pub fn plan(input: &Input<'_>) -> Outcome {
     let selection = select::select(&mut draft);
     match input.request.kind {
         PlanKind::Shutdown => shutdown::build(&mut draft, selection),
-        PlanKind::Startup => startup::build(&mut draft, &selection),
+        PlanKind::Startup => {
+            startup::build(&mut draft, &selection);
+            members::readmit(&mut draft, &selection);
+        }
         PlanKind::Restart => restart::build(&mut draft, &selection),
         PlanKind::Reboot => reboot::build(&mut draft, &selection),
     }

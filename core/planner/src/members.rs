@@ -11,6 +11,13 @@
 //! A balancer is told on every node where it runs when the turn of the member comes. It is not told where it stops in
 //! the same breath: with everything, or on a machine of the same batch. In a startup nobody waits for an admission: the
 //! balancer itself may start after its members.
+//!
+//! A startup also brings back who was left out. An instance that runs already, and was put out of a balancer by a plan
+//! that was aborted or by a person, is admitted as soon as its checks are green, after what it requires has started:
+//!
+//! ```text
+//! start of what it requires ──► check:web@jb1 ──healthy──► admit on lb1, lb2
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +30,7 @@ use interlock_model::spec::{Service, Spec};
 use crate::draft::Draft;
 use crate::graph::Handle;
 use crate::report::Subject;
+use crate::select::Selection;
 use crate::steps;
 use crate::world::Presence;
 
@@ -32,6 +40,8 @@ struct Turn {
     stop: Option<Handle>,
     start: Option<Handle>,
 }
+
+type Turns = BTreeMap<(ServiceName, NodeName), Turn>;
 
 /// One node of a balancer, as the plan finds it.
 #[derive(Debug)]
@@ -104,9 +114,85 @@ pub(crate) fn weave(draft: &mut Draft<'_>) {
     }
 }
 
+/// Adds the admissions of what the scope of a startup finds running, and out of a balancer that runs. One that nobody
+/// has seen there is let be: it is known when its balancer's agent has looked.
+pub(crate) fn readmit(draft: &mut Draft<'_>, selection: &Selection) {
+    let spec = draft.spec;
+    let turns = turns(draft);
+    for (name, nodes) in &selection.instances {
+        let Some(service) = spec.services.get(name) else {
+            continue;
+        };
+        for node in nodes {
+            let is_started = turns.contains_key(&(name.clone(), node.clone()));
+            if !is_started && draft.world.instance(name, node) == Presence::Up {
+                bring_back(draft, service, node, &turns);
+            }
+        }
+    }
+}
+
+fn bring_back(draft: &mut Draft<'_>, service: &Service, node: &NodeName, turns: &Turns) {
+    let spec = draft.spec;
+    let mut check = None;
+    for (balancer, how) in &service.member_of {
+        let Some(balancer) = spec.services.get(balancer) else {
+            continue;
+        };
+        for on in &balancer.nodes {
+            let Some(member) = member(spec, service, node, balancer, how) else {
+                continue;
+            };
+            if !draft.world.is_put_out(&balancer.name, on, &member) {
+                continue;
+            }
+            let check = *check.get_or_insert_with(|| health(draft, service, node, turns));
+            let step = steps::admit(balancer, on, member, how, false);
+            let admit = match check {
+                Some(check) => draft.graph.add_beside(step, check),
+                None => draft.graph.add(step),
+            };
+            if let Some(check) = check {
+                draft.graph.after(admit, check, Wait::Healthy);
+            }
+            let turn = turns.get(&(balancer.name.clone(), on.clone()));
+            if let Some(start) = turn.and_then(|turn| turn.start) {
+                draft.graph.after(admit, start, Wait::Healthy);
+            }
+        }
+    }
+}
+
+/// The step that waits until an instance that runs already is healthy; none if nothing tells. Its checks need not be green
+/// yet: what it requires may be among what the plan starts.
+fn health(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    node: &NodeName,
+    turns: &Turns,
+) -> Option<Handle> {
+    let id = steps::check(service, node, Vec::new()).id;
+    if let Some(known) = (0..draft.graph.len()).find(|step| draft.graph.step(*step).id == id) {
+        return Some(known);
+    }
+    let active = draft.side_of(service);
+    let gates = draft.own_checks(service, node, active.as_ref(), &BTreeSet::new());
+    if gates.is_empty() {
+        return None;
+    }
+    let check = draft.graph.add(steps::check(service, node, gates));
+    for (required, dependency) in service.dependencies.iter().filter(|(_, it)| it.needed) {
+        let starts = turns.iter().filter(|((service, _), _)| service == required);
+        for start in starts.filter_map(|(_, turn)| turn.start) {
+            draft.graph.after(check, start, dependency.start);
+        }
+    }
+    Some(check)
+}
+
 /// The stop and the start of each instance that the graph touches.
-fn turns(draft: &Draft<'_>) -> BTreeMap<(ServiceName, NodeName), Turn> {
-    let mut turns: BTreeMap<(ServiceName, NodeName), Turn> = BTreeMap::new();
+fn turns(draft: &Draft<'_>) -> Turns {
+    let mut turns = Turns::new();
     for handle in 0..draft.graph.len() {
         let step = draft.graph.step(handle);
         let (Some(service), Some(node)) = (&step.service, &step.node) else {
@@ -129,11 +215,7 @@ fn turns(draft: &Draft<'_>) -> BTreeMap<(ServiceName, NodeName), Turn> {
 }
 
 /// The nodes of a balancer that can be told something at some time of the plan. Whether it runs there must be known.
-fn places_of<'a>(
-    draft: &mut Draft<'_>,
-    balancer: &'a Service,
-    turns: &BTreeMap<(ServiceName, NodeName), Turn>,
-) -> Vec<Place<'a>> {
+fn places_of<'a>(draft: &mut Draft<'_>, balancer: &'a Service, turns: &Turns) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     for on in &balancer.nodes {
         let key = (balancer.name.clone(), on.clone());

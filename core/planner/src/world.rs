@@ -8,7 +8,7 @@
 
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
-use interlock_model::member::Apart;
+use interlock_model::member::{Apart, Member, MemberState};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceState, Liveness, Observations, Wanted,
@@ -192,6 +192,21 @@ impl<'a> World<'a> {
     /// Where an instance takes no part, of its load balancers that run; none offline, and if there is no such.
     pub(crate) fn apart(&self, service: &Service, node: &NodeName) -> Option<Apart> {
         self.observations?.apart(self.spec, service, node)
+    }
+
+    /// Does a balancer that runs on a node say that it was told to leave a member out?
+    pub(crate) fn is_put_out(
+        &self,
+        balancer: &ServiceName,
+        on: &NodeName,
+        member: &Member,
+    ) -> bool {
+        let runs = self.instance(balancer, on) == Presence::Up;
+        let node = self.observations.and_then(|seen| seen.node(on));
+        let there = node.and_then(|seen| seen.instances.get(balancer));
+        let seen = there.and_then(|it| it.member(&member.service, &member.node));
+        let out = |state| matches!(state, MemberState::Drain | MemberState::Maint);
+        runs && seen.is_some_and(|seen| out(seen.state))
     }
 
     /// The last result of a check; none offline.

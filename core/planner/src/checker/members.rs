@@ -1,9 +1,13 @@
 //! Members of load balancers: told before the stop and after the start, wherever the balancer runs by then.
+//!
+//! A startup may admit what it does not start. A plan does not say what is in its scope, so that cannot be missed here, but
+//! it must be out of a balancer that runs, and healthy by then.
 
 use std::collections::BTreeSet;
 
 use interlock_model::action::Action;
-use interlock_model::member::Member;
+use interlock_model::check::{CheckFrom, CheckId, CheckKind};
+use interlock_model::member::{Member, MemberState};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceState, Observations};
 use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
@@ -121,6 +125,21 @@ pub(super) fn check(
                     };
                     let stop = paths.stop(&service.name, node, false);
                     let start = begins(paths, service, node);
+                    if stop.is_none() && start.is_none() {
+                        let id = id("admit");
+                        let back = brought_back(
+                            plan,
+                            paths,
+                            (service, node),
+                            observations,
+                            (&place, balancer, on),
+                            &id,
+                        );
+                        if back {
+                            expected.insert(StepId::new(&id));
+                        }
+                        continue;
+                    }
                     if !place.runs_during(paths, stop, start) {
                         continue;
                     }
@@ -143,6 +162,42 @@ pub(super) fn check(
     found.extend(idle.map(|step| Violation::WrongAction {
         step: step.id.clone(),
     }));
+}
+
+/// May a startup admit an instance that runs already, and does the admission wait for its health?
+fn brought_back(
+    plan: &Plan,
+    paths: &Paths<'_>,
+    (service, node): (&Service, &NodeName),
+    observations: Option<&Observations>,
+    (place, balancer, on): (&Place, &Service, &NodeName),
+    id: &str,
+) -> bool {
+    let (Some(seen), Some(admit)) = (observations, paths.id(id)) else {
+        return false;
+    };
+    let there = seen
+        .node(on)
+        .and_then(|it| it.instances.get(&balancer.name));
+    let member = there.and_then(|it| it.member(&service.name, node));
+    let out = member.is_some_and(|it| matches!(it.state, MemberState::Drain | MemberState::Maint));
+    let own = service.checks.iter().filter(|(name, check)| {
+        let id = CheckId {
+            service: service.name.clone(),
+            check: (*name).clone(),
+        };
+        check.from == CheckFrom::Own
+            && !matches!(check.kind, CheckKind::Same { .. })
+            && !plan.forced.contains(&id)
+    });
+    let check = paths.id(&format!("check:{}@{node}", service.name));
+    let healthy = match check {
+        Some(check) => paths.awaits(admit, check, Wait::Healthy),
+        None => own.count() == 0,
+    };
+    let told = place.start;
+    let there = told.is_none_or(|start| paths.awaits(admit, start, Wait::Healthy));
+    plan.kind == PlanKind::Startup && place.up && out && healthy && there
 }
 
 fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {

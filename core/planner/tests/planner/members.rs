@@ -1,14 +1,14 @@
 //! Members of load balancers: drained before they stop, admitted when they are healthy.
 
 use interlock_model::action::Action;
-use interlock_model::check::CheckFrom;
+use interlock_model::check::{CheckFrom, Verdict};
 use interlock_model::member::MemberState;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
 use interlock_planner::Scope;
 use interlock_planner::checker::{self, Violation};
 
-use crate::support::{Cluster, Seen, after, ask, ids, nodes, precedes, services};
+use crate::support::{Cluster, Seen, after, ask, checks, ids, nodes, precedes, services};
 
 /// Two load balancers that both run, and two servers behind them.
 fn web() -> Cluster {
@@ -151,6 +151,81 @@ fn a_startup_admits_where_the_balancer_runs_or_is_started() {
     let admit = "admit:web@jb1:lb@lb1";
     assert!(precedes(&plan, "start:web@jb1", Wait::Healthy, admit));
     assert!(precedes(&plan, "start:lb@lb1", Wait::Healthy, admit));
+}
+
+#[test]
+fn a_startup_brings_back_what_runs_and_was_left_out_as_soon_as_it_is_healthy() {
+    let cluster = web().service("db", &["db1"]).requires("web", &["db"]);
+    let mut seen = cluster.all_up(&[]);
+    let startup = |seen: &Seen| {
+        ask(&cluster, PlanKind::Startup, services(&["web"]))
+            .seeing(seen)
+            .plan()
+    };
+    assert_eq!(ids(&startup(&seen)), [] as [&str; 0]);
+    for state in [MemberState::Maint, MemberState::Drain] {
+        seen.member(("web", "jb1"), ("lb", "lb2"), state);
+        let plan = startup(&seen);
+        assert_eq!(ids(&plan), ["check:web@jb1", "admit:web@jb1:lb@lb2"]);
+        assert_eq!(
+            after(&plan, "admit:web@jb1:lb@lb2"),
+            ["check:web@jb1 healthy"]
+        );
+        assert_eq!(checks(&plan, "check:web@jb1").1, ["web.http@jb1"]);
+        let undo = plan.steps[1].undo.as_ref().map(|undo| undo.0.word());
+        assert_eq!(undo, Some("drain"), "it was out before");
+    }
+    // Not where nothing is switched, in another scope, or where the balancer itself finds it down.
+    let db = ask(&cluster, PlanKind::Startup, services(&["db"])).seeing(&seen);
+    assert_eq!(ids(&db.plan()), [] as [&str; 0]);
+    seen.set("lb", "lb2", InstanceState::Stopped);
+    assert_eq!(ids(&startup(&seen)), [] as [&str; 0]);
+    let mut down = cluster.all_up(&[]);
+    down.member(("web", "jb1"), ("lb", "lb2"), MemberState::Down);
+    assert_eq!(ids(&startup(&down)), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_brought_back_waits_for_what_it_requires_and_need_not_be_healthy_before() {
+    let cluster = web().service("db", &["db1"]).requires("web", &["db"]);
+    let mut seen = cluster
+        .all_up(&[])
+        .state("db", "db1", InstanceState::Stopped)
+        .saying("web.http", "jb1", Verdict::Bad);
+    seen.member(("web", "jb1"), ("lb", "lb1"), MemberState::Maint);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web", "db"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(
+        ids(&plan),
+        ["start:db@db1", "check:web@jb1", "admit:web@jb1:lb@lb1"]
+    );
+    assert_eq!(after(&plan, "check:web@jb1"), ["start:db@db1 healthy"]);
+}
+
+#[test]
+fn an_admission_of_what_runs_is_caught_where_it_does_not_wait_or_is_not_due() {
+    let cluster = web();
+    let mut out = cluster.all_up(&[]);
+    out.member(("web", "jb1"), ("lb", "lb1"), MemberState::Maint);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web"]))
+        .seeing(&out)
+        .plan();
+    assert_eq!(checker::check(&cluster.0, &plan, Some(&out.0)), []);
+    let caught = |plan: &Plan, seen: &Seen| {
+        let found = checker::check(&cluster.0, plan, Some(&seen.0));
+        let wrong = |it: &Violation| matches!(it, Violation::WrongAction { .. });
+        assert!(found.iter().any(wrong), "{found:?}");
+    };
+    caught(&plan, &cluster.all_up(&[]));
+    let mut early = plan.clone();
+    step(&mut early, "admit:web@jb1:lb@lb1").after.clear();
+    caught(&early, &out);
+    let mut unchecked = early;
+    unchecked
+        .steps
+        .retain(|it| it.id.as_str() != "check:web@jb1");
+    caught(&unchecked, &out);
 }
 
 #[test]
