@@ -71,10 +71,12 @@ fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
     text
 }
 
-/// Nothing unknown, nothing sick, nobody silent who should be heard.
+/// Nothing unknown, nothing sick, nobody silent who should be heard, and no operation that has yet to bring something or
+/// to ask a person.
 fn is_well(status: &v1::Status) -> bool {
     let all_ok = status.services.iter().all(|service| service.state == "ok");
-    status.causes.is_empty() && !status.services.is_empty() && all_ok
+    let quiet = status.causes.is_empty() && status.operations.is_empty();
+    quiet && !status.services.is_empty() && all_ok
 }
 
 fn cause_lines(cause: &v1::RootCause, paint: Paint) -> String {

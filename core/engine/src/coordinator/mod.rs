@@ -35,6 +35,7 @@ mod by_hand;
 mod claims;
 mod contest;
 mod forgotten;
+mod frozen;
 mod identity;
 mod let_go;
 mod message;
@@ -116,6 +117,7 @@ pub struct Coordinator {
     voices: BTreeMap<NodeName, contest::Voices>,
     /// What ran when a spec was applied that does not have it any more.
     strays: BTreeMap<(NodeName, ServiceName), let_go::Stray>,
+    looked: frozen::Looked,
     output: Output,
 }
 
@@ -197,13 +199,16 @@ impl Coordinator {
 
     /// Time has passed. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
+        self.look(now);
         self.tell_claims();
         let Some(spec) = self.spec() else {
             return;
         };
         let control = &spec.control;
-        for change in self.view.tick(now, control.late, control.lost) {
-            self.liveness_changed(&change, now);
+        if !self.looked.is_hearing(now) {
+            for change in self.view.tick(now, control.late, control.lost) {
+                self.liveness_changed(&change, now);
+            }
         }
         self.ask_silent_nodes(&spec, now);
         self.advance(now);
@@ -211,6 +216,7 @@ impl Coordinator {
 
     /// Lets every operation go on as far as it can now. To be called after each batch of events.
     pub fn advance(&mut self, now: Now) {
+        self.look(now);
         let ids: Vec<OperationId> = self.operations.keys().copied().collect();
         for id in ids {
             self.with_operation(id, now, |operation, ctx| operation.advance(ctx));

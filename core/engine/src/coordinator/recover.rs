@@ -100,6 +100,7 @@ impl Coordinator {
             disbelieved: BTreeSet::new(),
             voices: BTreeMap::new(),
             strays: BTreeMap::new(),
+            looked: super::frozen::Looked::default(),
             output: Output::default(),
         };
         if let Some(applied) = loaded.applied {

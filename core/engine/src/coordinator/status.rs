@@ -33,6 +33,8 @@ pub enum ServiceHealth {
     Paused,
     /// It should work and does not.
     Down,
+    /// It is going down, as an operation wanted it, and not all of it is down yet.
+    Stopping,
     /// It is stopped, as an operation wanted it.
     Stopped,
     /// It cannot be told.
@@ -46,6 +48,7 @@ impl fmt::Display for ServiceHealth {
             Self::Degraded => "degraded",
             Self::Paused => "paused",
             Self::Down => "down",
+            Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Unknown => "unknown",
         })
@@ -145,10 +148,14 @@ impl Coordinator {
             } else {
                 ServiceHealth::Ok
             }
+        } else if stopped && found.going_down > 0 {
+            ServiceHealth::Stopping
         } else if stopped {
             ServiceHealth::Stopped
-        } else if found.serving == total && found.faults.is_empty() && elsewhere.bad.is_empty() {
+        } else if found.serving == total && found.faults.is_empty() && elsewhere.is_green() {
             ServiceHealth::Ok
+        } else if found.serving >= needed && !active_lost && elsewhere.blind {
+            ServiceHealth::Unknown
         } else if found.serving >= needed && !active_lost {
             ServiceHealth::Degraded
         } else if found.paused > 0 {
@@ -164,6 +171,8 @@ impl Coordinator {
         found.faults.extend(elsewhere.bad);
         if service.external {
             found.faults.extend(elsewhere.unknown);
+        } else if !stopped {
+            found.faults.extend(elsewhere.doubts);
         }
         ServiceStatus {
             service: service.name.clone(),
@@ -191,16 +200,24 @@ impl Coordinator {
             };
             let mut green = false;
             let mut unknown = None;
+            let mut doubt = None;
             for (node, _) in runs_on(spec, service, &check.from) {
                 let seen = self.view.check(spec, node, &id, now);
                 let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
                 match seen.verdict {
                     Verdict::Ok => green = true,
-                    Verdict::Unknown => unknown = unknown.or_else(|| Some(told())),
+                    Verdict::Unknown => {
+                        unknown = unknown.or_else(|| Some(told()));
+                        if self.view.alive(node) {
+                            doubt = doubt.or_else(|| Some(told()));
+                        }
+                    }
                     Verdict::Bad if self.view.alive(node) => found.bad.push(told()),
                     Verdict::Bad => {}
                 }
             }
+            found.blind |= !green && doubt.is_some();
+            found.doubts.extend(doubt);
             if !green {
                 found.unknown.extend(unknown);
             }
@@ -219,7 +236,7 @@ impl Coordinator {
             .services(now)
             .into_iter()
             .filter(|status| match status.health {
-                ServiceHealth::Ok | ServiceHealth::Stopped => false,
+                ServiceHealth::Ok | ServiceHealth::Stopping | ServiceHealth::Stopped => false,
                 ServiceHealth::Degraded => status.at_fault || !status.cut_off.is_empty(),
                 ServiceHealth::Paused | ServiceHealth::Down | ServiceHealth::Unknown => true,
             })
@@ -268,6 +285,17 @@ struct Elsewhere {
     bad: Vec<String>,
     /// Checks that are green nowhere, and not known to be bad.
     unknown: Vec<String>,
+    /// Checks that are unknown on a node whose agent is there to run them.
+    doubts: Vec<String>,
+    /// One of those is green nowhere.
+    blind: bool,
+}
+
+impl Elsewhere {
+    /// Unknown is not green (invariant I5). Of a node that cannot run a check its own silence is told instead.
+    fn is_green(&self) -> bool {
+        self.bad.is_empty() && self.doubts.is_empty()
+    }
 }
 
 /// A cause for each machine that is off while something is wanted running there.

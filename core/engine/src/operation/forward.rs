@@ -147,8 +147,10 @@ impl Operation {
                 self.live[at].seen = "your `next`".to_owned();
             }
             Readiness::Yes => self.begin(at, ctx),
-            Readiness::NotYet(what) if ctx.now.since(ready) > self.step(at).timeout => {
-                let waited = humantime(ctx.now.since(ready));
+            Readiness::NotYet(what)
+                if self.live[at].waited(ready, ctx.now) > self.step(at).timeout =>
+            {
+                let waited = humantime(self.live[at].waited(ready, ctx.now));
                 self.record(
                     What::Blocked {
                         step: self.step(at).id.clone(),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use interlock_model::time::Now;
+
 /// What is known of a step in this process only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
@@ -9,6 +11,8 @@ pub(super) struct Live {
     pub(super) ready: Option<Duration>,
     /// When its attempt, or its checks, must be through.
     pub(super) deadline: Option<Duration>,
+    /// For how long the coordinator did not run since its edges were met.
+    pub(super) paused: Duration,
     /// When its attempt was dispatched or, after a restart, taken over.
     pub(super) began: Option<Duration>,
     /// When its action was proven.
@@ -25,4 +29,21 @@ pub(super) struct Live {
     pub(super) seen: String,
     /// What the agent of a switching said when it could not tell whether it had happened; empty if it could.
     pub(super) said: String,
+}
+
+impl Live {
+    /// For how long it has been waiting to begin, as far as the coordinator was there to begin it.
+    pub(super) fn waited(&self, ready: Duration, now: Now) -> Duration {
+        now.since(ready).saturating_sub(self.paused)
+    }
+
+    /// The coordinator did not run for so long.
+    pub(super) fn forgive(&mut self, pause: Duration) {
+        if let Some(deadline) = &mut self.deadline {
+            *deadline += pause;
+        }
+        if self.ready.is_some() {
+            self.paused += pause;
+        }
+    }
 }

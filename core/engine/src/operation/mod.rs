@@ -228,6 +228,11 @@ impl Operation {
         std::mem::take(&mut self.fresh)
     }
 
+    /// The coordinator did not run for so long: that time counts for nothing that is under way or waits.
+    pub fn forgive(&mut self, pause: Duration) {
+        self.live.iter_mut().for_each(|live| live.forgive(pause));
+    }
+
     fn record(&mut self, what: What, now: Now) {
         if let What::Proven { step, .. }
         | What::Reached {

@@ -106,7 +106,9 @@ impl Operation {
                     self.dispatch(at, &node, command, true, ctx);
                 }
             }
-            Readiness::NotYet(what) if ctx.now.since(ready) <= self.step(at).timeout => {
+            Readiness::NotYet(what)
+                if self.live[at].waited(ready, ctx.now) <= self.step(at).timeout =>
+            {
                 self.live[at].seen = what;
                 if self.live[at]
                     .asked

@@ -110,3 +110,15 @@ fn nothing_is_begun_where_no_agent_is_there_to_be_told() {
             .contains("not connected")
     );
 }
+
+#[test]
+fn the_time_in_which_the_coordinator_did_not_run_makes_no_attempt_late() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance().says("stop:db@a", AttemptState::Accepted);
+    bench.operation.forgive(LIMIT * 3);
+    bench.pass(LIMIT.as_secs() * 3 + 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    // What it had left before is left still.
+    bench.pass(LIMIT.as_secs());
+    assert!(bench.evidence("stop:db@a").starts_with("not proven within"));
+}

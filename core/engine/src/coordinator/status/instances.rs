@@ -35,6 +35,8 @@ pub(super) struct Instances {
     pub(super) paused: usize,
     /// Those that are down, or going down, and are not to run.
     pub(super) resting: Vec<Resting>,
+    /// Those of them that are not down yet.
+    pub(super) going_down: usize,
     /// What is not as it should be.
     pub(super) faults: Vec<String>,
     /// What an operation is bringing up.
@@ -177,6 +179,7 @@ impl Coordinator {
             InstanceState::Stopped | InstanceState::Failed | InstanceState::Stopping
                 if wanted == Some(Wanted::Stopped) =>
             {
+                found.going_down += usize::from(state == InstanceState::Stopping);
                 found.rests(node, as_wanted(state), true);
             }
             InstanceState::Stopped if wanted.is_none() => {
