@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Bed, alive, clean, id, line_of, open, script, soon};
+use common::{Bed, alive, clean, id, kill_hard, line_of, open, script, soon};
 use interlock_agent::shim::{
     Exit, Group, Input, LaunchError, Leftovers, Outcome, Output, Proof, RemoveError, RunSpec,
     Status, Stop, StopSignal,
@@ -298,4 +298,20 @@ async fn the_death_of_the_command_is_noticed_while_its_children_live_on() {
     );
     let ended = soon(run.kill(Duration::ZERO)).await.unwrap();
     assert_eq!(exit_of(ended.outcome).status, Status::Signal(9));
+}
+
+#[tokio::test]
+async fn a_shim_whose_directory_is_gone_ends_with_its_command() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let run = runs.launch(script("a", "exec sleep 1000")).await.unwrap();
+    let shim = run.shim_pid().unwrap();
+    std::fs::remove_dir_all(dir.path().join("runs")).unwrap();
+    kill_hard(run.pid().unwrap());
+    // Well within the patience that a full disk is met with.
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    while alive(shim) {
+        assert!(std::time::Instant::now() < limit, "it still tries to write");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

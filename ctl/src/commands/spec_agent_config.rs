@@ -12,6 +12,7 @@ use interlock_model::check::CheckKind;
 use interlock_model::ids::Generation;
 use interlock_model::member::Balancer;
 use interlock_model::names::{LocalName, NodeName};
+use interlock_model::ocf::Resource;
 use interlock_model::spec::{Node, Spec};
 
 use crate::context::COORDINATOR_PORT;
@@ -94,20 +95,25 @@ impl Wanted {
         if let Some(power) = &node.power {
             wanted.shutdown = power.shutdown != ShutdownBy::Manual;
             wanted.by_command = power.shutdown == ShutdownBy::Command;
-            wanted.reboot = power.shutdown != ShutdownBy::Manual;
+            // The only reboots that are planned.
+            wanted.reboot = power.shutdown == ShutdownBy::Agent;
         }
         for device in spec.power.values() {
             if device.via.contains(&node.name) {
                 wanted.fence_agents.push(device.fence.clone());
-                let secrets = device.options.values().filter_map(|value| match value {
-                    OptionValue::Secret(name) => Some(name.clone()),
-                    OptionValue::Plain(_) => None,
-                });
-                wanted.secrets.extend(secrets);
+                wanted
+                    .secrets
+                    .extend(device.options.values().filter_map(secret));
             }
         }
         if let Some(assignment) = assignments(spec, Generation(0)).remove(&node.name) {
             for instance in assignment.instances {
+                for part in &instance.parts {
+                    let Part::Ocf(resource) = part else { continue };
+                    wanted
+                        .secrets
+                        .extend(resource.parameters.values().filter_map(secret));
+                }
                 let service = instance.service.to_string();
                 wanted.services.insert(service, instance.parts);
             }
@@ -200,7 +206,7 @@ impl Wanted {
         let parts = || self.services.values().flatten();
         for part in parts() {
             match part {
-                Part::Systemd { .. } => {}
+                Part::Systemd { .. } | Part::Ocf(_) => {}
                 Part::Process { name } => {
                     let _ = write!(
                         text,
@@ -222,7 +228,7 @@ impl Wanted {
         let operated: Vec<&LocalName> = parts()
             .filter_map(|part| match part {
                 Part::Exec { name } => Some(name),
-                Part::Systemd { .. } | Part::Process { .. } => None,
+                Part::Systemd { .. } | Part::Process { .. } | Part::Ocf(_) => None,
             })
             .collect();
         for check in self.checks.iter().filter(|check| !operated.contains(check)) {
@@ -255,13 +261,20 @@ impl Wanted {
     }
 }
 
+fn secret(value: &OptionValue) -> Option<LocalName> {
+    match value {
+        OptionValue::Secret(name) => Some(name.clone()),
+        OptionValue::Plain(_) => None,
+    }
+}
+
 /// `{ systemd = ["a.service"], process = "web" }`.
 fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> String {
     let units: Vec<&String> = parts
         .iter()
         .filter_map(|part| match part {
             Part::Systemd { unit } => Some(unit),
-            Part::Process { .. } | Part::Exec { .. } => None,
+            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => None,
         })
         .collect();
     let mut fields = Vec::new();
@@ -270,10 +283,20 @@ fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> 
     }
     for part in parts {
         match part {
-            Part::Systemd { .. } => {}
+            Part::Systemd { .. } | Part::Ocf(_) => {}
             Part::Process { name } => fields.push(format!("process = \"{name}\"")),
             Part::Exec { name } => fields.push(format!("exec = \"{name}\"")),
         }
+    }
+    let resources: Vec<String> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Ocf(resource) => Some(permit(resource)),
+            Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } => None,
+        })
+        .collect();
+    if !resources.is_empty() {
+        fields.push(format!("ocf = [{}]", resources.join(", ")));
     }
     if let Some((told, backends)) = balancer {
         let backends = quoted(backends);
@@ -289,6 +312,26 @@ fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> 
         });
     }
     format!("{{ {} }}", fields.join(", "))
+}
+
+/// `{ agent = "heartbeat:IPaddr2", parameters = { ip = ["10.0.0.10"] } }`.
+fn permit(resource: &Resource) -> String {
+    let parameters = resource.parameters.iter().map(|(name, value)| {
+        let permitted = match value {
+            OptionValue::Plain(text) => format!("[{}]", quoted([text])),
+            OptionValue::Secret(secret) => format!("{{ secret = {} }}", quoted([secret])),
+        };
+        format!("{} = {permitted}", key(name))
+    });
+    let parameters: Vec<String> = parameters.collect();
+    let agent = quoted([&resource.agent]);
+    match parameters.is_empty() {
+        true => format!("{{ agent = {agent} }}"),
+        false => format!(
+            "{{ agent = {agent}, parameters = {{ {} }} }}",
+            parameters.join(", ")
+        ),
+    }
 }
 
 /// Texts as the items of a TOML array.

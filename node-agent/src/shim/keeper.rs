@@ -415,7 +415,8 @@ impl Keeper {
         let begun = Instant::now();
         loop {
             match record::write(&self.dir, record::EXIT, &exit, self.spec.run.durable) {
-                Err(_) if begun.elapsed() < WRITE_PATIENCE => {
+                // Whoever removed the run's directory wants no record of it.
+                Err(_) if begun.elapsed() < WRITE_PATIENCE && self.dir.exists() => {
                     std::thread::sleep(Duration::from_secs(1))
                 }
                 result => return result,
