@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "cluster",
         "common",
         "event",
+        "logs",
         "node",
         "operation",
         "plan",

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     NotDone,
     /// No step is needed, and yet not everything in the scope is well.
     NotWell,
+    /// Something was collected, and not all of it.
+    Incomplete,
     /// The command line is wrong.
     Usage,
     /// Ctrl-C: this command ended, the operation goes on.
@@ -31,7 +33,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Every way to end, with its code and meaning, in the order of the codes.
-    pub(crate) const ALL: [(Self, u8, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, u8, &'static str); 11] = [
         (
             Self::Ok,
             0,
@@ -67,6 +69,11 @@ impl Exit {
             Self::NotWell,
             7,
             "no step is needed, but not everything is well; the message says what",
+        ),
+        (
+            Self::Incomplete,
+            8,
+            "collected, but not everything; the result names what is missing and why",
         ),
         (Self::Usage, 64, "wrong usage"),
         (

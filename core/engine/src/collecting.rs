@@ -70,7 +70,9 @@ pub enum Next {
 pub fn next(taken: &[Taken], seen: &Seen) -> Next {
     let known = |is: &dyn Fn(&Taken) -> bool| {
         // The latest first: an inode may have been several files.
-        taken.iter().rposition(|taken| taken.through <= seen.bytes && is(taken))
+        taken
+            .iter()
+            .rposition(|taken| taken.through <= seen.bytes && is(taken))
     };
     let found = known(&|taken| taken.inode == seen.inode && taken.may_be(seen))
         .or_else(|| known(&|taken| taken.is_copied_to(seen)));
@@ -103,29 +105,49 @@ mod tests {
     /// As much of a head as these files have: eight bytes.
     fn head(text: &str) -> Head {
         let first: String = text.chars().take(8).collect();
-        Head { bytes: first.len() as u32, sha256: first }
+        Head {
+            bytes: first.len() as u32,
+            sha256: first,
+        }
     }
 
     fn seen(inode: u64, text: &str) -> Seen {
-        Seen { inode, bytes: text.len() as u64, head: head(text) }
+        Seen {
+            inode,
+            bytes: text.len() as u64,
+            head: head(text),
+        }
     }
 
     fn taken(inode: u64, text: &str) -> Taken {
-        Taken { inode, through: text.len() as u64, head: head(text) }
+        Taken {
+            inode,
+            through: text.len() as u64,
+            head: head(text),
+        }
     }
 
     #[test]
     fn what_was_taken_is_not_taken_again_whatever_it_is_called() {
         let before = [taken(1, "line one\n"), taken(2, "other one\n")];
-        assert_eq!(next(&before, &seen(1, "line one\n")), Next::Nothing { of: 0 });
-        assert_eq!(next(&before, &seen(2, "other one\nand more\n")), Next::From { of: 1 });
+        assert_eq!(
+            next(&before, &seen(1, "line one\n")),
+            Next::Nothing { of: 0 }
+        );
+        assert_eq!(
+            next(&before, &seen(2, "other one\nand more\n")),
+            Next::From { of: 1 }
+        );
         assert_eq!(next(&before, &seen(3, "third one\n")), Next::Whole);
     }
 
     #[test]
     fn a_copy_is_the_file_that_was_taken_and_the_original_that_was_cut_is_another() {
         let before = [taken(1, "line one\n")];
-        assert_eq!(next(&before, &seen(2, "line one\nline two\n")), Next::From { of: 0 });
+        assert_eq!(
+            next(&before, &seen(2, "line one\nline two\n")),
+            Next::From { of: 0 }
+        );
         assert_eq!(next(&before, &seen(1, "")), Next::Whole);
         assert_eq!(next(&before, &seen(1, "x\n")), Next::Whole);
         // Cut, and already longer than it was.
@@ -135,7 +157,10 @@ mod tests {
     #[test]
     fn a_short_file_that_grew_is_left_to_who_can_compare() {
         let before = [taken(1, "a\n")];
-        assert_eq!(next(&before, &seen(1, "a\nb\nc\nd\n")), Next::From { of: 0 });
+        assert_eq!(
+            next(&before, &seen(1, "a\nb\nc\nd\n")),
+            Next::From { of: 0 }
+        );
         assert_eq!(next(&before, &seen(2, "a\nb\nc\nd\n")), Next::Whole);
     }
 
@@ -149,6 +174,9 @@ mod tests {
     #[test]
     fn of_an_inode_that_was_used_again_the_latest_file_counts() {
         let before = [taken(1, "old file\n"), taken(1, "new file\n")];
-        assert_eq!(next(&before, &seen(1, "new file\nmore\n")), Next::From { of: 1 });
+        assert_eq!(
+            next(&before, &seen(1, "new file\nmore\n")),
+            Next::From { of: 1 }
+        );
     }
 }

@@ -10,11 +10,13 @@
 //! | [`coordinator`] | who is told what, what is written down, who holds what, which cause is behind what |
 //! | [`lease`] | who may be primary of an exclusive service; no program uses it yet |
 //! | [`operation`] | when a step begins, when it is proven, when a person must look |
+//! | [`collecting`] | which part of a log is new to who collects it |
 //! | [`by_hand`] | what both sides say of what people did at an agent's door |
 //! | [`view`] | what is known of the nodes, and how old it is |
 
 pub mod agent;
 pub mod by_hand;
+pub mod collecting;
 pub mod coordinator;
 pub mod lease;
 pub mod operation;

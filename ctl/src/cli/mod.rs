@@ -7,6 +7,7 @@ mod complete;
 mod connection;
 mod context;
 mod follow;
+mod logs;
 mod names;
 mod node;
 mod operation;
@@ -20,6 +21,7 @@ mod store;
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
 pub(crate) use follow::Confirm;
+pub(crate) use logs::{LogsCollect, LogsCommand, LogsFollow};
 pub(crate) use names::Names;
 pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
 pub(crate) use operation::OperationCommand;
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     Approve(Approve),
     /// What happened, and who did what.
     Events(Events),
+    /// What nodes write about themselves: bring it here, or read along.
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// The cluster spec: check, apply, show, compare.
     #[command(subcommand)]
     Spec(SpecCommand),

@@ -23,6 +23,7 @@ use interlock_mesh::identity::Identity;
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
 use interlock_proto::v1::event_service_client::EventServiceClient;
+use interlock_proto::v1::log_service_client::LogServiceClient;
 use interlock_proto::v1::node_service_client::NodeServiceClient;
 use interlock_proto::v1::operation_service_client::OperationServiceClient;
 use interlock_proto::v1::plan_service_client::PlanServiceClient;
@@ -79,6 +80,7 @@ impl Client {
         plans: PlanServiceClient,
         operations: OperationServiceClient,
         events: EventServiceClient,
+        logs: LogServiceClient,
         node: NodeServiceClient,
         stores: StoreServiceClient,
     }

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod approve;
 mod context;
 mod events;
+mod logs;
 mod man;
 mod node;
 mod node_direct;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Operation(command) => operation::run(&connection, command, out).await,
         Command::Approve(args) => approve::run(&connection, &args, out).await,
         Command::Events(args) => events::run(&connection, &args, out).await,
+        Command::Logs(command) => logs::run(&connection, command, out).await,
         Command::Spec(command) => spec::run(&connection, command, out).await,
         Command::Node(command) => node::run(&connection, command, out).await,
         Command::Power(command) => power::run(&connection, command, out).await,

@@ -1,0 +1,458 @@
+//! What has been taken of one node, and where it lies.
+//!
+//! Each original file has a file of its own per day, named as the original was called when its first piece of the day was
+//! taken; where that name is taken by another original (a log was rotated meanwhile), `~2` and so on follows it. Which bytes
+//! of which original lie where is in the index, `index/NODE.json`, and by it nothing is taken twice (module `collecting` of
+//! the engine).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use interlock_engine::collecting::{Head, Next, Seen, Taken, next};
+use interlock_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::piece::{Piece, Written, hex};
+use crate::failure::Failure;
+
+/// How often the index is written while pieces come: what is lost of it is read once more.
+const SAVE: Duration = Duration::from_secs(2);
+
+/// The format of the index, and the only one that is read.
+const FORMAT: u32 = 1;
+
+/// The shelf of a node.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    root: PathBuf,
+    node: String,
+    day: String,
+    index: Index,
+    saved: Instant,
+    /// Paths below the root that this run has written.
+    written: BTreeSet<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Index {
+    format: u32,
+    files: Vec<Original>,
+    journals: BTreeMap<String, Journal>,
+}
+
+/// An original file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Original {
+    log: String,
+    /// What it was called last.
+    file: String,
+    taken: Taken,
+    pieces: Vec<Lying>,
+}
+
+/// The journal of a unit.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Journal {
+    /// Its last entry that was taken.
+    cursor: String,
+    pieces: Vec<Lying>,
+}
+
+/// A piece, where it lies.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Lying {
+    /// The path below the root.
+    at: String,
+    /// Of a file: which bytes of the original.
+    from: u64,
+    through: u64,
+    sha256: String,
+    /// The length of the compressed file with it.
+    stored: u64,
+}
+
+/// What is new, and how to ask for it.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The place of the original among those that are known.
+    of: Option<usize>,
+    /// From this byte.
+    pub(super) from: u64,
+    /// If it still begins like that.
+    pub(super) head: Option<v1::LogHead>,
+}
+
+impl Shelf {
+    /// The shelf of a node below a root, as earlier runs have left it.
+    pub(super) fn open(root: &Path, node: &str, day: &str) -> Result<Self, Failure> {
+        let path = index_path(root, node);
+        let index = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .ok()
+                .filter(|index: &Index| index.format == FORMAT)
+                .ok_or_else(|| {
+                    Failure::Refused(format!(
+                        "{} is not an index of this version: collect into another directory",
+                        path.display()
+                    ))
+                })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Index {
+                format: FORMAT,
+                files: Vec::new(),
+                journals: BTreeMap::new(),
+            },
+            Err(error) => {
+                return Err(anyhow::Error::new(error)
+                    .context(format!("cannot read {}", path.display()))
+                    .into());
+            }
+        };
+        Ok(Self {
+            root: root.to_owned(),
+            node: node.to_owned(),
+            day: day.to_owned(),
+            index,
+            saved: Instant::now(),
+            written: BTreeSet::new(),
+        })
+    }
+
+    /// What is new of a file; none if nothing is.
+    pub(super) fn wanted(&mut self, listed: &v1::LogFile) -> Option<Wanted> {
+        let seen = Seen {
+            inode: listed.inode,
+            bytes: listed.bytes,
+            head: head(listed.head.as_ref()),
+        };
+        let (places, taken): (Vec<usize>, Vec<Taken>) = self
+            .index
+            .files
+            .iter()
+            .enumerate()
+            .filter(|(_, original)| original.log == listed.log)
+            .map(|(place, original)| (place, original.taken.clone()))
+            .unzip();
+        match next(&taken, &seen) {
+            Next::Nothing { of } => {
+                let original = &mut self.index.files[places[of]];
+                original.file.clone_from(&listed.file);
+                original.taken.inode = seen.inode;
+                None
+            }
+            Next::From { of } => Some(Wanted {
+                of: Some(places[of]),
+                from: taken[of].through,
+                head: Some(wire(&taken[of].head)),
+            }),
+            Next::Whole => Some(Wanted {
+                of: None,
+                from: 0,
+                head: None,
+            }),
+        }
+    }
+
+    /// The compressed file of the piece that begins like that, and the original that it is of.
+    pub(super) fn begin(
+        &mut self,
+        listed: &v1::LogFile,
+        wanted: &Wanted,
+        begin: &v1::LogBegin,
+    ) -> Result<Begun, Failure> {
+        // What was asked for is not what is there: another file has taken its place.
+        let known = wanted.of.filter(|_| begin.from == wanted.from);
+        let of = match known {
+            Some(of) => of,
+            None => {
+                self.index.files.push(Original {
+                    log: listed.log.clone(),
+                    file: listed.file.clone(),
+                    taken: Taken {
+                        inode: begin.inode,
+                        through: begin.from,
+                        head: head(begin.head.as_ref()),
+                    },
+                    pieces: Vec::new(),
+                });
+                self.index.files.len() - 1
+            }
+        };
+        let original = &mut self.index.files[of];
+        original.file.clone_from(&listed.file);
+        original.taken.inode = begin.inode;
+        original.taken.head = head(begin.head.as_ref());
+        let pieces = self.index.files[of].pieces.clone();
+        let (at, stored) = self.place(&pieces, &listed.log, &listed.file)?;
+        Ok(Begun {
+            of: Of::File(of),
+            from: begin.from,
+            at,
+            stored,
+            piece: None,
+        })
+    }
+
+    /// What comes behind the pieces of an original.
+    pub(super) fn rest(&self, of: usize) -> Wanted {
+        let taken = &self.index.files[of].taken;
+        Wanted {
+            of: Some(of),
+            from: taken.through,
+            head: Some(wire(&taken.head)),
+        }
+    }
+
+    /// The compressed file of the next piece of a journal.
+    pub(super) fn begin_journal(&mut self, unit: &str) -> Result<Begun, Failure> {
+        let pieces = self
+            .index
+            .journals
+            .get(unit)
+            .map(|journal| journal.pieces.clone());
+        let (at, stored) = self.place(
+            &pieces.unwrap_or_default(),
+            "journal",
+            &format!("{unit}.log"),
+        )?;
+        Ok(Begun {
+            of: Of::Journal(unit.to_owned()),
+            from: 0,
+            at,
+            stored,
+            piece: None,
+        })
+    }
+
+    /// The last entry of a journal that was taken; nothing if none was.
+    pub(super) fn cursor(&self, unit: &str) -> String {
+        self.index
+            .journals
+            .get(unit)
+            .map(|journal| journal.cursor.clone())
+            .unwrap_or_default()
+    }
+
+    /// Remembers a piece. `cursor` is that of a journal's last entry.
+    pub(super) fn keep(
+        &mut self,
+        begun: Begun,
+        cursor: Option<String>,
+    ) -> Result<Written, Failure> {
+        let nothing = Written {
+            bytes: 0,
+            sha256: hex(&[]),
+            stored: begun.stored,
+        };
+        let path = self.root.join(&begun.at);
+        let written = match begun.piece {
+            Some(piece) => piece
+                .finish()
+                .with_context(|| format!("cannot write {}", path.display()))?,
+            None => nothing,
+        };
+        let lying = (written.bytes > 0).then(|| {
+            self.written.insert(begun.at.clone());
+            Lying {
+                at: begun.at,
+                from: begun.from,
+                through: begun.from + written.bytes,
+                sha256: written.sha256.clone(),
+                stored: written.stored,
+            }
+        });
+        match begun.of {
+            Of::File(of) => {
+                let original = &mut self.index.files[of];
+                original.taken.through = begun.from + written.bytes;
+                original.pieces.extend(lying);
+            }
+            Of::Journal(unit) => {
+                // Without its end nobody knows where to go on: the piece is read again, and what lies there goes.
+                if let Some(cursor) = cursor {
+                    let journal = self.index.journals.entry(unit).or_default();
+                    journal.cursor = cursor;
+                    journal.pieces.extend(lying);
+                }
+            }
+        }
+        if self.saved.elapsed() >= SAVE {
+            self.save()?;
+        }
+        Ok(written)
+    }
+
+    /// Writes the index.
+    pub(super) fn save(&mut self) -> Result<(), Failure> {
+        let path = index_path(&self.root, &self.node);
+        let text = serde_json::to_vec_pretty(&self.index).map_err(anyhow::Error::new)?;
+        replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// The paths below the root that this run has written.
+    pub(super) fn written(self) -> BTreeSet<String> {
+        self.written
+    }
+
+    /// Where the next piece of an original goes, and how long that file is: today's, or a new one.
+    fn place(&self, pieces: &[Lying], log: &str, file: &str) -> Result<(String, u64), Failure> {
+        let today = format!("{}/{}/", self.day, self.node);
+        if let Some(last) = pieces.last().filter(|last| last.at.starts_with(&today)) {
+            return Ok((last.at.clone(), last.stored));
+        }
+        let name = format!("{today}{}/{}", safe(log)?, safe(file)?);
+        let names = std::iter::once(String::new()).chain((2..).map(|number| format!("~{number}")));
+        let mut free = names
+            .map(|more| format!("{name}{more}.zst"))
+            .filter(|at| !self.has(at));
+        Ok((free.next().unwrap_or_default(), 0))
+    }
+
+    fn has(&self, at: &str) -> bool {
+        let files = self
+            .index
+            .files
+            .iter()
+            .flat_map(|original| &original.pieces);
+        let journals = self
+            .index
+            .journals
+            .values()
+            .flat_map(|journal| &journal.pieces);
+        files.chain(journals).any(|lying| lying.at == at)
+    }
+}
+
+/// A piece that is coming.
+pub(super) struct Begun {
+    of: Of,
+    from: u64,
+    at: String,
+    stored: u64,
+    piece: Option<Piece>,
+}
+
+#[derive(Debug)]
+enum Of {
+    File(usize),
+    Journal(String),
+}
+
+impl Begun {
+    /// The place of the original among those that are known; a journal has none.
+    pub(super) fn of(&self) -> usize {
+        match self.of {
+            Of::File(of) => of,
+            Of::Journal(_) => 0,
+        }
+    }
+
+    /// Takes what has come. A file is made by its first byte.
+    pub(super) fn write(&mut self, shelf: &Shelf, data: &[u8]) -> Result<(), Failure> {
+        let path = shelf.root.join(&self.at);
+        let failed = || format!("cannot write {}", path.display());
+        let piece = match &mut self.piece {
+            Some(piece) => piece,
+            None => self
+                .piece
+                .insert(Piece::begin(&path, self.stored).with_context(failed)?),
+        };
+        Ok(piece.write(data).with_context(failed)?)
+    }
+}
+
+fn index_path(root: &Path, node: &str) -> PathBuf {
+    root.join("index").join(format!("{node}.json"))
+}
+
+/// Writes a file as a whole or not at all.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let mut file = fs::File::create(&name)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(&name, path)
+}
+
+/// A name from a node as a path below a directory of ours.
+fn safe(name: &str) -> Result<&str, Failure> {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && part.len() < 240
+            && !part.chars().any(|c| c.is_control() || c == '\\')
+    };
+    if name.split('/').all(is_part) {
+        Ok(name)
+    } else {
+        Err(Failure::Refused(format!(
+            "the node names a file {name:?}, which is none"
+        )))
+    }
+}
+
+fn head(wire: Option<&v1::LogHead>) -> Head {
+    wire.map_or_else(
+        || Head {
+            bytes: 0,
+            sha256: String::new(),
+        },
+        |head| Head {
+            bytes: head.bytes,
+            sha256: hex(&head.sha256),
+        },
+    )
+}
+
+fn wire(head: &Head) -> v1::LogHead {
+    v1::LogHead {
+        bytes: head.bytes,
+        sha256: unhex(&head.sha256),
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_from_a_node_leads_nowhere_else() {
+        for good in ["app", "var/log/app.log", "a..b", "größe.log"] {
+            assert!(safe(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "a/../b",
+            "..",
+            ".",
+            "a//b",
+            "a\nb",
+            "a\\b",
+            "a/",
+        ] {
+            assert!(safe(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digits_become_bytes_again() {
+        assert_eq!(unhex(&hex(&[0, 10, 255])), [0, 10, 255]);
+    }
+}

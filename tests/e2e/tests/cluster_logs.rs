@@ -1,0 +1,237 @@
+//! Logs of nodes, brought to a workstation.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::local::{Cluster, shop};
+use interlock_e2e::{eventually, programs};
+use interlock_mesh::identity::Role;
+
+/// A cluster whose web nodes have a log `app`, with some lines in it.
+fn cluster() -> Result<Cluster> {
+    let mut cluster = Cluster::prepare(&shop::layout())?;
+    for node in ["web1", "web2", "web3"] {
+        let here = cluster.path("nodes").join(node);
+        fs::create_dir_all(here.join("app"))?;
+        fs::write(
+            here.join("app/app.log"),
+            format!("{node} line 1\n{node} line 2\n"),
+        )?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(here.join("agent.toml"))?;
+        let globs = here.join("app/*.log*");
+        writeln!(file, "\n[logs.app]\nglobs = [{globs:?}]\nservice = \"web\"")?;
+    }
+    cluster.start_coordinator()?;
+    cluster.join()?;
+    Ok(cluster)
+}
+
+fn app(cluster: &Cluster, node: &str, name: &str) -> PathBuf {
+    cluster.path("nodes").join(node).join("app").join(name)
+}
+
+fn add(path: &Path, text: &str) -> Result<()> {
+    Ok(OpenOptions::new()
+        .append(true)
+        .open(path)?
+        .write_all(text.as_bytes())?)
+}
+
+fn collect(cluster: &Cluster, to: &Path, more: &[&str]) -> Result<Output> {
+    let to = to.display().to_string();
+    let arguments = [&["logs", "collect", "--format", "json", "--out", &to], more].concat();
+    cluster.ctl("olga", Role::Operator, &arguments)
+}
+
+fn ended(output: &Output, code: i32) -> Result<()> {
+    let talk = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(code),
+        "{:?}: {talk}",
+        output.status
+    );
+    Ok(())
+}
+
+/// Everything that a collection has of a node's log `app`: the end of each path, and the content.
+fn content(root: &Path, node: &str) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let shown = path.display().to_string();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if shown.ends_with(".zst") && shown.contains(&format!("/{node}/app/")) {
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                all.insert(
+                    name,
+                    String::from_utf8(zstd::decode_all(File::open(&path)?)?)?,
+                );
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn checked(root: &Path) -> Result<()> {
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--quiet", "SHA256SUMS"])
+        .current_dir(root)
+        .output()?;
+    ensure!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    Ok(())
+}
+
+#[test]
+fn every_line_is_collected_once_also_of_files_that_grow_and_rotate() -> Result<()> {
+    let cluster = cluster()?;
+    let to = cluster.path("collected");
+    ended(&collect(&cluster, &to, &[])?, 0)?;
+    let first = content(&to, "web1")?;
+    ensure!(
+        first
+            == [(
+                "app.log.zst".to_owned(),
+                "web1 line 1\nweb1 line 2\n".to_owned()
+            )]
+            .into(),
+        "{first:?}"
+    );
+    checked(&to)?;
+
+    // Nothing new: nothing comes.
+    let again = collect(&cluster, &to, &["--node", "web1"])?;
+    ended(&again, 0)?;
+    let told: serde_json::Value = serde_json::from_slice(&again.stdout)?;
+    ensure!(told["nodes"]["web1"]["new_bytes"] == 0, "{told}");
+
+    // One goes on, is renamed, and another takes its name; one is copied and cut.
+    let log = app(&cluster, "web1", "app.log");
+    add(&log, "web1 line 3\n")?;
+    fs::rename(&log, app(&cluster, "web1", "app.log.1"))?;
+    fs::write(&log, "web1 line 4\n")?;
+    let log = app(&cluster, "web2", "app.log");
+    fs::copy(&log, app(&cluster, "web2", "app.log.1"))?;
+    fs::write(&log, "web2 line 3\n")?;
+    ended(&collect(&cluster, &to, &[])?, 0)?;
+    for (node, lines) in [("web1", 4), ("web2", 3), ("web3", 2)] {
+        let all: String = content(&to, node)?.into_values().collect();
+        let mut found: Vec<&str> = all.lines().collect();
+        found.sort_unstable();
+        let expected: Vec<String> = (1..=lines).map(|n| format!("{node} line {n}")).collect();
+        ensure!(found == expected, "{node}: {found:?}");
+    }
+    checked(&to)
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_named_and_a_bundle_has_the_others() -> Result<()> {
+    let mut cluster = cluster()?;
+    cluster.kill_agent("web2")?;
+    let bundle = cluster.path("shop.tar.zst");
+    let output = collect(&cluster, &bundle, &["--node", "web[1-2]"])?;
+    ended(&output, 8)?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let why = told["nodes"]["web2"]["failed"].as_str().unwrap_or_default();
+    ensure!(why.contains("web2 is not connected"), "{told}");
+    let unpacked = cluster.path("unpacked");
+    tar::Archive::new(zstd::Decoder::new(File::open(&bundle)?)?).unpack(&unpacked)?;
+    let root = unpacked.join("shop");
+    ensure!(content(&root, "web1")?.len() == 1 && content(&root, "web2")?.is_empty());
+    let result = fs::read_to_string(root.join("result.json"))?;
+    ensure!(result.contains("web2 is not connected"), "{result}");
+    checked(&root)
+}
+
+#[test]
+fn nothing_that_the_agents_file_does_not_name_is_read_by_anybody() -> Result<()> {
+    let cluster = cluster()?;
+    let secret = cluster.path("secret.log");
+    fs::write(&secret, "hunter2\n")?;
+    symlink(&secret, app(&cluster, "web1", "led.log"))?;
+    fs::hard_link(&secret, app(&cluster, "web1", "hard.log"))?;
+    let to = cluster.path("collected");
+    // The file with two names is told, because it may be a mistake; a link is no file of this log.
+    let output = collect(&cluster, &to, &["--node", "web1"])?;
+    ended(&output, 8)?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let problems = told["nodes"]["web1"]["problems"].to_string();
+    ensure!(
+        problems.contains("hard.log: it has 2 names") && !problems.contains("led.log"),
+        "{told}"
+    );
+    let all: String = content(&to, "web1")?.into_values().collect();
+    ensure!(
+        !all.contains("hunter2") && all.contains("web1 line 1"),
+        "{all}"
+    );
+
+    let to = cluster.path("other");
+    let denied = cluster.ctl(
+        "rita",
+        Role::Reader,
+        &["logs", "collect", "--out", &to.display().to_string()],
+    )?;
+    ended(&denied, 8)?;
+    let talk = String::from_utf8_lossy(&denied.stderr);
+    ensure!(talk.contains("does not permit it"), "{talk}");
+    ensure!(content(&to, "web1")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn the_log_of_a_service_is_shown_as_it_is_written_and_ends_with_its_reader() -> Result<()> {
+    let cluster = cluster()?;
+    let files =
+        cluster
+            .authority()
+            .operator("olga", Role::Operator, interlock_e2e::local::Life::Now)?;
+    let mut follow = Command::new(programs::ctl()?)
+        .args(["logs", "follow", "web1", "web", "--lines", "1"])
+        .env("INTERLOCK_CONFIG", cluster.path("interlockctl.toml"))
+        .env("INTERLOCK_ENDPOINT", cluster.endpoint())
+        .env(
+            "INTERLOCK_TLS_DIR",
+            files.key.parent().context("a key in no directory")?,
+        )
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(follow.stdout.take().context("no output")?);
+    let mut line = String::new();
+    lines.read_line(&mut line)?;
+    ensure!(line == "web1 line 2\n", "{line:?}");
+    add(&app(&cluster, "web1", "app.log"), "web1 line 3\n")?;
+    line.clear();
+    lines.read_line(&mut line)?;
+    ensure!(line == "web1 line 3\n", "{line:?}");
+    // The reader goes: the program ends by itself, and well, although nothing more is written.
+    drop(lines);
+    let status = eventually("interlockctl to end", Duration::from_secs(20), || {
+        follow.try_wait()?.context("it still runs")
+    })?;
+    ensure!(status.success(), "{status}");
+
+    let nothing = cluster.ctl("olga", Role::Operator, &["logs", "follow", "web1", "db"])?;
+    ended(&nothing, 2)?;
+    let talk = String::from_utf8_lossy(&nothing.stderr);
+    ensure!(talk.contains("[logs.db]"), "{talk}");
+    Ok(())
+}
