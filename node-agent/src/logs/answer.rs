@@ -1,6 +1,5 @@
 //! What is answered to each request of a call.
 
-
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +17,9 @@ use super::{Logs, follow, head, journal, piece, tree};
 const MOST_FILES: usize = 5_000;
 
 pub(super) fn message(answer: Answer) -> v1::LogAnswer {
-    v1::LogAnswer { answer: Some(answer) }
+    v1::LogAnswer {
+        answer: Some(answer),
+    }
 }
 
 /// Answers the requests of a call, one after the other, until there are no more or nobody takes the answers.
@@ -52,7 +53,11 @@ pub(super) async fn all(
 }
 
 /// Lists what can be read.
-async fn listed(logs: &Logs, list: v1::ListLogs, to: &mpsc::Sender<v1::LogAnswer>) -> Result<(), String> {
+async fn listed(
+    logs: &Logs,
+    list: v1::ListLogs,
+    to: &mpsc::Sender<v1::LogAnswer>,
+) -> Result<(), String> {
     let (logs, to) = (logs.clone(), to.clone());
     blocking(move || {
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(list.since_ms);
@@ -90,7 +95,10 @@ async fn listed(logs: &Logs, list: v1::ListLogs, to: &mpsc::Sender<v1::LogAnswer
             };
             drop(to.blocking_send(message(Answer::File(file))));
         }
-        let done = v1::LogDone { cut, ..v1::LogDone::default() };
+        let done = v1::LogDone {
+            cut,
+            ..v1::LogDone::default()
+        };
         drop(to.blocking_send(message(Answer::Done(done))));
         Ok(())
     })
@@ -127,16 +135,28 @@ fn entry(files: &Files, found: tree::Found, since: SystemTime) -> Option<v1::Log
 }
 
 /// A piece of one file.
-async fn one(logs: &Logs, read: v1::ReadLog, to: &mpsc::Sender<v1::LogAnswer>) -> Result<(), String> {
+async fn one(
+    logs: &Logs,
+    read: v1::ReadLog,
+    to: &mpsc::Sender<v1::LogAnswer>,
+) -> Result<(), String> {
     let (logs, to) = (logs.clone(), to.clone());
     blocking(move || {
         let mut why = "this node's file names no such log".to_owned();
-        for files in logs.0.catalog.files.iter().filter(|files| files.log == read.log) {
+        for files in logs
+            .0
+            .catalog
+            .files
+            .iter()
+            .filter(|files| files.log == read.log)
+        {
             let Some(path) = files.path(&read.file) else {
                 continue;
             };
             match tree::open(&files.glob, path) {
-                Ok(file) => return piece::send(&file, &read, &to).map_err(|error| error.to_string()),
+                Ok(file) => {
+                    return piece::send(&file, &read, &to).map_err(|error| error.to_string());
+                }
                 Err(other) => why = other,
             }
         }

@@ -71,23 +71,31 @@ impl Catalog {
                 let root = root.trim_matches('/');
                 Files {
                     log: name.to_string(),
-                    prefix: if root.is_empty() { String::new() } else { format!("{root}/") },
+                    prefix: if root.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{root}/")
+                    },
                     glob: glob.clone(),
                     service: log.service.clone(),
                 }
             })
         });
         let logs = config.state_dir.join("logs");
-        let printed = config.allow.services.iter().filter_map(|(service, managers)| {
-            let process = managers.process.as_ref()?;
-            Some(Files {
-                log: PROCESS.to_owned(),
-                prefix: String::new(),
-                // The newest, and the one before it (module `capture` of the shim).
-                glob: Glob::below(logs.clone(), format!("{process}.log*")),
-                service: service.clone(),
-            })
-        });
+        let printed = config
+            .allow
+            .services
+            .iter()
+            .filter_map(|(service, managers)| {
+                let process = managers.process.as_ref()?;
+                Some(Files {
+                    log: PROCESS.to_owned(),
+                    prefix: String::new(),
+                    // The newest, and the one before it (module `capture` of the shim).
+                    glob: Glob::below(logs.clone(), format!("{process}.log*")),
+                    service: service.clone(),
+                })
+            });
         let mut units: BTreeMap<String, Vec<ServiceName>> = BTreeMap::new();
         for (service, managers) in &config.allow.services {
             for unit in &managers.systemd {
@@ -105,11 +113,19 @@ impl Catalog {
     /// What a person means who wants to see the log of this service, or the log of this name.
     pub(super) fn sources(&self, wanted: &str) -> Vec<Source> {
         let is_meant = |files: &&Files| files.service.as_str() == wanted || files.log == wanted;
-        let files = self.files.iter().filter(is_meant).cloned().map(Source::Files);
-        let units = self.units.iter().filter(|(_, services)| {
-            services.iter().any(|service| service.as_str() == wanted)
-        });
-        files.chain(units.map(|(unit, _)| Source::Journal(unit.clone()))).collect()
+        let files = self
+            .files
+            .iter()
+            .filter(is_meant)
+            .cloned()
+            .map(Source::Files);
+        let units = self
+            .units
+            .iter()
+            .filter(|(_, services)| services.iter().any(|service| service.as_str() == wanted));
+        files
+            .chain(units.map(|(unit, _)| Source::Journal(unit.clone())))
+            .collect()
     }
 
     /// Why nothing is there for a service.
@@ -123,7 +139,11 @@ impl Catalog {
             .collect();
         known.sort_unstable();
         known.dedup();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
         format!(
             "nothing on this node is named as a log of {wanted}; those of these are: {known}. To name some, write \
              `globs = [\"/PATH/*.log\"]` under [logs.{wanted}] in {}",

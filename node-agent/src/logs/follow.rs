@@ -37,7 +37,9 @@ pub(super) async fn run(
             Source::Journal(unit) => journals.push(unit),
         }
     }
-    let journals = journals.iter().map(|unit| Box::pin(journal::follow(catalog, unit, lines, to)));
+    let journals = journals
+        .iter()
+        .map(|unit| Box::pin(journal::follow(catalog, unit, lines, to)));
     let journals = async {
         let mut journals: Vec<_> = journals.collect();
         if journals.is_empty() {

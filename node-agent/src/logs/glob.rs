@@ -24,7 +24,9 @@ pub enum BadGlob {
     #[error("'{0}' is not an absolute path of files: begin it with '/' and end it with a name")]
     NotAbsolute(String),
     /// It has `..` or something that other programs take for a wildcard.
-    #[error("'{text}' has '{what}', which has no meaning here: write the directories out, with * and ? in names")]
+    #[error(
+        "'{text}' has '{what}', which has no meaning here: write the directories out, with * and ? in names"
+    )]
     NoMeaning {
         /// The text.
         text: String,
@@ -72,7 +74,8 @@ pub(super) fn is_like(name: &str, pattern: &str) -> bool {
     if is_wild(pattern) && name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
-    let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
+    let (name, pattern): (Vec<char>, Vec<char>) =
+        (name.chars().collect(), pattern.chars().collect());
     let (mut at, mut in_pattern) = (0, 0);
     // Where the last star is, and what it stands for so far: at most one way back.
     let mut star: Option<(usize, usize)> = None;
@@ -185,14 +188,26 @@ mod tests {
             ("/x", "/", "x"),
         ] {
             let glob: Glob = text.parse().unwrap();
-            assert_eq!((glob.root(), glob.rest.join("/").as_str()), (Path::new(root), rest));
+            assert_eq!(
+                (glob.root(), glob.rest.join("/").as_str()),
+                (Path::new(root), rest)
+            );
             assert_eq!(glob.to_string(), text);
         }
     }
 
     #[test]
     fn what_could_mean_more_than_it_says_is_refused() {
-        for bad in ["", "log", "/", "/var/log/", "/var/**/x", "/a/../b", "/a/[ab].log", "/a/{b}"] {
+        for bad in [
+            "",
+            "log",
+            "/",
+            "/var/log/",
+            "/var/**/x",
+            "/a/../b",
+            "/a/[ab].log",
+            "/a/{b}",
+        ] {
             assert!(bad.parse::<Glob>().is_err(), "{bad}");
         }
     }

@@ -46,7 +46,11 @@ fn command(catalog: &Catalog, unit: &str, words: &[&str]) -> Result<Child, Strin
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("cannot start {program}: {error}; name another one as `journalctl` under [node]"))
+        .map_err(|error| {
+            format!(
+                "cannot start {program}: {error}; name another one as `journalctl` under [node]"
+            )
+        })
 }
 
 /// Sends the rest of a journal.
@@ -59,9 +63,18 @@ pub(super) async fn send(
         return Err("this node's file names no such unit".to_owned());
     }
     if !read.cursor.is_empty() {
-        match piece(catalog, read, &format!("--after-cursor={}", cursor(read)?), to).await {
+        match piece(
+            catalog,
+            read,
+            &format!("--after-cursor={}", cursor(read)?),
+            to,
+        )
+        .await
+        {
             // The journal was rotated away below it: from the time on then.
-            Err(NoPiece::NotBegun(why)) => tracing::debug!(unit = read.file, why, "a cursor is of no use"),
+            Err(NoPiece::NotBegun(why)) => {
+                tracing::debug!(unit = read.file, why, "a cursor is of no use")
+            }
             Err(NoPiece::Broken(why)) => return Err(why),
             Ok(()) => return Ok(()),
         }
@@ -97,15 +110,24 @@ async fn piece(
     from: &str,
     to: &mpsc::Sender<v1::LogAnswer>,
 ) -> Result<(), NoPiece> {
-    let mut child = command(catalog, &read.file, &["--show-cursor", from]).map_err(NoPiece::NotBegun)?;
-    let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| NoPiece::NotBegun("it has no output".to_owned()))?);
+    let mut child =
+        command(catalog, &read.file, &["--show-cursor", from]).map_err(NoPiece::NotBegun)?;
+    let mut lines = BufReader::new(
+        child
+            .stdout
+            .take()
+            .ok_or_else(|| NoPiece::NotBegun("it has no output".to_owned()))?,
+    );
     let mut begun = false;
     let (mut digest, mut bytes, mut last) = (Sha256::new(), 0, String::new());
     let mut chunk = Vec::new();
     loop {
         let mut line = Vec::new();
         // A line without an end is handed on in pieces.
-        let limited = (&mut lines).take(CHUNK as u64).read_until(b'\n', &mut line).await;
+        let limited = (&mut lines)
+            .take(CHUNK as u64)
+            .read_until(b'\n', &mut line)
+            .await;
         let ended = match limited {
             Ok(read) => read == 0,
             Err(error) => return Err(NoPiece::Broken(error.to_string())),
@@ -125,7 +147,10 @@ async fn piece(
             digest.update(&chunk);
             bytes += chunk.len() as u64;
             let data = std::mem::take(&mut chunk);
-            let data = v1::LogChunk { data, of: String::new() };
+            let data = v1::LogChunk {
+                data,
+                of: String::new(),
+            };
             if to.send(message(Answer::Chunk(data))).await.is_err() {
                 return Ok(());
             }
@@ -136,24 +161,40 @@ async fn piece(
         chunk.extend(line);
     }
     if let Err(why) = end_of(child).await {
-        return Err(if begun { NoPiece::Broken(why) } else { NoPiece::NotBegun(why) });
+        return Err(if begun {
+            NoPiece::Broken(why)
+        } else {
+            NoPiece::NotBegun(why)
+        });
     }
     if !begun {
         begin(to).await;
     }
     // Nothing new has no cursor: the one before stands.
-    let cursor = if last.is_empty() { read.cursor.clone() } else { last };
-    let done = v1::LogDone { bytes, sha256: digest.finalize().to_vec(), cursor, cut: false };
+    let cursor = if last.is_empty() {
+        read.cursor.clone()
+    } else {
+        last
+    };
+    let done = v1::LogDone {
+        bytes,
+        sha256: digest.finalize().to_vec(),
+        cursor,
+        cut: false,
+    };
     drop(to.send(message(Answer::Done(done))).await);
     Ok(())
 }
 
 async fn begin(to: &mpsc::Sender<v1::LogAnswer>) {
     // Whoever asked has gone: the next message tells.
-    drop(to.send(message(Answer::Begin(v1::LogBegin::default()))).await);
+    drop(
+        to.send(message(Answer::Begin(v1::LogBegin::default())))
+            .await,
+    );
 }
 
-/// How it ended: an error if with a complaint.
+/// How it ended: an error if with a complaint, or by somebody's hand.
 async fn end_of(mut child: Child) -> Result<(), String> {
     let mut complaint = Vec::new();
     if let Some(stderr) = child.stderr.take() {
@@ -164,7 +205,13 @@ async fn end_of(mut child: Child) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', " ");
+    let complaint = String::from_utf8_lossy(&complaint)
+        .trim()
+        .replace('\n', " ");
+    // It says nothing where there is no journal at all.
+    if complaint.is_empty() && status.code() == Some(1) {
+        return Ok(());
+    }
     Err(format!("journalctl ended with {status}: {complaint}"))
 }
 
@@ -177,7 +224,10 @@ pub(super) async fn follow(
 ) -> Result<(), String> {
     let lines = format!("--lines={lines}");
     let mut child = command(catalog, unit, &["--follow", &lines])?;
-    let mut output = child.stdout.take().ok_or_else(|| "it has no output".to_owned())?;
+    let mut output = child
+        .stdout
+        .take()
+        .ok_or_else(|| "it has no output".to_owned())?;
     loop {
         let mut data = Vec::with_capacity(CHUNK);
         match output.read_buf(&mut data).await {
@@ -185,7 +235,10 @@ pub(super) async fn follow(
             Ok(_) => {}
             Err(error) => return Err(error.to_string()),
         }
-        let chunk = v1::LogChunk { data, of: unit.to_owned() };
+        let chunk = v1::LogChunk {
+            data,
+            of: unit.to_owned(),
+        };
         if to.send(message(Answer::Chunk(chunk))).await.is_err() {
             return Ok(());
         }

@@ -24,7 +24,11 @@ pub(super) fn send(
         None => false,
     };
     // What was read before is not what is there now: it was cut, or is another file of the same name.
-    let from = if is_known && request.from <= metadata.len() { request.from } else { 0 };
+    let from = if is_known && request.from <= metadata.len() {
+        request.from
+    } else {
+        0
+    };
     let begin = Answer::Begin(v1::LogBegin {
         from,
         inode: metadata.ino(),
@@ -48,7 +52,10 @@ pub(super) fn send(
         data.truncate(read);
         digest.update(&data);
         at += read as u64;
-        let chunk = Answer::Chunk(v1::LogChunk { data, of: String::new() });
+        let chunk = Answer::Chunk(v1::LogChunk {
+            data,
+            of: String::new(),
+        });
         if to.blocking_send(message(chunk)).is_err() {
             return Ok(());
         }

@@ -54,7 +54,10 @@ impl Tail {
                 let data = lines_from(file, at)?;
                 self.read.insert(metadata.ino(), at + data.len() as u64);
                 if !data.is_empty() {
-                    added.push(Added { of: of.clone(), data });
+                    added.push(Added {
+                        of: of.clone(),
+                        data,
+                    });
                 }
             }
         } else {
@@ -62,12 +65,17 @@ impl Tail {
             for (_, _, metadata) in &open {
                 self.read.insert(metadata.ino(), metadata.len());
             }
-            let newest = open.iter().max_by_key(|(_, _, metadata)| (metadata.mtime(), metadata.mtime_nsec()));
+            let newest = open
+                .iter()
+                .max_by_key(|(_, _, metadata)| (metadata.mtime(), metadata.mtime_nsec()));
             if let Some((of, file, metadata)) = newest {
                 let (data, end) = last_lines(file, metadata.len(), lines)?;
                 self.read.insert(metadata.ino(), end);
                 if !data.is_empty() {
-                    added.push(Added { of: of.clone(), data });
+                    added.push(Added {
+                        of: of.clone(),
+                        data,
+                    });
                 }
             }
         }
@@ -97,7 +105,10 @@ fn last_lines(file: &File, length: u64, lines: u32) -> io::Result<(Vec<u8>, u64)
     let mut data = vec![0; usize::try_from(length - from).unwrap_or(0)];
     let read = file.read_at(&mut data, from)?;
     data.truncate(read);
-    let end = data.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let end = data
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     data.truncate(end);
     let mut starts = data[..end.saturating_sub(1)]
         .iter()
@@ -108,7 +119,13 @@ fn last_lines(file: &File, length: u64, lines: u32) -> io::Result<(Vec<u8>, u64)
         0 => end,
         // What is before the first break in sight may be half a line.
         more => starts.nth(more as usize - 1).unwrap_or_else(|| {
-            if from == 0 { 0 } else { data.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) }
+            if from == 0 {
+                0
+            } else {
+                data.iter()
+                    .position(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1)
+            }
         }),
     };
     Ok((data.split_off(begin), from + end as u64))
@@ -134,11 +151,18 @@ mod tests {
         }
 
         fn look(&mut self, lines: u32) -> Vec<(String, String)> {
-            let glob: Glob = format!("{}/*.log*", self.dir.path().display()).parse().unwrap();
+            let glob: Glob = format!("{}/*.log*", self.dir.path().display())
+                .parse()
+                .unwrap();
             let files = Files::of_test(glob);
             let added = self.tail.look(&files, lines).unwrap();
             let text = |added: Added| {
-                let name = Path::new(&added.of).file_name().unwrap().to_str().unwrap().to_owned();
+                let name = Path::new(&added.of)
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 (name, String::from_utf8(added.data).unwrap())
             };
             added.into_iter().map(text).collect()
@@ -146,7 +170,10 @@ mod tests {
     }
 
     fn bed() -> Bed {
-        Bed { dir: tempfile::tempdir().unwrap(), tail: Tail::default() }
+        Bed {
+            dir: tempfile::tempdir().unwrap(),
+            tail: Tail::default(),
+        }
     }
 
     fn of(name: &str, text: &str) -> Vec<(String, String)> {
@@ -158,7 +185,10 @@ mod tests {
         let mut bed = bed();
         fs::write(bed.path("a.log"), "1\n2\n3\n4").unwrap();
         assert_eq!(bed.look(2), of("a.log", "2\n3\n"));
-        let mut file = File::options().append(true).open(bed.path("a.log")).unwrap();
+        let mut file = File::options()
+            .append(true)
+            .open(bed.path("a.log"))
+            .unwrap();
         assert_eq!(bed.look(2), []);
         file.write_all(b"5\n6").unwrap();
         assert_eq!(bed.look(2), of("a.log", "45\n"));
@@ -170,7 +200,10 @@ mod tests {
         let mut bed = bed();
         fs::write(bed.path("a.log"), "1\n").unwrap();
         assert_eq!(bed.look(0), []);
-        let mut file = File::options().append(true).open(bed.path("a.log")).unwrap();
+        let mut file = File::options()
+            .append(true)
+            .open(bed.path("a.log"))
+            .unwrap();
         fs::rename(bed.path("a.log"), bed.path("a.log.1")).unwrap();
         file.write_all(b"2\n").unwrap();
         fs::write(bed.path("a.log"), "3\n").unwrap();

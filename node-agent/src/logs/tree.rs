@@ -51,7 +51,9 @@ pub(super) fn open(glob: &Glob, path: &str) -> Result<File, String> {
     for name in dirs {
         dir = directory(&dir, name).map_err(|error| error.to_string())?;
     }
-    regular(&dir, file).unwrap_or_else(|| Err("it is no file of its own, but a link, a pipe or the like".to_owned()))
+    regular(&dir, file).unwrap_or_else(|| {
+        Err("it is no file of its own, but a link, a pipe or the like".to_owned())
+    })
 }
 
 fn root(glob: &Glob) -> io::Result<OwnedFd> {
@@ -73,14 +75,21 @@ fn regular(dir: &OwnedFd, name: &str) -> Option<Result<File, String>> {
         Err(error) => return Some(Err(error.to_string())),
     }
     // It may be something else by now: then opening it neither follows nor waits, and it is looked at once more.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(dir, name, flags, Mode::empty()).and_then(|file| fstat(&file).map(|stat| (file, stat)));
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = openat(dir, name, flags, Mode::empty())
+        .and_then(|file| fstat(&file).map(|stat| (file, stat)));
     match opened {
-        Ok((file, stat)) if FileType::from_raw_mode(stat.st_mode).is_file() => Some(if stat.st_nlink > 1 {
-            Err(format!("it has {} names, of which others may be elsewhere: give it one of its own", stat.st_nlink))
-        } else {
-            Ok(File::from(file))
-        }),
+        Ok((file, stat)) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+            Some(if stat.st_nlink > 1 {
+                Err(format!(
+                    "it has {} names, of which others may be elsewhere: give it one of its own",
+                    stat.st_nlink
+                ))
+            } else {
+                Ok(File::from(file))
+            })
+        }
         Ok(_) | Err(Errno::LOOP) => None,
         Err(error) => Some(Err(error.to_string())),
     }
@@ -97,7 +106,11 @@ fn descend(
         return Ok(true);
     };
     for name in names(dir, pattern)? {
-        let path = if above.is_empty() { name.clone() } else { format!("{above}/{name}") };
+        let path = if above.is_empty() {
+            name.clone()
+        } else {
+            format!("{above}/{name}")
+        };
         if below.is_empty() {
             if let Some(file) = regular(dir, &name)
                 && !each(Found { path, file })
@@ -163,7 +176,12 @@ mod tests {
         for made in ["logs", "logs/a", "elsewhere"] {
             fs::create_dir(at(made)).unwrap();
         }
-        for file in ["logs/a/1.log", "logs/a/2.log", "elsewhere/3.log", "elsewhere/4.log"] {
+        for file in [
+            "logs/a/1.log",
+            "logs/a/2.log",
+            "elsewhere/3.log",
+            "elsewhere/4.log",
+        ] {
             fs::write(at(file), "x").unwrap();
         }
         symlink(at("elsewhere/3.log"), at("logs/a/link.log")).unwrap();
@@ -175,11 +193,24 @@ mod tests {
         let paths = found(&glob);
         assert_eq!(paths.len(), 3, "{paths:?}");
         assert_eq!(paths[..2], ["a/1.log", "a/2.log"]);
-        assert!(paths[2].starts_with("a/hard.log (it has 2 names"), "{paths:?}");
+        assert!(
+            paths[2].starts_with("a/hard.log (it has 2 names"),
+            "{paths:?}"
+        );
 
         let glob: Glob = glob.parse().unwrap();
         assert!(open(&glob, "a/1.log").is_ok());
-        for led_out in ["a/link.log", "b/3.log", "a/hard.log", "a/pipe.log", "../elsewhere/3.log", "a/../3.log", "a/1.txt", "", "/etc/passwd"] {
+        for led_out in [
+            "a/link.log",
+            "b/3.log",
+            "a/hard.log",
+            "a/pipe.log",
+            "../elsewhere/3.log",
+            "a/../3.log",
+            "a/1.txt",
+            "",
+            "/etc/passwd",
+        ] {
             assert!(open(&glob, led_out).is_err(), "{led_out}");
         }
     }
@@ -190,6 +221,9 @@ mod tests {
         fs::create_dir(dir.path().join("real")).unwrap();
         fs::write(dir.path().join("real/x.log"), "x").unwrap();
         symlink("real", dir.path().join("logs")).unwrap();
-        assert_eq!(found(&format!("{}/logs/x.log", dir.path().display())), ["x.log"]);
+        assert_eq!(
+            found(&format!("{}/logs/x.log", dir.path().display())),
+            ["x.log"]
+        );
     }
 }
