@@ -70,7 +70,14 @@ impl Operation {
                 } else if self.state == State::Running
                     && self.steps.iter().all(|step| step.phase.is_settled())
                 {
-                    Some((State::Done, "every step is done and proven".to_owned()))
+                    match self.may_end(ctx) {
+                        Readiness::Yes => {
+                            Some((State::Done, "every step is done and proven".to_owned()))
+                        }
+                        // It is heard again with the next word of the agent, or a moment later.
+                        Readiness::NotYet(_) => None,
+                        Readiness::Never(why) => Some((State::NeedsAttention, why)),
+                    }
                 } else if self.state == State::Pausing && !in_flight() {
                     Some((State::Paused, "nothing is under way".to_owned()))
                 } else if self.state == State::Unwinding && !in_flight() && !self.can_unwind_more()

@@ -30,7 +30,7 @@ use super::gates::Readiness;
 use super::{Ctx, Operation, Phase};
 
 /// How long after an attempt an agent may still tell what it saw before the end of it.
-const LATE_LOOK: Duration = Duration::from_secs(5);
+pub(super) const LATE_LOOK: Duration = Duration::from_secs(5);
 
 /// The steps that a start relies on, by required service, and what each of them had to reach.
 type Relied<'a> = BTreeMap<&'a ServiceName, BTreeMap<usize, Wait>>;
@@ -92,7 +92,8 @@ impl Operation {
         }
     }
 
-    /// Is everything that the service of a start requires still as the edges of the step demanded when they were met?
+    /// Is what a step is built upon still as the edges of the step demanded when they were met: for a start what its service
+    /// requires, for a stop that its dependants are down?
     ///
     /// `last` is the answer of the same pass for the step before: a thousand starts of one service behind the same
     /// thousand are one look at those, not a million.
@@ -107,7 +108,9 @@ impl Operation {
         {
             return readiness.clone();
         }
-        let readiness = self.look_at_requirements(at, ctx);
+        let readiness = self
+            .look_at_requirements(at, ctx)
+            .and(|| self.is_clear(at, ctx));
         *last = Some((at, readiness.clone()));
         readiness
     }

@@ -25,6 +25,7 @@
 //! | `assumption` | the active side that the plan was made for |
 //! | `gates` | checks that must be fresh and green |
 //! | `instances` | whether what was started is still up, for its own health and for those who require it |
+//! | `risen` | whether what was stopped is still down, for those below it and for the end |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `report` | what agents say of attempts |
@@ -47,6 +48,7 @@ mod namesake;
 mod power;
 mod questions;
 mod report;
+mod risen;
 mod state;
 mod unwind;
 

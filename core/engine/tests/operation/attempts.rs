@@ -122,3 +122,16 @@ fn the_time_in_which_the_coordinator_did_not_run_makes_no_attempt_late() {
     bench.pass(LIMIT.as_secs());
     assert!(bench.evidence("stop:db@a").starts_with("not proven within"));
 }
+
+/// What the earlier one came to stands in the journal.
+#[test]
+fn a_new_attempt_does_not_show_what_was_seen_of_the_one_before_it() {
+    let mut bench = stopping();
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert_ne!(bench.evidence("stop:db@a"), "");
+    bench.asks(Verb::Retry, "stop:db@a").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    assert_eq!(bench.evidence("stop:db@a"), "");
+    bench.says("stop:db@a", AttemptState::Done);
+    assert_ne!(bench.evidence("stop:db@a"), "");
+}

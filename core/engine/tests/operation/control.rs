@@ -3,10 +3,11 @@
 use interlock_engine::operation::{Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
 use interlock_model::plan::{StepId, Wait};
 use interlock_model::spec::Role;
 
-use crate::bench::{Bench, seal, step};
+use crate::bench::{Bench, gate, seal, step};
 
 fn two() -> Bench {
     let mut bench = Bench::new(vec![
@@ -29,6 +30,39 @@ fn a_pause_lets_go_on_what_is_under_way_and_begins_nothing() {
     );
     bench.asks(Verb::Resume, "").unwrap();
     assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+}
+
+/// There is nothing left that a resume could begin, and nothing that an abort could end.
+#[test]
+fn a_pause_in_the_last_step_ends_with_it() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance();
+    bench.asks(Verb::Pause, "").unwrap();
+    bench.says("stop:db@a", AttemptState::Done);
+    assert_eq!(bench.state(), State::Done);
+    let refused = bench.asks(Verb::Abort, "").unwrap_err();
+    assert!(refused.to_string().contains("it is over"), "{refused}");
+
+    // Its checks are what is left of it.
+    let mut last = step("start:db@a", &[]);
+    last.healthy = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![last]);
+    bench.advance().says("start:db@a", AttemptState::Done);
+    bench.asks(Verb::Pause, "").unwrap();
+    assert_eq!(bench.state(), State::Paused);
+    bench.pass(1);
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.state(), State::Done);
+}
+
+/// The cancel came too late: all of it was done by then.
+#[test]
+fn an_abort_that_ends_nothing_leaves_an_operation_that_is_done() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance();
+    bench.asks(Verb::Abort, "").unwrap();
+    bench.says("stop:db@a", AttemptState::Done);
+    assert_eq!(bench.state(), State::Done);
 }
 
 #[test]

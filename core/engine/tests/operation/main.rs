@@ -11,4 +11,5 @@ mod gates;
 mod instances;
 mod power;
 mod replay;
+mod risen;
 mod unwind;

@@ -36,6 +36,11 @@ fn steps_are_taken_back_in_reverse_each_healthy_before_the_next_also_through_mee
         ["start stop:db@b #2 on b"],
         "what failed may have happened in part"
     );
+    assert_eq!(
+        bench.evidence("stop:db@b"),
+        "",
+        "what was seen of the step is not seen of its undo"
+    );
     bench
         .probed("db.port", "b", Verdict::Ok)
         .pass(1)
