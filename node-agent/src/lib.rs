@@ -7,7 +7,9 @@
 //! | [`ledger`] | the durable memory of attempts |
 //! | [`config`] | the agent's own file, with the allow-list |
 //! | [`shim`], [`supervise`], [`exec`] | commands that outlive the agent: processes, services by commands, checks |
+//! | [`ocf`] | OCF resource agents: what they say of themselves, and how they are run |
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
+//! | [`logs`] | reading logs for people who may not come here themselves |
 //! | [`facts`], [`notify`] | what the machine is; telling the service manager |
 //!
 //! What an agent decides is in `interlock_engine::agent`, which is pure; this crate carries it out.
@@ -18,8 +20,10 @@ pub mod exec;
 pub mod facts;
 mod group;
 pub mod ledger;
+pub mod logs;
 mod node_service;
 pub mod notify;
+pub mod ocf;
 pub mod power;
 pub mod probe;
 pub mod run;
@@ -27,3 +31,4 @@ pub mod session;
 pub mod shim;
 pub mod supervise;
 pub mod systemd;
+mod xml;

@@ -1,5 +1,6 @@
 //! `ClusterService`: the spec, and what is observed.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,10 @@ use std::time::Duration;
 use futures_util::Stream;
 use interlock_engine::coordinator::{Applied, AppliedSpec, By, NoSpec, spec_key};
 use interlock_model::ids::Generation;
+use interlock_model::names::NodeName;
+use interlock_model::ocf::Installed;
 use interlock_model::spec::{Spec, diff};
+use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_server::ClusterService;
 use tokio::sync::mpsc;
@@ -16,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Caller, MAX_REASON, bounded, next_change, power, render};
 use crate::clock;
-use crate::driver::{Handle, read_json};
+use crate::driver::{Desk, Handle, read_json};
 use crate::store::{Key, Store};
 
 /// How often a watcher hears of nothing but ages.
@@ -133,7 +137,8 @@ impl ClusterService for Cluster {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         bounded("file_name", &request.file_name, MAX_FILE_NAME)?;
-        let parsed = Spec::parse(&request.source, &request.file_name)
+        let agents = self.driver.call(|desk| resource_agents(desk)).await?;
+        let parsed = Spec::parse_for(&request.source, &request.file_name, &agents)
             .map_err(|problems| Status::invalid_argument(problems.render(&request.source)))?;
         let source = String::from_utf8(request.source)
             .map_err(|_| Status::invalid_argument("the file is not UTF-8"))?;
@@ -199,6 +204,31 @@ impl ClusterService for Cluster {
         }))
     }
 
+    async fn list_agent_types(
+        &self,
+        request: Request<v1::ListAgentTypesRequest>,
+    ) -> Result<Response<v1::ListAgentTypesResponse>, Status> {
+        let wanted = request.into_inner().node;
+        let nodes: Vec<v1::NodeAgentTypes> = self
+            .driver
+            .call(move |desk| {
+                let known = desk.coordinator.view().nodes();
+                let named = known.filter(|(node, _)| wanted.is_empty() || node.as_str() == wanted);
+                let told = named.map(|(node, seen)| v1::NodeAgentTypes {
+                    node: node.to_string(),
+                    agents: seen.agents.as_ref().map(installed_to_wire),
+                });
+                match told.collect::<Vec<_>>() {
+                    none if none.is_empty() && !wanted.is_empty() => {
+                        Err(Status::not_found(format!("no node '{wanted}' is known")))
+                    }
+                    told => Ok(told),
+                }
+            })
+            .await??;
+        Ok(Response::new(v1::ListAgentTypesResponse { nodes }))
+    }
+
     async fn verify_power(
         &self,
         request: Request<v1::VerifyPowerRequest>,
@@ -207,4 +237,14 @@ impl ClusterService for Cluster {
         let matches = power::verify(&self.driver, request.into_inner(), &caller.name).await?;
         Ok(Response::new(v1::VerifyPowerResponse { matches }))
     }
+}
+
+/// The resource agents of the nodes whose agents are connected. What others said may not be so any more, and must not
+/// keep anybody from applying a spec.
+fn resource_agents(desk: &Desk) -> BTreeMap<NodeName, Installed> {
+    let view = desk.coordinator.view();
+    view.nodes()
+        .filter(|(node, _)| view.connected(node))
+        .filter_map(|(node, seen)| Some((node.clone(), seen.agents.clone()?)))
+        .collect()
 }

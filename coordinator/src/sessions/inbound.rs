@@ -10,7 +10,9 @@ use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::permission::Refusal;
 use interlock_model::time::Timestamp;
-use interlock_proto::convert::{Invalid, member_seen_from_wire, name, refusal_from_wire};
+use interlock_proto::convert::{
+    Invalid, installed_from_wire, member_seen_from_wire, name, refusal_from_wire,
+};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 
@@ -66,6 +68,9 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
             ask: answer.ask,
             list: plugs(answer.list),
         },
+        Some(Message::OcfAgents(agents)) => {
+            FromAgent::ResourceAgents(Box::new(installed_from_wire(&agents)?))
+        }
         Some(Message::ByHand(told)) => {
             FromAgent::ByHand(told.acts.iter().map(act).collect::<Result<_, Invalid>>()?)
         }

@@ -16,6 +16,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations, Wanted,
 };
+use interlock_model::ocf::Installed;
 use interlock_model::permission::{Permission, Refusal};
 use interlock_model::spec::Spec;
 use interlock_model::time::{Now, Timestamp};
@@ -71,6 +72,8 @@ pub struct SeenNode {
     pub checks: BTreeMap<CheckId, SeenCheck>,
     /// What its agent would refuse.
     pub refuses: Vec<Refusal>,
+    /// Its OCF resource agents, as it last told.
+    pub agents: Option<Installed>,
     /// When the members of the load balancers on it were last put back, of each by balancer, service and node; zero for
     /// never. Outlives a session, so that nothing is told twice.
     pub put_back: BTreeMap<(ServiceName, ServiceName, NodeName), Timestamp>,

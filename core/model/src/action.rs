@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::member::{Member, Then};
 use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
+use crate::ocf::Resource;
 use crate::time::human;
 
 /// What a step of a plan does.
@@ -170,6 +171,8 @@ pub enum Part {
         /// Their name in that file.
         name: LocalName,
     },
+    /// A resource of an OCF resource agent.
+    Ocf(Resource),
 }
 
 impl fmt::Display for Part {
@@ -178,6 +181,7 @@ impl fmt::Display for Part {
             Self::Systemd { unit } => write!(f, "systemd {unit}"),
             Self::Process { name } => write!(f, "process {name}"),
             Self::Exec { name } => write!(f, "exec {name}"),
+            Self::Ocf(resource) => write!(f, "ocf {} {}", resource.agent, resource.name),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`time`] | points in time as values |
 //! | [`spec`] | the cluster spec: what should exist, read from YAML with every problem reported at once |
 //! | [`check`] | what is probed, from where, and what a verdict is |
+//! | [`ocf`] | OCF resource agents: what they say of themselves, and what a spec makes of them |
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
 //! | [`member`] | who is behind which load balancer, and how it is switched there |
 //! | [`permission`] | what an agent's own file has to permit for a plan |
@@ -26,6 +27,7 @@ pub mod lease;
 pub mod member;
 pub mod names;
 pub mod observation;
+pub mod ocf;
 pub mod permission;
 pub mod plan;
 pub mod spec;

@@ -23,12 +23,23 @@ pub(super) const ROWS: &[(&str, Access)] = &[
     ("/interlock.v1.ClusterService/GetSpec", Access::READERS),
     ("/interlock.v1.ClusterService/GetStatus", Access::READERS),
     (
+        "/interlock.v1.ClusterService/ListAgentTypes",
+        Access::READERS,
+    ),
+    (
         "/interlock.v1.ClusterService/VerifyPower",
         Access::OPERATORS,
     ),
     ("/interlock.v1.ClusterService/WatchStatus", Access::READERS),
     ("/interlock.v1.EventService/ListEvents", Access::READERS),
     ("/interlock.v1.EventService/WatchEvents", Access::READERS),
+    // The other end of somebody's ReadLogs.
+    (
+        "/interlock.v1.LogRelayService/AnswerLogs",
+        Access::AGENTS,
+    ),
+    // Logs say more than states: what applications write about their users.
+    ("/interlock.v1.LogService/ReadLogs", Access::OPERATORS),
     (
         "/interlock.v1.NodeService/ControlInstance",
         Access::OPERATORS,

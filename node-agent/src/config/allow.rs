@@ -12,7 +12,9 @@ use interlock_model::action::{Command, Part};
 use interlock_model::check::CheckKind;
 use interlock_model::member::{Balancer, Member};
 use interlock_model::names::{LocalName, ServiceName};
+use interlock_model::ocf::AgentName;
 
+use super::ocf::OcfPermit;
 use super::refusal::Refusal;
 use super::target::{ProbeTarget, host_and_port};
 
@@ -54,6 +56,8 @@ pub struct Managers {
     pub process: Option<LocalName>,
     /// Commands of this file.
     pub exec: Option<LocalName>,
+    /// OCF resource agents, with what they may be given.
+    pub ocf: Vec<OcfPermit>,
     /// Whose members may be switched, if it is HAProxy.
     pub haproxy: Option<Haproxy>,
     /// The same, if it is nginx.
@@ -135,6 +139,7 @@ impl Managers {
             Part::Systemd { unit } => self.systemd.contains(unit),
             Part::Process { name } => self.process.as_ref() == Some(name),
             Part::Exec { name } => self.exec.as_ref() == Some(name),
+            Part::Ocf(resource) => self.ocf.iter().any(|permit| permit.permits(resource)),
         }
     }
 
@@ -189,6 +194,7 @@ impl Managers {
             Part::Systemd { unit } => self.systemd.push(unit.clone()),
             Part::Process { name } => self.process = Some(name.clone()),
             Part::Exec { name } => self.exec = Some(name.clone()),
+            Part::Ocf(resource) => self.ocf.push(OcfPermit::of(resource)),
         }
         self
     }
@@ -205,6 +211,10 @@ impl Managers {
                 .map(|name| format!("process = \"{name}\"")),
         );
         fields.extend(self.exec.iter().map(|name| format!("exec = \"{name}\"")));
+        if !self.ocf.is_empty() {
+            let permits: Vec<String> = self.ocf.iter().map(ToString::to_string).collect();
+            fields.push(format!("ocf = [{}]", permits.join(", ")));
+        }
         fields.extend(self.haproxy.iter().map(|haproxy| {
             format!(
                 "haproxy = {{ socket = {:?}, backends = {:?} }}",
@@ -217,6 +227,13 @@ impl Managers {
 }
 
 impl Allow {
+    /// The resource agents that may be used.
+    #[must_use]
+    pub fn resource_agents(&self) -> BTreeSet<AgentName> {
+        let permits = self.services.values().flat_map(|managers| &managers.ocf);
+        permits.map(|permit| permit.agent.clone()).collect()
+    }
+
     /// Is everything that the command asks for permitted?
     ///
     /// # Errors

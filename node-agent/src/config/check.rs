@@ -12,16 +12,23 @@ use tonic::codegen::http::Uri;
 
 use super::allow::{Allow, Haproxy, Managers, Nginx};
 use super::commands::{Exec, Process, Ready, Setting};
+use super::ocf::Ocf;
 use super::problem::Problem;
-use super::{Config, Secrets, Tls, raw};
+use super::{Config, Log, Secrets, Tls, raw};
 use crate::shim::{Stop, StopSignal};
 
 /// Where Linux tells the identity of this boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where packages of fence agents put them.
 const FENCE_DIR: &str = "/usr/sbin";
+/// Where systemd's packages put what reads the journal.
+const JOURNALCTL: &str = "/usr/bin/journalctl";
 /// Where secrets are if nothing is said.
 const SECRETS: &str = "/etc/interlock/secrets";
+/// Where packages of resource agents put them.
+const OCF_PATH: &str = "/usr/lib/ocf/resource.d";
+/// Where the library of resource agents expects their state files.
+const OCF_STATE: &str = "/run/resource-agents";
 /// The time limit of an `exec` command if nothing is said.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
 /// The bound of a process's log if nothing is said: a few days of a quiet service.
@@ -54,9 +61,15 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         secrets: Secrets {
             dir: check.absolute_or(raw.secrets.map(|secrets| secrets.dir), SECRETS),
         },
+        ocf: check.ocf(raw.ocf),
         allow,
         processes,
         execs,
+        logs: check.logs(raw.logs),
+        journalctl: match raw.node.journalctl {
+            Some(command) => check.command(command),
+            None => vec![JOURNALCTL.to_owned()],
+        },
         shutdown_command,
     };
     if check.problems.is_empty() {
@@ -136,6 +149,17 @@ impl Check<'_> {
             ),
         }
         given
+    }
+
+    fn ocf(&mut self, given: Option<raw::Ocf>) -> Ocf {
+        let (path, state) = given.map_or((None, None), |given| (given.path, given.state));
+        Ocf {
+            path: match path {
+                Some(path) => path.into_iter().map(|it| self.absolute(it)).collect(),
+                None => vec![OCF_PATH.into()],
+            },
+            state: self.absolute_or(state, OCF_STATE),
+        }
     }
 
     fn command(&mut self, given: Spanned<Vec<String>>) -> Vec<String> {
@@ -252,6 +276,32 @@ impl Check<'_> {
         exec
     }
 
+    fn logs(&mut self, given: BTreeMap<Spanned<LocalName>, raw::Log>) -> BTreeMap<LocalName, Log> {
+        let mut logs = BTreeMap::new();
+        for (name, log) in given {
+            if matches!(name.get_ref().as_str(), "journal" | "process") {
+                let what = format!(
+                    "'{}' is what logs of that kind are called already",
+                    name.get_ref()
+                );
+                self.report(&name.span(), what, "give it another name");
+            }
+            if log.globs.get_ref().is_empty() {
+                let remedy = "write globs = [\"/var/log/app/*.log\"]";
+                self.report(&log.globs.span(), "it has no files", remedy);
+            }
+            let name = name.into_inner();
+            let service = match (log.service, name.as_str().parse()) {
+                (Some(service), _) | (None, Ok(service)) => service,
+                // Both kinds of names have one grammar.
+                (None, Err(_)) => continue,
+            };
+            let globs = log.globs.into_inner();
+            logs.insert(name, Log { globs, service });
+        }
+        logs
+    }
+
     fn allow(
         &mut self,
         file: &Path,
@@ -324,9 +374,9 @@ impl Check<'_> {
         let span = given.span();
         let raw = given.into_inner();
         let empty = raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none();
-        if empty && raw.haproxy.is_none() && raw.nginx.is_none() {
-            let remedy =
-                "write { systemd = [\"UNIT\"] }, { process = \"NAME\" } or { exec = \"NAME\" }";
+        if empty && raw.ocf.is_empty() && raw.haproxy.is_none() && raw.nginx.is_none() {
+            let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" }, { exec = \"NAME\" } or \
+                 { ocf = [{ agent = \"PROVIDER:TYPE\" }] }";
             self.report(&span, "no manager is named", remedy);
         }
         for unit in raw
@@ -376,6 +426,7 @@ impl Check<'_> {
                 .collect(),
             process: raw.process.as_ref().map(|name| name.get_ref().clone()),
             exec: raw.exec.as_ref().map(|name| name.get_ref().clone()),
+            ocf: raw.ocf,
             haproxy: raw.haproxy.map(|haproxy| Haproxy {
                 socket: self.absolute(haproxy.socket),
                 backends: haproxy.backends,

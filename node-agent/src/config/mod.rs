@@ -11,6 +11,7 @@ mod account;
 mod allow;
 mod check;
 mod commands;
+mod ocf;
 mod problem;
 mod raw;
 mod refusal;
@@ -23,15 +24,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use interlock_model::names::{LocalName, NodeName};
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 
 pub use account::{Account, AccountError};
 pub use allow::{Allow, Haproxy, Managers, Nginx, Told};
 pub use commands::{Exec, Listener, Process, Ready, Setting};
+pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
 pub use problem::{Error, Problem};
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets};
 pub use target::{BadTarget, ProbeTarget};
+
+use crate::logs::Glob;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +56,29 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where secrets are.
     pub secrets: Secrets,
+    /// Where OCF resource agents are.
+    pub ocf: Ocf,
     /// What the cluster may ask for.
     pub allow: Allow,
     /// Processes that the agent supervises, by name.
     pub processes: BTreeMap<LocalName, Process>,
     /// Start, stop and check commands, by name.
     pub execs: BTreeMap<LocalName, Exec>,
+    /// Files that people may read through the agent, by the name of the log.
+    pub logs: BTreeMap<LocalName, Log>,
+    /// What reads the journal, with its first arguments.
+    pub journalctl: Vec<String>,
     /// What shuts this machine down if the operating system is not to be asked.
     pub shutdown_command: Option<Vec<String>>,
+}
+
+/// A log: files that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Which. At least one.
+    pub globs: Vec<Glob>,
+    /// Whose; the service of the log's own name if nothing else is said.
+    pub service: ServiceName,
 }
 
 /// Files with this node's credentials, in PEM. Read again when they change.

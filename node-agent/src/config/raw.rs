@@ -10,8 +10,10 @@ use toml::Spanned;
 
 use super::account::Account;
 use super::commands::Listener;
+use super::ocf::OcfPermit;
 use super::target::ProbeTarget;
 use super::units::{Bytes, Period};
+use crate::logs::Glob;
 use crate::shim::StopSignal;
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +29,10 @@ pub(super) struct File {
     pub(super) process: BTreeMap<LocalName, Process>,
     #[serde(default)]
     pub(super) exec: BTreeMap<LocalName, Spanned<Exec>>,
+    #[serde(default)]
+    pub(super) logs: BTreeMap<Spanned<LocalName>, Log>,
     pub(super) secrets: Option<Secrets>,
+    pub(super) ocf: Option<Ocf>,
     pub(super) shutdown: Option<Shutdown>,
 }
 
@@ -38,6 +43,7 @@ pub(super) struct Node {
     pub(super) state_dir: Spanned<PathBuf>,
     pub(super) boot_id_path: Option<Spanned<PathBuf>>,
     pub(super) cgroup: Option<Spanned<PathBuf>>,
+    pub(super) journalctl: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +82,7 @@ pub(super) struct Managers {
     pub(super) systemd: Vec<Spanned<String>>,
     pub(super) process: Option<Spanned<LocalName>>,
     pub(super) exec: Option<Spanned<LocalName>>,
+    pub(super) ocf: Vec<OcfPermit>,
     pub(super) haproxy: Option<Haproxy>,
     pub(super) nginx: Option<Nginx>,
 }
@@ -144,6 +151,20 @@ pub(super) struct Secrets {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Ocf {
+    pub(super) path: Option<Vec<Spanned<PathBuf>>>,
+    pub(super) state: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Shutdown {
     pub(super) command: Spanned<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) globs: Spanned<Vec<Glob>>,
+    pub(super) service: Option<ServiceName>,
 }

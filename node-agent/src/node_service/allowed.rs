@@ -15,10 +15,18 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
             .iter()
             .map(|name| format!("process {name}"));
         let exec = managers.exec.iter().map(|name| format!("exec {name}"));
+        let ocf = managers.ocf.iter().map(|permit| {
+            let names: Vec<&str> = permit.parameters.keys().map(String::as_str).collect();
+            match names.as_slice() {
+                [] => format!("ocf {}", permit.agent),
+                names => format!("ocf {} with {}", permit.agent, names.join(", ")),
+            }
+        });
         lines.extend(
             units
                 .chain(process)
                 .chain(exec)
+                .chain(ocf)
                 .map(|part| format!("start and stop {service}: {part}")),
         );
     }

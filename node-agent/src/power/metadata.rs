@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::xml::{self, Event};
+use crate::xml::{self, Event};
 
 /// A fence agent's own description (`action=metadata`).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,7 +26,6 @@ mod process;
 mod request;
 mod retry;
 mod secret;
-mod xml;
 
 pub use error::FenceError;
 pub use fencer::{Fencer, Options};
@@ -34,3 +33,4 @@ pub use metadata::{ActionInfo, Metadata};
 pub use request::{Action, FenceRequest, OptionValue, Plug, PowerState, Reply};
 pub use retry::RetryRule;
 pub use secret::Secret;
+pub(crate) use secret::redact;

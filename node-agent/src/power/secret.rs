@@ -31,7 +31,7 @@ impl fmt::Debug for Secret {
 ///
 /// Exact occurrences only: a program that prints a secret re-encoded (quoted, base64) defeats this, which is why
 /// what is reported is also short.
-pub(super) fn redact<'s>(text: &str, secrets: impl Iterator<Item = &'s Secret>) -> String {
+pub(crate) fn redact<'s>(text: &str, secrets: impl Iterator<Item = &'s Secret>) -> String {
     let mut values: Vec<&str> = secrets
         .map(Secret::expose)
         .filter(|value| !value.is_empty())

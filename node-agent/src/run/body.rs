@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use interlock_engine::agent::ledger::{Outcome, Permit, Target};
+use interlock_mesh::channel;
 use interlock_model::action::{Command, FenceCall, Part, Power};
 use interlock_model::check::CheckId;
 use interlock_model::ids::AttemptId;
 use interlock_model::names::ServiceName;
+use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
 use tokio::sync::MutexGuard;
 
@@ -16,12 +18,13 @@ use super::instance;
 use super::instances::Instances;
 use super::keeper::{Instance, Proven};
 use super::machine::Machine;
-use super::managers::Managers;
+use super::managers::{Managers, ocf};
 use super::members::{Members, Wanted};
 use super::probes::Probes;
 use super::seen::merge;
 use crate::config::Allow;
 use crate::facts::FactsReader;
+use crate::logs::Logs;
 use crate::session::{Assignment, Attempt, Clock, Executor, Handle};
 use crate::shim::Run;
 
@@ -36,6 +39,7 @@ pub(super) struct Body {
     pub(super) fence: Fence,
     pub(super) probes: Probes,
     pub(super) facts: Arc<Mutex<FactsReader>>,
+    pub(super) logs: Logs,
     pub(super) clock: Clock,
 }
 
@@ -67,7 +71,7 @@ impl Body {
         tokio::spawn(async move {
             run.wait().await;
             exec.forget(run);
-            instances.poke(|part| matches!(part, Part::Exec { .. }));
+            instances.poke(|part| matches!(part, Part::Exec { .. } | Part::Ocf(_)));
         });
     }
 
@@ -215,9 +219,23 @@ impl Body {
 
 impl Executor for Body {
     fn permit(&self, command: &Command) -> Permit {
-        match self.allow.permits(command) {
-            Ok(()) => Permit::Granted,
-            Err(refusal) => Permit::Denied(refusal.to_string()),
+        if let Err(refusal) = self.allow.permits(command) {
+            return Permit::Denied(refusal.to_string());
+        }
+        match command {
+            // What cannot be started may still be stopped.
+            Command::Start { parts, .. } | Command::Verify { parts, .. } => {
+                match self.managers.objection(parts) {
+                    None => Permit::Granted,
+                    Some(why) => Permit::Denied(why),
+                }
+            }
+            Command::Stop { .. }
+            | Command::Drain { .. }
+            | Command::Admit { .. }
+            | Command::Shutdown { .. }
+            | Command::Reboot
+            | Command::Fence { .. } => Permit::Granted,
         }
     }
 
@@ -242,7 +260,7 @@ impl Executor for Body {
             | Command::Fence { .. } => 0,
         };
         for index in 0..parts {
-            for verb in ["start", "stop", "shutdown"] {
+            for verb in ["start", "stop", ocf::RECOVER, ocf::CLEAR, "shutdown"] {
                 let run = format!("{}.p{index}.{verb}", tag(id))
                     .parse()
                     .ok()
@@ -293,6 +311,15 @@ impl Executor for Body {
             Ok(()) => self.fence.list(&call).await,
             Err(refusal) => v1::plug_list::List::Failed(refusal.to_string()),
         }
+    }
+
+    fn serve_logs(&self, coordinator: &channel::Target, call: u64) {
+        self.logs.serve(coordinator, call);
+    }
+
+    async fn resource_agents(&self) -> Option<v1::OcfAgents> {
+        let installed = self.managers.ocf.catalogue().installed().await;
+        Some(installed_to_wire(&installed))
     }
 
     async fn facts(&self) -> v1::Facts {

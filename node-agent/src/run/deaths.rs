@@ -38,6 +38,9 @@ pub(super) fn deaths(
             (InstanceState::Stopped, _) | (InstanceState::Failed, Restarter::Nobody) if was_up => {
                 clean = Some(Death::Clean(format!("{part} stopped: {}", seen.reason)));
             }
+            (InstanceState::Unknown, Restarter::Guard) if seen.broken && was_up => {
+                return Some(Death::Failure(format!("{part} is broken: {}", seen.reason)));
+            }
             _ => {}
         }
     }

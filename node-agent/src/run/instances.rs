@@ -118,7 +118,7 @@ fn units(assignment: &Assignment) -> Vec<String> {
     let mut units: Vec<String> = parts
         .filter_map(|part| match part {
             Part::Systemd { unit } => Some(unit.clone()),
-            Part::Process { .. } | Part::Exec { .. } => None,
+            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => None,
         })
         .collect();
     units.sort();

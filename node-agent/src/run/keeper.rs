@@ -148,7 +148,7 @@ impl Keeper {
         loop {
             self.look(&mut memory).await;
             let due = memory.guard.due().map(|due| self.clock.instant(due));
-            let again = Instant::now() + rhythm(&memory.assigned.parts);
+            let again = Instant::now() + self.rhythm(&memory.assigned.parts);
             tokio::select! {
                 () = self.instance.poke.notified() => {}
                 () = tokio::time::sleep_until(again) => {}
@@ -193,7 +193,10 @@ impl Keeper {
             self.died(memory, death);
         }
         for (last, (_, seen)) in memory.last.iter_mut().zip(&parts) {
-            if seen.state != InstanceState::Unknown {
+            if seen.broken {
+                // Its next look sees the same; it shall not be a second death.
+                *last = Some(InstanceState::Failed);
+            } else if seen.state != InstanceState::Unknown {
                 *last = Some(seen.state);
             }
         }
@@ -212,13 +215,17 @@ impl Keeper {
 
     /// What failed before the first look: did it in this boot, after an operation had started it?
     fn unseen(&self, memory: &Memory) -> Unseen {
-        let trust = self.session.trust(&self.service);
-        let this_boot = trust.is_some_and(|trust| trust.boot == *self.managers.runs.boot_id());
-        if this_boot && !memory.assigned.exclusive {
+        if self.is_trusted_in_this_boot() && !memory.assigned.exclusive {
             Unseen::Counts
         } else {
             Unseen::CountsOfProcesses
         }
+    }
+
+    /// Has an operation proven in this boot that it runs?
+    fn is_trusted_in_this_boot(&self) -> bool {
+        let trust = self.session.trust(&self.service);
+        trust.is_some_and(|trust| trust.boot == *self.managers.runs.boot_id())
     }
 
     /// Lets the guard decide about a death.
@@ -254,9 +261,10 @@ impl Keeper {
     }
 
     fn post(&self, guard: &Guard, seen: Seen) {
+        let dead = seen.state.is_down() || seen.broken;
         let reason = match guard.given_up() {
-            Some(why) if seen.state.is_down() => why.to_owned(),
-            _ if seen.state.is_down() && guard.due().is_some() => {
+            Some(why) if dead => why.to_owned(),
+            _ if dead && guard.due().is_some() => {
                 format!("{}; about to be restarted", seen.reason)
             }
             _ => seen.reason,
@@ -291,20 +299,33 @@ impl Keeper {
         self.bring_up(memory, "restart").await;
     }
 
+    /// How long until the next look although nothing happens.
+    fn rhythm(&self, parts: &[Part]) -> Duration {
+        let rhythms = parts.iter().map(|part| match part {
+            Part::Process { .. } | Part::Systemd { .. } => LOOK_AGAIN,
+            Part::Exec { .. } => LOOK_AGAIN_BLIND,
+            Part::Ocf(resource) => self.managers.ocf.every(resource),
+        });
+        rhythms.min().unwrap_or(LOOK_AGAIN)
+    }
+
     /// Is it to be started because the machine was booted?
     fn comes_up_with_its_machine(&self, memory: &Memory) -> bool {
         let assigned = &memory.assigned;
-        let waits = |part: &Part| match part {
+        let this_boot = self.is_trusted_in_this_boot();
+        let waits = |(part, last): (&Part, &Option<InstanceState>)| match part {
             Part::Process { name } => {
                 let state = self.managers.supervisor.state(name);
                 state.is_some_and(|state| !state.was_started())
             }
+            // Nothing but an agent starts it: what is stopped and was proven in another boot has not been started in this.
+            Part::Ocf(_) => *last == Some(InstanceState::Stopped) && !this_boot,
             // systemd starts its units itself, and what a command has started cannot be told from what it has not.
             Part::Systemd { .. } | Part::Exec { .. } => false,
         };
         assigned.autostart
             && !assigned.exclusive
-            && assigned.parts.iter().any(waits)
+            && assigned.parts.iter().zip(&memory.last).any(waits)
             && self.managers.permit(&self.service, &assigned.parts).is_ok()
             && self.situation(assigned)
                 == Situation {
@@ -349,9 +370,4 @@ impl Keeper {
             }
         }
     }
-}
-
-fn rhythm(parts: &[Part]) -> Duration {
-    let blind = parts.iter().any(|part| matches!(part, Part::Exec { .. }));
-    if blind { LOOK_AGAIN_BLIND } else { LOOK_AGAIN }
 }

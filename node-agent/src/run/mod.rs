@@ -64,8 +64,10 @@ use crate::config::Config;
 use crate::exec::Exec;
 use crate::facts::{FactsReader, boot_id};
 use crate::ledger::Recorder;
+use crate::logs::Logs;
 use crate::node_service::{self, NodeState};
 use crate::notify::Notify;
+use crate::ocf::{self, Catalogue, ResourceAgents};
 use crate::power::{self, Fencer};
 use crate::session::{Agent, Clock, Options};
 use crate::shim::{self, Runs};
@@ -147,6 +149,18 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let (supervisor, processes) =
         Supervisor::new(runs.clone(), config.processes.clone(), state.join("logs"));
     let exec = Exec::new(runs.clone(), config.execs.clone());
+    let catalogue = Catalogue::new(config.ocf.path.clone(), config.allow.resource_agents());
+    // From now on it is known what they would refuse.
+    catalogue.installed().await;
+    let ocf = ResourceAgents::new(
+        runs.clone(),
+        catalogue,
+        ocf::Options {
+            node: config.node.clone(),
+            state: config.ocf.state.clone(),
+            secrets: config.secrets.clone(),
+        },
+    );
     let systemd = Systemd::new(systemd::Options::default());
     let left = exec.adopt(supervisor.adopt(adopted));
 
@@ -155,6 +169,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let managers = managers::Managers {
         supervisor,
         exec: exec.clone(),
+        ocf,
         systemd: systemd.clone(),
         runs,
         clock,
@@ -195,6 +210,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 clock,
             ),
             facts: Arc::clone(&facts_reader),
+            logs: Logs::new(&config, credentials.clone()),
             managers,
             clock,
         };

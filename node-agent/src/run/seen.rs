@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) reason: String,
     /// Who starts it again if it is failed.
     pub(super) restarter: Restarter,
+    /// It is unknown what is there, and its manager says that it does not work: to start it again may help.
+    pub(super) broken: bool,
 }
 
 /// Who starts a part again after a failure. There is one restarter or none.
@@ -41,6 +43,7 @@ impl Seen {
             since_boot: None,
             reason: reason.into(),
             restarter: Restarter::Nobody,
+            broken: false,
         }
     }
 
@@ -115,6 +118,7 @@ pub(super) fn merge(parts: &[(Part, Seen)]) -> Seen {
         },
         // Parts are restarted one by one; the whole has no restarter of its own.
         restarter: Restarter::Nobody,
+        broken: parts.iter().any(|(_, seen)| seen.broken),
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use interlock_engine::agent::ledger::{Outcome, Permit};
+use interlock_mesh::channel::Target;
 use interlock_model::action::{Command, FenceCall, Power};
 use interlock_model::check::CheckId;
 use interlock_model::ids::AttemptId;
@@ -56,6 +57,14 @@ pub trait Executor: Send + Sync + 'static {
     /// Asks a power device for its plugs.
     fn list_plugs(&self, _: FenceCall) -> impl Future<Output = v1::plug_list::List> + Send {
         async { v1::plug_list::List::Failed("this agent asks no power source".to_owned()) }
+    }
+
+    /// Somebody wants to read logs through this coordinator, in the call of this number. Returns at once.
+    fn serve_logs(&self, _: &Target, _: u64) {}
+
+    /// The OCF resource agents of the machine; none if nobody looks.
+    fn resource_agents(&self) -> impl Future<Output = Option<v1::OcfAgents>> + Send {
+        async { None }
     }
 
     /// The facts that a hello tells.

@@ -13,11 +13,11 @@ use super::{Assignment, Executor};
 pub(super) fn judge(assignment: &Assignment, executor: &impl Executor) -> Vec<Refusal> {
     let mut asked = Vec::new();
     for (service, instance) in &assignment.instances {
-        let stop = Command::Stop {
+        let start = Command::Start {
             service: service.clone(),
             parts: instance.parts.clone(),
         };
-        asked.push((Permission::Operate(service.clone()), stop));
+        asked.push((Permission::Operate(service.clone()), start));
         for held in &instance.members {
             let permission = Permission::Member {
                 balancer: service.clone(),

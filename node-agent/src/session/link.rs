@@ -241,6 +241,12 @@ impl<E: Executor> Link<E> {
         let closed = || Ended::Closed {
             address: self.target.address.to_string(),
         };
+        if let Some(agents) = self.executor.resource_agents().await {
+            let told = session.outgoing.send(message(Message::OcfAgents(agents)));
+            if told.await.is_err() {
+                return closed();
+            }
+        }
         let mut cursor = Cursor::default();
         let mut asked = Asked::default();
         let mut news = self.board.watch();
@@ -258,6 +264,11 @@ impl<E: Executor> Link<E> {
                         // Before anybody can act on it: no probe that answers it has begun yet.
                         if let Some(CoordinatorSays::ProbeNow(question)) = &received.message {
                             asked.arrived(question.ask, Instant::now());
+                        }
+                        if let Some(CoordinatorSays::ServeLogs(call)) = &received.message {
+                            // Not in this stream: it must not wait for bulk, nor for a disk.
+                            self.executor.serve_logs(&self.target, call.call);
+                            continue;
                         }
                         match self.pass_on(received).await {
                             Ok(answer) => answer,

@@ -83,7 +83,8 @@ impl Order {
     pub(super) fn read(from: Peer, message: v1::CoordinatorMessage) -> Result<Self, NoOrder> {
         use v1::coordinator_message::Message;
         match message.message {
-            None | Some(Message::Welcome(_)) => Err(NoOrder::Unexpected),
+            // Logs are the link's business.
+            None | Some(Message::Welcome(_) | Message::ServeLogs(_)) => Err(NoOrder::Unexpected),
             Some(Message::Assignment(wire)) => match Assignment::from_wire(&wire) {
                 Ok(assignment) => Ok(Self::Assign(Box::new(assignment))),
                 Err(problem) => Err(NoOrder::Ignore(problem)),

@@ -14,6 +14,7 @@ mod light;
 mod members;
 mod nginx;
 mod observing;
+mod ocf;
 mod restarts;
 mod scripted;
 mod trust;

@@ -153,6 +153,22 @@ pub(crate) fn exec(name: &str) -> v1::InstanceCommand {
     command(name, v1::part::Part::Exec(name.into()))
 }
 
+/// The service and its only part, a resource of the same name, monitored as often as can be.
+pub(crate) fn ocf(name: &str, agent: &str, parameters: &[(&str, &str)]) -> v1::InstanceCommand {
+    let parameters = parameters.iter().map(|(name, value)| {
+        let value = v1::ocf_parameter::Value::Plain((*value).to_owned());
+        ((*name).to_owned(), v1::OcfParameter { value: Some(value) })
+    });
+    let resource = v1::OcfResource {
+        agent: agent.to_owned(),
+        name: name.to_owned(),
+        parameters: parameters.collect(),
+        every_ms: 1,
+        ..v1::OcfResource::default()
+    };
+    command(name, v1::part::Part::Ocf(resource))
+}
+
 /// The service and its only part, a systemd unit.
 pub(crate) fn unit(service: &str, unit: &str) -> v1::InstanceCommand {
     command(service, v1::part::Part::SystemdUnit(unit.into()))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use interlock_model::action::{Command, FenceAction, FenceCall, OptionValue, Part, ShutdownBy};
 
 use super::member::{member_from_wire, member_to_wire, then_from_wire};
+use super::ocf::{resource_from_wire, resource_to_wire};
 use super::{Invalid, millis, name};
 use crate::v1;
 
@@ -17,6 +18,7 @@ pub fn part_to_wire(part: &Part) -> v1::Part {
             Part::Systemd { unit } => Wire::SystemdUnit(unit.clone()),
             Part::Process { name } => Wire::Process(name.to_string()),
             Part::Exec { name } => Wire::Exec(name.to_string()),
+            Part::Ocf(resource) => Wire::Ocf(resource_to_wire(resource)),
         }),
     }
 }
@@ -35,6 +37,7 @@ pub fn part_from_wire(part: &v1::Part) -> Result<Part, Invalid> {
         Some(Wire::Exec(text)) => Ok(Part::Exec {
             name: name("part.exec", text)?,
         }),
+        Some(Wire::Ocf(resource)) => Ok(Part::Ocf(resource_from_wire(resource)?)),
         None => Err(Invalid::new(
             "part",
             "is of a kind that this version does not know",

@@ -7,6 +7,7 @@ mod assignment;
 mod command;
 mod enums;
 mod member;
+mod ocf;
 mod permission;
 mod servers;
 
@@ -19,6 +20,7 @@ use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
 pub use member::{held_from_wire, held_to_wire, member_seen_from_wire, member_seen_to_wire};
+pub use ocf::{installed_from_wire, installed_to_wire, resource_from_wire, resource_to_wire};
 pub use permission::{refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire};
 
 pub use command::{

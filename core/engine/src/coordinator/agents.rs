@@ -35,6 +35,7 @@ impl Coordinator {
                 }
                 self.observed(node, full, generation, instances, checks, now);
             }
+            FromAgent::ResourceAgents(agents) => self.view.entry(node).agents = Some(*agents),
             FromAgent::Heartbeat => {}
             FromAgent::Attempt(report) => self.attempt(node, &report, now),
             FromAgent::Power {

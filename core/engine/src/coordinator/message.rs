@@ -9,6 +9,7 @@ use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
 use interlock_model::member::HeldMember;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
+use interlock_model::ocf::Installed;
 use interlock_model::permission::Refusal;
 use interlock_model::spec::GuardPolicy;
 
@@ -79,6 +80,8 @@ pub enum FromAgent {
         /// With everything: what its own file refuses of what its assignment may lead to.
         refuses: Vec<Refusal>,
     },
+    /// The OCF resource agents of its node.
+    ResourceAgents(Box<Installed>),
     /// Nothing changed.
     Heartbeat,
     /// An attempt got further.

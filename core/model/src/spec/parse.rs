@@ -6,8 +6,12 @@
 //!             └──────────────┴───────────────┴──► report: every problem, in the order of the file
 //! ```
 
+use std::collections::BTreeMap;
+
 use super::problem::{Problem, Problems, Report};
 use super::{Spec, read, verify, yaml};
+use crate::names::NodeName;
+use crate::ocf::Installed;
 
 /// A spec that can be used, and what is odd about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +45,7 @@ impl Spec {
                 let spec = read::spec(&tree, &report);
                 let usable = report.errors_are_all(|problem| is_of_check(&problem.path));
                 if let Some(spec) = &spec {
-                    verify::verify(spec, &tree, &report);
+                    verify::verify(spec, &tree, &BTreeMap::new(), &report);
                 }
                 spec.filter(|_| usable)
             }
@@ -65,12 +69,24 @@ impl Spec {
     /// # Errors
     /// With everything that is wrong, and the warnings, if anything is wrong.
     pub fn parse(bytes: &[u8], file_name: &str) -> Result<Parsed, Problems> {
+        Self::parse_for(bytes, file_name, &BTreeMap::new())
+    }
+
+    /// The same, and holds what the spec asks of resource agents against those of the nodes, as far as they are known.
+    ///
+    /// # Errors
+    /// See [`parse`](Self::parse).
+    pub fn parse_for(
+        bytes: &[u8],
+        file_name: &str,
+        agents: &BTreeMap<NodeName, Installed>,
+    ) -> Result<Parsed, Problems> {
         let report = Report::default();
         let spec = match yaml::load(bytes, &report) {
             Ok(tree) => {
                 let spec = read::spec(&tree, &report);
                 if let Some(spec) = &spec {
-                    verify::verify(spec, &tree, &report);
+                    verify::verify(spec, &tree, agents, &report);
                 }
                 spec
             }

@@ -30,6 +30,7 @@ impl Managers {
                 since_boot: None,
                 reason: said(&checked.ended.outcome.to_string(), &checked.output),
                 restarter: Restarter::Guard,
+                broken: false,
             },
             Err(error) => Seen::unknown(chain(&error)),
         }
@@ -56,7 +57,7 @@ impl Managers {
             .await
     }
 
-    pub(super) async fn exec_was_brought_up(&self, index: usize, errand: &Errand<'_>) -> bool {
+    pub(super) async fn command_brought_up(&self, index: usize, errand: &Errand<'_>) -> bool {
         let run = errand
             .run_id(index, "start")
             .ok()

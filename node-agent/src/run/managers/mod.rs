@@ -5,6 +5,7 @@
 //! caller's part.
 
 mod exec;
+pub(super) mod ocf;
 mod process;
 mod unit;
 
@@ -17,6 +18,7 @@ use super::errand::{Errand, Trouble, is_of_guard};
 use super::seen::Seen;
 use crate::config::{Allow, Refusal};
 use crate::exec::Exec;
+use crate::ocf::ResourceAgents;
 use crate::session::Clock;
 use crate::shim::Runs;
 use crate::supervise::Supervisor;
@@ -27,6 +29,7 @@ use crate::systemd::Systemd;
 pub(super) struct Managers {
     pub(super) supervisor: Supervisor,
     pub(super) exec: Exec,
+    pub(super) ocf: ResourceAgents,
     pub(super) systemd: Systemd,
     pub(super) runs: Runs,
     pub(super) clock: Clock,
@@ -40,6 +43,7 @@ impl Managers {
             Part::Process { name } => self.look_at_process(name),
             Part::Systemd { unit } => self.look_at_unit(unit).await,
             Part::Exec { name } => self.look_at_exec(name).await,
+            Part::Ocf(resource) => self.look_at_ocf(resource).await,
         }
     }
 
@@ -47,7 +51,7 @@ impl Managers {
     /// assignment runs nothing.
     pub(super) async fn look_at_assigned(&self, service: &ServiceName, part: &Part) -> Seen {
         match (part, self.allow.permits_part(service, part)) {
-            (Part::Exec { .. }, Err(refusal)) => Seen::unknown(refusal.to_string()),
+            (Part::Exec { .. } | Part::Ocf(_), Err(refusal)) => Seen::unknown(refusal.to_string()),
             _ => self.look(part).await,
         }
     }
@@ -57,6 +61,14 @@ impl Managers {
         parts
             .iter()
             .try_for_each(|part| self.allow.permits_part(service, part))
+    }
+
+    /// Why these parts cannot be started, as far as is known without running anything.
+    pub(super) fn objection(&self, parts: &[Part]) -> Option<String> {
+        parts.iter().find_map(|part| match part {
+            Part::Ocf(resource) => self.ocf_objection(resource),
+            Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } => None,
+        })
     }
 
     /// Looks at all parts.
@@ -79,6 +91,7 @@ impl Managers {
             Part::Process { name } => self.bring_process_up(name, errand).await,
             Part::Systemd { unit } => self.bring_unit_up(unit, errand).await,
             Part::Exec { name } => self.bring_exec_up(name, index, errand).await,
+            Part::Ocf(resource) => self.bring_ocf_up(resource, index, errand).await,
         }
     }
 
@@ -93,6 +106,7 @@ impl Managers {
             Part::Process { name } => self.take_process_down(name, errand).await,
             Part::Systemd { unit } => self.take_unit_down(unit, errand).await,
             Part::Exec { name } => self.take_exec_down(name, index, errand).await,
+            Part::Ocf(resource) => self.take_ocf_down(resource, index, errand).await,
         }
     }
 
@@ -126,7 +140,7 @@ impl Managers {
         errand: &Errand<'_>,
     ) -> bool {
         match part {
-            Part::Exec { .. } => self.exec_was_brought_up(index, errand).await,
+            Part::Exec { .. } | Part::Ocf(_) => self.command_brought_up(index, errand).await,
             Part::Process { .. } | Part::Systemd { .. } => false,
         }
     }
@@ -135,7 +149,7 @@ impl Managers {
     pub(super) fn is_repeatable(&self, part: &Part) -> bool {
         match part {
             // Starting what runs and stopping what is stopped does nothing.
-            Part::Process { .. } | Part::Systemd { .. } => true,
+            Part::Process { .. } | Part::Systemd { .. } | Part::Ocf(_) => true,
             Part::Exec { name } => self.exec.is_idempotent(name),
         }
     }

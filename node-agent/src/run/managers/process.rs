@@ -60,6 +60,7 @@ impl Managers {
             since_boot,
             reason,
             restarter: Restarter::Guard,
+            broken: false,
         }
     }
 

@@ -84,6 +84,7 @@ impl Managers {
                 .map(|since| self.clock.from_monotonic(since.monotonic)),
             reason,
             restarter: restarter(unit),
+            broken: false,
         }
     }
 

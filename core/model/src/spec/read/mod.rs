@@ -6,6 +6,7 @@
 //! | `nodes`, `power`, `services`, `checks`, `gates` | the section of that name |
 //! | `dependencies` | `requires` and `after` of a service |
 //! | `parts` | `manager` and `parts` of a service |
+//! | `ocf` | `ocf` of a part |
 //! | `members` | `balancer` and `member_of` of a service |
 //! | `section`, `field` | a map with known keys, and one value in it |
 //!
@@ -18,6 +19,7 @@ mod field;
 mod gates;
 mod members;
 mod nodes;
+mod ocf;
 mod parts;
 mod power;
 mod root;

@@ -1,7 +1,8 @@
 //! `manager` and `parts`: what starts and stops an instance.
 
-use super::{Field, Section};
+use super::{Field, Section, ocf};
 use crate::action::Part;
+use crate::names::ServiceName;
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, later, optional, required};
 
@@ -21,8 +22,13 @@ pub(super) static PART: Shape = Shape {
             Kind::Section(&EXEC),
             "Start, stop and check commands of the operator.",
         ),
+        optional(
+            "ocf",
+            Kind::Section(&ocf::OCF),
+            "A resource of an OCF resource agent.",
+        ),
     ],
-    choice: &["systemd", "process", "exec"],
+    choice: &["systemd", "process", "exec", "ocf"],
     later: &[
         later("address", "an IP address that moves with the primary"),
         later("drbd", "a replicated block device"),
@@ -30,7 +36,6 @@ pub(super) static PART: Shape = Shape {
         later("mariadb", "a MariaDB or MySQL server"),
         later("mount", "a file system that moves with the primary"),
         later("nginx", "a load balancer"),
-        later("ocf", "an OCF resource agent"),
         later("pacemaker", "a resource of a Pacemaker cluster"),
         later("postgres", "a PostgreSQL server"),
         later("redis", "a Redis server"),
@@ -74,7 +79,7 @@ static EXEC: Shape = Shape {
 };
 
 /// Reads the parts of a service, in either form.
-pub(super) fn parts(section: &Section<'_>) -> Vec<Part> {
+pub(super) fn parts(section: &Section<'_>, service: &ServiceName) -> Vec<Part> {
     let manager = section.get("manager");
     let parts = section.get("parts");
     if let (Some(_), Some(parts)) = (&manager, &parts) {
@@ -85,21 +90,24 @@ pub(super) fn parts(section: &Section<'_>) -> Vec<Part> {
         );
     }
     let items = parts.map(|field| field.items()).unwrap_or_default();
-    manager.iter().chain(&items).filter_map(part).collect()
+    let fields = manager.iter().chain(&items);
+    fields.filter_map(|field| part(field, service)).collect()
 }
 
-fn part(field: &Field<'_>) -> Option<Part> {
+fn part(field: &Field<'_>, service: &ServiceName) -> Option<Part> {
     field.section(&PART, |section| {
         let systemd = section.optional("systemd", |systemd| {
             systemd.get("unit").and_then(|field| unit(&field))
         });
         let process = section.optional("process", |process| process.name("name"));
         let exec = section.optional("exec", |exec| exec.name("name"));
-        match (systemd, process, exec) {
+        let ocf = section.optional("ocf", |ocf| ocf::resource(ocf, service));
+        match (systemd, process, exec, ocf) {
             (Some(unit), ..) => Some(Part::Systemd { unit: unit? }),
-            (_, Some(name), _) => Some(Part::Process { name: name? }),
-            (.., Some(name)) => Some(Part::Exec { name: name? }),
-            (None, None, None) => None,
+            (_, Some(name), ..) => Some(Part::Process { name: name? }),
+            (_, _, Some(name), _) => Some(Part::Exec { name: name? }),
+            (.., Some(resource)) => Some(Part::Ocf(resource?)),
+            (None, None, None, None) => None,
         }
     })
 }

@@ -66,7 +66,9 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
         via,
         options: options
             .into_iter()
-            .filter_map(|(name, field)| Some((name.to_owned(), option(name, &field)?)))
+            .filter_map(|(name, field)| {
+                Some((name.to_owned(), option(name, &field, "the `via` nodes")?))
+            })
             .collect(),
         timeout: section.duration("timeout").unwrap_or_default(),
     }
@@ -95,7 +97,8 @@ fn fence(field: &Field<'_>) -> Option<String> {
     None
 }
 
-fn option(name: &str, field: &Field<'_>) -> Option<OptionValue> {
+/// Reads the value of an option, which `nodes` will be given. One that looks like a secret draws a warning.
+pub(super) fn option(name: &str, field: &Field<'_>, nodes: &str) -> Option<OptionValue> {
     if let Value::Map(_) = field.yaml.value {
         return field.section(&SECRET, |section| {
             section.name("secret").map(OptionValue::Secret)
@@ -106,7 +109,9 @@ fn option(name: &str, field: &Field<'_>) -> Option<OptionValue> {
         field.report(
             Problem::warning(format!("the {name} stands in the spec"))
                 .why("everybody who may read the spec can read it")
-                .suggest("write { secret: NAME }, and put NAME into a file on the `via` nodes"),
+                .suggest(format!(
+                    "write {{ secret: NAME }}, and put NAME into a file on {nodes}"
+                )),
         );
     }
     Some(OptionValue::Plain(text.to_owned()))

@@ -195,7 +195,7 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
     let nodes: Vec<NodeName> = section.names("nodes");
     let active = activity(section, nodes.len());
     let exclusive = active == Activity::One;
-    let parts = parts::parts(section);
+    let parts = parts::parts(section, name);
     if external {
         nothing_to_operate(section);
     } else if section.get("nodes").is_none() && !section.is_absent() {

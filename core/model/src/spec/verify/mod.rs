@@ -6,26 +6,33 @@ mod checks;
 mod graph;
 mod members;
 mod nodes;
+mod ocf;
 mod services;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Spec;
 use super::problem::{Problem, Report, Severity, quoted};
 use super::yaml::{Place, Yaml, find, locate};
 use crate::names::NodeName;
+use crate::ocf::Installed;
+
+/// The resource agents of nodes, as far as they are known.
+pub(super) type KnownAgents = BTreeMap<NodeName, Installed>;
 
 /// Adds every problem of a spec that has been read from this tree.
-pub(super) fn verify(spec: &Spec, tree: &Yaml, report: &Report) {
+pub(super) fn verify(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Report) {
     let facts = Facts {
         spec,
         tree,
+        agents,
         report,
         reported: RefCell::default(),
     };
     nodes::verify(&facts);
     services::verify(&facts);
+    ocf::verify(&facts);
     checks::verify(&facts);
     members::verify(&facts);
     graph::verify(&facts);
@@ -36,6 +43,7 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, report: &Report) {
 struct Facts<'a> {
     spec: &'a Spec,
     tree: &'a Yaml,
+    agents: &'a KnownAgents,
     report: &'a Report,
     /// Where problems have been reported, and at which key: the nodes of one range share their mistakes.
     reported: RefCell<BTreeSet<(Place, String)>>,

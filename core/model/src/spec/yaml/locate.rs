@@ -7,7 +7,8 @@ use super::{Entries, Entry, Place, Value, Yaml};
 use crate::spec::range::Range;
 
 /// The place of the value that the keys lead to, or of the nearest one above it that is in the file. A key finds an
-/// entry or a list item that is equal to it or a range that holds it. The place of an entry is that of its key.
+/// entry or a list item that is equal to it or a range that holds it, or the section of this number in a list. The place
+/// of an entry is that of its key.
 pub(crate) fn locate(root: &Yaml, keys: &[&str]) -> Place {
     let mut at = Place::START;
     let mut here = root;
@@ -21,13 +22,18 @@ pub(crate) fn locate(root: &Yaml, keys: &[&str]) -> Place {
                 here = &entry.value;
             }
             Value::List(items) => {
-                let Some(item) = items
-                    .iter()
-                    .find(|item| item.text().is_some_and(|text| means(text, key)))
+                let named = |item: &&Yaml| item.text().is_some_and(|text| means(text, key));
+                if let Some(item) = items.iter().find(named) {
+                    return item.at;
+                }
+                // A section in a list has no name but its number.
+                let numbered = key.parse().ok().and_then(|number: usize| items.get(number));
+                let Some(section) = numbered.filter(|item| matches!(item.value, Value::Map(_)))
                 else {
                     return at;
                 };
-                return item.at;
+                at = section.at;
+                here = section;
             }
             Value::Scalar { text, .. } if means(text, key) => return here.at,
             Value::Scalar { .. } | Value::Null => return at,

@@ -1,33 +1,39 @@
-//! The part of XML that agents' metadata uses: the tags, one after the other, with their attributes.
+//! The part of XML that the metadata of fence agents and resource agents uses: the tags, one after the other, with their
+//! attributes, and the text between them.
 //!
-//! Text between tags is skipped, since nothing in it decides anything. Declarations, comments, CDATA sections and
-//! the DOCTYPE line that some agents print are skipped, too. No entity is ever fetched or expanded beyond the five
+//! Declarations, comments, CDATA sections and the DOCTYPE line that some agents print are skipped. No entity is ever fetched or expanded beyond the five
 //! predefined ones and character numbers, so no document can grow.
 
 use std::collections::BTreeMap;
 
 /// An opening (or self-closing) tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tag {
-    pub(super) name: String,
-    pub(super) attributes: BTreeMap<String, String>,
+pub(crate) struct Tag {
+    pub(crate) name: String,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
-/// A closing tag, or the end of a self-closing one, is reported as well, so that nesting can be followed.
+/// A closing tag, or the end of a self-closing one, is reported as well, so that nesting can be followed. Text that is
+/// nothing but white space is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Open(Tag),
+    Text(String),
     Close(String),
 }
 
-/// Reads all tags of a document.
+/// Reads all tags of a document, and the text within.
 ///
 /// # Errors
 /// What is wrong, in words, at the first construct that is not XML.
-pub(super) fn tags(document: &str) -> Result<Vec<Event>, String> {
+pub(crate) fn tags(document: &str) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     let mut rest = document;
     while let Some(start) = rest.find('<') {
+        let text = rest[..start].trim();
+        if !text.is_empty() {
+            events.push(Event::Text(unescape(text)));
+        }
         rest = &rest[start..];
         rest = if let Some(after) = skip(rest, "<!--", "-->")? {
             after
@@ -182,6 +188,7 @@ mod tests {
         let close = |name: &str| Event::Close(name.to_owned());
         let expected = [
             open("a", &[("b", "1 > 0"), ("c", "x<A&no;")]),
+            Event::Text("text".to_owned()),
             open("d", &[]),
             close("d"),
             close("a"),

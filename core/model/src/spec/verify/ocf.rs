@@ -1,0 +1,128 @@
+//! Resources of OCF resource agents: their names, and what their agents say of them.
+
+use std::collections::BTreeMap;
+
+use super::Facts;
+use crate::action::Part;
+use crate::names::{LocalName, NodeName};
+use crate::ocf::{AgentName, Installed, Objection, Resource, Wrong};
+use crate::spec::Service;
+use crate::spec::problem::{Problem, quoted};
+
+/// The keys that lead to a resource.
+type Keys = Vec<String>;
+
+pub(super) fn verify(facts: &Facts<'_>) {
+    let mut named: BTreeMap<&LocalName, Keys> = BTreeMap::new();
+    for service in facts.spec.services.values() {
+        for (index, part) in service.parts.iter().enumerate() {
+            let Part::Ocf(resource) = part else { continue };
+            let keys = keys(facts, service, index);
+            stands_by(facts, service, &keys);
+            match named.get(&resource.name) {
+                None => {
+                    for node in &service.nodes {
+                        if let Some(installed) = facts.agents.get(node) {
+                            fits(facts, &keys, node, installed, resource);
+                        }
+                    }
+                    named.insert(&resource.name, keys);
+                }
+                Some(first) => error(facts, &keys, &["name"], || {
+                    Problem::error(format!(
+                        "two resources are called {}",
+                        quoted(resource.name.as_str())
+                    ))
+                    .why("an agent tells its resources apart by their names")
+                    .suggest("give each a `name` of its own")
+                    .note(facts.place(&texts(first)), "the other one")
+                }),
+            }
+        }
+    }
+}
+
+fn keys(facts: &Facts<'_>, service: &Service, index: usize) -> Keys {
+    let name = service.name.as_str();
+    let index = index.to_string();
+    let keys: &[&str] = if facts.has(&["services", name, "manager"]) {
+        &["services", name, "manager", "ocf"]
+    } else {
+        &["services", name, "parts", &index, "ocf"]
+    };
+    keys.iter().map(ToString::to_string).collect()
+}
+
+fn texts(keys: &Keys) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+fn error(facts: &Facts<'_>, keys: &Keys, below: &[&str], problem: impl FnOnce() -> Problem) {
+    facts.error(&[&texts(keys), below].concat(), problem);
+}
+
+/// A resource has no standby side: the standby of an exclusive service would do what its primary does.
+fn stands_by(facts: &Facts<'_>, service: &Service, keys: &Keys) {
+    if service.is_exclusive() && service.nodes.len() > 1 {
+        error(facts, keys, &[], || {
+            Problem::error(format!(
+                "an OCF resource cannot stand by, and {} is `active: one`",
+                service.name
+            ))
+            .why("it would run on all of its nodes")
+            .note(
+                facts.place(&["services", service.name.as_str(), "active"]),
+                "it is exclusive by this",
+            )
+        });
+    }
+}
+
+/// Holds a resource against what is known of a node.
+fn fits(
+    facts: &Facts<'_>,
+    keys: &Keys,
+    node: &NodeName,
+    installed: &Installed,
+    resource: &Resource,
+) {
+    let agent = &resource.agent;
+    if let Some(known) = installed.types.get(agent) {
+        for objection in known.objections(resource) {
+            // Of one that is missing it is the place of the others, and yet not the same problem.
+            let below = ["parameters", &objection.parameter];
+            error(facts, keys, &below, || objected(agent, node, &objection));
+        }
+    } else if !installed.names.contains(agent) {
+        // What is not there yet may be installed before it is started.
+        facts.warning(&[&texts(keys), &["agent"][..]].concat(), || {
+            let names: Vec<String> = installed.names.iter().map(ToString::to_string).collect();
+            Problem::warning(format!(
+                "the resource agent {agent} is not installed on {node}"
+            ))
+            .suggest_nearest(&agent.to_string(), names.iter().map(String::as_str))
+        });
+    }
+}
+
+fn objected(agent: &AgentName, node: &NodeName, objection: &Objection) -> Problem {
+    let parameter = quoted(&objection.parameter);
+    let why =
+        format!("so says the agent on {node}; `interlockctl agent-types {node}` shows all of it");
+    let (what, near) = match &objection.wrong {
+        Wrong::Unknown(near) => (format!("{agent} has no parameter {parameter}"), near),
+        Wrong::Missing => (format!("{agent} needs its parameter {parameter}"), &None),
+        Wrong::Value { value, kind, near } => {
+            let value = quoted(value);
+            (
+                format!("{value} is no value of {parameter} of {agent}, which takes {kind}"),
+                near,
+            )
+        }
+    };
+    let problem = Problem::error(what).why(why);
+    match near {
+        Some(near) => problem.suggest(format!("did you mean {}?", quoted(near))),
+        None => problem,
+    }
+}

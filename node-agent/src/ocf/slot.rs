@@ -1,0 +1,155 @@
+//! Whose turn it is with a resource, and what is remembered of it between actions.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Verb;
+
+/// One resource.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// Held by whoever runs an action of it.
+    turn: tokio::sync::Mutex<()>,
+    /// The action that a `monitor` must make way for.
+    acting: watch::Sender<Option<Verb>>,
+    memory: Mutex<Memory>,
+}
+
+/// What was seen of a resource by this process.
+#[derive(Debug, Default, Clone)]
+struct Memory {
+    /// It was seen running since it was last stopped by a `stop`.
+    up: bool,
+    /// Why it cannot be taken for stopped although its agent says so.
+    doubt: Option<String>,
+}
+
+/// The right to run `start` and `stop` of a resource. Whoever monitors it has made way.
+#[derive(Debug)]
+pub(crate) struct Acting<'s> {
+    announced: Announced<'s>,
+    _turn: tokio::sync::MutexGuard<'s, ()>,
+}
+
+/// What is announced to whoever monitors, for as long as this lives.
+#[derive(Debug)]
+struct Announced<'s>(&'s Slot);
+
+impl Slot {
+    /// Waits for the turn to act. Two never act on one resource: whoever does has its instance in hand.
+    pub(crate) async fn act(&self, verb: Verb) -> Acting<'_> {
+        self.acting.send_replace(Some(verb));
+        let announced = Announced(self);
+        Acting {
+            _turn: self.turn.lock().await,
+            announced,
+        }
+    }
+
+    /// Waits for the turn to monitor.
+    ///
+    /// # Errors
+    /// The action that is under way instead.
+    pub(super) async fn monitor(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Verb> {
+        tokio::select! {
+            biased;
+            verb = self.acted() => Err(verb),
+            turn = self.turn.lock() => Ok(turn),
+        }
+    }
+
+    /// Resolves when a monitor has to make way.
+    pub(super) async fn acted(&self) -> Verb {
+        let mut acting = self.acting.subscribe();
+        loop {
+            if let Some(verb) = *acting.borrow_and_update() {
+                return verb;
+            }
+            // Its sender is this slot, which lives as long as who waits here.
+            if acting.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// It was seen running.
+    pub(super) fn is_up_now(&self) {
+        self.memory().up = true;
+    }
+
+    /// Was it seen running since it was last stopped?
+    pub(super) fn was_up(&self) -> bool {
+        self.memory().up
+    }
+
+    /// Why it cannot be taken for stopped.
+    pub(super) fn doubt(&self) -> Option<String> {
+        self.memory().doubt.clone()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every change is complete before anything can panic.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Acting<'_> {
+    /// An action has succeeded.
+    pub(crate) fn succeeded(&self, verb: Verb) {
+        *self.announced.0.memory() = Memory {
+            up: verb == Verb::Start,
+            doubt: None,
+        };
+    }
+
+    /// An action has not succeeded, or nobody knows. What was started in vain may be there in part; what was not stopped
+    /// is there until a later action says otherwise.
+    pub(crate) fn failed(&self, verb: Verb, why: &str) {
+        let mut memory = self.announced.0.memory();
+        memory.up = false;
+        if verb == Verb::Stop {
+            memory.doubt = Some(why.to_owned());
+        }
+    }
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        self.0.acting.send_replace(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_monitors_makes_way_for_who_acts_and_is_told_for_what() {
+        let slot = Slot::default();
+        let turn = slot.monitor().await.unwrap();
+        let act = slot.act(Verb::Stop);
+        let monitor = async {
+            assert_eq!(slot.acted().await, Verb::Stop);
+            drop(turn);
+        };
+        let (acting, ()) = tokio::join!(act, monitor);
+        assert_eq!(slot.monitor().await.err(), Some(Verb::Stop));
+        drop(acting);
+        assert!(slot.monitor().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_failed_is_in_doubt_until_an_action_succeeds() {
+        let slot = Slot::default();
+        let acting = slot.act(Verb::Start).await;
+        acting.succeeded(Verb::Start);
+        assert!(slot.was_up() && slot.doubt().is_none());
+        acting.failed(Verb::Stop, "why");
+        assert_eq!(slot.doubt().as_deref(), Some("why"));
+        acting.failed(Verb::Start, "another");
+        assert_eq!(slot.doubt().as_deref(), Some("why"));
+        acting.succeeded(Verb::Stop);
+        assert!(!slot.was_up() && slot.doubt().is_none());
+    }
+}
