@@ -72,7 +72,9 @@ impl Operation {
                 state.boot.clone_from(boot);
                 state.began.get_or_insert(entry.at);
                 state.intended = Some(entry.at);
+                // What was seen of an earlier attempt, or of what is now taken back, says nothing of this one.
                 state.reached.clear();
+                state.evidence.clear();
                 state.ended = None;
                 if self.single_step && !undo && attempt.0 == 1 {
                     self.tokens = self.tokens.saturating_sub(1);
