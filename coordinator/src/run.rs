@@ -13,6 +13,8 @@ use interlock_proto::v1;
 use interlock_proto::v1::agent_service_server::AgentServiceServer;
 use interlock_proto::v1::cluster_service_server::ClusterServiceServer;
 use interlock_proto::v1::event_service_server::EventServiceServer;
+use interlock_proto::v1::log_relay_service_server::LogRelayServiceServer;
+use interlock_proto::v1::log_service_server::LogServiceServer;
 use interlock_proto::v1::operation_service_server::OperationServiceServer;
 use interlock_proto::v1::plan_service_server::PlanServiceServer;
 use interlock_proto::v1::store_service_server::StoreServiceServer;
@@ -24,7 +26,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Lineage, clear_broken_import, compaction, load};
 use crate::leadership::{Candidate, Leadership, Sole};
-use crate::services::{Cluster, Events, Operations, PORTABLE, Plans, Stores};
+use crate::services::{Cluster, Events, Logs, Operations, PORTABLE, Plans, Stores};
 use crate::sessions::AgentSessions;
 use crate::store::Store;
 use crate::store::chosen::Chosen;
@@ -35,11 +37,16 @@ const RELOAD: Duration = Duration::from_secs(30);
 /// The bound on one message: a status of a thousand nodes is about 1 MiB.
 const MESSAGE: usize = 4 * 1024 * 1024;
 
+/// The bound on one message about logs.
+const LOG_MESSAGE: usize = 64 * 1024;
+
 /// The services of this program, by full names.
-const SERVED: [&str; 6] = [
+const SERVED: [&str; 8] = [
     v1::agent_service_server::SERVICE_NAME,
     v1::cluster_service_server::SERVICE_NAME,
     v1::event_service_server::SERVICE_NAME,
+    v1::log_relay_service_server::SERVICE_NAME,
+    v1::log_service_server::SERVICE_NAME,
     v1::operation_service_server::SERVICE_NAME,
     v1::plan_service_server::SERVICE_NAME,
     v1::store_service_server::SERVICE_NAME,
@@ -170,6 +177,8 @@ async fn routes(
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_encoding_message_size(MESSAGE);
+    // Not compressed: what is sent is compressed once, where it is kept.
+    let (logs, relay) = Logs::new(handle.clone());
     Ok(common(&SERVED, interlock_proto::FILE_DESCRIPTOR_SET)
         .await?
         .add_service(stores)
@@ -177,6 +186,8 @@ async fn routes(
             AgentServiceServer::new(AgentSessions::new(handle.clone()))
                 .max_decoding_message_size(1024 * 1024),
         )
+        .add_service(LogServiceServer::new(logs).max_decoding_message_size(LOG_MESSAGE))
+        .add_service(LogRelayServiceServer::new(relay).max_decoding_message_size(LOG_MESSAGE))
         .add_service(cluster)
         .add_service(plans)
         .add_service(operations)

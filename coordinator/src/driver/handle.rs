@@ -32,6 +32,12 @@ pub(super) enum Input {
         node: NodeName,
         opened: u64,
     },
+    /// To be told to an agent, whatever the store does. Answers whether the agent is there.
+    ServeLogs {
+        node: NodeName,
+        call: u64,
+        told: oneshot::Sender<bool>,
+    },
     Call(Call),
     Look(Look),
 }
@@ -151,6 +157,19 @@ impl Handle {
             })
             .await
             .map_err(|_| NotDone::Gone)
+    }
+
+    /// Tells the agent of a node that somebody wants to read its logs. False if it is not connected.
+    ///
+    /// # Errors
+    /// If the driver has ended.
+    pub(crate) async fn serve_logs(&self, node: NodeName, call: u64) -> Result<bool, NotDone> {
+        let (told, answered) = oneshot::channel();
+        self.inbox
+            .send(Input::ServeLogs { node, call, told })
+            .await
+            .map_err(|_| NotDone::Gone)?;
+        answered.await.map_err(|_| NotDone::Gone)
     }
 
     /// A session is over.

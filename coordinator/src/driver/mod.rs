@@ -151,7 +151,11 @@ impl Driver {
                     }
                     self.desk.coordinator.advance(clock::now());
                 }
-                _ = tick.tick() => self.desk.coordinator.tick(clock::now()),
+                _ = tick.tick() => {
+                    let now = clock::now();
+                    self.desk.coordinator.held_up(self.committer.is_stuck(), now);
+                    self.desk.coordinator.tick(now);
+                }
             }
             // While a commit is under way the engine keeps what it wants: everything that comes together until the next
             // one is one batch of each journal there, instead of one for every message.
@@ -233,6 +237,10 @@ impl Driver {
                 if self.sessions.close(&node, opened) {
                     self.desk.coordinator.session_closed(&node);
                 }
+            }
+            Input::ServeLogs { node, call, told } => {
+                // Whoever asked may have gone.
+                let _ = told.send(self.sessions.serve_logs(&node, call));
             }
             Input::Call(call) => {
                 // What came before is not what this call changed, and does not hold its answer back.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod event;
+mod logs;
 mod operation;
 mod plan;
 mod power;
@@ -13,6 +14,7 @@ mod store;
 
 pub use cluster::Cluster;
 pub use event::Events;
+pub use logs::{Logs, Relay};
 pub use operation::Operations;
 pub use plan::Plans;
 pub(crate) use store::PORTABLE;

@@ -113,6 +113,18 @@ impl Sessions {
         current
     }
 
+    /// Tells an agent that somebody wants to read its logs. False if it is not connected, or does not take its messages.
+    pub(crate) fn serve_logs(&self, node: &NodeName, call: u64) -> bool {
+        let message = v1::coordinator_message::Message::ServeLogs(v1::ServeLogs { call });
+        self.open.get(node).is_some_and(|(_, outbox)| {
+            let message = Some(message);
+            outbox
+                .0
+                .try_send(Ok(v1::CoordinatorMessage { message }))
+                .is_ok()
+        })
+    }
+
     /// Sends a message if there is a session. Returns why the session was ended, if it had to be.
     pub(crate) fn send(
         &mut self,

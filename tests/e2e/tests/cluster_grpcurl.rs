@@ -96,6 +96,8 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
             "AgentService",
             "ClusterService",
             "EventService",
+            "LogRelayService",
+            "LogService",
             "OperationService",
             "PlanService",
             "StoreService",

@@ -47,15 +47,31 @@ impl Exchange {
         let mut desk = self.lock();
         desk.last += 1;
         let number = desk.last;
-        desk.waiting.insert(number, Line { node, requests, answers, taken: tell });
+        desk.waiting.insert(
+            number,
+            Line {
+                node,
+                requests,
+                answers,
+                taken: tell,
+            },
+        );
         drop(desk);
-        Waiting { exchange: self.clone(), number, taken: Some(taken) }
+        Waiting {
+            exchange: self.clone(),
+            number,
+            taken: Some(taken),
+        }
     }
 
     /// The agent of a node takes the call of this number: none if nobody waits for that node under it.
     pub(super) fn take(&self, node: &NodeName, number: u64) -> Option<(Requests, Answers)> {
         let mut desk = self.lock();
-        if desk.waiting.get(&number).is_none_or(|line| line.node != *node) {
+        if desk
+            .waiting
+            .get(&number)
+            .is_none_or(|line| line.node != *node)
+        {
             return None;
         }
         let line = desk.waiting.remove(&number)?;

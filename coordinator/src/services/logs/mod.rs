@@ -79,7 +79,9 @@ impl LogService for Logs {
         let first = tokio::time::timeout(FIRST, asked.message())
             .await
             .map_err(|_| Status::deadline_exceeded("nothing was asked within 10 s"))??
-            .ok_or_else(|| Status::invalid_argument("nothing is asked: name a node and what to read"))?;
+            .ok_or_else(|| {
+                Status::invalid_argument("nothing is asked: name a node and what to read")
+            })?;
         let node: NodeName = name("node", &first.node)?;
         let (to_agent, requests) = mpsc::channel(QUEUE);
         let (answers, from_agent) = mpsc::channel(QUEUE);

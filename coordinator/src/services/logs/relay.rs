@@ -47,12 +47,13 @@ impl LogRelayService for Relay {
             .await
             .map_err(|_| Status::deadline_exceeded("no number of a call within 10 s"))??;
         let Some(Answer::Serves(number)) = first.and_then(|first| first.answer) else {
-            return Err(Status::failed_precondition("the first message must be the number of the call"));
+            return Err(Status::failed_precondition(
+                "the first message must be the number of the call",
+            ));
         };
-        let (requests, answers) = self
-            .exchange
-            .take(node, number)
-            .ok_or_else(|| Status::not_found("nobody waits for this node under that number any more"))?;
+        let (requests, answers) = self.exchange.take(node, number).ok_or_else(|| {
+            Status::not_found("nobody waits for this node under that number any more")
+        })?;
         let (to_agent, asked) = mpsc::channel(QUEUE);
         tokio::spawn(put_through(requests, to_agent, said, answers));
         Ok(Response::new(ReceiverStream::new(asked)))
