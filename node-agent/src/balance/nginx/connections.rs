@@ -1,33 +1,27 @@
-//! The connections that processes have to an address, as the kernel lists them (proc(5), `/proc/PID/net/tcp`).
+//! The connections that processes have to an address, as the kernel knows them.
 //!
 //! nginx itself does not tell how many sessions a member has. Its workers' connections to the member are just that: one
 //! per request that is answered, one per WebSocket for as long as it lasts.
+//!
+//! The kernel is asked for those that are in use ([`diag`]). Its table (`/proc/PID/net/tcp`, [`table`]) has besides each
+//! that has been over for less than a minute (`TIME_WAIT`): a hundred thousand of them on a busy load balancer. While
+//! these come and go the kernel begins anew at each read of the table, and reading it was measured to take 4 s. It is for
+//! an nginx in another network namespace, and for a kernel that does not answer the question.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use super::{diag, table};
 use crate::shim::ProcessRef;
-
-/// States of a connection that carries something, or is about to (include/net/tcp_states.h).
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
 
 /// How many connections these processes have to any of these addresses. All of them are in one network namespace.
 pub(super) fn count(of: &BTreeSet<ProcessRef>, to: &[SocketAddr]) -> io::Result<u64> {
     let Some(first) = of.first() else {
         return Ok(0);
     };
-    let mut inodes = BTreeSet::new();
-    for table in ["tcp", "tcp6"] {
-        match fs::read_to_string(format!("/proc/{}/net/{table}", first.pid)) {
-            Ok(text) => inodes.extend(text.lines().filter_map(|line| inode(line, to))),
-            // A kernel without IPv6, or a process that is just gone.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let inodes = inodes(*first, to)?;
     let mut found = 0;
     for process in of.iter().filter(|_| !inodes.is_empty()) {
         let files = match fs::read_dir(format!("/proc/{}/fd", process.pid)) {
@@ -45,36 +39,19 @@ pub(super) fn count(of: &BTreeSet<ProcessRef>, to: &[SocketAddr]) -> io::Result<
     Ok(found)
 }
 
-/// The inode of the connection in a line of the table, if it leads to one of these addresses.
-fn inode(line: &str, to: &[SocketAddr]) -> Option<u64> {
-    let mut fields = line.split_ascii_whitespace();
-    let remote = address(fields.nth(2)?)?;
-    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    let leads_there = to
-        .iter()
-        .any(|to| to.ip().to_canonical() == remote.ip() && to.port() == remote.port());
-    if !leads_there || !matches!(state, ESTABLISHED | SYN_SENT) {
-        return None;
+/// The sockets, by inode, of the connections to these addresses in the network namespace of a process.
+fn inodes(near: ProcessRef, to: &[SocketAddr]) -> io::Result<BTreeSet<u64>> {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    let own = namespace("self");
+    if own.is_some() && own == namespace(&near.pid.to_string()) {
+        match diag::inodes(to) {
+            Ok(inodes) => return Ok(inodes),
+            Err(error) => {
+                tracing::debug!(%error, "the kernel is not asked for connections, its table is read")
+            }
+        }
     }
-    fields.nth(5)?.parse().ok()
-}
-
-/// `0100007F:1F90`: words of 32 bits in the machine's order, then the port.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let mut bytes = Vec::new();
-    for word in ip.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
-        bytes.extend(word.to_ne_bytes());
-    }
-    let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
-        Ok(four) => IpAddr::V4(Ipv4Addr::from(four)),
-        Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
-    };
-    Some(SocketAddr::new(
-        ip.to_canonical(),
-        u16::from_str_radix(port, 16).ok()?,
-    ))
+    table::inodes(near, to)
 }
 
 #[cfg(test)]
@@ -85,31 +62,39 @@ mod tests {
 
     #[test]
     fn the_connections_of_a_process_to_an_address_are_counted_and_no_others() {
-        let of = BTreeSet::from([ProcessRef::of(std::process::id()).unwrap()]);
+        let me = ProcessRef::of(std::process::id()).unwrap();
+        let of = BTreeSet::from([me]);
         for host in ["127.0.0.1", "[::1]"] {
             let Ok(listener) = TcpListener::bind(format!("{host}:0")) else {
                 continue;
             };
-            let to = listener.local_addr().unwrap();
-            assert_eq!(count(&of, &[to]).unwrap(), 0);
-            let first = TcpStream::connect(to).unwrap();
-            let second = TcpStream::connect(to).unwrap();
-            assert_eq!(count(&of, &[to]).unwrap(), 2);
+            let to = [listener.local_addr().unwrap()];
+            // Over already, and in the table for a while.
+            drop((
+                TcpStream::connect(to[0]).unwrap(),
+                listener.accept().unwrap(),
+            ));
+            assert_eq!(count(&of, &to).unwrap(), 0);
+            let first = TcpStream::connect(to[0]).unwrap();
+            let second = TcpStream::connect(to[0]).unwrap();
+            assert_eq!(count(&of, &to).unwrap(), 2);
+            let asked = diag::inodes(&to).unwrap();
+            assert_eq!(asked, table::inodes(me, &to).unwrap(), "both tell the same");
             drop(first);
-            assert_eq!(count(&of, &[to]).unwrap(), 1);
+            assert_eq!(count(&of, &to).unwrap(), 1);
             drop(second);
         }
     }
 
     #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        if cfg!(target_endian = "little") {
-            assert_eq!(address("0100007F:1F90"), "127.0.0.1:8080".parse().ok());
-            assert_eq!(
-                address("00000000000000000000000001000000:0050"),
-                "[::1]:80".parse().ok()
-            );
-        }
-        assert_eq!(address("rem_address"), None);
+    fn a_connection_of_an_ipv6_socket_to_an_ipv4_address_is_one_to_that() {
+        let of = BTreeSet::from([ProcessRef::of(std::process::id()).unwrap()]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let Ok(mapped) = TcpStream::connect(format!("[::ffff:127.0.0.1]:{}", to.port())) else {
+            return;
+        };
+        assert_eq!(count(&of, &[to]).unwrap(), 1);
+        drop(mapped);
     }
 }

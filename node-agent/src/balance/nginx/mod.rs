@@ -19,9 +19,11 @@
 //! no checks of its own and no count of sessions.
 
 mod connections;
+mod diag;
 mod error;
 mod file;
 mod replace;
+mod table;
 mod verdict;
 mod workers;
 
