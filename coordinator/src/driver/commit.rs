@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use interlock_engine::coordinator::{Send, Write};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Ended;
@@ -16,6 +17,9 @@ use crate::store::{Class, CommitError, Condition, Key, Outcome, Store, Transacti
 
 /// How long to wait before a write that failed is tried again.
 pub(super) const AGAIN: Duration = Duration::from_millis(500);
+
+/// A commit that takes longer keeps everything waiting.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How many writes go into one transaction: one place is the guard's.
 const ROOM: usize = limits::MAX_OPS - 1;
@@ -65,6 +69,8 @@ pub(super) struct Committer {
     store: Arc<dyn Store>,
     guard: Condition,
     busy: Option<Busy>,
+    /// When the last commit was begun.
+    began: Instant,
     trouble: Trouble,
 }
 
@@ -114,6 +120,7 @@ impl Committer {
             store,
             guard,
             busy: None,
+            began: Instant::now(),
             trouble: Trouble(watch::Sender::new(None)),
         }
     }
@@ -125,6 +132,11 @@ impl Committer {
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy.is_some()
+    }
+
+    /// Does the commit under way not come to its end?
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_busy() && (self.trouble.is_some() || self.began.elapsed() >= SLOW)
     }
 
     /// Why nothing is being written, if nothing is.
@@ -189,6 +201,7 @@ impl Committer {
         let guard = self.guard.clone();
         let trouble = self.trouble.clone();
         let commit = async move { commit(&*store, &guard, writes, &trouble).await };
+        self.began = Instant::now();
         self.busy = Some((Box::pin(commit), after));
         Taken::Nothing
     }

@@ -140,7 +140,7 @@ impl<M: Medium> Engine<M> {
         }
         self.identity = found;
         self.health = Health::Open(Box::new(database));
-        tracing::info!(place = %self.place, revision = %found.revision, "writing again");
+        tracing::debug!(place = %self.place, revision = %found.revision, "opened again");
         Ok(committed)
     }
 

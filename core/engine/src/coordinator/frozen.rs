@@ -4,6 +4,9 @@
 //! and nobody has been heard. But what agents said meanwhile waits in its sockets, and nothing of it was late. So the time
 //! of the pause counts for no deadline, as it would not after a restart, and nobody is called silent before those who spoke
 //! had their turn.
+//!
+//! While the store takes no writes nothing is begun, and nothing that happens can be told: that time counts for no deadline
+//! either. Else a step whose intent could not even be kept would be late when the disk has room again.
 
 use std::time::Duration;
 
@@ -24,6 +27,8 @@ pub(super) struct Looked {
     at: Option<Duration>,
     /// Until then agents are heard after a pause.
     hearing: Option<Duration>,
+    /// The store takes no writes.
+    held_up: bool,
 }
 
 impl Looked {
@@ -34,19 +39,28 @@ impl Looked {
 }
 
 impl Coordinator {
+    /// From now on the store takes no writes, or takes them again.
+    pub fn held_up(&mut self, held_up: bool, now: Now) {
+        self.look(now);
+        self.looked.held_up = held_up;
+    }
+
     /// Looks at the clock, before anything is concluded from it.
     pub(super) fn look(&mut self, now: Now) {
         let Some(last) = self.looked.at.replace(now.mono) else {
             return;
         };
         let pause = now.since(last);
-        if pause < FROZEN {
+        let frozen = pause >= FROZEN;
+        if frozen || self.looked.held_up {
+            for operation in self.operations.values_mut() {
+                operation.forgive(pause);
+            }
+        }
+        if !frozen {
             return;
         }
         self.looked.hearing = Some(now.mono + HEARING);
-        for operation in self.operations.values_mut() {
-            operation.forgive(pause);
-        }
         self.event("coordinator-paused", now, |event| {
             event.text = format!(
                 "this coordinator did not run for {:.1} s: its process or its machine was paused; no step is taken for late \

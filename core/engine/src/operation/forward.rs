@@ -67,7 +67,7 @@ impl Operation {
                 }) {
                     let reason = format!("{}: {}", self.step(at).id, self.steps[at].evidence);
                     Some((State::NeedsAttention, reason))
-                } else if self.state == State::Running
+                } else if self.state != State::Unwinding
                     && self.steps.iter().all(|step| step.phase.is_settled())
                 {
                     match self.may_end(ctx) {
@@ -90,6 +90,10 @@ impl Operation {
                     None
                 }
             }
+            State::Aborting if !in_flight() && self.has_done_all(ctx) => Some((
+                State::Done,
+                "every step is done and proven: the abort came too late to end one".to_owned(),
+            )),
             State::Aborting if !in_flight() => Some((State::Aborted, self.left_behind())),
             State::AbortingToUnwind if !in_flight() => {
                 Some((State::Unwinding, "nothing is under way".to_owned()))
@@ -106,6 +110,13 @@ impl Operation {
                 ctx.now,
             );
         }
+    }
+
+    /// Is there nothing that an abort has kept from being done?
+    fn has_done_all(&self, ctx: &Ctx<'_>) -> bool {
+        let done = |phase| matches!(phase, Phase::Done | Phase::Skipped);
+        self.steps.iter().all(|step| done(step.phase))
+            && matches!(self.may_end(ctx), Readiness::Yes)
     }
 
     fn left_behind(&self) -> String {

@@ -83,8 +83,16 @@ impl Operation {
                     .filter(|(other, until)| !self.steps[*other].has_reached(*until))
                     .map(|(other, until)| format!("{} {until}", self.plan().steps[*other].id));
                 match (unmet.next(), unmet.count()) {
-                    (None, _) => match &self.plan().steps[at].action {
-                        Action::Approve { gate, text, .. } => format!("approval of {gate}: {text}"),
+                    (None, _) => match (&self.plan().steps[at].action, self.state) {
+                        (Action::Approve { gate, text, .. }, _) => {
+                            format!("approval of {gate}: {text}")
+                        }
+                        (_, State::NeedsAttention) => {
+                            format!("{} to go on, which needs attention", self.id)
+                        }
+                        (_, State::Pausing | State::Paused) => {
+                            format!("{} to be resumed", self.id)
+                        }
                         _ => self.live[at].seen.clone(),
                     },
                     (Some(first), 0) => first,

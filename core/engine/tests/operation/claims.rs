@@ -14,7 +14,7 @@ use interlock_model::time::Now;
 
 use crate::bench::{seal, spec, step};
 
-fn coordinator() -> Coordinator {
+pub(crate) fn coordinator() -> Coordinator {
     let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
     let spec = Arc::new(spec());
     coordinator.apply_spec(
@@ -27,7 +27,7 @@ fn coordinator() -> Coordinator {
     coordinator
 }
 
-fn request(by: &str, steps: &[&str]) -> StartRequest {
+pub(crate) fn request(by: &str, steps: &[&str]) -> StartRequest {
     let plan = seal(steps.iter().map(|id| step(id, &[])).collect());
     StartRequest {
         plan: Arc::new(SealedPlan::seal(plan).unwrap()),
@@ -103,7 +103,7 @@ fn a_plan_of_another_generation_is_refused() {
     assert_eq!(refused, Err(expected));
 }
 
-fn says_hello(coordinator: &mut Coordinator, node: &str) {
+pub(crate) fn says_hello(coordinator: &mut Coordinator, node: &str) {
     let hello = Hello {
         boot: BootId("boot-1".into()),
         ..Hello::default()

@@ -317,3 +317,19 @@ fn an_approval_needs_its_turn_and_its_role() {
     bench.asks_as(Role::Admin, Verb::Approve, "look").unwrap();
     assert_eq!(bench.phase("stop:db@b"), Phase::Running);
 }
+
+#[test]
+fn a_step_whose_turn_has_come_tells_for_which_word_of_a_person_it_waits() {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("stop:web@b", &[]),
+        step("stop:db@b", &[("stop:web@b", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:db@a", AttemptState::Failed);
+    bench.advance().says("stop:web@b", AttemptState::Done);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    assert_eq!(
+        bench.waits_for("stop:db@b"),
+        "op-1 to go on, which needs attention"
+    );
+}

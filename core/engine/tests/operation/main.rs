@@ -8,6 +8,7 @@ mod claims;
 mod control;
 mod edges;
 mod gates;
+mod held_up;
 mod instances;
 mod power;
 mod replay;
