@@ -16,6 +16,10 @@ pub(super) fn last_words(path: &Path) -> String {
     match last_line(path) {
         Ok(Some(line)) => format!("the last line of {shown} is: {line}"),
         Ok(None) => format!("{shown} is empty"),
+        // A log begins with the first byte that is printed: its absence is not what went wrong.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            format!("it printed nothing, there is no {shown}")
+        }
         Err(error) => format!("{shown} cannot be read: {error}"),
     }
 }
@@ -43,9 +47,12 @@ mod tests {
     fn the_last_line_is_told_with_the_path_and_without_what_could_command_a_terminal() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
-        assert!(last_words(&path).contains("cannot be read"));
+        let said = last_words(&path);
+        assert!(said.starts_with("it printed nothing"), "{said}");
+        assert!(!said.contains("No such file"), "{said}");
         std::fs::write(&path, "\n").unwrap();
         assert!(last_words(&path).ends_with("web.log is empty"));
+        assert!(last_words(dir.path()).contains("cannot be read"));
         let long = "x".repeat(10_000);
         std::fs::write(&path, format!("{long}\nno \x1b[31mport\n\n")).unwrap();
         let said = last_words(&path);
