@@ -17,6 +17,7 @@ mod plan;
 mod reason;
 mod spec;
 mod store;
+mod support;
 
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
@@ -30,6 +31,7 @@ pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
 pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat, Scope};
 pub(crate) use spec::{SpecApply, SpecCommand};
 pub(crate) use store::{StoreCommand, StoreFile};
+pub(crate) use support::{SupportBundle, SupportCommand};
 
 use std::path::PathBuf;
 
@@ -103,6 +105,9 @@ pub(crate) enum Command {
     /// The coordinators' store: take it along to another one.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// For who shall help.
+    #[command(subcommand)]
+    Support(SupportCommand),
     /// Which cluster is meant, and as whom.
     #[command(subcommand)]
     Context(ContextCommand),

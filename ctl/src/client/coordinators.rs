@@ -1,8 +1,10 @@
 //! The coordinators of one cluster.
 
+use std::time::SystemTime;
+
 use interlock_mesh::channel::{Address, Expected, Target};
 use interlock_mesh::credentials::{Credentials, Files, open, system_clock};
-use interlock_mesh::identity::Kind;
+use interlock_mesh::identity::{Identity, Kind};
 
 use super::{Client, ConnectFailure};
 
@@ -37,6 +39,30 @@ impl Coordinators {
             }
         }
         Err(ConnectFailure::Tried(tried))
+    }
+
+    /// Connects to each: what becomes of that.
+    pub(crate) async fn try_each(&self) -> Vec<(Address, Result<(), ConnectFailure>)> {
+        let mut tried = Vec::new();
+        for address in &self.endpoints {
+            let target = Target {
+                address: address.clone(),
+                expected: Expected::Coordinator,
+            };
+            let client = Client::connect(&target, &self.credentials).await;
+            tried.push((address.clone(), client.map(drop)));
+        }
+        tried
+    }
+
+    /// Whose certificate it is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.credentials.identity()
+    }
+
+    /// When it ends.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        self.credentials.not_after()
     }
 }
 

@@ -116,7 +116,8 @@ fn event_line(event: &v1::Event, paint: Paint) -> String {
     )
 }
 
-fn event_value(event: &v1::Event) -> Value {
+/// An event, for programs.
+pub(super) fn event_value(event: &v1::Event) -> Value {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     json!({
         "number": event.revision,

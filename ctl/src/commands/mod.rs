@@ -20,8 +20,12 @@ mod spec;
 mod spec_agent_config;
 mod status;
 mod store;
+mod support;
 
 use interlock_model::plan::PlanKind;
+
+use events::event_value;
+use operation::entry_value as journal_value;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Outcome;
@@ -45,6 +49,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Node(command) => node::run(&connection, command, out).await,
         Command::Power(command) => power::run(&connection, command, out).await,
         Command::Store(command) => store::run(&connection, command, out).await,
+        Command::Support(command) => support::run(&connection, command, out).await,
         Command::Context(command) => context::run(&connection, command, out),
         Command::Pki(command) => pki::run(command, out),
         Command::Man { directory } => man::write(&directory, out),

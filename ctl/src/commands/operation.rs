@@ -192,7 +192,8 @@ async fn journal(client: &Client, operation: &str, format: Format, out: Out) -> 
     Ok(Exit::Ok)
 }
 
-fn entry_value(entry: &v1::JournalEntry) -> Value {
+/// An entry of a journal, for programs.
+pub(super) fn entry_value(entry: &v1::JournalEntry) -> Value {
     json!({
         "sequence": entry.sequence,
         "at": rfc3339(entry.at_ms),
