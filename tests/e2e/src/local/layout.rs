@@ -26,7 +26,14 @@ pub struct Machine {
     processes: Vec<String>,
     execs: Vec<String>,
     allowed: Vec<String>,
-    balancers: Vec<(String, String)>,
+    balancers: Vec<Balancer>,
+}
+
+/// A load balancer to be: its service, and the group whose members are switched.
+#[derive(Debug, Clone)]
+enum Balancer {
+    Haproxy(String, String),
+    Nginx(String, String),
 }
 
 impl Machine {
@@ -61,7 +68,18 @@ impl Machine {
     /// directory of the cluster, its runtime socket `NAME.sock`, and it listens on port 8080. A reload is SIGUSR2.
     #[must_use]
     pub fn haproxy(mut self, name: &str, backend: &str) -> Self {
-        self.balancers.push((name.to_owned(), backend.to_owned()));
+        let balancer = Balancer::Haproxy(name.to_owned(), backend.to_owned());
+        self.balancers.push(balancer);
+        self
+    }
+
+    /// It may run nginx, for the service of this name, and switch the members of an upstream. In the directory of the
+    /// cluster its file is `NAME.conf`, that of the upstream `NAME.members`, that of its process `NAME.pid`, and it listens
+    /// on port 8080.
+    #[must_use]
+    pub fn nginx(mut self, name: &str, upstream: &str) -> Self {
+        let balancer = Balancer::Nginx(name.to_owned(), upstream.to_owned());
+        self.balancers.push(balancer);
         self
     }
 
@@ -113,19 +131,15 @@ impl Places<'_> {
         for name in execs {
             writeln!(file, "{name} = {{ exec = \"{name}\" }}")?;
         }
-        for (name, backend) in balancers {
-            let socket = self.directory.join(format!("{name}.sock"));
-            writeln!(
-                file,
-                "{name} = {{ process = \"{name}\", haproxy = {{ socket = {socket:?}, backends = [\"{backend}\"] }} }}"
-            )?;
+        for balancer in balancers {
+            writeln!(file, "{}", self.allowed_balancer(balancer)?)?;
         }
-        for (name, _) in balancers {
-            let path = self.directory.join(format!("{name}.cfg"));
+        for balancer in balancers {
+            let (name, command) = self.balancer_command(balancer);
             writeln!(
                 file,
-                "\n[process.{name}]\ncommand = [\"/usr/sbin/haproxy\", \"-W\", \"-db\", \"-f\", {path:?}]\nready = {{ tcp = \
-                 \"{}{host}:{SERVICE_PORT}\" }}",
+                "\n[process.{name}]\ncommand = {}\nready = {{ tcp = \"{}{host}:{SERVICE_PORT}\" }}",
+                serde_json::to_string(&command)?,
                 self.network
             )?;
         }
@@ -150,6 +164,46 @@ impl Places<'_> {
             }
         }
         Ok(file)
+    }
+
+    /// What the agent of a load balancer permits.
+    fn allowed_balancer(&self, balancer: &Balancer) -> Result<String> {
+        let path = |name: &str, end: &str| self.directory.join(format!("{name}.{end}"));
+        Ok(match balancer {
+            Balancer::Haproxy(name, backend) => format!(
+                "{name} = {{ process = \"{name}\", haproxy = {{ socket = {:?}, backends = [\"{backend}\"] }} }}",
+                path(name, "sock")
+            ),
+            Balancer::Nginx(name, upstream) => {
+                let (_, mut test) = self.balancer_command(balancer);
+                test.push("-t".to_owned());
+                format!(
+                    "{name} = {{ process = \"{name}\", nginx = {{ file = {:?}, upstreams = [\"{upstream}\"], pid = {:?}, \
+                     test = {} }} }}",
+                    path(name, "members"),
+                    path(name, "pid"),
+                    serde_json::to_string(&test)?
+                )
+            }
+        })
+    }
+
+    /// The name of a load balancer, and what runs it.
+    fn balancer_command(&self, balancer: &Balancer) -> (String, Vec<String>) {
+        let (name, end, program) = match balancer {
+            Balancer::Haproxy(name, _) => {
+                (name, "cfg", &["/usr/sbin/haproxy", "-W", "-db", "-f"][..])
+            }
+            Balancer::Nginx(name, _) => {
+                (name, "conf", &["/usr/sbin/nginx", "-e", "stderr", "-c"][..])
+            }
+        };
+        let file = self.directory.join(format!("{name}.{end}"));
+        let words = program.iter().map(|word| (*word).to_owned());
+        (
+            name.clone(),
+            words.chain([file.display().to_string()]).collect(),
+        )
     }
 
     fn stand_in(&self, role: &str, name: &str, node: &str) -> Vec<String> {
