@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 64 << 10;
 pub(super) enum Error {
     /// The coordinator cannot be reached a second time.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(#[from] Box<ConnectError>),
     /// It does not want the answer.
     #[error("the coordinator does not take the answer: {}", .0.message())]
     Refused(#[from] Status),
@@ -26,7 +26,9 @@ pub(super) enum Error {
 
 /// Answers what is asked in a call until whoever asks has gone.
 pub(super) async fn serve(logs: &Logs, coordinator: &Target, call: u64) -> Result<(), Error> {
-    let channel = channel::connect(coordinator, &logs.0.credentials, &logs.0.channel).await?;
+    let channel = channel::connect(coordinator, &logs.0.credentials, &logs.0.channel)
+        .await
+        .map_err(Box::new)?;
     let mut client = LogRelayServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let (to, answers) = mpsc::channel(QUEUE);
     // There is room for the first.
