@@ -184,7 +184,13 @@ impl ClusterService for Cluster {
                     }
                     None => vec![format!("the first spec of {}", spec.cluster)],
                 };
-                let let_go = desk.coordinator.would_let_go(&spec);
+                let mut let_go = desk.coordinator.would_let_go(&spec);
+                let_go.extend(desk.coordinator.may_run_by_other_parts(&spec));
+                let runs = desk.coordinator.runs_by_other_parts(&spec);
+                if !dry_run && !runs.is_empty() {
+                    return Err(Status::failed_precondition(runs.join("\n")));
+                }
+                let_go.extend(runs);
                 let generation = if dry_run {
                     current
                 } else {

@@ -162,3 +162,54 @@ fn a_spec_that_has_it_again_ends_it() {
     assert_eq!(assigned(&output, "web3"), Some(1));
     assert_eq!(said(&coordinator, "web3"), None);
 }
+
+#[test]
+fn another_manager_for_what_runs_is_named_and_for_what_is_down_is_free() {
+    let mut coordinator = running();
+    let other = WITH.replace("name: web }", "name: web9 }");
+    let said = coordinator.runs_by_other_parts(&spec(&other));
+    assert_eq!(said.len(), 1, "{said:?}");
+    for word in [
+        "web runs on web2, web3",
+        "process web,",
+        "process web9",
+        "shutdown --service web",
+    ] {
+        assert!(said[0].contains(word), "{said:?}");
+    }
+    assert!(coordinator.runs_by_other_parts(&spec(WITH)).is_empty());
+
+    // A name that was wrong from the start can be put right.
+    for node in ["web2", "web3"] {
+        let node: NodeName = node.parse().unwrap();
+        for state in [InstanceState::Unknown, InstanceState::Stopped] {
+            let seen = InstanceObservation {
+                state,
+                ..InstanceObservation::default()
+            };
+            let message = FromAgent::Observed {
+                full: false,
+                generation: Generation(1),
+                instances: vec![("web".parse().unwrap(), seen)],
+                checks: Vec::new(),
+                refuses: Vec::new(),
+            };
+            coordinator.agent(&node, message, NOW);
+        }
+    }
+    assert!(coordinator.runs_by_other_parts(&spec(&other)).is_empty());
+    assert!(coordinator.may_run_by_other_parts(&spec(&other)).is_empty());
+    let late = Now {
+        mono: NOW.mono + Duration::from_millis(1),
+        ..NOW
+    };
+    for second in 0..60 {
+        let now = Now {
+            mono: late.mono + Duration::from_secs(second),
+            ..late
+        };
+        coordinator.tick(now);
+    }
+    let said = coordinator.may_run_by_other_parts(&spec(&other));
+    assert_eq!(said.len(), 2, "{said:?}");
+}

@@ -422,3 +422,20 @@ fn an_unknown_check_refuses_as_a_bad_one_does_until_each_is_forced_by_name() -> 
     }
     Ok(())
 }
+
+#[test]
+fn a_spec_that_gives_what_runs_another_manager_is_refused_until_it_is_stopped() -> Result<()> {
+    let (cluster, operator) = started()?;
+    let other = cluster
+        .spec()
+        .replace("process: { name: web }", "process: { name: web9 }");
+    let refused = operator.apply(&other, 1).unwrap_err();
+    ensure!(refused.code() == Code::FailedPrecondition, "{refused}");
+    for word in ["web runs on web1, web2, web3 by process web", "web9"] {
+        ensure!(refused.message().contains(word), "{refused}");
+    }
+    ensure!(operator.status()?.generation == 1);
+    operator.run(&for_services("shutdown", &["web"]))?;
+    operator.apply(&other, 1)?;
+    Ok(())
+}

@@ -45,6 +45,7 @@ mod power;
 mod question;
 mod records;
 mod recover;
+mod reparted;
 mod spec;
 mod status;
 mod uuid;
