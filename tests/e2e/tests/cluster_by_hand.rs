@@ -201,3 +201,39 @@ fn what_was_done_by_hand_while_no_coordinator_was_there_is_one_event_with_who_wh
     })?;
     act_and_see(&cluster, &operator, "start", 4)
 }
+
+#[test]
+fn what_a_person_starts_again_under_a_shutdown_keeps_what_it_needs() -> Result<()> {
+    let (cluster, operator) = started()?;
+    cluster.hold("stop:web@web1")?;
+    let down = operator.begin(&for_services("shutdown", &["db"]), false)?;
+    operator.until_step(&down, "stop:web@web2", "done")?;
+    let (code, said) = types(&cluster, "start", &["--override-operation", &down])?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    cluster.release("stop:web@web1")?;
+
+    let halted = operator.until(&down, "needs-attention")?;
+    must_say(
+        &halted.attention,
+        &["web on web2 is running again", "stop:web@web2"],
+    )?;
+    for side in ["db@db1", "db@db2"] {
+        ensure!(
+            cluster.story().count("stop", side)? == 0,
+            "{side} was stopped"
+        );
+    }
+
+    let (code, said) = types(&cluster, "stop", &["--override-operation", &down])?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    let blocked = halted.steps.iter().find(|step| step.state == "blocked");
+    let blocked = blocked.ok_or_else(|| anyhow!("no step is blocked: {halted:?}"))?;
+    eventually("the stop is seen", Duration::from_secs(20), || {
+        operator.control(&down, "retry", &blocked.step, "it is down")?;
+        ensure!(operator.state(&down)? != "needs-attention");
+        Ok(())
+    })?;
+    operator.until(&down, "done")?;
+    ensure!(cluster.story().count("stop", "db@db1")? == 1);
+    Ok(())
+}

@@ -297,6 +297,24 @@ impl Cluster {
         Ok(pid)
     }
 
+    /// Starts what a copy of a node's machine would start: a second agent with the same certificate and nothing in its
+    /// state directory. It is killed as the agent of the node that is given back.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_copy(&mut self, node: &str) -> Result<String> {
+        let copy = format!("{node}-copy");
+        let there = self.path("nodes").join(&copy);
+        fs::create_dir_all(&there)?;
+        let own = fs::read_to_string(self.path("nodes").join(node).join("agent.toml"))?;
+        let file = own
+            .replace(&format!("nodes/{node}/"), &format!("nodes/{copy}/"))
+            .replace(":7444\"", ":7445\"");
+        fs::write(there.join("agent.toml"), file)?;
+        self.start_agent(&copy)?;
+        Ok(copy)
+    }
+
     /// The process of a node's agent.
     ///
     /// # Errors
