@@ -237,6 +237,13 @@ impl ClusterService for Speaker {
         }))
     }
 
+    async fn list_agent_types(
+        &self,
+        _: Request<v1::ListAgentTypesRequest>,
+    ) -> Result<Response<v1::ListAgentTypesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
     async fn verify_power(
         &self,
         _: Request<v1::VerifyPowerRequest>,
