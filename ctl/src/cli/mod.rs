@@ -21,7 +21,7 @@ mod support;
 
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
-pub(crate) use follow::Confirm;
+pub(crate) use follow::{Answer, Confirm};
 pub(crate) use logs::{LogsCollect, LogsCommand, LogsFollow};
 pub(crate) use names::Names;
 pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Output, complete, reason};
+use super::{Answer, Output, complete, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationCommand {
@@ -49,9 +49,11 @@ pub(crate) enum OperationCommand {
     Abort {
         #[command(flatten)]
         target: Reasoned,
-        /// Then take back what was done, in reverse.
+        /// Then take back what was done, in reverse: shows what that is, and asks.
         #[arg(long)]
         unwind: bool,
+        #[command(flatten)]
+        answer: Answer,
     },
 }
 

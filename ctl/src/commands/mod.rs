@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 
 mod approve;
+mod confirm;
 mod context;
 mod events;
 mod logs;
@@ -21,6 +22,7 @@ mod spec_agent_config;
 mod status;
 mod store;
 mod support;
+mod unwind;
 
 use interlock_model::plan::PlanKind;
 

@@ -3,14 +3,13 @@
 //! What is started is what was shown: the plan is named by its digest, which was checked against the bytes that were
 //! drawn. The coordinator refuses it if the cluster has changed meanwhile.
 
-use std::io::{self, IsTerminal};
-
 use interlock_model::action::Action;
 use interlock_model::plan::{Plan, PlanKind, SealedPlan};
 use interlock_planner::view;
 use interlock_proto::v1;
 use tonic::Code;
 
+use super::confirm::Act;
 use super::nothing_to_do;
 use super::plan::{Made, make, print, tell_who_is_at_work};
 use super::plan_difference::difference;
@@ -42,21 +41,14 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
     if plan.plan().steps.is_empty() {
         return nothing_to_do::tell(&client, &made, &args.plan.scope, format, out).await;
     }
-    let confirmed = confirm(plan.plan(), &args.confirm, out)?;
-    // From here on Ctrl-C leaves an operation behind, and says so.
-    let mut interrupt = Interrupt::listen()?;
-    let operation = tokio::select! {
-        started = start(&client, plan, confirmed, &args.confirm) => match started {
-            Ok(operation) => operation,
-            Err(refused) => return Err(explained(refused, &client, kind, &args.plan, plan).await),
-        },
-        () = interrupt.pressed() => {
-            out.say(
-                "detached before the coordinator answered: whether the operation was started is not known. Look with:\n  \
-                 interlockctl operation list",
-            )?;
-            return Ok(Exit::Detached);
-        }
+    let begun = begin(&client, kind, plan, args, out).await;
+    if format != Format::Table && !matches!(begun, Ok(Begun::Operation(..))) {
+        // It comes to no operation that could be told.
+        out.show(format, || made.value(), |_| String::new())?;
+    }
+    let (operation, interrupt) = match begun? {
+        Begun::Operation(operation, interrupt) => (*operation, interrupt),
+        Begun::Detached => return Ok(Exit::Detached),
     };
     let name = operation.summary.clone().unwrap_or_default().operation;
     out.say(&format!("{} is started", clean(&name)))?;
@@ -106,61 +98,49 @@ fn takes_machines_down(plan: &Plan) -> usize {
         .count()
 }
 
-/// Asks, or takes the flags for the answer. Returns the cluster's name if it was confirmed by name.
-fn confirm(plan: &Plan, args: &Confirm, out: Out) -> Result<String, Failure> {
-    let cluster = plan.cluster.as_str();
-    let machines = takes_machines_down(plan);
-    if let Some(name) = &args.cluster
-        && name != cluster
-    {
-        return Err(Failure::Refused(format!(
-            "--cluster says {name}, but the coordinator runs {cluster}: is it the right context? Nothing was done"
-        )));
-    }
-    let named = args.cluster.is_some();
-    match (args.yes, machines, named) {
-        (true, 0, _) | (true, _, true) => return Ok(cluster.to_owned()),
-        (true, _, false) => {
-            return Err(Failure::Usage(format!(
-                "this plan takes {} down: --yes needs --cluster {cluster} for that. Nothing was done",
-                counted(machines, "machine")
-            )));
-        }
-        (false, _, _) => {}
-    }
-    if !io::stdin().is_terminal() {
-        let flags = if machines > 0 {
-            format!("--yes --cluster {cluster}")
-        } else {
-            "--yes".to_owned()
-        };
-        return Err(Failure::Refused(format!(
-            "nobody can be asked, since standard input is no terminal: say {flags} to start this plan. Nothing was done"
-        )));
-    }
-    if machines > 0 && !named {
-        let answer = out.ask(&format!(
-            "This takes {} of {cluster} down. Type the cluster's name to go on: ",
-            counted(machines, "machine")
-        ))?;
-        if answer != cluster {
-            return Err(not_confirmed());
-        }
-        return Ok(answer);
-    }
-    let answer = out.ask(&format!(
-        "Start {} on {cluster}? [y/N] ",
-        counted(plan.steps.len(), "step")
-    ))?;
-    if matches!(answer.as_str(), "y" | "Y" | "yes") {
-        Ok(cluster.to_owned())
-    } else {
-        Err(not_confirmed())
-    }
+/// What became of a plan that was shown.
+enum Begun {
+    /// It is under way; Ctrl-C has been listened to since before it was started.
+    Operation(Box<v1::Operation>, Interrupt),
+    /// Ctrl-C came before the coordinator answered.
+    Detached,
 }
 
-fn not_confirmed() -> Failure {
-    Failure::Refused("not confirmed: nothing was done".to_owned())
+/// Asks, and starts the plan.
+async fn begin(
+    client: &Client,
+    kind: PlanKind,
+    plan: &SealedPlan,
+    args: &Run,
+    out: Out,
+) -> Result<Begun, Failure> {
+    let cluster = plan.plan().cluster.as_str();
+    let act = Act {
+        cluster,
+        machines: takes_machines_down(plan.plan()),
+        name: "this plan",
+        verb: "start this plan",
+        question: format!(
+            "Start {} on {cluster}?",
+            counted(plan.plan().steps.len(), "step")
+        ),
+    };
+    let confirmed = act.confirm(&args.confirm.answer, out)?;
+    // From here on Ctrl-C leaves an operation behind, and says so.
+    let mut interrupt = Interrupt::listen()?;
+    tokio::select! {
+        started = start(client, plan, confirmed, &args.confirm) => match started {
+            Ok(operation) => Ok(Begun::Operation(Box::new(operation), interrupt)),
+            Err(refused) => Err(explained(refused, client, kind, &args.plan, plan).await),
+        },
+        () = interrupt.pressed() => {
+            out.say(
+                "detached before the coordinator answered: whether the operation was started is not known. Look with:\n  \
+                 interlockctl operation list",
+            )?;
+            Ok(Begun::Detached)
+        }
+    }
 }
 
 async fn start(

@@ -3,7 +3,7 @@
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::status;
+use super::{status, unwind};
 use crate::cli::{Connection, Format, OperationCommand, Output};
 use crate::client::{Client, SHORT};
 use crate::context;
@@ -72,9 +72,28 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             let request = verb("skip", &args.operation, &args.step, &args.reason);
             control(&client, request, args.output, out).await
         }
-        OperationCommand::Abort { target, unwind } => {
-            let word = if unwind { "unwind" } else { "abort" };
-            let request = verb(word, &target.operation, "", &target.reason);
+        OperationCommand::Abort {
+            target,
+            unwind: false,
+            answer,
+        } => {
+            if answer.yes || answer.cluster.is_some() {
+                return Err(Failure::Usage(
+                    "--yes and --cluster are about --unwind: an abort takes nothing back, and is not asked about"
+                        .to_owned(),
+                ));
+            }
+            let request = verb("abort", &target.operation, "", &target.reason);
+            control(&client, request, target.output, out).await
+        }
+        OperationCommand::Abort {
+            target,
+            unwind: true,
+            answer,
+        } => {
+            let format = target.output.output;
+            unwind::confirm(&client, &target.operation, &answer, format, out).await?;
+            let request = verb("unwind", &target.operation, "", &target.reason);
             control(&client, request, target.output, out).await
         }
     }

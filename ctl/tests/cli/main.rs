@@ -5,6 +5,7 @@
 )]
 
 mod completions;
+mod confirming;
 mod context;
 mod exit_codes;
 mod following;

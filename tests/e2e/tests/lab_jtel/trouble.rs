@@ -162,6 +162,7 @@ fn a_shutdown_that_hangs_halts_before_anything_later_and_goes_on_or_back_from_th
         "abort",
         &operation,
         "--unwind",
+        "--yes",
         "--reason",
         "not today",
     ])?;
