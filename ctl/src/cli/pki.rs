@@ -7,6 +7,8 @@ use interlock_mesh::identity::Role;
 use interlock_mesh::pki::SubjectName;
 use interlock_model::names::ClusterName;
 
+use super::Names;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PkiCommand {
     /// Make the cluster's certificate authority.
@@ -61,9 +63,9 @@ pub(crate) enum IssueCommand {
 /// What every certificate needs.
 #[derive(Debug, Args)]
 pub(crate) struct Issue {
-    /// The names of the nodes, or of the people.
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    /// The names of the nodes, such as db1 or jb[1-3], or of the people.
+    #[arg(required = true, value_name = "NAMES")]
+    pub(crate) names: Vec<Names<String>>,
     /// Where the authority is.
     #[arg(long, value_name = "DIR", default_value = "pki")]
     pub(crate) dir: PathBuf,

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::identity::{Identity, Kind, Subject};
-use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest, SubjectName, WriteError};
+use interlock_mesh::pki::{
+    CertificateAuthority, Existing, IssueRequest, Issued, SubjectName, WriteError,
+};
 use interlock_model::names::{ClusterName, NameError};
 
-use crate::cli::{Issue, IssueCommand, PkiCommand, PkiInit};
+use crate::cli::{Issue, IssueCommand, Names, PkiCommand, PkiInit};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::Out;
@@ -69,70 +71,113 @@ fn issue(command: &IssueCommand, out: Out) -> Outcome {
         }
         IssueCommand::Operator { issue, .. } => (Kind::Operator, issue, [].as_slice()),
     };
-    if issue.names.len() > 1 && !(address.is_empty() && issue.out.is_none()) {
+    let mut names: Vec<String> = Vec::new();
+    for name in Names::all(&issue.names) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.len() > 1 && !(address.is_empty() && issue.out.is_none()) {
         return Err(Failure::Usage(
             "--address and --out are about one name: issue the certificates one by one".to_owned(),
         ));
     }
     let authority = load(&issue.dir)?;
-    for name in &issue.names {
-        let subject = match command {
-            IssueCommand::Agent { .. } => {
-                Subject::Agent(name.parse().map_err(|error| bad_name(&error))?)
+    // All or none: what can be refused is refused before the first file is written.
+    let subjects: Result<Vec<Subject>, NameError> =
+        names.iter().map(|name| subject(command, name)).collect();
+    let subjects = subjects.map_err(|error| Failure::Usage(error.to_string()))?;
+    let ready: Result<Vec<Ready>, Failure> = subjects
+        .into_iter()
+        .map(|subject| Ready::new(&authority, subject, address, issue))
+        .collect();
+    for (at, one) in ready?.iter().enumerate() {
+        let files = one.save(&authority, issue).inspect_err(|_| {
+            if let (issued @ [_, ..], left) = names.split_at(at) {
+                let (issued, left) = (issued.join(", "), left.join(", "));
+                // The failure is told next; that this cannot be said would be told then as well.
+                drop(out.say(&format!("issued: {issued}; not issued: {left}")));
             }
-            IssueCommand::Coordinator { .. } => {
-                Subject::Coordinator(name.parse().map_err(|error| bad_name(&error))?)
-            }
-            IssueCommand::Operator { role, .. } => Subject::Operator {
-                name: name.parse().map_err(|error| bad_name(&error))?,
-                role: (*role).into(),
-            },
-        };
-        let files = issue_one(&authority, subject, address, issue)?;
+        })?;
         for file in [&files.certificate, &files.key, &files.authority] {
             out.line(&file.display().to_string())?;
         }
     }
-    out.say(&next_steps(kind, issue, authority.cluster()))?;
+    out.say(&next_steps(kind, issue, &names, authority.cluster()))?;
     Ok(Exit::Ok)
 }
 
-/// Issues one certificate into a directory of its own: what is copied to a machine is that directory, and there the
-/// files have the same names on every machine.
-fn issue_one(
-    authority: &CertificateAuthority,
-    subject: Subject,
-    address: &[SubjectName],
-    issue: &Issue,
-) -> Result<Files, Failure> {
-    let identity = Identity::new(authority.cluster().clone(), subject);
-    let kind = identity.kind();
-    let names = if kind.serves() {
-        let own = own_name(identity.name());
-        std::iter::once(own)
-            .chain(address.iter().cloned())
-            .collect()
-    } else {
-        Vec::new()
-    };
-    let directory = directory(issue, kind, identity.name());
-    let issued = authority
-        .issue(&IssueRequest {
-            identity,
-            names,
-            not_before: not_before(),
-            life: DAY * issue.days,
+fn subject(command: &IssueCommand, name: &str) -> Result<Subject, NameError> {
+    Ok(match command {
+        IssueCommand::Agent { .. } => Subject::Agent(name.parse()?),
+        IssueCommand::Coordinator { .. } => Subject::Coordinator(name.parse()?),
+        IssueCommand::Operator { role, .. } => Subject::Operator {
+            name: name.parse()?,
+            role: (*role).into(),
+        },
+    })
+}
+
+/// A certificate that is made and not written yet. It gets a directory of its own: what is copied to a machine is that
+/// directory, and there the files have the same names on every machine.
+struct Ready {
+    issued: Issued,
+    kind: Kind,
+    directory: PathBuf,
+}
+
+impl Ready {
+    fn new(
+        authority: &CertificateAuthority,
+        subject: Subject,
+        address: &[SubjectName],
+        issue: &Issue,
+    ) -> Result<Self, Failure> {
+        let identity = Identity::new(authority.cluster().clone(), subject);
+        let kind = identity.kind();
+        let names = if kind.serves() {
+            let own = own_name(identity.name());
+            std::iter::once(own)
+                .chain(address.iter().cloned())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let directory = directory(issue, kind, identity.name());
+        let files = Files::named(&directory, kind.as_str());
+        if let Some(there) = [files.key, files.certificate]
+            .into_iter()
+            .find(|file| !issue.replace && file.exists())
+        {
+            return Err(refuse_to_replace(WriteError::Exists(there)));
+        }
+        let issued = authority
+            .issue(&IssueRequest {
+                identity,
+                names,
+                not_before: not_before(),
+                life: DAY * issue.days,
+            })
+            .map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok(Self {
+            issued,
+            kind,
+            directory,
         })
-        .map_err(|error| Failure::Refused(error.to_string()))?;
-    private_directory(&directory)?;
-    let existing = if issue.replace {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
-    issued
-        .save(&directory, kind.as_str(), authority.cert_pem(), existing)
-        .map_err(refuse_to_replace)
+    }
+
+    fn save(&self, authority: &CertificateAuthority, issue: &Issue) -> Result<Files, Failure> {
+        private_directory(&self.directory)?;
+        let existing = if issue.replace {
+            Existing::Replace
+        } else {
+            Existing::Keep
+        };
+        let pem = authority.cert_pem();
+        self.issued
+            .save(&self.directory, self.kind.as_str(), pem, existing)
+            .map_err(refuse_to_replace)
+    }
 }
 
 /// A member under its own name, for other tools. A name of the spec may have what no host name has, such as `_`; that harms
@@ -149,11 +194,11 @@ fn directory(issue: &Issue, kind: Kind, name: &str) -> PathBuf {
         .unwrap_or_else(|| issue.dir.join(kind.as_str()).join(name))
 }
 
-fn next_steps(kind: Kind, issue: &Issue, cluster: &ClusterName) -> String {
-    let first = issue.names.first().map_or("NAME", String::as_str);
+fn next_steps(kind: Kind, issue: &Issue, names: &[String], cluster: &ClusterName) -> String {
+    let first = names.first().map_or("NAME", String::as_str);
     let from = directory(issue, kind, first);
     let from = from.display();
-    let each = if issue.names.len() > 1 {
+    let each = if names.len() > 1 {
         "each directory to its node, for example"
     } else {
         "the three files to the node"
@@ -221,10 +266,6 @@ fn refuse_to_replace(error: WriteError) -> Failure {
         )),
         other @ WriteError::Io { .. } => anyhow::Error::new(other).into(),
     }
-}
-
-fn bad_name(error: &NameError) -> Failure {
-    Failure::Usage(error.to_string())
 }
 
 fn not_before() -> SystemTime {

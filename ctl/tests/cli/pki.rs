@@ -54,6 +54,64 @@ fn each_member_gets_a_directory_that_can_be_copied_as_it_is() {
 }
 
 #[test]
+fn members_are_named_in_ranges_as_in_a_spec_each_once() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    let ran = place
+        .run("pki issue agent mgmt1 db[1-2],web08 db1")
+        .exits(0);
+    let certificates = ran
+        .stdout
+        .lines()
+        .filter(|line| line.ends_with("agent.crt"));
+    assert_eq!(
+        certificates.collect::<Vec<_>>(),
+        ["mgmt1", "db1", "db2", "web08"].map(|name| format!("pki/agent/{name}/agent.crt"))
+    );
+    // What is about one name is not about a range.
+    place
+        .run("pki issue coordinator db[1-2] --address 10.0.0.1")
+        .exits(64);
+}
+
+#[test]
+fn certificates_of_several_are_issued_all_or_none() {
+    let place = Workplace::new();
+    place.run("pki init --cluster shop").exits(0);
+    place.run("pki issue agent db2").exits(0);
+    for (line, code, says) in [
+        (
+            "pki issue agent db[1-2] db3",
+            2,
+            "db2/agent.key is already there",
+        ),
+        ("pki issue agent db1 db3 a/b", 64, "a/b"),
+        ("pki issue agent db1 db[3", 64, "not closed"),
+    ] {
+        let ran = place.run(line).exits(code);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{line}");
+        for node in ["db1", "db3"] {
+            assert!(!place.path("pki/agent").join(node).exists(), "{line}");
+        }
+    }
+    // What could not be foreseen: a file where a directory has to be made.
+    place.write("pki/agent/db3", "");
+    let ran = place.run("pki issue agent db1 db3 db4").exits(1);
+    assert!(
+        ran.stderr.contains("issued: db1; not issued: db3, db4"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("pki/agent/db1/agent.key"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!place.path("pki/agent/db4").exists());
+}
+
+#[test]
 fn a_certificate_is_replaced_only_if_that_is_said() {
     let place = Workplace::new();
     place.run("pki init --cluster shop").exits(0);
