@@ -145,3 +145,22 @@ fn the_cluster_of_the_readme_is_three_machines_of_which_two_are_switched() {
     assert_eq!(switched, ["db1", "web1"]);
     assert_eq!(spec.nodes.len(), 3);
 }
+
+#[test]
+fn mstr_instances_come_after_what_they_need_and_behind_a_load_balancer_that_is_there() {
+    let spec = cluster("mstr");
+    let healthy_and_down = (Wait::Healthy, Wait::Down);
+    for first in ["redis", "db", "library", "lb"] {
+        assert_eq!(edge(&spec, "collab", first), healthy_and_down, "{first}");
+    }
+    assert_eq!(edge(&spec, "lb", "library"), healthy_and_down);
+    assert_eq!(edge(&spec, "library", "intelligence"), healthy_and_down);
+    let collab = &spec.services["collab"];
+    assert_eq!(
+        (nodes(&spec, "collab").len(), collab.at_least),
+        (3, 2),
+        "one may be away"
+    );
+    assert!(collab.member_of.contains_key("lb"));
+    assert!(spec.services["lb"].balancer.is_some());
+}

@@ -27,6 +27,15 @@ pub struct Machine {
     execs: Vec<String>,
     allowed: Vec<String>,
     balancers: Vec<Balancer>,
+    commands: Vec<Program>,
+}
+
+/// A program to be: the name of its service, its command, and the port that tells that it is ready.
+#[derive(Debug, Clone)]
+struct Program {
+    name: String,
+    command: Vec<String>,
+    ready: Option<u16>,
 }
 
 /// A load balancer to be: its service, and the group whose members are switched.
@@ -47,6 +56,7 @@ impl Machine {
             execs: Vec::new(),
             allowed: Vec::new(),
             balancers: Vec::new(),
+            commands: Vec::new(),
         }
     }
 
@@ -83,6 +93,18 @@ impl Machine {
         self
     }
 
+    /// It may run this command, for the service of this name. `NET.` and `DIR/` in its words stand for the network and the
+    /// directory, as in the spec. It is ready when this port of its machine takes connections, or at once.
+    #[must_use]
+    pub fn command(mut self, name: &str, command: &[&str], ready: Option<u16>) -> Self {
+        self.commands.push(Program {
+            name: name.to_owned(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            ready,
+        });
+        self
+    }
+
     /// Its agent permits this besides: a line of `[allow]` in the agent's own file.
     #[must_use]
     pub fn allow(mut self, line: &str) -> Self {
@@ -114,6 +136,7 @@ impl Places<'_> {
             execs,
             allowed,
             balancers,
+            commands,
         } = machine;
         let here = self.directory.join("nodes").join(node);
         let mut file = format!(
@@ -125,7 +148,7 @@ impl Places<'_> {
             self.network,
             allowed.join("\n"),
         );
-        for name in processes {
+        for name in processes.iter().chain(commands.iter().map(|it| &it.name)) {
             writeln!(file, "{name} = {{ process = \"{name}\" }}")?;
         }
         for name in execs {
@@ -142,6 +165,23 @@ impl Places<'_> {
                 serde_json::to_string(&command)?,
                 self.network
             )?;
+        }
+        for Program {
+            name,
+            command,
+            ready,
+        } in commands
+        {
+            let command: Vec<String> = command.iter().map(|word| self.fill(word)).collect();
+            let command = serde_json::to_string(&command)?;
+            writeln!(file, "\n[process.{name}]\ncommand = {command}")?;
+            if let Some(port) = ready {
+                writeln!(
+                    file,
+                    "ready = {{ tcp = \"{}{host}:{port}\" }}",
+                    self.network
+                )?;
+            }
         }
         for (name, port) in processes.iter().zip(SERVICE_PORT..) {
             let listen = format!("{}{host}:{port}", self.network);
@@ -164,6 +204,13 @@ impl Places<'_> {
             }
         }
         Ok(file)
+    }
+
+    /// With the network and the directory in their places.
+    pub(super) fn fill(&self, text: &str) -> String {
+        let directory = format!("{}/", self.directory.display());
+        text.replace("NET.", self.network)
+            .replace("DIR/", &directory)
     }
 
     /// What the agent of a load balancer permits.
