@@ -15,6 +15,8 @@
 //! as it grows; then only who has the file can compare, with the head that was taken: [`Next::From`] says which, and a
 //! reader that finds another head begins at the first byte.
 
+pub mod daily;
+
 use serde::{Deserialize, Serialize};
 
 /// The first bytes of a file.

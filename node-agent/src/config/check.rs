@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use interlock_model::names::{LocalName, ServiceName};
@@ -14,13 +14,15 @@ use super::allow::{Allow, Haproxy, Managers, Nginx};
 use super::commands::{Exec, Process, Ready, Setting};
 use super::ocf::Ocf;
 use super::problem::Problem;
-use super::{Config, Log, Secrets, Tls, raw};
+use super::{Config, Log, LogShare, Secrets, Tls, raw};
 use crate::shim::{Stop, StopSignal};
 
 /// Where Linux tells the identity of this boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where packages of fence agents put them.
 const FENCE_DIR: &str = "/usr/sbin";
+/// The bound of the log spool if nothing is said: some days of most machines, and no disk is full by it.
+const LOG_SPOOL: u64 = 1 << 30;
 /// Where systemd's packages put what reads the journal.
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 /// Where secrets are if nothing is said.
@@ -66,6 +68,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         processes,
         execs,
         logs: check.logs(raw.logs),
+        log_share: raw.log_share.map(|share| check.log_share(share)),
         journalctl: match raw.node.journalctl {
             Some(command) => check.command(command),
             None => vec![JOURNALCTL.to_owned()],
@@ -274,6 +277,39 @@ impl Check<'_> {
             );
         }
         exec
+    }
+
+    fn log_share(&mut self, given: raw::LogShare) -> LogShare {
+        let span = given.dir.span();
+        let dir = self.absolute(given.dir);
+        let mount = self.absolute(given.mount);
+        if !dir.starts_with(&mount) || dir.components().any(|part| part == Component::ParentDir) {
+            let what = format!("'{}' is not below '{}'", dir.display(), mount.display());
+            self.report(&span, what, "name a directory of what is mounted there");
+        }
+        let marker = given.marker.map(|marker| {
+            let span = marker.span();
+            let marker = marker.into_inner();
+            let below = marker
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
+            if !below || marker.as_os_str().is_empty() {
+                let what = format!("'{}' is no file below the mount point", marker.display());
+                self.report(
+                    &span,
+                    what,
+                    "write its path from there, without '/' at its beginning",
+                );
+            }
+            marker.display().to_string()
+        });
+        LogShare {
+            dir,
+            mount,
+            marker,
+            at: given.at.map_or(Duration::ZERO, |at| at.0),
+            spool: given.spool.map_or(LOG_SPOOL, |spool| spool.0),
+        }
     }
 
     fn logs(&mut self, given: BTreeMap<Spanned<LocalName>, raw::Log>) -> BTreeMap<LocalName, Log> {

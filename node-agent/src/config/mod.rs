@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use interlock_model::names::{LocalName, NodeName, ServiceName};
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub execs: BTreeMap<LocalName, Exec>,
     /// Files that people may read through the agent, by the name of the log.
     pub logs: BTreeMap<LocalName, Log>,
+    /// The share that the agent brings its node's logs to every day.
+    pub log_share: Option<LogShare>,
     /// What reads the journal, with its first arguments.
     pub journalctl: Vec<String>,
     /// What shuts this machine down if the operating system is not to be asked.
@@ -79,6 +82,21 @@ pub struct Log {
     pub globs: Vec<Glob>,
     /// Whose; the service of the log's own name if nothing else is said.
     pub service: ServiceName,
+}
+
+/// A share for logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogShare {
+    /// The directory on it, below the mount point; `YYYYMMDD/NODE/` are made in it.
+    pub dir: PathBuf,
+    /// Where its file system is mounted. Nothing is written while it is not.
+    pub mount: PathBuf,
+    /// A file of it, relative to the mount point, that must be there as well.
+    pub marker: Option<String>,
+    /// When logs are taken: so long after midnight (UTC).
+    pub at: Duration,
+    /// The most bytes that wait on the node while the share is away.
+    pub spool: u64,
 }
 
 /// Files with this node's credentials, in PEM. Read again when they change.

@@ -12,7 +12,7 @@ use super::account::Account;
 use super::commands::Listener;
 use super::ocf::OcfPermit;
 use super::target::ProbeTarget;
-use super::units::{Bytes, Period};
+use super::units::{Bytes, Period, TimeOfDay};
 use crate::logs::Glob;
 use crate::shim::StopSignal;
 
@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) exec: BTreeMap<LocalName, Spanned<Exec>>,
     #[serde(default)]
     pub(super) logs: BTreeMap<Spanned<LocalName>, Log>,
+    pub(super) log_share: Option<LogShare>,
     pub(super) secrets: Option<Secrets>,
     pub(super) ocf: Option<Ocf>,
     pub(super) shutdown: Option<Shutdown>,
@@ -167,4 +168,14 @@ pub(super) struct Shutdown {
 pub(super) struct Log {
     pub(super) globs: Spanned<Vec<Glob>>,
     pub(super) service: Option<ServiceName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogShare {
+    pub(super) dir: Spanned<PathBuf>,
+    pub(super) mount: Spanned<PathBuf>,
+    pub(super) marker: Option<Spanned<PathBuf>>,
+    pub(super) at: Option<TimeOfDay>,
+    pub(super) spool: Option<Bytes>,
 }

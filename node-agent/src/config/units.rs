@@ -47,9 +47,44 @@ fn parse_bytes(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// A time of day such as `"02:30"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TimeOfDay(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_time(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("'{text}' is not a time of day such as \"02:30\""))
+        })
+    }
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let (hours, minutes) = text.split_once(':')?;
+    let number = |text: &str, below: u64| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>()
+            .ok()
+            .filter(|number| digits && *number < below)
+    };
+    Some(Duration::from_secs(
+        number(hours, 24)? * 3600 + number(minutes, 60)? * 60,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_day_has_hours_and_minutes() {
+        assert_eq!(parse_time("02:30"), Some(Duration::from_secs(9_000)));
+        assert_eq!(parse_time("00:00"), Some(Duration::ZERO));
+        for bad in ["24:00", "2:30", "02:60", "02", "", "+2:30", "02:30:00"] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn an_amount_without_a_unit_or_with_an_ambiguous_one_is_refused() {

@@ -95,6 +95,14 @@ async fn listed(
             };
             drop(to.blocking_send(message(Answer::File(file))));
         }
+        if let Some(problem) = logs.0.share.told() {
+            let share = v1::LogFile {
+                log: "share".to_owned(),
+                problem,
+                ..v1::LogFile::default()
+            };
+            drop(to.blocking_send(message(Answer::File(share))));
+        }
         let done = v1::LogDone {
             cut,
             ..v1::LogDone::default()

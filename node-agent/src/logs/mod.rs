@@ -28,6 +28,7 @@ mod head;
 mod journal;
 mod piece;
 mod relay;
+mod share;
 mod tail;
 mod tree;
 
@@ -38,8 +39,10 @@ use std::sync::Arc;
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::probe::FileProbes;
 use catalog::Catalog;
 
 /// Calls that are answered at a time.
@@ -63,6 +66,7 @@ struct Inner {
     catalog: Catalog,
     credentials: Credentials,
     channel: channel::Options,
+    share: share::Trouble,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
@@ -74,9 +78,27 @@ impl Logs {
             catalog: Catalog::of(config),
             credentials,
             channel: channel::Options::default(),
+            share: share::Trouble::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             places: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
         }))
+    }
+
+    /// Brings them to the share of this file, if it names one, until the end. Must be called within a tokio runtime.
+    pub(crate) fn deliver(&self, config: &Config, ending: CancellationToken) {
+        let Some(share) = config.log_share.clone() else {
+            return;
+        };
+        // Not `current_exe`: after an upgrade its path leads to another version, and this link to the one that runs.
+        let files = FileProbes::new("/proc/self/exe".into(), config.node.clone());
+        let (node, state) = (config.node.clone(), config.state_dir.clone());
+        let logs = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // On a thread of its own, because it waits for disks.
+        tokio::task::spawn_blocking(move || {
+            let delivering = share::run(logs, share, node, state, files);
+            runtime.block_on(ending.run_until_cancelled(delivering))
+        });
     }
 
     /// Answers a call of somebody through this coordinator. Returns at once.

@@ -43,6 +43,7 @@ pub use files::FileProbes;
 pub use helper::{WORD as HELPER_WORD, helper};
 pub use history::History;
 pub use kinds::Tools;
+pub(crate) use mount::probe as is_mounted;
 pub use names::Names;
 pub use passwords::Passwords;
 pub use prober::{Prober, Report};

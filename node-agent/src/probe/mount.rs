@@ -16,7 +16,7 @@ use super::outcome::{bad, ok, unknown};
 const TABLE: &str = "/proc/self/mountinfo";
 
 /// Looks whether it is mounted, and reads the marker.
-pub(super) async fn probe(files: &FileProbes, check: &MountCheck, limit: Duration) -> ProbeResult {
+pub(crate) async fn probe(files: &FileProbes, check: &MountCheck, limit: Duration) -> ProbeResult {
     let mut mounted = look(check);
     if mounted.verdict != Verdict::Ok && !is_waiting(check) {
         return mounted;
