@@ -6,7 +6,7 @@ use interlock_model::action::Command;
 use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
-use interlock_model::time::human;
+use interlock_model::time::{Now, human};
 
 use super::{Ctx, Effect, Operation, Phase, State, What};
 
@@ -34,7 +34,7 @@ impl Operation {
             return;
         }
         let step = self.step(at);
-        let (step, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
+        let (step, node) = (step.id.clone(), step.node.clone());
         let attempt = self.steps[at].attempt.next();
         let boot = node.and_then(|node| ctx.view.node(&node).and_then(|seen| seen.boot.clone()));
         self.record(
@@ -49,9 +49,11 @@ impl Operation {
             },
             ctx.now,
         );
+        let limit = self.time_left(at, ctx.now);
         let live = &mut self.live[at];
+        live.first.get_or_insert(ctx.now.mono);
         live.began = Some(ctx.now.mono);
-        live.deadline = Some(ctx.now.mono + timeout);
+        live.deadline = Some(ctx.now.mono + limit);
         live.asked = None;
         live.said.clear();
         live.session = ctx.view.node(to).and_then(|seen| seen.session);
@@ -64,9 +66,18 @@ impl Operation {
         ctx.effects.push(Effect::Dispatch {
             to: to.clone(),
             id,
-            limit: timeout,
+            limit,
             command,
         });
+    }
+
+    /// What is left of a step's limit. Attempts that nobody was asked about share one: what a plan says it takes at most holds
+    /// for all of them.
+    pub(super) fn time_left(&self, at: usize, now: Now) -> Duration {
+        let spent = self.live[at]
+            .first
+            .map_or(Duration::ZERO, |first| now.since(first));
+        self.step(at).timeout.saturating_sub(spent)
     }
 
     /// An attempt under way: is it known to its agent, is it proven, has it taken too long?
@@ -176,6 +187,7 @@ impl Operation {
             .map_or(Duration::ZERO, |intended| ctx.now.wall.since(intended));
         let left = self.step(at).timeout.saturating_sub(spent).max(TAKEN_OVER);
         let live = &mut self.live[at];
+        live.first = Some(ctx.now.mono.saturating_sub(spent));
         live.began = Some(ctx.now.mono);
         live.deadline = Some(ctx.now.mono + left);
         live.seen = "taken over from the journal".to_owned();

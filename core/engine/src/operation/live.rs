@@ -13,6 +13,8 @@ pub(super) struct Live {
     pub(super) deadline: Option<Duration>,
     /// For how long the coordinator did not run since its edges were met.
     pub(super) paused: Duration,
+    /// When the first of the attempts that nobody was asked about was dispatched: all of them have one limit together.
+    pub(super) first: Option<Duration>,
     /// When its attempt was dispatched or, after a restart, taken over.
     pub(super) began: Option<Duration>,
     /// When its action was proven.
@@ -39,8 +41,8 @@ impl Live {
 
     /// The coordinator did not run for so long.
     pub(super) fn forgive(&mut self, pause: Duration) {
-        if let Some(deadline) = &mut self.deadline {
-            *deadline += pause;
+        for moment in [&mut self.deadline, &mut self.first].into_iter().flatten() {
+            *moment += pause;
         }
         if self.ready.is_some() {
             self.paused += pause;

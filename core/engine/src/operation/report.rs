@@ -1,5 +1,7 @@
 //! What agents say of attempts.
 
+use std::time::Duration;
+
 use interlock_model::action::{Action, Power};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::names::NodeName;
@@ -9,6 +11,9 @@ use super::{Ctx, Live, Operation, Phase, What};
 
 /// How many attempts are made without asking a person, where repeating is harmless.
 const UNASKED: u64 = 3;
+
+/// What must be left of a step's limit for another attempt to be worth while.
+const WORTH_WHILE: Duration = Duration::from_secs(1);
 
 impl Operation {
     /// An agent said something about an attempt. What it says about any but the current one is of no interest, nor what
@@ -74,9 +79,7 @@ impl Operation {
                 self.forgotten(at, ctx);
             }
             AttemptState::NeverSeen => self.again(at, "the agent never saw the attempt", ctx),
-            AttemptState::Unknown
-                if report.repeatable && self.steps[at].attempt.0 < UNASKED && !self.is_ending() =>
-            {
+            AttemptState::Unknown if report.repeatable && self.may_repeat(at, ctx) => {
                 self.again(at, &evidence, ctx);
             }
             AttemptState::Unknown => {
@@ -173,12 +176,19 @@ impl Operation {
         );
     }
 
+    /// May another attempt be made without asking anybody?
+    fn may_repeat(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+        self.steps[at].attempt.0 < UNASKED
+            && self.time_left(at, ctx.now) >= WORTH_WHILE
+            && !self.is_ending()
+    }
+
     /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins
     /// anew with its gates, for time has passed, and only if the operation still goes the same way; a person may have
     /// paused it meanwhile. One that is being ended makes no further attempt: the step is settled as what it came to.
     fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
         let step = self.step(at).id.clone();
-        if self.steps[at].attempt.0 >= UNASKED || self.is_ending() {
+        if !self.may_repeat(at, ctx) {
             self.record(
                 What::Failed {
                     step,
@@ -189,7 +199,10 @@ impl Operation {
             );
             return;
         }
-        self.live[at] = Live::default();
+        self.live[at] = Live {
+            first: self.live[at].first,
+            ..Live::default()
+        };
         self.record(
             What::Retried {
                 step,

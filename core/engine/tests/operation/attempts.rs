@@ -135,3 +135,23 @@ fn a_new_attempt_does_not_show_what_was_seen_of_the_one_before_it() {
     bench.says("stop:db@a", AttemptState::Done);
     assert_ne!(bench.evidence("stop:db@a"), "");
 }
+
+#[test]
+fn attempts_that_nobody_was_asked_about_have_one_limit_together() {
+    let mut bench = stopping();
+    let half = LIMIT.as_secs() / 2;
+    bench.pass(half);
+    bench.says_of("stop:db@a", 1, AttemptState::Unknown, true);
+    assert_eq!(bench.sent(), ["stop stop:db@a #2 on a"]);
+    bench.pass(half - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    // At its own limit the agent may be a moment faster than the coordinator.
+    bench.says_of("stop:db@a", 2, AttemptState::Unknown, true);
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Unknown);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    // A person gives it all of its time anew.
+    bench.asks(Verb::Retry, "stop:db@a").unwrap();
+    bench.pass(LIMIT.as_secs() - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
