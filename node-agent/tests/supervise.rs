@@ -305,3 +305,40 @@ async fn if_the_shim_is_killed_the_process_is_seen_until_it_is_gone_and_can_be_s
     kill_hard(pid);
     until(&next, |state| matches!(state, State::Failed { .. })).await;
 }
+
+#[tokio::test]
+async fn a_process_that_outlived_the_state_directory_is_not_called_stopped() {
+    let dir = Bed::new();
+    let (first, _events) = supervisor(dir.path(), process("exec sleep 1000"));
+    let State::Running { pid, .. } = first.start(&web()).await.unwrap() else {
+        panic!("it does not run")
+    };
+    drop(first);
+    std::fs::rename(dir.path().join("runs"), dir.path().join("lost")).unwrap();
+
+    let runs = open(dir.path(), "boot");
+    let (second, _events) = Supervisor::new(
+        runs.clone(),
+        BTreeMap::from([(web(), process("exec sleep 1000"))]),
+        dir.path().join("logs"),
+    );
+    second.adopt(runs.adopt_all().await.unwrap());
+    second.forget(runs.forgotten().await.unwrap());
+    let Some(State::Forgotten { shim }) = second.state(&web()) else {
+        panic!("{:?}", second.state(&web()));
+    };
+    assert!(matches!(
+        second.start(&web()).await,
+        Err(StartError::Forgotten { .. })
+    ));
+    assert!(second.stop(&web()).await.is_err(), "nothing was stopped");
+    assert!(alive(pid));
+
+    // What the message tells to do helps.
+    let shim = rustix::process::Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::TERM).unwrap();
+    until(&second, |state| matches!(state, State::Stopped { .. })).await;
+    assert!(!alive(pid));
+    second.start(&web()).await.unwrap();
+    second.stop(&web()).await.unwrap();
+}

@@ -163,6 +163,11 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     );
     let systemd = Systemd::new(systemd::Options::default());
     let left = exec.adopt(supervisor.adopt(adopted));
+    let forgotten = runs.forgotten().await.map_err(|source| Error::Adopt {
+        path: "/proc".into(),
+        source,
+    })?;
+    supervisor.forget(forgotten);
 
     let instances = Instances::default();
     tokio::spawn(instances::watch_processes(instances.clone(), processes));
@@ -178,6 +183,8 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
+    let logs = Logs::new(&config, credentials.clone());
+    logs.deliver(&config, ending.clone());
     let options = Options {
         node: config.node.clone(),
         boot: boot.clone(),
@@ -210,7 +217,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 clock,
             ),
             facts: Arc::clone(&facts_reader),
-            logs: Logs::new(&config, credentials.clone()),
+            logs: logs.clone(),
             managers,
             clock,
         };

@@ -32,6 +32,7 @@
 mod adopt;
 mod capture;
 mod cgroup;
+mod forgotten;
 mod id;
 mod keeper;
 mod launch;
@@ -49,6 +50,7 @@ mod stream;
 use std::time::{Duration, Instant};
 
 pub use capture::Captured;
+pub use forgotten::Forgotten;
 pub use id::{BadRunId, RunId};
 pub use keeper::keep;
 pub use launch::LaunchError;

@@ -97,7 +97,8 @@ impl ProcessRef {
     }
 }
 
-fn pids() -> io::Result<impl Iterator<Item = u32>> {
+/// All pids.
+pub(super) fn pids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::adopt::{Alive, find_all};
 use super::cgroup::Leaf;
+use super::forgotten::{self, Forgotten};
 use super::keeper::Report;
 use super::launch::{Begun, LaunchError, begin, discard, read_report};
 use super::outcome::collect;
@@ -267,6 +268,16 @@ impl Runs {
         }
         self.known().extend(adopted.clone());
         Ok(adopted.into_values().collect())
+    }
+
+    /// The shims that keep runs in this directory and were not adopted. To be called after [`Runs::adopt_all`].
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub async fn forgotten(&self) -> io::Result<Vec<Forgotten>> {
+        let dir = self.inner.options.dir.clone();
+        let known = self.known().values().filter_map(Run::shim_pid).collect();
+        tokio::task::spawn_blocking(move || forgotten::find(&dir, &known)).await?
     }
 
     /// Forgets a run that has ended and left nothing: its directory, its output, its control group.

@@ -33,7 +33,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{AccountError, Process};
 use crate::shim::{
-    Ended, KillError, LaunchError, Leftovers, Output, RemoveError, Run, RunId, RunSpec, Runs, Stop,
+    Ended, Forgotten, KillError, LaunchError, Leftovers, Output, RemoveError, Run, RunId, RunSpec,
+    Runs, Stop,
 };
 
 use slot::Slot;
@@ -69,6 +70,17 @@ pub enum StartError {
         /// What was found.
         pids: Vec<u32>,
     },
+    /// A run of it lives of which there is no record.
+    #[error(
+        "process {name} may run already: pid {shim} is the shim of a run of which there is no record; the state directory \
+         was lost or put back while it ran. `kill {shim}` ends it with its command"
+    )]
+    Forgotten {
+        /// Which one.
+        name: LocalName,
+        /// The pid of the shim.
+        shim: u32,
+    },
     /// The directory of its log cannot be made.
     #[error("cannot make {1} for the log of process {0}")]
     Log(LocalName, PathBuf, #[source] io::Error),
@@ -89,6 +101,17 @@ pub enum StopError {
     /// There is none of this name.
     #[error("there is no process {0}: add [process.{0}] to the agent's file")]
     NoSuch(LocalName),
+    /// A run of it lives of which there is no record.
+    #[error(
+        "process {name} is kept by the shim with pid {shim}, and there is no record of it; the state directory was lost or \
+         put back while it ran. `kill {shim}` ends it with its command"
+    )]
+    Forgotten {
+        /// Which one.
+        name: LocalName,
+        /// The pid of the shim.
+        shim: u32,
+    },
     /// It could not be stopped, or nothing proves that it was.
     #[error("cannot stop process {0}")]
     Kill(LocalName, #[source] KillError),
@@ -153,6 +176,17 @@ impl Supervisor {
         others
     }
 
+    /// Learns of runs of which there is no record. To be called after [`Supervisor::adopt`].
+    pub fn forget(&self, runs: Vec<Forgotten>) {
+        for run in runs {
+            let name = run.id().service_name();
+            if let Some(slot) = name.and_then(|name| self.inner.slots.get(&name)) {
+                tracing::error!(run = %run.id(), shim = run.pid(), "a run without a record: the state directory was lost or put back");
+                slot.forget(run);
+            }
+        }
+    }
+
     /// The state of a process; none if there is none of this name.
     #[must_use]
     pub fn state(&self, name: &LocalName) -> Option<State> {
@@ -198,6 +232,12 @@ impl Supervisor {
             .get(name)
             .ok_or_else(|| StartError::NoSuch(name.clone()))?;
         let _acting = slot.acting.lock().await;
+        if let Some(shim) = slot.forgotten() {
+            return Err(StartError::Forgotten {
+                name: name.clone(),
+                shim,
+            });
+        }
         let id = RunId::service(name);
         if let Some(last) = self.inner.runs.get(&id) {
             if let state @ (State::Starting { .. }
@@ -283,6 +323,12 @@ impl Supervisor {
         slot: &Slot,
         stop: Stop,
     ) -> Result<Option<Ended>, StopError> {
+        if let Some(shim) = slot.forgotten() {
+            return Err(StopError::Forgotten {
+                name: name.clone(),
+                shim,
+            });
+        }
         let Some(run) = self.inner.runs.get(&RunId::service(name)) else {
             return Ok(None);
         };

@@ -1,13 +1,13 @@
 //! One supervised process: its definition, its state, and who may change it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
 use super::{State, ready};
 use crate::config::{Process, Ready};
-use crate::shim::{Ended, Run};
+use crate::shim::{Ended, Forgotten, Run};
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -18,6 +18,8 @@ pub(super) struct Slot {
     run: AtomicU64,
     /// One start or stop at a time.
     pub(super) acting: tokio::sync::Mutex<()>,
+    /// A run of it of which there is no record.
+    forgotten: OnceLock<Forgotten>,
 }
 
 impl Slot {
@@ -27,6 +29,7 @@ impl Slot {
             state: watch::Sender::new(State::never_started()),
             run: AtomicU64::new(0),
             acting: tokio::sync::Mutex::default(),
+            forgotten: OnceLock::new(),
         }
     }
 
@@ -86,6 +89,24 @@ impl Slot {
     async fn is_ready(&self, number: u64, run: &Run) -> String {
         let doubt = |why: String| self.advance(number, || State::living(run, false, why.clone()));
         ready::ready(self.process.ready, run, doubt).await
+    }
+
+    /// A run of it lives of which there is no record: until it is gone, nothing is known of the process.
+    pub(super) fn forget(self: &Arc<Self>, run: Forgotten) {
+        let number = self.begin(State::Forgotten { shim: run.pid() });
+        let slot = Arc::clone(self);
+        if self.forgotten.set(run.clone()).is_ok() {
+            tokio::spawn(async move {
+                run.gone().await;
+                slot.advance(number, State::never_started);
+            });
+        }
+    }
+
+    /// The shim of such a run, if it still lives.
+    pub(super) fn forgotten(&self) -> Option<u32> {
+        let run = self.forgotten.get().filter(|run| run.runs())?;
+        Some(run.pid())
     }
 
     /// Takes over a run that has ended, whatever is left of it.

@@ -58,6 +58,12 @@ pub enum State {
         /// The same on the clock that counts from boot, if its shim has written it down.
         started: Option<Duration>,
     },
+    /// It was started, and a shim keeps it of which there is no record: the state directory of the agent was lost or put
+    /// back while it ran.
+    Forgotten {
+        /// The pid of the shim.
+        shim: u32,
+    },
     /// Its shim was killed, it is dead, and something that it started may live. It has to be stopped before it can be started.
     Unknown {
         /// Those of its processes that were found.
@@ -141,7 +147,7 @@ impl State {
     /// How far a run is in this state. Within one run it never shrinks.
     pub(super) fn progress(&self) -> u8 {
         match self {
-            Self::Starting { .. } => 0,
+            Self::Starting { .. } | Self::Forgotten { .. } => 0,
             Self::Running { .. } => 1,
             Self::Stopping | Self::Orphaned { .. } => 2,
             Self::Stopped { .. } | Self::Failed { .. } | Self::Unknown { .. } => 3,
@@ -157,7 +163,7 @@ impl State {
             Self::Stopping => InstanceState::Stopping,
             Self::Stopped { .. } => InstanceState::Stopped,
             Self::Failed { .. } => InstanceState::Failed,
-            Self::Unknown { .. } => InstanceState::Unknown,
+            Self::Unknown { .. } | Self::Forgotten { .. } => InstanceState::Unknown,
         }
     }
 }
@@ -173,6 +179,11 @@ impl fmt::Display for State {
             Self::Stopping => f.write_str("stopping"),
             Self::Stopped { why, .. } => write!(f, "stopped: {why}"),
             Self::Failed { why, .. } => write!(f, "failed: {why}"),
+            Self::Forgotten { shim } => write!(
+                f,
+                "unknown: pid {shim} is the shim of a run of which there is no record; the state directory was lost or put \
+                 back while it ran. `kill {shim}` ends it with its command"
+            ),
             Self::Unknown { pids } => {
                 write!(f, "unknown: its shim was killed and pids {pids:?} are left")
             }

@@ -249,3 +249,32 @@ fn a_command_is_not_repeated_by_a_coordinator_that_was_killed_meanwhile() -> Res
     }
     Ok(())
 }
+
+#[test]
+fn an_agent_whose_state_directory_was_lost_says_stopped_of_nothing_that_it_had_started()
+-> Result<()> {
+    let mut cluster = cluster()?;
+    let operator = cluster.admin()?;
+    operator.run(&for_all("startup"))?;
+    let front = cluster.story().pid("start", "front@front1")?;
+    cluster.kill_agent("front1")?;
+    let state = cluster.path("nodes/front1/state");
+    fs::rename(&state, state.with_extension("lost"))?;
+    cluster.start_agent("front1")?;
+
+    eventually("the instance is unknown", Duration::from_secs(20), || {
+        let status = operator.status()?;
+        let service = status.services.iter().find(|it| it.service == "front");
+        let service = service.context("no service front")?;
+        ensure!(
+            service.state == "unknown" && service.reason.contains("no record"),
+            "{service:?}"
+        );
+        Ok(())
+    })?;
+    let plan = operator.plan(&for_all("shutdown"))?;
+    ensure!(plan.digest.is_empty(), "a plan over what nobody knows");
+    ensure!(lives(front), "it was ended");
+    ensure!(cluster.story().count("start", "front@front1")? == 1);
+    Ok(())
+}

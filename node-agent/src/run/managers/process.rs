@@ -52,7 +52,7 @@ impl Managers {
                 (*since, None, why.clone())
             }
             State::Stopping => (None, None, String::new()),
-            State::Unknown { .. } => (None, None, state.to_string()),
+            State::Unknown { .. } | State::Forgotten { .. } => (None, None, state.to_string()),
         };
         Seen {
             state: state.instance(),
@@ -120,7 +120,7 @@ impl Managers {
                         "process {name} ended before it was ready: {why}; {said}"
                     )));
                 }
-                State::Unknown { .. } => {
+                State::Unknown { .. } | State::Forgotten { .. } => {
                     return Err(Trouble::unknown(format!("process {name} is {state}"), true));
                 }
             }
