@@ -29,7 +29,7 @@ mod render;
 use std::error::Error as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 
 use crate::cli::Cli;
@@ -40,7 +40,7 @@ use crate::render::{Out, Tone, clean_lines};
 fn main() -> ExitCode {
     // In a shell's completion this answers and ends the program; otherwise it does nothing.
     CompleteEnv::with_factory(Cli::command).complete();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output, errors to standard error; that a pipe is closed is no matter.

@@ -35,7 +35,8 @@ pub(crate) use support::{SupportBundle, SupportCommand};
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
@@ -50,6 +51,28 @@ pub(crate) struct Cli {
     pub(crate) connection: Connection,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// If it is wrong, or asks for help or the version. What is wrong is told as if nothing were in the environment:
+    /// otherwise the usage line would ask for what the environment says.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                return error;
+            }
+            let connection = ["context", "endpoint", "tls_dir"];
+            let typed = connection
+                .into_iter()
+                .fold(Self::command(), |command, name| {
+                    command.mut_arg(name, |arg| arg.env(Resettable::Reset))
+                });
+            typed.try_get_matches().err().unwrap_or(error)
+        })
+    }
 }
 
 /// Where each shell looks for scripts.

@@ -56,6 +56,25 @@ fn wrong_usage_is_64_and_says_what_would_be_right() {
     }
 }
 
+#[test]
+fn the_usage_does_not_ask_for_what_the_environment_says() {
+    let place = Workplace::new();
+    for (line, usage) in [
+        ("operation show", "operation show <OPERATION>"),
+        ("plan shutdown", "plan shutdown <--all|"),
+        ("operation show 1 2", "operation show [OPTIONS] <OPERATION>"),
+    ] {
+        let mut command = place.command(line);
+        command
+            .env("INTERLOCK_CONTEXT", "shop")
+            .env("INTERLOCK_ENDPOINT", "mgmt1")
+            .env("INTERLOCK_TLS_DIR", "pki");
+        let ran = Ran::of(command.output().unwrap()).exits(64);
+        let usage = format!("Usage: interlockctl {usage}");
+        assert!(ran.stderr.contains(&usage), "{}", ran.stderr);
+    }
+}
+
 /// 3, 4, 5, 6, 7 and 130 take a coordinator, or its absence: they have tests where it plays its part.
 #[test]
 fn what_cannot_be_written_is_1_and_what_cannot_be_read_is_2() {
