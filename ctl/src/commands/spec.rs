@@ -16,6 +16,9 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, Paint, Tone, clean, counted, date_time, rfc3339};
 
+/// What an applying call is for.
+const APPLYING: &str = "apply the spec";
+
 pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out) -> Outcome {
     match command {
         SpecCommand::Check { file, output } => check(&file, output.output, out),
@@ -206,7 +209,7 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
         confirm(&client, &request, out).await?;
     }
     let base = request.base;
-    let applied = send(&client, request).await?;
+    let applied = send(&client, APPLYING, request).await?;
     let value = || {
         json!({
             "generation": applied.generation,
@@ -252,11 +255,12 @@ async fn current(client: &Client) -> Result<u64, Failure> {
 
 async fn send(
     client: &Client,
+    doing: &str,
     request: v1::ApplySpecRequest,
 ) -> Result<v1::ApplySpecResponse, Failure> {
     let mut cluster = client.cluster();
     Ok(client
-        .call("apply the spec", SHORT, cluster.apply_spec(request))
+        .call(doing, SHORT, cluster.apply_spec(request))
         .await?)
 }
 
@@ -266,7 +270,7 @@ async fn confirm(client: &Client, request: &v1::ApplySpecRequest, out: Out) -> R
         dry_run: true,
         ..request.clone()
     };
-    let found = send(client, dry).await?;
+    let found = send(client, APPLYING, dry).await?;
     if found.unchanged {
         return Ok(());
     }
@@ -312,11 +316,10 @@ async fn let_go_by(client: &Client, file: &Path, source: Vec<u8>, base: u64) -> 
         dry_run: true,
         reason: String::new(),
     };
-    match send(client, request).await {
+    let telling = "tell what goes on running and is nobody's then";
+    match send(client, telling, request).await {
         Ok(found) => found.let_go,
-        Err(why) => vec![format!(
-            "what goes on running and is nobody's then is not known: {why}"
-        )],
+        Err(why) => vec![why.to_string()],
     }
 }
 

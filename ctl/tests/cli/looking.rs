@@ -238,6 +238,36 @@ fn where_nobody_can_be_asked_a_spec_is_applied_on_yes_alone() {
     assert_eq!(reasons, ["sold"]);
 }
 
+/// A comparison applies nothing; what it cannot tell, it says in its own words.
+#[test]
+fn a_spec_that_is_compared_while_an_operation_runs_is_not_said_to_be_applied() {
+    let mut busy = Script {
+        spec_refusal: Some("op-16 is running: a spec is applied only while no operation runs"),
+        ..Script::default()
+    };
+    busy.status.generation = 4;
+    busy.spec = v1::GetSpecResponse {
+        generation: 4,
+        source: SPEC.into(),
+        ..Default::default()
+    };
+    let coordinator = Scripted::start(busy, "admin");
+    let place = &coordinator.place;
+    let changed = SPEC.replace("unit: mariadb.service", "unit: maria.service");
+    place.write("shop.yaml", &changed);
+    let ran = place.run("spec diff shop.yaml").exits(0);
+    assert!(
+        ran.stderr.contains(
+            "warning: cannot tell what goes on running and is nobody's then: op-16 is running"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("cannot apply"), "{}", ran.stderr);
+    let ran = place.run("spec apply shop.yaml --yes").exits(2);
+    assert!(ran.stderr.contains("cannot apply the spec: op-16"));
+}
+
 #[test]
 fn a_file_that_is_applied_already_makes_no_generation() {
     let mut same = Script::default();

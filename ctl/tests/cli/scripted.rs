@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) status: v1::Status,
     /// The applied spec; none if it has no generation.
     pub(crate) spec: v1::GetSpecResponse,
+    /// Why no spec is applied, if so.
+    pub(crate) spec_refusal: Option<&'static str>,
     /// What was applied; what is applied already is not.
     pub(crate) applied: Mutex<Vec<v1::ApplySpecRequest>>,
     /// What happened.
@@ -212,6 +214,9 @@ impl ClusterService for Speaker {
         &self,
         request: Request<v1::ApplySpecRequest>,
     ) -> Result<Response<v1::ApplySpecResponse>, Status> {
+        if let Some(why) = self.0.spec_refusal {
+            return Err(Status::failed_precondition(why));
+        }
         let request = request.into_inner();
         let applied = &self.0.spec;
         if request.base == applied.generation && request.source == applied.source {
