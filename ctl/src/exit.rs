@@ -21,7 +21,7 @@ pub(crate) enum Exit {
     NoPlan,
     /// The operation is over without being done: aborted or unwound.
     NotDone,
-    /// No step is needed, and yet not everything in the scope is well.
+    /// No step is needed, or none is left, and yet not everything in the scope is proven or well.
     NotWell,
     /// Something was collected, and not all of it.
     Incomplete,
@@ -68,7 +68,7 @@ impl Exit {
         (
             Self::NotWell,
             7,
-            "no step is needed, but not everything is well; the message says what",
+            "nothing is left to do, but not everything is proven or well; the message says what",
         ),
         (
             Self::Incomplete,

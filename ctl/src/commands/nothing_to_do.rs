@@ -2,8 +2,8 @@
 //!
 //! A planner asks whether instances are up or down. Whether they also work is in the status: what a startup, a restart or
 //! a reboot covers and is not well is told, and has an exit code of its own. So is an operation that is still at it: what
-//! it has yet to bring, or to ask a person, is not there. A shutdown wants its scope down, and a plan
-//! for one has no steps only if all of it is proven to be down.
+//! it has yet to bring, or to ask a person, is not there. A shutdown wants its scope down, and a plan for one has no steps
+//! only if all of it is proven to be down, but for what it leaves to a person: that is told, whatever is planned.
 
 use std::collections::BTreeSet;
 
@@ -27,12 +27,17 @@ pub(super) async fn tell(
     format: Format,
     out: Out,
 ) -> Outcome {
-    let doubts = match made.kind {
-        PlanKind::Shutdown => Vec::new(),
+    let mut doubts = left_to_people(&made.report);
+    match made.kind {
+        PlanKind::Shutdown => {}
         PlanKind::Startup | PlanKind::Restart | PlanKind::Reboot => {
-            doubts(&status::get(client).await?, &made.report, scope)
+            doubts.extend(self::doubts(
+                &status::get(client).await?,
+                &made.report,
+                scope,
+            ));
         }
-    };
+    }
     if format != Format::Table {
         let mut value = made.value();
         value["not_well"] = doubts.clone().into();
@@ -47,6 +52,17 @@ pub(super) async fn tell(
         out.say(&format!("  {}", clean(doubt)))?;
     }
     Ok(Exit::NotWell)
+}
+
+/// What nobody but a person can do.
+fn left_to_people(report: &Report) -> Vec<String> {
+    let entries = report.entries().iter();
+    entries
+        .filter_map(|entry| match entry {
+            Entry::LeftForYou { subject, task } => Some(format!("{subject}: left for you: {task}")),
+            _ => None,
+        })
+        .collect()
 }
 
 /// What the scope covers and is not well, a line for each; causes before what they explain.
@@ -88,12 +104,20 @@ fn doubts(status: &v1::Status, report: &Report, scope: &Scope) -> Vec<String> {
         }
         if covered.services.contains(&service.service) {
             let (name, state) = (&service.service, &service.state);
-            lines.push(format!("{name}: {state}: {}", service.reason));
+            lines.push(said(&format!("{name}: {state}"), &service.reason));
         } else {
             lines.extend(covered.doubts_of(service, status));
         }
     }
     lines
+}
+
+/// Something with its reason, if one is known.
+fn said(what: &str, reason: &str) -> String {
+    match reason {
+        "" => what.to_owned(),
+        reason => format!("{what}: {reason}"),
+    }
 }
 
 /// What a scope covers: services as a whole, and instances of those of which it leaves a part out.
@@ -160,7 +184,7 @@ impl Covered {
                 |it| (instance_state(it.state).0, it.reason.as_str()),
             );
             if state != "running" {
-                doubts.push(format!("{name}@{}: {state}: {reason}", node.node));
+                doubts.push(said(&format!("{name}@{}: {state}", node.node), reason));
                 continue;
             }
             // On a standby the checks that tell the active side are bad, as they shall be.

@@ -203,6 +203,10 @@ impl Progress {
     /// How this ends for whoever follows, if it does.
     pub(super) fn ended(&self) -> Option<Exit> {
         match self.summary().state.as_str() {
+            // What a person has taken for done is not proven.
+            "done" if self.operation.steps.iter().any(|it| it.state == "skipped") => {
+                Some(Exit::NotWell)
+            }
             "done" => Some(Exit::Ok),
             "aborted" | "unwound" => Some(Exit::NotDone),
             "needs-attention" => Some(Exit::NeedsAttention),

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use crate::following::{script, word};
+use crate::scripted::Scripted;
 use crate::support::{Ran, Workplace};
 
 #[test]
@@ -73,6 +75,22 @@ fn the_usage_does_not_ask_for_what_the_environment_says() {
         let usage = format!("Usage: interlockctl {usage}");
         assert!(ran.stderr.contains(&usage), "{}", ran.stderr);
     }
+}
+
+/// A person has taken a step for done: nobody has proven it.
+#[test]
+fn an_operation_with_a_skipped_step_is_7_and_names_it() {
+    let mut done = word("done", "done", "");
+    done.steps[1].state = "skipped".into();
+    let mut known = script(vec![vec![done.clone()]]);
+    known.operations = [("op-7".to_owned(), done)].into();
+    let coordinator = Scripted::start(known, "reader");
+    let ran = coordinator.place.run("operation watch op-7").exits(7);
+    assert!(
+        ran.stdout.contains("not proven stop:web@web2"),
+        "{}",
+        ran.stdout
+    );
 }
 
 /// 3, 4, 5, 6, 7 and 130 take a coordinator, or its absence: they have tests where it plays its part.

@@ -129,6 +129,63 @@ fn what_runs_and_is_not_known_to_work_is_told_with_a_code_of_its_own() {
     }
 }
 
+/// The machine is on, and stays on until a person comes.
+#[test]
+fn what_a_shutdown_leaves_to_a_person_is_not_as_it_shall_be() {
+    let text = "
+cluster: shop
+control: { coordinators: [mgmt1] }
+nodes: { mgmt1: { address: 10.9.0.5 } }
+";
+    let spec = Spec::parse(text.as_bytes(), "shop.yaml").unwrap().spec;
+    let outcome = plan(&Input {
+        spec: &spec,
+        generation: Generation(3),
+        request: Request::new(PlanKind::Shutdown, nodes("mgmt1")),
+        observations: None,
+        memory: &BTreeMap::new(),
+        forgotten: &BTreeMap::new(),
+        power_verified: None,
+    });
+    let sealed = outcome.plan.unwrap();
+    assert_eq!(sealed.plan().steps, []);
+    let script = Script {
+        plan: v1::MakePlanResponse {
+            digest: sealed.digest().to_string(),
+            plan_json: String::from_utf8(sealed.bytes().to_vec()).unwrap(),
+            report_json: serde_json::to_string(&outcome.report).unwrap(),
+            generation: 3,
+        },
+        ..Script::default()
+    };
+    let coordinator = Scripted::start(script, "operator");
+    let line = "shutdown --node mgmt1 --yes";
+    let ran = coordinator.place.run(line).exits(7);
+    assert!(
+        ran.stderr
+            .contains("  node mgmt1: left for you: switch it off by hand"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("nothing to do"), "{}", ran.stderr);
+    let value = coordinator
+        .place
+        .run(&format!("{line} -o json"))
+        .exits(7)
+        .json();
+    assert_eq!(value["not_well"].as_array().unwrap().len(), 1, "{value}");
+}
+
+#[test]
+fn a_state_without_a_reason_is_told_without_one() {
+    let mut script = all_up(Scope::All, v1::Verdict::Bad);
+    script.status.services[0].state = "stopped".into();
+    script.status.services[0].reason.clear();
+    let coordinator = Scripted::start(script, "operator");
+    let ran = coordinator.place.run("startup --all --yes").exits(7);
+    assert!(ran.stderr.contains("  web: stopped\n"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_silent_agent_in_the_scope_is_not_well() {
     let mut script = all_up(Scope::All, v1::Verdict::Ok);
