@@ -164,7 +164,7 @@ mod tests {
             ("trace_file", plain("/etc/x")),
         ] {
             assert!(
-                !permit.permits(&resource(&[refused.clone()])),
+                !permit.permits(&resource(std::slice::from_ref(&refused))),
                 "{refused:?}"
             );
         }

@@ -61,7 +61,7 @@ fn reason(stdout: &str, stderr: &str) -> Option<String> {
         .find_map(|line| line.trim().strip_prefix(REASON));
     let last = || {
         let lines = stdout.lines().chain(stderr.lines());
-        lines.map(str::trim).filter(|line| !line.is_empty()).last()
+        lines.map(str::trim).rfind(|line| !line.is_empty())
     };
     let line = given.map(str::trim).or_else(last)?;
     let plain: String = line
