@@ -1,6 +1,7 @@
 //! A person steers an operation: pause, resume, single steps, retry, skip, abort, unwind. And what the cluster looks
 //! like after each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,6 +9,7 @@ use interlock_e2e::eventually;
 use interlock_e2e::local::account::{started_in_order, stopped_in_order};
 use interlock_e2e::local::keeper::lives;
 use interlock_e2e::local::{Cluster, Layout, Line, Machine, Operator, for_all, shop};
+use interlock_mesh::identity::Role;
 
 /// The instances that run, by their own account, in the order in which they came up.
 fn running(cluster: &Cluster) -> Result<Vec<String>> {
@@ -209,7 +211,35 @@ fn an_unwind_takes_back_what_was_done_in_the_reverse_order() -> Result<()> {
         operator.until_step(&operation, step, "done")?;
     }
     let from = cluster.story().read()?.len();
-    operator.control(&operation, "unwind", "", "wrong day")?;
+    // Shown before anybody agrees: also what is under way, and nothing of what has not begun.
+    let unwind = ["operation", "abort", &operation, "--unwind"];
+    let asked = cluster.ctl("ann", Role::Operator, &unwind)?;
+    ensure!(asked.status.code() == Some(2), "{asked:?}");
+    let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let words = shown.lines().map(|line| line.split("  ").next());
+    let told: BTreeSet<&str> = words
+        .flatten()
+        .filter(|it| it.starts_with("stop "))
+        .collect();
+    let wanted = [
+        "stop store on store1",
+        "stop db on db1",
+        "stop db on db2",
+        "stop web on web1",
+        "stop web on web2",
+        "stop web on web3",
+    ];
+    ensure!(told == BTreeSet::from(wanted), "{shown}");
+    ensure!(
+        operator
+            .operation(&operation)?
+            .summary
+            .unwrap_or_default()
+            .state
+            == "running"
+    );
+    let agreed = cluster.ctl("ann", Role::Operator, &[&unwind[..], &["--yes"]].concat())?;
+    ensure!(agreed.status.success(), "{agreed:?}");
     operator.until(&operation, "unwound")?;
     ensure!(running(&cluster)?.is_empty(), "{:?}", running(&cluster)?);
     // What was in the middle of its start never came up; it is no part of the order.
