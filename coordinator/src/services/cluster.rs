@@ -220,9 +220,18 @@ impl ClusterService for Cluster {
             .call(move |desk| {
                 let known = desk.coordinator.view().nodes();
                 let named = known.filter(|(node, _)| wanted.is_empty() || node.as_str() == wanted);
-                let told = named.map(|(node, seen)| v1::NodeAgentTypes {
-                    node: node.to_string(),
-                    agents: seen.agents.as_ref().map(installed_to_wire),
+                let told = named.map(|(node, seen)| {
+                    let mut agents = seen.agents.as_ref().map(installed_to_wire);
+                    let types = agents.iter_mut().flat_map(|agents| &mut agents.types);
+                    // Of a thousand nodes they would be too much.
+                    for known in types.filter(|_| wanted.is_empty()) {
+                        known.parameters.clear();
+                        known.actions.clear();
+                    }
+                    v1::NodeAgentTypes {
+                        node: node.to_string(),
+                        agents,
+                    }
                 });
                 match told.collect::<Vec<_>>() {
                     none if none.is_empty() && !wanted.is_empty() => {

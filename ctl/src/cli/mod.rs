@@ -37,6 +37,7 @@ use std::path::PathBuf;
 
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use interlock_model::names::NodeName;
 
 use crate::exit::Exit;
 
@@ -122,6 +123,8 @@ pub(crate) enum Command {
     /// One node: through a coordinator, or its agent directly with --node.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// The OCF resource agents of the nodes, and the parameters of those that are permitted.
+    AgentTypes(AgentTypes),
     /// Power sources.
     #[command(subcommand)]
     Power(PowerCommand),
@@ -185,6 +188,16 @@ pub(crate) struct Approve {
     /// Why it may go on; kept in the journal.
     #[arg(long, value_name = "TEXT", value_parser = reason::given)]
     pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `agent-types`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentTypes {
+    /// All that the agents of this node say of themselves; without it, which agents there are.
+    #[arg(add = complete::nodes())]
+    pub(crate) node: Option<NodeName>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

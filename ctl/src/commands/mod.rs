@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 
+mod agent_types;
 mod approve;
 mod confirm;
 mod context;
@@ -49,6 +50,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Logs(command) => logs::run(&connection, command, out).await,
         Command::Spec(command) => spec::run(&connection, command, out).await,
         Command::Node(command) => node::run(&connection, command, out).await,
+        Command::AgentTypes(args) => agent_types::run(&connection, &args, out).await,
         Command::Power(command) => power::run(&connection, command, out).await,
         Command::Store(command) => store::run(&connection, command, out).await,
         Command::Support(command) => support::run(&connection, command, out).await,

@@ -4,6 +4,7 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod agent_types;
 mod completions;
 mod confirming;
 mod context;

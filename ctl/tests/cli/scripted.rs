@@ -38,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) spec_refusal: Option<&'static str>,
     /// What was applied; what is applied already is not.
     pub(crate) applied: Mutex<Vec<v1::ApplySpecRequest>>,
+    /// The resource agents of nodes.
+    pub(crate) agent_types: Vec<v1::NodeAgentTypes>,
     /// What happened.
     pub(crate) events: Vec<v1::Event>,
     /// Operations that can be looked at, by their names.
@@ -244,9 +246,12 @@ impl ClusterService for Speaker {
 
     async fn list_agent_types(
         &self,
-        _: Request<v1::ListAgentTypesRequest>,
+        request: Request<v1::ListAgentTypesRequest>,
     ) -> Result<Response<v1::ListAgentTypesResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        let wanted = request.into_inner().node;
+        let mut nodes = self.0.agent_types.clone();
+        nodes.retain(|it| wanted.is_empty() || it.node == wanted);
+        Ok(Response::new(v1::ListAgentTypesResponse { nodes }))
     }
 
     async fn verify_power(
