@@ -246,3 +246,132 @@ pub(super) async fn follow(
     end_of(child).await?;
     Err(format!("journalctl ended: nothing more comes of {unit}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A node with the unit `web.service`, where a script stands for `journalctl`. It finds its arguments in `$*`.
+    fn catalog(dir: &Path, script: &str) -> Catalog {
+        let path = dir.join("journalctl");
+        fs::write(&path, script).unwrap();
+        let web = vec!["web".parse().unwrap()];
+        Catalog {
+            file: "/etc/interlock/interlock-agent.toml".into(),
+            files: Vec::new(),
+            units: [("web.service".to_owned(), web)].into(),
+            journalctl: vec!["/bin/sh".to_owned(), path.display().to_string()],
+        }
+    }
+
+    fn read(cursor: &str) -> v1::ReadLog {
+        v1::ReadLog {
+            log: "journal".to_owned(),
+            file: "web.service".to_owned(),
+            cursor: cursor.to_owned(),
+            since_ms: 7_000,
+            ..v1::ReadLog::default()
+        }
+    }
+
+    /// The text that was sent, and the end.
+    async fn sent(catalog: &Catalog, read: &v1::ReadLog) -> Result<(String, v1::LogDone), String> {
+        let (to, mut answers) = mpsc::channel(100);
+        send(catalog, read, &to).await?;
+        let mut text = Vec::new();
+        while let Ok(answer) = answers.try_recv() {
+            match answer.answer {
+                Some(Answer::Chunk(chunk)) => text.extend(chunk.data),
+                Some(Answer::Done(done)) => return Ok((String::from_utf8(text).unwrap(), done)),
+                _ => {}
+            }
+        }
+        panic!("there is no end of {text:?}")
+    }
+
+    #[tokio::test]
+    async fn a_journal_goes_on_behind_the_last_entry_that_was_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo \"$*\"\necho last line\necho '-- cursor: s=1;i=2'\n";
+        let catalog = catalog(dir.path(), script);
+        let (text, done) = sent(&catalog, &read("")).await.unwrap();
+        assert!(
+            text.contains("--unit=web.service") && text.contains("--since=@7"),
+            "{text}"
+        );
+        assert!(text.ends_with("last line\n"), "{text}");
+        assert_eq!(done.cursor, "s=1;i=2");
+        assert_eq!(done.bytes, text.len() as u64);
+        assert_eq!(done.sha256, Sha256::digest(&text).to_vec());
+        let (text, _) = sent(&catalog, &read("s=1;i=2")).await.unwrap();
+        assert!(
+            text.contains("--after-cursor=s=1;i=2") && !text.contains("--since"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn where_the_last_entry_is_gone_the_time_counts_and_nothing_new_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "case \"$*\" in *cursor=*) echo 'Failed to seek to cursor' >&2; exit 1;; esac\necho new\n";
+        let (text, _) = sent(&catalog(dir.path(), script), &read("s=1"))
+            .await
+            .unwrap();
+        assert_eq!(text, "new\n");
+        let (text, done) = sent(&catalog(dir.path(), "exit 1"), &read("s=1"))
+            .await
+            .unwrap();
+        assert_eq!((text.as_str(), done.cursor.as_str()), ("", "s=1"));
+        let broken = "echo no such thing >&2; exit 2";
+        let why = sent(&catalog(dir.path(), broken), &read(""))
+            .await
+            .unwrap_err();
+        assert!(why.contains("no such thing"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn nothing_but_a_unit_of_this_node_and_a_cursor_becomes_an_argument() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = catalog(dir.path(), "echo started >> $0.ran");
+        let other = v1::ReadLog {
+            file: "sshd.service".to_owned(),
+            ..read("")
+        };
+        for request in [
+            other,
+            read("s=1 --file=/etc/shadow"),
+            read("s=1\n"),
+            read(&"s".repeat(2_000)),
+        ] {
+            assert!(sent(&catalog, &request).await.is_err(), "{request:?}");
+        }
+        assert!(!dir.path().join("journalctl.ran").exists());
+    }
+
+    #[tokio::test]
+    async fn the_child_ends_with_who_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = catalog(dir.path(), "echo $$\nexec sleep 1000\n");
+        let (to, mut answers) = mpsc::channel(4);
+        let following = follow(&catalog, "web.service", 1, &to);
+        let first = async {
+            match answers.recv().await.and_then(|answer| answer.answer) {
+                Some(Answer::Chunk(chunk)) => String::from_utf8(chunk.data).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let pid = tokio::select! {
+            ended = following => panic!("{ended:?}"),
+            pid = first => pid,
+        };
+        // Until it is waited for it is still there, as what has ended.
+        let process = Path::new("/proc").join(pid.trim());
+        while fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -66,6 +66,7 @@ struct Inner {
     catalog: Catalog,
     credentials: Credentials,
     channel: channel::Options,
+    has_share: bool,
     share: share::Trouble,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
@@ -78,10 +79,16 @@ impl Logs {
             catalog: Catalog::of(config),
             credentials,
             channel: channel::Options::default(),
+            has_share: config.log_share.is_some(),
             share: share::Trouble::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             places: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
         }))
+    }
+
+    /// What is wrong with the share that they are brought to, now and whenever that changes; none if there is no share.
+    pub(crate) fn share(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.0.has_share.then(|| self.0.share.watch())
     }
 
     /// Brings them to the share of this file, if it names one, until the end. Must be called within a tokio runtime.

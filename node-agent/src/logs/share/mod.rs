@@ -13,7 +13,7 @@
 //! * **The spool is bounded.** What does not fit is not taken, and so it is taken the next day if its file is still there.
 //! * **Each line once**, but for a crash in the very moment between the end of a file in the spool and the memory of it: then
 //!   that file comes twice. A delivery that is broken off leaves a name that ends in `.part`, and is made again.
-//! * **What is wrong is told**: whoever collects logs sees this node's share in the result.
+//! * **What is wrong is told**: coordinators have an event of it, and whoever collects logs sees it in the result.
 
 mod delivery;
 mod memory;
@@ -21,13 +21,14 @@ mod spool;
 mod taker;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use interlock_engine::collecting::daily::{AGAIN, Daily, Due};
 use interlock_model::check::{MountCheck, Verdict};
 use interlock_model::names::NodeName;
 use interlock_model::time::Timestamp;
+
+use tokio::sync::watch;
 
 use super::Logs;
 use crate::config::LogShare;
@@ -45,28 +46,33 @@ const ANSWERS: Duration = Duration::from_secs(60);
 /// The longest sleep: a clock may be set meanwhile.
 const SLEEP: Duration = Duration::from_secs(60);
 
-/// What is wrong with the share now, for whoever collects. Cheap to clone.
+/// What is wrong with the share now, for coordinators and whoever collects. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<String>>>);
+pub(super) struct Trouble(watch::Sender<Option<String>>);
 
 impl Trouble {
     /// What is to be told.
     pub(super) fn told(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.borrow().clone()
+    }
+
+    /// The same, and whenever it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
     }
 
     fn is(&self, trouble: Option<String>) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *now != trouble {
-            match &trouble {
-                Some(why) => tracing::warn!("{why}"),
-                None => tracing::info!("the log share has everything"),
+        self.0.send_if_modified(|now| {
+            let is_news = *now != trouble;
+            if is_news {
+                match &trouble {
+                    Some(why) => tracing::warn!("{why}"),
+                    None => tracing::info!("the log share has everything"),
+                }
+                *now = trouble;
             }
-            *now = trouble;
-        }
+            is_news
+        });
     }
 }
 
