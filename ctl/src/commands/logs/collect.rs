@@ -27,7 +27,7 @@ use crate::render::{Out, Table, Tone, clean, counted, now_millis, rfc3339};
 const AT_ONCE: usize = 4;
 
 /// Bytes of a file that are asked for at a time. What is broken off is read again from the last of them.
-const MOST: u64 = 32 * 1024 * 1024;
+const MOST: u64 = 8 * 1024 * 1024;
 
 /// The log that journals are listed under.
 const JOURNAL: &str = "journal";
