@@ -153,10 +153,12 @@ fn takes(parameter: &v1::OcfParameterType) -> String {
 }
 
 fn actions(known: &v1::OcfAgentType) -> Table {
-    let mut table = Table::new(["action", "timeout", "every"]);
+    let mut table = Table::new(["action", "level", "role", "timeout", "every"]);
     for action in &known.actions {
         table.row([
             (action.name.clone(), Tone::Plain),
+            (level(action), Tone::Plain),
+            (action.role.clone(), Tone::Plain),
             (duration(action.timeout_ms).unwrap_or_default(), Tone::Plain),
             (
                 duration(action.interval_ms).unwrap_or_default(),
@@ -165,6 +167,14 @@ fn actions(known: &v1::OcfAgentType) -> Table {
         ]);
     }
     table
+}
+
+/// How deep it looks, if it can look at different depths.
+fn level(action: &v1::OcfAction) -> String {
+    match action.depth {
+        0 => String::new(),
+        depth => depth.to_string(),
+    }
 }
 
 fn duration(millis: u64) -> Option<String> {

@@ -419,7 +419,7 @@ async fn a_start_that_an_agent_was_killed_in_goes_on_and_is_not_begun_again() {
     let mut coordinator = thing.lab.coordinator().await;
     thing.lab.configure(&coordinator.endpoint, &thing.permit());
     let agent = thing.lab.start().await;
-    let mut session = coordinator.session(1).await;
+    let session = coordinator.session(1).await;
     session.assign(&[thing.command()], 0).await;
     thing.set("hang-start", "");
     session

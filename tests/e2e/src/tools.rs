@@ -27,6 +27,7 @@ pub const APT_PACKAGES: &[&str] = &[
     "procps",
     "python3-pyghmi",
     "python3-venv",
+    "resource-agents",
     // The server's program is in it as well; the package of the server would start one.
     "redis-tools",
     "systemd-container",

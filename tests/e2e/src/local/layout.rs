@@ -25,6 +25,7 @@ pub struct Machine {
     pub(super) host: u8,
     processes: Vec<String>,
     execs: Vec<String>,
+    resources: Vec<(String, String)>,
     allowed: Vec<String>,
     balancers: Vec<Balancer>,
     commands: Vec<Program>,
@@ -54,6 +55,7 @@ impl Machine {
             host,
             processes: Vec::new(),
             execs: Vec::new(),
+            resources: Vec::new(),
             allowed: Vec::new(),
             balancers: Vec::new(),
             commands: Vec::new(),
@@ -71,6 +73,13 @@ impl Machine {
     #[must_use]
     pub fn exec(mut self, name: &str) -> Self {
         self.execs.push(name.to_owned());
+        self
+    }
+
+    /// It may use a resource agent for the service of this name: `{ agent = ... }` of the agent's own file.
+    #[must_use]
+    pub fn ocf(mut self, name: &str, permit: &str) -> Self {
+        self.resources.push((name.to_owned(), permit.to_owned()));
         self
     }
 
@@ -134,6 +143,7 @@ impl Places<'_> {
             host,
             processes,
             execs,
+            resources,
             allowed,
             balancers,
             commands,
@@ -154,8 +164,15 @@ impl Places<'_> {
         for name in execs {
             writeln!(file, "{name} = {{ exec = \"{name}\" }}")?;
         }
+        for (name, permit) in resources {
+            writeln!(file, "{name} = {{ ocf = [{permit}] }}")?;
+        }
         for balancer in balancers {
             writeln!(file, "{}", self.allowed_balancer(balancer)?)?;
+        }
+        if !resources.is_empty() {
+            let state = here.join("ocf");
+            writeln!(file, "\n[ocf]\nstate = \"{}\"", state.display())?;
         }
         for balancer in balancers {
             let (name, command) = self.balancer_command(balancer);
