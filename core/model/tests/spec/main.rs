@@ -11,6 +11,7 @@
 
 mod clusters;
 mod limits;
+mod ocf;
 mod problems;
 mod properties;
 mod ranges;
