@@ -72,8 +72,12 @@ impl Operation {
     }
 
     /// What is left of a step's limit. Attempts that nobody was asked about share one: what a plan says it takes at most holds
-    /// for all of them.
+    /// for all of them. A switching has its own: what its agent did not live to see may have to be asked for again, and the
+    /// machine needs its time from then on.
     pub(super) fn time_left(&self, at: usize, now: Now) -> Duration {
+        if self.doing(at).is_power() {
+            return self.step(at).timeout;
+        }
         let spent = self.live[at]
             .first
             .map_or(Duration::ZERO, |first| now.since(first));
