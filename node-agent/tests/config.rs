@@ -161,6 +161,43 @@ check = ["/bin/true"]
 }
 
 #[test]
+fn what_is_said_of_logs_must_be_files_and_a_share_below_its_mount_point() {
+    let text = LEAST.to_owned()
+        + r#"
+[logs.process]
+globs = ["/var/log/x/*.log"]
+[logs.none]
+globs = []
+[log_share]
+dir = "/var/log/here"
+mount = "/srv/share"
+marker = "/srv/share/.alive"
+"#;
+    let seen: Vec<String> = problems(&text).into_iter().map(|one| one.what).collect();
+    let expected = [
+        "'process' is what logs of that kind",
+        "it has no files",
+        "is not below '/srv/share'",
+        "is no file below",
+    ];
+    assert_eq!(seen.len(), expected.len(), "{seen:?}");
+    for (seen, expected) in seen.iter().zip(expected) {
+        assert!(seen.contains(expected), "{seen}");
+    }
+    for (glob, remedy) in [
+        ("/var/**/x.log", "write the directories out"),
+        ("logs/*.log", "begin it with '/'"),
+    ] {
+        let text = format!("{LEAST}\n[logs.app]\nglobs = [{glob:?}]\n");
+        let problem = &problems(&text)[0];
+        assert!(problem.what.contains(remedy), "{problem}");
+    }
+    let config = parse("[logs.app]\nglobs = [\"/var/log/app/*.log\"]\n").unwrap();
+    let (name, log) = config.logs.first_key_value().unwrap();
+    assert_eq!((name.as_str(), log.service.as_str()), ("app", "app"));
+}
+
+#[test]
 fn without_an_allow_list_everything_that_acts_is_refused() {
     let allow = parse("").unwrap().allow;
     let parts = vec![Part::Systemd {

@@ -45,8 +45,8 @@ use crate::config::Config;
 use crate::probe::FileProbes;
 use catalog::Catalog;
 
-/// Calls that are answered at a time.
-const AT_ONCE: usize = 4;
+/// Calls that are answered at a time; who follows a log has one for as long as that.
+const AT_ONCE: usize = 8;
 
 /// Calls that may wait for their turn: their callers give up after some seconds.
 const WAITING: usize = 16;

@@ -10,7 +10,7 @@ use super::catalog::Files;
 use super::tree;
 
 /// Files that are followed at a time. A glob that means more means archives.
-const MOST_FILES: usize = 200;
+const MOST_FILES: usize = 50;
 
 /// How far back the last lines are looked for.
 const BACK: u64 = 64 * 1024;

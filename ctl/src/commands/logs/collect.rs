@@ -78,7 +78,7 @@ pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -
     let root = place.root().to_owned();
     let collecting = async {
         let mut took = stream::iter(nodes)
-            .map(|node| one(&client, &root, &day, node, since))
+            .map(|node| one(&client, &root, &status.cluster, &day, node, since))
             .buffer_unordered(AT_ONCE);
         let mut all = Vec::new();
         while let Some(ended) = took.next().await {
@@ -161,11 +161,12 @@ fn chosen(status: &v1::Status, args: &LogsCollect) -> Result<Vec<String>, Failur
 async fn one(
     client: &Client,
     root: &Path,
+    cluster: &str,
     day: &str,
     node: String,
     since: u64,
 ) -> Result<(String, Took, BTreeSet<String>), Failure> {
-    let mut shelf = Shelf::open(root, &node, day)?;
+    let mut shelf = Shelf::open(root, cluster, &node, day)?;
     let mut took = Took::default();
     let ended = take(client, &mut shelf, &node, since, &mut took).await;
     shelf.save()?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -52,7 +53,12 @@ impl Place {
         } else {
             path.to_owned()
         };
-        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        // For its owner alone: applications write all sorts of things.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&root)
+            .with_context(|| format!("cannot make {}", root.display()))?;
         let name = root.join(LOCK);
         let lock =
             File::create(&name).with_context(|| format!("cannot write {}", name.display()))?;
@@ -124,7 +130,13 @@ impl Place {
 /// Packs a directory into a bundle, which is there as a whole or not at all.
 fn pack(root: &Path, bundle: &Path) -> io::Result<()> {
     let new = with(bundle, ".new");
-    let mut encoder = zstd::Encoder::new(BufWriter::new(File::create(&new)?), LEVEL)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    let mut encoder = zstd::Encoder::new(BufWriter::new(file), LEVEL)?;
     encoder.include_checksum(true)?;
     let mut tar = tar::Builder::new(encoder);
     // The directory in it is called as the bundle is.

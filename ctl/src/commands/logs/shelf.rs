@@ -40,6 +40,7 @@ pub(super) struct Shelf {
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
     format: u32,
+    cluster: String,
     files: Vec<Original>,
     journals: BTreeMap<String, Journal>,
 }
@@ -88,7 +89,7 @@ pub(super) struct Wanted {
 
 impl Shelf {
     /// The shelf of a node below a root, as earlier runs have left it.
-    pub(super) fn open(root: &Path, node: &str, day: &str) -> Result<Self, Failure> {
+    pub(super) fn open(root: &Path, cluster: &str, node: &str, day: &str) -> Result<Self, Failure> {
         let path = index_path(root, node);
         let index = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -102,6 +103,7 @@ impl Shelf {
                 })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Index {
                 format: FORMAT,
+                cluster: cluster.to_owned(),
                 files: Vec::new(),
                 journals: BTreeMap::new(),
             },
@@ -111,6 +113,13 @@ impl Shelf {
                     .into());
             }
         };
+        if index.cluster != cluster {
+            return Err(Failure::Refused(format!(
+                "{} is a collection of the cluster {}, this one is {cluster}: collect into another directory",
+                root.display(),
+                index.cluster
+            )));
+        }
         Ok(Self {
             root: root.to_owned(),
             node: node.to_owned(),

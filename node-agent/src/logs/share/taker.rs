@@ -12,6 +12,10 @@ use super::super::catalog::JOURNAL;
 use super::super::{Logs, QUEUE, answer};
 use super::memory::Memory;
 use super::spool::{NotSpooled, Spool};
+use crate::session::Clock;
+
+/// How far back a journal is taken of which nothing was taken so far: as far as a day's logs go.
+const FIRST: u64 = 86_400_000;
 
 /// A call to this agent itself.
 struct Call {
@@ -76,6 +80,7 @@ pub(super) async fn take(
         .map(|file| file.log.clone())
         .collect();
     let mut seen = Seeing::default();
+    let mut full = false;
     for file in listed.iter().filter(|file| file.problem.is_empty()) {
         let taken = if file.log == JOURNAL {
             journal(&mut call, memory, spool, day, &file.file).await
@@ -84,7 +89,11 @@ pub(super) async fn take(
         };
         match taken {
             Ok(()) => {}
-            Err(NotTaken::Full) => return Ok(true),
+            Err(NotTaken::Full) => {
+                full = true;
+                // The rest of that answer is not wanted. Another log may be small enough.
+                call = Call::open(logs);
+            }
             Err(NotTaken::Spool(why)) => return Err(why),
             Err(NotTaken::Log(why)) => {
                 tracing::warn!(
@@ -99,7 +108,7 @@ pub(super) async fn take(
     if !cut {
         seen.forget_others(memory, &problems);
     }
-    Ok(false)
+    Ok(full)
 }
 
 /// Why something was not taken.
@@ -204,6 +213,7 @@ async fn journal(
         log: JOURNAL.to_owned(),
         file: unit.to_owned(),
         cursor: memory.journals.get(unit).cloned().unwrap_or_default(),
+        since_ms: Clock.wall().0.saturating_sub(FIRST),
         ..v1::ReadLog::default()
     }))
     .await;
