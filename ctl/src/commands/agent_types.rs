@@ -119,7 +119,7 @@ fn detailed(node: &v1::NodeAgentTypes, paint: Paint) -> String {
     let others = agents.installed.iter().map(String::as_str);
     let others: Vec<String> = others
         .filter(|name| !described.contains(name))
-        .map(|name| clean(name))
+        .map(clean)
         .collect();
     if !others.is_empty() {
         let others = others.join(" ");

@@ -166,3 +166,32 @@ async fn what_the_guard_has_spent_stays_spent_when_the_agent_dies_with_the_proce
         .await;
     assert_eq!(fresh.restarts, 0);
 }
+
+#[tokio::test]
+async fn what_nobody_guards_says_so_when_it_dies() {
+    const NEVER_READY: &str = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\nready = { tcp = \"127.0.0.1:1\" }\n";
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(&coordinator.endpoint, NEVER_READY);
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[process("web")], 2).await;
+    session
+        .dispatch_within(id("start", 1), Command::Start(process("web")), 500)
+        .await;
+    let late = session.outcome(&id("start", 1)).await;
+    assert_eq!(late.state(), v1::AttemptState::Unknown, "{late:?}");
+    let starting = |seen: &v1::Instance| seen.state() == InstanceState::Starting;
+    signal(
+        pid_of(&session.instance("web", starting).await),
+        Signal::KILL,
+    );
+    let failed = |seen: &v1::Instance| seen.state() == InstanceState::Failed;
+    let seen = session.instance("web", failed).await;
+    assert!(
+        seen.reason
+            .contains("not restarted: no operation has proven that it runs"),
+        "{}",
+        seen.reason
+    );
+}

@@ -119,6 +119,7 @@ impl Bed {
                     member: member.clone(),
                     every_ms: 50,
                     watch_only,
+                    ..Default::default()
                 }];
             })
             .await;

@@ -18,6 +18,7 @@ pub const APT_PACKAGES: &[&str] = &[
     "iproute2",
     "iputils-arping",
     "iputils-ping",
+    "kmod",
     "mariadb-client-core",
     "mariadb-server-core",
     "mmdebstrap",

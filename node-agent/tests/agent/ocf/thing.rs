@@ -1,9 +1,6 @@
-//! OCF resource agents: those of the package `resource-agents` as they are, and one that fails on demand.
-//!
-//! What `tools/ocf-tester` of that package expects of an agent is expected here of what runs one.
+//! An agent that fails on demand.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
@@ -12,16 +9,10 @@ use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message as Said;
 use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::{AttemptState, InstanceState};
-use rustix::process::Signal;
 
-use crate::lab::{Lab, content, signal};
-use crate::scripted::{Session, id, ocf};
-
-/// Where the package puts its agents.
-const AGENTS: &str = "/usr/lib/ocf/resource.d/heartbeat";
-
-/// Set where the network and the mounts belong to this test alone.
-const APART: &str = "INTERLOCK_TEST_APART";
+use super::{does, permit};
+use crate::lab::{Lab, content};
+use crate::scripted::{id, ocf};
 
 /// An agent that does what the files in its directory say: `fail-ACTION` ends with the code in it, `hang-ACTION` waits
 /// until it is gone, `fork-ACTION` leaves a `child`. It runs if `up` is there, and is broken if `broken` is. What it was told is kept in `told-ACTION`.
@@ -53,45 +44,6 @@ validate-all) ;;
 *) exit 3 ;;
 esac
 "#;
-
-/// Is this one here? A machine without the package runs the other tests.
-fn is_here(agent: &str) -> bool {
-    let here = Path::new(AGENTS).join(agent).exists();
-    if !here {
-        skip(&format!(
-            "{AGENTS}/{agent} is missing; `cargo xtask test` installs resource-agents"
-        ));
-    }
-    here
-}
-
-fn skip(why: &str) {
-    let line = format!("SKIPPED: OCF resource agents: {why}\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = fs::File::options().create(true).append(true).open(list);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
-}
-
-/// A file that permits an agent to be given these parameters for the service `probe`.
-fn permit(lab: &Lab, agent: &str, parameters: &str) -> String {
-    let here = lab.here();
-    format!(
-        "[ocf]\npath = [\"{here}/ocf.d\", \"/usr/lib/ocf/resource.d\"]\nstate = \"{here}/ocf\"\n[secrets]\ndir = \
-         \"{here}\"\n[allow.services]\nprobe = {{ ocf = [{{ agent = \"{agent}\", parameters = {{ {parameters} }} }}] }}\n"
-    )
-}
-
-fn dummy(lab: &Lab) -> v1::InstanceCommand {
-    let state = format!("{}/dummy", lab.here());
-    ocf("probe", "heartbeat:Dummy", &[("state", &state)])
-}
-
-async fn does(session: &mut Session, step: &str, command: Command) -> v1::AttemptReport {
-    session.dispatch(id(step, 1), command).await;
-    session.outcome(&id(step, 1)).await
-}
 
 /// The agent that fails on demand, and where it looks.
 struct Thing {
@@ -140,53 +92,6 @@ impl Thing {
         let calls = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
         calls.lines().filter(|line| *line == action).count()
     }
-}
-
-#[tokio::test]
-async fn a_resource_is_started_observed_and_stopped() {
-    if !is_here("Dummy") {
-        return;
-    }
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    lab.configure(
-        &coordinator.endpoint,
-        &permit(&lab, "heartbeat:Dummy", "state = true"),
-    );
-    let _agent = lab.start().await;
-    let mut session = coordinator.session(1).await;
-    session.assign(&[dummy(&lab)], 0).await;
-    session
-        .instance("probe", |seen| seen.state() == InstanceState::Stopped)
-        .await;
-    let done = does(&mut session, "start", Command::Start(dummy(&lab))).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(lab.path("dummy").exists(), "the agent has worked");
-    session
-        .instance("probe", |seen| seen.state() == InstanceState::Running)
-        .await;
-
-    let again = does(&mut session, "again", Command::Start(dummy(&lab))).await;
-    assert!(
-        again.state() == AttemptState::Done && again.evidence.contains("already"),
-        "{again:?}"
-    );
-
-    let done = does(&mut session, "stop", Command::Stop(dummy(&lab))).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(!lab.path("dummy").exists());
-    session
-        .instance("probe", |seen| seen.state() == InstanceState::Stopped)
-        .await;
-    let again = does(&mut session, "stop-again", Command::Stop(dummy(&lab))).await;
-    assert!(
-        again.state() == AttemptState::Done && again.evidence.contains("already"),
-        "{again:?}"
-    );
-    assert!(
-        fs::read_dir(lab.path("ocf")).is_ok(),
-        "its directory of state files is made"
-    );
 }
 
 #[tokio::test]
@@ -513,109 +418,4 @@ async fn what_does_not_fit_its_agent_is_told_at_once_and_refused_with_what_was_m
         "{}",
         refused.evidence
     );
-}
-
-#[tokio::test]
-async fn a_real_nginx_is_started_restarted_when_it_is_killed_and_stopped() {
-    if !is_here("nginx") || !Path::new("/usr/sbin/nginx").exists() {
-        return;
-    }
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    let here = lab.here();
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let config = format!(
-        "master_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log;\nevents {{}}\nhttp {{ access_log off; \
-         client_body_temp_path {here}; server {{ listen {free}; location / {{ return 200 'here'; }} }} }}\n"
-    );
-    fs::write(lab.path("nginx.conf"), config).unwrap();
-    lab.configure(
-        &coordinator.endpoint,
-        &permit(
-            &lab,
-            "heartbeat:nginx",
-            "configfile = true, status10url = true",
-        ),
-    );
-    let _agent = lab.start().await;
-    let mut session = coordinator.session(1).await;
-    let given = [
-        ("configfile", &*format!("{here}/nginx.conf")),
-        ("status10url", &*format!("http://{free}/")),
-    ];
-    let nginx = ocf("probe", "heartbeat:nginx", &given);
-    session.assign(std::slice::from_ref(&nginx), 3).await;
-    let done = does(&mut session, "start", Command::Start(nginx.clone())).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(std::net::TcpStream::connect(free).is_ok());
-
-    let pid = || fs::read_to_string(lab.path("nginx.pid")).unwrap_or_default();
-    let first = pid();
-    signal(first.trim().parse().unwrap(), Signal::KILL);
-    let back = |seen: &v1::Instance| seen.state() == InstanceState::Running && seen.restarts == 1;
-    session.instance("probe", back).await;
-    assert_ne!(pid(), first);
-
-    let done = does(&mut session, "stop", Command::Stop(nginx)).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(std::net::TcpStream::connect(free).is_err());
-}
-
-#[test]
-fn an_address_comes_up_and_goes_down_on_a_network_of_its_own() {
-    const NAME: &str = "ocf::on_a_network_of_its_own";
-    if !is_here("IPaddr2") {
-        return;
-    }
-    let apart = "mount --make-rprivate / && ip link set lo up && exec \"$0\" \"$@\"";
-    let run = Program::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", apart])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", NAME])
-        .env(APART, "1")
-        .output();
-    let ran = match run {
-        Ok(ran) => ran,
-        Err(error) => return skip(&format!("cannot run unshare: {error}")),
-    };
-    let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
-    if said.contains("unshare failed") {
-        return skip("no network namespace can be made (needs root)");
-    }
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
-}
-
-#[tokio::test]
-#[ignore = "a part of an_address_comes_up_and_goes_down_on_a_network_of_its_own"]
-async fn on_a_network_of_its_own() {
-    assert!(
-        std::env::var_os(APART).is_some(),
-        "this would change the network of this machine"
-    );
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    let parameters = "ip = [\"10.77.0.9\"], nic = [\"lo\"], cidr_netmask = [\"32\"]";
-    lab.configure(
-        &coordinator.endpoint,
-        &permit(&lab, "heartbeat:IPaddr2", parameters),
-    );
-    let _agent = lab.start().await;
-    let mut session = coordinator.session(1).await;
-    let given = [("ip", "10.77.0.9"), ("nic", "lo"), ("cidr_netmask", "32")];
-    let address = ocf("probe", "heartbeat:IPaddr2", &given);
-    session.assign(std::slice::from_ref(&address), 0).await;
-    let bind = || std::net::TcpListener::bind("10.77.0.9:0").is_ok();
-    assert!(!bind());
-    let done = does(&mut session, "start", Command::Start(address.clone())).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(bind(), "it is there");
-    session
-        .instance("probe", |seen| seen.state() == InstanceState::Running)
-        .await;
-    let done = does(&mut session, "stop", Command::Stop(address)).await;
-    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
-    assert!(!bind(), "it is gone");
 }

@@ -1,0 +1,51 @@
+//! OCF resource agents: those of the package `resource-agents` as they are, and one that fails on demand.
+
+mod real;
+mod thing;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use interlock_proto::v1;
+use interlock_proto::v1::dispatch::Command;
+
+use crate::lab::Lab;
+use crate::scripted::{Session, id};
+
+/// Where the package puts its agents.
+const AGENTS: &str = "/usr/lib/ocf/resource.d/heartbeat";
+
+/// Is this one here? A machine without the package runs the other tests.
+fn is_here(agent: &str) -> bool {
+    let here = Path::new(AGENTS).join(agent).exists();
+    if !here {
+        skip(&format!(
+            "{AGENTS}/{agent} is missing; `cargo xtask test` installs resource-agents"
+        ));
+    }
+    here
+}
+
+fn skip(why: &str) {
+    let line = format!("SKIPPED: OCF resource agents: {why}\n");
+    eprint!("{line}");
+    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
+        let file = fs::File::options().create(true).append(true).open(list);
+        file.unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// A file that permits an agent to be given these parameters for the service `probe`.
+fn permit(lab: &Lab, agent: &str, parameters: &str) -> String {
+    let here = lab.here();
+    format!(
+        "[ocf]\npath = [\"{here}/ocf.d\", \"/usr/lib/ocf/resource.d\"]\nstate = \"{here}/ocf\"\n[secrets]\ndir = \
+         \"{here}\"\n[allow.services]\nprobe = {{ ocf = [{{ agent = \"{agent}\", parameters = {{ {parameters} }} }}] }}\n"
+    )
+}
+
+async fn does(session: &mut Session, step: &str, command: Command) -> v1::AttemptReport {
+    session.dispatch(id(step, 1), command).await;
+    session.outcome(&id(step, 1)).await
+}
