@@ -201,7 +201,7 @@ impl Keeper {
             }
         }
         self.remember(memory);
-        self.post(&memory.guard, merge(&parts));
+        self.post(memory, merge(&parts));
     }
 
     /// Has what the guard must not forget written down, if it is news.
@@ -260,12 +260,18 @@ impl Keeper {
         }
     }
 
-    fn post(&self, guard: &Guard, seen: Seen) {
+    fn post(&self, memory: &Memory, seen: Seen) {
+        let guard = &memory.guard;
         let dead = seen.state.is_down() || seen.broken;
+        let failed = seen.state == InstanceState::Failed || seen.broken;
+        let unguarded = self.situation(&memory.assigned).unguarded();
         let reason = match guard.given_up() {
             Some(why) if dead => why.to_owned(),
             _ if dead && guard.due().is_some() => {
                 format!("{}; about to be restarted", seen.reason)
+            }
+            _ if failed && let Some(why) = unguarded => {
+                format!("{}; not restarted: {why}", seen.reason)
             }
             _ => seen.reason,
         };

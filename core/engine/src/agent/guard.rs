@@ -243,6 +243,15 @@ impl Guard {
     }
 }
 
+impl Situation {
+    /// Why no guard starts the instance again although it is wanted running; none if one does, or nobody wants it.
+    #[must_use]
+    pub fn unguarded(self) -> Option<&'static str> {
+        let wanted = self.wanted == Some(Wanted::Running) && !self.attempt_open;
+        should_run(self).err().filter(|_| wanted)
+    }
+}
+
 /// Is it the guard's business that the instance is down?
 fn should_run(situation: Situation) -> Result<(), &'static str> {
     if situation.attempt_open {
