@@ -17,7 +17,7 @@
 //! slowly slows the reading down, and nothing is kept.
 //!
 //! # Bounds
-//! A few calls at a time ([`AT_ONCE`]), each with one thread for what blocks: a log on a dead file system costs at most so
+//! A few calls at a time (`AT_ONCE`), each with one thread for what blocks: a log on a dead file system costs at most so
 //! many threads, and no more can be asked for until it answers.
 
 mod answer;
