@@ -1,7 +1,7 @@
 //! People at the load balancer, each in a network of its own: nginx's `ip_hash` goes by the first three numbers of a
 //! client's address.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -62,6 +62,17 @@ pub(crate) fn get(to: SocketAddr, network: u8, path: &str) -> Result<(String, St
     Ok((served, page))
 }
 
+/// What comes through a WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Somebody has said this.
+    Text(String),
+    /// Nobody has said anything.
+    Nothing,
+    /// The connection is over.
+    End,
+}
+
 /// A WebSocket (RFC 6455).
 #[derive(Debug)]
 pub(crate) struct WebSocket {
@@ -95,20 +106,19 @@ impl WebSocket {
         Ok(self.stream.get_mut().write_all(&frame)?)
     }
 
-    /// What somebody says next; none when the connection is over.
-    pub(crate) fn hear(&mut self) -> Result<Option<String>> {
+    /// What somebody says within this time.
+    pub(crate) fn hear(&mut self, within: Duration) -> Result<Heard> {
+        self.stream.get_ref().set_read_timeout(Some(within))?;
         let mut head = [0; 2];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                bail!("nobody said anything")
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Nothing),
             // Closed, or reset: it is over.
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(Heard::End),
         }
         ensure!(head[0] == 0x81 && head[1] < 126, "no short text: {head:?}");
         let mut text = vec![0; usize::from(head[1])];
         self.stream.read_exact(&mut text)?;
-        Ok(Some(String::from_utf8(text)?))
+        Ok(Heard::Text(String::from_utf8(text)?))
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::{for_all, for_services};
 
-use crate::clients::WebSocket;
+use crate::clients::{Heard, WebSocket};
 use crate::site::{NUMBERS, SOON, Site};
 
 /// How many clients there are, each in a network of its own.
@@ -26,7 +26,7 @@ fn stay(
     loop {
         let mut socket = WebSocket::open(to, network)?;
         open.fetch_add(1, Ordering::Relaxed);
-        while socket.hear()?.is_some() {}
+        while socket.hear(SOON)? != Heard::End {}
         if over.load(Ordering::Relaxed) {
             return Ok(left);
         }
