@@ -5,7 +5,12 @@ use interlock_proto::v1;
 use crate::following::script;
 use crate::scripted::Scripted;
 
-fn parameter(name: &str, kind: &str, default: Option<&str>, required: bool) -> v1::OcfParameterType {
+fn parameter(
+    name: &str,
+    kind: &str,
+    default: Option<&str>,
+    required: bool,
+) -> v1::OcfParameterType {
     v1::OcfParameterType {
         name: name.into(),
         kind: kind.into(),
@@ -52,7 +57,13 @@ fn coordinator() -> Scripted {
     known.agent_types = vec![
         node("db1", None),
         node("web1", Some(agents.clone())),
-        node("web2", Some(v1::OcfAgents { types: Vec::new(), ..agents })),
+        node(
+            "web2",
+            Some(v1::OcfAgents {
+                types: Vec::new(),
+                ..agents
+            }),
+        ),
     ];
     Scripted::start(known, "reader")
 }

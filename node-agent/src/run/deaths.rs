@@ -132,6 +132,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_up_and_is_broken_has_failed_although_it_is_not_down() {
+        let broken = Seen {
+            state: Unknown,
+            restarter: Restarter::Guard,
+            broken: true,
+            ..Seen::unknown("why")
+        };
+        let death = |last, seen: &Seen| {
+            let part = Part::Systemd {
+                unit: "a.service".into(),
+            };
+            deaths(Unseen::Counts, &[last], &[(part, seen.clone())])
+        };
+        assert!(matches!(
+            death(Some(Running), &broken),
+            Some(Death::Failure(_))
+        ));
+        assert_eq!(death(None, &broken), None, "nobody knows what it was");
+        assert_eq!(death(Some(Failed), &broken), None, "that is known");
+        let silent = Seen {
+            broken: false,
+            ..broken
+        };
+        assert_eq!(death(Some(Running), &silent), None, "no answer is no death");
+    }
+
+    #[test]
     fn a_stop_that_ended_badly_is_a_stop() {
         let death = |last, now| death(last, now, Restarter::Nobody);
         assert!(matches!(

@@ -419,3 +419,73 @@ async fn what_does_not_fit_its_agent_is_told_at_once_and_refused_with_what_was_m
         refused.evidence
     );
 }
+
+#[tokio::test]
+async fn what_comes_up_with_its_machine_is_started_once_after_a_boot() {
+    let thing = Thing::new();
+    let mut coordinator = thing.lab.coordinator().await;
+    thing.lab.configure(&coordinator.endpoint, &thing.permit());
+    let agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let autostart = |instance: &mut v1::AssignedInstance| instance.autostart = true;
+    session
+        .assign_all(&[thing.command()], 0, Vec::new(), autostart)
+        .await;
+    does(&mut session, "start", Command::Start(thing.command())).await;
+    agent.kill().await;
+
+    fs::write(thing.lab.path("boot_id"), "boot-2\n").unwrap();
+    thing.clear("up");
+    let _agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let running = |seen: &v1::Instance| seen.state() == InstanceState::Running;
+    session.instance("probe", running).await;
+    assert_eq!(thing.calls("start"), 2);
+}
+
+#[tokio::test]
+async fn a_monitor_that_does_not_answer_is_unknown_restarts_nothing_and_makes_way_for_a_stop() {
+    let thing = Thing::new();
+    let mut coordinator = thing.lab.coordinator().await;
+    thing.lab.configure(&coordinator.endpoint, &thing.permit());
+    let _agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut command = thing.command();
+    if let Some(v1::part::Part::Ocf(resource)) = &mut command.parts[0].part {
+        resource.monitor_ms = 300;
+    }
+    session.assign(std::slice::from_ref(&command), 5).await;
+    does(&mut session, "start", Command::Start(command.clone())).await;
+    let running = |seen: &v1::Instance| seen.state() == InstanceState::Running;
+    session.instance("probe", running).await;
+
+    thing.set("hang-monitor", "");
+    let silent = |seen: &v1::Instance| seen.state() == InstanceState::Unknown;
+    let seen = session.instance("probe", silent).await;
+    assert!(seen.reason.contains("time limit"), "{}", seen.reason);
+    thing.clear("hang-monitor");
+    let seen = session.instance("probe", running).await;
+    assert_eq!((seen.restarts, thing.calls("start")), (0, 1), "{seen:?}");
+
+    thing.set("hang-monitor", "");
+    session.instance("probe", silent).await;
+    let mut unlimited = thing.command();
+    if let Some(v1::part::Part::Ocf(resource)) = &mut unlimited.parts[0].part {
+        resource.monitor_ms = 3_600_000;
+    }
+    session.assign(std::slice::from_ref(&unlimited), 5).await;
+    let calls = thing.calls("monitor");
+    let more = |text: &str| text.lines().filter(|line| *line == "monitor").count() > calls;
+    content(&thing.dir.join("calls"), more).await;
+    session
+        .dispatch(id("stop", 1), Command::Stop(unlimited))
+        .await;
+    content(&thing.dir.join("calls"), |text| text.contains("stop")).await;
+    thing.clear("hang-monitor");
+    let done = session.outcome(&id("stop", 1)).await;
+    assert_eq!(
+        done.state(),
+        AttemptState::Done,
+        "a monitor makes way for it: {done:?}"
+    );
+}
