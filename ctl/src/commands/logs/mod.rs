@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `call` | one call for the logs of one node: what there is, pieces of it, what comes |
 //! | `collect` | all nodes, a few at a time, and the result |
-//! | `shelf` | what has been taken of one node, and where it lies |
+//! | `shelf`, `index` | what has been taken of one node, and where it lies |
 //! | `piece` | a compressed file that grows by a frame |
 //! | `place` | the directory: who may write there, its checksums, and the bundle that it becomes |
 //! | `follow` | the log of a service as it is written |
@@ -14,6 +14,7 @@
 mod call;
 mod collect;
 mod follow;
+mod index;
 mod piece;
 mod place;
 mod shelf;

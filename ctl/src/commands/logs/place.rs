@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
+use super::index::replace;
 use super::piece::hex;
-use super::shelf::replace;
 use crate::failure::Failure;
 
 /// The checksums of everything that was collected, as `sha256sum` reads and writes them.

@@ -5,25 +5,20 @@
 //! of which original lie where is in the index, `index/NODE.json`, and by it nothing is taken twice (module `collecting` of
 //! the engine).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, Write as _};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use interlock_engine::collecting::{Head, Next, Seen, Taken, next};
 use interlock_proto::v1;
-use serde::{Deserialize, Serialize};
 
+use super::index::{Index, Lying, Original};
 use super::piece::{Piece, Written, hex};
 use crate::failure::Failure;
 
 /// How often the index is written while pieces come: what is lost of it is read once more.
 const SAVE: Duration = Duration::from_secs(2);
-
-/// The format of the index, and the only one that is read.
-const FORMAT: u32 = 1;
 
 /// The shelf of a node.
 #[derive(Debug)]
@@ -35,45 +30,6 @@ pub(super) struct Shelf {
     saved: Instant,
     /// Paths below the root that this run has written.
     written: BTreeSet<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Index {
-    format: u32,
-    cluster: String,
-    files: Vec<Original>,
-    journals: BTreeMap<String, Journal>,
-}
-
-/// An original file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Original {
-    log: String,
-    /// What it was called last.
-    file: String,
-    taken: Taken,
-    pieces: Vec<Lying>,
-}
-
-/// The journal of a unit.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Journal {
-    /// Its last entry that was taken.
-    cursor: String,
-    pieces: Vec<Lying>,
-}
-
-/// A piece, where it lies.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Lying {
-    /// The path below the root.
-    at: String,
-    /// Of a file: which bytes of the original.
-    from: u64,
-    through: u64,
-    sha256: String,
-    /// The length of the compressed file with it.
-    stored: u64,
 }
 
 /// What is new, and how to ask for it.
@@ -90,36 +46,7 @@ pub(super) struct Wanted {
 impl Shelf {
     /// The shelf of a node below a root, as earlier runs have left it.
     pub(super) fn open(root: &Path, cluster: &str, node: &str, day: &str) -> Result<Self, Failure> {
-        let path = index_path(root, node);
-        let index = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .ok()
-                .filter(|index: &Index| index.format == FORMAT)
-                .ok_or_else(|| {
-                    Failure::Refused(format!(
-                        "{} is not an index of this version: collect into another directory",
-                        path.display()
-                    ))
-                })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Index {
-                format: FORMAT,
-                cluster: cluster.to_owned(),
-                files: Vec::new(),
-                journals: BTreeMap::new(),
-            },
-            Err(error) => {
-                return Err(anyhow::Error::new(error)
-                    .context(format!("cannot read {}", path.display()))
-                    .into());
-            }
-        };
-        if index.cluster != cluster {
-            return Err(Failure::Refused(format!(
-                "{} is a collection of the cluster {}, this one is {cluster}: collect into another directory",
-                root.display(),
-                index.cluster
-            )));
-        }
+        let index = Index::load(root, cluster, node)?;
         Ok(Self {
             root: root.to_owned(),
             node: node.to_owned(),
@@ -296,9 +223,7 @@ impl Shelf {
 
     /// Writes the index.
     pub(super) fn save(&mut self) -> Result<(), Failure> {
-        let path = index_path(&self.root, &self.node);
-        let text = serde_json::to_vec_pretty(&self.index).map_err(anyhow::Error::new)?;
-        replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        self.index.save(&self.root, &self.node)?;
         self.saved = Instant::now();
         Ok(())
     }
@@ -318,22 +243,8 @@ impl Shelf {
         let names = std::iter::once(String::new()).chain((2..).map(|number| format!("~{number}")));
         let mut free = names
             .map(|more| format!("{name}{more}.zst"))
-            .filter(|at| !self.has(at));
+            .filter(|at| !self.index.has(at));
         Ok((free.next().unwrap_or_default(), 0))
-    }
-
-    fn has(&self, at: &str) -> bool {
-        let files = self
-            .index
-            .files
-            .iter()
-            .flat_map(|original| &original.pieces);
-        let journals = self
-            .index
-            .journals
-            .values()
-            .flat_map(|journal| &journal.pieces);
-        files.chain(journals).any(|lying| lying.at == at)
     }
 }
 
@@ -373,22 +284,6 @@ impl Begun {
         };
         Ok(piece.write(data).with_context(failed)?)
     }
-}
-
-fn index_path(root: &Path, node: &str) -> PathBuf {
-    root.join("index").join(format!("{node}.json"))
-}
-
-/// Writes a file as a whole or not at all.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let mut file = fs::File::create(&name)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&name, path)
 }
 
 /// A name from a node as a path below a directory of ours.
