@@ -5,10 +5,11 @@ use std::time::Duration;
 use interlock_engine::lease::Clock;
 use interlock_engine::lease::holder::{Config, Effect, Event as Told, Facts, Holder, Tenure};
 
+use super::event::{Event, Payload, Place};
 use super::machine::{Agent, State, name, number};
 use super::managers::Work;
 use super::mutant::Mutant;
-use super::run::{Event, Payload, Place, Run};
+use super::run::Run;
 use super::setup::{Kind, NODES};
 
 impl Run {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use interlock_engine::lease::holder::Event as Told;
 use interlock_model::lease::Epoch;
 
+use super::event::Event;
 use super::machine::State;
 use super::mutant::Mutant;
-use super::run::{Event, Run};
+use super::run::Run;
 use super::setup::{Kind, NODES};
 
 /// Something that a manager began comes to its end.

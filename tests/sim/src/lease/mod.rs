@@ -23,7 +23,8 @@
 //! | `store` | the linearizable store, its watches and its leader's key |
 //! | `run` | one run: events in the order of their time |
 //! | `agents`, `managers` | the shell around holders, and what it makes databases do |
-//! | `coordinators` | the shell around leaders |
+//! | `event` | what happens, and what travels |
+//! | `coordinators`, `writing` | the shell around leaders, and what they write |
 //! | `people` | operators, writers, observers |
 //! | `trouble` | what goes wrong |
 //! | `oracle` | what must be true whatever happens |
@@ -31,6 +32,7 @@
 
 mod agents;
 mod coordinators;
+mod event;
 mod machine;
 mod managers;
 mod mutant;
@@ -41,6 +43,7 @@ mod run;
 mod setup;
 mod store;
 mod trouble;
+mod writing;
 
 pub use mutant::Mutant;
 pub use oracle::{Rule, Violation};

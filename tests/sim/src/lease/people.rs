@@ -6,10 +6,11 @@ use std::time::Duration;
 use interlock_engine::lease::holder::Event as Told;
 use interlock_engine::lease::leader::Event as LeaderTold;
 
+use super::event::{Event, Place};
 use super::machine::{State, name, number};
 use super::mutant::Mutant;
 use super::rows::Log;
-use super::run::{Event, Place, Run};
+use super::run::Run;
 use super::setup::NODES;
 
 impl Run {

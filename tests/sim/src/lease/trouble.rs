@@ -6,9 +6,10 @@ use interlock_engine::lease::holder::Event as Told;
 use interlock_engine::lease::leader::Event as LeaderTold;
 use interlock_model::lease::{Profile, Timings};
 
+use super::event::{Event, Place};
 use super::machine::State;
 use super::mutant::Mutant;
-use super::run::{Event, Place, Run};
+use super::run::Run;
 use super::setup::{Kind, NODES};
 
 /// Something that goes wrong.
