@@ -34,10 +34,7 @@ pub(super) const ROWS: &[(&str, Access)] = &[
     ("/interlock.v1.EventService/ListEvents", Access::READERS),
     ("/interlock.v1.EventService/WatchEvents", Access::READERS),
     // The other end of somebody's ReadLogs.
-    (
-        "/interlock.v1.LogRelayService/AnswerLogs",
-        Access::AGENTS,
-    ),
+    ("/interlock.v1.LogRelayService/AnswerLogs", Access::AGENTS),
     // Logs say more than states: what applications write about their users.
     ("/interlock.v1.LogService/ReadLogs", Access::OPERATORS),
     (

@@ -1,7 +1,7 @@
 //! OCF resource agents: programs of others that start, stop and monitor one kind of thing.
 //!
 //! # The contract, as far as it is used
-//! `DIRECTORY/PROVIDER/TYPE ACTION`, one argument, everything else in the environment ([`environment`]): parameters as
+//! `DIRECTORY/PROVIDER/TYPE ACTION`, one argument, everything else in the environment (`environment`): parameters as
 //! `OCF_RESKEY_NAME`, what the cluster manager has to say as `OCF_RESKEY_CRM_meta_NAME`, times in milliseconds. The answer
 //! is the exit code ([`Code`]); the reason for a failure is the last line of standard error that begins with
 //! `ocf-exit-reason:`. `start` and `stop` of what already is so succeed. `monitor` is safe at any time; one with an
