@@ -1,6 +1,6 @@
 //! What services work on: the engine, and what belongs to this process alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Desk {
     pub lineage: Lineage,
     /// What agents said of their machines when they connected.
     pub facts: BTreeMap<NodeName, v1::Facts>,
+    /// Nodes whose share for logs does not have everything, as far as they have said to this process.
+    shares_away: BTreeSet<NodeName>,
     trouble: watch::Receiver<Option<String>>,
     plans: BTreeMap<Digest, CachedPlan>,
     planned: u64,
@@ -65,6 +67,7 @@ impl Desk {
             own_writes: Vec::new(),
             imported: None,
             facts: BTreeMap::new(),
+            shares_away: BTreeSet::new(),
             trouble,
             plans: BTreeMap::new(),
             planned: 0,
@@ -100,6 +103,28 @@ impl Desk {
         self.own_writes.clear();
         self.facts.clear();
         self.plans.clear();
+    }
+
+    /// Records when a node's share for logs goes away, and when it has everything again; what an agent says in each
+    /// session is no news.
+    pub(super) fn log_share(&mut self, node: &NodeName, trouble: String) {
+        let (is_news, kind, text) = if trouble.is_empty() {
+            let back = self.shares_away.remove(node);
+            (
+                back,
+                "log-share-back",
+                "the log share has everything".to_owned(),
+            )
+        } else {
+            let away = self.shares_away.insert(node.clone());
+            (away, "log-share-away", trouble)
+        };
+        if is_news {
+            self.coordinator.event(kind, clock::now(), |event| {
+                event.node = node.to_string();
+                event.text = text;
+            });
+        }
     }
 
     pub(super) fn take_imported(&mut self) -> Option<Term> {

@@ -38,6 +38,12 @@ pub(super) enum Input {
         call: u64,
         told: oneshot::Sender<bool>,
     },
+    /// What an agent says of its share for logs; nothing: it is well.
+    LogShare {
+        node: NodeName,
+        opened: u64,
+        trouble: String,
+    },
     Call(Call),
     Look(Look),
 }
@@ -170,6 +176,21 @@ impl Handle {
             .await
             .map_err(|_| NotDone::Gone)?;
         answered.await.map_err(|_| NotDone::Gone)
+    }
+
+    /// An agent said how it stands with its share for logs.
+    pub(crate) async fn log_share(
+        &self,
+        node: NodeName,
+        opened: u64,
+        trouble: String,
+    ) -> Result<(), NotDone> {
+        let said = Input::LogShare {
+            node,
+            opened,
+            trouble,
+        };
+        self.inbox.send(said).await.map_err(|_| NotDone::Gone)
     }
 
     /// A session is over.

@@ -242,6 +242,15 @@ impl Driver {
                 // Whoever asked may have gone.
                 let _ = told.send(self.sessions.serve_logs(&node, call));
             }
+            Input::LogShare {
+                node,
+                opened,
+                trouble,
+            } => {
+                if self.sessions.is_current(&node, opened) {
+                    self.desk.log_share(&node, trouble);
+                }
+            }
             Input::Call(call) => {
                 // What came before is not what this call changed, and does not hold its answer back.
                 self.collect(None);

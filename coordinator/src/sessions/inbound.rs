@@ -51,7 +51,8 @@ pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
 /// A message after the hello, in the core's words. None for what carries nothing.
 pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Invalid> {
     Ok(Some(match wire.message {
-        None => return Ok(None),
+        // The engine decides nothing by a share for logs: see `service`.
+        None | Some(Message::LogShare(_)) => return Ok(None),
         Some(Message::Hello(_)) => {
             return Err(Invalid::new("message", "a second hello in one session"));
         }
@@ -184,6 +185,11 @@ fn refusal(wire: &v1::Refusal) -> Option<Refusal> {
         why: cut_to(&refusal.why, MAX_REFUSAL),
         ..refusal
     })
+}
+
+/// A text of an agent, as it may be kept.
+pub(super) fn line(text: &str) -> String {
+    cut(text)
 }
 
 /// Agents cut their evidence themselves; a coordinator does not rely on it.

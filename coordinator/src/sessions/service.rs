@@ -131,6 +131,17 @@ async fn receive(
             Some(Err(status)) => break status.message().to_owned(),
             None => break "closed by the agent".to_owned(),
         };
+        if let Some(Message::LogShare(share)) = &message.message {
+            let trouble = inbound::line(&share.trouble);
+            if driver
+                .log_share(node.clone(), opened, trouble)
+                .await
+                .is_err()
+            {
+                return;
+            }
+            continue;
+        }
         match inbound::message(message) {
             Ok(Some(message)) => {
                 if driver.agent(node.clone(), opened, message).await.is_err() {

@@ -59,6 +59,11 @@ pub trait Executor: Send + Sync + 'static {
         async { v1::plug_list::List::Failed("this agent asks no power source".to_owned()) }
     }
 
+    /// What is wrong with the share that this node brings its logs to; none if it brings them nowhere.
+    fn log_share(&self) -> Option<watch::Receiver<Option<String>>> {
+        None
+    }
+
     /// Somebody wants to read logs through this coordinator, in the call of this number. Returns at once.
     fn serve_logs(&self, _: &Target, _: u64) {}
 

@@ -254,6 +254,11 @@ impl<E: Executor> Link<E> {
         let period = Duration::from_millis(session.welcome.heartbeat_ms);
         let mut beat = tokio::time::interval(if period.is_zero() { HEARTBEAT } else { period });
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut share = self.executor.log_share();
+        if let Some(share) = &mut share {
+            // Told in each session, whatever an earlier one has told.
+            share.mark_changed();
+        }
         let mut sequence = 0;
         // When what is new on the board is told at the latest.
         let mut due = None;
@@ -285,6 +290,7 @@ impl<E: Executor> Link<E> {
                 }
                 () = passed(due) => None,
                 waiting = self.outbox.next() => Some(waiting),
+                trouble = changed(&mut share) => Some(Message::LogShare(v1::LogShare { trouble })),
                 _ = beat.tick() => {
                     sequence += 1;
                     Some(Message::Heartbeat(v1::Heartbeat { sequence }))
@@ -353,6 +359,17 @@ impl<E: Executor> Link<E> {
             },
         }
     }
+}
+
+/// What there is to say of the share for logs, when it is something else than before.
+async fn changed(share: &mut Option<watch::Receiver<Option<String>>>) -> String {
+    if let Some(share) = share
+        && share.changed().await.is_ok()
+    {
+        return share.borrow_and_update().clone().unwrap_or_default();
+    }
+    // There is no share, or the agent is ending.
+    std::future::pending().await
 }
 
 /// Until a moment, if there is one.

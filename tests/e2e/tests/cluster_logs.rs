@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::local::{Cluster, shop};
+use interlock_e2e::local::{Cluster, Life, shop};
 use interlock_e2e::{eventually, programs, skip};
 use interlock_mesh::identity::Role;
 
@@ -67,27 +67,33 @@ fn ended(output: &Output, code: i32) -> Result<()> {
     Ok(())
 }
 
-/// Everything that a collection has of a node's log `app`: the end of each path, and the content.
-fn content(root: &Path, node: &str) -> Result<BTreeMap<String, String>> {
-    let mut all = BTreeMap::new();
+/// All files below a directory.
+fn walk(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
-            let shown = path.display().to_string();
             if path.is_dir() {
                 dirs.push(path);
-            } else if shown.ends_with(".zst") && shown.contains(&format!("/{node}/app/")) {
-                let name = path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
-                all.insert(
-                    name,
-                    String::from_utf8(zstd::decode_all(File::open(&path)?)?)?,
-                );
+            } else {
+                all.push(path);
             }
+        }
+    }
+    Ok(all)
+}
+
+/// Everything that a collection has of a node's log `app`: the end of each path, and the content.
+fn content(root: &Path, node: &str) -> Result<BTreeMap<String, String>> {
+    let of_node = format!("/{node}/app/");
+    let mut all = BTreeMap::new();
+    for path in walk(root)? {
+        let shown = path.display().to_string();
+        if shown.ends_with(".zst") && shown.contains(&of_node) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let text = String::from_utf8(zstd::decode_all(File::open(&path)?)?)?;
+            all.insert(name.into_owned(), text);
         }
     }
     Ok(all)
@@ -206,10 +212,9 @@ fn nothing_that_the_agents_file_does_not_name_is_read_by_anybody() -> Result<()>
 #[test]
 fn the_log_of_a_service_is_shown_as_it_is_written_and_ends_with_its_reader() -> Result<()> {
     let cluster = cluster()?;
-    let files =
-        cluster
-            .authority()
-            .operator("olga", Role::Operator, interlock_e2e::local::Life::Now)?;
+    let files = cluster
+        .authority()
+        .operator("olga", Role::Operator, Life::Now)?;
     let mut follow = Command::new(programs::ctl()?)
         .args(["logs", "follow", "web1", "web", "--lines", "1"])
         .env("INTERLOCK_CONFIG", cluster.path("interlockctl.toml"))
@@ -280,22 +285,10 @@ fn unzipped(path: &Path) -> Result<String> {
 
 /// Everything that is in a share of this node's log `app`.
 fn shared(logs: &Path, node: &str) -> Result<Vec<String>> {
-    let mut all = Vec::new();
-    let mut dirs = vec![logs.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if path
-                .display()
-                .to_string()
-                .contains(&format!("/{node}/app/"))
-            {
-                all.push(unzipped(&path)?);
-            }
-        }
-    }
+    let of_node = format!("/{node}/app/");
+    let paths = walk(logs)?.into_iter();
+    let paths = paths.filter(|path| path.display().to_string().contains(&of_node));
+    let mut all: Vec<String> = paths.map(|path| unzipped(&path)).collect::<Result<_>>()?;
     all.sort();
     Ok(all)
 }
@@ -333,6 +326,17 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
         !share.join("logs").exists(),
         "it wrote below the mount point"
     );
+    let has_event = |kind: &str| -> Result<()> {
+        let told = cluster.ctl("olga", Role::Operator, &["events"])?;
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let lines: Vec<&str> = told.lines().filter(|line| line.contains(kind)).collect();
+        ensure!(
+            matches!(lines.as_slice(), [line] if line.contains("web1")),
+            "{told}"
+        );
+        Ok(())
+    };
+    has_event("log-share-away")?;
 
     let Some(mounted) = Mounted::mount(&share)? else {
         return Ok(());
@@ -344,6 +348,10 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
         let found = shared(&logs, "web1")?;
         ensure!(found == [both.clone()], "{found:?}");
         Ok(())
+    })?;
+
+    eventually("that to be told", Duration::from_secs(30), || {
+        has_event("log-share-back")
     })?;
 
     // Another day, for all that the agent knows: only what is new comes.
@@ -367,5 +375,79 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
         },
     )?;
     drop(mounted);
+    Ok(())
+}
+
+/// Memory that a process has used at most, in bytes.
+fn peak(pid: rustix::process::Pid) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("no VmHWM")?;
+    Ok(kib.parse::<u64>()? * 1024)
+}
+
+#[test]
+fn a_collection_that_was_killed_goes_on_and_a_large_log_fills_nobodys_memory() -> Result<()> {
+    const SIZE: usize = 12 << 20;
+    let cluster = cluster()?;
+    let mut large = String::with_capacity(SIZE + 64);
+    let mut state = 1_u64;
+    while large.len() < SIZE {
+        // Lines that compress to half of them, as hexadecimal digits do.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        large += &format!("{state:016x}{:016x}\n", state.rotate_left(17));
+    }
+    fs::write(app(&cluster, "web1", "large.log"), &large)?;
+    let before = [
+        peak(cluster.coordinator_pid()?)?,
+        peak(cluster.agent_pid("web1")?)?,
+    ];
+    let to = cluster.path("collected");
+    let files = cluster
+        .authority()
+        .operator("olga", Role::Operator, Life::Now)?;
+    let mut killed = Command::new(programs::ctl()?)
+        .args(["logs", "collect", "--node", "web1", "--out"])
+        .arg(&to)
+        .env("INTERLOCK_CONFIG", cluster.path("interlockctl.toml"))
+        .env("INTERLOCK_ENDPOINT", cluster.endpoint())
+        .env(
+            "INTERLOCK_TLS_DIR",
+            files.key.parent().context("a key in no directory")?,
+        )
+        .stderr(Stdio::null())
+        .spawn()?;
+    // As soon as something of it has come, however far that is.
+    eventually("something to come", Duration::from_secs(60), || {
+        let begun = walk(&to)?.iter().any(|path| {
+            path.ends_with("large.log.zst") && path.metadata().is_ok_and(|file| file.len() > 0)
+        });
+        ensure!(begun || killed.try_wait()?.is_some(), "nothing yet");
+        Ok(())
+    })?;
+    killed.kill()?;
+    killed.wait()?;
+    ended(&collect(&cluster, &to, &["--node", "web1"])?, 0)?;
+    let found = content(&to, "web1")?;
+    ensure!(
+        found.get("large.log.zst") == Some(&large),
+        "{:?}",
+        found.keys()
+    );
+    checked(&to)?;
+    let after = [
+        peak(cluster.coordinator_pid()?)?,
+        peak(cluster.agent_pid("web1")?)?,
+    ];
+    for (before, after) in before.into_iter().zip(after) {
+        ensure!(
+            after < before + SIZE as u64,
+            "{before} bytes became {after}"
+        );
+    }
     Ok(())
 }
