@@ -10,7 +10,7 @@ use interlock_model::ids::AttemptId;
 use interlock_model::names::ServiceName;
 use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, watch};
 
 use super::errand::{Errand, Trouble, tag};
 use super::fence::Fence;
@@ -311,6 +311,10 @@ impl Executor for Body {
             Ok(()) => self.fence.list(&call).await,
             Err(refusal) => v1::plug_list::List::Failed(refusal.to_string()),
         }
+    }
+
+    fn log_share(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.logs.share()
     }
 
     fn serve_logs(&self, coordinator: &channel::Target, call: u64) {
