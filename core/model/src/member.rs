@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{NodeName, ServiceName};
+use crate::check::{Check, CheckId};
+use crate::names::{CheckName, NodeName, ServiceName};
 use crate::time::{Timestamp, human};
 
 /// How the instances of a load balancer are told who takes part.
@@ -55,6 +56,9 @@ pub struct Membership {
     pub every: Duration,
     /// What was changed behind the cluster's back is reported, and not put back.
     pub watch_only: bool,
+    /// The service's checks that each balancer's own agent runs on each instance, and by which it leaves one out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckName>,
 }
 
 /// What a member is put to when its sessions have ended, or their time has.
@@ -171,7 +175,7 @@ pub fn is_proxy_name(text: &str) -> bool {
 }
 
 /// A member that the agent of its balancer's node looks after: what a plan has put it to is held.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldMember {
     /// The member.
     pub member: Member,
@@ -180,6 +184,12 @@ pub struct HeldMember {
     pub every: Duration,
     /// What was changed behind the cluster's back is reported, and not put back.
     pub watch_only: bool,
+    /// The checks by which it is left out, about its node. None leaves it in.
+    #[serde(default)]
+    pub checks: Vec<(CheckId, Check)>,
+    /// How many members of its service must be well for it to be left out.
+    #[serde(default)]
+    pub at_least: u32,
 }
 
 #[cfg(test)]

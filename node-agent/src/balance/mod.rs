@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use interlock_model::check::CheckKind;
 use interlock_model::member::{Member, MemberState};
 use interlock_model::names::ServiceName;
 use serde::{Deserialize, Serialize};
@@ -172,6 +173,14 @@ impl Balancers {
                 Balancer::Nginx(Nginx::new(nginx.clone(), &self.directory, turn))
             }
         })
+    }
+
+    /// May this check of a member be run here?
+    ///
+    /// # Errors
+    /// If the agent's own file does not permit it.
+    pub(crate) fn permits_check(&self, check: &CheckKind) -> Result<(), Refusal> {
+        self.allow.permits_check(check)
     }
 
     fn turn(&self, file: &Path) -> Arc<tokio::sync::Mutex<()>> {

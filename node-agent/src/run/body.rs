@@ -282,7 +282,8 @@ impl Executor for Body {
         self.instances
             .assign(assignment, &self.managers, &self.session, self.clock);
         self.probes.assign(assignment, &self.allow);
-        self.members.assign(assignment, self.session.board());
+        let (board, tools) = (self.session.board(), self.probes.tools());
+        self.members.assign(assignment, board, tools);
     }
 
     fn probe_now(&self, checks: Vec<CheckId>) {

@@ -7,6 +7,10 @@
 //!
 //! Members are held while they are assigned: one that the spec no longer has is let go, and what was written down of it
 //! waits for its return. While a plan switches a member, nobody else does.
+//!
+//! A member that is to take part, and whose checks are bad as seen from here, is left out meanwhile ([`watched`]).
+
+mod watched;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -22,6 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::managers::chain;
 use crate::balance::{Admin, Balancers, Error, Server};
 use crate::session::{Board, Clock};
+use watched::Watched;
 
 /// A member in a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +37,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Is it another member of the same service in the same load balancer?
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.balancer == other.balancer && self.service == other.service && self.node != other.node
+    }
+
     pub(super) fn of(balancer: &ServiceName, member: &Member) -> Self {
         Self {
             balancer: balancer.clone(),
@@ -51,6 +61,15 @@ pub(super) struct Held {
     writing: tokio::sync::Mutex<()>,
     /// Held by whoever switches a member.
     turns: Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    watched: Watched,
+}
+
+/// What a member is to be now.
+struct Now {
+    /// None lets it be.
+    wanted: Option<Admin>,
+    /// For its checks, and why.
+    by_checks: Option<String>,
 }
 
 impl Held {
@@ -73,7 +92,13 @@ impl Held {
             put: Mutex::new(put.into_iter().collect()),
             writing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
+            watched: Watched::default(),
         }
+    }
+
+    /// What the members' checks say.
+    pub(super) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Whose turn it is to switch a member.
@@ -85,6 +110,11 @@ impl Held {
     /// Writes down what a member is put to, before it is; none lets it be. Returns what it was put to before. A full disk
     /// must not keep a plan from draining: then it is held for as long as this process lives.
     pub(super) async fn put(&self, key: &Key, admin: Option<Admin>) -> Option<Admin> {
+        self.watched.forget(key);
+        self.write_down(key, admin).await
+    }
+
+    async fn write_down(&self, key: &Key, admin: Option<Admin>) -> Option<Admin> {
         let _writing = self.writing.lock().await;
         let (before, all): (_, Vec<(Key, Admin)>) = {
             let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,10 +178,34 @@ impl Held {
         let mut found = Found::default();
         for backend in &member.backends {
             let seen = told.glance(backend, &member.server).await?;
-            let Some(wanted) = wanted.filter(|wanted| told.seen_as(*wanted) != seen.admin) else {
+            let now = if held.checks.is_empty() || turn.is_err() {
+                Now {
+                    wanted,
+                    by_checks: None,
+                }
+            } else {
+                self.by_checks(&key, held, wanted, seen.admin)
+            };
+            let Some(wanted) = now
+                .wanted
+                .filter(|wanted| told.seen_as(*wanted) != seen.admin)
+            else {
                 found.see(backend, &seen);
                 continue;
             };
+            if let Some(text) = now.by_checks
+                && !held.watch_only
+            {
+                if self.wanted(&key).is_none() {
+                    // It took part before, and shall again; also if this process is not there any more by then.
+                    self.write_down(&key, Some(Admin::Ready)).await;
+                }
+                told.set(backend, &member.server, wanted).await?;
+                tracing::warn!(%balancer, %member, backend, "{text}");
+                found.put_back = Some(format!("{member} {text}"));
+                found.see(backend, &told.glance(backend, &member.server).await?);
+                continue;
+            }
             let (was, wanted_word) = (seen.admin.word(), wanted.word());
             if held.watch_only {
                 tracing::warn!(%balancer, %member, backend, "is {was} behind our back, and was put to {wanted_word}");
@@ -165,6 +219,42 @@ impl Held {
             found.see(backend, &told.glance(backend, &member.server).await?);
         }
         Ok(found)
+    }
+
+    /// What a member is to be that is seen to be this, by what a plan wants of it and by its checks.
+    fn by_checks(&self, key: &Key, held: &HeldMember, wanted: Option<Admin>, seen: Admin) -> Now {
+        self.watched.takes_part(key, seen == Admin::Ready);
+        let as_put = Now {
+            wanted,
+            by_checks: None,
+        };
+        match (wanted, seen) {
+            (Some(Admin::Maint | Admin::Drain) | None, Admin::Maint | Admin::Drain)
+            | (Some(Admin::Maint | Admin::Drain), Admin::Ready) => as_put,
+            (Some(Admin::Ready) | None, Admin::Ready) => {
+                match self.watched.to_leave_out(key, held) {
+                    Some(why) => Now {
+                        wanted: Some(Admin::Maint),
+                        by_checks: Some(format!("is left out: {why}")),
+                    },
+                    None => as_put,
+                }
+            }
+            // Nobody is let in whose checks are not good.
+            (Some(Admin::Ready), Admin::Maint | Admin::Drain) => {
+                match self.watched.is_well(key, held) {
+                    Some(true) => Now {
+                        wanted,
+                        by_checks: Some("is well again, and takes part".to_owned()),
+                    },
+                    Some(false) => as_put,
+                    None => Now {
+                        wanted: None,
+                        by_checks: None,
+                    },
+                }
+            }
+        }
     }
 
     /// Looks at a member once, and changes nothing.

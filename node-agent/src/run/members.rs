@@ -24,6 +24,7 @@ use super::held::{Held, Key, observation};
 use super::managers::chain;
 use crate::balance::{Admin, Balancer, Balancers, Error, Server};
 use crate::config::Allow;
+use crate::probe::Tools;
 use crate::session::{Assignment, Board, Clock};
 
 /// The pause between two looks: short beside the time that a session takes, long beside that of a look.
@@ -71,8 +72,9 @@ impl Members {
     }
 
     /// Looks after these members from now on, and posts how they are.
-    pub(super) fn assign(&self, assignment: &Assignment, board: &Board) {
+    pub(super) fn assign(&self, assignment: &Assignment, board: &Board, tools: &Tools) {
         let mut holders = Vec::new();
+        self.held.watched().assigned();
         for (balancer, instance) in &assignment.instances {
             board.keep_members(balancer, |seen| {
                 let mut members = instance.members.iter().map(|held| &held.member);
@@ -84,6 +86,18 @@ impl Members {
                     let refused = Err(refusal);
                     board.post_member(balancer, observation(&member.member, refused, Clock.wall()));
                     continue;
+                }
+                for (id, check) in member.checks.clone() {
+                    // One that does not run is never good, so it leaves nobody out.
+                    if let Err(refusal) = self.balancers.permits_check(&check.kind) {
+                        tracing::warn!(check = %id, member = %member.member, "{refusal}");
+                        continue;
+                    }
+                    let (key, tools) = (Key::of(balancer, &member.member), tools.clone());
+                    let watched = self.held.watched().clone();
+                    let watch =
+                        tokio::spawn(async move { watched.watch(&key, &id, &check, &tools).await });
+                    holders.push(AbortOnDropHandle::new(watch));
                 }
                 let (held, balancer, member) =
                     (Arc::clone(&self.held), balancer.clone(), member.clone());

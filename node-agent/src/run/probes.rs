@@ -25,6 +25,7 @@ pub(super) struct Probes {
     at_once: mpsc::Sender<Vec<CheckId>>,
     board: Board,
     clock: Clock,
+    tools: Tools,
 }
 
 impl Probes {
@@ -33,7 +34,7 @@ impl Probes {
         let (checks, mut assigned) = watch::channel(BTreeMap::new());
         let (at_once, mut asked) = mpsc::channel(REQUESTS);
         let posted = board.clone();
-        let prober = Prober::start(tools, move |report| {
+        let prober = Prober::start(tools.clone(), move |report| {
             let age = Instant::now().saturating_duration_since(report.at);
             posted.post_check(
                 &report.check,
@@ -63,7 +64,13 @@ impl Probes {
             at_once,
             board,
             clock,
+            tools,
         }
+    }
+
+    /// What runs of checks need of the machine.
+    pub(super) fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     /// Runs the checks of an assignment from now on. One that cannot run here is posted as unknown, with the reason.

@@ -7,7 +7,7 @@ use interlock_model::member::{
 };
 use interlock_model::time::Timestamp;
 
-use super::{Invalid, millis, name};
+use super::{Invalid, check_from_wire, check_to_wire, millis, name};
 use crate::v1;
 
 /// A member, for the wire.
@@ -66,18 +66,27 @@ pub fn held_to_wire(held: &HeldMember) -> v1::HeldMember {
         member: Some(member_to_wire(&held.member)),
         every_ms: millis(held.every),
         watch_only: held.watch_only,
+        checks: held
+            .checks
+            .iter()
+            .map(|(id, check)| check_to_wire(id, check))
+            .collect(),
+        at_least: held.at_least,
     }
 }
 
 /// A member that is looked after, from the wire.
 ///
 /// # Errors
-/// If the member cannot be understood.
+/// If the member cannot be understood, or by which checks it is left out.
 pub fn held_from_wire(held: &v1::HeldMember) -> Result<HeldMember, Invalid> {
+    let checks = held.checks.iter().map(check_from_wire);
     Ok(HeldMember {
         member: member_from_wire(held.member.as_ref())?,
         every: Duration::from_millis(held.every_ms),
         watch_only: held.watch_only,
+        checks: checks.collect::<Result<_, _>>()?,
+        at_least: held.at_least,
     })
 }
 

@@ -133,16 +133,28 @@ fn members(spec: &Spec, balancer: &Service) -> Vec<HeldMember> {
         };
         let nodes = service.nodes.iter();
         members.extend(nodes.filter_map(|node| {
+            let about = spec.nodes.get(node)?;
+            let checks = how.checks.iter().filter_map(|name| {
+                let mut check = service.checks.get(name)?.clone();
+                check.kind = check.kind.resolve(about);
+                let id = CheckId {
+                    service: service.name.clone(),
+                    check: name.clone(),
+                };
+                Some((id, check))
+            });
             Some(HeldMember {
                 member: Member {
                     service: service.name.clone(),
                     node: node.clone(),
                     by: by.clone(),
                     backends: how.backends.clone(),
-                    server: how.server_on(spec.nodes.get(node)?),
+                    server: how.server_on(about),
                 },
                 every: how.every,
                 watch_only: how.watch_only,
+                checks: checks.collect(),
+                at_least: service.at_least,
             })
         }));
     }

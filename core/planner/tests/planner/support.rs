@@ -203,6 +203,7 @@ impl Cluster {
             then: Then::Maint,
             every: Duration::from_secs(10),
             watch_only: false,
+            checks: Vec::new(),
         };
         self.with(balancer, |balancer| {
             let socket = "/run/haproxy/admin.sock".into();

@@ -94,6 +94,16 @@ impl Site {
         self.tell_redis(REDIS_ALONE, &format!("CONFIG SET bind {here}"))
     }
 
+    /// Cuts an instance off from Redis, or not any more: its user may not log in, and is thrown out.
+    pub(crate) fn cut_off(&self, number: u8, cut: bool) -> Result<()> {
+        let state = if cut { "off" } else { "on" };
+        self.tell_redis(REDIS_AT, &format!("ACL SETUSER collab{number} {state}"))?;
+        if cut {
+            self.tell_redis(REDIS_AT, &format!("CLIENT KILL USER collab{number}"))?;
+        }
+        Ok(())
+    }
+
     fn tell_redis(&self, host: u8, command: &str) -> Result<()> {
         let mut redis = TcpStream::connect((self.cluster.address(host).as_str(), 6379))?;
         redis.set_read_timeout(Some(SOON))?;
@@ -133,6 +143,13 @@ impl Site {
         let file = std::fs::read_to_string(self.cluster.path("lb.members"))?;
         ensure!(file == upstream(&self.cluster, down), "{file}");
         Ok(())
+    }
+
+    /// Who serves the clients of these networks.
+    pub(crate) fn served(&self, networks: u8) -> Result<Vec<String>> {
+        let at = self.balancer()?;
+        let asked = (0..networks).map(|network| Ok(clients::get(at, network, "/status")?.0));
+        asked.collect()
     }
 
     /// What a member is called in the load balancer.

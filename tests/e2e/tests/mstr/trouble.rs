@@ -34,5 +34,60 @@ fn a_lost_redis_is_one_cause_restarts_nothing_and_everybody_comes_back_by_himsel
     site.until("collab", "ok", &[])?;
     let after = NUMBERS.map(|number| site.process(number).ok());
     ensure!(before == after, "somebody was restarted");
+    // It was nobody's own fault.
+    let log = site.cluster.agent_log("lb1")?;
+    ensure!(!log.contains("is left out"), "{log}");
     site.members_are_down(&[])
+}
+
+/// So many clients, each in a network of its own, find all three instances.
+const NETWORKS: u8 = 40;
+
+#[test]
+fn an_instance_that_is_cut_off_alone_is_left_out_and_no_client_but_its_own_is_moved() -> Result<()>
+{
+    let Some(site) = Site::begin()? else {
+        return Ok(());
+    };
+    site.operator.run(&for_all("startup"))?;
+    site.until("collab", "ok", &[])?;
+    let (before, process) = (site.served(NETWORKS)?, site.process(2)?);
+    let own = site.server(2);
+    ensure!(before.contains(&own), "nobody is at {own}: {before:?}");
+
+    site.cut_off(2, true)?;
+    eventually("it is left out", SOON, || site.members_are_down(&[2]))?;
+    let meanwhile = eventually("its workers are new", SOON, || {
+        let served = site.served(NETWORKS)?;
+        ensure!(!served.contains(&own), "{served:?}");
+        Ok(served)
+    })?;
+    let others = before
+        .iter()
+        .zip(&meanwhile)
+        .filter(|(was, _)| **was != own);
+    for (was, is) in others {
+        ensure!(was == is, "a client of {was} was moved to {is}");
+    }
+    let paused = ["collab2 is paused: it waits for Redis Server"];
+    site.until("collab", "degraded", &paused)?;
+    eventually("it is told", SOON, || {
+        let events = site.operator.events()?;
+        let left_out = "collab@collab2 is left out: collab.status is bad";
+        ensure!(
+            events.iter().any(|it| it.text.contains(left_out)),
+            "{events:?}"
+        );
+        Ok(())
+    })?;
+
+    site.cut_off(2, false)?;
+    eventually("it is back", SOON, || site.members_are_down(&[]))?;
+    eventually("so are its clients", SOON, || {
+        let served = site.served(NETWORKS)?;
+        ensure!(served == before, "{served:?}");
+        Ok(())
+    })?;
+    ensure!(site.process(2)? == process, "it was restarted");
+    Ok(())
 }

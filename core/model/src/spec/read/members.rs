@@ -100,6 +100,13 @@ pub(super) static MEMBERSHIP: Shape = Shape {
             "false",
             "`true`: it is logged, and not put back. Plans switch it all the same.",
         ),
+        optional(
+            "checks",
+            Kind::SOME_NAMES,
+            "For nginx, which has no checks of its own: checks of this service (`http`, `tcp` or `websocket`, from `self`) that \
+             the agent of each balancer's node runs on each instance as well. One that is bad there is left out, while \
+             `at_least` others are well, and comes back when it is well.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -162,6 +169,7 @@ pub(super) fn membership(section: &Section<'_>) -> Membership {
         then: section.word("then").unwrap_or(Then::Maint),
         every: section.duration("every").unwrap_or_default(),
         watch_only: section.flag("watch_only"),
+        checks: section.names("checks"),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, unknown};
+use crate::check::{CheckFrom, CheckKind};
 use crate::member::{Balancer, Membership, Then};
-use crate::names::ServiceName;
+use crate::names::{CheckName, ServiceName};
 use crate::spec::Service;
 use crate::spec::problem::{Problem, quoted};
 
@@ -22,6 +23,7 @@ pub(super) fn verify(facts: &Facts<'_>) {
             }
             has_agents(facts, &keys, service);
             knows_drain(facts, &keys, balancer, membership);
+            can_be_checked(facts, &keys, service, membership);
             for (backend, server) in servers_of(facts, service, membership) {
                 let shown = format!("{backend}/{server}");
                 if let Some(first) = servers.insert((balancer, backend, server), name) {
@@ -95,6 +97,49 @@ fn knows_drain(facts: &Facts<'_>, keys: &[&str], balancer: &ServiceName, how: &M
                 .why("a server that is `down` gets nothing, from no client")
                 .suggest("leave `then` out")
         });
+    }
+}
+
+/// Are the checks by which an instance is left out such that another machine can run them?
+fn can_be_checked(facts: &Facts<'_>, keys: &[&str], service: &Service, how: &Membership) {
+    let balancer = keys.last().and_then(|name| facts.spec.services.get(*name));
+    let by = balancer.and_then(|it| it.balancer.as_ref());
+    for check in &how.checks {
+        let keys = [keys, &["checks", check.as_str()]].concat();
+        let name = &service.name;
+        let Some(found) = service.checks.get(check) else {
+            facts.error(&keys, || {
+                let what = format!("{} is not a check of {name}", quoted(check.as_str()));
+                Problem::error(what)
+                    .suggest_nearest(check.as_str(), service.checks.keys().map(CheckName::as_str))
+            });
+            continue;
+        };
+        let elsewhere = matches!(
+            found.kind,
+            CheckKind::Http { .. } | CheckKind::Tcp { .. } | CheckKind::Websocket { .. }
+        );
+        if found.from != CheckFrom::Own || !elsewhere {
+            facts.error(&keys, || {
+                Problem::error(format!(
+                    "the check {check} cannot be run by a load balancer's agent"
+                ))
+                .why("it has to be `http`, `tcp` or `websocket`, and run from `self`")
+                .note(
+                    facts.place(&["services", name.as_str(), "checks", check.as_str()]),
+                    "it is this one",
+                )
+            });
+        }
+        if matches!(by, Some(Balancer::Haproxy { .. })) {
+            facts.error(&keys, || {
+                Problem::error("HAProxy has checks of its own")
+                    .why("two that decide would contradict each other")
+                    .suggest(
+                        "leave `checks` out, and write `option httpchk` into its configuration",
+                    )
+            });
+        }
     }
 }
 
