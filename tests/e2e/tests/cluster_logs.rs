@@ -336,7 +336,9 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
         );
         Ok(())
     };
-    has_event("log-share-away")?;
+    eventually("that to be told", Duration::from_secs(30), || {
+        has_event("log-share-away")
+    })?;
 
     let Some(mounted) = Mounted::mount(&share)? else {
         return Ok(());
