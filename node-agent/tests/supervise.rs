@@ -334,7 +334,42 @@ async fn a_process_that_outlived_the_state_directory_is_not_called_stopped() {
     assert!(second.stop(&web()).await.is_err(), "nothing was stopped");
     assert!(alive(pid));
 
-    // What the message tells to do helps.
+    // A shim that is killed takes its knowledge along, and not its command.
+    kill_hard(shim);
+    until(
+        &second,
+        |state| matches!(state, State::Unknown { pids } if pids.contains(&pid)),
+    )
+    .await;
+    assert!(matches!(
+        second.start(&web()).await,
+        Err(StartError::Forgotten { .. })
+    ));
+    kill_hard(pid);
+    until(&second, |state| matches!(state, State::Stopped { .. })).await;
+    second.start(&web()).await.unwrap();
+    second.stop(&web()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_shim_of_a_forgotten_run_ends_it_when_it_is_told_to() {
+    let dir = Bed::new();
+    let (first, _events) = supervisor(dir.path(), process("exec sleep 1000"));
+    let State::Running { pid, .. } = first.start(&web()).await.unwrap() else {
+        panic!("it does not run")
+    };
+    drop(first);
+    std::fs::rename(dir.path().join("runs"), dir.path().join("lost")).unwrap();
+    let runs = open(dir.path(), "boot");
+    let (second, _events) = Supervisor::new(
+        runs.clone(),
+        BTreeMap::from([(web(), process("exec sleep 1000"))]),
+        dir.path().join("logs"),
+    );
+    second.forget(runs.forgotten().await.unwrap());
+    let Some(State::Forgotten { shim }) = second.state(&web()) else {
+        panic!("{:?}", second.state(&web()));
+    };
     let shim = rustix::process::Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
     rustix::process::kill_process(shim, rustix::process::Signal::TERM).unwrap();
     until(&second, |state| matches!(state, State::Stopped { .. })).await;

@@ -15,12 +15,15 @@ use std::path::Path;
 use super::RunId;
 use super::procfs::{self, ProcessRef};
 use super::run::watch_fd;
+use super::spec::MARKER;
 
 /// A shim of which the agent has no record.
 #[derive(Debug, Clone)]
 pub struct Forgotten {
     id: RunId,
     shim: ProcessRef,
+    /// What its processes carry, if any of them could be read.
+    marker: Option<String>,
 }
 
 impl Forgotten {
@@ -36,10 +39,18 @@ impl Forgotten {
         self.shim.pid
     }
 
-    /// Does it still run?
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        self.shim.runs()
+    /// What is left of its command once it is gone: the processes that carry the mark of the run. It ends with its command
+    /// unless it was killed.
+    pub async fn left(&self) -> Vec<u32> {
+        let Some(marker) = self.marker.clone() else {
+            return Vec::new();
+        };
+        let looked = tokio::task::spawn_blocking(move || procfs::marked(MARKER, &marker));
+        match looked.await {
+            Ok(Ok(found)) => found.into_iter().map(|process| process.pid).collect(),
+            // Nobody can tell: as if it were still there.
+            Ok(Err(_)) | Err(_) => vec![self.shim.pid],
+        }
     }
 
     /// Waits until it is gone.
@@ -59,9 +70,22 @@ pub(super) fn find(runs: &Path, known: &BTreeSet<u32>) -> io::Result<Vec<Forgott
         let shim = ProcessRef::of(pid)?;
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let id = kept(&line, runs)?;
-        shim.runs().then_some(Forgotten { id, shim })
+        let marker = marker(pid);
+        shim.runs().then_some(Forgotten { id, shim, marker })
     });
     Ok(found.collect())
+}
+
+/// The mark that what a shim keeps carries.
+fn marker(shim: u32) -> Option<String> {
+    let prefix = format!("{MARKER}=");
+    let below = procfs::descendants(shim).ok()?;
+    below.into_iter().find_map(|process| {
+        let environment = fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
+        let mut entries = environment.split(|byte| *byte == 0);
+        let value = entries.find_map(|entry| entry.strip_prefix(prefix.as_bytes()))?;
+        String::from_utf8(value.to_vec()).ok()
+    })
 }
 
 /// Which run of this directory a process keeps, by its command line: `interlock-agent shim DIRECTORY`.

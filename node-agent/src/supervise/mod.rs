@@ -72,13 +72,13 @@ pub enum StartError {
     },
     /// A run of it lives of which there is no record.
     #[error(
-        "process {name} may run already: pid {shim} is the shim of a run of which there is no record; the state directory \
-         was lost or put back while it ran. `kill {shim}` ends it with its command"
+        "process {name} may run already: pid {shim} is of a run of which there is no record; the state directory was lost or \
+         put back while it ran. End it, and try again"
     )]
     Forgotten {
         /// Which one.
         name: LocalName,
-        /// The pid of the shim.
+        /// Its shim, or what that has left.
         shim: u32,
     },
     /// The directory of its log cannot be made.
@@ -103,13 +103,13 @@ pub enum StopError {
     NoSuch(LocalName),
     /// A run of it lives of which there is no record.
     #[error(
-        "process {name} is kept by the shim with pid {shim}, and there is no record of it; the state directory was lost or \
-         put back while it ran. `kill {shim}` ends it with its command"
+        "process {name} cannot be stopped here: pid {shim} is of a run of which there is no record; the state directory was \
+         lost or put back while it ran. End it, and try again"
     )]
     Forgotten {
         /// Which one.
         name: LocalName,
-        /// The pid of the shim.
+        /// Its shim, or what that has left.
         shim: u32,
     },
     /// It could not be stopped, or nothing proves that it was.

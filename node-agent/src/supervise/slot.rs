@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::{State, ready};
 use crate::config::{Process, Ready};
 use crate::shim::{Ended, Forgotten, Run};
+
+/// How often what a killed shim has left is looked for, where nobody follows it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -98,15 +102,26 @@ impl Slot {
         if self.forgotten.set(run.clone()).is_ok() {
             tokio::spawn(async move {
                 run.gone().await;
-                slot.advance(number, State::never_started);
+                loop {
+                    let pids = run.left().await;
+                    if pids.is_empty() {
+                        break slot.advance(number, State::never_started);
+                    }
+                    slot.advance(number, || State::Unknown { pids: pids.clone() });
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
             });
         }
     }
 
-    /// The shim of such a run, if it still lives.
+    /// A process of such a run, if one is left.
     pub(super) fn forgotten(&self) -> Option<u32> {
-        let run = self.forgotten.get().filter(|run| run.runs())?;
-        Some(run.pid())
+        self.forgotten.get()?;
+        match self.state() {
+            State::Forgotten { shim } => Some(shim),
+            State::Unknown { pids } => pids.first().copied(),
+            _ => None,
+        }
     }
 
     /// Takes over a run that has ended, whatever is left of it.

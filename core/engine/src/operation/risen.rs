@@ -91,7 +91,8 @@ impl Operation {
             return Readiness::NotYet(what);
         }
         Readiness::Never(format!(
-            "{what}, which {} had stopped: stop it there, then go on with `retry` or `resume`, or abort and plan again",
+            "{what}, which {} had stopped: stop it there and go on (`retry` of the step, `resume` if none is blocked), or abort \
+             and plan again",
             step.id
         ))
     }
