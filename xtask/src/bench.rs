@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure: overhead, fan-out, processes, heartbeats, idle, engine, planner. Everything by default.
+    /// What to measure: overhead, etcd, state, fan-out, processes, heartbeats, idle, checks, engine, planner.
+    /// Everything by default.
     names: Vec<String>,
     /// How the figures are printed: table or json.
     #[arg(short, long, default_value = "table")]

@@ -41,7 +41,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The longest answer that is taken.
-const MESSAGE: usize = 16 << 20;
+pub(crate) const MESSAGE: usize = 16 << 20;
 
 /// The files of a cluster, in a directory of its own.
 #[derive(Debug)]
@@ -67,13 +67,17 @@ impl Site {
         self.directory.path()
     }
 
-    /// Writes a certificate, such as that of `agent/n1`. Nothing is flushed: the files live as long as the run.
+    /// Writes a certificate, such as that of `agent/n1`, unless it has been written before. Nothing is flushed: the files
+    /// live as long as the run.
     pub(crate) fn issue(&self, member: &str) -> Result<Files> {
         let identity: Identity = format!("interlock://{CLUSTER}/{member}").parse()?;
         let files = Files::named(
             self.path(),
             &format!("{}-{}", identity.kind(), identity.name()),
         );
+        if files.key.exists() {
+            return Ok(files);
+        }
         let issued = self.authority.issue(&IssueRequest {
             identity,
             names: vec!["127.0.0.1".parse()?],
@@ -124,6 +128,15 @@ pub(crate) fn target(address: &str) -> Result<Target> {
     })
 }
 
+/// An operation that is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operated {
+    /// How many steps it had.
+    pub(crate) steps: usize,
+    /// From its start to its end, by the coordinator's clock.
+    pub(crate) took: Duration,
+}
+
 /// The real coordinator.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
@@ -134,13 +147,19 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts it, and connects to it as an operator.
+    /// Starts it on a store in a file, and connects to it as an operator.
     pub(crate) async fn start(site: &Site) -> Result<Self> {
+        Self::configured(site, "").await
+    }
+
+    /// Starts it with further sections in its configuration, and connects to it as an operator. On a site that had one
+    /// before it goes on where that one ended.
+    pub(crate) async fn configured(site: &Site, sections: &str) -> Result<Self> {
         let files = site.issue(&format!("coordinator/{MANAGEMENT}"))?;
         let operator = site.member("operator/bench?role=admin", Kind::Operator)?;
         let state = site.path().join("coordinator");
         let config = format!(
-            "name = {MANAGEMENT:?}\nlisten = '127.0.0.1:0'\nstate_dir = {state:?}\n[tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n",
+            "name = {MANAGEMENT:?}\nlisten = '127.0.0.1:0'\nstate_dir = {state:?}\n[tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n{sections}",
             files.authority, files.certificate, files.key,
         );
         let path = site.path().join("coordinator.toml");
@@ -229,9 +248,9 @@ impl Coordinator {
             .context(or_else)?
     }
 
-    /// Plans and runs an operation on the whole cluster, and waits for its end. Returns the operation and how many
-    /// steps it had. Nobody watches it meanwhile: watching costs.
-    pub(crate) async fn operate(&self, kind: &str) -> Result<(String, usize)> {
+    /// Plans and runs an operation on the whole cluster, and waits for its end. Nobody watches it meanwhile: watching
+    /// costs.
+    pub(crate) async fn operate(&self, kind: &str) -> Result<Operated> {
         let request = v1::MakePlanRequest {
             kind: kind.to_owned(),
             all: true,
@@ -272,16 +291,19 @@ impl Coordinator {
                     .find(|listed| listed.operation == summary.operation);
                 let now = now.context("the operation is not listed")?;
                 match now.state.as_str() {
-                    "done" => return Ok(()),
+                    "done" => return Ok(now),
                     "running" => {}
                     other => anyhow::bail!("{} is {other}: {}", now.operation, now.reason),
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wait)
+        let done = tokio::time::timeout(PATIENCE, wait)
             .await
             .context("the operation does not end")??;
-        Ok((summary.operation, started.steps.len()))
+        Ok(Operated {
+            steps: started.steps.len(),
+            took: Duration::from_millis(done.ended_ms.saturating_sub(done.started_ms)),
+        })
     }
 }
 

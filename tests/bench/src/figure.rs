@@ -23,8 +23,10 @@ pub(crate) struct Figure {
     pub(crate) name: String,
     /// The unit of value and floor.
     pub(crate) unit: &'static str,
-    /// What was measured.
-    pub(crate) value: f64,
+    /// What was measured; none if it could not be.
+    pub(crate) value: Option<f64>,
+    /// Why it could not.
+    pub(crate) absent: Option<String>,
     /// The least that the same job costs here, measured in the same run.
     pub(crate) floor: Option<f64>,
     /// What was promised.
@@ -37,9 +39,19 @@ impl Figure {
         Self {
             name: name.into(),
             unit,
-            value,
+            value: Some(value),
+            absent: None,
             floor: None,
             budget: Budget::None,
+        }
+    }
+
+    /// A figure that cannot be measured here, and why: what it needs is not on this machine.
+    pub(crate) fn absent(name: impl Into<String>, unit: &'static str, why: String) -> Self {
+        Self {
+            value: None,
+            absent: Some(why),
+            ..Self::new(name, unit, 0.0)
         }
     }
 
@@ -57,15 +69,14 @@ impl Figure {
     }
 
     fn ratio(&self) -> Option<f64> {
-        self.floor
-            .filter(|floor| *floor > 0.0)
-            .map(|floor| self.value / floor)
+        let floor = self.floor.filter(|floor| *floor > 0.0)?;
+        Some(self.value? / floor)
     }
 
-    /// Is it within its budget? None without one.
+    /// Is it within its budget? None without one, and for what was not measured.
     pub(crate) fn is_within(&self) -> Option<bool> {
         match self.budget {
-            Budget::Value(most) => Some(self.value <= most),
+            Budget::Value(most) => self.value.map(|value| value <= most),
             Budget::Ratio(most) => self.ratio().map(|ratio| ratio <= most),
             Budget::None => None,
         }
@@ -103,9 +114,13 @@ impl fmt::Display for Table {
                 Some(false) => "OVER",
                 None => "",
             };
+            if let Some(why) = &figure.absent {
+                writeln!(f, "{name:<64} absent: {why}")?;
+                continue;
+            }
             let row = format!(
                 "{name:<64} {:>10} {:>10} {:>7} {budget:>12}  {verdict}",
-                short(figure.value),
+                or_dash(figure.value),
                 or_dash(figure.floor),
                 or_dash(figure.ratio()),
             );
@@ -157,6 +172,18 @@ mod tests {
             Some(false)
         );
         assert_eq!(figure.is_within(), None);
+    }
+
+    #[test]
+    fn what_was_not_measured_says_why_and_is_neither_within_its_budget_nor_over() {
+        let figure = Figure::absent("stage on etcd", "ms", "there is no etcd".to_owned())
+            .budget(Budget::Value(0.0));
+        assert_eq!(figure.is_within(), None);
+        let mut table = Table::default();
+        table.extend([figure]);
+        let text = table.to_string();
+        assert!(text.contains("absent: there is no etcd"), "{text}");
+        assert!(!text.contains("OVER"), "{text}");
     }
 
     #[test]

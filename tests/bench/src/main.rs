@@ -18,9 +18,11 @@
 
 mod body;
 mod cluster;
+mod etcd;
 mod figure;
 mod figures;
 mod fleet;
+mod node;
 mod process;
 mod program;
 mod relay;

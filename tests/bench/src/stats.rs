@@ -17,6 +17,14 @@ pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Result<Dur
     Ok(samples[last * percent.min(100) / 100])
 }
 
+/// The middle of the samples, in milliseconds.
+///
+/// # Errors
+/// There are no samples.
+pub(crate) fn median(samples: &mut [Duration]) -> Result<f64> {
+    percentile(samples, 50).map(millis)
+}
+
 /// In milliseconds.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3

@@ -8,19 +8,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use interlock_e2e::programs;
-use interlock_model::names::NodeName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::process::Command;
-use tokio::task::JoinSet;
 
 use crate::body::Work;
 use crate::cluster::{self, Coordinator, Site};
 use crate::figure::{Budget, Figure};
 use crate::fleet::Fleet;
-use crate::program::Program;
+use crate::node::{self, Pages};
 use crate::relay::Relay;
 
 /// Longer than the others: the less a program does, the longer it takes to see it.
@@ -39,15 +34,15 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
     let [busy, quiet] = nodes.as_slice() else {
         anyhow::bail!("two nodes were asked for")
     };
-    let (page, _pages) = pages().await?;
+    let pages = Pages::start().await?;
     let marker = site.path().join("marker");
     std::fs::write(&marker, "alive\n")?;
     let mut spec = cluster::spec(&nodes, &[("web", std::slice::from_ref(busy))]);
-    spec.push_str(&checks(page, &marker));
+    spec.push_str(&checks(pages.address, &marker));
     coordinator.apply(&spec).await?;
 
     let relay = Relay::start(coordinator.program.address).await?;
-    let agent = start(&site, busy, relay.address, &marker).await?;
+    let agent = node::start(&site, busy, relay.address, &marker).await?;
     // The other one has nothing to say but heartbeats.
     let quiet_relay = Relay::start(coordinator.program.address).await?;
     let target = cluster::target(&quiet_relay.address.to_string())?;
@@ -119,50 +114,4 @@ fn checks(page: SocketAddr, marker: &Path) -> String {
     );
     text.push_str("      address: { address: 127.0.0.1, every: 5s }\n");
     text
-}
-
-/// The real agent, as it is installed.
-async fn start(
-    site: &Site,
-    node: &NodeName,
-    coordinator: SocketAddr,
-    marker: &Path,
-) -> Result<Program> {
-    let files = site.issue(&format!("agent/{node}"))?;
-    let config = format!(
-        "coordinators = [\"https://{coordinator}\"]\n[node]\nname = \"{node}\"\nstate_dir = {:?}\n[tls]\nca = {:?}\ncert = \
-         {:?}\nkey = {:?}\n[listen]\naddress = \"127.0.0.1:0\"\n[allow]\nmarker_paths = [{marker:?}]\n[allow.services]\nweb = {{ \
-         process = \"web\" }}\n[process.web]\ncommand = [\"/bin/sleep\", \"infinity\"]\n",
-        site.path().join("agent"),
-        files.authority,
-        files.certificate,
-        files.key,
-    );
-    let path = site.path().join("agent.toml");
-    std::fs::write(&path, config)?;
-    let mut command = Command::new(programs::agent()?);
-    command.args(["run", "--config"]).arg(path);
-    Program::start(command, &site.path().join("agent.log")).await
-}
-
-/// A server that answers everything with an empty page.
-async fn pages() -> Result<(SocketAddr, JoinSet<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr().context("no address")?;
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut answers = JoinSet::new();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            answers.spawn(async move {
-                let mut request = [0; 1024];
-                if stream.read(&mut request).await.is_ok_and(|read| read > 0) {
-                    let page = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                    // Whoever asked may be gone.
-                    let _ = stream.write_all(page).await;
-                }
-            });
-            while answers.try_join_next().is_some() {}
-        }
-    });
-    Ok((address, task))
 }

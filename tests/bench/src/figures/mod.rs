@@ -1,12 +1,16 @@
 //! The figures, one module per experiment.
 
+mod checks;
 mod commits;
 mod engine;
+mod etcd;
 mod fan_out;
 mod heartbeats;
 mod idle;
+mod ladder;
 mod overhead;
 mod planner;
+mod state;
 
 use std::fmt;
 
@@ -21,6 +25,10 @@ use crate::figure::Figure;
 pub(crate) enum Name {
     /// What orchestration adds to a stage of an operation, and what it writes.
     Overhead,
+    /// The same on a real etcd.
+    Etcd,
+    /// The state in etcd after 1,000 operations.
+    State,
     /// One stage on 1,000 nodes, with steps that do nothing.
     FanOut,
     /// The same with steps that start a process.
@@ -29,6 +37,8 @@ pub(crate) enum Name {
     Heartbeats,
     /// An idle agent with ten checks, and the sizes of the programs.
     Idle,
+    /// An agent with 1,000 checks a second.
+    Checks,
     /// A stage of 1,000 steps in the pure engine.
     Engine,
     /// Plans for 1,000 nodes and 200 services.
@@ -46,10 +56,13 @@ impl fmt::Display for Name {
 pub(crate) async fn measure(name: Name) -> Result<Vec<Figure>> {
     match name {
         Name::Overhead => overhead::measure().await,
+        Name::Etcd => etcd::measure().await,
+        Name::State => state::measure().await,
         Name::FanOut => fan_out::measure(Work::NoOp).await,
         Name::Processes => fan_out::measure(Work::Process).await,
         Name::Heartbeats => heartbeats::measure().await,
         Name::Idle => idle::measure().await,
+        Name::Checks => checks::measure().await,
         Name::Engine => engine::measure(),
         Name::Planner => planner::measure(),
     }

@@ -33,7 +33,7 @@ mod tests {
         let line = "restart   1000 nodes, 200 services: 2900 steps, 9000 edges, 1900 KiB: 61.5 ms";
         let figure = figure(line).unwrap();
         assert!(
-            figure.name.contains("restart") && figure.value == 61.5,
+            figure.name.contains("restart") && figure.value == Some(61.5),
             "{figure:?}"
         );
         assert!(super::figure("startup: refused").is_none());
