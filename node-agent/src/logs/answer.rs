@@ -76,7 +76,7 @@ async fn listed(
                 }
                 true
             };
-            if let Err(error) = tree::walk(&files.glob, &mut each)
+            if let Err(error) = tree::walk(&files.glob, &files.private.now(), &mut each)
                 && files.log != PROCESS
             {
                 let problem = v1::LogFile {
@@ -161,7 +161,7 @@ async fn one(
             let Some(path) = files.path(&read.file) else {
                 continue;
             };
-            match tree::open(&files.glob, path) {
+            match tree::open(&files.glob, &files.private.now(), path) {
                 Ok(file) => {
                     return piece::send(&file, &read, &to).map_err(|error| error.to_string());
                 }

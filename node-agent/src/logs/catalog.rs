@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use interlock_model::names::ServiceName;
 
 use super::glob::Glob;
+use super::private::Private;
 use crate::config::Config;
 
 /// The log of what processes print; no `[logs.NAME]` has this name.
@@ -26,6 +27,8 @@ pub(super) struct Files {
     pub(super) glob: Glob,
     /// Whose log it is.
     pub(super) service: ServiceName,
+    /// What is not read, whatever the glob means.
+    pub(super) private: Private,
 }
 
 impl Files {
@@ -65,6 +68,7 @@ pub(super) struct Catalog {
 impl Catalog {
     /// What this file names.
     pub(super) fn of(config: &Config) -> Self {
+        let private = &Private::of(config);
         let named = config.logs.iter().flat_map(|(name, log)| {
             log.globs.iter().map(move |glob| {
                 let root = glob.root().to_string_lossy();
@@ -78,6 +82,7 @@ impl Catalog {
                     },
                     glob: glob.clone(),
                     service: log.service.clone(),
+                    private: private.clone(),
                 }
             })
         });
@@ -94,6 +99,7 @@ impl Catalog {
                     // The newest, and the one before it (module `capture` of the shim).
                     glob: Glob::below(logs.clone(), format!("{process}.log*")),
                     service: service.clone(),
+                    private: private.clone(),
                 })
             });
         let mut units: BTreeMap<String, Vec<ServiceName>> = BTreeMap::new();
@@ -161,6 +167,7 @@ impl Files {
             prefix: String::new(),
             glob,
             service: "app".parse().unwrap(),
+            private: Private::default(),
         }
     }
 }

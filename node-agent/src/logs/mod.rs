@@ -27,6 +27,7 @@ mod glob;
 mod head;
 mod journal;
 mod piece;
+mod private;
 mod relay;
 mod share;
 mod tail;

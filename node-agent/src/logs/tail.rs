@@ -37,7 +37,7 @@ impl Tail {
     /// The rest of what is more than a chunk comes at the next look.
     pub(super) fn look(&mut self, files: &Files, lines: u32) -> io::Result<Vec<Added>> {
         let mut open: Vec<(String, File, std::fs::Metadata)> = Vec::new();
-        tree::walk(&files.glob, &mut |found| {
+        tree::walk(&files.glob, &files.private.now(), &mut |found| {
             if let Ok(file) = found.file
                 && let Ok(metadata) = file.metadata()
             {

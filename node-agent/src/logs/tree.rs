@@ -12,9 +12,13 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, stata
 use rustix::io::Errno;
 
 use super::glob::{Glob, is_like, is_wild};
+use super::private::Own;
 
 /// How many names of one directory are looked at. A directory with more is not one of logs.
 const MOST_NAMES: usize = 20_000;
+
+/// Why the agent's own files are not read.
+const OWN: &str = "it is the agent's own (its key, its secrets or its memory), and no log";
 
 /// A file below the root of a glob, open, or why it is not.
 #[derive(Debug)]
@@ -29,9 +33,9 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// If the root cannot be read.
-pub(super) fn walk(glob: &Glob, each: &mut impl FnMut(Found) -> bool) -> io::Result<()> {
-    let root = root(glob)?;
-    descend(&root, glob.rest(), "", each)?;
+pub(super) fn walk(glob: &Glob, own: &Own, each: &mut impl FnMut(Found) -> bool) -> io::Result<()> {
+    let root = root(glob, own)?;
+    descend(&root, own, glob.rest(), "", each)?;
     Ok(())
 }
 
@@ -39,35 +43,43 @@ pub(super) fn walk(glob: &Glob, each: &mut impl FnMut(Found) -> bool) -> io::Res
 ///
 /// # Errors
 /// If it does not, or the file is not there, or is none.
-pub(super) fn open(glob: &Glob, path: &str) -> Result<File, String> {
+pub(super) fn open(glob: &Glob, own: &Own, path: &str) -> Result<File, String> {
     let names: Vec<&str> = path.split('/').collect();
     if !glob.matches(&names) {
         return Err("this node's file does not name it".to_owned());
     }
-    let mut dir = root(glob).map_err(|error| error.to_string())?;
+    let mut dir = root(glob, own).map_err(|error| error.to_string())?;
     let Some((file, dirs)) = names.split_last() else {
         return Err("no file is named".to_owned());
     };
     for name in dirs {
-        dir = directory(&dir, name).map_err(|error| error.to_string())?;
+        dir = directory(&dir, own, name).map_err(|error| error.to_string())?;
     }
-    regular(&dir, file).unwrap_or_else(|| {
+    regular(&dir, own, file).unwrap_or_else(|| {
         Err("it is no file of its own, but a link, a pipe or the like".to_owned())
     })
 }
 
-fn root(glob: &Glob) -> io::Result<OwnedFd> {
+fn root(glob: &Glob, own: &Own) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat(CWD, glob.root(), flags, Mode::empty())?)
+    let root = openat(CWD, glob.root(), flags, Mode::empty())?;
+    not_own(own, root)?.ok_or_else(|| io::Error::other(OWN))
 }
 
-fn directory(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+fn directory(dir: &OwnedFd, own: &Own, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, name, flags, Mode::empty())
+    let found = openat(dir, name, flags, Mode::empty())?;
+    not_own(own, found)?.ok_or(Errno::ACCESS)
+}
+
+/// The same, unless it is the agent's own.
+fn not_own(own: &Own, found: OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+    let stat = fstat(&found)?;
+    Ok((!own.contains(&(stat.st_dev, stat.st_ino))).then_some(found))
 }
 
 /// The regular file of this name; none if the name is something else's.
-fn regular(dir: &OwnedFd, name: &str) -> Option<Result<File, String>> {
+fn regular(dir: &OwnedFd, own: &Own, name: &str) -> Option<Result<File, String>> {
     // Before it is opened: that alone has effects on some devices.
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {}
@@ -81,7 +93,9 @@ fn regular(dir: &OwnedFd, name: &str) -> Option<Result<File, String>> {
         .and_then(|file| fstat(&file).map(|stat| (file, stat)));
     match opened {
         Ok((file, stat)) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-            Some(if stat.st_nlink > 1 {
+            Some(if own.contains(&(stat.st_dev, stat.st_ino)) {
+                Err(OWN.to_owned())
+            } else if stat.st_nlink > 1 {
                 Err(format!(
                     "it has {} names, of which others may be elsewhere: give it one of its own",
                     stat.st_nlink
@@ -98,6 +112,7 @@ fn regular(dir: &OwnedFd, name: &str) -> Option<Result<File, String>> {
 /// False when `each` has enough.
 fn descend(
     dir: &OwnedFd,
+    own: &Own,
     rest: &[String],
     above: &str,
     each: &mut impl FnMut(Found) -> bool,
@@ -112,14 +127,14 @@ fn descend(
             format!("{above}/{name}")
         };
         if below.is_empty() {
-            if let Some(file) = regular(dir, &name)
+            if let Some(file) = regular(dir, own, &name)
                 && !each(Found { path, file })
             {
                 return Ok(false);
             }
-        } else if let Ok(next) = directory(dir, &name)
+        } else if let Ok(next) = directory(dir, own, &name)
             // One that cannot be listed hides no other.
-            && !descend(&next, below, &path, each).unwrap_or(true)
+            && !descend(&next, own, below, &path, each).unwrap_or(true)
         {
             return Ok(false);
         }
@@ -158,7 +173,7 @@ mod tests {
     fn found(glob: &str) -> Vec<String> {
         let mut paths = Vec::new();
         let glob: Glob = glob.parse().unwrap();
-        walk(&glob, &mut |found| {
+        walk(&glob, &Own::new(), &mut |found| {
             paths.push(match found.file {
                 Ok(_) => found.path,
                 Err(why) => format!("{} ({why})", found.path),
@@ -199,7 +214,7 @@ mod tests {
         );
 
         let glob: Glob = glob.parse().unwrap();
-        assert!(open(&glob, "a/1.log").is_ok());
+        assert!(open(&glob, &Own::new(), "a/1.log").is_ok());
         for led_out in [
             "a/link.log",
             "b/3.log",
@@ -211,7 +226,7 @@ mod tests {
             "",
             "/etc/passwd",
         ] {
-            assert!(open(&glob, led_out).is_err(), "{led_out}");
+            assert!(open(&glob, &Own::new(), led_out).is_err(), "{led_out}");
         }
     }
 

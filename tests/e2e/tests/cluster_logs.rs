@@ -453,3 +453,56 @@ fn a_collection_that_was_killed_goes_on_and_a_large_log_fills_nobodys_memory() -
     }
     Ok(())
 }
+
+#[test]
+fn a_name_that_is_refused_here_shifts_nothing_and_the_agents_own_key_is_no_log() -> Result<()> {
+    let mut cluster = prepared()?;
+    let here = cluster.path("nodes").join("web1");
+    let key = fs::read_to_string(here.join("agent.toml"))?
+        .lines()
+        .find_map(|line| line.strip_prefix("key = "))
+        .context("no key in the file")?
+        .trim_matches('"')
+        .to_owned();
+    for (name, text) in [
+        ("a\u{1b}[31m.log", "red\n"),
+        ("b.log", "b\n"),
+        ("c.log", "c\n"),
+    ] {
+        fs::write(here.join("app").join(name), text)?;
+    }
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(here.join("agent.toml"))?;
+    let keys = Path::new(&key).with_file_name("*");
+    writeln!(file, "\n[logs.keys]\nglobs = [{keys:?}]\nservice = \"web\"")?;
+    cluster.start_coordinator()?;
+    cluster.join()?;
+
+    let to = cluster.path("collected");
+    let output = collect(&cluster, &to, &["--node", "web1"])?;
+    ended(&output, 8)?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let problems = told["nodes"]["web1"]["problems"].to_string();
+    for word in ["31m.log", "the agent's own"] {
+        ensure!(problems.contains(word), "{problems}");
+    }
+    let mut seen = BTreeMap::new();
+    for path in walk(&to)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = match name.strip_suffix(".zst") {
+            Some(_) => String::from_utf8(zstd::decode_all(File::open(&path)?)?)?,
+            None => continue,
+        };
+        ensure!(
+            !text.contains("PRIVATE KEY"),
+            "{} has a key",
+            path.display()
+        );
+        seen.insert(name.into_owned(), text);
+    }
+    for (name, text) in [("b.log.zst", "b\n"), ("c.log.zst", "c\n")] {
+        ensure!(seen.get(name).map(String::as_str) == Some(text), "{seen:?}");
+    }
+    Ok(())
+}

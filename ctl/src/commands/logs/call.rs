@@ -26,6 +26,8 @@ pub(super) struct Call {
     doing: String,
     asks: mpsc::Sender<v1::LogRequest>,
     answers: Streaming<v1::LogAnswer>,
+    /// An answer was not of the kind that was asked for: whose the next ones are, nobody can tell.
+    astray: bool,
 }
 
 /// What there is on a node.
@@ -57,6 +59,7 @@ impl Call {
             doing,
             asks,
             answers,
+            astray: false,
         })
     }
 
@@ -92,6 +95,29 @@ impl Call {
                     .client
                     .failed(&self.doing, Status::new(Code::DeadlineExceeded, why))
                     .into())
+            }
+        }
+    }
+
+    /// An answer came that is none to the question.
+    pub(super) fn out_of_order(&mut self) -> Failure {
+        self.astray = true;
+        Failure::Refused(
+            "the agent answers something else than it was asked: is it of another version?"
+                .to_owned(),
+        )
+    }
+
+    /// Can no further answer be told from another?
+    pub(super) fn is_astray(&self) -> bool {
+        self.astray
+    }
+
+    /// Lets the rest of an answer pass that nobody wants: the next question would get it as its own.
+    pub(super) async fn drain(&mut self) -> Result<(), Failure> {
+        loop {
+            if let Answer::Done(_) | Answer::Refused(_) = self.next().await? {
+                return Ok(());
             }
         }
     }

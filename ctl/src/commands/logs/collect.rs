@@ -212,7 +212,9 @@ async fn take(
                 took.files += 1;
                 took.bytes += bytes;
             }
-            Err(Failure::Refused(why)) => took.problems.push(format!("{what}: {why}")),
+            Err(Failure::Refused(why)) if !call.is_astray() => {
+                took.problems.push(format!("{what}: {why}"));
+            }
             Err(other) => return Err(other),
         }
     }
@@ -238,9 +240,15 @@ async fn file(call: &mut Call, shelf: &mut Shelf, entry: &v1::LogFile) -> Result
         let begin = match call.next().await? {
             Answer::Begin(begin) => begin,
             Answer::Refused(why) => return Err(Failure::Refused(why)),
-            _ => return Err(out_of_order()),
+            _ => return Err(call.out_of_order()),
         };
-        let begun = shelf.begin(entry, &wanted, &begin)?;
+        let begun = match shelf.begin(entry, &wanted, &begin) {
+            Ok(begun) => begun,
+            Err(refused) => {
+                call.drain().await?;
+                return Err(refused);
+            }
+        };
         let of = begun.of();
         let (bytes, _) = piece(call, shelf, begun).await?;
         new += bytes;
@@ -270,9 +278,15 @@ async fn journal(
     match call.next().await? {
         Answer::Begin(_) => {}
         Answer::Refused(why) => return Err(Failure::Refused(why)),
-        _ => return Err(out_of_order()),
+        _ => return Err(call.out_of_order()),
     }
-    let begun = shelf.begin_journal(&entry.file)?;
+    let begun = match shelf.begin_journal(&entry.file) {
+        Ok(begun) => begun,
+        Err(refused) => {
+            call.drain().await?;
+            return Err(refused);
+        }
+    };
     Ok(piece(call, shelf, begun).await?.0)
 }
 
@@ -287,7 +301,7 @@ async fn piece(
             Ok(Answer::Chunk(chunk)) => begun.write(shelf, &chunk.data)?,
             Ok(Answer::Done(done)) => break Ok(done),
             Ok(Answer::Refused(why)) => break Err(Failure::Refused(why)),
-            Ok(_) => break Err(out_of_order()),
+            Ok(_) => break Err(call.out_of_order()),
             Err(failure) => break Err(failure),
         }
     };
@@ -303,12 +317,6 @@ async fn piece(
         ));
     }
     Ok((written.bytes, written.sha256))
-}
-
-fn out_of_order() -> Failure {
-    Failure::Refused(
-        "the agent answers something else than it was asked: is it of another version?".to_owned(),
-    )
 }
 
 /// One line for people while the others are still read.
