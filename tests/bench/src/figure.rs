@@ -131,8 +131,13 @@ impl fmt::Display for Table {
             .iter()
             .filter(|figure| figure.is_within() == Some(false))
             .count();
+        let absent = self.0.iter().filter(|figure| figure.absent.is_some());
+        match absent.count() {
+            0 => {}
+            absent => write!(f, "{absent} absent. ")?,
+        }
         match over {
-            0 => write!(f, "Everything is within its budget."),
+            0 => write!(f, "Everything measured is within its budget."),
             _ => write!(
                 f,
                 "{over} over budget. Timings are no tests: measure again on a quiet machine before believing it."
@@ -183,6 +188,7 @@ mod tests {
         table.extend([figure]);
         let text = table.to_string();
         assert!(text.contains("absent: there is no etcd"), "{text}");
+        assert!(text.contains("1 absent. "), "{text}");
         assert!(!text.contains("OVER"), "{text}");
     }
 
