@@ -1,4 +1,4 @@
-//! What this operation stopped, and runs again.
+//! What this operation stopped, and runs again; and at its end what it started, and runs no more.
 //!
 //! A stop is proven at one moment. A person can start the instance at its agent's own door right afterwards, or a unit behind
 //! everybody's back. Going on would take the database from under it, or the machine, and end in *done* over something that
@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use interlock_model::action::Action;
+use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
 
 use super::gates::Readiness;
@@ -42,8 +43,13 @@ impl Operation {
         Readiness::Yes
     }
 
-    /// May the operation end as done? Only if what it stopped, and did not start again itself, is down.
+    /// May the operation end as done? Only if what it stopped, and did not start again itself, is down, and nothing that it
+    /// brought up is known to be down for good, or sick.
     pub(super) fn may_end(&self, ctx: &Ctx<'_>) -> Readiness {
+        let fell = (0..self.steps.len()).find_map(|at| self.fell(at, ctx));
+        if let Some(why) = fell {
+            return Readiness::Never(why);
+        }
         let stops = |at: &usize| self.step(*at).action == Action::Stop;
         let mut stopped = (0..self.steps.len()).filter(stops);
         let risen = stopped.find_map(|at| match self.stayed_down(at, ctx) {
@@ -51,6 +57,32 @@ impl Operation {
             risen => Some(risen),
         });
         risen.unwrap_or(Readiness::Yes)
+    }
+
+    /// What is known to be wrong by now with what a step brought up. Silence, and what its guard may still bring back, says
+    /// nothing against the proof.
+    fn fell(&self, at: usize, ctx: &Ctx<'_>) -> Option<String> {
+        let step = self.step(at);
+        if self.steps[at].phase != Phase::Done
+            || !matches!(step.action, Action::Start | Action::Verify)
+        {
+            return None;
+        }
+        let said = match self.is_up(at, ctx) {
+            Readiness::Never(why) => Some(why),
+            Readiness::Yes | Readiness::NotYet(_) => step.healthy.iter().find_map(|gate| {
+                let seen = ctx.view.check(ctx.spec, &gate.on, &gate.check, ctx.now);
+                let forced = self.plan().forced.contains(&gate.check);
+                (seen.verdict == Verdict::Bad && !forced)
+                    .then(|| format!("{} on {} is bad: {}", gate.check, gate.on, seen.evidence))
+            }),
+        };
+        said.map(|why| {
+            format!(
+                "{why}, after {} was done: repair that and `resume`, or abort and plan again",
+                step.id
+            )
+        })
     }
 
     /// Has the operation itself begun to start what this step stopped?

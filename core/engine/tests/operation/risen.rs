@@ -2,11 +2,12 @@
 
 use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::Wait;
 use interlock_model::spec::Role;
 
-use crate::bench::{Bench, step};
+use crate::bench::{Bench, gate, step};
 
 /// Longer than an agent may take to take back what it saw before the end of an attempt.
 const SOON: u64 = 6;
@@ -99,4 +100,41 @@ fn the_silence_of_an_agent_and_a_word_from_before_the_proof_hold_nothing_up() {
     bench.pass(1).pass(1);
     bench.says("stop:web@b", AttemptState::Done).advance();
     assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
+
+#[test]
+fn an_operation_does_not_end_as_done_over_what_it_started_and_is_down_or_sick() {
+    let mut start = step("start:db@a", &[]);
+    start.healthy = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![
+        start,
+        step("approve:look", &[("start:db@a", Wait::Healthy)]),
+    ]);
+    bench.advance().pass(1);
+    bench.says("start:db@a", AttemptState::Done);
+    bench.pass(1);
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:db@a"), Phase::Done);
+
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.pass(SOON);
+    bench
+        .asks_as(Role::Admin, Verb::Approve, "approve:look")
+        .unwrap();
+    bench.advance();
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let attention = bench.operation.attention().to_owned();
+    assert!(attention.contains("db on a is stopped"), "{attention}");
+
+    bench.instance("db", "a", InstanceState::Running);
+    bench.probed("db.port", "a", Verdict::Bad);
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.advance();
+    let attention = bench.operation.attention().to_owned();
+    assert!(attention.contains("db.port on a is bad"), "{attention}");
+
+    bench.probed("db.port", "a", Verdict::Ok);
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.state(), State::Done);
 }
