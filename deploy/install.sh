@@ -3,7 +3,7 @@
 #
 #   sh deploy/install.sh agent|coordinator [DIRECTORY]
 #
-# DIRECTORY holds the built programs, target/release if it is not said. Nothing is started and no file of
+# DIRECTORY holds the built programs; if it is not said, target/release, and for the agent target/small if it is built. Nothing is started and no file of
 # /etc/interlock is touched: certificates and configuration come next (README.md). With DESTDIR set, all goes below it,
 # as for a package, and no user is made.
 set -eu
@@ -12,6 +12,9 @@ role=${1:-}
 here=$(cd "$(dirname "$0")" && pwd)
 built=${2:-$here/../target/release}
 root=${DESTDIR:-}
+if [ "$#" -lt 2 ] && [ "$role" = agent ] && [ -x "$here/../target/small/interlock-agent" ]; then
+    built=$here/../target/small
+fi
 
 case $role in
 agent | coordinator) ;;

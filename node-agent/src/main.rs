@@ -15,6 +15,10 @@ use interlock_agent::{ocf, probe, run, shim};
 use interlock_mesh::log;
 use signal_hook::consts::SIGCHLD;
 
+/// A seventh less of the time of each step than with the allocator of the C library (`cargo xtask bench fan-out`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The configuration is refused.
 const REFUSED: u8 = 2;
 /// The command line cannot be understood.

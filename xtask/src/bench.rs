@@ -22,10 +22,17 @@ pub(crate) struct Arguments {
 const PROGRAMS: &[&str] = &[
     "build",
     "--release",
-    "--package=interlock-agent",
     "--package=interlock-coordinator",
     "--package=interlockctl",
     "--package=interlock-bench",
+    "--bins",
+];
+
+/// The agent, which is shipped small.
+const AGENT: &[&str] = &[
+    "build",
+    "--profile=small",
+    "--package=interlock-agent",
     "--bins",
 ];
 
@@ -44,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .parent()
         .context("this package is in no workspace")?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    for build in [PROGRAMS, PLANNER] {
+    for build in [PROGRAMS, AGENT, PLANNER] {
         let status = Command::new(&cargo)
             .args(build)
             .current_dir(root)

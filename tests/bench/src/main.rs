@@ -37,6 +37,10 @@ use clap::{Parser, ValueEnum};
 use figure::Table;
 use figures::Name;
 
+/// That of the programs: agents run in this process as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What Interlock costs, against floors measured in the same run.
 ///
 /// Exit codes: 0 measured, whatever the figures are; 1 failed; 2 wrong usage.

@@ -1,7 +1,7 @@
 //! The real agent, as it is installed on a node, and the server that its checks look at.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +15,20 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Site;
 use crate::program::Program;
+
+/// The agent as it is shipped, which is built for its size; that of this build if it is not there.
+///
+/// # Errors
+/// Neither is built.
+pub(crate) fn agent() -> Result<PathBuf> {
+    let shipped = programs::directory()?
+        .with_file_name("small")
+        .join("interlock-agent");
+    if shipped.is_file() {
+        return Ok(shipped);
+    }
+    programs::agent()
+}
 
 /// Starts the agent of a node with one service, `web`; its checks may read this marker.
 pub(crate) async fn start(
@@ -35,7 +49,7 @@ pub(crate) async fn start(
     );
     let path = site.path().join("agent.toml");
     std::fs::write(&path, config)?;
-    let mut command = Command::new(programs::agent()?);
+    let mut command = Command::new(agent()?);
     command.args(["run", "--config"]).arg(path);
     Program::start(command, &site.path().join("agent.log")).await
 }

@@ -84,7 +84,7 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
         Figure::new("agent: one heartbeat, TLS included", "bytes", quiet_said),
     ];
     for (name, program, budget) in [
-        ("agent", programs::agent()?, Budget::Value(12.0)),
+        ("agent", crate::node::agent()?, Budget::Value(12.0)),
         ("coordinator", programs::coordinator()?, Budget::None),
         ("ctl", programs::ctl()?, Budget::None),
     ] {
