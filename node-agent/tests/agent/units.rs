@@ -83,9 +83,10 @@ fn systemctl(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The main process of the unit, as the agent tells it.
-fn pid(seen: &v1::Instance) -> &str {
-    seen.reason.rsplit_once("pid ").expect("a pid").1
+/// The main process of the unit, as the agent tells it; none while systemd is bringing it back.
+fn pid(seen: &v1::Instance) -> Option<&str> {
+    let (_, pid) = seen.reason.rsplit_once("pid ")?;
+    (seen.state() == InstanceState::Running).then_some(pid)
 }
 
 #[tokio::test]
@@ -142,10 +143,10 @@ async fn a_unit_with_a_restart_of_its_own_is_watched_until_systemd_gives_up() {
         return;
     };
     node.start().await;
-    let first = node.is(|seen| seen.state() == InstanceState::Running).await;
+    let first = node.is(|seen| pid(seen).is_some()).await;
     node.crash();
     let back = node
-        .is(|seen| seen.state() == InstanceState::Running && pid(seen) != pid(&first))
+        .is(|seen| pid(seen).is_some_and(|pid| Some(pid) != self::pid(&first)))
         .await;
     assert_eq!(back.restarts, 0, "it was systemd");
     node.crash();
