@@ -8,6 +8,7 @@ use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
 use interlock_model::time::{Now, human};
 
+use super::report::WORTH_WHILE;
 use super::{Ctx, Effect, Operation, Phase, State, What};
 
 /// What an attempt taken over after a restart gets at least, so that its agent can be heard before it is given up.
@@ -49,7 +50,12 @@ impl Operation {
             },
             ctx.now,
         );
-        let limit = self.time_left(at, ctx.now);
+        let mut limit = self.time_left(at, ctx.now);
+        if limit < WORTH_WHILE {
+            // It was waiting that took the time, for a gate or for a person who had paused the operation.
+            self.live[at].first = None;
+            limit = self.step(at).timeout;
+        }
         let live = &mut self.live[at];
         live.first.get_or_insert(ctx.now.mono);
         live.began = Some(ctx.now.mono);

@@ -13,7 +13,7 @@ use super::{Ctx, Live, Operation, Phase, What};
 const UNASKED: u64 = 3;
 
 /// What must be left of a step's limit for another attempt to be worth while.
-const WORTH_WHILE: Duration = Duration::from_secs(1);
+pub(super) const WORTH_WHILE: Duration = Duration::from_secs(1);
 
 impl Operation {
     /// An agent said something about an attempt. What it says about any but the current one is of no interest, nor what

@@ -155,3 +155,16 @@ fn attempts_that_nobody_was_asked_about_have_one_limit_together() {
     bench.pass(LIMIT.as_secs() - 1);
     assert_eq!(bench.phase("stop:db@a"), Phase::Running);
 }
+
+#[test]
+fn another_attempt_after_a_long_pause_has_the_whole_limit() {
+    let mut bench = stopping();
+    bench.asks(Verb::Pause, "").unwrap();
+    bench.says_of("stop:db@a", 1, AttemptState::Unknown, true);
+    bench.pass(LIMIT.as_secs() * 10);
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop stop:db@a #2 on a"]);
+    bench.pass(LIMIT.as_secs() - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
