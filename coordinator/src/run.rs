@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Lineage, clear_broken_import, compaction, load};
 use crate::leadership::{Candidate, Leadership, Sole};
+use crate::leases::Leases;
 use crate::services::{Cluster, Events, Logs, Operations, PORTABLE, Plans, Stores};
 use crate::sessions::AgentSessions;
 use crate::store::Store;
@@ -140,7 +141,8 @@ async fn serve(
         signal().await;
         info!("stopping: operations under way go on when a coordinator is back");
     };
-    let routes = routes(&handle, &store, cluster).await?;
+    let leases = Leases::begin(handle.clone(), Arc::clone(&store)).await?;
+    let routes = routes(&handle, &store, leases, cluster).await?;
     tokio::select! {
         served = server.serve(routes, std::future::pending()) => served?,
         ended = driver => ended.context("the driver panicked")??,
@@ -155,6 +157,7 @@ async fn serve(
 async fn routes(
     handle: &Handle,
     store: &Arc<dyn Store>,
+    leases: Leases,
     cluster: String,
 ) -> anyhow::Result<Routes> {
     let stores = StoreServiceServer::new(Stores::new(handle.clone(), Arc::clone(store), cluster))
@@ -183,7 +186,7 @@ async fn routes(
         .await?
         .add_service(stores)
         .add_service(
-            AgentServiceServer::new(AgentSessions::new(handle.clone()))
+            AgentServiceServer::new(AgentSessions::new(handle.clone(), leases))
                 .max_decoding_message_size(1024 * 1024),
         )
         .add_service(LogServiceServer::new(logs).max_decoding_message_size(LOG_MESSAGE))

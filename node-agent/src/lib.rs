@@ -7,28 +7,37 @@
 //! | [`ledger`] | the durable memory of attempts |
 //! | [`config`] | the agent's own file, with the allow-list |
 //! | [`shim`], [`supervise`], [`exec`] | commands that outlive the agent: processes, services by commands, checks |
+//! | [`postgres`] | a PostgreSQL server of this machine: observed, promoted, brought back |
 //! | [`ocf`] | OCF resource agents: what they say of themselves, and how they are run |
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
+//! | [`address`] | addresses that move with a role, and who reaches them |
+//! | `roles` | who keeps the leases of this node's instances, and acts for them |
 //! | [`logs`] | reading logs for people who may not come here themselves |
 //! | [`facts`], [`notify`] | what the machine is; telling the service manager |
 //!
 //! What an agent decides is in `interlock_engine::agent`, which is pure; this crate carries it out.
 
+pub mod address;
 mod balance;
 pub mod config;
 pub mod exec;
 pub mod facts;
+mod files;
 mod group;
 pub mod ledger;
 pub mod logs;
 mod node_service;
 pub mod notify;
 pub mod ocf;
+pub mod postgres;
 pub mod power;
 pub mod probe;
+mod replace;
+mod roles;
 pub mod run;
 pub mod session;
 pub mod shim;
 pub mod supervise;
 pub mod systemd;
+mod tool;
 mod xml;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use interlock_agent::config::{Config, Error, Listener, Problem, Ready};
+use interlock_agent::config::{
+    Config, Error, Lease, Listener, PostgresHost, PostgresRun, Problem, Ready, Reset,
+};
 use interlock_agent::shim::StopSignal;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
@@ -63,6 +65,18 @@ fn the_sample_is_read_and_says_what_its_comments_say() {
     assert_eq!(web.setting.stop.signal, StopSignal::Term);
     assert_eq!(web.setting.stop.grace, Duration::from_secs(10));
     assert!(!config.execs[&local("license")].idempotent);
+    let billing = &config.allow.services[&service("billing")];
+    let processes = [local("billing"), local("billing-writer")];
+    assert_eq!(billing.process, processes);
+    assert_eq!(
+        billing.address[0].to_string(),
+        "10.1.0.20/24 on eth0",
+        "one text is short for a list of one, and a list is a list"
+    );
+    assert_eq!(
+        config.allow.services[&service("web")].process,
+        [local("web")]
+    );
     assert_eq!(
         config.shutdown_command.as_deref(),
         Some(&["/sbin/poweroff".to_owned()][..])
@@ -88,6 +102,11 @@ fn the_defaults_that_the_sample_tells_are_the_defaults() {
     );
     assert_eq!(config.allow.fence_dir, [Path::new("/usr/sbin")]);
     assert!(config.allow.fence_options.is_empty());
+    let lease = Lease {
+        reset: Reset::Off,
+        runtime_dir: "/run/interlock/roles".into(),
+    };
+    assert_eq!(config.lease, lease);
 }
 
 #[test]
@@ -498,4 +517,41 @@ fn the_program_checks_a_file_and_tells_by_its_exit_code() {
     );
     assert_eq!(program(&["confg"]).status.code(), Some(64));
     assert_eq!(program(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_postgresql_server_has_its_defaults_and_says_what_runs_it() {
+    let config = Config::load(&sample()).unwrap();
+    let sampled = &config.postgres[&local("main")];
+    let unit = PostgresRun::Unit("postgresql@15-main.service".to_owned());
+    assert_eq!(sampled.run, unit);
+    let least = "[postgres.main]\ndata = \"/srv/pg\"\nprograms = \"/usr/lib/postgresql/15/bin\"\n";
+    let config = parse(&format!("{least}unit = \"pg.service\"\n")).unwrap();
+    let server = &config.postgres[&local("main")];
+    assert_eq!(
+        server.host,
+        PostgresHost::Socket("/var/run/postgresql".into())
+    );
+    assert_eq!((server.port, server.login.as_str()), (5432, "postgres"));
+    assert_eq!(server.aside, Path::new("/srv/pg.aside"));
+    assert_eq!(server.aside_limit, sampled.aside_limit);
+    for (more, what) in [
+        ("", "exactly one thing"),
+        ("unit = \"pg\"\n", "has no suffix"),
+        ("process = \"pg\"\n", "no process named pg"),
+        (
+            "unit = \"pg.service\"\nhost = \"db1\"\n",
+            "neither a directory nor an IP address",
+        ),
+        (
+            "unit = \"pg.service\"\naside = \"x\"\n",
+            "not an absolute path",
+        ),
+    ] {
+        let found = problems(&format!("{LEAST}{least}{more}"));
+        assert!(
+            found.iter().any(|problem| problem.what.contains(what)),
+            "{more}: {found:?}"
+        );
+    }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::Lineage;
 use crate::clock;
+use crate::leases::Board;
 
 /// How many plans are kept for being started. A person looks at one, perhaps two.
 const KEPT_PLANS: usize = 64;
@@ -41,6 +42,10 @@ pub struct Desk {
     pub lineage: Lineage,
     /// What agents said of their machines when they connected.
     pub facts: BTreeMap<NodeName, v1::Facts>,
+    /// How it stands with leases, for people.
+    pub leases: Board,
+    /// Nodes whose machines are down by a person's word, with who gave it and why. What is heard of again is not.
+    pub(crate) attested: BTreeMap<NodeName, (String, String)>,
     /// Nodes whose share for logs does not have everything, as far as they have said to this process.
     shares_away: BTreeSet<NodeName>,
     trouble: watch::Receiver<Option<String>>,
@@ -67,6 +72,8 @@ impl Desk {
             own_writes: Vec::new(),
             imported: None,
             facts: BTreeMap::new(),
+            leases: Board::default(),
+            attested: BTreeMap::new(),
             shares_away: BTreeSet::new(),
             trouble,
             plans: BTreeMap::new(),
@@ -98,7 +105,8 @@ impl Desk {
     }
 
     /// Goes on with what the store holds: what was decided beyond that is not so.
-    pub(super) fn start_over(&mut self, coordinator: Coordinator) {
+    pub(super) fn start_over(&mut self, mut coordinator: Coordinator) {
+        coordinator.keep_failovers(&self.coordinator);
         self.coordinator = coordinator;
         self.own_writes.clear();
         self.facts.clear();
@@ -137,6 +145,18 @@ impl Desk {
             .map_or(Duration::from_secs(1), |applied| {
                 applied.spec.control.heartbeat
             })
+    }
+
+    /// A person gives their word that the machine of a node is down.
+    pub(crate) fn attest_down(&mut self, node: &NodeName, by: &str, why: &str) {
+        self.attested
+            .insert(node.clone(), (by.to_owned(), why.to_owned()));
+        self.coordinator
+            .event("attested-down", clock::now(), |event| {
+                event.node = node.to_string();
+                event.text =
+                    format!("{by} gives their word that the machine of {node} is down: {why}");
+            });
     }
 
     /// Makes a plan from what is known now.

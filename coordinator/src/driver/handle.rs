@@ -8,7 +8,8 @@ use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Desk, Refused};
-use crate::sessions::Opening;
+use crate::leadership::Leading;
+use crate::sessions::{Opening, Sessions};
 
 /// Answers a call, once it is known whether what it changed is durable.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), NotDone>) + Send>;
@@ -76,6 +77,8 @@ impl From<NotDone> for tonic::Status {
 pub struct Handle {
     inbox: mpsc::Sender<Input>,
     changes: watch::Receiver<u64>,
+    leading: watch::Receiver<Leading>,
+    sessions: Sessions,
 }
 
 impl fmt::Debug for Handle {
@@ -85,8 +88,28 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    pub(super) fn new(inbox: mpsc::Sender<Input>, changes: watch::Receiver<u64>) -> Self {
-        Self { inbox, changes }
+    pub(super) fn new(
+        inbox: mpsc::Sender<Input>,
+        changes: watch::Receiver<u64>,
+        leading: watch::Receiver<Leading>,
+        sessions: Sessions,
+    ) -> Self {
+        Self {
+            inbox,
+            changes,
+            leading,
+            sessions,
+        }
+    }
+
+    /// The leadership of this process as it is now: its term may be raised.
+    pub(crate) fn leading(&self) -> Leading {
+        self.leading.borrow().clone()
+    }
+
+    /// Who is connected.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Works on the desk, and answers when everything that this changed is durable.

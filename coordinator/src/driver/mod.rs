@@ -87,6 +87,8 @@ pub struct Driver {
     committer: Committer,
     leadership: Arc<dyn Leadership>,
     leading: Leading,
+    /// The same, for those that decide beside this task.
+    leads: watch::Sender<Leading>,
     raising: Raising,
     /// The agents that have heard a term from this process.
     welcomed: BTreeSet<NodeName>,
@@ -110,15 +112,18 @@ impl Driver {
     ) -> (Self, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (changed, changes) = watch::channel(0);
+        let (leads, led) = watch::channel(leading.clone());
+        let sessions = Sessions::default();
         let incarnation = store.incarnation().to_string();
         let committer = Committer::new(store, leading.guard());
         let driver = Self {
             desk: Desk::new(name, incarnation, coordinator, committer.trouble().watch()),
             inbox,
-            sessions: Sessions::default(),
+            sessions: sessions.clone(),
             committer,
             leadership,
             leading,
+            leads,
             raising: Raising::default(),
             welcomed: BTreeSet::new(),
             gives_up: false,
@@ -126,7 +131,7 @@ impl Driver {
             refused_in_a_row: 0,
             changed,
         };
-        (driver, Handle::new(sender, changes))
+        (driver, Handle::new(sender, changes, led, sessions))
     }
 
     /// Runs until leadership or store is lost, or every handle is gone.
@@ -176,13 +181,16 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Opened(opening) => {
-                if let Some(stranger) = self.desk.lineage.stranger(&opening.hello.incarnation) {
-                    warn!(node = %opening.node, reason = %stranger, "session refused");
+                let now = clock::now();
+                let Opening { node, hello, .. } = &opening;
+                if let Some(stranger) = self.desk.lineage.stranger(&hello.incarnation) {
+                    let why = stranger.to_string();
+                    if self.desk.coordinator.turn_away(node, &why, now) {
+                        warn!(%node, reason = %stranger, "sessions refused");
+                    }
                     opening.outbox.refuse(stranger.into());
                     return;
                 }
-                let now = clock::now();
-                let Opening { node, hello, .. } = &opening;
                 if let Err(absurd) = self.desk.coordinator.believe(node, hello, now) {
                     warn!(%node, reason = %absurd, "session refused");
                     opening
@@ -257,7 +265,7 @@ impl Driver {
                 let reply = call(&mut self.desk);
                 if let Some(seen) = self.desk.take_imported() {
                     // Agents say hello again, to the engine that now is.
-                    self.sessions = Sessions::default();
+                    self.sessions.end_all();
                     self.welcomed.clear();
                     self.raising.wish(seen);
                 }
@@ -291,6 +299,7 @@ impl Driver {
         self.welcomed.insert(node.clone());
         self.sessions.open(&node, number, outbox);
         self.desk.facts.insert(node.clone(), facts);
+        self.desk.attested.remove(&node);
         self.desk
             .coordinator
             .agent(&node, FromAgent::Hello(hello), clock::now());
@@ -311,6 +320,7 @@ impl Driver {
                 info!(term = %leading.term(), "the term is raised");
                 self.committer.guard(leading.guard());
                 self.desk.coordinator.set_term(leading.term());
+                self.leads.send_replace(leading.clone());
                 self.leading = leading;
                 Ok(())
             }

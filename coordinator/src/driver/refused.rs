@@ -13,7 +13,6 @@ use super::commit::{AGAIN, After};
 use super::handle::NotDone;
 use super::{Driver, Ended, LoadError, chain, load};
 use crate::clock;
-use crate::sessions::Sessions;
 use crate::store::Class;
 
 /// How often in a row the store may refuse what it is given.
@@ -98,7 +97,7 @@ impl Driver {
         }
         self.desk.start_over(coordinator);
         // Agents say hello again, to the engine that now is.
-        self.sessions = Sessions::default();
+        self.sessions.end_all();
         let later = self.queue.drain(..).flat_map(|pending| pending.after);
         for (after, why) in (after
             .into_iter()

@@ -122,6 +122,21 @@ impl Bench {
         }
     }
 
+    /// The events of a kind.
+    async fn told(&self, kind: &str) -> Vec<String> {
+        let events = self
+            .store
+            .snapshot(&Prefix::new(interlock_engine::coordinator::EVENTS).unwrap())
+            .await
+            .unwrap();
+        events
+            .entries
+            .iter()
+            .map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+            .filter(|event| event.contains(kind))
+            .collect()
+    }
+
     fn fill(&self, full: bool) {
         self.store.full.send_replace(full);
     }
@@ -189,6 +204,8 @@ impl Bench {
             scope: "--all".into(),
             assumptions: BTreeMap::new(),
             forced: Vec::new(),
+            keeps: std::collections::BTreeSet::new(),
+            texts: std::collections::BTreeMap::new(),
             steps: vec![step],
         };
         let request = StartRequest {
@@ -323,19 +340,47 @@ async fn an_agent_that_names_numbers_which_nobody_counts_to_is_refused_alone() {
     // The control plane lives on, where it was.
     assert_eq!(bench.hello(Term(0)).await, Some(Term(1)));
     assert_eq!(bench.starts().await, OperationId(1));
-    let events = bench
-        .store
-        .snapshot(&Prefix::new(interlock_engine::coordinator::EVENTS).unwrap())
-        .await
-        .unwrap();
-    let told: Vec<String> = events
-        .entries
-        .iter()
-        .map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
-        .filter(|event| event.contains("node-refused"))
-        .collect();
+    let told = bench.told("node-refused").await;
     assert_eq!(told.len(), 1, "people are told once: {told:?}");
     assert!(told[0].contains("the agent of a") && told[0].contains("18446744073709551615"));
+}
+
+#[tokio::test]
+async fn an_agent_of_another_store_is_no_silent_machine_people_are_told_that_it_is_refused_and_why()
+{
+    let mut bench = Bench::new().await;
+    let stranger = || Hello {
+        incarnation: "another".into(),
+        ..Hello::default()
+    };
+    for _ in 0..2 {
+        let refused = bench.says(stranger()).await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    }
+    let causes = bench
+        .handle
+        .call(|desk| desk.coordinator.causes(clock::now()))
+        .await
+        .unwrap();
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0].subject, "a");
+    let adopt = "interlockctl store adopt another";
+    assert!(
+        causes[0]
+            .what
+            .starts_with("refused: this agent works for the store another")
+            && causes[0].what.contains(adopt),
+        "{causes:?}"
+    );
+    // What is written later is durable later.
+    assert!(bench.hello(Term(0)).await.is_some());
+    bench.starts().await;
+    assert_eq!(bench.told("node-refused").await.len(), 1, "once");
+    let causes = bench
+        .handle
+        .call(|desk| desk.coordinator.causes(clock::now()))
+        .await;
+    assert_eq!(causes.unwrap(), [], "it is let in");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use interlock_engine::coordinator::{EVENTS, Event};
+use interlock_model::lease::Epoch;
+use interlock_model::names::ServiceName;
 use interlock_proto::v1;
 use interlock_proto::v1::event_service_server::EventService;
 use tokio::sync::mpsc;
@@ -14,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::{next_change, render};
 use crate::driver::{Handle, read_json};
+use crate::leases::decisions;
 use crate::store::{Key, PageRequest, Prefix, Store};
 
 /// Serves `EventService`.
@@ -81,6 +84,21 @@ impl EventService for Events {
         };
         let (events, more) = self.page(after, limit as usize).await?;
         Ok(Response::new(v1::ListEventsResponse { events, more }))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<v1::ListDecisionsRequest>,
+    ) -> Result<Response<v1::ListDecisionsResponse>, Status> {
+        let request = request.into_inner();
+        let service: ServiceName = request
+            .service
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("service: {error}")))?;
+        let epoch = (request.epoch > 0).then_some(Epoch(request.epoch));
+        let limit = request.limit.clamp(1, 100) as usize;
+        let decisions = decisions(self.store.as_ref(), &service, epoch, limit).await?;
+        Ok(Response::new(v1::ListDecisionsResponse { decisions }))
     }
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;

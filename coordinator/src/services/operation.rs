@@ -321,6 +321,11 @@ fn start(
             "this plan takes machines down: confirm it with the cluster's name, {cluster}"
         )));
     }
+    if !kept.request.attested.is_empty() && request.reason.trim().is_empty() {
+        return Err(Status::invalid_argument(
+            "reason: this plan rests on your word that a machine is down: say how you know",
+        ));
+    }
     // First who holds it: an operation under way changes the cluster, and its name explains more than that it has changed.
     desk.coordinator
         .unheld(plan)
@@ -345,6 +350,8 @@ fn start(
             ));
         }
     }
+    let attested = kept.request.attested;
+    let (who, why) = (by.clone(), request.reason.clone());
     let request = StartRequest {
         plan: kept.plan,
         by,
@@ -355,6 +362,9 @@ fn start(
         .coordinator
         .start(&request, clock::now())
         .map_err(|error| not_started(&error))?;
+    for node in attested {
+        desk.attest_down(&node, &who, &why);
+    }
     desk.coordinator
         .operation(id)
         .map(|operation| render::operation(operation, false))
@@ -364,7 +374,7 @@ fn start(
 fn not_started(error: &NotStarted) -> Status {
     let text = error.to_string();
     match error {
-        NotStarted::Held { .. } => Status::aborted(text),
+        NotStarted::Held { .. } | NotStarted::Failover { .. } => Status::aborted(text),
         NotStarted::NoSpec(_) | NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
             Status::failed_precondition(text)
         }

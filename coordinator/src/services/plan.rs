@@ -9,12 +9,13 @@ use interlock_engine::coordinator::{Awaited, Coordinator};
 use interlock_engine::operation::Operation;
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
+use interlock_model::file::MAX_TEXT;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Liveness;
 use interlock_model::plan::{Plan, PlanKind};
 use interlock_model::spec::{Node, Spec};
 use interlock_model::time::Now;
-use interlock_planner::{Entry, Request as PlanRequest, Scope, Subject};
+use interlock_planner::{Change, Entry, Request as PlanRequest, Scope, Subject};
 use interlock_proto::convert::{Invalid, name};
 use interlock_proto::v1;
 use interlock_proto::v1::plan_service_server::PlanService;
@@ -295,16 +296,34 @@ fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
         "startup" => PlanKind::Startup,
         "restart" => PlanKind::Restart,
         "reboot" => PlanKind::Reboot,
+        "switchover" => PlanKind::Switchover,
+        "failover" => PlanKind::Failover,
         other => {
             return Err(Invalid::new(
                 "kind",
-                format!("'{other}' is not shutdown, startup, restart or reboot"),
+                format!(
+                    "'{other}' is not shutdown, startup, restart, reboot, switchover or failover"
+                ),
             ));
         }
     };
     let mut request = PlanRequest::new(kind, scope(wire)?);
     request.batch = NonZeroU32::new(wire.batch);
     request.serial = wire.serial;
+    request.attested = wire
+        .attested_down
+        .iter()
+        .map(|node| name("attested_down", node))
+        .collect::<Result<_, Invalid>>()?;
+    if !request.attested.is_empty() && kind != PlanKind::Failover {
+        return Err(Invalid::new("attested_down", "belongs to a failover alone"));
+    }
+    if let Some(change) = &wire.change {
+        request.change = Some(file_change(change)?);
+    }
+    if !wire.to.is_empty() {
+        request.to = Some(name("to", &wire.to)?);
+    }
     request.force = wire
         .force
         .iter()
@@ -321,6 +340,21 @@ fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
         })
         .collect::<Result<BTreeMap<_, _>, Invalid>>()?;
     Ok(request)
+}
+
+fn file_change(wire: &v1::FileChange) -> Result<Change, Invalid> {
+    if wire.template.len() > MAX_TEXT {
+        let what = format!("has {} bytes, and may have {MAX_TEXT}", wire.template.len());
+        return Err(Invalid::new("change.template", what));
+    }
+    let file = match wire.file.as_str() {
+        "" => None,
+        text => Some(name("change.file", text)?),
+    };
+    Ok(Change {
+        file,
+        template: wire.template.clone(),
+    })
 }
 
 fn scope(wire: &v1::MakePlanRequest) -> Result<Scope, Invalid> {

@@ -1,18 +1,21 @@
 //! Core to wire: what operators are shown.
 
+mod node;
+
 use interlock_engine::coordinator::{Coordinator, Event, Head};
-use interlock_engine::operation::{Entry, Operation};
-use interlock_model::action::Power;
+use interlock_engine::operation::{Entry, LeftDown, Operation};
 use interlock_model::ids::JournalSeq;
 use interlock_model::member::MemberState;
 use interlock_model::names::NodeName;
-use interlock_model::observation::{Active, InstanceObservation, NodeObservation};
+use interlock_model::observation::Active;
 use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
-use interlock_proto::convert::{member_seen_to_wire, millis, refusal_to_wire};
 use interlock_proto::v1;
 
 use crate::driver::Desk;
+use crate::leases::Shown;
+
+use node::node;
 
 pub(super) fn summary(head: &Head) -> v1::OperationSummary {
     v1::OperationSummary {
@@ -45,6 +48,9 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
                 step: step.id.to_string(),
                 state: if operation.is_gated(&step.id) {
                     "gated".to_owned()
+                } else if operation.awaits_undo(&step.id) {
+                    // Done so far, and to be taken back as soon as what it waits for is so.
+                    "undoing".to_owned()
                 } else {
                     state.phase.to_string()
                 },
@@ -65,6 +71,21 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
             .collect(),
         attention: operation.attention().to_owned(),
         single_step: operation.is_single_step(),
+        left_down: operation.left_down().iter().map(left_down).collect(),
+        bring_back: operation.bring_back().unwrap_or_default(),
+    }
+}
+
+fn left_down(left: &LeftDown) -> v1::LeftDown {
+    v1::LeftDown {
+        node: left.node.to_string(),
+        service: left
+            .service
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        way: left.way.to_string(),
+        perhaps: left.perhaps,
     }
 }
 
@@ -146,116 +167,14 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
             .nodes
             .iter()
             .chain(&removed.nodes)
-            .map(|(name, seen)| node(desk, name, seen))
+            .map(|(name, seen)| node(desk, name, seen, now))
             .collect(),
-        services: services(coordinator, now),
+        services: services(desk, now),
         causes,
         operations: coordinator
             .operations()
             .map(|operation| summary(&Head::of(operation)))
             .collect(),
-    }
-}
-
-fn node(desk: &Desk, name: &NodeName, seen: &NodeObservation) -> v1::NodeStatus {
-    let coordinator = &desk.coordinator;
-    let declared = coordinator
-        .applied()
-        .and_then(|applied| applied.spec.nodes.get(name));
-    let more = coordinator.view().node(name);
-    // Who speaks is on; its power source need not be asked for that.
-    let power = match seen.power {
-        Power::Unknown if coordinator.view().alive(name) => Power::On,
-        said => said,
-    };
-    v1::NodeStatus {
-        node: name.to_string(),
-        address: declared
-            .map(|node| node.address.clone())
-            .unwrap_or_default(),
-        host: declared
-            .and_then(|node| node.host.as_ref())
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        liveness: v1::Liveness::from(seen.liveness).into(),
-        heard_ms: seen.heard.map(millis),
-        power: v1::Power::from(power).into(),
-        power_age_ms: seen.power_age.map(millis),
-        boot_id: seen
-            .boot
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        agent_version: more.map(|more| more.version.clone()).unwrap_or_default(),
-        agent_generation: more.map_or(0, |more| more.generation.0),
-        facts: desk.facts.get(name).cloned(),
-        instances: seen
-            .instances
-            .keys()
-            .map(|service| {
-                let state = match coordinator.applied() {
-                    Some(_) => seen.instances.get(service).map(|instance| {
-                        let alive = coordinator.view().alive(name);
-                        if alive {
-                            instance.state
-                        } else {
-                            interlock_model::observation::InstanceState::Unknown
-                        }
-                    }),
-                    None => None,
-                };
-                instance(
-                    service.as_str(),
-                    &seen.instances[service],
-                    state.unwrap_or_default(),
-                )
-            })
-            .collect(),
-        checks: seen
-            .checks
-            .iter()
-            .map(|(id, check)| v1::CheckResult {
-                service: id.service.to_string(),
-                check: id.check.to_string(),
-                verdict: v1::Verdict::from(check.verdict).into(),
-                evidence: check.evidence.clone(),
-                value: check.value.clone().unwrap_or_default(),
-                age_ms: check.age.map(millis).unwrap_or_default(),
-                paused: check.paused,
-                after: 0,
-            })
-            .collect(),
-        power_verified: match (
-            declared.and_then(|node| node.power.as_ref()),
-            coordinator.verification(name),
-        ) {
-            (None, _) => String::new(),
-            (Some(_), None) => "no".to_owned(),
-            (Some(_), Some(verified)) => verified.how.clone(),
-        },
-        held_by: coordinator
-            .holder(Some(name), None)
-            .map(|id| id.to_string())
-            .unwrap_or_default(),
-        refuses: seen.refuses.iter().map(refusal_to_wire).collect(),
-        removed: declared.is_none(),
-    }
-}
-
-fn instance(
-    service: &str,
-    seen: &InstanceObservation,
-    state: interlock_model::observation::InstanceState,
-) -> v1::Instance {
-    v1::Instance {
-        service: service.to_owned(),
-        state: v1::InstanceState::from(state).into(),
-        since_ms: seen.since.map_or(0, |since| since.0),
-        reason: seen.reason.clone(),
-        wanted: v1::Wanted::from(seen.wanted).into(),
-        restarts: seen.restarts,
-        given_up: seen.given_up,
-        members: seen.members.iter().map(member_seen_to_wire).collect(),
     }
 }
 
@@ -292,7 +211,8 @@ fn memberships(
     all
 }
 
-fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
+fn services(desk: &Desk, now: Now) -> Vec<v1::ServiceStatus> {
+    let coordinator = &desk.coordinator;
     let Some(applied) = coordinator.applied() else {
         return Vec::new();
     };
@@ -338,9 +258,24 @@ fn services(coordinator: &Coordinator, now: Now) -> Vec<v1::ServiceStatus> {
                     .map(|id| id.to_string())
                     .unwrap_or_default(),
                 members: memberships(coordinator, &applied.spec, service),
+                lease: desk.leases.of(&status.service).map(lease),
             })
         })
         .collect()
+}
+
+fn lease(shown: Shown) -> v1::LeaseStatus {
+    v1::LeaseStatus {
+        epoch: shown.epoch.0,
+        holder: shown
+            .holder
+            .map(|node| node.to_string())
+            .unwrap_or_default(),
+        held: shown.is_held,
+        since_ms: shown.since.map_or(0, |since| since.0),
+        automatic: shown.automatic,
+        reason: shown.reason,
+    }
 }
 
 #[cfg(test)]
@@ -382,6 +317,8 @@ mod tests {
             scope: "--all".into(),
             assumptions: Default::default(),
             forced: Vec::new(),
+            keeps: std::collections::BTreeSet::new(),
+            texts: std::collections::BTreeMap::new(),
             steps: vec![step],
         };
         SealedPlan::seal(plan).unwrap()
@@ -397,7 +334,9 @@ mod tests {
             wall: Timestamp(1),
         };
         let (view, mut effects) = (View::default(), Vec::new());
+        let verified = std::collections::BTreeMap::new();
         let mut ctx = Ctx {
+            verified: &verified,
             now,
             term: Term(1),
             spec: &spec,

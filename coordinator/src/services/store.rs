@@ -23,11 +23,13 @@ use tracing::info;
 use super::Caller;
 use crate::clock;
 use crate::driver::{Desk, Handle, highest_term, import_marks, is_portable, load};
+use crate::leases::{LEASES, WHY};
 use crate::store::{Entry, Prefix, Store};
 
-/// What is taken along: everything but leadership.
+/// What is taken along: everything but leadership. Leases too: that their records are of another store is told by the
+/// incarnation in them, and nothing is decided by them until all members have spoken (safety rule E11).
 pub(crate) const PORTABLE: &[&str] = &[
-    ACTIVITY, BY_HAND, EVENTS, FORGOTTEN, OPERATIONS, OUTRUN, SPECS, VERIFIED,
+    ACTIVITY, BY_HAND, EVENTS, FORGOTTEN, LEASES, OPERATIONS, OUTRUN, SPECS, VERIFIED, WHY,
 ];
 
 /// The format of an export that this program writes, and the only one that it reads.

@@ -7,11 +7,11 @@ use interlock_engine::coordinator::{CheckReport, FromAgent, Hello, ListedPlug, P
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
 use interlock_model::ids::{BootId, Generation, OperationId, Term};
-use interlock_model::observation::InstanceObservation;
+use interlock_model::observation::{InstanceObservation, RoleObservation};
 use interlock_model::permission::Refusal;
 use interlock_model::time::Timestamp;
 use interlock_proto::convert::{
-    Invalid, installed_from_wire, member_seen_from_wire, name, refusal_from_wire,
+    Invalid, installed_from_wire, member_seen_from_wire, name, refusal_from_wire, role_from_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
@@ -51,8 +51,8 @@ pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
 /// A message after the hello, in the core's words. None for what carries nothing.
 pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Invalid> {
     Ok(Some(match wire.message {
-        // The engine decides nothing by a share for logs: see `service`.
-        None | Some(Message::LogShare(_)) => return Ok(None),
+        // The engine decides nothing by a share for logs, and leases are none of its: see `service`.
+        None | Some(Message::LogShare(_) | Message::Lease(_)) => return Ok(None),
         Some(Message::Hello(_)) => {
             return Err(Invalid::new("message", "a second hello in one session"));
         }
@@ -161,7 +161,14 @@ fn instance(wire: &v1::Instance) -> Result<InstanceObservation, Invalid> {
         restarts: wire.restarts,
         given_up: wire.given_up,
         members: members.collect::<Result<_, Invalid>>()?,
+        role: wire.role.as_ref().map(role),
     })
+}
+
+fn role(wire: &v1::Role) -> RoleObservation {
+    let mut role = role_from_wire(wire);
+    role.detail = cut(&role.detail);
+    role
 }
 
 fn check(wire: v1::CheckResult) -> Result<CheckReport, Invalid> {

@@ -3,9 +3,10 @@
 use interlock_engine::by_hand::ActId;
 use interlock_engine::coordinator::{Assignment, Claim, ToAgent};
 use interlock_model::ids::Term;
+use interlock_model::spec::Clients;
 use interlock_proto::convert::{
     check_to_wire, command_to_wire, fence_to_wire, held_to_wire, millis, part_to_wire,
-    shutdown_to_wire,
+    peer_to_wire, shutdown_to_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::coordinator_message::Message;
@@ -93,6 +94,11 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
                 exclusive: instance.exclusive,
                 autostart: instance.autostart,
                 members: instance.members.iter().map(held_to_wire).collect(),
+                primary_parts: instance.primary_parts.iter().map(part_to_wire).collect(),
+                lease: instance.lease.map(|clients| v1::LeaseAssignment {
+                    clients_by_address: clients == Clients::Address,
+                    peers: instance.peers.iter().map(peer_to_wire).collect(),
+                }),
             })
             .collect(),
         checks: assignment

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::{Opening, Outbox, inbound};
 use crate::driver::Handle;
+use crate::leases::Leases;
 
 /// How long an agent has for its hello.
 const HELLO: Duration = Duration::from_secs(10);
@@ -26,15 +27,17 @@ const HELLO: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct AgentSessions {
     driver: Handle,
+    leases: Leases,
     counter: Arc<AtomicU64>,
 }
 
 impl AgentSessions {
-    /// Sessions for this driver.
+    /// Sessions for this driver; what agents say of leases goes straight to these.
     #[must_use]
-    pub fn new(driver: Handle) -> Self {
+    pub fn new(driver: Handle, leases: Leases) -> Self {
         Self {
             driver,
+            leases,
             counter: Arc::new(AtomicU64::new(0)),
         }
     }
@@ -113,7 +116,8 @@ impl AgentService for AgentSessions {
                 facts,
             })
             .await?;
-        tokio::spawn(receive(self.driver.clone(), node, number, messages));
+        let (driver, leases) = (self.driver.clone(), self.leases.clone());
+        tokio::spawn(receive(driver, leases, node, number, messages));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }
@@ -121,6 +125,7 @@ impl AgentService for AgentSessions {
 /// Hands on what the agent says until the stream ends, for whatever reason.
 async fn receive(
     driver: Handle,
+    leases: Leases,
     node: NodeName,
     opened: u64,
     mut messages: Streaming<v1::AgentMessage>,
@@ -140,6 +145,10 @@ async fn receive(
             {
                 return;
             }
+            continue;
+        }
+        if let Some(Message::Lease(report)) = &message.message {
+            leases.heard(&node, opened, report);
             continue;
         }
         match inbound::message(message) {

@@ -5,6 +5,8 @@
 //! (invariant I5). What a power source says is kept apart from what agents say, and wins where it says *off* of a machine
 //! that is silent. One that speaks is not off, whatever its source says: that is a contradiction, and shown as one.
 
+mod presence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -323,7 +325,8 @@ impl View {
         Some((seen.instances.get(service)?, told))
     }
 
-    /// A check on a node, as it is now: *unknown* if its last result is older than `fresh`, or its agent is not heard.
+    /// A check on a node, as it is now: *unknown* if its last result is older than `fresh`, or its agent is not heard, and
+    /// nobody stands in for it.
     #[must_use]
     pub fn check(&self, spec: &Spec, node: &NodeName, id: &CheckId, now: Now) -> CheckObservation {
         self.check_since(spec, node, id, now, Duration::ZERO)
@@ -339,6 +342,15 @@ impl View {
         now: Now,
         since: Duration,
     ) -> CheckObservation {
+        let stand_in = self.stand_in(spec, node, id);
+        if stand_in != node {
+            let mut seen = self.check_since(spec, stand_in, id, now, since);
+            seen.evidence = format!(
+                "from {stand_in}, since {node} is not heard: {}",
+                seen.evidence
+            );
+            return seen;
+        }
         let unknown = |evidence: String, age| CheckObservation {
             verdict: Verdict::Unknown,
             evidence,
@@ -390,7 +402,7 @@ impl View {
         }
         if matches!(check.kind, CheckKind::Same { .. })
             && last.verdict == Verdict::Ok
-            && let Some(other) = self.differing(node, id, last)
+            && let Some(other) = self.differing(node, id, last, check.fresh, now)
         {
             return CheckObservation {
                 verdict: Verdict::Bad,
@@ -409,14 +421,31 @@ impl View {
         }
     }
 
-    fn differing(&self, node: &NodeName, id: &CheckId, mine: &SeenCheck) -> Option<&NodeName> {
-        self.nodes
-            .iter()
-            .filter(|(name, _)| *name != node)
-            .find_map(|(name, seen)| {
-                let theirs = seen.checks.get(id)?;
-                (theirs.verdict == Verdict::Ok && theirs.value != mine.value).then_some(name)
-            })
+    /// Another node that says otherwise, unless more than half of all say the same: then it is the others who differ.
+    /// What is too old, or of a node that is not heard, is unknown, and compared with nothing.
+    fn differing(
+        &self,
+        node: &NodeName,
+        id: &CheckId,
+        mine: &SeenCheck,
+        fresh: Duration,
+        now: Now,
+    ) -> Option<&NodeName> {
+        let theirs = self.nodes.iter().filter(|(name, _)| *name != node);
+        let theirs = theirs
+            .filter(|(name, _)| self.alive(name))
+            .filter_map(|(name, seen)| Some((name, seen.checks.get(id)?)))
+            .filter(|(_, their)| now.since(their.at) <= fresh);
+        let (mut others, mut like_mine, mut differing) = (0, 0, None);
+        for (name, their) in theirs.filter(|(_, it)| it.verdict == Verdict::Ok) {
+            others += 1;
+            if their.value == mine.value {
+                like_mine += 1;
+            } else {
+                differing = differing.or(Some(name));
+            }
+        }
+        differing.filter(|_| 2 * (like_mine + 1) <= others + 1)
     }
 
     /// A snapshot for the planner and for people.

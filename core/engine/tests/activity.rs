@@ -170,6 +170,8 @@ impl Bench {
             scope: "--all".into(),
             assumptions: BTreeMap::from([("db".parse().unwrap(), assumption)]),
             forced: Vec::new(),
+            keeps: std::collections::BTreeSet::new(),
+            texts: std::collections::BTreeMap::new(),
             steps: Vec::new(),
         };
         let request = StartRequest {

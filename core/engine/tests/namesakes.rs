@@ -75,6 +75,8 @@ fn restored() -> (Coordinator, OperationId) {
         scope: "--all".into(),
         assumptions: BTreeMap::new(),
         forced: Vec::new(),
+        keeps: std::collections::BTreeSet::new(),
+        texts: std::collections::BTreeMap::new(),
         steps: vec![stop("a", None), stop("b", Some("stop:web@a"))],
     };
     let request = StartRequest {

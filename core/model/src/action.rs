@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::FloatingAddress;
+use crate::file::FileWork;
 use crate::member::{Member, Then};
 use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
 use crate::ocf::Resource;
+use crate::plan::Digest;
+use crate::postgres::Postgres;
 use crate::time::human;
 
 /// What a step of a plan does.
@@ -26,6 +30,9 @@ pub enum Action {
     /// The instance comes up with its machine: restart it if it was running before its requirements were met, start
     /// it if it is not running. Proof: it runs, since after this attempt began.
     Verify,
+    /// Make the instance primary, and whoever was it a standby. Proof: its agent says that it is primary. Nobody is asked
+    /// for it by command: the lease moves (`interlock_engine::lease`), and the step waits for that.
+    Promote,
     /// Switch the node on at its power source. Proof: its agent is alive with a new boot id (agentless: power on).
     PowerOn {
         /// The power source.
@@ -55,6 +62,26 @@ pub enum Action {
         /// The member.
         member: Member,
     },
+    /// Have the service's own checker look at the new text of a file of the instance, and change nothing. Proof: it takes
+    /// the text, or can only look at the file in its place.
+    TryFile {
+        /// The file, as the spec and the agents' own files name it.
+        file: LocalName,
+        /// Which text of the plan.
+        text: Digest,
+    },
+    /// Make a file of the instance say this. Proof: it does, and the service's own checker takes it.
+    WriteFile {
+        /// The file.
+        file: LocalName,
+        /// Which text of the plan.
+        text: Digest,
+    },
+    /// Put a file back that this operation has written. Proof: it is what it was before.
+    RestoreFile {
+        /// The file.
+        file: LocalName,
+    },
     /// Do nothing but wait until the step's checks are fresh and green.
     Check,
     /// Wait until a person confirms.
@@ -76,11 +103,15 @@ impl Action {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Verify => "verify",
+            Self::Promote => "promote",
             Self::PowerOn { .. } => "power-on",
             Self::PowerOff { .. } => "power-off",
             Self::Reboot => "reboot",
             Self::Drain { .. } => "drain",
             Self::Admit { .. } => "admit",
+            Self::TryFile { .. } => "try-file",
+            Self::WriteFile { .. } => "write-file",
+            Self::RestoreFile { .. } => "restore-file",
             Self::Check => "check",
             Self::Approve { .. } => "approve",
         }
@@ -103,9 +134,13 @@ impl Action {
             Self::Start
             | Self::Stop
             | Self::Verify
+            | Self::Promote
             | Self::PowerOn { .. }
             | Self::PowerOff { .. }
             | Self::Reboot
+            | Self::TryFile { .. }
+            | Self::WriteFile { .. }
+            | Self::RestoreFile { .. }
             | Self::Check
             | Self::Approve { .. } => None,
         }
@@ -173,6 +208,31 @@ pub enum Part {
     },
     /// A resource of an OCF resource agent.
     Ocf(Resource),
+    /// An address of the primary.
+    Address(FloatingAddress),
+    /// A PostgreSQL server: a standby wherever the role is not, and promoted with it.
+    Postgres(Postgres),
+}
+
+impl Part {
+    /// Does it run on every instance, and become another thing with the role?
+    #[must_use]
+    pub fn is_promoted(&self) -> bool {
+        self.postgres().is_some()
+    }
+
+    /// The PostgreSQL server that it is, if it is one.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&Postgres> {
+        match self {
+            Self::Postgres(postgres) => Some(postgres),
+            Self::Systemd { .. }
+            | Self::Process { .. }
+            | Self::Exec { .. }
+            | Self::Ocf(_)
+            | Self::Address(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Part {
@@ -182,6 +242,8 @@ impl fmt::Display for Part {
             Self::Process { name } => write!(f, "process {name}"),
             Self::Exec { name } => write!(f, "exec {name}"),
             Self::Ocf(resource) => write!(f, "ocf {} {}", resource.agent, resource.name),
+            Self::Address(address) => write!(f, "address {address}"),
+            Self::Postgres(postgres) => postgres.fmt(f),
         }
     }
 }
@@ -211,6 +273,11 @@ pub enum Command {
         /// Its parts on this node.
         parts: Vec<Part>,
     },
+    /// See [`Action::Promote`]: wait until this node's own lease has made the instance primary.
+    Promote {
+        /// The service.
+        service: ServiceName,
+    },
     /// See [`Action::Drain`].
     Drain {
         /// The service of the load balancer.
@@ -229,6 +296,15 @@ pub enum Command {
         balancer: ServiceName,
         /// The member.
         member: Member,
+    },
+    /// Do something with a file of the instance.
+    File {
+        /// The service.
+        service: ServiceName,
+        /// The file, as the agent's own file names it.
+        file: LocalName,
+        /// What.
+        work: FileWork,
     },
     /// Shut this machine down.
     Shutdown {
@@ -252,8 +328,14 @@ impl Command {
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Verify { .. } => "verify",
+            Self::Promote { .. } => "promote",
             Self::Drain { .. } => "drain",
             Self::Admit { .. } => "admit",
+            Self::File { work, .. } => match work {
+                FileWork::Try(_) => "try-file",
+                FileWork::Write(_) => "write-file",
+                FileWork::Restore => "restore-file",
+            },
             Self::Shutdown { .. } => "shutdown",
             Self::Reboot => "reboot",
             Self::Fence { .. } => "fence",

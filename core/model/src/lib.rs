@@ -14,14 +14,19 @@
 //! | [`ocf`] | OCF resource agents: what they say of themselves, and what a spec makes of them |
 //! | [`observation`] | what was last seen, by whom, and how long ago; *unknown* is a value |
 //! | [`member`] | who is behind which load balancer, and how it is switched there |
+//! | [`mod@file`] | files of services that plans write |
 //! | [`permission`] | what an agent's own file has to permit for a plan |
 //! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`lease`] | the right of one instance to be primary: epochs, timings, terms |
+//! | [`address`] | addresses that move with a role |
+//! | [`postgres`] | a database server that is promoted with a role |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
 pub mod action;
+pub mod address;
 pub mod attempt;
 pub mod check;
+pub mod file;
 pub mod ids;
 pub mod lease;
 pub mod member;
@@ -30,6 +35,7 @@ pub mod observation;
 pub mod ocf;
 pub mod permission;
 pub mod plan;
+pub mod postgres;
 pub mod spec;
 pub mod suggest;
 pub mod time;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Power;
 use crate::check::{CheckId, Verdict};
 use crate::ids::BootId;
+use crate::lease::Epoch;
 use crate::member::{Apart, MemberObservation, MemberState};
 use crate::names::{NodeName, ServiceName};
 use crate::permission::{Permission, Refusal};
@@ -133,6 +134,48 @@ pub struct InstanceObservation {
     /// Of a load balancer: its members, as it has them on this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberObservation>,
+    /// Of a leased service: what its agent knows of its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleObservation>,
+}
+
+/// The side of an exclusive service that an instance is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// It holds the lease, and accepts writes.
+    Primary,
+    /// It holds nothing.
+    Standby,
+    /// On its way from one to the other.
+    Changing,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::Changing => "changing",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// What an agent knows of the role of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RoleObservation {
+    /// Which side it is.
+    pub side: Side,
+    /// The epoch that it holds, or the highest that it has heard of.
+    pub epoch: Epoch,
+    /// What it is doing, or why it is not what it should be, in one line.
+    pub detail: String,
 }
 
 impl InstanceObservation {
@@ -306,7 +349,45 @@ impl Observations {
             .unwrap_or_else(CheckObservation::never)
     }
 
-    /// Which instance of an exclusive service is active: every check of `active_when` green on exactly one node, and
+    /// Which instance of a leased service says to be primary.
+    fn primary(&self, service: &Service) -> Active {
+        let mut found = None;
+        for node in &service.nodes {
+            let state = self.instance(node, &service.name);
+            if state.is_down() {
+                continue;
+            }
+            let seen = self
+                .nodes
+                .get(node)
+                .filter(|_| state != InstanceState::Unknown);
+            let role = seen.and_then(|seen| seen.instances.get(&service.name)?.role.as_ref());
+            match role.map_or(Side::Unknown, |role| role.side) {
+                Side::Standby => {}
+                side @ (Side::Changing | Side::Unknown) => {
+                    return Active::Unknown(format!(
+                        "the side of {} on {node} is {side}",
+                        service.name
+                    ));
+                }
+                Side::Primary => match found {
+                    None => found = Some(node),
+                    Some(first) => {
+                        return Active::Unknown(format!(
+                            "{first} and {node} both say to be primary of {}",
+                            service.name
+                        ));
+                    }
+                },
+            }
+        }
+        match found {
+            Some(node) => Active::On(node.clone()),
+            None => Active::Unknown(format!("no instance of {} holds its lease", service.name)),
+        }
+    }
+
+    /// Which instance of an exclusive service is active: its lease says so, or, where it has none, every check of `active_when` green on exactly one node, and
     /// known not to be green on all others.
     #[must_use]
     pub fn active(&self, service: &Service) -> Active {
@@ -316,6 +397,9 @@ impl Observations {
             .all(|node| self.instance(node, &service.name).is_down())
         {
             return Active::Nowhere;
+        }
+        if service.is_leased() {
+            return self.primary(service);
         }
         if service.active_when.is_empty() {
             return Active::Unknown(format!(

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{NodeName, ServiceName};
+use crate::names::{LocalName, NodeName, ServiceName};
 
 /// A permission that an agent's own file gives or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +23,13 @@ pub enum Permission {
         service: ServiceName,
         /// The node of the member.
         node: NodeName,
+    },
+    /// To write a file of a service on the agent's node.
+    File {
+        /// The service.
+        service: ServiceName,
+        /// The file.
+        file: LocalName,
     },
     /// To shut the agent's machine down.
     Shutdown,
@@ -41,6 +48,7 @@ impl fmt::Display for Permission {
                 service,
                 node,
             } => write!(f, "drain and admit {service}@{node} in {balancer}"),
+            Self::File { service, file } => write!(f, "write the file {file} of {service}"),
             Self::Shutdown => f.write_str("shut the machine down"),
             Self::Reboot => f.write_str("restart the machine"),
             Self::Fence(agent) => write!(f, "run {agent}"),

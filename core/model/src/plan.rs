@@ -5,7 +5,7 @@
 //! right before the steps that rely on it (invariant I9). Its digest is the SHA-256 of the canonical bytes, and those
 //! bytes are what is stored and run, never a re-serialisation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::action::Action;
 use crate::check::CheckId;
+use crate::file::Text;
 use crate::ids::Generation;
 use crate::names::{ClusterName, NodeName, ServiceName};
 use crate::time::human;
@@ -55,6 +56,10 @@ pub enum PlanKind {
     Restart,
     /// Restart machines, a batch at a time, keeping capacity.
     Reboot,
+    /// Move the role of an exclusive service, on purpose and without loss.
+    Switchover,
+    /// Give the role of an exclusive service to another node, because a person says that its primary's machine is down.
+    Failover,
 }
 
 impl fmt::Display for PlanKind {
@@ -64,6 +69,8 @@ impl fmt::Display for PlanKind {
             Self::Startup => "startup",
             Self::Restart => "restart",
             Self::Reboot => "reboot",
+            Self::Switchover => "switchover",
+            Self::Failover => "failover",
         })
     }
 }
@@ -195,6 +202,12 @@ pub struct Plan {
     pub assumptions: BTreeMap<ServiceName, Assumption>,
     /// Checks that the operator chose to override, by name.
     pub forced: Vec<CheckId>,
+    /// Services of which it takes a part at a time, and leaves `at_least` instances in service.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keeps: BTreeSet<ServiceName>,
+    /// The texts of the files that it writes, by their digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<Digest, Text>,
     /// The steps, in an order that respects every edge and that ties are issued in.
     pub steps: Vec<Step>,
 }

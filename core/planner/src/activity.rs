@@ -20,6 +20,7 @@ use interlock_model::spec::Service;
 
 use crate::draft::Draft;
 use crate::report::{Entry, Report, Subject};
+use crate::roles::Primary;
 use crate::world::Presence;
 
 /// What the checks say.
@@ -30,6 +31,8 @@ enum Seen {
     Down,
     /// Some are up, and none of them is active.
     Nowhere,
+    /// It is leased, some are up, and nobody holds the lease.
+    NobodyHolds,
     /// It cannot be told.
     Unclear { why: String, check: Option<CheckId> },
 }
@@ -67,7 +70,11 @@ impl Draft<'_> {
     pub(crate) fn observed_side(&self, service: &Service) -> Option<NodeName> {
         match self.observe(service) {
             Seen::On(node, _) if service.is_exclusive() => Some(node),
-            Seen::On(..) | Seen::Down | Seen::Nowhere | Seen::Unclear { .. } => None,
+            Seen::On(..)
+            | Seen::Down
+            | Seen::Nowhere
+            | Seen::NobodyHolds
+            | Seen::Unclear { .. } => None,
         }
     }
 
@@ -94,6 +101,11 @@ impl Draft<'_> {
                 let any = service.nodes.iter().any(come_up);
                 any.then(|| self.recall(service, assumed)).flatten()
             }
+            Seen::NobodyHolds if self.request.kind == PlanKind::Startup => {
+                self.recall(service, assumed)
+            }
+            // Standbys all of them: there is no order between them.
+            Seen::NobodyHolds => None,
             Seen::Nowhere if self.came_up_by_itself(service) => self.recall(service, assumed),
             Seen::Nowhere => self.unclear(
                 service,
@@ -133,6 +145,11 @@ impl Draft<'_> {
             }
             (None, Some(remembered)) => {
                 Some(self.take_for_granted(service, remembered.clone(), Known::Remembered))
+            }
+            // Whoever was primary last has said so where no stop can make it forget, and the lease goes to nobody else.
+            (None, None) if service.is_leased() => {
+                let first = service.nodes.first()?.clone();
+                Some(self.take_for_granted(service, first, Known::Assumed))
             }
             (None, None) => {
                 let nothing = "it is stopped and nothing is remembered of which side was active";
@@ -215,6 +232,13 @@ impl Draft<'_> {
         if up.is_empty() {
             return Seen::Down;
         }
+        if service.is_leased() {
+            return match self.primary(service) {
+                Primary::Is(node) => Seen::On(node, Known::Observed),
+                Primary::Nobody => Seen::NobodyHolds,
+                Primary::Unknown(why) => Seen::Unclear { why, check: None },
+            };
+        }
         if service.active_when.is_empty() {
             return Seen::Unclear {
                 why: "it has no active_when checks".into(),
@@ -258,7 +282,7 @@ impl Draft<'_> {
                 service: service.name.clone(),
                 check: check.clone(),
             };
-            let Some(seen) = self.world.check(&self.observer(node), &id) else {
+            let Some(seen) = self.world.check(&self.observer(service, node), &id) else {
                 continue;
             };
             match seen.verdict {

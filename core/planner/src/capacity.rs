@@ -59,8 +59,11 @@ impl Draft<'_> {
         self.require_capacity(service, serving.len(), serving.len() - taken.unwrap_or(0));
     }
 
-    /// Refuses if fewer than `at_least` would be left.
+    /// Refuses if fewer than `at_least` would be left. What the plan keeps by this is looked at again while it runs.
     pub(crate) fn require_capacity(&mut self, service: &Service, have: usize, would_leave: usize) {
+        if service.at_least > 0 {
+            self.keeps.insert(service.name.clone());
+        }
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         if number(would_leave) < service.at_least {
             self.report.add(Entry::CapacityShort {

@@ -5,7 +5,7 @@
 //! * A start waits for the checks `from: consumers` of what it requires to be green **on its own node**: only there is
 //!   the path that matters. Where the spec waits for less than *healthy*, it asks for no checks either.
 //! * `same` compares instances, so it means nothing before all of them are up: it belongs to the joining step of the
-//!   service (`Draft::comparisons`).
+//!   service (`Draft::comparisons`), and so does what named nodes see of it. What consumers compare is a gate of each.
 //!
 //! A forced check appears nowhere. A check that would have to run on a node that the plan has yet to switch on cannot
 //! be waited for, and the report says so.
@@ -19,17 +19,23 @@ use interlock_model::spec::Service;
 
 use crate::draft::Draft;
 use crate::report::{Entry, Subject};
-use crate::world::Presence;
+use crate::world::{Machine, Presence};
 
 impl<'a> Draft<'a> {
-    /// The node where checks of `node` run: itself, or the first that probes it if it has no agent.
-    pub(crate) fn observer(&self, node: &NodeName) -> NodeName {
-        let probes_from = self
-            .spec
-            .nodes
-            .get(node)
-            .and_then(|node| node.agentless.as_ref());
-        probes_from
+    /// The node whose word counts for the own checks of an instance on `node`: itself or, if it has no agent, the first of
+    /// its probers that is heard.
+    pub(crate) fn observer(&self, service: &Service, node: &NodeName) -> NodeName {
+        let probers = self.spec.probers(service, node);
+        let mut heard = probers.iter().filter(|it| self.world.agent_is_heard(it));
+        let first = heard.next().or(probers.first());
+        first.map_or(node, |prober| *prober).clone()
+    }
+
+    /// The first node that probes `node`: itself, if it has an agent.
+    fn first_prober(&self, node: &NodeName) -> NodeName {
+        let declared = self.spec.nodes.get(node);
+        let probers = declared.and_then(|node| node.agentless.as_ref());
+        probers
             .and_then(|from| from.first())
             .unwrap_or(node)
             .clone()
@@ -44,6 +50,9 @@ impl<'a> Draft<'a> {
         dark: &BTreeSet<NodeName>,
     ) -> Vec<Gate> {
         let standby = service.is_exclusive() && active != Some(node);
+        if standby && service.is_leased() {
+            return Vec::new();
+        }
         let mut gates = Vec::new();
         for (id, check) in self.wanted_checks(service) {
             if matches!(check.kind, CheckKind::Same { .. })
@@ -54,7 +63,7 @@ impl<'a> Draft<'a> {
             match &check.from {
                 CheckFrom::Own => gates.push(Gate {
                     check: id,
-                    on: self.observer(node),
+                    on: self.observer(service, node),
                 }),
                 CheckFrom::Nodes(from) if !standby => {
                     for on in from {
@@ -90,10 +99,10 @@ impl<'a> Draft<'a> {
             }
             for (id, check) in self.wanted_checks(required) {
                 match &check.from {
-                    CheckFrom::Consumers if !matches!(check.kind, CheckKind::Same { .. }) => {
+                    CheckFrom::Consumers => {
                         gates.push(Gate {
                             check: id,
-                            on: self.observer(node),
+                            on: self.first_prober(node),
                         });
                     }
                     CheckFrom::Nodes(from) if required.external => {
@@ -102,15 +111,15 @@ impl<'a> Draft<'a> {
                             on: on.clone(),
                         }));
                     }
-                    CheckFrom::Consumers | CheckFrom::Nodes(_) | CheckFrom::Own => {}
+                    CheckFrom::Nodes(_) | CheckFrom::Own => {}
                 }
             }
         }
         gates
     }
 
-    /// The checks that compare instances: those that run, and those that the plan has `started` by then. One alone has
-    /// nothing to be compared with.
+    /// The checks that compare: the instances that run, with those that the plan has `started` by then; or what named nodes
+    /// see, as far as they are on. One alone has nothing to be compared with.
     pub(crate) fn comparisons(&self, service: &Service, started: &[NodeName]) -> Vec<Gate> {
         let is_there = |node: &&NodeName| {
             started.contains(node) || self.world.instance(&service.name, node) == Presence::Up
@@ -118,18 +127,45 @@ impl<'a> Draft<'a> {
         let nodes: Vec<&NodeName> = service.nodes.iter().filter(is_there).collect();
         let mut gates = Vec::new();
         for (id, check) in self.wanted_checks(service) {
-            if nodes.len() > 1
-                && check.from == CheckFrom::Own
-                && matches!(check.kind, CheckKind::Same { .. })
-            {
-                let gate = |node: &&NodeName| Gate {
+            if !matches!(check.kind, CheckKind::Same { .. }) {
+                continue;
+            }
+            let on: Vec<NodeName> = match &check.from {
+                CheckFrom::Own => nodes.iter().map(|node| self.first_prober(node)).collect(),
+                CheckFrom::Nodes(from) => {
+                    let is_on = |on: &&NodeName| self.world.machine(on) == Machine::On;
+                    from.iter().filter(is_on).cloned().collect()
+                }
+                CheckFrom::Consumers => continue,
+            };
+            if on.len() > 1 {
+                gates.extend(on.into_iter().map(|on| Gate {
                     check: id.clone(),
-                    on: self.observer(node),
-                };
-                gates.extend(nodes.iter().map(gate));
+                    on,
+                }));
             }
         }
         gates
+    }
+
+    /// Says which named nodes a comparison leaves out, since they may still be off when it is made.
+    pub(crate) fn warn_of_uncompared(&mut self, service: &Service) {
+        for (id, check) in self.wanted_checks(service) {
+            let (CheckKind::Same { .. }, CheckFrom::Nodes(from)) = (&check.kind, &check.from)
+            else {
+                continue;
+            };
+            let is_dark = |on: &&NodeName| self.world.machine(on) != Machine::On;
+            let dark: Vec<&str> = from.iter().filter(is_dark).map(NodeName::as_str).collect();
+            if !dark.is_empty() {
+                let text = format!(
+                    "its check {} compares what is seen on {}, which may still be off: not waited for",
+                    id.check,
+                    dark.join(" and ")
+                );
+                self.report.warn(Subject::service(&service.name), text);
+            }
+        }
     }
 
     /// Are these checks green now? Says in the report which are not. For what the plan does not touch: what it is
@@ -170,7 +206,8 @@ impl<'a> Draft<'a> {
                 && !matches!(check.kind, CheckKind::Same { .. })
                 && !service.active_when.contains(&id.check)
         });
-        let mut verdicts = own.filter_map(|(id, _)| self.world.check(&self.observer(node), &id));
+        let mut verdicts =
+            own.filter_map(|(id, _)| self.world.check(&self.observer(service, node), &id));
         verdicts.all(|seen| seen.verdict == Verdict::Ok)
     }
 

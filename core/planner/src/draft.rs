@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::check::CheckId;
+use interlock_model::file::Text;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::{Assumption, PlanKind};
+use interlock_model::plan::{Assumption, Digest, PlanKind};
 use interlock_model::spec::{Service, Spec};
 
 use crate::graph::Graph;
@@ -26,6 +27,10 @@ pub(crate) struct Draft<'a> {
     pub(crate) assumptions: BTreeMap<ServiceName, Assumption>,
     /// The active side of each exclusive service that was asked for; none if it cannot be told.
     pub(crate) sides: BTreeMap<ServiceName, Option<NodeName>>,
+    /// The services whose capacity the plan keeps.
+    pub(crate) keeps: BTreeSet<ServiceName>,
+    /// The texts of the files that the plan writes.
+    pub(crate) texts: BTreeMap<Digest, Text>,
     ranks: BTreeMap<ServiceName, u32>,
 }
 
@@ -41,6 +46,8 @@ impl<'a> Draft<'a> {
             graph: Graph::default(),
             assumptions: BTreeMap::new(),
             sides: BTreeMap::new(),
+            keeps: BTreeSet::new(),
+            texts: BTreeMap::new(),
             ranks: order::ranks(spec),
         };
         draft.examine_request();

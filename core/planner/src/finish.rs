@@ -47,6 +47,12 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
             "a batch size is for restart and reboot; it changes nothing here",
         );
     }
+    for check in &draft.request.force {
+        draft.report.warn(
+            Subject::service(&check.service),
+            format!("{check} is overridden: whatever it says stands against nothing here"),
+        );
+    }
     if !order.is_empty() {
         let limits = limits(&draft.graph, &order);
         draft.report.add(limits);
@@ -59,6 +65,8 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
         scope: draft.request.scope.to_string(),
         assumptions: std::mem::take(&mut draft.assumptions),
         forced: draft.request.force.iter().cloned().collect(),
+        keeps: std::mem::take(&mut draft.keeps),
+        texts: std::mem::take(&mut draft.texts),
         steps,
     };
     for violation in checker::check(draft.spec, &plan, draft.input.observations) {

@@ -74,10 +74,14 @@ impl Graph {
             Action::Start
             | Action::Stop
             | Action::Verify
+            | Action::Promote
             | Action::PowerOn { .. }
             | Action::PowerOff { .. }
             | Action::Drain { .. }
             | Action::Admit { .. }
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. }
             | Action::Reboot => until,
         }
     }
@@ -89,8 +93,11 @@ impl Graph {
             Action::PowerOn { .. }
             | Action::Reboot
             | Action::Admit { .. }
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. }
             | Action::Approve { .. } => Wait::Up,
-            Action::Start | Action::Verify | Action::Check => Wait::Healthy,
+            Action::Start | Action::Verify | Action::Promote | Action::Check => Wait::Healthy,
         }
     }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use interlock_model::check::CheckId;
 use interlock_model::ids::Generation;
-use interlock_model::names::{HostName, NodeName, ServiceName};
+use interlock_model::names::{HostName, LocalName, NodeName, ServiceName};
 use interlock_model::observation::Observations;
 use interlock_model::plan::PlanKind;
 use interlock_model::spec::{Node, Spec};
@@ -45,8 +45,25 @@ pub struct Request {
     pub serial: bool,
     /// Checks to override, by name.
     pub force: BTreeSet<CheckId>,
+    /// Of a switchover or failover: where the role goes; none if there is no choice.
+    pub to: Option<NodeName>,
+    /// Of a failover: the nodes whose machines are down by a person's word. Kept out of plans made before there was one.
+    #[serde(default)]
+    pub attested: BTreeSet<NodeName>,
     /// Which instance of an exclusive service is active, where that cannot be observed.
     pub assume_active: BTreeMap<ServiceName, NodeName>,
+    /// Of a restart: the file that is changed on the way.
+    #[serde(default)]
+    pub change: Option<Change>,
+}
+
+/// The change of a file of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which of the service's files; none if it has one only.
+    pub file: Option<LocalName>,
+    /// The template of its text.
+    pub template: String,
 }
 
 /// What a plan is about. The whole cluster is a choice of its own, never an omission.
@@ -103,7 +120,10 @@ impl Request {
             batch: None,
             serial: false,
             force: BTreeSet::new(),
+            to: None,
+            attested: BTreeSet::new(),
             assume_active: BTreeMap::new(),
+            change: None,
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! 1. The scope selects instances and nodes; for a shutdown the running dependants join them.
 //! 2. What is known of each (`world`) sorts them into *to do*, *already done*, and *unknown*.
-//! 3. The builder of the plan's kind (`shutdown`, `startup`, `restart`, `reboot`) makes the steps and the edges.
+//! 3. The builder of the plan's kind (`shutdown`, `startup`, `restart`, `reboot`, `roles`) makes the steps and the edges.
 //! 4. `finish` puts the steps into an order, adds the gates that stand at the end, seals the plan, and hands it to
 //!    the [`checker`], which shares no code with the builders. A plan that it objects to is never returned.
 //!
@@ -41,6 +41,7 @@ mod again;
 mod capacity;
 mod checks;
 mod draft;
+mod files;
 mod finish;
 mod found;
 mod graph;
@@ -54,13 +55,15 @@ mod readiness;
 mod reboot;
 mod report;
 mod restart;
+mod roles;
 mod select;
 mod shutdown;
 mod startup;
 mod steps;
+mod template;
 mod world;
 
-pub use input::{Input, Request, Scope};
+pub use input::{Change, Input, Request, Scope};
 pub use report::{Entry, Report, Subject};
 
 use interlock_model::plan::{PlanKind, SealedPlan};
@@ -87,6 +90,7 @@ pub fn plan(input: &Input<'_>) -> Outcome {
         }
         PlanKind::Restart => restart::build(&mut draft, &selection),
         PlanKind::Reboot => reboot::build(&mut draft, &selection),
+        PlanKind::Switchover | PlanKind::Failover => roles::switchover(&mut draft, &selection),
     }
     members::weave(&mut draft);
     finish::finish(draft)

@@ -114,8 +114,9 @@ pub(crate) fn weave(draft: &mut Draft<'_>) {
     }
 }
 
-/// Adds the admissions of what the scope of a startup finds running, and out of a balancer that runs. One that nobody
-/// has seen there is let be: it is known when its balancer's agent has looked.
+/// Adds the admissions of what the scope of a startup finds running, and out of a balancer that runs, or in one that the
+/// startup brings up: as a member may have been left there. One that nobody has seen in a balancer that runs is let be: it
+/// is known when its balancer's agent has looked.
 pub(crate) fn readmit(draft: &mut Draft<'_>, selection: &Selection) {
     let spec = draft.spec;
     let turns = turns(draft);
@@ -143,7 +144,10 @@ fn bring_back(draft: &mut Draft<'_>, service: &Service, node: &NodeName, turns: 
             let Some(member) = member(spec, service, node, balancer, how) else {
                 continue;
             };
-            if !draft.world.is_put_out(&balancer.name, on, &member) {
+            let turn = turns.get(&(balancer.name.clone(), on.clone()));
+            let told = turn.and_then(|turn| turn.start);
+            // One that starts puts its members to what they were put to, which nobody sees before.
+            if told.is_none() && !draft.world.is_put_out(&balancer.name, on, &member) {
                 continue;
             }
             let check = *check.get_or_insert_with(|| health(draft, service, node, turns));
@@ -155,8 +159,7 @@ fn bring_back(draft: &mut Draft<'_>, service: &Service, node: &NodeName, turns: 
             if let Some(check) = check {
                 draft.graph.after(admit, check, Wait::Healthy);
             }
-            let turn = turns.get(&(balancer.name.clone(), on.clone()));
-            if let Some(start) = turn.and_then(|turn| turn.start) {
+            if let Some(start) = told {
                 draft.graph.after(admit, start, Wait::Healthy);
             }
         }
@@ -171,6 +174,7 @@ fn health(
     node: &NodeName,
     turns: &Turns,
 ) -> Option<Handle> {
+    let spec = draft.spec;
     let id = steps::check(service, node, Vec::new()).id;
     if let Some(known) = (0..draft.graph.len()).find(|step| draft.graph.step(*step).id == id) {
         return Some(known);
@@ -187,6 +191,18 @@ fn health(
             draft.graph.after(check, start, dependency.start);
         }
     }
+    // Whoever waits for its health waits for what the plan looks at.
+    for ((other, _), turn) in turns {
+        let edge = spec
+            .services
+            .get(other)
+            .and_then(|it| it.dependencies.get(&service.name));
+        if let (Some(start), Some(edge)) = (turn.start, edge)
+            && edge.start == Wait::Healthy
+        {
+            draft.graph.after(start, check, Wait::Healthy);
+        }
+    }
     Some(check)
 }
 
@@ -199,14 +215,18 @@ fn turns(draft: &Draft<'_>) -> Turns {
             continue;
         };
         let turn = || (service.clone(), node.clone());
-        match step.action {
+        match &step.action {
             Action::Stop => turns.entry(turn()).or_default().stop = Some(handle),
             Action::Start | Action::Verify => turns.entry(turn()).or_default().start = Some(handle),
-            Action::PowerOn { .. }
+            Action::Promote
+            | Action::PowerOn { .. }
             | Action::PowerOff { .. }
             | Action::Reboot
             | Action::Drain { .. }
             | Action::Admit { .. }
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. }
             | Action::Check
             | Action::Approve { .. } => {}
         }
@@ -288,7 +308,8 @@ fn switch(draft: &mut Draft<'_>, place: &Place<'_>, member: &Member, how: &Membe
     }
     let graph = &mut draft.graph;
     if let Some(start) = turn.start {
-        let again = turn.stop.is_some();
+        // Where the start is taken back by a stop of its own, so is the admission by a drain.
+        let again = turn.stop.is_some() && graph.step(start).undo.is_none();
         let step = steps::admit(place.balancer, place.on, member.clone(), how, again);
         let admit = graph.add_beside(step, start);
         if draft.request.kind != PlanKind::Startup {

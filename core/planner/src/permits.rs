@@ -65,6 +65,12 @@ fn refusals(draft: &Draft<'_>, step: &Step) -> Vec<(NodeName, String)> {
                 node: member.node.clone(),
             })
         }
+        (Action::TryFile { file, .. } | Action::WriteFile { file, .. }, Some(service)) => {
+            own(Permission::File {
+                service: service.clone(),
+                file: file.clone(),
+            })
+        }
         (Action::Reboot, _) => own(Permission::Reboot),
         (Action::PowerOff { power }, _) => {
             let mut all = fence(draft, power);

@@ -28,10 +28,15 @@ pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made, selection: &Sel
         let Some(service) = draft.service(name) else {
             continue;
         };
+        if let Some((primary, promote)) = made.promotions.get(name)
+            && let Some((_, start)) = starts.first()
+            && !starts.iter().any(|(node, _)| node == primary)
+        {
+            draft.graph.after(*start, *promote, service.sequence.start);
+        }
         for pair in starts.windows(2) {
-            draft
-                .graph
-                .after(pair[1].1, pair[0].1, service.sequence.start);
+            let before = made.working(name, &pair[0].0, pair[0].1);
+            draft.graph.after(pair[1].1, before, service.sequence.start);
         }
         let mut before: BTreeMap<ServiceName, Dependency> =
             draft.dependencies_within(&present, name);
@@ -68,6 +73,9 @@ pub(crate) fn order_services(draft: &mut Draft<'_>, made: &Made, selection: &Sel
     }
     // Instances that compare themselves meet at the end even if nobody waits for them.
     for (name, starts) in &made.starts {
+        if let Some(service) = draft.service(name) {
+            draft.warn_of_uncompared(service);
+        }
         let key = (name.clone(), Wait::Healthy);
         if let Some(service) = draft.service(&key.0).filter(|_| !ready.contains_key(&key))
             && !draft.comparisons(service, &nodes_of(starts)).is_empty()
@@ -119,7 +127,7 @@ fn readiness(
     for (node, start) in starts {
         let standby = service.is_exclusive() && active.as_ref() != Some(node);
         from.push((
-            *start,
+            made.working(name, node, *start),
             if standby {
                 (*until).min(Wait::Up)
             } else {
@@ -127,7 +135,11 @@ fn readiness(
             },
         ));
     }
-    if *until == Wait::Healthy {
+    if let Some((primary, promote)) = made.promotions.get(name) {
+        if !starts.iter().any(|(node, _)| node == primary) {
+            from.push((*promote, *until));
+        }
+    } else if *until == Wait::Healthy {
         from.extend(
             health_of_running(draft, service, starts, active.as_ref())
                 .into_iter()

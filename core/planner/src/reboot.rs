@@ -5,6 +5,7 @@
 //! before those that carry active sides. Two instances of one exclusive service are never in the same batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use interlock_model::action::ShutdownBy;
 use interlock_model::names::{NodeName, ServiceName};
@@ -21,6 +22,9 @@ use crate::report::{Entry, Subject};
 use crate::select::Selection;
 use crate::steps;
 use crate::world::{Machine, Presence};
+
+/// The limit of a point where machines meet: it has nothing to do and nothing to wait for but what leads to it.
+const MEETING: Duration = Duration::from_secs(60);
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     let nodes: Vec<NodeName> = selection
@@ -263,9 +267,15 @@ fn reboot(
             step.gates = draft.consumer_checks(service, node);
             let now = again.judged_now(&step.gates);
             draft.must_be_green(&Subject::instance(&service.name, node), &now);
+            let primary = service.is_leased() && active.as_ref() == Some(node);
+            let of_primary = primary.then(|| std::mem::take(&mut step.healthy));
             let start = draft.graph.add(step);
             draft.graph.after(start, reboots[node], Wait::Up);
-            starts.entry(&service.name).or_default().push(start);
+            let working = match of_primary {
+                Some(healthy) => draft.promotion(service, node, Some(start), healthy),
+                None => start,
+            };
+            starts.entry(&service.name).or_default().push(working);
         }
     }
     order_locally(draft, number, &services, &stops, &starts);
@@ -279,21 +289,13 @@ fn reboot(
         .into_iter()
         .filter(|step| draft.graph.edges(*step).is_empty())
         .collect();
-    if let Some(some) = services
-        .first()
-        .copied()
-        .or_else(|| draft.spec.services.values().next())
-    {
-        draft.graph.fan(before, &first, || {
-            steps::join(some, &format!("batch-{number}"), Vec::new())
-        });
-    } else {
-        for step in &first {
-            before
-                .iter()
-                .for_each(|(on, until)| draft.graph.after(*step, *on, *until));
+    draft.graph.fan(before, &first, || {
+        let batch = format!("batch-{number}");
+        match services.first() {
+            Some(some) => steps::join(some, &batch, Vec::new()),
+            None => steps::meeting(&batch, MEETING),
         }
-    }
+    });
     let ends = starts
         .into_values()
         .flatten()

@@ -14,6 +14,7 @@ use crate::activity::{warn_of_interruption, warn_of_those_without};
 use crate::again::Again;
 use crate::capacity;
 use crate::draft::Draft;
+use crate::files::{self, Rendered};
 use crate::graph::Handle;
 use crate::order::start_order;
 use crate::report::Subject;
@@ -30,6 +31,7 @@ struct Ends {
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     let mut again = Again::default();
+    let file = files::rendered(draft.spec, draft.request, &mut draft.report);
     for service in draft.by_rank(selection.instances.keys()) {
         take(
             draft,
@@ -44,7 +46,7 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         again.requirements_run(draft, service, |_| true);
         let batches = batches(draft, service, &again);
         draft.keep_capacity(service, batches.iter().map(|batch| batch.iter().collect()));
-        let ends = restart(draft, service, &batches, &again);
+        let ends = restart(draft, service, &batches, &again, file.as_ref());
         made.insert(service.name.clone(), ends);
     }
     let present: BTreeSet<&ServiceName> = made.keys().collect();
@@ -138,23 +140,36 @@ fn restart(
     service: &Service,
     batches: &[Vec<NodeName>],
     again: &Again,
+    file: Option<&Rendered>,
 ) -> Ends {
     let active = draft.active_side(service);
     let mut ends = Ends::default();
+    let mut trials = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
         let mut stops = Vec::new();
         let mut starts = Vec::new();
         for node in batch {
             let stop = draft.graph.add(steps::stop(service, node));
-            let mut step = steps::start_again(service, node);
+            let mut step = match file {
+                Some(_) => steps::start(service, node),
+                None => steps::start_again(service, node),
+            };
             step.healthy = draft.own_checks(service, node, active.as_ref(), &BTreeSet::new());
             step.gates = draft.consumer_checks(service, node);
             let subject = Subject::instance(&service.name, node);
             draft.must_be_green(&subject, &again.judged_now(&step.gates));
+            let primary = service.is_leased() && active.as_ref() == Some(node);
+            let of_primary = primary.then(|| std::mem::take(&mut step.healthy));
             let start = draft.graph.add(step);
             draft.graph.after(start, stop, Wait::Down);
             stops.push(stop);
-            starts.push((start, Wait::Healthy));
+            let trial = file.and_then(|file| file.weave(draft, service, node, (stop, start)));
+            trials.extend(trial.map(|trial| (trial, Wait::Up)));
+            let working = match of_primary {
+                Some(healthy) => draft.promotion(service, node, Some(start), healthy),
+                None => start,
+            };
+            starts.push((working, Wait::Healthy));
         }
         let before = std::mem::replace(&mut ends.last, starts);
         draft.graph.fan(&before, &stops, || {
@@ -164,6 +179,10 @@ fn restart(
             ends.first = stops;
         }
     }
+    // What one of them refuses is to stop nothing.
+    draft.graph.fan(&trials, &ends.first, || {
+        steps::join(service, "files", Vec::new())
+    });
     let started: Vec<NodeName> = batches.iter().flatten().cloned().collect();
     let comparisons = draft.comparisons(service, &started);
     if !comparisons.is_empty() {

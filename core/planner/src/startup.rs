@@ -22,6 +22,7 @@ use crate::order::start_order;
 use crate::power::Switching;
 use crate::readiness;
 use crate::report::{Entry, Subject};
+use crate::roles::{Primary, promote_those_that_run};
 use crate::select::Selection;
 use crate::steps;
 use crate::world::{Machine, Presence};
@@ -30,7 +31,19 @@ use crate::world::{Machine, Presence};
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     pub(crate) starts: BTreeMap<ServiceName, Vec<(NodeName, Handle)>>,
+    /// Of leased services: who becomes primary, and in which step.
+    pub(crate) promotions: BTreeMap<ServiceName, (NodeName, Handle)>,
     power_on: BTreeMap<NodeName, Handle>,
+}
+
+impl Made {
+    /// The step after which an instance that is started does its work.
+    pub(crate) fn working(&self, service: &ServiceName, node: &NodeName, start: Handle) -> Handle {
+        match self.promotions.get(service) {
+            Some((primary, promote)) if primary == node => *promote,
+            Some(_) | None => start,
+        }
+    }
 }
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
@@ -39,7 +52,8 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     for service in draft.by_rank(targets.keys()) {
         require(draft, service, &targets);
     }
-    let made = make_steps(draft, &targets, &switching);
+    let mut made = make_steps(draft, &targets, &switching);
+    promote_those_that_run(draft, selection, &mut made);
     for (first, then) in &switching.order {
         if let (Some(first), Some(then)) = (made.power_on.get(first), made.power_on.get(then)) {
             draft.graph.after(*then, *first, Wait::Up);
@@ -165,7 +179,11 @@ fn make_steps(
         let active = draft.active_side(service);
         for node in &targets[&service.name] {
             let on = make_power_on(draft, &mut made, node, switching);
-            let healthy = draft.own_checks(service, node, active.as_ref(), &switching.nodes);
+            let mut healthy = draft.own_checks(service, node, active.as_ref(), &switching.nodes);
+            let promoted = service.is_leased()
+                && active.as_ref() == Some(node)
+                && draft.primary(service) == Primary::Nobody;
+            let of_primary = promoted.then(|| std::mem::take(&mut healthy));
             let mut step = if draft.world.is_agentless(node) {
                 steps::check(service, node, healthy)
             } else {
@@ -181,6 +199,11 @@ fn make_steps(
             let start = draft.graph.add(step);
             if let Some(on) = on {
                 draft.graph.after(start, on, Wait::Up);
+            }
+            if let Some(healthy) = of_primary {
+                let promote = draft.promotion(service, node, Some(start), healthy);
+                made.promotions
+                    .insert(service.name.clone(), (node.clone(), promote));
             }
             made.starts
                 .entry(service.name.clone())

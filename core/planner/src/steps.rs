@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use interlock_model::action::{Action, PowerRef};
 use interlock_model::member::{Member, Membership};
-use interlock_model::names::{GateName, MAX_NAME, NodeName, ServiceName};
-use interlock_model::plan::{Gate, Step, StepId, Undo};
+use interlock_model::names::{GateName, LocalName, MAX_NAME, NodeName, ServiceName};
+use interlock_model::plan::{Digest, Gate, Step, StepId, Undo};
 use interlock_model::spec::{ManualGate, Node, NodePower, Role, Service};
 
 /// How long a step waits for a person: longer than any shift, short enough that a forgotten operation is noticed.
@@ -138,9 +138,41 @@ fn on_member(
     }
 }
 
+/// How long a file may take to be tried or written: a checker that looks names up, and a slow disk.
+const FILE: Duration = Duration::from_secs(120);
+
+/// `try-file:SERVICE@NODE` and `write-file:SERVICE@NODE`
+pub(crate) fn file(
+    service: &Service,
+    node: &NodeName,
+    file: &LocalName,
+    text: Digest,
+) -> (Step, Step) {
+    let (file, back) = (file.clone(), Action::RestoreFile { file: file.clone() });
+    let trial = Action::TryFile {
+        file: file.clone(),
+        text,
+    };
+    (
+        on_instance(service, node, trial, FILE, None),
+        on_instance(
+            service,
+            node,
+            Action::WriteFile { file, text },
+            FILE,
+            Some(back),
+        ),
+    )
+}
+
 /// `verify:SERVICE@NODE`
 pub(crate) fn verify(service: &Service, node: &NodeName) -> Step {
     on_instance(service, node, Action::Verify, service.start_within, None)
+}
+
+/// `promote:SERVICE@NODE`: the instance becomes primary. Its way back is a switchover of its own.
+pub(crate) fn promote(service: &Service, node: &NodeName) -> Step {
+    on_instance(service, node, Action::Promote, service.start_within, None)
 }
 
 /// `check:SERVICE@NODE`: wait until an instance that is not started by the plan is healthy.
@@ -164,6 +196,11 @@ pub(crate) fn join(service: &Service, what: &str, healthy: Vec<Gate>) -> Step {
             None,
         )
     }
+}
+
+/// `check:WHAT`: one point for many machines to meet at, which is about no service.
+pub(crate) fn meeting(what: &str, within: Duration) -> Step {
+    step(&format!("check:{what}"), Action::Check, within, None)
 }
 
 /// `power-on:NODE`
@@ -204,18 +241,27 @@ pub(crate) fn gate(name: &GateName, gate: &ManualGate) -> Step {
 
 /// `approve:power-off.NODE`: a person shuts the operating system down.
 pub(crate) fn manual_power_off(node: &NodeName) -> Option<Step> {
-    by_hand(
+    let step = by_hand(
         &format!("power-off.{node}"),
         format!("Shut {node} down by hand; confirm once that is under way."),
-    )
+    )?;
+    Some(Step {
+        node: Some(node.clone()),
+        ..step
+    })
 }
 
 /// `approve:stop.SERVICE.NODE`: a person stops what no agent can.
 pub(crate) fn manual_stop(service: &ServiceName, node: &NodeName) -> Option<Step> {
-    by_hand(
+    let step = by_hand(
         &format!("stop.{service}.{node}"),
         format!("Stop {service} on {node} by hand (no agent runs there); confirm once it is down."),
-    )
+    )?;
+    Some(Step {
+        node: Some(node.clone()),
+        service: Some(service.clone()),
+        ..step
+    })
 }
 
 /// None only if `name` is no name, which names joined by dots always are.

@@ -11,7 +11,7 @@ use interlock_model::check::CheckId;
 use interlock_model::member::{Apart, Member, MemberState};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
-    CheckObservation, InstanceState, Liveness, Observations, Wanted,
+    CheckObservation, InstanceState, Liveness, Observations, Side, Wanted,
 };
 use interlock_model::permission::Permission;
 use interlock_model::plan::PlanKind;
@@ -192,6 +192,19 @@ impl<'a> World<'a> {
     /// Where an instance takes no part, of its load balancers that run; none offline, and if there is no such.
     pub(crate) fn apart(&self, service: &Service, node: &NodeName) -> Option<Apart> {
         self.observations?.apart(self.spec, service, node)
+    }
+
+    /// How the agent of a node is heard; none offline, and if nothing is known of it.
+    pub(crate) fn liveness(&self, node: &NodeName) -> Option<Liveness> {
+        Some(self.observations?.node(node)?.liveness)
+    }
+
+    /// The side of an instance of a leased service, as its agent says. Offline nothing is primary that is to be started, and
+    /// everything else is unknown.
+    pub(crate) fn side(&self, service: &ServiceName, node: &NodeName) -> Side {
+        let seen = self.observations.and_then(|seen| seen.node(node));
+        let role = seen.and_then(|seen| seen.instances.get(service)?.role.as_ref());
+        role.map_or(Side::Unknown, |role| role.side)
     }
 
     /// Does a balancer that runs on a node say that it was told to leave a member out?

@@ -15,9 +15,12 @@ mod output;
 mod pki;
 mod plan;
 mod reason;
+mod restart;
 mod spec;
 mod store;
 mod support;
+mod switchover;
+mod why;
 
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
@@ -29,9 +32,12 @@ pub(crate) use operation::OperationCommand;
 pub(crate) use output::{Format, Output};
 pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
 pub(crate) use plan::{PlanArgs, PlanCommand, PlanFormat, Scope};
+pub(crate) use restart::Restart;
 pub(crate) use spec::{SpecApply, SpecCommand};
 pub(crate) use store::{StoreCommand, StoreFile};
 pub(crate) use support::{SupportBundle, SupportCommand};
+pub(crate) use switchover::{Failover, Switchover};
+pub(crate) use why::{Why, WhyAbout};
 
 use std::path::PathBuf;
 
@@ -104,9 +110,13 @@ pub(crate) enum Command {
     /// Power on with --all, --node and --host, and start in order: plan, show, confirm, start, follow.
     Startup(Run),
     /// Restart instances, a batch at a time: plan, show, confirm, start, follow.
-    Restart(Run),
+    Restart(Restart),
     /// Restart machines, a batch at a time: plan, show, confirm, start, follow.
     Reboot(Run),
+    /// Move the role of an exclusive service to another node, without loss: plan, show, confirm, start, follow.
+    Switchover(Switchover),
+    /// Give the role of an exclusive service to another node, on your word that its primary's machine is down.
+    Failover(Failover),
     /// Operations: look, follow, steer.
     #[command(subcommand, visible_alias = "op")]
     Operation(OperationCommand),
@@ -114,6 +124,8 @@ pub(crate) enum Command {
     Approve(Approve),
     /// What happened, and who did what.
     Events(Events),
+    /// Why a role is where it is: evidence, proof, candidates, and where the time went.
+    Why(Why),
     /// What nodes write about themselves: bring it here, or read along.
     #[command(subcommand)]
     Logs(LogsCommand),
@@ -165,7 +177,7 @@ pub(crate) struct Status {
     pub(crate) output: Output,
 }
 
-/// `shutdown`, `startup`, `restart`, `reboot`.
+/// `shutdown`, `startup`, `reboot`, and what is the same of `restart`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[command(flatten)]

@@ -10,6 +10,11 @@ use interlock_model::spec::expand;
 pub(crate) struct Names<T>(Vec<T>);
 
 impl<T: Clone> Names<T> {
+    /// One name.
+    pub(crate) fn one(name: T) -> Self {
+        Self(vec![name])
+    }
+
     /// All the names of several words, in order.
     pub(crate) fn all(words: &[Self]) -> impl Iterator<Item = T> + '_ {
         words.iter().flat_map(|names| names.0.iter().cloned())

@@ -6,6 +6,8 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::PlanKind;
 
+use super::restart::{Config, PlanRestart};
+use super::switchover::PlanSwitchover;
 use super::{Names, complete};
 
 /// The heading of what a plan is about. Set on each argument: a heading of the whole struct would go on to what follows.
@@ -18,9 +20,11 @@ pub(crate) enum PlanCommand {
     /// Power on with --all, --node and --host, and start in order.
     Startup(PlanKindArg),
     /// Restart instances, a batch at a time.
-    Restart(PlanKindArg),
+    Restart(PlanRestart),
     /// Restart machines, a batch at a time.
     Reboot(PlanKindArg),
+    /// Move the role of an exclusive service.
+    Switchover(PlanSwitchover),
 }
 
 impl PlanCommand {
@@ -29,8 +33,9 @@ impl PlanCommand {
         match self {
             Self::Shutdown(args) => (PlanKind::Shutdown, args),
             Self::Startup(args) => (PlanKind::Startup, args),
-            Self::Restart(args) => (PlanKind::Restart, args),
+            Self::Restart(args) => (PlanKind::Restart, args.into()),
             Self::Reboot(args) => (PlanKind::Reboot, args),
+            Self::Switchover(args) => (PlanKind::Switchover, args.into()),
         }
     }
 }
@@ -83,6 +88,15 @@ pub(crate) struct PlanArgs {
     /// The active instance of an exclusive service, on your word, where it cannot be observed.
     #[arg(long, value_name = "SERVICE=NODE", value_delimiter = ',', value_parser = assumption, add = complete::sides())]
     pub(crate) assume_active: Vec<(ServiceName, NodeName)>,
+    /// Of a switchover: where the role goes.
+    #[arg(skip)]
+    pub(crate) to: Option<NodeName>,
+    /// Of a failover: the nodes whose machines are down by the operator's word.
+    #[arg(skip)]
+    pub(crate) attested: Vec<NodeName>,
+    /// Of a restart: the file that is changed on the way.
+    #[arg(skip)]
+    pub(crate) config: Option<Config>,
 }
 
 /// What it is about: exactly one of these, the whole cluster never by omission.

@@ -24,6 +24,19 @@ pub(super) struct Act<'a> {
     pub(super) question: String,
 }
 
+/// Is this the cluster that the flags name, if they name one?
+///
+/// # Errors
+/// If it is another one: then nothing may be done, and nothing said that would be taken for the other one's.
+pub(super) fn is_meant(answer: &Answer, cluster: &str) -> Result<(), Failure> {
+    match &answer.cluster {
+        Some(said) if said != cluster => Err(Failure::Refused(format!(
+            "--cluster says {said}, but the coordinator runs {cluster}: is it the right context? Nothing was done"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Act<'_> {
     /// Asks, or takes the flags for the answer. Returns the cluster's name.
     ///
@@ -38,13 +51,7 @@ impl Act<'_> {
             question,
         } = self;
         let (cluster, machines) = (*cluster, *machines);
-        if let Some(said) = &answer.cluster
-            && said != cluster
-        {
-            return Err(Failure::Refused(format!(
-                "--cluster says {said}, but the coordinator runs {cluster}: is it the right context? Nothing was done"
-            )));
-        }
+        is_meant(answer, cluster)?;
         let named = answer.cluster.is_some();
         match (answer.yes, machines, named) {
             (true, 0, _) | (true, _, true) => return Ok(cluster.to_owned()),

@@ -91,7 +91,7 @@ fn print(event: &v1::Event, format: Format, out: Out) -> Result<(), Failure> {
     )
 }
 
-fn event_line(event: &v1::Event, paint: Paint) -> String {
+pub(super) fn event_line(event: &v1::Event, paint: Paint) -> String {
     let about: Vec<&str> = [&event.operation, &event.service, &event.node]
         .into_iter()
         .filter(|name| !name.is_empty())

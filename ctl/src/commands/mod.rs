@@ -24,6 +24,7 @@ mod status;
 mod store;
 mod support;
 mod unwind;
+mod why;
 
 use interlock_model::plan::PlanKind;
 
@@ -42,11 +43,20 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Plan(command) => plan::run(&connection, command, out).await,
         Command::Shutdown(args) => operate::run(&connection, PlanKind::Shutdown, &args, out).await,
         Command::Startup(args) => operate::run(&connection, PlanKind::Startup, &args, out).await,
-        Command::Restart(args) => operate::run(&connection, PlanKind::Restart, &args, out).await,
+        Command::Restart(args) => {
+            operate::run(&connection, PlanKind::Restart, &args.into(), out).await
+        }
         Command::Reboot(args) => operate::run(&connection, PlanKind::Reboot, &args, out).await,
+        Command::Switchover(args) => {
+            operate::run(&connection, PlanKind::Switchover, &args.into(), out).await
+        }
+        Command::Failover(args) => {
+            operate::run(&connection, PlanKind::Failover, &args.into(), out).await
+        }
         Command::Operation(command) => operation::run(&connection, command, out).await,
         Command::Approve(args) => approve::run(&connection, &args, out).await,
         Command::Events(args) => events::run(&connection, &args, out).await,
+        Command::Why(args) => why::run(&connection, &args, out).await,
         Command::Logs(command) => logs::run(&connection, command, out).await,
         Command::Spec(command) => spec::run(&connection, command, out).await,
         Command::Node(command) => node::run(&connection, command, out).await,

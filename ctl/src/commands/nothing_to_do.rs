@@ -30,7 +30,11 @@ pub(super) async fn tell(
     let mut doubts = left_to_people(&made.report);
     match made.kind {
         PlanKind::Shutdown => {}
-        PlanKind::Startup | PlanKind::Restart | PlanKind::Reboot => {
+        PlanKind::Startup
+        | PlanKind::Restart
+        | PlanKind::Reboot
+        | PlanKind::Switchover
+        | PlanKind::Failover => {
             doubts.extend(self::doubts(
                 &status::get(client).await?,
                 &made.report,

@@ -9,7 +9,7 @@ use interlock_planner::view;
 use interlock_proto::v1;
 use tonic::Code;
 
-use super::confirm::Act;
+use super::confirm::{Act, is_meant};
 use super::nothing_to_do;
 use super::plan::{Made, make, print, tell_who_is_at_work};
 use super::plan_difference::difference;
@@ -39,6 +39,7 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         return Ok(Exit::NoPlan);
     };
     if plan.plan().steps.is_empty() {
+        is_meant(&args.confirm.answer, plan.plan().cluster.as_str())?;
         return nothing_to_do::tell(&client, &made, &args.plan.scope, format, out).await;
     }
     let begun = begin(&client, kind, plan, args, out).await;

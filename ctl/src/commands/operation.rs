@@ -12,8 +12,8 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
 use crate::render::{
-    Beside, Out, Table, Tone, clean, counted, date_time, operation_text, operation_value,
-    operations_table, rfc3339, summary_value,
+    Beside, Out, Table, Tone, clean, counted, date_time, left_down, operation_text,
+    operation_value, operations_table, rfc3339, summary_value,
 };
 
 pub(super) async fn run(connection: &Connection, command: OperationCommand, out: Out) -> Outcome {
@@ -170,10 +170,11 @@ pub(super) async fn control(
     out.show(
         output.output,
         || operation_value(&after),
-        |_| {
+        |paint| {
             let summary = after.summary.clone().unwrap_or_default();
+            let left = left_down(&after, paint).map_or(String::new(), |left| format!("{left}\n"));
             format!(
-                "{} is {}{}, {} of {} settled\n",
+                "{} is {}{}, {} of {} settled\n{left}",
                 clean(&summary.operation),
                 clean(&summary.state),
                 if after.single_step {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use interlock_model::check::CheckId;
+use interlock_model::file::MAX_TEXT;
 use interlock_model::ids::Generation;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, SealedPlan};
-use interlock_planner::{Input, Report, Request, Scope, view};
+use interlock_planner::{Change, Input, Report, Request, Scope, view};
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -108,6 +109,16 @@ pub(super) async fn make(
             .iter()
             .map(|(service, node)| (service.to_string(), node.to_string()))
             .collect(),
+        to: args
+            .to
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        attested_down: args.attested.iter().map(ToString::to_string).collect(),
+        change: change(args)?.map(|change| v1::FileChange {
+            file: change.file.map(|name| name.to_string()).unwrap_or_default(),
+            template: change.template,
+        }),
     };
     let response = client
         .call("make a plan", PLANNING, client.plans().make_plan(request))
@@ -154,6 +165,9 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
     request.serial = args.serial;
     request.force = check_ids(args)?;
     request.assume_active = sides(args)?;
+    request.to = args.to.clone();
+    request.attested = args.attested.iter().cloned().collect();
+    request.change = change(args)?;
     let memory: BTreeMap<ServiceName, _> = BTreeMap::new();
     let forgotten = BTreeMap::new();
     let outcome = interlock_planner::plan(&Input {
@@ -171,6 +185,29 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
         plan: outcome.plan,
         report: outcome.report,
     })
+}
+
+/// The file that is changed on the way, with its template.
+fn change(args: &PlanArgs) -> Result<Option<Change>, Failure> {
+    let Some(config) = &args.config else {
+        return Ok(None);
+    };
+    let path = config.template.display();
+    let bytes = std::fs::read(&config.template)
+        .with_context(|| format!("the template {path} cannot be read"))?;
+    if bytes.len() > MAX_TEXT {
+        let what = format!(
+            "--config {path}: it has {} bytes, and a text has at most {MAX_TEXT}",
+            bytes.len()
+        );
+        return Err(Failure::Usage(what));
+    }
+    let template = String::from_utf8(bytes)
+        .map_err(|_| Failure::Usage(format!("--config {path}: it is not UTF-8")))?;
+    Ok(Some(Change {
+        file: config.name.clone(),
+        template,
+    }))
 }
 
 fn scope(args: &PlanArgs) -> Result<Scope, Failure> {

@@ -108,14 +108,16 @@ impl Wanted {
         }
         if let Some(assignment) = assignments(spec, Generation(0)).remove(&node.name) {
             for instance in assignment.instances {
-                for part in &instance.parts {
+                let mut parts = instance.parts;
+                parts.extend(instance.primary_parts);
+                for part in &parts {
                     let Part::Ocf(resource) = part else { continue };
                     wanted
                         .secrets
                         .extend(resource.parameters.values().filter_map(secret));
                 }
                 let service = instance.service.to_string();
-                wanted.services.insert(service, instance.parts);
+                wanted.services.insert(service, parts);
             }
             for (_, check) in assignment.checks {
                 wanted.checks.extend(check.kind.command().cloned());
@@ -204,9 +206,22 @@ impl Wanted {
     /// The sections that only the machine's owner can fill in.
     fn write_commands(&self, text: &mut String) {
         let parts = || self.services.values().flatten();
+        let mut servers = Vec::new();
         for part in parts() {
             match part {
-                Part::Systemd { .. } | Part::Ocf(_) => {}
+                Part::Systemd { .. } | Part::Ocf(_) | Part::Address(_) => {}
+                // It is among the parts of every instance and among those of the primary.
+                Part::Postgres(server) if servers.contains(&server) => {}
+                Part::Postgres(server) => {
+                    servers.push(server);
+                    let _ = write!(
+                        text,
+                        "# To be filled in: where the server's data and programs are, and what runs it.\n[postgres.{}]\n\
+                         data = \"/var/lib/postgresql/15/main\"\nprograms = \"/usr/lib/postgresql/15/bin\"\n\
+                         config = \"/etc/postgresql/15/main/postgresql.conf\"\nunit = \"postgresql@15-main.service\"\n\n",
+                        key(server.cluster.as_str())
+                    );
+                }
                 Part::Process { name } => {
                     let _ = write!(
                         text,
@@ -228,7 +243,11 @@ impl Wanted {
         let operated: Vec<&LocalName> = parts()
             .filter_map(|part| match part {
                 Part::Exec { name } => Some(name),
-                Part::Systemd { .. } | Part::Process { .. } | Part::Ocf(_) => None,
+                Part::Systemd { .. }
+                | Part::Process { .. }
+                | Part::Ocf(_)
+                | Part::Address(_)
+                | Part::Postgres(_) => None,
             })
             .collect();
         for check in self.checks.iter().filter(|check| !operated.contains(check)) {
@@ -274,29 +293,63 @@ fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> 
         .iter()
         .filter_map(|part| match part {
             Part::Systemd { unit } => Some(unit),
-            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => None,
+            Part::Process { .. }
+            | Part::Exec { .. }
+            | Part::Ocf(_)
+            | Part::Address(_)
+            | Part::Postgres(_) => None,
         })
         .collect();
     let mut fields = Vec::new();
     if !units.is_empty() {
         fields.push(format!("systemd = [{}]", quoted(units)));
     }
+    let processes: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Process { name } => Some(name.as_str()),
+            Part::Systemd { .. }
+            | Part::Exec { .. }
+            | Part::Ocf(_)
+            | Part::Address(_)
+            | Part::Postgres(_) => None,
+        })
+        .collect();
+    match processes.as_slice() {
+        [] => {}
+        [only] => fields.push(format!("process = \"{only}\"")),
+        several => fields.push(format!("process = [{}]", quoted(several))),
+    }
     for part in parts {
-        match part {
-            Part::Systemd { .. } | Part::Ocf(_) => {}
-            Part::Process { name } => fields.push(format!("process = \"{name}\"")),
-            Part::Exec { name } => fields.push(format!("exec = \"{name}\"")),
+        if let Part::Exec { name } = part {
+            fields.push(format!("exec = \"{name}\""));
         }
     }
     let resources: Vec<String> = parts
         .iter()
         .filter_map(|part| match part {
             Part::Ocf(resource) => Some(permit(resource)),
-            Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } => None,
+            Part::Systemd { .. }
+            | Part::Process { .. }
+            | Part::Exec { .. }
+            | Part::Address(_)
+            | Part::Postgres(_) => None,
         })
         .collect();
     if !resources.is_empty() {
         fields.push(format!("ocf = [{}]", resources.join(", ")));
+    }
+    let addresses: Vec<String> = parts.iter().filter_map(address).collect();
+    if !addresses.is_empty() {
+        fields.push(format!("address = [{}]", addresses.join(", ")));
+    }
+    let servers: BTreeSet<&LocalName> = parts
+        .iter()
+        .filter_map(Part::postgres)
+        .map(|server| &server.cluster)
+        .collect();
+    if !servers.is_empty() {
+        fields.push(format!("postgres = [{}]", quoted(servers)));
     }
     if let Some((told, backends)) = balancer {
         let backends = quoted(backends);
@@ -312,6 +365,19 @@ fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> 
         });
     }
     format!("{{ {} }}", fields.join(", "))
+}
+
+/// `{ ip = "10.0.0.10", prefix = 24, interface = "eth0" }`, of an address.
+fn address(part: &Part) -> Option<String> {
+    let Part::Address(address) = part else {
+        return None;
+    };
+    Some(format!(
+        "{{ ip = {}, prefix = {}, interface = {} }}",
+        quoted([&address.ip]),
+        address.prefix,
+        quoted([&address.interface])
+    ))
 }
 
 /// `{ agent = "heartbeat:IPaddr2", parameters = { ip = ["10.0.0.10"] } }`.

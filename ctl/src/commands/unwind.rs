@@ -88,6 +88,9 @@ impl Back<'_> {
             Action::PowerOff { .. } => format!("power {node} off"),
             Action::Drain { member, .. } => format!("drain {member} on {service}@{node}"),
             Action::Admit { member } => format!("admit {member} on {service}@{node}"),
+            Action::RestoreFile { file } => {
+                format!("put back the file {file} of {service} on {node}")
+            }
             action if service.is_empty() => format!("{action} {node}"),
             action => format!("{action} {service} on {node}"),
         }

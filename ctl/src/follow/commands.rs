@@ -8,22 +8,31 @@ use super::progress::{Progress, needs_person};
 pub(super) fn approval(progress: &Progress, step: &str) -> Option<(String, String)> {
     let status = progress.step(step)?;
     match &progress.planned(step)?.action {
-        Action::Approve { gate, text, role } if status.state == "gated" => Some((
-            format!("{text} (role {role})"),
-            format!(
-                "interlockctl approve {} {gate} --reason WHY",
-                progress.name()
-            ),
-        )),
+        // Not what must not be done now: that waits for something else.
+        Action::Approve { gate, text, role }
+            if status.state == "gated" && status.waits_for.starts_with("approval of ") =>
+        {
+            Some((
+                format!("{text} (role {role})"),
+                format!(
+                    "interlockctl approve {} {gate} --reason WHY",
+                    progress.name()
+                ),
+            ))
+        }
         Action::Approve { .. }
         | Action::Start
         | Action::Stop
         | Action::Verify
+        | Action::Promote
         | Action::PowerOn { .. }
         | Action::PowerOff { .. }
         | Action::Reboot
         | Action::Drain { .. }
         | Action::Admit { .. }
+        | Action::TryFile { .. }
+        | Action::WriteFile { .. }
+        | Action::RestoreFile { .. }
         | Action::Check => None,
     }
 }
@@ -36,13 +45,28 @@ pub(super) fn to_go_on(progress: &Progress) -> Vec<(String, &'static str)> {
     let mut commands = Vec::new();
     for step in operation.steps.iter().filter(|it| needs_person(&it.state)) {
         let step = &step.step;
+        let planned = progress.planned(step).map(|planned| &planned.action);
+        let gate = match planned {
+            Some(Action::Approve { gate, .. }) => Some(gate),
+            _ => None,
+        };
+        if let Some(gate) = gate.filter(|_| possible("approve")) {
+            commands.push((
+                format!("interlockctl approve {name} {gate} --reason WHY"),
+                "confirm it now",
+            ));
+        }
         if possible("retry") {
             commands.push((
                 format!("interlockctl operation retry {name} {step}"),
-                "try it again, once the cause is removed",
+                match gate {
+                    Some(_) => "wait for it once more",
+                    None => "try it again, once the cause is removed",
+                },
             ));
         }
-        if possible("skip") {
+        // Nobody takes an approval for given.
+        if gate.is_none() && possible("skip") {
             commands.push((
                 format!("interlockctl operation skip {name} {step} --reason WHY"),
                 "take it for done, on your word",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use interlock_model::check::CheckId;
 use interlock_model::plan::{Plan, SealedPlan, Step};
 use interlock_proto::v1;
 
@@ -203,10 +204,11 @@ impl Progress {
     /// How this ends for whoever follows, if it does.
     pub(super) fn ended(&self) -> Option<Exit> {
         match self.summary().state.as_str() {
-            // What a person has taken for done is not proven.
+            // What a person has taken for done, or wanted overridden, is not proven.
             "done" if self.operation.steps.iter().any(|it| it.state == "skipped") => {
                 Some(Exit::NotWell)
             }
+            "done" if !self.forced().is_empty() => Some(Exit::NotWell),
             "done" => Some(Exit::Ok),
             "aborted" | "unwound" => Some(Exit::NotDone),
             "needs-attention" => Some(Exit::NeedsAttention),
@@ -262,6 +264,11 @@ impl Progress {
     pub(super) fn planned(&self, id: &str) -> Option<&Step> {
         let plan = self.plan.as_ref()?;
         plan.steps.iter().find(|step| step.id.as_str() == id)
+    }
+
+    /// The checks that the operator chose to override.
+    pub(super) fn forced(&self) -> &[CheckId] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.forced)
     }
 
     /// The stage of a step, a view alone.

@@ -26,6 +26,11 @@ fn fit_into(text: &str, width: usize, height: usize, paint: Paint) -> String {
         taken += rows(line, width);
         // One line says what is missing.
         if taken + 1 > height {
+            let free = (height + rows(line, width)).saturating_sub(taken + 1);
+            if free > 0 {
+                shown.push_str(&beginning(line, free * width));
+                shown.push('\n');
+            }
             break;
         }
         shown.push_str(line);
@@ -55,6 +60,26 @@ fn rows(line: &str, width: usize) -> usize {
     visible.div_ceil(width.max(1)).max(1)
 }
 
+/// The first visible characters of a line, with the escape sequences between them, and no colour that goes on behind it.
+fn beginning(line: &str, visible: usize) -> String {
+    let (mut text, mut count, mut escape, mut coloured) = (String::new(), 0, false, false);
+    for c in line.chars() {
+        if escape || c == '\u{1b}' {
+            escape = !(escape && c.is_ascii_alphabetic());
+            coloured = true;
+        } else if count == visible {
+            break;
+        } else {
+            count += 1;
+        }
+        text.push(c);
+    }
+    if coloured {
+        text.push_str("\u{1b}[0m");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +95,16 @@ mod tests {
             fit_into("a\nb\nc\nd\n", 80, 4, Paint::new(false)),
             "a\nb\n… 2 more lines; interlockctl status shows all\n"
         );
+    }
+
+    #[test]
+    fn rows_that_are_free_show_the_beginning_of_what_does_not_fit() {
+        let text = "a long first line\nb\n";
+        let shown = fit_into(text, 6, 4, Paint::new(false));
+        assert_eq!(shown, "a long first\n… 2 mo\n");
+        let coloured = "\u{1b}[31ma long\u{1b}[0m first line\nb\n";
+        let shown = fit_into(coloured, 6, 3, Paint::new(false));
+        assert_eq!(shown, "\u{1b}[31ma long\u{1b}[0m\u{1b}[0m\n… 2 mo\n");
     }
 
     #[test]

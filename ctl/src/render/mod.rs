@@ -23,7 +23,8 @@ pub(crate) use clean::{clean, clean_lines};
 pub(crate) use fit::fit;
 pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
 pub(crate) use operation::{
-    operation_text, operation_tone, operation_value, operations_table, step_tone, summary_value,
+    left_down, operation_text, operation_tone, operation_value, operations_table, step_tone,
+    summary_value,
 };
 pub(crate) use out::{Out, width_and_height};
 pub(crate) use paint::{Paint, Tone};
@@ -32,5 +33,5 @@ pub(crate) use silence::{Silence, under_way};
 pub(crate) use status::{status_text, status_value};
 pub(crate) use table::{Table, cut};
 pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};
-pub(crate) use words::{counted, instance_state, liveness, power, verdict, wanted};
+pub(crate) use words::{counted, instance_state, liveness, power, side, verdict, wanted};
 pub(crate) use wrap::wrap;

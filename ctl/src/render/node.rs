@@ -5,8 +5,8 @@ use interlock_proto::v1;
 use serde_json::{Value, json};
 
 use super::{
-    Paint, Table, Tone, age, clean, date_time, instance_state, liveness, power, rfc3339, verdict,
-    wanted,
+    Paint, Table, Tone, age, clean, date_time, instance_state, liveness, power, rfc3339, side,
+    verdict, wanted,
 };
 
 /// A node as the coordinators know it.
@@ -96,7 +96,7 @@ fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) 
         for instance in instances {
             table.row([
                 (instance.service.clone(), Tone::Plain),
-                instance_state(instance.state),
+                state_and_side(instance),
                 (wanted(instance.wanted), Tone::Plain),
                 (date_time(instance.since_ms), Tone::Plain),
                 restarts(instance),
@@ -118,6 +118,18 @@ fn tables(instances: &[v1::Instance], checks: &[v1::CheckResult], paint: Paint) 
         text.push_str(&format!("\n{}", table.render(paint)));
     }
     text
+}
+
+/// The state, and of a leased service the side that it is.
+fn state_and_side(instance: &v1::Instance) -> (String, Tone) {
+    let (state, tone) = instance_state(instance.state);
+    match &instance.role {
+        None => (state, tone),
+        Some(role) => (
+            format!("{state}, {} (epoch {})", side(role.side), role.epoch),
+            tone,
+        ),
+    }
 }
 
 /// How often the guard has restarted it, and whether it has given up.
@@ -270,6 +282,11 @@ pub(crate) fn instance_value(instance: &v1::Instance) -> Value {
         "reason": instance.reason,
         "restarts": instance.restarts,
         "given_up": instance.given_up,
+        "role": instance.role.as_ref().map(|role| json!({
+            "side": side(role.side),
+            "epoch": role.epoch,
+            "detail": role.detail,
+        })),
     })
 }
 

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Beside, Paint, Table, Tone, clean, counted, date_time, elapsed, rfc3339};
 
+/// How many of what is left down are named in a line; programs are given all.
+const LEFT_NAMED: usize = 8;
+
 /// The tone of an operation's state.
 pub(crate) fn operation_tone(state: &str) -> Tone {
     match state {
@@ -94,6 +97,9 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
             paint.tone(Tone::Bad, &clean(&operation.attention))
         ));
     }
+    if let Some(left) = left_down(operation, paint) {
+        text.push_str(&format!("{left}\n"));
+    }
     if !operation.possible.is_empty() {
         text.push_str(&format!(
             "possible now: {}\n",
@@ -138,6 +144,36 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
     text
 }
 
+/// What it has left down, with the command that brings it back; none if nothing is.
+pub(crate) fn left_down(operation: &v1::Operation, paint: Paint) -> Option<String> {
+    let left = &operation.left_down;
+    if left.is_empty() {
+        return None;
+    }
+    let mut named: Vec<String> = left.iter().take(LEFT_NAMED).map(left_one).collect();
+    if let Some(more @ 1..) = left.len().checked_sub(LEFT_NAMED) {
+        named.push(format!("{more} more"));
+    }
+    let back = match operation.bring_back.as_str() {
+        "" => String::new(),
+        command => format!("; `{command}` brings back what is left down"),
+    };
+    Some(format!(
+        "{} {}",
+        paint.tone(Tone::Bad, "left down"),
+        clean(&format!("{}{back}", named.join(", ")))
+    ))
+}
+
+fn left_one(left: &v1::LeftDown) -> String {
+    let perhaps = if left.perhaps { ", perhaps" } else { "" };
+    let (node, way) = (&left.node, &left.way);
+    match left.service.as_str() {
+        "" => format!("the machine {node} ({way}{perhaps})"),
+        service => format!("{service} on {node} ({way}{perhaps})"),
+    }
+}
+
 /// The last thing seen of a step, and what it waits for.
 fn said_of(step: &v1::StepStatus) -> String {
     if step.waits_for.is_empty() {
@@ -180,8 +216,23 @@ pub(crate) fn operation_value(operation: &v1::Operation) -> Value {
     value["attention"] = json!(operation.attention);
     value["possible"] = json!(operation.possible);
     value["single_step"] = json!(operation.single_step);
+    value["left_down"] = operation.left_down.iter().map(left_value).collect();
+    value["bring_back"] = match operation.bring_back.as_str() {
+        "" => Value::Null,
+        command => json!(command),
+    };
     value["steps"] = operation.steps.iter().map(step_value).collect();
     value
+}
+
+fn left_value(left: &v1::LeftDown) -> Value {
+    json!({
+        "node": left.node,
+        // None: the machine.
+        "service": Some(&left.service).filter(|service| !service.is_empty()),
+        "way": left.way,
+        "perhaps": left.perhaps,
+    })
 }
 
 fn step_value(step: &v1::StepStatus) -> Value {

@@ -40,6 +40,8 @@ impl Silence {
                 | Action::Verify
                 | Action::Drain { .. }
                 | Action::Admit { .. }
+                | Action::TryFile { .. }
+                | Action::WriteFile { .. }
         );
         if !acts || !under_way(step) {
             return None;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::node::node_value;
 use super::operation::operations_table;
-use super::{Paint, Table, Tone, age, clean, clock_time, liveness, power, rfc3339, summary_value};
+use super::{
+    Paint, Table, Tone, age, clean, clock_time, date_time, liveness, power, rfc3339, summary_value,
+};
 
 /// The whole status.
 pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
@@ -48,6 +50,9 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
         ));
     }
     text.push_str(&format!("\n{}", services_table(&status.services, paint)));
+    if status.services.iter().any(|it| it.lease.is_some()) {
+        text.push_str(&format!("\n{}", leases_table(&status.services, paint)));
+    }
     if status.services.iter().any(|it| !it.members.is_empty()) {
         text.push_str(&format!("\n{}", members_table(&status.services, paint)));
     }
@@ -110,6 +115,35 @@ fn services_table(services: &[v1::ServiceStatus], paint: Paint) -> String {
             active(service),
             (service.held_by.clone(), Tone::Doubt),
             (service.reason.clone(), Tone::Plain),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// Who holds the leases.
+fn leases_table(services: &[v1::ServiceStatus], paint: Paint) -> String {
+    let mut table = Table::new(["lease", "epoch", "holder", "since", "moves", "reason"]);
+    for service in services {
+        let Some(lease) = &service.lease else {
+            continue;
+        };
+        let holder = match (lease.holder.as_str(), lease.held) {
+            ("", _) => ("nobody".to_owned(), Tone::Doubt),
+            (holder, true) => (holder.to_owned(), Tone::Plain),
+            (holder, false) => (format!("{holder}, not begun"), Tone::Doubt),
+        };
+        let moves = if lease.automatic {
+            "by itself"
+        } else {
+            "by hand"
+        };
+        table.row([
+            (service.service.clone(), Tone::Plain),
+            (lease.epoch.to_string(), Tone::Plain),
+            holder,
+            (date_time(lease.since_ms), Tone::Plain),
+            (moves.to_owned(), Tone::Plain),
+            (lease.reason.clone(), Tone::Plain),
         ]);
     }
     table.render(paint)
@@ -264,6 +298,14 @@ fn service_value(service: &v1::ServiceStatus) -> Value {
         "at_least": service.at_least,
         "requires": service.requires,
         "held_by": some(&service.held_by),
+        "lease": service.lease.as_ref().map(|lease| json!({
+            "epoch": lease.epoch,
+            "holder": some(&lease.holder),
+            "held": lease.held,
+            "since": rfc3339(lease.since_ms),
+            "automatic": lease.automatic,
+            "reason": lease.reason,
+        })),
         "members": service.members.iter().map(|member| json!({
             "node": member.node,
             "balancer": member.balancer,

@@ -2,7 +2,7 @@
 
 use interlock_model::action::Power;
 use interlock_model::check::Verdict;
-use interlock_model::observation::{InstanceState, Liveness};
+use interlock_model::observation::{InstanceState, Liveness, Side};
 use interlock_proto::v1;
 
 use super::Tone;
@@ -43,6 +43,11 @@ pub(crate) fn instance_state(wire: i32) -> (String, Tone) {
         | InstanceState::Unknown => Tone::Doubt,
     };
     (state.to_string(), tone)
+}
+
+/// The side of an instance of a leased service.
+pub(crate) fn side(wire: i32) -> String {
+    Side::from(v1::Side::try_from(wire).unwrap_or_default()).to_string()
 }
 
 /// What a check found.

@@ -154,6 +154,35 @@ fn an_operation_in_single_steps_is_shown_as_one() {
 }
 
 #[test]
+fn what_an_operation_has_left_down_is_named_with_the_command_that_brings_it_back() {
+    let mut aborted = word("aborted", "done", "is stopped");
+    aborted.left_down = [("web1", "web", false), ("web2", "", true)]
+        .map(|(node, service, perhaps)| v1::LeftDown {
+            node: node.into(),
+            service: service.into(),
+            way: if service.is_empty() { "off" } else { "stopped" }.into(),
+            perhaps,
+        })
+        .to_vec();
+    aborted.bring_back = "interlockctl startup --node web1,web2".into();
+    let mut known = script(vec![vec![aborted.clone()]]);
+    known.operations.insert("op-7".into(), aborted);
+    let coordinator = Scripted::start(known, "operator");
+    let line = "left down web on web1 (stopped), the machine web2 (off, perhaps); `interlockctl startup --node web1,web2` \
+                brings back what is left down";
+    for (command, code) in [("operation show op-7", 0), ("operation watch op-7", 6)] {
+        let said = coordinator.place.run(command).exits(code).stdout;
+        assert!(said.contains(line), "{command}: {said}");
+    }
+    let shown = coordinator.place.run("operation show op-7 -o json");
+    let value = shown.exits(0).json();
+    assert_eq!(value["left_down"][0]["service"], "web", "{value}");
+    assert_eq!(value["left_down"][1]["service"], serde_json::Value::Null);
+    assert_eq!(value["left_down"][1]["way"], "off");
+    assert_eq!(value["bring_back"], "interlockctl startup --node web1,web2");
+}
+
+#[test]
 fn a_plan_that_cannot_be_made_names_who_is_at_work() {
     let mut busy = script(vec![]);
     busy.plan.digest.clear();

@@ -21,3 +21,4 @@ mod readme;
 mod scripted;
 mod spec;
 mod support;
+mod why;

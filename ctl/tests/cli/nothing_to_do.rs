@@ -129,6 +129,20 @@ fn what_runs_and_is_not_known_to_work_is_told_with_a_code_of_its_own() {
     }
 }
 
+/// Else a script in the wrong context would take what it says for the cluster that it named.
+#[test]
+fn where_no_step_is_needed_another_clusters_name_is_refused_too() {
+    let coordinator = Scripted::start(all_up(Scope::All, v1::Verdict::Ok), "operator");
+    let line = "startup --all --yes --cluster";
+    let ran = coordinator.place.run(&format!("{line} prod")).exits(2);
+    assert!(
+        ran.stderr.contains("the coordinator runs shop") && !ran.stderr.contains("nothing to do"),
+        "{}",
+        ran.stderr
+    );
+    coordinator.place.run(&format!("{line} shop")).exits(0);
+}
+
 /// The machine is on, and stays on until a person comes.
 #[test]
 fn what_a_shutdown_leaves_to_a_person_is_not_as_it_shall_be() {

@@ -42,6 +42,8 @@ pub(crate) struct Script {
     pub(crate) agent_types: Vec<v1::NodeAgentTypes>,
     /// What happened.
     pub(crate) events: Vec<v1::Event>,
+    /// Why roles moved, newest first.
+    pub(crate) decisions: Vec<v1::Decision>,
     /// Operations that can be looked at, by their names.
     pub(crate) operations: BTreeMap<String, v1::Operation>,
     /// The journal of each of them.
@@ -272,6 +274,18 @@ impl EventService for Speaker {
             events: self.0.events.clone(),
             more: false,
         }))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<v1::ListDecisionsRequest>,
+    ) -> Result<Response<v1::ListDecisionsResponse>, Status> {
+        let asked = request.into_inner();
+        let decisions = self.0.decisions.iter().filter(|decision| {
+            decision.service == asked.service && [0, decision.epoch].contains(&asked.epoch)
+        });
+        let decisions = decisions.take(asked.limit as usize).cloned().collect();
+        Ok(Response::new(v1::ListDecisionsResponse { decisions }))
     }
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;

@@ -76,3 +76,17 @@ fn an_agents_file_permits_what_the_spec_asks_of_its_node_and_no_more() {
     let ran = place.run("spec agent-config db9 -f shop.yaml").exits(2);
     assert!(ran.stderr.contains("db1, db2"), "{}", ran.stderr);
 }
+
+#[test]
+fn an_agents_file_permits_what_only_a_primary_has() {
+    let place = Workplace::new();
+    let spec = "cluster: pair\ncontrol: { coordinators: [db1] }\nnodes: { db1: { address: 10.0.0.1 }, db2: { address: 10.0.0.2 } }\n\
+                services:\n  db:\n    nodes: [db1, db2]\n    active: one\n    failover: {}\n    parts:\n      - process: { name: base }\n      \
+                - process: { name: writer, on: primary }\n      \
+                - address: { ip: 10.0.0.9/24, interface: eth0 }\n";
+    place.write("pair.yaml", spec);
+    let ran = place.run("spec agent-config db2 -f pair.yaml").exits(0);
+    let line = "db = { process = [\"base\", \"writer\"], address = [{ ip = \"10.0.0.9\", prefix = 24, interface = \"eth0\" }] }";
+    assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    assert!(ran.stdout.contains("[process.writer]"), "{}", ran.stdout);
+}

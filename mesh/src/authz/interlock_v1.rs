@@ -31,6 +31,7 @@ pub(super) const ROWS: &[(&str, Access)] = &[
         Access::OPERATORS,
     ),
     ("/interlock.v1.ClusterService/WatchStatus", Access::READERS),
+    ("/interlock.v1.EventService/ListDecisions", Access::READERS),
     ("/interlock.v1.EventService/ListEvents", Access::READERS),
     ("/interlock.v1.EventService/WatchEvents", Access::READERS),
     // The other end of somebody's ReadLogs.

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use interlock_model::action::{Command, Part};
+use interlock_model::address::FloatingAddress;
 use interlock_model::check::CheckKind;
+use interlock_model::file::{FileWork, Text};
 use interlock_model::member::{Balancer, Member};
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_model::ocf::AgentName;
 
+use super::files::ManagedFile;
 use super::ocf::OcfPermit;
 use super::refusal::Refusal;
 use super::target::{ProbeTarget, host_and_port};
@@ -45,6 +48,8 @@ pub struct Allow {
     pub marker_paths: Vec<PathBuf>,
     /// Beside which of them checks may write `FILE.NODE`. A directory permits what is below it.
     pub marker_writes: Vec<PathBuf>,
+    /// The files of `[file]`, by name; each for the services that name it.
+    pub files: BTreeMap<LocalName, ManagedFile>,
 }
 
 /// What may be operated in the name of one service.
@@ -52,16 +57,22 @@ pub struct Allow {
 pub struct Managers {
     /// systemd units, with their suffix.
     pub systemd: Vec<String>,
-    /// A process of this file.
-    pub process: Option<LocalName>,
+    /// Processes of this file.
+    pub process: Vec<LocalName>,
     /// Commands of this file.
     pub exec: Option<LocalName>,
     /// OCF resource agents, with what they may be given.
     pub ocf: Vec<OcfPermit>,
+    /// Addresses that the primary may have here.
+    pub address: Vec<FloatingAddress>,
+    /// PostgreSQL servers of this file, with what runs them.
+    pub postgres: Vec<LocalName>,
     /// Whose members may be switched, if it is HAProxy.
     pub haproxy: Option<Haproxy>,
     /// The same, if it is nginx.
     pub nginx: Option<Nginx>,
+    /// Files of this file that may be written.
+    pub files: Vec<LocalName>,
 }
 
 /// An HAProxy whose members may be switched.
@@ -137,9 +148,11 @@ impl Managers {
     fn permits(&self, part: &Part) -> bool {
         match part {
             Part::Systemd { unit } => self.systemd.contains(unit),
-            Part::Process { name } => self.process.as_ref() == Some(name),
+            Part::Process { name } => self.process.contains(name),
             Part::Exec { name } => self.exec.as_ref() == Some(name),
             Part::Ocf(resource) => self.ocf.iter().any(|permit| permit.permits(resource)),
+            Part::Address(address) => self.address.contains(address),
+            Part::Postgres(postgres) => self.postgres.contains(&postgres.cluster),
         }
     }
 
@@ -192,9 +205,11 @@ impl Managers {
     fn and(mut self, part: &Part) -> Self {
         match part {
             Part::Systemd { unit } => self.systemd.push(unit.clone()),
-            Part::Process { name } => self.process = Some(name.clone()),
+            Part::Process { name } => self.process.push(name.clone()),
             Part::Exec { name } => self.exec = Some(name.clone()),
             Part::Ocf(resource) => self.ocf.push(OcfPermit::of(resource)),
+            Part::Address(address) => self.address.push(address.clone()),
+            Part::Postgres(postgres) => self.postgres.push(postgres.cluster.clone()),
         }
         self
     }
@@ -205,15 +220,32 @@ impl Managers {
         if !self.systemd.is_empty() {
             fields.push(format!("systemd = {:?}", self.systemd));
         }
-        fields.extend(
-            self.process
-                .iter()
-                .map(|name| format!("process = \"{name}\"")),
-        );
+        match self.process.as_slice() {
+            [] => {}
+            [only] => fields.push(format!("process = \"{only}\"")),
+            several => {
+                let names: Vec<&str> = several.iter().map(LocalName::as_str).collect();
+                fields.push(format!("process = {names:?}"));
+            }
+        }
         fields.extend(self.exec.iter().map(|name| format!("exec = \"{name}\"")));
         if !self.ocf.is_empty() {
             let permits: Vec<String> = self.ocf.iter().map(ToString::to_string).collect();
             fields.push(format!("ocf = [{}]", permits.join(", ")));
+        }
+        if !self.address.is_empty() {
+            let permits = self.address.iter().map(|address| {
+                format!(
+                    "{{ ip = \"{}\", prefix = {}, interface = {:?} }}",
+                    address.ip, address.prefix, address.interface
+                )
+            });
+            let permits: Vec<String> = permits.collect();
+            fields.push(format!("address = [{}]", permits.join(", ")));
+        }
+        if !self.postgres.is_empty() {
+            let names: Vec<&str> = self.postgres.iter().map(LocalName::as_str).collect();
+            fields.push(format!("postgres = {names:?}"));
         }
         fields.extend(self.haproxy.iter().map(|haproxy| {
             format!(
@@ -222,6 +254,10 @@ impl Managers {
             )
         }));
         fields.extend(self.nginx.iter().map(Nginx::written));
+        if !self.files.is_empty() {
+            let names: Vec<&str> = self.files.iter().map(LocalName::as_str).collect();
+            fields.push(format!("files = {names:?}"));
+        }
         format!("{{ {} }}", fields.join(", "))
     }
 }
@@ -251,6 +287,19 @@ impl Allow {
             | Command::Admit { balancer, member } => {
                 self.permits_member(balancer, member).map(drop)
             }
+            Command::File {
+                service,
+                file,
+                work,
+            } => {
+                let file = self.permits_file(service, file)?;
+                match work {
+                    FileWork::Try(text) | FileWork::Write(text) => self.permits_secrets(file, text),
+                    FileWork::Restore => Ok(()),
+                }
+            }
+            // What it brings with it was permitted with the parts.
+            Command::Promote { .. } => Ok(()),
             Command::Shutdown { .. } => {
                 self.flag(self.shutdown, "shutdown", "to shut this machine down")
             }
@@ -278,6 +327,38 @@ impl Allow {
             "allow.services",
             line,
         ))
+    }
+
+    /// May this file be written in the name of this service? Then what is known of it.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn permits_file(
+        &self,
+        service: &ServiceName,
+        file: &LocalName,
+    ) -> Result<&ManagedFile, Refusal> {
+        let managers = self.services.get(service);
+        let permitted = managers.is_some_and(|it| it.files.contains(file));
+        if let Some(found) = self.files.get(file).filter(|_| permitted) {
+            return Ok(found);
+        }
+        let mut managers = managers.cloned().unwrap_or_default();
+        managers.files.push(file.clone());
+        let line = format!("{} = {}", quoted_key(service.as_str()), managers.written());
+        let what = format!("to write the file {file} of service {service}");
+        Err(self.refuse(what, "allow.services", line))
+    }
+
+    fn permits_secrets(&self, file: &ManagedFile, text: &Text) -> Result<(), Refusal> {
+        let Some(missing) = text.secrets().find(|it| !file.secrets.contains(it)) else {
+            return Ok(());
+        };
+        let name = self.files.iter().find(|(_, it)| *it == file);
+        let name = name.map(|(name, _)| name.to_string()).unwrap_or_default();
+        let line = list(&format!("{name}.secrets"), file.secrets.iter(), missing);
+        let what = format!("to put the secret {missing} into the file {name}");
+        Err(self.refuse(what, "file", line))
     }
 
     /// May this member be switched in this load balancer? Then how that one is told.

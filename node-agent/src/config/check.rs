@@ -12,9 +12,10 @@ use tonic::codegen::http::Uri;
 
 use super::allow::{Allow, Haproxy, Managers, Nginx};
 use super::commands::{Exec, Process, Ready, Setting};
+use super::files::ManagedFile;
 use super::ocf::Ocf;
 use super::problem::Problem;
-use super::{Config, Log, LogShare, Secrets, Tls, raw};
+use super::{Config, Lease, Log, LogShare, Secrets, Tls, raw};
 use crate::shim::{Stop, StopSignal};
 
 /// Where Linux tells the identity of this boot (random(4)).
@@ -25,6 +26,8 @@ const FENCE_DIR: &str = "/usr/sbin";
 const LOG_SPOOL: u64 = 1 << 30;
 /// Where systemd's packages put what reads the journal.
 const JOURNALCTL: &str = "/usr/bin/journalctl";
+/// What a node keeps of its roles for this boot.
+const RUNTIME_DIR: &str = "/run/interlock/roles";
 /// Where secrets are if nothing is said.
 const SECRETS: &str = "/etc/interlock/secrets";
 /// Where packages of resource agents put them.
@@ -47,7 +50,14 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let processes = check.processes(raw.process);
     let execs = check.execs(raw.exec);
     let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
-    let allow = check.allow(file, raw.allow, &processes, &execs);
+    check.knows_servers(&raw.allow, &raw.postgres);
+    let files: BTreeMap<_, _> = raw
+        .file
+        .into_iter()
+        .map(|(name, file)| (name, check.managed_file(file)))
+        .collect();
+    let allow = check.allow(file, raw.allow, &processes, &execs, files);
+    let postgres = check.postgres(raw.postgres, &processes);
     let config = Config {
         node: raw.node.name,
         state_dir: check.absolute(raw.node.state_dir),
@@ -67,6 +77,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         allow,
         processes,
         execs,
+        postgres,
         logs: check.logs(raw.logs),
         log_share: raw.log_share.map(|share| check.log_share(share)),
         journalctl: match raw.node.journalctl {
@@ -74,6 +85,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
             None => vec![JOURNALCTL.to_owned()],
         },
         shutdown_command,
+        lease: check.lease(raw.lease),
     };
     if check.problems.is_empty() {
         Ok(config)
@@ -85,18 +97,23 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     }
 }
 
-struct Check<'t> {
+pub(super) struct Check<'t> {
     text: &'t str,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn report(&mut self, span: &Range<usize>, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn report(
+        &mut self,
+        span: &Range<usize>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.problems
             .push(Problem::at(self.text, span, what, remedy));
     }
 
-    fn absolute(&mut self, path: Spanned<PathBuf>) -> PathBuf {
+    pub(super) fn absolute(&mut self, path: Spanned<PathBuf>) -> PathBuf {
         let span = path.span();
         let path = path.into_inner();
         if !path.is_absolute() {
@@ -165,7 +182,7 @@ impl Check<'_> {
         }
     }
 
-    fn command(&mut self, given: Spanned<Vec<String>>) -> Vec<String> {
+    pub(super) fn command(&mut self, given: Spanned<Vec<String>>) -> Vec<String> {
         let span = given.span();
         let given = given.into_inner();
         match given.first() {
@@ -344,8 +361,10 @@ impl Check<'_> {
         given: raw::Allow,
         processes: &BTreeMap<LocalName, Process>,
         execs: &BTreeMap<LocalName, Exec>,
+        files: BTreeMap<LocalName, ManagedFile>,
     ) -> Allow {
         let managers = |check: &mut Self, (name, given): (ServiceName, Spanned<raw::Managers>)| {
+            check.knows_files(&given.get_ref().files, &files);
             let managers = check.managers(given, processes, execs);
             (name, managers)
         };
@@ -398,6 +417,7 @@ impl Check<'_> {
                 .into_iter()
                 .map(|path| self.absolute(path))
                 .collect(),
+            files,
         }
     }
 
@@ -410,7 +430,13 @@ impl Check<'_> {
         let span = given.span();
         let raw = given.into_inner();
         let empty = raw.systemd.is_empty() && raw.process.is_none() && raw.exec.is_none();
-        if empty && raw.ocf.is_empty() && raw.haproxy.is_none() && raw.nginx.is_none() {
+        if empty
+            && raw.ocf.is_empty()
+            && raw.address.is_empty()
+            && raw.postgres.is_empty()
+            && raw.haproxy.is_none()
+            && raw.nginx.is_none()
+        {
             let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" }, { exec = \"NAME\" } or \
                  { ocf = [{ agent = \"PROVIDER:TYPE\" }] }";
             self.report(&span, "no manager is named", remedy);
@@ -427,17 +453,18 @@ impl Check<'_> {
                 format!("write \"{}.service\"", unit.get_ref()),
             );
         }
-        if let Some(name) = raw
-            .process
-            .as_ref()
-            .filter(|name| !processes.contains_key(name.get_ref()))
-        {
-            let what = format!("there is no process named {}", name.get_ref());
-            self.report(
-                &name.span(),
-                what,
-                format!("add [process.{}] with its `command`", name.get_ref()),
-            );
+        let mut process = Vec::new();
+        if let Some(names) = raw.process {
+            let span = names.span();
+            process = names.into_inner().0;
+            for name in process.iter().filter(|name| !processes.contains_key(*name)) {
+                let what = format!("there is no process named {name}");
+                self.report(
+                    &span,
+                    what,
+                    format!("add [process.{name}] with its `command`"),
+                );
+            }
         }
         if let Some(name) = &raw.exec {
             let complete =
@@ -460,14 +487,25 @@ impl Check<'_> {
                 .iter()
                 .map(|unit| unit.get_ref().clone())
                 .collect(),
-            process: raw.process.as_ref().map(|name| name.get_ref().clone()),
+            process,
             exec: raw.exec.as_ref().map(|name| name.get_ref().clone()),
             ocf: raw.ocf,
+            address: raw.address,
+            postgres: raw.postgres.into_iter().map(Spanned::into_inner).collect(),
             haproxy: raw.haproxy.map(|haproxy| Haproxy {
                 socket: self.absolute(haproxy.socket),
                 backends: haproxy.backends,
             }),
             nginx: raw.nginx.map(|nginx| self.nginx(nginx)),
+            files: raw.files.into_iter().map(Spanned::into_inner).collect(),
+        }
+    }
+
+    fn lease(&mut self, given: Option<raw::Lease>) -> Lease {
+        let (reset, dir) = given.map_or((None, None), |lease| (lease.reset, lease.runtime_dir));
+        Lease {
+            reset: reset.unwrap_or_default(),
+            runtime_dir: self.absolute_or(dir, RUNTIME_DIR),
         }
     }
 

@@ -11,7 +11,11 @@ mod account;
 mod allow;
 mod check;
 mod commands;
+mod files;
+mod lease;
 mod ocf;
+mod one_or_more;
+mod postgres;
 mod problem;
 mod raw;
 mod refusal;
@@ -30,7 +34,10 @@ use interlock_model::names::{LocalName, NodeName, ServiceName};
 pub use account::{Account, AccountError};
 pub use allow::{Allow, Haproxy, Managers, Nginx, Told};
 pub use commands::{Exec, Listener, Process, Ready, Setting};
+pub use files::ManagedFile;
+pub use lease::{Lease, Reset};
 pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
+pub use postgres::{Postgres, PostgresHost, PostgresRun};
 pub use problem::{Error, Problem};
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets};
@@ -65,6 +72,8 @@ pub struct Config {
     pub processes: BTreeMap<LocalName, Process>,
     /// Start, stop and check commands, by name.
     pub execs: BTreeMap<LocalName, Exec>,
+    /// PostgreSQL servers of this machine, by name.
+    pub postgres: BTreeMap<LocalName, Postgres>,
     /// Files that people may read through the agent, by the name of the log.
     pub logs: BTreeMap<LocalName, Log>,
     /// The share that the agent brings its node's logs to every day.
@@ -73,6 +82,8 @@ pub struct Config {
     pub journalctl: Vec<String>,
     /// What shuts this machine down if the operating system is not to be asked.
     pub shutdown_command: Option<Vec<String>>,
+    /// How leases are kept.
+    pub lease: Lease,
 }
 
 /// A log: files that belong together.

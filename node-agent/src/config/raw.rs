@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use interlock_model::address::FloatingAddress;
 use interlock_model::names::{LocalName, NodeName, ServiceName};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::account::Account;
 use super::commands::Listener;
+use super::files;
+use super::lease::Reset;
 use super::ocf::OcfPermit;
+use super::one_or_more::OneOrMore;
 use super::target::ProbeTarget;
 use super::units::{Bytes, Period, TimeOfDay};
 use crate::logs::Glob;
@@ -30,11 +34,16 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) exec: BTreeMap<LocalName, Spanned<Exec>>,
     #[serde(default)]
+    pub(super) postgres: BTreeMap<LocalName, Postgres>,
+    #[serde(default)]
+    pub(super) file: BTreeMap<LocalName, files::Raw>,
+    #[serde(default)]
     pub(super) logs: BTreeMap<Spanned<LocalName>, Log>,
     pub(super) log_share: Option<LogShare>,
     pub(super) secrets: Option<Secrets>,
     pub(super) ocf: Option<Ocf>,
     pub(super) shutdown: Option<Shutdown>,
+    pub(super) lease: Option<Lease>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,11 +90,14 @@ pub(super) struct Allow {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Managers {
     pub(super) systemd: Vec<Spanned<String>>,
-    pub(super) process: Option<Spanned<LocalName>>,
+    pub(super) process: Option<Spanned<OneOrMore<LocalName>>>,
     pub(super) exec: Option<Spanned<LocalName>>,
     pub(super) ocf: Vec<OcfPermit>,
+    pub(super) address: Vec<FloatingAddress>,
+    pub(super) postgres: Vec<Spanned<LocalName>>,
     pub(super) haproxy: Option<Haproxy>,
     pub(super) nginx: Option<Nginx>,
+    pub(super) files: Vec<Spanned<LocalName>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,6 +158,24 @@ pub(super) struct Exec {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Postgres {
+    pub(super) data: Spanned<PathBuf>,
+    pub(super) programs: Spanned<PathBuf>,
+    pub(super) config: Option<Spanned<PathBuf>>,
+    pub(super) user: Option<Account>,
+    pub(super) host: Option<Spanned<String>>,
+    pub(super) port: Option<u16>,
+    pub(super) login: Option<String>,
+    pub(super) database: Option<String>,
+    pub(super) passfile: Option<Spanned<PathBuf>>,
+    pub(super) unit: Option<Spanned<String>>,
+    pub(super) process: Option<Spanned<LocalName>>,
+    pub(super) aside: Option<Spanned<PathBuf>>,
+    pub(super) aside_limit: Option<Bytes>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Secrets {
     pub(super) dir: Spanned<PathBuf>,
 }
@@ -161,6 +191,13 @@ pub(super) struct Ocf {
 #[serde(deny_unknown_fields)]
 pub(super) struct Shutdown {
     pub(super) command: Spanned<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lease {
+    pub(super) reset: Option<Reset>,
+    pub(super) runtime_dir: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -91,16 +91,19 @@ impl Catalog {
             .allow
             .services
             .iter()
-            .filter_map(|(service, managers)| {
-                let process = managers.process.as_ref()?;
-                Some(Files {
-                    log: PROCESS.to_owned(),
-                    prefix: String::new(),
-                    // The newest, and the one before it (module `capture` of the shim).
-                    glob: Glob::below(logs.clone(), format!("{process}.log*")),
-                    service: service.clone(),
-                    private: private.clone(),
-                })
+            .flat_map(|(service, managers)| {
+                managers
+                    .process
+                    .iter()
+                    .map(move |process| (service, process))
+            })
+            .map(|(service, process)| Files {
+                log: PROCESS.to_owned(),
+                prefix: String::new(),
+                // The newest, and the one before it (module `capture` of the shim).
+                glob: Glob::below(logs.clone(), format!("{process}.log*")),
+                service: service.clone(),
+                private: private.clone(),
             });
         let mut units: BTreeMap<String, Vec<ServiceName>> = BTreeMap::new();
         for (service, managers) in &config.allow.services {

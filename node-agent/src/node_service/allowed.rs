@@ -22,11 +22,13 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
                 names => format!("ocf {} with {}", permit.agent, names.join(", ")),
             }
         });
+        let address = managers.address.iter().map(|it| format!("address {it}"));
         lines.extend(
             units
                 .chain(process)
                 .chain(exec)
                 .chain(ocf)
+                .chain(address)
                 .map(|part| format!("start and stop {service}: {part}")),
         );
     }
@@ -36,6 +38,18 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
                 "drain and admit members of {} in {service}: haproxy at {}",
                 haproxy.backends.join(", "),
                 haproxy.socket.display()
+            )
+        }));
+    }
+    for (service, managers) in &allow.services {
+        let files = managers
+            .files
+            .iter()
+            .filter_map(|name| Some((name, allow.files.get(name)?)));
+        lines.extend(files.map(|(name, file)| {
+            format!(
+                "write the file {name} of {service}: {}",
+                file.path.display()
             )
         }));
     }

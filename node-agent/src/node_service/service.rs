@@ -178,7 +178,8 @@ impl NodeService for Service {
             Err(error @ NotTaken::Ending) => return Err(Status::unavailable(error.to_string())),
         };
         if report.state != AttemptState::Done {
-            return Err(Status::aborted(format!(
+            // It was begun: this is no refusal.
+            return Err(Status::unknown(format!(
                 "{} of {service}: {}",
                 request.verb, report.evidence
             )));

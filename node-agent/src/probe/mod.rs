@@ -46,5 +46,6 @@ pub use kinds::Tools;
 pub(crate) use mount::probe as is_mounted;
 pub use names::Names;
 pub use passwords::Passwords;
+pub(crate) use postgres::{End, Rows, Session, Trouble, Visitor};
 pub use prober::{Prober, Report};
 pub use tls::Trust;

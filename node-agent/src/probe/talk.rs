@@ -93,6 +93,11 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
         }
     }
 
+    /// From now on, up to `most` bytes more.
+    pub(super) fn allow(&mut self, most: usize) {
+        self.left = most;
+    }
+
     /// The stream, to write to.
     pub(super) fn stream(&mut self) -> &mut S {
         &mut self.stream

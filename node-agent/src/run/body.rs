@@ -1,13 +1,16 @@
 //! The executor that works on this machine.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use interlock_engine::agent::Peer;
 use interlock_engine::agent::ledger::{Outcome, Permit, Target};
 use interlock_mesh::channel;
 use interlock_model::action::{Command, FenceCall, Part, Power};
 use interlock_model::check::CheckId;
-use interlock_model::ids::AttemptId;
-use interlock_model::names::ServiceName;
+use interlock_model::file::FileWork;
+use interlock_model::ids::{AttemptId, AttemptNo};
+use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
 use tokio::sync::{MutexGuard, watch};
@@ -17,15 +20,17 @@ use super::fence::Fence;
 use super::instance;
 use super::instances::Instances;
 use super::keeper::{Instance, Proven};
+use super::leases::Leases;
 use super::machine::Machine;
-use super::managers::{Managers, ocf};
+use super::managers::{Managers, chain, ocf};
 use super::members::{Members, Wanted};
 use super::probes::Probes;
 use super::seen::merge;
 use crate::config::Allow;
 use crate::facts::FactsReader;
+use crate::files::{Files, Job};
 use crate::logs::Logs;
-use crate::session::{Assignment, Attempt, Clock, Executor, Handle};
+use crate::session::{Assignment, Attempt, Clock, Executor, Handle, LeaseMail, LeaseWord};
 use crate::shim::Run;
 
 /// Does on this machine what the ledger has accepted.
@@ -34,9 +39,11 @@ pub(super) struct Body {
     pub(super) session: Handle,
     pub(super) instances: Instances,
     pub(super) managers: Managers,
+    pub(super) leases: Leases,
     pub(super) machine: Machine,
     pub(super) members: Members,
     pub(super) fence: Fence,
+    pub(super) files: Files,
     pub(super) probes: Probes,
     pub(super) facts: Arc<Mutex<FactsReader>>,
     pub(super) logs: Logs,
@@ -51,6 +58,7 @@ impl Body {
         for entry in &open {
             if let Some(Target::Instance(service)) = entry.command.as_ref().map(Target::of) {
                 self.instances.of(&service).take();
+                self.leases.roles.taken(&service);
             }
         }
         let tags: Vec<String> = open
@@ -84,6 +92,7 @@ impl Body {
                 self.work_on_instance(service, parts, attempt, resumed, &errand)
                     .await
             }
+            Command::Promote { service } => self.leases.is_promoted(service, &errand).await,
             Command::Drain {
                 balancer,
                 member,
@@ -104,6 +113,14 @@ impl Body {
                     .switch(balancer, member, Wanted::In, self.session.board(), &errand)
                     .await
             }
+            Command::File {
+                service,
+                file,
+                work,
+            } => {
+                self.work_on_file(service, file, work, attempt, &errand)
+                    .await
+            }
             Command::Shutdown { .. } | Command::Reboot if attempt.earlier_boot => {
                 Ok("this machine has been down and has booted since".to_owned())
             }
@@ -115,6 +132,33 @@ impl Body {
         match done {
             Ok(evidence) => Outcome::Done { evidence },
             Err(trouble) => trouble.into(),
+        }
+    }
+
+    /// Beginning again is harmless: what is in its place is seen, and what was before is kept by the operation's note.
+    async fn work_on_file(
+        &self,
+        service: &ServiceName,
+        file: &LocalName,
+        work: &FileWork,
+        attempt: &Attempt,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let permitted = self.allow.permits_file(service, file);
+        let job = Job {
+            operation: attempt.id.operation,
+            name: file.clone(),
+            file: permitted
+                .map_err(|refusal| Trouble::Failed(refusal.to_string()))?
+                .clone(),
+        };
+        tokio::select! {
+            done = self.files.work(job, work.clone()) => {
+                done.map_err(|error| Trouble::Failed(chain(&error)))
+            }
+            halt = errand.halted() => {
+                Err(Trouble::unknown(format!("{halt}; the file {file} is still worked on"), true))
+            }
         }
     }
 
@@ -130,7 +174,7 @@ impl Body {
         let done = tokio::select! {
             // The guard ends what it has begun, and lets go then.
             acting = self.take_from_guard(service, &instance) => match acting {
-                Ok(_acting) => match self.act(parts, attempt, resumed, errand).await {
+                Ok(_acting) => match self.act(service, parts, attempt, resumed, errand).await {
                     Ok(evidence) => self.with_members(service, attempt, evidence, errand).await,
                     Err(trouble) => Err(trouble),
                 },
@@ -139,6 +183,7 @@ impl Body {
             halt = errand.halted() => Err(Trouble::Failed(format!("{halt} before {service} was free; nothing was begun"))),
         };
         let up = !matches!(attempt.command, Command::Stop { .. }) && done.is_ok();
+        self.leases.roles.let_go(service);
         instance.give_back(if up { Proven::Up } else { Proven::Nothing });
         done
     }
@@ -177,6 +222,7 @@ impl Body {
 
     async fn act(
         &self,
+        service: &ServiceName,
         parts: &[Part],
         attempt: &Attempt,
         resumed: bool,
@@ -185,13 +231,56 @@ impl Body {
         if resumed && errand.time_left().is_zero() {
             return self.find_out(parts, attempt).await;
         }
-        match &attempt.command {
+        let assigned = self.instances.assigned(service);
+        let leased = assigned.is_some_and(|assigned| assigned.lease.is_some());
+        let mut returned = None;
+        if matches!(attempt.command, Command::Stop { .. }) {
+            returned = self.leases.give_back(service, leased, errand).await?;
+        }
+        if leased && parts.is_empty() {
+            let nothing = "nothing of it runs here but what a primary has";
+            return Ok(returned.unwrap_or_else(|| nothing.to_owned()));
+        }
+        let done = match &attempt.command {
             Command::Stop { .. } => instance::stop(&self.managers, parts, errand).await,
+            // What a primary rests on is not taken from under it.
+            Command::Verify { .. } if self.leases.holds_a_role(service) => {
+                instance::start(&self.managers, parts, errand).await
+            }
             Command::Verify { .. } => {
-                instance::verify(&self.managers, parts, attempt.accepted, errand).await
+                let since = self.at_work_since(attempt);
+                instance::verify(&self.managers, parts, since, errand).await
             }
             _ => instance::start(&self.managers, parts, errand).await,
-        }
+        }?;
+        Ok(match returned {
+            Some(returned) => format!("{returned}; {done}"),
+            None => done,
+        })
+    }
+
+    /// Since when the step of this attempt has been at work on this machine, in this boot: what an earlier attempt of it has
+    /// started did not come up with the machine, and is not taken down for that.
+    fn at_work_since(&self, attempt: &Attempt) -> Duration {
+        let this = self.session.entry(&attempt.id);
+        let Some(this) = this.filter(|_| !attempt.earlier_boot) else {
+            return attempt.accepted;
+        };
+        let earlier = (1..attempt.id.attempt.0).filter_map(|number| {
+            self.session.entry(&AttemptId {
+                attempt: AttemptNo(number),
+                ..attempt.id.clone()
+            })
+        });
+        let of_this_boot = earlier.filter(|entry| {
+            let starts = matches!(
+                entry.command,
+                Some(Command::Verify { .. } | Command::Start { .. })
+            );
+            starts && entry.boot == this.boot
+        });
+        let first = of_this_boot.map(|entry| entry.accepted_mono).min();
+        first.map_or(attempt.accepted, |first| first.min(attempt.accepted))
     }
 
     /// Nothing is begun any more: is what was wanted so, however it came about?
@@ -231,8 +320,10 @@ impl Executor for Body {
                 }
             }
             Command::Stop { .. }
+            | Command::Promote { .. }
             | Command::Drain { .. }
             | Command::Admit { .. }
+            | Command::File { .. }
             | Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. } => Permit::Granted,
@@ -241,6 +332,7 @@ impl Executor for Body {
 
     fn taken(&self, command: &Command) {
         if let Target::Instance(service) = Target::of(command) {
+            self.leases.roles.taken(&service);
             self.instances.of(&service).take();
         }
     }
@@ -249,13 +341,19 @@ impl Executor for Body {
         let Some(command) = self.session.entry(id).and_then(|entry| entry.command) else {
             return;
         };
+        if let Target::Instance(service) = Target::of(&command) {
+            // While it was open the instance could not be promoted, and nothing but this says that it is over.
+            self.instances.of(&service).poke();
+        }
         let parts = match &command {
             Command::Start { parts, .. }
             | Command::Stop { parts, .. }
             | Command::Verify { parts, .. } => parts.len(),
             Command::Shutdown { .. } => 1,
-            Command::Drain { .. }
+            Command::Promote { .. }
+            | Command::Drain { .. }
             | Command::Admit { .. }
+            | Command::File { .. }
             | Command::Reboot
             | Command::Fence { .. } => 0,
         };
@@ -279,8 +377,10 @@ impl Executor for Body {
             checks = assignment.checks.len(),
             "assigned"
         );
+        let roles = &self.leases.roles;
         self.instances
-            .assign(assignment, &self.managers, &self.session, self.clock);
+            .assign(assignment, &self.managers, &self.session, roles, self.clock);
+        self.leases.assign(assignment);
         self.probes.assign(assignment, &self.allow);
         let (board, tools) = (self.session.board(), self.probes.tools());
         self.members.assign(assignment, board, tools);
@@ -312,6 +412,22 @@ impl Executor for Body {
             Ok(()) => self.fence.list(&call).await,
             Err(refusal) => v1::plug_list::List::Failed(refusal.to_string()),
         }
+    }
+
+    fn lease_mail(&self, Peer(number): Peer) -> Option<Arc<LeaseMail>> {
+        self.leases.roles.mail(usize::try_from(number).ok()?)
+    }
+
+    fn lease_session(&self, _: Peer) {
+        self.leases.roles.session();
+    }
+
+    fn lease_word(&self, _: Peer, word: LeaseWord) {
+        if word.commands() && word.term < self.session.term() {
+            tracing::warn!(service = %word.service, term = word.term.0, "a word of a lease of an older term is not obeyed");
+            return;
+        }
+        self.leases.roles.word(word);
     }
 
     fn log_share(&self) -> Option<watch::Receiver<Option<String>>> {

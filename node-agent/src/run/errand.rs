@@ -8,6 +8,7 @@ use interlock_model::names::ServiceName;
 use interlock_model::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::keeper::Instance;
 use crate::session::{Attempt, Halt};
@@ -33,6 +34,8 @@ enum Whose<'a> {
     Attempt(&'a Attempt),
     /// The guard's, until an attempt takes this instance.
     Guard(&'a Instance),
+    /// Of who keeps the role, until this is cancelled.
+    Role(&'a CancellationToken),
 }
 
 /// Why a piece of work is not done.
@@ -108,6 +111,21 @@ impl<'a> Errand<'a> {
         }
     }
 
+    /// Work for the role of a service, begun at this moment. It ends when it is cancelled.
+    pub(super) fn role(
+        service: &ServiceName,
+        begun: Timestamp,
+        halt: &'a CancellationToken,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            whose: Whose::Role(halt),
+            deadline,
+            tag: format!("{}{}", role_tag(service), begun.0),
+            told: AtomicBool::new(false),
+        }
+    }
+
     /// Waits until the work is to end.
     pub(super) async fn halted(&self) -> Halt {
         match self.whose {
@@ -115,6 +133,11 @@ impl<'a> Errand<'a> {
             Whose::Guard(instance) => tokio::select! {
                 biased;
                 () = instance.taken() => Halt::HandedOver,
+                () = tokio::time::sleep_until(self.deadline) => Halt::TimeLimit,
+            },
+            Whose::Role(halt) => tokio::select! {
+                biased;
+                () = halt.cancelled() => Halt::Cancelled,
                 () = tokio::time::sleep_until(self.deadline) => Halt::TimeLimit,
             },
         }
@@ -144,6 +167,11 @@ impl<'a> Errand<'a> {
         id.parse()
             .map_err(|error| Trouble::Failed(format!("no run can be named {id}: {error}")))
     }
+}
+
+/// What the ids of the runs for the role of a service begin with.
+pub(super) fn role_tag(service: &ServiceName) -> String {
+    format!("role.{service}.")
 }
 
 /// What the ids of the runs of a service's guard begin with.

@@ -9,6 +9,7 @@ use interlock_mesh::server::{BindError, DescribeError, ServeError};
 use interlock_model::names::NodeName;
 
 use crate::ledger;
+use crate::roles;
 use crate::shim;
 
 /// Why an agent does not start, or has ended badly. What it manages is not touched in any case.
@@ -73,6 +74,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The roles of this node cannot be kept.
+    #[error(transparent)]
+    Roles(#[from] roles::Error),
     /// The service manager cannot be told that this agent is ready.
     #[error("cannot talk to the service manager that started this agent")]
     Notify(#[source] io::Error),

@@ -62,7 +62,11 @@ pub(super) async fn stop(
         let down = match part {
             // Its stop is asked for whatever it seems to be: a monitor that hangs shall not delay it.
             Part::Ocf(_) => None,
-            Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } => {
+            Part::Process { .. }
+            | Part::Systemd { .. }
+            | Part::Exec { .. }
+            | Part::Address(_)
+            | Part::Postgres(_) => {
                 Some(managers.look(part).await).filter(|seen| seen.state.is_down())
             }
         };

@@ -10,6 +10,8 @@ use tokio::task::AbortHandle;
 
 use super::keeper::{Instance, Keeper};
 use super::managers::Managers;
+use super::postgres::{Follower, Servers};
+use crate::roles::Roles;
 use crate::session::{AssignedInstance, Assignment, Clock, Handle};
 use crate::supervise;
 use crate::systemd::Systemd;
@@ -50,6 +52,7 @@ impl Instances {
         assignment: &Assignment,
         managers: &Managers,
         session: &Handle,
+        roles: &Roles,
         clock: Clock,
     ) {
         let mut inner = self.lock();
@@ -72,12 +75,23 @@ impl Instances {
                 assigned,
                 managers: managers.clone(),
                 session: session.clone(),
+                roles: roles.clone(),
+                clock,
+            };
+            let follower = Follower {
+                service: service.clone(),
+                instance: Arc::clone(&keeper.instance),
+                assigned: keeper.assigned.clone(),
+                managers: managers.clone(),
+                session: session.clone(),
+                roles: roles.clone(),
                 clock,
             };
             tokio::spawn(keeper.run());
+            tokio::spawn(follower.run());
             inner.assigned.insert(service.clone(), sender);
         }
-        let units = units(assignment);
+        let units = units(assignment, &managers.servers);
         if units != inner.units {
             if let Some(watcher) = inner.watcher.take() {
                 watcher.abort();
@@ -85,8 +99,13 @@ impl Instances {
             inner.units.clone_from(&units);
             if !units.is_empty() {
                 inner.watcher = Some(
-                    tokio::spawn(watch_units(self.clone(), managers.systemd.clone(), units))
-                        .abort_handle(),
+                    tokio::spawn(watch_units(
+                        self.clone(),
+                        managers.systemd.clone(),
+                        units,
+                        managers.servers.clone(),
+                    ))
+                    .abort_handle(),
                 );
             }
         }
@@ -96,10 +115,18 @@ impl Instances {
     pub(super) fn poke(&self, like: impl Fn(&Part) -> bool) {
         let inner = self.lock();
         for (service, assigned) in &inner.assigned {
-            if assigned.borrow().parts.iter().any(&like)
-                && let Some(instance) = inner.known.get(service)
-            {
-                instance.poke();
+            let (of_all, of_primary) = {
+                let assigned = assigned.borrow();
+                let any = |parts: &[Part]| parts.iter().any(&like);
+                (any(&assigned.parts), any(&assigned.primary_parts))
+            };
+            if let Some(instance) = inner.known.get(service) {
+                if of_all {
+                    instance.poke();
+                }
+                if of_primary {
+                    instance.stir_role();
+                }
             }
         }
     }
@@ -110,15 +137,16 @@ impl Instances {
     }
 }
 
-fn units(assignment: &Assignment) -> Vec<String> {
+fn units(assignment: &Assignment, servers: &Servers) -> Vec<String> {
     let parts = assignment
         .instances
         .values()
-        .flat_map(|instance| &instance.parts);
+        .flat_map(|instance| instance.parts.iter().chain(&instance.primary_parts));
     let mut units: Vec<String> = parts
         .filter_map(|part| match part {
             Part::Systemd { unit } => Some(unit.clone()),
-            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => None,
+            Part::Postgres(postgres) => servers.unit_of(postgres).map(str::to_owned),
+            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => None,
         })
         .collect();
     units.sort();
@@ -127,7 +155,7 @@ fn units(assignment: &Assignment) -> Vec<String> {
 }
 
 /// Passes on what systemd says.
-async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>) {
+async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>, servers: Servers) {
     let mut watch = match systemd.watch(units) {
         Ok(watch) => watch,
         Err(error) => {
@@ -136,7 +164,11 @@ async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>)
         }
     };
     while let Some(event) = watch.next().await {
-        instances.poke(|part| matches!(part, Part::Systemd { unit } if *unit == event.unit));
+        instances.poke(|part| match part {
+            Part::Systemd { unit } => *unit == event.unit,
+            Part::Postgres(postgres) => servers.unit_of(postgres) == Some(&event.unit),
+            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => false,
+        });
     }
 }
 
@@ -144,9 +176,13 @@ async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>)
 pub(super) async fn watch_processes(
     instances: Instances,
     mut events: mpsc::Receiver<supervise::Event>,
+    servers: Servers,
 ) {
     while let Some(event) = events.recv().await {
         tracing::info!(process = %event.name, "{}", event.state);
-        instances.poke(|part| matches!(part, Part::Process { name } if *name == event.name));
+        instances.poke(|part| {
+            matches!(part, Part::Process { name } if *name == event.name)
+                || servers.is_run_by(part, &event.name)
+        });
     }
 }

@@ -33,6 +33,7 @@ use super::instance;
 use super::look::Looks;
 use super::managers::Managers;
 use super::seen::{Seen, merge};
+use crate::roles::Roles;
 use crate::session::{AssignedInstance, Clock, Handle};
 
 /// How often an instance is looked at although nothing has happened: the net under the events.
@@ -62,6 +63,7 @@ pub(super) struct Instance {
     taken: AtomicBool,
     given_back: std::sync::Mutex<Option<Proven>>,
     poke: Notify,
+    role_stirred: Notify,
 }
 
 impl Instance {
@@ -85,6 +87,16 @@ impl Instance {
     /// Something has happened to it.
     pub(super) fn poke(&self) {
         self.poke.notify_one();
+    }
+
+    /// Something has happened to what only a primary has.
+    pub(super) fn stir_role(&self) {
+        self.role_stirred.notify_one();
+    }
+
+    /// Waits for that.
+    pub(super) async fn role_stirred(&self) {
+        self.role_stirred.notified().await;
     }
 
     fn take_given_back(&self) -> Option<Proven> {
@@ -115,6 +127,7 @@ pub(super) struct Keeper {
     pub(super) assigned: watch::Receiver<AssignedInstance>,
     pub(super) managers: Managers,
     pub(super) session: Handle,
+    pub(super) roles: Roles,
     pub(super) clock: Clock,
 }
 
@@ -201,7 +214,15 @@ impl Keeper {
             }
         }
         self.remember(memory);
-        self.post(memory, merge(&parts));
+        if memory.assigned.lease.is_some() {
+            let readiness = self.readiness(&memory.assigned, &parts).await;
+            self.roles.ready(&self.service, readiness);
+        }
+        let seen = match parts.as_slice() {
+            [] if memory.assigned.lease.is_some() => self.of_nothing(),
+            parts => merge(parts),
+        };
+        self.post(memory, seen);
     }
 
     /// Has what the guard must not forget written down, if it is news.
@@ -260,7 +281,15 @@ impl Keeper {
         }
     }
 
-    fn post(&self, memory: &Memory, seen: Seen) {
+    fn post(&self, memory: &Memory, mut seen: Seen) {
+        // A primary without what only a primary has is none.
+        let role = self.roles.view(&self.service);
+        if let Some(why) = role.and_then(|role| role.down)
+            && seen.is_running()
+        {
+            seen.state = InstanceState::Failed;
+            seen.reason = why;
+        }
         let guard = &memory.guard;
         let dead = seen.state.is_down() || seen.broken;
         let failed = seen.state == InstanceState::Failed || seen.broken;
@@ -284,6 +313,7 @@ impl Keeper {
             given_up: seen.state.is_down() && guard.given_up().is_some(),
             // Posted apart, by whoever looks after them.
             members: Vec::new(),
+            role: None,
         };
         self.session
             .board()
@@ -308,7 +338,9 @@ impl Keeper {
     /// How long until the next look although nothing happens.
     fn rhythm(&self, parts: &[Part]) -> Duration {
         let rhythms = parts.iter().map(|part| match part {
-            Part::Process { .. } | Part::Systemd { .. } => LOOK_AGAIN,
+            Part::Process { .. } | Part::Systemd { .. } | Part::Address(_) | Part::Postgres(_) => {
+                LOOK_AGAIN
+            }
             Part::Exec { .. } => LOOK_AGAIN_BLIND,
             Part::Ocf(resource) => self.managers.ocf.every(resource),
         });
@@ -327,7 +359,9 @@ impl Keeper {
             // Nothing but an agent starts it: what is stopped and was proven in another boot has not been started in this.
             Part::Ocf(_) => *last == Some(InstanceState::Stopped) && !this_boot,
             // systemd starts its units itself, and what a command has started cannot be told from what it has not.
-            Part::Systemd { .. } | Part::Exec { .. } => false,
+            Part::Systemd { .. } | Part::Exec { .. } | Part::Address(_) | Part::Postgres(_) => {
+                false
+            }
         };
         assigned.autostart
             && !assigned.exclusive

@@ -12,8 +12,10 @@
 //! ```text
 //! state_dir/ledger.redb     attempts, term, wanted, refusals, last assignment       (module ledger)
 //! state_dir/members.json    what the members of load balancers were put to             (module held)
+//! state_dir/files/           what files said before an operation wrote them             (module files)
 //! state_dir/runs/           one directory per running command                      (module shim)
 //! state_dir/logs/           what supervised processes print
+//! state_dir/roles/          what roles this node has held and given back             (module roles)
 //! ```
 //!
 //! # Who does what
@@ -24,6 +26,8 @@
 //! | `instances`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
 //! | `members`, `held` | who takes part in the load balancers of this node, and stays as it was put |
 //! | `machine`, `fence` | this machine's way down; the power of others |
+//! | `leases`, `usher`, `hands`, `readiness` | roles: what attempts see of them, how they are looked at, what is started and stopped for them |
+//! | `postgres` | database servers under a lease: followed, promoted, rejoined |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
 //!
@@ -38,16 +42,21 @@ mod deaths;
 mod errand;
 mod error;
 mod fence;
+mod hands;
 mod held;
 mod instance;
 mod instances;
 mod keeper;
+mod leases;
 mod look;
 mod machine;
 mod managers;
 mod members;
+mod postgres;
 mod probes;
+mod readiness;
 mod seen;
+mod usher;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -58,17 +67,21 @@ use interlock_engine::agent::ledger::Target;
 use interlock_mesh::channel::{self, Expected};
 use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
 use interlock_mesh::identity::{Kind, Subject};
+use interlock_model::lease::Holder;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::exec::Exec;
 use crate::facts::{FactsReader, boot_id};
+use crate::files;
 use crate::ledger::Recorder;
 use crate::logs::Logs;
 use crate::node_service::{self, NodeState};
 use crate::notify::Notify;
 use crate::ocf::{self, Catalogue, ResourceAgents};
 use crate::power::{self, Fencer};
+use crate::roles::{self, Roles, View};
 use crate::session::{Agent, Clock, Options};
 use crate::shim::{self, Runs};
 use crate::supervise::Supervisor;
@@ -77,12 +90,20 @@ use crate::systemd::{self, Systemd};
 pub(crate) use body::facts;
 pub use error::Error;
 pub(crate) use instances::Instances;
+pub(crate) use managers::chain;
 
 /// How often the credentials' files are looked at. A renewal has days.
 const RELOAD: Duration = Duration::from_secs(30);
 
 /// How long an attempt that takes the machine down may take to be told, when the agent is told to end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long a primary may take to have it recorded that its agent ends.
+const LAST_RENEWAL: Duration = Duration::from_secs(3);
+
+/// How long a primary may take to be stopped when its machine goes down. systemd waits longer for a unit to stop
+/// (`DefaultTimeoutStopSec=`, 90 s).
+const LAST_STOP: Duration = Duration::from_secs(60);
 
 /// Threads for what blocks: a disk, a lock, a directory, a name server. They end when they have nothing to do. Many more
 /// than are ever busy: the look-up of a coordinator's name cannot be ended, and its threads add up while a dead name
@@ -170,7 +191,12 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     supervisor.forget(forgotten);
 
     let instances = Instances::default();
-    tokio::spawn(instances::watch_processes(instances.clone(), processes));
+    let servers = postgres::Servers::new(&config.node, &config.postgres);
+    tokio::spawn(instances::watch_processes(
+        instances.clone(),
+        processes,
+        servers.clone(),
+    ));
     let managers = managers::Managers {
         supervisor,
         exec: exec.clone(),
@@ -179,6 +205,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         runs,
         clock,
         allow: Arc::new(config.allow.clone()),
+        servers,
     };
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let ending = CancellationToken::new();
@@ -191,6 +218,34 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         coordinators,
         credentials: credentials.clone(),
         channel: channel::Options::default(),
+    };
+    let manager = systemd.clone();
+    let (roles, works) = Roles::start(roles::Options {
+        me: Holder {
+            node: config.node.clone(),
+            boot: boot.clone(),
+        },
+        facts: state.join("roles"),
+        runtime: config.lease.runtime_dir.clone(),
+        reset: config.lease.reset,
+        coordinators: config.coordinators.len(),
+    })
+    .map_err(Error::Roles)?;
+    let hands = hands::Hands {
+        managers: managers.clone(),
+        roles: roles.clone(),
+    };
+    tokio::spawn(hands.clone().run(works));
+    let (assigned, follow) = watch::channel(usher::Assigned::new());
+    let usher = usher::Usher {
+        hands,
+        instances: instances.clone(),
+        assigned: follow,
+    };
+    tokio::spawn(usher.run());
+    let leases = leases::Leases {
+        roles: roles.clone(),
+        assigned,
     };
     let agent = Agent::start(options, recorder, kept, |session| {
         let body = body::Body {
@@ -211,6 +266,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
                 }),
                 secrets: config.secrets.clone(),
             },
+            files: files::Files::new(config.state_dir.join("files"), config.secrets.clone()),
             probes: probes::Probes::start(
                 probes::tools(exec, systemd, &config),
                 session.board().clone(),
@@ -219,11 +275,13 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
             facts: Arc::clone(&facts_reader),
             logs: logs.clone(),
             managers,
+            leases: leases.clone(),
             clock,
         };
         body.take_over(left);
         Arc::new(body)
     });
+    tokio::spawn(leases.post(agent.handle().board().clone(), instances.clone()));
     let node = NodeState {
         node: config.node.clone(),
         cluster: credentials.identity().cluster().clone(),
@@ -249,11 +307,39 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         () = stop => Ok(()),
     };
     notify.stopping();
+    leave_roles(&roles, &manager).await;
     tracing::info!("ending; what this agent manages goes on");
     ending.cancel();
     last_words(&agent).await;
     agent.stop("the agent was told to end").await;
     outcome
+}
+
+/// Waits until no role stands in the way of the end of this agent (safety rule E12). The record of a primary that goes on
+/// without one must say that it holds on, or its silence is an expiry. One that goes down with its machine gives its role
+/// back: held on to, nobody could take it over until the machine is up again.
+async fn leave_roles(roles: &Roles, systemd: &Systemd) {
+    let holds = |view: &View| !view.is_standby();
+    if roles.views().borrow().values().any(holds) {
+        let going = tokio::time::timeout(LAST_RENEWAL, systemd.is_going_down()).await;
+        if matches!(going, Ok(Ok(true))) {
+            tracing::warn!("the machine goes down: giving back what roles it has");
+            let left = tokio::time::timeout(LAST_STOP, roles.leave_all()).await;
+            if left.is_ok() {
+                return;
+            }
+            tracing::error!("not every role is given back in time");
+        }
+    }
+    if tokio::time::timeout(LAST_RENEWAL, roles.may_exit())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "no coordinator has taken note that this agent ends: what is primary here goes on for as long as its lease lasts, \
+             and the next agent finds out what has become of it"
+        );
+    }
 }
 
 /// Waits until an attempt that takes this machine down has ended, if there is one, and what is known is durable.

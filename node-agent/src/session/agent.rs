@@ -1,5 +1,6 @@
 //! An agent as a whole, and the handle on it.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use interlock_engine::agent::Peer;
@@ -155,6 +156,7 @@ impl Agent {
                 executor: Arc::clone(&executor),
                 reach: Arc::clone(&handle.reaches[number as usize]),
                 clock,
+                term: AtomicU64::new(0),
             };
             links.spawn(link.run(stop_links.subscribe()));
         }

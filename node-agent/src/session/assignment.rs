@@ -9,7 +9,8 @@ use interlock_model::check::{Check, CheckId};
 use interlock_model::ids::{Generation, Term};
 use interlock_model::member::HeldMember;
 use interlock_model::names::ServiceName;
-use interlock_model::spec::GuardPolicy;
+use interlock_model::postgres::Peer;
+use interlock_model::spec::{Clients, GuardPolicy};
 use interlock_proto::convert::{self, Invalid};
 use interlock_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,15 @@ pub struct AssignedInstance {
     /// Of a load balancer: the members that are looked after here.
     #[serde(default)]
     pub members: Vec<HeldMember>,
+    /// What only the primary has, in starting order.
+    #[serde(default)]
+    pub primary_parts: Vec<Part>,
+    /// How those who write reach the primary, if the service is leased.
+    #[serde(default)]
+    pub lease: Option<Clients>,
+    /// Where the other instances are, if something of them follows the primary's.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
 }
 
 impl Assignment {
@@ -82,6 +92,19 @@ impl Assignment {
                 .iter()
                 .map(convert::part_from_wire)
                 .collect::<Result<_, _>>()?;
+            let primary_parts = instance.primary_parts.iter().map(convert::part_from_wire);
+            let primary_parts = primary_parts.collect::<Result<_, _>>()?;
+            let peers = instance.lease.iter().flat_map(|lease| &lease.peers);
+            let peers = peers
+                .map(convert::peer_from_wire)
+                .collect::<Result<_, _>>()?;
+            let lease = instance
+                .lease
+                .as_ref()
+                .map(|lease| match lease.clients_by_address {
+                    true => Clients::Address,
+                    false => Clients::Any,
+                });
             let guard = instance.guard.unwrap_or_default();
             let guard = GuardPolicy {
                 budget: guard.budget,
@@ -99,6 +122,9 @@ impl Assignment {
                     exclusive,
                     autostart,
                     members,
+                    primary_parts,
+                    lease,
+                    peers,
                 },
             );
         }
@@ -179,7 +205,7 @@ mod tests {
                 }),
                 exclusive: true,
                 autostart: true,
-                members: Vec::new(),
+                ..v1::AssignedInstance::default()
             }],
             checks: vec![check("port", Some(tcp)), check("future", None)],
             ..v1::Assignment::default()

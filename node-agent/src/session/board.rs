@@ -9,7 +9,7 @@ use interlock_model::check::{CheckId, ProbeResult};
 use interlock_model::ids::Generation;
 use interlock_model::member::MemberObservation;
 use interlock_model::names::ServiceName;
-use interlock_model::observation::InstanceObservation;
+use interlock_model::observation::{InstanceObservation, RoleObservation};
 use interlock_model::permission::Refusal;
 use interlock_proto::{convert, v1};
 use tokio::sync::watch;
@@ -155,15 +155,34 @@ impl Board {
         });
     }
 
-    /// An instance was seen. Nothing happens if it looks as before. Its members are posted apart.
+    /// The role of an instance; none if it has none here.
+    pub fn post_role(&self, service: &ServiceName, role: Option<RoleObservation>) {
+        self.change(|inner| {
+            let version = inner.version;
+            match inner.instances.get_mut(service) {
+                Some(posted) if posted.value.role != role => {
+                    posted.value.role = role;
+                    posted.version = version;
+                    true
+                }
+                // Nothing is told of what is not on the board.
+                Some(_) | None => false,
+            }
+        });
+    }
+
+    /// An instance was seen. Nothing happens if it looks as before. Its members and its role are posted apart.
     pub fn post_instance(&self, service: &ServiceName, seen: InstanceObservation) {
         self.change(|inner| {
             let version = inner.version;
             let posted = inner.instances.get(service);
-            let members = posted
-                .map(|it| it.value.members.clone())
-                .unwrap_or_default();
-            let seen = InstanceObservation { members, ..seen };
+            let apart = posted.map(|it| (it.value.members.clone(), it.value.role.clone()));
+            let (members, role) = apart.unwrap_or_default();
+            let seen = InstanceObservation {
+                members,
+                role,
+                ..seen
+            };
             match inner.instances.get_mut(service) {
                 Some(posted) if posted.value == seen => false,
                 Some(posted) => {
@@ -317,6 +336,7 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
             .iter()
             .map(convert::member_seen_to_wire)
             .collect(),
+        role: seen.role.as_ref().map(convert::role_to_wire),
     }
 }
 

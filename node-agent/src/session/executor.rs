@@ -1,8 +1,10 @@
 //! The seam between what an agent is told and what it does.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_engine::agent::Peer;
 use interlock_engine::agent::ledger::{Outcome, Permit};
 use interlock_mesh::channel::Target;
 use interlock_model::action::{Command, FenceCall, Power};
@@ -12,8 +14,8 @@ use interlock_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::Assignment;
 use super::open::Happened;
+use super::{Assignment, LeaseMail, LeaseWord};
 
 /// What an agent does on its machine. One value serves all attempts at once.
 pub trait Executor: Send + Sync + 'static {
@@ -63,6 +65,17 @@ pub trait Executor: Send + Sync + 'static {
     fn log_share(&self) -> Option<watch::Receiver<Option<String>>> {
         None
     }
+
+    /// What is to be said of leases to this coordinator; none if this agent keeps no leases.
+    fn lease_mail(&self, _: Peer) -> Option<Arc<LeaseMail>> {
+        None
+    }
+
+    /// A session with this coordinator stands: it knows nothing of any lease yet. Returns at once.
+    fn lease_session(&self, _: Peer) {}
+
+    /// A coordinator says something of a lease. Returns at once.
+    fn lease_word(&self, _: Peer, _: LeaseWord) {}
 
     /// Somebody wants to read logs through this coordinator, in the call of this number. Returns at once.
     fn serve_logs(&self, _: &Target, _: u64) {}

@@ -4,7 +4,7 @@
 //! would refuse in the middle is not even shown. It binds nobody: an attempt is judged again when it comes.
 
 use interlock_engine::agent::ledger::Permit;
-use interlock_model::action::Command;
+use interlock_model::action::{Command, ShutdownBy};
 use interlock_model::permission::{Permission, Refusal};
 
 use super::{Assignment, Executor};
@@ -15,7 +15,8 @@ pub(super) fn judge(assignment: &Assignment, executor: &impl Executor) -> Vec<Re
     for (service, instance) in &assignment.instances {
         let start = Command::Start {
             service: service.clone(),
-            parts: instance.parts.clone(),
+            // What a primary has is started here as well, by who keeps its role.
+            parts: [instance.parts.as_slice(), &instance.primary_parts].concat(),
         };
         asked.push((Permission::Operate(service.clone()), start));
         for held in &instance.members {
@@ -33,7 +34,10 @@ pub(super) fn judge(assignment: &Assignment, executor: &impl Executor) -> Vec<Re
     }
     if let Some(by) = assignment.shutdown {
         asked.push((Permission::Shutdown, Command::Shutdown { by }));
-        asked.push((Permission::Reboot, Command::Reboot));
+        // Plans reboot no machine that goes down by a command of its own.
+        if by == ShutdownBy::Agent {
+            asked.push((Permission::Reboot, Command::Reboot));
+        }
     }
     for call in &assignment.fences {
         let request = call.clone();
@@ -51,4 +55,45 @@ pub(super) fn judge(assignment: &Assignment, executor: &impl Executor) -> Vec<Re
     // Two devices may have one fence agent.
     refusals.dedup();
     refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use interlock_engine::agent::ledger::Outcome;
+
+    use super::*;
+    use crate::session::Attempt;
+
+    /// The executor of an agent whose file permits nothing.
+    struct Strict;
+
+    impl Executor for Strict {
+        async fn execute(&self, attempt: Attempt) -> Outcome {
+            Outcome::Failed {
+                evidence: attempt.id.to_string(),
+            }
+        }
+
+        fn permit(&self, _: &Command) -> Permit {
+            Permit::Denied("it is not in the file".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_reboot_is_missed_only_where_plans_could_ask_for_one() {
+        let (shutdown, reboot) = (Permission::Shutdown, Permission::Reboot);
+        for (by, missed) in [
+            (Some(ShutdownBy::Agent), vec![shutdown.clone(), reboot]),
+            (Some(ShutdownBy::Command), vec![shutdown]),
+            (None, vec![]),
+        ] {
+            let assignment = Assignment {
+                shutdown: by,
+                ..Assignment::default()
+            };
+            let refusals = judge(&assignment, &Strict).into_iter();
+            let permissions: Vec<Permission> = refusals.map(|it| it.permission).collect();
+            assert_eq!(permissions, missed, "{by:?}");
+        }
+    }
 }

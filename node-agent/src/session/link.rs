@@ -1,12 +1,13 @@
 //! The link to one coordinator: connect, say hello, tell what is news, pass on what is asked; again and again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use interlock_engine::agent::Peer;
 use interlock_engine::agent::asked::Asked;
 use interlock_mesh::backoff::{Attempts, Backoff, SystemRandom};
-use interlock_mesh::channel::{self, ConnectError, Target};
+use interlock_mesh::channel::{self, Target};
 use interlock_model::ids::Term;
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
@@ -15,20 +16,21 @@ use interlock_proto::v1::coordinator_message::Message as CoordinatorSays;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::board::Cursor;
+use super::ended::Ended;
 use super::greeting::{hello, message};
 use super::order::{NoOrder, Order};
 use super::outbox::Outbox;
 use super::reach::Reach;
-use super::{Board, Clock, Executor, Options};
+use super::{Board, Clock, Executor, LeaseMail, LeaseWord, Options};
 
 /// Messages that wait to be sent. A coordinator that does not read is not waited for with more than these.
 const QUEUE: usize = 4;
 
 /// How long a coordinator may take to answer a hello.
-const WELCOME_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const WELCOME_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a goodbye may take to leave.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
@@ -52,37 +54,8 @@ pub(super) struct Link<E> {
     pub(super) executor: Arc<E>,
     pub(super) reach: Arc<Reach>,
     pub(super) clock: Clock,
-}
-
-/// Why a session ended, or never began.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    /// The agent is ending.
-    #[error("the agent is ending")]
-    Stopped,
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error(
-        "{address} does not let this agent in as node {node}: {message}; the certificate must be that node's, and \
-             the node must be in the cluster spec"
-    )]
-    Denied {
-        address: String,
-        node: String,
-        message: String,
-    },
-    #[error("{address} speaks another version: {message}; upgrade the older of the two")]
-    Version { address: String, message: String },
-    #[error("{address} ended the session: {message}")]
-    Status { address: String, message: String },
-    #[error("{address} closed the session")]
-    Closed { address: String },
-    #[error("{address} did not welcome this agent within {WELCOME_LIMIT:?}: is it overloaded?")]
-    NoWelcome { address: String },
-    #[error(
-        "{address} began the session with something else than a welcome: is it of another version?"
-    )]
-    NotAWelcome { address: String },
+    /// The highest term that was said with a word of a lease.
+    pub(super) term: AtomicU64,
 }
 
 /// How long something seen waits for the end of the attempt that brought it about, which is told right behind it then:
@@ -105,6 +78,9 @@ impl<E: Executor> Link<E> {
             let mut stood = None;
             let ended = self.session(&mut stop, &mut stood).await;
             self.outbox.close();
+            if let Some(leases) = self.executor.lease_mail(self.peer) {
+                leases.close();
+            }
             if let Some(since) = stood {
                 attempts.lasted(Instant::now().saturating_duration_since(since));
                 // The desk ends after the links.
@@ -113,7 +89,7 @@ impl<E: Executor> Link<E> {
             if matches!(ended, Ended::Stopped) {
                 return;
             }
-            let text = chain(&ended);
+            let text = ended.chain();
             if self.reach.set(false, text.clone()) {
                 tracing::warn!(coordinator = %self.target.address, "{text}");
             } else {
@@ -173,6 +149,17 @@ impl<E: Executor> Link<E> {
             // First what is durable and not told yet: nobody can ask this process for it afterwards.
             while let Some(waiting) = self.outbox.pop() {
                 if outgoing.send(message(waiting)).await.is_err() {
+                    return;
+                }
+            }
+            // What was given back last, so that nobody waits for a lease that nobody has.
+            let leases = self.executor.lease_mail(self.peer);
+            while let Some(report) = leases.as_ref().and_then(|leases| leases.take()) {
+                if outgoing
+                    .send(message(Message::Lease(report)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -259,6 +246,11 @@ impl<E: Executor> Link<E> {
             // Told in each session, whatever an earlier one has told.
             share.mark_changed();
         }
+        let leases = self.executor.lease_mail(self.peer);
+        if let Some(leases) = &leases {
+            leases.open();
+            self.executor.lease_session(self.peer);
+        }
         let mut sequence = 0;
         // When what is new on the board is told at the latest.
         let mut due = None;
@@ -275,6 +267,10 @@ impl<E: Executor> Link<E> {
                             self.executor.serve_logs(&self.target, call.call);
                             continue;
                         }
+                        if let Some(CoordinatorSays::Lease(word)) = &received.message {
+                            self.hear(word);
+                            continue;
+                        }
                         match self.pass_on(received).await {
                             Ok(answer) => answer,
                             Err(ended) => return ended,
@@ -283,6 +279,7 @@ impl<E: Executor> Link<E> {
                     Ok(None) => return closed(),
                     Err(status) => return self.ended_by(&status),
                 },
+                lease = said(leases.as_deref()) => Some(Message::Lease(lease)),
                 // The desk's and the board's ends are the agent's.
                 _ = news.changed(), if due.is_none() => {
                     due = Some(Instant::now() + GATHER);
@@ -319,6 +316,28 @@ impl<E: Executor> Link<E> {
         }
     }
 
+    /// Hands on what is said of a lease, not by the desk: it must not wait for a disk.
+    fn hear(&self, wire: &v1::LeaseWord) {
+        match LeaseWord::from_wire(wire) {
+            Ok(word) => {
+                // The ledger learns of a later term when it can; nobody waits for that here.
+                let term = word.term;
+                self.executor.lease_word(self.peer, word);
+                let heard = Order::Heard {
+                    from: self.peer,
+                    term,
+                    incarnation: None,
+                };
+                if self.term.fetch_max(term.0, Ordering::Relaxed) < term.0 {
+                    let _ = self.orders.try_send(heard);
+                }
+            }
+            Err(problem) => {
+                tracing::warn!(coordinator = %self.target.address, %problem, "a word of a lease is ignored");
+            }
+        }
+    }
+
     /// Gives a message to the desk; what cannot be understood may have an answer.
     async fn pass_on(&self, received: v1::CoordinatorMessage) -> Result<Option<Message>, Ended> {
         match Order::read(self.peer, received) {
@@ -341,23 +360,16 @@ impl<E: Executor> Link<E> {
     }
 
     fn ended_by(&self, status: &Status) -> Ended {
-        if let Some(error) = ConnectError::inside(status) {
-            return error.clone().into();
-        }
         let address = self.target.address.to_string();
-        let message = status.message().to_owned();
-        match status.code() {
-            Code::PermissionDenied | Code::Unauthenticated => Ended::Denied {
-                address,
-                node: self.options.node.to_string(),
-                message,
-            },
-            Code::FailedPrecondition => Ended::Version { address, message },
-            code => Ended::Status {
-                address,
-                message: format!("{message} ({code:?})"),
-            },
-        }
+        Ended::by(status, address, self.options.node.as_str())
+    }
+}
+
+/// What there is to say of leases; nothing if none are kept.
+async fn said(leases: Option<&LeaseMail>) -> v1::LeaseReport {
+    match leases {
+        Some(leases) => leases.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -378,16 +390,4 @@ async fn passed(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -20,6 +20,7 @@
 //! * **Bounded.** A coordinator that sends faster than the disk can remember is not read from; one that does not read
 //!   gets the newest report per attempt, no queue.
 //! * **A session's end ends nothing** (invariant I6). Open attempts go on, the board goes on; the next hello tells all.
+//! * **Leases wait for nobody.** Renewals and the words of their coordinators go round the desk (module `lease`).
 //! * **Silence at the end of the process is no order either**: [`Agent::stop`] says goodbye and leaves what runs running.
 //!
 //! # A light agent
@@ -45,11 +46,13 @@ mod board;
 mod claims;
 mod clock;
 mod desk;
+mod ended;
 mod evidence;
 mod executor;
 mod greeting;
 mod guards;
 mod judge;
+mod lease;
 mod link;
 mod open;
 mod order;
@@ -66,4 +69,5 @@ pub use desk::NotTaken;
 pub(crate) use evidence::line;
 pub use executor::{Attempt, Executor, Halt};
 pub use interlock_engine::agent::ledger::{ByHand, Entry, Outcome, Permit};
+pub use lease::{LeaseMail, LeaseSay, LeaseWord};
 pub use reach::LinkState;

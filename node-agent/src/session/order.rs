@@ -84,7 +84,9 @@ impl Order {
         use v1::coordinator_message::Message;
         match message.message {
             // Logs are the link's business.
-            None | Some(Message::Welcome(_) | Message::ServeLogs(_)) => Err(NoOrder::Unexpected),
+            None | Some(Message::Welcome(_) | Message::ServeLogs(_) | Message::Lease(_)) => {
+                Err(NoOrder::Unexpected)
+            }
             Some(Message::Assignment(wire)) => match Assignment::from_wire(&wire) {
                 Ok(assignment) => Ok(Self::Assign(Box::new(assignment))),
                 Err(problem) => Err(NoOrder::Ignore(problem)),

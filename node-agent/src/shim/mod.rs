@@ -33,6 +33,7 @@ mod adopt;
 mod capture;
 mod cgroup;
 mod forgotten;
+mod grip;
 mod id;
 mod keeper;
 mod launch;
@@ -51,6 +52,7 @@ use std::time::{Duration, Instant};
 
 pub use capture::Captured;
 pub use forgotten::Forgotten;
+pub(crate) use grip::Grip;
 pub use id::{BadRunId, RunId};
 pub use keeper::keep;
 pub use launch::LaunchError;

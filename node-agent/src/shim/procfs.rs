@@ -70,6 +70,18 @@ impl ProcessRef {
         Stat::read(self.pid).is_some_and(|stat| stat.start == self.start && !stat.dead)
     }
 
+    /// Is nothing of it left that could run? A zombie is gone when it is the last of its threads: the others may be in an
+    /// uninterruptible sleep, and write when they wake.
+    pub(crate) fn is_gone(self) -> bool {
+        match Stat::read(self.pid) {
+            Some(stat) if stat.start == self.start => {
+                let threads = fs::read_dir(format!("/proc/{}/task", self.pid));
+                stat.dead && threads.map_or(true, |threads| threads.count() <= 1)
+            }
+            Some(_) | None => true,
+        }
+    }
+
     /// A pidfd of exactly this process; none if it is gone.
     pub(crate) fn open(self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {

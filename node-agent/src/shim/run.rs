@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::capture::{Captured, STDERR, STDOUT};
 use super::cgroup::Leaf;
 use super::deadline;
+use super::grip::Grip;
 use super::leftover::{self, Group, Proof};
 use super::orphan;
 use super::outcome::{ChildEnd, Ended, Outcome, collect};
@@ -376,6 +377,17 @@ impl Run {
             pids.extend(Leaf::at(path.clone()).pids()?);
         }
         Ok(pids)
+    }
+
+    /// What it takes to end the run at once, without its shim.
+    pub(crate) fn grip(&self) -> Grip {
+        let record = self.shared.record.as_ref();
+        Grip {
+            shim: record.map(|record| record.shim),
+            child: record.and_then(|record| record.child),
+            cgroup: self.cgroup().cloned(),
+            marker: Some(self.shared.spec.marker.clone()),
+        }
     }
 
     /// Stops the run by its own rule and waits until it is proven empty. See [`Run::kill_by`].

@@ -10,6 +10,10 @@
 
 use super::{Error, Systemd};
 
+/// The object of the service manager, and its interface.
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
 /// The two ways to go down.
 #[derive(Debug, Clone, Copy)]
 enum Down {
@@ -32,6 +36,20 @@ impl Systemd {
     /// Those of a call; [`Error::Denied`] if the agent is not root.
     pub async fn reboot(&self) -> Result<(), Error> {
         self.go_down(Down::Reboot).await
+    }
+
+    /// Is the machine on its way down? `SystemState` of
+    /// org.freedesktop.systemd1(5): the answer to `systemctl is-system-running`.
+    ///
+    /// # Errors
+    /// Those of a call.
+    pub async fn is_going_down(&self) -> Result<bool, Error> {
+        let link = self.link().await?;
+        let state = link.property(MANAGER_PATH, MANAGER, "SystemState");
+        let state = link.call("observe", None, state).await?;
+        Ok(state
+            .downcast_ref::<&str>()
+            .is_ok_and(|state| state == "stopping"))
     }
 
     async fn go_down(&self, how: Down) -> Result<(), Error> {

@@ -95,6 +95,8 @@ pub struct UnitState {
     pub restarted_by_systemd: bool,
     /// Was the service, in its last run, told to stop before its main process ended? A stop that ended badly, then, and no crash.
     pub told_to_stop: bool,
+    /// The control group of a service that has one now, as a path below the root of all control groups.
+    pub control_group: Option<String>,
     /// What systemd is going to do to it, or does: a job that waits in the queue has not touched the unit, and will.
     pub queued: Option<Verb>,
 }
@@ -103,6 +105,15 @@ pub struct UnitState {
 pub(super) type Properties = HashMap<String, OwnedVariant>;
 
 impl UnitState {
+    /// Does systemd start it at boot, by itself or with another one that wants it?
+    #[must_use]
+    pub fn starts_at_boot(&self) -> bool {
+        matches!(
+            self.unit_file_state.as_deref(),
+            Some("enabled" | "enabled-runtime")
+        )
+    }
+
     /// Reads the properties of `org.freedesktop.systemd1.Unit`, and for a service those of
     /// `org.freedesktop.systemd1.Service`, as an observation of `unit`.
     ///
@@ -141,6 +152,7 @@ impl UnitState {
             invocation_id: invocation(general),
             restarted_by_systemd: text(service, "Restart").is_some_and(|mode| mode != "no"),
             told_to_stop: told_to_stop(general, service),
+            control_group: text(service, "ControlGroup").filter(|path| path.starts_with('/')),
             queued: None,
         })
     }
@@ -296,6 +308,19 @@ mod tests {
         let mode = |mode: &str| Properties::from([("Restart".to_owned(), owned(mode))]);
         assert!(restarted(mode("on-failure")) && restarted(mode("always")));
         assert!(!restarted(mode("no")) && !restarted(Properties::new()));
+    }
+
+    #[test]
+    fn a_unit_that_is_enabled_starts_at_boot() {
+        let starts = |state: &str| {
+            let mut general = general("active", "loaded");
+            general.insert("UnitFileState".to_owned(), owned(state));
+            UnitState::read("a.service", &general, &Properties::new())
+                .unwrap()
+                .starts_at_boot()
+        };
+        assert!(starts("enabled") && starts("enabled-runtime"));
+        assert!(!starts("disabled") && !starts("static") && !starts("indirect"));
     }
 
     #[test]

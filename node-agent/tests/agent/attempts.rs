@@ -92,14 +92,38 @@ async fn verify_restarts_what_ran_before_and_leaves_what_was_started_since() {
         first.state() == State::Done && first.evidence.starts_with("running since"),
         "{first:?}"
     );
+    // For another step it came up before.
     session
-        .dispatch(id("verify", 2), Command::Verify(process("web")))
+        .dispatch(id("once-more", 1), Command::Verify(process("web")))
         .await;
-    let second = session.outcome(&id("verify", 2)).await;
+    let second = session.outcome(&id("once-more", 1)).await;
     assert!(
         second.state() == State::Done && second.evidence.starts_with("restarted (was running"),
         "{second:?}"
     );
+}
+
+/// A slow server would never come up if each attempt began by ending what the one before it has started.
+#[tokio::test]
+async fn a_verify_that_is_tried_again_leaves_what_its_earlier_attempt_has_started() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let slow = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n\
+                ready = { after = \"3s\" }\n";
+    lab.configure(&coordinator.endpoint, slow);
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session
+        .dispatch_within(id("verify", 1), Command::Verify(process("web")), 500)
+        .await;
+    let first = session.outcome(&id("verify", 1)).await;
+    assert_eq!(first.state(), State::Unknown, "{first:?}");
+    session
+        .dispatch(id("verify", 2), Command::Verify(process("web")))
+        .await;
+    let second = session.outcome(&id("verify", 2)).await;
+    assert_eq!(second.state(), State::Done, "{second:?}");
+    assert!(!second.evidence.contains("restarted"), "{second:?}");
 }
 
 #[tokio::test]

@@ -140,6 +140,27 @@ async fn a_person_starts_an_instance_by_hand_and_it_is_recorded_with_who_and_why
     assert_eq!(denied.code(), Code::PermissionDenied);
 }
 
+/// Whoever goes by the code must not take it for one that changed nothing.
+#[tokio::test]
+async fn an_act_by_hand_that_was_begun_and_failed_is_not_told_as_a_refusal() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    // Ready by the clock alone, so that the end always comes first.
+    let fails = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\ncommand = [\"/bin/false\"]\n\
+                 ready = { after = \"1h\" }\n";
+    lab.configure(&coordinator.endpoint, fails);
+    let agent = lab.start().await;
+    let session = coordinator.session(1).await;
+    session.assign(&[process("web")], 0).await;
+    lab.node(&agent, |node| !node.instances.is_empty()).await;
+    let mut client = lab.node_service(&agent, OPERATOR).await;
+    let failed = client
+        .control_instance(control("web", "start", "disk replaced"))
+        .await
+        .unwrap_err();
+    assert_eq!(failed.code(), Code::Unknown, "{}", failed.message());
+}
+
 #[tokio::test]
 async fn an_exclusive_instance_is_never_started_by_hand() {
     let lab = Lab::new();

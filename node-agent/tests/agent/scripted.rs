@@ -322,6 +322,11 @@ impl Session {
         self.report(id, |state| !open.contains(&state)).await
     }
 
+    /// What was last said of this instance.
+    pub(crate) fn last(&self, service: &str) -> Option<&v1::Instance> {
+        self.instances.get(service)
+    }
+
     /// This instance as soon as it is as wanted, which it may be already.
     pub(crate) async fn instance(
         &mut self,
@@ -357,7 +362,7 @@ impl Session {
     }
 }
 
-async fn patiently<T>(waiting: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(waiting: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, waiting)
         .await
         .expect("it happens")

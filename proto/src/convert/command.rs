@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use interlock_model::action::{Command, FenceAction, FenceCall, OptionValue, Part, ShutdownBy};
+use interlock_model::address::FloatingAddress;
 
+use super::file::{file_from_wire, file_to_wire};
 use super::member::{member_from_wire, member_to_wire, then_from_wire};
 use super::ocf::{resource_from_wire, resource_to_wire};
+use super::postgres::{postgres_from_wire, postgres_to_wire};
 use super::{Invalid, millis, name};
 use crate::v1;
 
@@ -19,6 +22,12 @@ pub fn part_to_wire(part: &Part) -> v1::Part {
             Part::Process { name } => Wire::Process(name.to_string()),
             Part::Exec { name } => Wire::Exec(name.to_string()),
             Part::Ocf(resource) => Wire::Ocf(resource_to_wire(resource)),
+            Part::Address(address) => Wire::Address(v1::FloatingAddress {
+                ip: address.ip.to_string(),
+                prefix: u32::from(address.prefix),
+                interface: address.interface.clone(),
+            }),
+            Part::Postgres(postgres) => Wire::Postgres(postgres_to_wire(postgres)),
         }),
     }
 }
@@ -38,11 +47,38 @@ pub fn part_from_wire(part: &v1::Part) -> Result<Part, Invalid> {
             name: name("part.exec", text)?,
         }),
         Some(Wire::Ocf(resource)) => Ok(Part::Ocf(resource_from_wire(resource)?)),
+        Some(Wire::Address(address)) => Ok(Part::Address(address_from_wire(address)?)),
+        Some(Wire::Postgres(postgres)) => Ok(Part::Postgres(postgres_from_wire(postgres)?)),
         None => Err(Invalid::new(
             "part",
             "is of a kind that this version does not know",
         )),
     }
+}
+
+fn address_from_wire(wire: &v1::FloatingAddress) -> Result<FloatingAddress, Invalid> {
+    let ip = wire.ip.parse().map_err(|_| {
+        Invalid::new(
+            "part.address.ip",
+            format!("{:?} is not an address", wire.ip),
+        )
+    })?;
+    let longest = FloatingAddress::longest_prefix(ip);
+    let prefix = u8::try_from(wire.prefix)
+        .ok()
+        .filter(|prefix| (1..=longest).contains(prefix))
+        .ok_or_else(|| Invalid::new("part.address.prefix", "is not the length of a prefix"))?;
+    if !FloatingAddress::is_interface(&wire.interface) {
+        return Err(Invalid::new(
+            "part.address.interface",
+            "is not the name of an interface",
+        ));
+    }
+    Ok(FloatingAddress {
+        ip,
+        prefix,
+        interface: wire.interface.clone(),
+    })
 }
 
 fn instance_to_wire(
@@ -75,6 +111,9 @@ pub fn command_to_wire(command: &Command) -> v1::dispatch::Command {
         Command::Start { service, parts } => Wire::Start(instance_to_wire(service, parts)),
         Command::Stop { service, parts } => Wire::Stop(instance_to_wire(service, parts)),
         Command::Verify { service, parts } => Wire::Verify(instance_to_wire(service, parts)),
+        Command::Promote { service } => Wire::Promote(v1::PromoteCommand {
+            service: service.to_string(),
+        }),
         Command::Drain {
             balancer,
             member,
@@ -91,6 +130,11 @@ pub fn command_to_wire(command: &Command) -> v1::dispatch::Command {
             member: Some(member_to_wire(member)),
             ..v1::MemberCommand::default()
         }),
+        Command::File {
+            service,
+            file,
+            work,
+        } => Wire::File(file_to_wire(service, file, work)),
         Command::Shutdown { by } => Wire::Shutdown(v1::Shutdown {
             by_command: *by == ShutdownBy::Command,
         }),
@@ -124,6 +168,9 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
             let (service, parts) = instance_from_wire(wire)?;
             Command::Verify { service, parts }
         }
+        Some(Wire::Promote(wire)) => Command::Promote {
+            service: name("command.service", &wire.service)?,
+        },
         Some(Wire::Drain(wire)) => Command::Drain {
             balancer: name("command.balancer", &wire.balancer)?,
             member: member_from_wire(wire.member.as_ref())?,
@@ -134,6 +181,7 @@ pub fn command_from_wire(command: Option<&v1::dispatch::Command>) -> Result<Comm
             balancer: name("command.balancer", &wire.balancer)?,
             member: member_from_wire(wire.member.as_ref())?,
         },
+        Some(Wire::File(wire)) => file_from_wire(wire)?,
         Some(Wire::Shutdown(wire)) => Command::Shutdown {
             by: if wire.by_command {
                 ShutdownBy::Command

@@ -3,7 +3,7 @@
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
-use interlock_model::observation::{InstanceState, Liveness, Wanted};
+use interlock_model::observation::{InstanceState, Liveness, Side, Wanted};
 
 use crate::v1;
 
@@ -27,6 +27,7 @@ macro_rules! pairs {
 
 pairs!(Verdict, Verdict, Unknown, [Ok, Bad, Unknown]);
 pairs!(Power, Power, Unknown, [On, Off, Unknown]);
+pairs!(Side, Side, Unknown, [Primary, Standby, Changing, Unknown]);
 pairs!(
     Liveness,
     Liveness,

@@ -6,9 +6,12 @@
 mod assignment;
 mod command;
 mod enums;
+mod file;
+mod lease;
 mod member;
 mod ocf;
 mod permission;
+mod postgres;
 mod servers;
 
 use interlock_model::attempt::AttemptReport;
@@ -19,9 +22,14 @@ use interlock_model::plan::StepId;
 use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
+pub use lease::{
+    holder_from_wire, holder_to_wire, role_from_wire, role_to_wire, synchrony_from_wire,
+    synchrony_to_wire, terms_from_wire, terms_to_wire,
+};
 pub use member::{held_from_wire, held_to_wire, member_seen_from_wire, member_seen_to_wire};
 pub use ocf::{installed_from_wire, installed_to_wire, resource_from_wire, resource_to_wire};
 pub use permission::{refusal_from_wire, refusal_to_wire, shutdown_from_wire, shutdown_to_wire};
+pub use postgres::{peer_from_wire, peer_to_wire};
 
 pub use command::{
     command_from_wire, command_to_wire, fence_from_wire, fence_to_wire, part_from_wire,

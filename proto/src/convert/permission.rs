@@ -21,6 +21,10 @@ pub fn refusal_to_wire(refusal: &Refusal) -> v1::Refusal {
             service: service.to_string(),
             node: node.to_string(),
         }),
+        Permission::File { service, file } => Wire::File(v1::RefusedFile {
+            service: service.to_string(),
+            file: file.to_string(),
+        }),
         Permission::Shutdown => Wire::Shutdown(v1::Shutdown::default()),
         Permission::Reboot => Wire::Reboot(v1::Reboot {}),
         Permission::Fence(agent) => Wire::FenceAgent(agent.clone()),
@@ -44,6 +48,10 @@ pub fn refusal_from_wire(wire: &v1::Refusal) -> Result<Refusal, Invalid> {
             balancer: name("refusal.member.balancer", &member.balancer)?,
             service: name("refusal.member.service", &member.service)?,
             node: name("refusal.member.node", &member.node)?,
+        },
+        Some(Wire::File(wire)) => Permission::File {
+            service: name("refusal.file.service", &wire.service)?,
+            file: name("refusal.file.file", &wire.file)?,
         },
         Some(Wire::Shutdown(_)) => Permission::Shutdown,
         Some(Wire::Reboot(_)) => Permission::Reboot,

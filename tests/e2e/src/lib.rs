@@ -48,6 +48,7 @@ pub mod programs;
 pub mod rootfs;
 mod run;
 mod skip;
+pub mod systems;
 pub mod tools;
 
 pub use eventually::{eventually, patience};
@@ -55,4 +56,4 @@ pub use host::{Host, Process};
 pub use lab::Lab;
 pub use machine::Machine;
 pub use run::run;
-pub use skip::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, skip};
+pub use skip::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, has, missing, skip};

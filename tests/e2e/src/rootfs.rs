@@ -35,6 +35,7 @@ pub const PACKAGES: &[&str] = &[
     "kmod",
     "mariadb-server",
     "netcat-openbsd",
+    "nftables",
     "nginx-light",
     "postgresql",
     "procps",

@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """A stand-in, not the product: the MicroStrategy Collaboration Server is closed.
 
-Like it, it lives on Redis and a database. It really logs in to Redis, keeps a connection there, and hands messages of its
-WebSocket clients to the other instances through it; of the database it only knows whether it accepts a connection. It
-serves GET /status with the documented fields, 200 also while it is paused, and takes WebSockets on /socket.io/
-(RFC 6455, text frames under 126 bytes).
-
-What it depends on is looked at ten times in a second. While something is missing it is `paused`, with the missing names as
-the reason, and it comes back by itself. Its log has a line `lost NAME` and `reached NAME` for each change, and `ended`.
+Like it, it lives on Redis and a database. It really logs in to both, keeps these connections, and hands messages of its
+WebSocket clients to the other instances through Redis. It serves GET /status with the documented fields, 200 also while it is paused, and takes WebSockets on /socket.io/
+(RFC 6455, text frames under 126 bytes). While something is missing it is `paused`, with the missing names as the reason,
+and it comes back by itself.
 """
 
 import argparse
@@ -16,91 +13,43 @@ import hashlib
 import http.server
 import json
 import os
-import signal
-import socket
 import threading
 import time
 
-LOOK = 0.1
-LIMIT = 1.0
+from dependant import LOOK, Dependant, Postgres, Redis, address
+
 CHANNEL = "collaboration"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def address(text):
-    host, port = text.rsplit(":", 1)
-    return host, int(port)
-
-
-class Redis:
-    """A connection to Redis, as a user of its own."""
-
+class Instance(Dependant):
     def __init__(self, arguments):
-        self.socket = socket.create_connection(arguments.redis, LIMIT, (arguments.listen[0], 0))
-        self.answers = self.socket.makefile("rb")
-        self.ask("AUTH", arguments.user, "any")
-
-    def ask(self, *words):
-        self.tell(*words)
-        answer = self.answers.readline()
-        if not answer.endswith(b"\r\n") or answer.startswith(b"-"):
-            raise OSError(f"Redis says {answer!r}")
-        return answer
-
-    def tell(self, *words):
-        parts = [f"*{len(words)}\r\n"] + [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
-        self.socket.sendall("".join(parts).encode())
-
-    def close(self):
-        self.socket.close()
-
-
-class Instance:
-    def __init__(self, arguments):
+        super().__init__(arguments.log, {"DB Service", "Redis Server"})
         self.arguments = arguments
-        self.lock = threading.Lock()
-        self.missing = {"DB Service", "Redis Server"}
-        self.began = int(time.time() * 1000)
+        self.config = {}
+        if arguments.config:
+            with open(arguments.config) as config:
+                self.config = json.load(config)
+        url = self.config.get("redisServerUrl")
+        if url:
+            arguments.redis = address(url.removeprefix("redis://"))
         self.clients = set()
         self.counts = {"total": 0, "most": 0, "messages": 0, "calls": 0}
 
-    def log(self, text):
-        with open(self.arguments.log, "a") as log:
-            log.write(f"{text}\n")
+    def redis(self):
+        arguments = self.arguments
+        return Redis(arguments.redis, arguments.user, (arguments.listen[0], 0))
 
-    def saw(self, name, there):
-        with self.lock:
-            if there == (name not in self.missing):
-                return
-            (self.missing.discard if there else self.missing.add)(name)
-        self.log(f"{'reached' if there else 'lost'} {name}")
-
-    def use_redis(self):
-        while True:
-            try:
-                connection = Redis(self.arguments)
-                while True:
-                    connection.ask("PING")
-                    self.saw("Redis Server", True)
-                    time.sleep(LOOK)
-            except OSError:
-                self.saw("Redis Server", False)
-                time.sleep(LOOK)
-
-    def use_database(self):
-        while True:
-            try:
-                socket.create_connection(self.arguments.database, LIMIT).close()
-                self.saw("DB Service", True)
-            except OSError:
-                self.saw("DB Service", False)
-            time.sleep(LOOK)
+    def begin(self):
+        self.use("Redis Server", self.redis)
+        self.use("DB Service", lambda: Postgres(self.arguments.database, *self.arguments.login.split(":")))
+        threading.Thread(target=self.hear, daemon=True).start()
 
     def hear(self):
         """Hands on what the other instances, and this one, have published."""
         while True:
             try:
-                connection = Redis(self.arguments)
+                connection = self.redis()
                 connection.socket.settimeout(None)
                 connection.tell("SUBSCRIBE", CHANNEL)
                 while line := connection.answers.readline():
@@ -130,18 +79,19 @@ class Instance:
                 pass
 
     def publish(self, text):
-        Redis(self.arguments).ask("PUBLISH", CHANNEL, text)
+        self.redis().ask("PUBLISH", CHANNEL, text)
 
     def status(self):
+        state = self.state()
         with self.lock:
-            missing = sorted(self.missing)
             self.counts["calls"] += 1
+            logging = self.config.get("logging", {"level": "info"})
             body = {
+                **state,
                 "version": "11.4.0",
                 "enableTls": False,
                 "scaling": "horizontal",
-                "logging": {"level": "info"},
-                "state": "paused" if missing else "running",
+                "logging": logging,
                 "main": {
                     "cpu": {"current": 1, "max": 1},
                     "memory": {"current": 1, "max": 1},
@@ -156,8 +106,6 @@ class Instance:
                     "pid": os.getpid(),
                 },
             }
-        if missing:
-            body["reason"] = ",".join(missing)
         return json.dumps(body).encode()
 
 
@@ -220,18 +168,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name, help in [("listen", "host:port"), ("redis", "host:port"), ("database", "host:port")]:
         parser.add_argument(f"--{name}", type=address, required=True, help=help)
+    parser.add_argument("--login", required=True, help="DATABASE:USER:PASSWORD")
     parser.add_argument("--user", required=True, help="its user of Redis")
+    parser.add_argument("--config", help="its configuration: logging and redisServerUrl of it")
     parser.add_argument("--log", required=True, help="what it logs")
     arguments = parser.parse_args()
     Door.instance = instance = Instance(arguments)
-
-    def end(*_):
-        instance.log("ended")
-        os._exit(0)
-
-    signal.signal(signal.SIGTERM, end)
-    for work in [instance.use_redis, instance.use_database, instance.hear]:
-        threading.Thread(target=work, daemon=True).start()
+    instance.end_when_told()
+    instance.begin()
     Server(arguments.listen, Door).serve_forever()
 
 

@@ -1,18 +1,12 @@
 //! Members of a real HAProxy: a rolling restart under load, and clients that do not let go.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::eventually;
-use interlock_e2e::local::{Cluster, Layout, Machine, for_all, for_services};
-use interlock_e2e::skip;
+use interlock_e2e::local::{Cluster, Haproxy, Layout, Machine, for_all, for_services, web};
+use interlock_e2e::{eventually, has};
 use interlock_mesh::identity::Role;
-use rustix::process::{Pid, Signal, kill_process};
 
 const SPEC: &str = r#"
 cluster: local
@@ -40,9 +34,7 @@ const CLIENTS: usize = 4;
 
 /// The cluster, up; none where there is no HAProxy.
 fn start() -> Result<Option<Cluster>> {
-    if !Path::new("/usr/sbin/haproxy").exists() {
-        let why = "/usr/sbin/haproxy is missing; `cargo xtask test` installs haproxy";
-        skip("members of a load balancer", why);
+    if !has("members of a load balancer", &[Haproxy::NEEDED]) {
         return Ok(None);
     }
     let web = |number: u8| Machine::new(&format!("web{number}"), 30 + number).process("web");
@@ -81,37 +73,26 @@ fn configuration(cluster: &Cluster) -> String {
     text
 }
 
-/// What the load balancer answers.
-fn ask(cluster: &Cluster, path: &str, cookie: Option<&str>) -> Result<String> {
-    let mut stream = TcpStream::connect((cluster.address(11).as_str(), 8080))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let cookie = cookie.map_or_else(String::new, |server| format!("Cookie: SERVER={server}\r\n"));
-    write!(stream, "GET {path} HTTP/1.0\r\n{cookie}\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    Ok(answer)
-}
-
-/// What HAProxy answers on its runtime socket.
-fn tell(cluster: &Cluster, command: &str) -> Result<String> {
-    let mut stream = UnixStream::connect(cluster.path("lb.sock"))?;
-    writeln!(stream, "{command}")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+/// Whom the load balancer has given a client to, if it answers.
+fn ask(cluster: &Cluster, path: &str, cookie: Option<&str>) -> Result<Option<String>> {
+    let at = format!("{}:8080", cluster.address(11)).parse()?;
+    let cookie = cookie.map(|server| format!("SERVER={server}"));
+    let (head, page) = web::get(at, path, cookie.as_deref())?;
+    ensure!(head.status == 200, "{head:?}: {page}");
+    let given = head
+        .header("set-cookie")
+        .and_then(|it| it.split(';').next());
+    let given = given.and_then(|it| it.strip_prefix("SERVER="));
+    Ok(given.map(str::to_owned))
 }
 
 /// The status of each member, in order.
 fn members(cluster: &Cluster) -> Result<Vec<String>> {
-    let figures = tell(cluster, "show stat web 4 -1")?;
-    let mut lines = figures.lines();
-    let names: Vec<&str> = lines.next().context("no figures")?.split(',').collect();
-    let at = names.iter().position(|name| *name == "status");
-    let at = at.context("no status")?;
-    let rows = lines.filter(|line| line.starts_with("web,"));
-    rows.map(|line| Ok(line.split(',').nth(at).context("no status")?.to_owned()))
-        .collect()
+    balancer(cluster).members()
+}
+
+fn balancer(cluster: &Cluster) -> Haproxy {
+    Haproxy::of(cluster, "lb", "web")
 }
 
 #[test]
@@ -126,11 +107,10 @@ fn a_rolling_restart_loses_no_request() -> Result<()> {
             // Every second one keeps the server that it was given.
             let mut cookie = None;
             while !over.load(Ordering::Relaxed) {
-                let answer = ask(&cluster, "/", cookie.as_deref())?;
+                let given = ask(&cluster, "/", cookie.as_deref())?;
                 answered.fetch_add(1, Ordering::Relaxed);
-                let given = answer.split("SERVER=").nth(1);
-                if let Some(given) = given.filter(|_| number.is_multiple_of(2)) {
-                    cookie = given.split(';').next().map(str::to_owned);
+                if given.is_some() && number.is_multiple_of(2) {
+                    cookie = given;
                 }
             }
             anyhow::Ok(())
@@ -168,8 +148,8 @@ fn a_client_that_does_not_let_go_ends_no_drain_but_its_limit_does() -> Result<()
     std::thread::scope(|clients| {
         let client = clients.spawn(|| ask(&cluster, "/slow", Some("web1")));
         eventually("the session is there", Duration::from_secs(20), || {
-            let figures = tell(&cluster, "show stat web 4 -1")?;
-            ensure!(figures.contains("\nweb,web1,0,0,1,"), "{figures}");
+            let sessions = balancer(&cluster).figures("scur")?;
+            ensure!(sessions[0] == "1", "{sessions:?}");
             Ok(())
         })?;
         let operation = operator.begin(&for_services("restart", &["web"]), false)?;
@@ -211,13 +191,6 @@ fn an_unwound_restart_lets_the_member_take_part_again() -> Result<()> {
     Ok(())
 }
 
-/// The process that does HAProxy's work; another one after a reload.
-fn worker(cluster: &Cluster) -> Result<i32> {
-    let info = tell(cluster, "show info")?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
-    Ok(pid.context("no pid")?.parse()?)
-}
-
 #[test]
 fn a_reload_behind_our_back_is_put_right() -> Result<()> {
     let Some(cluster) = start()? else {
@@ -227,13 +200,11 @@ fn a_reload_behind_our_back_is_put_right() -> Result<()> {
     cluster.hold("stop:web@web1")?;
     let operation = operator.begin(&for_services("restart", &["web"]), false)?;
     operator.until_step(&operation, "drain:web@web1:lb@lb1", "done")?;
-    let before = worker(&cluster)?;
-    let status = std::fs::read_to_string(format!("/proc/{before}/status"))?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    let master = Pid::from_raw(parent.context("no parent")?.trim().parse()?);
-    kill_process(master.context("no master")?, Signal::USR2)?;
+    let balancer = balancer(&cluster);
+    let before = balancer.worker()?;
+    balancer.reload()?;
     eventually("the new process is told", Duration::from_secs(20), || {
-        ensure!(worker(&cluster)? != before, "it has not reloaded yet");
+        ensure!(balancer.worker()? != before, "it has not reloaded yet");
         let members = members(&cluster)?;
         ensure!(members[0] == "MAINT", "{members:?}");
         Ok(())

@@ -276,22 +276,19 @@ fn an_unwound_shutdown_starts_again_what_it_stopped() -> Result<()> {
     operator.run(&shop::startup())?;
     cluster.fail("stop:db@db1")?;
     let operation = operator.begin(&for_all("shutdown"), true)?;
-    for step in [
+    let steps = [
         "stop:web@web",
         "stop:web@web",
         "stop:web@web",
         "stop:db@db2",
-    ] {
+    ];
+    for (before, step) in steps.into_iter().enumerate() {
         operator.control(&operation, "next", "", "")?;
         let seen = eventually("the step is done", Duration::from_secs(20), || {
-            let steps = operator.operation(&operation)?.steps;
-            ensure!(
-                steps.iter().all(|step| step.state != "running"),
-                "{steps:#?}"
-            );
-            steps
-                .into_iter()
-                .filter(|step| step.state == "done")
+            let mut done = operator.operation(&operation)?.steps;
+            done.retain(|step| step.state == "done");
+            ensure!(done.len() == before + 1, "{done:#?}");
+            done.into_iter()
                 .max_by_key(|step| step.ended_ms)
                 .context("none")
         })?;

@@ -226,6 +226,29 @@ fn plain_hosts_lose_and_regain_each_other_as_cuts_and_cables_say() -> Result<()>
 }
 
 #[test]
+fn the_network_keeps_its_link_address_whichever_hosts_come_and_go() -> Result<()> {
+    let Some(lab) = Lab::open("link")? else {
+        return Ok(());
+    };
+    let link = || -> Result<String> {
+        let shown = run(&mut lab.command(&["ip", "-brief", "link", "show", "br0"])?)?;
+        let address = shown.split_whitespace().nth(2);
+        address.map(str::to_owned).context(shown.clone())
+    };
+    let hosts = [lab.plain("a")?, lab.plain("b")?, lab.plain("c")?];
+    let before = link()?;
+    for host in &hosts {
+        host.power_on()?;
+    }
+    // The lowest address of the ports is gone after one of these, whichever it is.
+    for host in &hosts {
+        host.pull_plug()?;
+        ensure!(link()? == before, "without {}: {}", host.name(), link()?);
+    }
+    lab.close()
+}
+
+#[test]
 fn a_plain_host_has_its_own_disk_processes_and_end() -> Result<()> {
     let Some(lab) = Lab::open("disk")? else {
         return Ok(());

@@ -6,7 +6,7 @@ use interlock_sim::lease::{Kind, Mutant, Setup, run, tell};
 const SEEDS: u64 = 15;
 
 /// How many seeds a mutant may survive.
-const SURVIVES: u64 = 200;
+const SURVIVES: u64 = 400;
 
 #[test]
 fn no_seed_of_any_kind_breaks_a_rule() {

@@ -3,6 +3,8 @@
 //! A cluster of thirteen small machines is brought up and taken down in order by the real programs over real mutual
 //! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
 //! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
+//!
+//! `--system` shows a whole [`system`] instead: its shipped spec with real servers.
 
 mod cluster;
 mod end;
@@ -10,6 +12,7 @@ mod fence;
 mod machine;
 mod stand_in;
 mod story;
+mod system;
 
 pub(crate) use fence::run as fence;
 pub(crate) use machine::Machine;

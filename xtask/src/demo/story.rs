@@ -13,10 +13,14 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::end::end;
+use super::system::{self, Name};
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// Which system.
+    #[arg(long, value_enum, default_value = "jtel")]
+    system: Name,
     /// Leave the cluster running afterwards, to look around.
     #[arg(long)]
     keep: bool,
@@ -30,7 +34,11 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     if let Some(directory) = &options.end {
         return end(directory);
     }
-    build()?;
+    if options.system != Name::Jtel {
+        ensure!(!options.keep, "only the demo of jtel can be kept");
+        return system::tell(options.system);
+    }
+    build(&[])?;
     let began = Instant::now();
     // The keys of the demo's authority are in it.
     let directory = tempfile::Builder::new()
@@ -132,7 +140,8 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn build() -> Result<()> {
+/// Builds the programs, and these packages besides.
+pub(super) fn build(besides: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let programs = [
         "-p",
@@ -145,27 +154,33 @@ fn build() -> Result<()> {
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--bins"])
         .args(programs)
+        .args(besides)
         .status()?;
     ensure!(built.success(), "the programs could not be built");
     Ok(())
 }
 
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     println!(
         "\n{}",
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     );
 }
 
-fn act(number: u32, text: &str) {
+pub(super) fn act(number: u32, text: &str) {
     say(&format!("── {number} ── {text}"));
     println!();
 }
 
 /// Runs a command of the operator, and shows it and what it prints.
 fn ctl(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
+    show(cluster.ctl()?.args(arguments), arguments)
+}
+
+/// Runs `interlockctl` with these arguments, and shows them and what it prints.
+pub(super) fn show(command: &mut Command, arguments: &[&str]) -> Result<()> {
     println!("$ interlockctl {}", arguments.join(" "));
-    let status = cluster.ctl()?.args(arguments).status()?;
+    let status = command.status()?;
     ensure!(
         status.success(),
         "interlockctl {} ended with {status}",

@@ -124,7 +124,7 @@ impl Coordinator {
         };
         for service in spec.services.values() {
             if !service.is_exclusive()
-                || service.active_when.is_empty()
+                || (service.active_when.is_empty() && !service.is_leased())
                 || !service.nodes.contains(node)
             {
                 continue;
@@ -136,7 +136,12 @@ impl Coordinator {
                 Active::On(active) => {
                     trail.certain = Some(probed(service, &seen, &active, now));
                     trail.anew = true;
-                    self.set_activity(&service.name, &active, "its checks say so", now);
+                    let why = if service.is_leased() {
+                        "it holds the lease"
+                    } else {
+                        "its checks say so"
+                    };
+                    self.set_activity(&service.name, &active, why, now);
                 }
                 Active::Nowhere => trail.certain = Some(now.mono),
                 Active::Unknown(_) => self.doubt_activity(service, &seen, now),

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use interlock_model::action::{FenceAction, FenceCall, ShutdownBy};
-use interlock_model::check::{CheckFrom, CheckId};
+use interlock_model::action::{FenceAction, FenceCall, Part, ShutdownBy};
+use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind};
 use interlock_model::ids::Generation;
 use interlock_model::member::{HeldMember, Member};
 use interlock_model::names::NodeName;
+use interlock_model::postgres::Peer;
 use interlock_model::spec::{Boot, Node, Service, Spec};
 
 use super::message::{AssignedInstance, Assignment};
@@ -14,23 +15,31 @@ use super::power::power_ref;
 use crate::operation::fence_call;
 
 /// The nodes on which a check of `service` runs, each with the node whose address it is about: from elsewhere that of the
-/// only instance. An agentless node is probed from the first of the nodes that the spec names for it.
+/// only instance. An agentless node is probed from the nodes that the spec names for it; what is compared, from the first.
 #[must_use]
 pub fn runs_on<'a>(
     spec: &'a Spec,
     service: &'a Service,
-    from: &'a CheckFrom,
+    check: &'a Check,
 ) -> Vec<(&'a NodeName, &'a NodeName)> {
     let elsewhere = |on: &'a NodeName| match service.nodes.as_slice() {
         [only] => (on, only),
         _ => (on, on),
     };
-    let mut nodes: Vec<(&NodeName, &NodeName)> = match from {
-        CheckFrom::Own => service
-            .nodes
-            .iter()
-            .map(|node| (prober(spec, node), node))
-            .collect(),
+    let mut nodes: Vec<(&NodeName, &NodeName)> = match &check.from {
+        CheckFrom::Own => {
+            let most = match check.kind {
+                CheckKind::Same { .. } => 1,
+                _ => usize::MAX,
+            };
+            let instances = service.nodes.iter();
+            instances
+                .flat_map(|node| {
+                    let probers = spec.probers(service, node).into_iter().take(most);
+                    probers.map(move |prober| (prober, node))
+                })
+                .collect()
+        }
         CheckFrom::Nodes(nodes) => nodes.iter().map(elsewhere).collect(),
         CheckFrom::Consumers => spec
             .services
@@ -46,12 +55,6 @@ pub fn runs_on<'a>(
     nodes.sort_unstable();
     nodes.dedup();
     nodes
-}
-
-fn prober<'a>(spec: &'a Spec, node: &'a NodeName) -> &'a NodeName {
-    let declared = spec.nodes.get(node);
-    let probers = declared.and_then(|node| node.agentless.as_ref());
-    probers.and_then(|probers| probers.first()).unwrap_or(node)
 }
 
 /// The assignments of all nodes with an agent.
@@ -77,11 +80,11 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
     for service in spec.services.values() {
         for node in &service.nodes {
             if let Some(assignment) = all.get_mut(node) {
-                assignment.instances.push(instance(spec, service));
+                assignment.instances.push(instance(spec, service, node));
             }
         }
         for (name, check) in &service.checks {
-            for (on, about) in runs_on(spec, service, &check.from) {
+            for (on, about) in runs_on(spec, service, check) {
                 // What looks inside of a machine is about that one.
                 let about = if check.kind.looks_inside() { on } else { about };
                 if let (Some(assignment), Some(node)) = (all.get_mut(on), spec.nodes.get(about)) {
@@ -161,7 +164,8 @@ fn members(spec: &Spec, balancer: &Service) -> Vec<HeldMember> {
     members
 }
 
-fn instance(spec: &Spec, service: &Service) -> AssignedInstance {
+fn instance(spec: &Spec, service: &Service, node: &NodeName) -> AssignedInstance {
+    let promoted = service.parts.iter().filter(|part| part.is_promoted());
     AssignedInstance {
         service: service.name.clone(),
         members: members(spec, service),
@@ -169,13 +173,29 @@ fn instance(spec: &Spec, service: &Service) -> AssignedInstance {
         guard: service.guard,
         exclusive: service.is_exclusive(),
         autostart: service.boot == Boot::Autostart,
+        primary_parts: promoted.chain(&service.primary_parts).cloned().collect(),
+        lease: service.failover.as_ref().map(|failover| failover.clients),
+        peers: peers(spec, service, node),
     }
+}
+
+/// Where the other instances of a service are whose data follow the primary's.
+fn peers(spec: &Spec, service: &Service, node: &NodeName) -> Vec<Peer> {
+    if !service.parts.iter().any(Part::is_promoted) {
+        return Vec::new();
+    }
+    let others = service.nodes.iter().filter(|other| *other != node);
+    let declared = others.filter_map(|other| spec.nodes.get(other));
+    let peer = |other: &Node| Peer {
+        node: other.name.clone(),
+        address: other.address.clone(),
+    };
+    declared.map(peer).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use interlock_model::check::CheckKind;
 
     #[test]
     fn what_is_asked_from_elsewhere_is_asked_of_the_instance_and_not_of_who_asks() {
@@ -210,18 +230,21 @@ services:
 cluster: c
 nodes:
   a: { address: 10.0.0.1 }
-  box: { address: 10.0.0.9, agentless: { probes_from: [a] } }
+  b: { address: 10.0.0.2 }
+  box: { address: 10.0.0.9, agentless: { probes_from: [a, b] } }
 services:
   pbx: { nodes: [box], checks: { sip: { tcp: '{address}:5060' } } }
 ";
         let spec = Spec::parse(text.as_bytes(), "test")
             .map_err(|problems| problems.render(text.as_bytes()));
         let all = assignments(&spec.unwrap().spec, Generation(1));
-        let (_, check) = &all["a"].checks[0];
-        let CheckKind::Tcp { target } = &check.kind else {
-            panic!("{check:?}")
-        };
-        assert_eq!(target, "10.0.0.9:5060");
+        for prober in ["a", "b"] {
+            let (_, check) = &all[prober].checks[0];
+            let CheckKind::Tcp { target } = &check.kind else {
+                panic!("{check:?}")
+            };
+            assert_eq!(target, "10.0.0.9:5060", "from {prober}");
+        }
         assert!(!all.contains_key("box"));
     }
 }

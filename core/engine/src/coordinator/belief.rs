@@ -21,7 +21,7 @@ const FURTHEST: u64 = 1_000_000;
 /// An agent names a number that this store cannot have given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the agent of {node} remembers {what} {said}, and this store is at {own}: nobody counts that far ahead, so its ledger \
+    "this agent remembers {what} {said}, and this store is at {own}: nobody counts that far ahead, so its ledger \
      is damaged or not its own; stop the agent and look at its state directory"
 )]
 pub struct Absurd {
@@ -37,7 +37,7 @@ pub struct Absurd {
 
 impl Coordinator {
     /// Can what an agent remembers come from an earlier life of this store? To be asked before the hello is taken, and
-    /// before anything is raised because of it. If not, people are told, once until the agent is believed again.
+    /// before anything is raised because of it. If not, people are told that it is turned away.
     ///
     /// # Errors
     /// The number that cannot be.
@@ -59,7 +59,7 @@ impl Coordinator {
             .into_iter()
             .find(|(_, said, own)| *said > own.saturating_add(FURTHEST));
         let Some((what, said, own)) = absurd else {
-            self.disbelieved.remove(node);
+            self.turned_away.remove(node);
             return Ok(());
         };
         let absurd = Absurd {
@@ -68,12 +68,7 @@ impl Coordinator {
             said,
             own,
         };
-        if self.disbelieved.insert(node.clone()) {
-            self.event("node-refused", now, |event| {
-                event.node = node.to_string();
-                event.text = absurd.to_string();
-            });
-        }
+        self.turn_away(node, &absurd.to_string(), now);
         Err(absurd)
     }
 

@@ -41,6 +41,17 @@ impl Hold {
         }
     }
 
+    /// The operation, if it holds this node or this service.
+    pub(super) fn has(
+        &self,
+        node: Option<&NodeName>,
+        service: Option<&ServiceName>,
+    ) -> Option<OperationId> {
+        let has = node.is_some_and(|node| self.nodes.contains(node))
+            || service.is_some_and(|service| self.services.contains(service));
+        has.then_some(self.operation)
+    }
+
     /// What of it concerns this node's agent, if anything does: a held node is held with all of its instances.
     fn on(&self, node: &NodeName, assignment: &Assignment) -> Option<Claim> {
         let whole = self.nodes.contains(node);

@@ -198,7 +198,7 @@ impl Coordinator {
             .collect()
     }
 
-    fn services_on(&self, node: &NodeName) -> Vec<String> {
+    pub(super) fn services_on(&self, node: &NodeName) -> Vec<String> {
         let Some(spec) = self.spec() else {
             return Vec::new();
         };

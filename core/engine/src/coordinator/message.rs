@@ -11,7 +11,8 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::ocf::Installed;
 use interlock_model::permission::Refusal;
-use interlock_model::spec::GuardPolicy;
+use interlock_model::postgres::Peer;
+use interlock_model::spec::{Clients, GuardPolicy};
 
 use super::identity::PlugList;
 use crate::by_hand::{Act, ActId};
@@ -192,6 +193,12 @@ pub struct AssignedInstance {
     pub autostart: bool,
     /// Of a load balancer: the members that are looked after there.
     pub members: Vec<HeldMember>,
+    /// What only the primary has, or is another thing there, in starting order.
+    pub primary_parts: Vec<Part>,
+    /// How those who write reach the primary, if the service is leased.
+    pub lease: Option<Clients>,
+    /// Where the other instances are, if something of them follows the primary's.
+    pub peers: Vec<Peer>,
 }
 
 /// A message and its receiver.

@@ -11,6 +11,7 @@
 //! | `agents` | what agents say of themselves and of their nodes |
 //! | `belief` | how much is believed of what agents say of the store's own numbers |
 //! | `contest` | two agents that speak as one node |
+//! | `turned_away` | agents that are not let in |
 //! | `by_hand` | what people did at agents' doors |
 //! | `activity` | which side of an exclusive service was active last |
 //! | `forgotten` | of which that is not known any more, and why |
@@ -19,6 +20,7 @@
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
 //! | `operations` | starting operations, and telling them what happens |
 //! | `claims` | telling agents what operations hold of their nodes |
+//! | `roles` | promotions that operations wait for, and failovers that keep operations off |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
 //! | `let_go` | what runs, and is in the spec no more |
 //! | `output` | what a call wants written and sent |
@@ -46,8 +48,10 @@ mod question;
 mod records;
 mod recover;
 mod reparted;
+mod roles;
 mod spec;
 mod status;
+mod turned_away;
 mod uuid;
 mod verification;
 
@@ -79,6 +83,7 @@ pub use records::{
     OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key, spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
+pub use roles::{Failover, NotTaken};
 pub use spec::{Applied, By, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
 pub use verification::{Finding, Standing};
@@ -112,12 +117,14 @@ pub struct Coordinator {
     doubts: BTreeMap<NodeName, power::Doubt>,
     lists: BTreeMap<PowerName, power::Listing>,
     next_ask: u64,
-    /// The agents whose numbers were not believed when they last said hello.
-    disbelieved: BTreeSet<NodeName>,
+    /// The agents that were not let in when they last said hello.
+    turned_away: BTreeMap<NodeName, turned_away::TurnedAway>,
     /// Who has spoken as each node.
     voices: BTreeMap<NodeName, contest::Voices>,
     /// What ran when a spec was applied that does not have it any more.
     strays: BTreeMap<(NodeName, ServiceName), let_go::Stray>,
+    /// What automatic failover has taken.
+    failovers: BTreeMap<ServiceName, Failover>,
     looked: frozen::Looked,
     output: Output,
 }

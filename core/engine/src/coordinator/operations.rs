@@ -5,6 +5,7 @@ use std::sync::Arc;
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::CheckId;
 use interlock_model::ids::{Generation, OperationId};
+use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Known, Plan, PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
@@ -81,6 +82,16 @@ pub enum NotStarted {
         scope: String,
         /// Who started it.
         by: String,
+    },
+    /// Automatic failover is moving the role of something of it.
+    #[error("failover of {service} to {node} is under way ({epoch}): wait until it has ended")]
+    Failover {
+        /// The service.
+        service: ServiceName,
+        /// Where its role goes.
+        node: NodeName,
+        /// The epoch that begins.
+        epoch: Epoch,
     },
     /// The plan goes by a memory that was given up since it was made.
     #[error(
@@ -170,8 +181,9 @@ impl Coordinator {
     /// holds tells who changes the cluster instead of only that it has changed.
     ///
     /// # Errors
-    /// [`NotStarted::Held`] with the first operation that holds something of it.
+    /// [`NotStarted::Held`] with the first operation that holds something of it, or [`NotStarted::Failover`].
     pub fn unheld(&self, plan: &Plan) -> Result<(), NotStarted> {
+        self.no_failover_on(plan)?;
         for other in self
             .operations
             .values()
@@ -311,11 +323,15 @@ impl Coordinator {
                 term: self.term,
                 spec: &spec,
                 view: &self.view,
+                verified: &self.verified,
                 effects: &mut effects,
             },
         );
         let after = operation.state();
-        let attention = operation.attention().to_owned();
+        let said = match operation.attention() {
+            "" => operation.told_as_left(),
+            attention => attention.to_owned(),
+        };
         if let Some((who, text)) = told {
             self.event("operation-controlled", now, |event| {
                 event.operation = id.to_string();
@@ -328,8 +344,8 @@ impl Coordinator {
             self.event("operation-turned", now, |event| {
                 event.operation = id.to_string();
                 event.text = format!(
-                    "{id} is {after}{}{attention}",
-                    if attention.is_empty() { "" } else { ": " }
+                    "{id} is {after}{}{said}",
+                    if said.is_empty() { "" } else { ": " }
                 );
             });
         }

@@ -1,6 +1,6 @@
 //! From the store to a running coordinator.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_model::ids::{OperationId, Term};
@@ -97,9 +97,10 @@ impl Coordinator {
             doubts: BTreeMap::new(),
             lists: BTreeMap::new(),
             next_ask: 0,
-            disbelieved: BTreeSet::new(),
+            turned_away: BTreeMap::new(),
             voices: BTreeMap::new(),
             strays: BTreeMap::new(),
+            failovers: BTreeMap::new(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };

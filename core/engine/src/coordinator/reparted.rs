@@ -4,7 +4,6 @@
 //! itself, and *proven* down while it runs. So such a spec is not applied while the instance runs; it is stopped by the spec
 //! that started it. Where nobody can tell whether it runs, its agent being silent, it is told.
 
-use interlock_model::action::Part;
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceState, Liveness};
 use interlock_model::spec::{Service, Spec};
@@ -33,8 +32,8 @@ impl Coordinator {
                     "{name} runs on {} by {}, and this file has it run by {}: nothing would stop, guard or see what runs. \
                      Stop it first (`interlockctl shutdown --service {name}`), apply, and start it again",
                     up.join(", "),
-                    parts(&old.parts),
-                    parts(&new.parts),
+                    parts(old),
+                    parts(new),
                     name = old.name,
                 )
             })
@@ -54,7 +53,7 @@ impl Coordinator {
                 format!(
                     "{} on {node} may run by {}: its agent is not heard. If it does, it goes on, and nothing stops it",
                     old.name,
-                    parts(&old.parts)
+                    parts(old)
                 )
             })
         });
@@ -66,7 +65,10 @@ impl Coordinator {
         let applied = self.applied.iter();
         let services = applied.flat_map(|applied| applied.spec.services.values());
         let pairs = services.filter_map(|old| Some((old, spec.services.get(&old.name)?)));
-        pairs.filter(|(old, new)| old.parts != new.parts && !old.external)
+        pairs.filter(|(old, new)| {
+            let changed = old.parts != new.parts || old.primary_parts != new.primary_parts;
+            changed && !old.external
+        })
     }
 
     /// What the agent of a node last told of an instance; nothing if it is not heard, and its machine is not off.
@@ -86,7 +88,8 @@ impl Coordinator {
 }
 
 /// `process web`, or `systemd a.service, systemd b.service`.
-fn parts(parts: &[Part]) -> String {
-    let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+fn parts(service: &Service) -> String {
+    let parts = service.parts.iter().chain(&service.primary_parts);
+    let parts: Vec<String> = parts.map(ToString::to_string).collect();
     parts.join(", ")
 }

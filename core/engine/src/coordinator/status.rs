@@ -116,7 +116,7 @@ impl Coordinator {
         let active = service.is_exclusive().then(|| seen.active(service));
         let mut found = Instances::default();
         for node in &service.nodes {
-            let state = seen.instance(node, &service.name);
+            let state = self.view.state(spec, node, &service.name);
             self.instance(
                 spec,
                 service,
@@ -135,8 +135,7 @@ impl Coordinator {
         // What an operation has stopped is not missed.
         let missed = total.saturating_sub(found.at_rest());
         let needed = (service.at_least as usize).min(missed).max(1);
-        let active_lost =
-            matches!(&active, Some(Active::Unknown(_)) if !service.active_when.is_empty());
+        let active_lost = matches!(&active, Some(Active::Unknown(_)) if service.is_leased() || !service.active_when.is_empty());
         if let (true, Some(Active::Unknown(why))) = (active_lost && found.running > 0, &active) {
             found.faults.insert(0, why.clone());
         }
@@ -168,7 +167,12 @@ impl Coordinator {
         let Instances {
             running, healthy, ..
         } = found;
-        found.faults.extend(elsewhere.bad);
+        for told in elsewhere.bad {
+            // What is compared is among the checks of an instance that runs, too.
+            if !found.faults.contains(&told) {
+                found.faults.push(told);
+            }
+        }
         if service.external {
             found.faults.extend(elsewhere.unknown);
         } else if !stopped {
@@ -191,7 +195,8 @@ impl Coordinator {
     fn other_checks(&self, spec: &Spec, service: &Service, now: Now) -> Elsewhere {
         let mut found = Elsewhere::default();
         for (name, check) in &service.checks {
-            if check.from == CheckFrom::Own && !matches!(check.kind, CheckKind::Same { .. }) {
+            let compared = matches!(check.kind, CheckKind::Same { .. });
+            if check.from == CheckFrom::Own && !compared {
                 continue;
             }
             let id = CheckId {
@@ -201,7 +206,9 @@ impl Coordinator {
             let mut green = false;
             let mut unknown = None;
             let mut doubt = None;
-            for (node, _) in runs_on(spec, service, &check.from) {
+            // Who sees the same is named together; what is compared is told of each, as its instance tells it.
+            let mut bad: Vec<(String, Vec<&NodeName>)> = Vec::new();
+            for (node, _) in runs_on(spec, service, check) {
                 let seen = self.view.check(spec, node, &id, now);
                 let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
                 match seen.verdict {
@@ -212,10 +219,16 @@ impl Coordinator {
                             doubt = doubt.or_else(|| Some(told()));
                         }
                     }
-                    Verdict::Bad if self.view.alive(node) => found.bad.push(told()),
-                    Verdict::Bad => {}
+                    Verdict::Bad if !self.view.alive(node) => {}
+                    Verdict::Bad => match bad.iter_mut().find(|(why, _)| *why == seen.evidence) {
+                        Some((_, nodes)) if !compared => nodes.push(node),
+                        _ => bad.push((seen.evidence, vec![node])),
+                    },
                 }
             }
+            let bad = bad.into_iter();
+            let bad = bad.map(|(why, nodes)| format!("{id} on {} is bad: {why}", named(&nodes)));
+            found.bad.extend(bad);
             found.blind |= !green && doubt.is_some();
             found.doubts.extend(doubt);
             if !green {
@@ -229,7 +242,7 @@ impl Coordinator {
     #[must_use]
     pub fn causes(&self, now: Now) -> Vec<Cause> {
         let Some(applied) = &self.applied else {
-            return Vec::new();
+            return self.refusals(now);
         };
         // What runs short because an operation wants it so is to blame for nothing.
         let sick: BTreeMap<ServiceName, ServiceStatus> = self
@@ -253,7 +266,14 @@ impl Coordinator {
                 .any(|(other, edge)| edge.needed && sick.contains_key(other));
             // Its machines are the cause, if nothing else is wrong with it.
             let explained = !status.at_fault && !status.cut_off.is_empty();
-            if blamed || explained {
+            // Nothing is known of it because its agents are not let in.
+            let refused = status.health == ServiceHealth::Unknown
+                && !status.untold.is_empty()
+                && status
+                    .untold
+                    .iter()
+                    .all(|node| self.turned_away(node, now).is_some());
+            if blamed || explained || refused {
                 continue;
             }
             let mut dependants = BTreeSet::new();
@@ -272,10 +292,27 @@ impl Coordinator {
         let told = sick.values().flat_map(|status| &status.untold);
         let told = told.cloned().collect();
         causes.extend(self.contests(now));
+        causes.extend(self.refusals(now));
         causes.extend(self.strays());
         causes.extend(self.silent_agents(&applied.spec, &told, now));
         causes.extend(self.forgotten_sides());
         causes
+    }
+}
+
+/// How many nodes that see the same are named.
+const NAMED: usize = 8;
+
+/// `jb1`, `jb1 and jb2`, `jb1, jb2 and jb3`; the first of many, and how many more.
+pub(super) fn named(nodes: &[&NodeName]) -> String {
+    let mut names: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
+    if let Some(more @ 1..) = nodes.len().checked_sub(NAMED) {
+        names.push(format!("{more} more"));
+    }
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        None => String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! # Purpose
 //! An exclusive service has one instance that may accept writes. The right to do so is the **lease** of the service's
 //! current **epoch**. This module holds the machines that give it, keep it, lose it and take it away; it carries nothing
-//! out. No program uses it yet.
+//! out.
 //!
 //! ```text
 //!   leader                       store                      holder (agent)

@@ -88,7 +88,7 @@ impl ExclusionProof {
 
 /// Not every earlier epoch is excluded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not excluded: release it, fence its holder, or attest that it is down")]
+#[error("{0} is not excluded")]
 pub struct NotExcluded(pub Epoch);
 
 /// Every epoch up to `through` is over, and why each of them is.

@@ -27,8 +27,8 @@ impl Operation {
             What::AllSteps { .. } => self.single_step = false,
             What::Turned { to, reason, .. } => {
                 self.state = *to;
-                if *to == State::Pausing {
-                    // What was let begin and has not is to ask again.
+                if matches!(to, State::Pausing | State::NeedsAttention) {
+                    // What was let begin and has not is to ask again: something else would begin for it.
                     self.tokens = 0;
                 }
                 self.attention = if *to == State::NeedsAttention {
@@ -48,9 +48,22 @@ impl Operation {
         }
     }
 
+    /// Does a step begin by this for which a person's `next` was needed? One that only looks has no attempt.
+    fn begins(&self, at: usize, what: &What) -> bool {
+        self.single_step
+            && match what {
+                What::Intent { attempt, undo, .. } => !undo && attempt.0 == 1,
+                What::Proven { .. } => self.steps[at].phase == Phase::Waiting,
+                _ => false,
+            }
+    }
+
     fn apply_to_step(&mut self, at: usize, entry: &Entry) {
         let takes_down = self.step(at).action.takes_down();
         let checked = !self.step(at).healthy.is_empty();
+        if self.begins(at, &entry.what) {
+            self.tokens = self.tokens.saturating_sub(1);
+        }
         let state = &mut self.steps[at];
         let mut settle = false;
         match &entry.what {
@@ -76,9 +89,6 @@ impl Operation {
                 state.reached.clear();
                 state.evidence.clear();
                 state.ended = None;
-                if self.single_step && !undo && attempt.0 == 1 {
-                    self.tokens = self.tokens.saturating_sub(1);
-                }
             }
             What::Reached {
                 until, evidence, ..
@@ -97,6 +107,7 @@ impl Operation {
                     state.phase = Phase::Undone;
                     settle = true;
                 } else {
+                    state.proven_in.clone_from(&state.boot);
                     if takes_down {
                         state.reached.entry(Wait::GoingDown).or_insert(entry.at);
                     }

@@ -104,7 +104,7 @@ impl Operation {
     }
 
     /// Has a person taken the place of a check that tells the active side?
-    fn is_overridden(&self, service: &Service) -> bool {
+    pub(super) fn is_overridden(&self, service: &Service) -> bool {
         let forced = |check: &CheckId| {
             check.service == service.name && service.active_when.contains(&check.check)
         };

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use interlock_model::action::Command;
+use interlock_model::action::{Action, Command};
 use interlock_model::ids::AttemptId;
 use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
-use interlock_model::time::{Now, human};
+use interlock_model::time::human;
 
 use super::report::WORTH_WHILE;
 use super::{Ctx, Effect, Operation, Phase, State, What};
-
-/// What an attempt taken over after a restart gets at least, so that its agent can be heard before it is given up.
-const TAKEN_OVER: Duration = Duration::from_secs(15);
 
 impl Operation {
     /// Records the intent of the next attempt and asks for its dispatch.
@@ -50,11 +47,11 @@ impl Operation {
             },
             ctx.now,
         );
-        let mut limit = self.time_left(at, ctx.now);
+        let mut limit = self.time_left(at, ctx);
         if limit < WORTH_WHILE {
             // It was waiting that took the time, for a gate or for a person who had paused the operation.
             self.live[at].first = None;
-            limit = self.step(at).timeout;
+            limit = self.limit(at, ctx);
         }
         let live = &mut self.live[at];
         live.first.get_or_insert(ctx.now.mono);
@@ -80,14 +77,36 @@ impl Operation {
     /// What is left of a step's limit. Attempts that nobody was asked about share one: what a plan says it takes at most holds
     /// for all of them. A switching has its own: what its agent did not live to see may have to be asked for again, and the
     /// machine needs its time from then on.
-    pub(super) fn time_left(&self, at: usize, now: Now) -> Duration {
+    pub(super) fn time_left(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        let limit = self.limit(at, ctx);
         if self.doing(at).is_power() {
-            return self.step(at).timeout;
+            return limit;
         }
         let spent = self.live[at]
             .first
-            .map_or(Duration::ZERO, |first| now.since(first));
-        self.step(at).timeout.saturating_sub(spent)
+            .map_or(Duration::ZERO, |first| ctx.now.since(first));
+        limit.saturating_sub(spent)
+    }
+
+    /// The limit of what is done for a step: its own or, while it is taken back, that of such an action by the spec. A server
+    /// that stops in seconds may need minutes to start.
+    pub(super) fn limit(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        let step = self.step(at);
+        let goes_back = self.live[at].undoing
+            || matches!(self.steps[at].phase, Phase::Undoing | Phase::UndoFailed);
+        let service = step.service.as_ref();
+        let service = service.and_then(|name| ctx.spec.services.get(name));
+        let node = step.node.as_ref().and_then(|name| ctx.spec.nodes.get(name));
+        let power = node.and_then(|node| node.power.as_ref());
+        let undo = step.undo.as_ref().filter(|_| goes_back);
+        let limit = match undo.map(|undo| &*undo.0) {
+            Some(Action::Start) => service.map(|it| it.start_within),
+            Some(Action::Stop) => service.map(|it| it.stop_within),
+            Some(Action::PowerOn { .. }) => power.map(|it| it.on_within),
+            Some(Action::PowerOff { .. }) => power.map(|it| it.off_within),
+            _ => None,
+        };
+        limit.unwrap_or(step.timeout)
     }
 
     /// An attempt under way: is it known to its agent, is it proven, has it taken too long?
@@ -115,7 +134,7 @@ impl Operation {
         }
         let evidence = format!(
             "not proven within {}: {}",
-            humantime(self.step(at).timeout),
+            humantime(self.limit(at, ctx)),
             self.seen(at)
         );
         let unknown = !self.doing(at).is_power() || self.power_is_unknown(at, ctx);
@@ -187,19 +206,17 @@ impl Operation {
         }
     }
 
-    /// After a restart of the coordinator the clock of an attempt goes on from its recorded intent.
+    /// After a restart of the coordinator an attempt has its limit anew. How much of it has gone only the wall clock could
+    /// tell, and that may have jumped meanwhile; the attempt's agent counts by its own clock, and ends it in time.
     fn take_over(&mut self, at: usize, ctx: &Ctx<'_>) {
         if self.live[at].began.is_some() {
             return;
         }
-        let spent = self.steps[at]
-            .intended
-            .map_or(Duration::ZERO, |intended| ctx.now.wall.since(intended));
-        let left = self.step(at).timeout.saturating_sub(spent).max(TAKEN_OVER);
+        let limit = self.limit(at, ctx);
         let live = &mut self.live[at];
-        live.first = Some(ctx.now.mono.saturating_sub(spent));
+        live.first = Some(ctx.now.mono);
         live.began = Some(ctx.now.mono);
-        live.deadline = Some(ctx.now.mono + left);
+        live.deadline = Some(ctx.now.mono + limit);
         live.seen = "taken over from the journal".to_owned();
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use interlock_model::action::Action;
 use interlock_model::plan::StepId;
@@ -104,6 +105,14 @@ pub enum Refused {
     /// A reason is required and was not given.
     #[error("say why: {0} needs a reason, which is kept in the journal (--reason)")]
     NoReason(Verb),
+    /// What the person is asked for must not be done now.
+    #[error("{step} must not be done now: {why}")]
+    Held {
+        /// The step.
+        step: StepId,
+        /// Why.
+        why: String,
+    },
     /// The approval needs a higher role.
     #[error("approving {step} needs the role {needed}")]
     Role {
@@ -123,11 +132,13 @@ impl Operation {
         match self.state {
             State::Running => verbs.push(Verb::Pause),
             State::Pausing | State::Paused => verbs.push(Verb::Resume),
+            State::NeedsAttention if !any(|phase| phase.needs_person()) => {
+                verbs.push(Verb::Resume);
+            }
             State::NeedsAttention => {
-                if any(|phase| phase.needs_person()) {
-                    verbs.extend([Verb::Retry, Verb::Skip]);
-                } else {
-                    verbs.push(Verb::Resume);
+                verbs.push(Verb::Retry);
+                if (0..self.steps.len()).any(|at| self.may_skip(at)) {
+                    verbs.push(Verb::Skip);
                 }
             }
             State::Unwinding => verbs.push(Verb::Abort),
@@ -143,7 +154,7 @@ impl Operation {
         } else if self.single_step && verbs.contains(&Verb::Resume) {
             verbs.push(Verb::Next);
         }
-        if self.state == State::Running && self.approvable().next().is_some() {
+        if self.approvable().next().is_some() {
             verbs.push(Verb::Approve);
         }
         if matches!(
@@ -159,10 +170,23 @@ impl Operation {
         verbs
     }
 
+    /// May a person take the step for done? An approval is given by who may give it, and by nobody else.
+    fn may_skip(&self, at: usize) -> bool {
+        self.steps[at].phase.needs_person()
+            && !matches!(self.step(at).action, Action::Approve { .. })
+    }
+
+    /// The approvals whose turn it is; while it needs attention, those that nobody has given in time.
     fn approvable(&self) -> impl Iterator<Item = usize> + '_ {
-        self.open.iter().copied().filter(|&at| {
+        let phase = match self.state {
+            State::Running => Some(Phase::Waiting),
+            State::NeedsAttention if !self.goes_back() => Some(Phase::Blocked),
+            _ => None,
+        };
+        self.open.iter().copied().filter(move |&at| {
             matches!(self.step(at).action, Action::Approve { .. })
-                && self.steps[at].phase == Phase::Waiting
+                && Some(self.steps[at].phase) == phase
+                && !self.live[at].closed
                 && self.before[at]
                     .iter()
                     .all(|(other, until)| self.steps[*other].has_reached(*until))
@@ -182,7 +206,9 @@ impl Operation {
         reason: &str,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Refused> {
-        if !self.possible().contains(&verb) {
+        // That one must not be confirmed now says more than that none can be.
+        let is_held = verb == Verb::Approve && self.live.iter().any(|live| live.closed);
+        if !self.possible().contains(&verb) && !is_held {
             // As it is typed: an unwind is an abort that takes back.
             let typed = |verb: &Verb| match verb {
                 Verb::Unwind => "abort --unwind".to_owned(),
@@ -205,6 +231,7 @@ impl Operation {
             Verb::Pause => self.turn(State::Pausing, by, reason, ctx),
             Verb::Resume => {
                 if self.single_step {
+                    self.take_turns_anew();
                     let (by, reason) = (by.clone(), reason.clone());
                     self.record(What::AllSteps { by, reason }, ctx.now);
                 }
@@ -213,6 +240,7 @@ impl Operation {
                 }
             }
             Verb::Next => {
+                self.take_turns_anew();
                 self.record(What::Next { by: by.clone() }, ctx.now);
                 if self.state != State::Running {
                     self.turn(State::Running, by, reason, ctx);
@@ -240,7 +268,25 @@ impl Operation {
     }
 
     fn turn(&mut self, to: State, by: String, reason: String, ctx: &mut Ctx<'_>) {
+        if to == State::Running {
+            self.take_turns_anew();
+        }
         self.record(What::Turned { to, by, reason }, ctx.now);
+    }
+
+    /// A person lets it go on. What has not begun, or is not healthy yet, has its whole limit from now on, since until now it
+    /// waited for that person; and what was seen meanwhile is looked at again.
+    fn take_turns_anew(&mut self) {
+        for (state, live) in self.steps.iter().zip(&mut self.live) {
+            match state.phase {
+                Phase::Waiting => {
+                    live.ready = None;
+                    live.paused = Duration::ZERO;
+                }
+                Phase::Checking => live.checking = None,
+                _ => {}
+            }
+        }
     }
 
     fn find(&self, step: Option<&str>) -> Result<usize, Refused> {
@@ -264,7 +310,9 @@ impl Operation {
     ) -> Result<(), Refused> {
         // A person may name the gate instead of its step.
         let named = |at: &usize| matches!(&self.step(*at).action, Action::Approve { gate, .. } if Some(gate.as_str()) == step);
-        let at = match self.approvable().find(named) {
+        let at = self.approvable().find(named);
+        // What is over or not yet due tells so by its own name, too.
+        let at = match at.or_else(|| (0..self.steps.len()).find(named)) {
             Some(at) => at,
             None => self.find(step)?,
         };
@@ -286,22 +334,33 @@ impl Operation {
                 needed: *needed,
             });
         }
+        if let (Phase::Waiting | Phase::Blocked, Some(why)) =
+            (self.steps[at].phase, self.is_held(at, ctx))
+        {
+            return Err(Refused::Held { step: id, why });
+        }
         if !self.approvable().any(|other| other == at) {
             return Err(Refused::Phase {
                 step: id,
                 phase: self.steps[at].phase,
                 verb: Verb::Approve,
-                hint: ": its turn has not come, or is over",
+                hint: match self.steps[at].phase {
+                    Phase::Done => ": it is approved already; `operation show` tells by whom",
+                    _ => ": its turn has not come, or is over",
+                },
             });
         }
-        self.record(
-            What::Approved {
-                step: id,
-                by,
-                reason,
-            },
-            ctx.now,
-        );
+        let approved = What::Approved {
+            step: id,
+            by: by.clone(),
+            reason: reason.clone(),
+        };
+        self.record(approved, ctx.now);
+        // One that came too late is the decision that the operation stood still for.
+        let decided = !self.steps.iter().any(|step| step.phase.needs_person());
+        if self.state == State::NeedsAttention && decided {
+            self.turn(State::Running, by, reason, ctx);
+        }
         Ok(())
     }
 
@@ -321,6 +380,14 @@ impl Operation {
                 phase,
                 verb,
                 hint: ": only blocked, failed and unknown steps can be decided",
+            });
+        }
+        if verb == Verb::Skip && !self.may_skip(at) {
+            return Err(Refused::Phase {
+                step: id,
+                phase,
+                verb,
+                hint: ": who may give it approves it, or `retry` waits for it once more",
             });
         }
         if verb == Verb::Skip && reason.trim().is_empty() {

@@ -1,5 +1,6 @@
 //! What an operation is given, and what it wants done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_model::action::Command;
@@ -9,6 +10,7 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
+use crate::coordinator::Verified;
 use crate::view::View;
 
 /// What an operation looks at when it decides, and where its effects go.
@@ -22,6 +24,8 @@ pub struct Ctx<'a> {
     pub spec: &'a Spec,
     /// What is known of the nodes.
     pub view: &'a View,
+    /// The plugs that are proven to be their nodes' now: that of another one is neither switched nor believed.
+    pub verified: &'a BTreeMap<NodeName, Verified>,
     /// Effects, in order.
     pub effects: &'a mut Vec<Effect>,
 }

@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use interlock_model::action::{Action, Command};
+use interlock_model::file::FileWork;
+use interlock_model::names::LocalName;
+use interlock_model::plan::Plan;
 
 use super::attempt::humantime;
 use super::gates::{ASK_AGAIN, Readiness, green};
+use super::live::Ending;
 use super::{Ctx, Operation, Phase, State, What};
 
 /// How often steps under way are looked through for deadlines, which are seconds.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
+
+/// How long an operation whose steps are all done waits for what is not known: longer than an agent takes to come back after
+/// its coordinator did, and to be called lost.
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 impl Operation {
     /// Does everything that can be done now. To be called after every event, and from time to time.
@@ -75,17 +83,18 @@ impl Operation {
                             Some((State::Done, "every step is done and proven".to_owned()))
                         }
                         // It is heard again with the next word of the agent, or a moment later.
-                        Readiness::NotYet(_) => None,
+                        Readiness::NotYet(why) => {
+                            let late = self.waits_to_end(ctx);
+                            late.then_some((State::NeedsAttention, why))
+                        }
                         Readiness::Never(why) => Some((State::NeedsAttention, why)),
                     }
                 } else if self.state == State::Pausing && !in_flight() {
                     Some((State::Paused, "nothing is under way".to_owned()))
                 } else if self.state == State::Unwinding && !in_flight() && !self.can_unwind_more()
                 {
-                    Some((
-                        State::Unwound,
-                        "everything that has an undo is taken back".to_owned(),
-                    ))
+                    let reason = "everything that has an undo is taken back".to_owned();
+                    Some((State::Unwound, self.with_what_is_left(reason)))
                 } else {
                     None
                 }
@@ -94,13 +103,17 @@ impl Operation {
                 State::Done,
                 "every step is done and proven: the abort came too late to end one".to_owned(),
             )),
-            State::Aborting if !in_flight() => Some((State::Aborted, self.left_behind())),
+            State::Aborting if !in_flight() => {
+                let reason = self.with_what_is_left(self.left_behind());
+                Some((State::Aborted, reason))
+            }
             State::AbortingToUnwind if !in_flight() => {
                 Some((State::Unwinding, "nothing is under way".to_owned()))
             }
             _ => None,
         };
         if let Some((to, reason)) = turn {
+            self.ending = None;
             self.record(
                 What::Turned {
                     to,
@@ -112,11 +125,36 @@ impl Operation {
         }
     }
 
+    /// All steps are settled, and something that they proved is not known to be so now. Has that been awaited for too long?
+    fn waits_to_end(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let now = ctx.now;
+        let ending = *self.ending.get_or_insert(Ending {
+            since: now.mono,
+            asked: None,
+        });
+        let rested = |asked| now.since(asked) >= ASK_AGAIN;
+        if ending.asked.is_none_or(rested) {
+            self.probe_at_end(ctx);
+            self.ending = Some(Ending {
+                asked: Some(now.mono),
+                ..ending
+            });
+        }
+        now.since(ending.since) > END_WITHIN
+    }
+
     /// Is there nothing that an abort has kept from being done?
     fn has_done_all(&self, ctx: &Ctx<'_>) -> bool {
         let done = |phase| matches!(phase, Phase::Done | Phase::Skipped);
         self.steps.iter().all(|step| done(step.phase))
             && matches!(self.may_end(ctx), Readiness::Yes)
+    }
+
+    fn with_what_is_left(&self, reason: String) -> String {
+        match self.would_leave().as_str() {
+            "" => reason,
+            left => format!("{reason}; {left}"),
+        }
     }
 
     fn left_behind(&self) -> String {
@@ -150,23 +188,38 @@ impl Operation {
         }
         let first = self.live[at].ready.is_none();
         let ready = *self.live[at].ready.get_or_insert(ctx.now.mono);
-        if matches!(self.step(at).action, Action::Approve { .. }) {
+        if let Action::Approve { text, .. } = &self.step(at).action {
+            let (text, held) = (text.clone(), self.is_held(at, ctx));
+            let again = self.live[at].asked;
+            if held.is_some() && again.is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN) {
+                self.live[at].asked = Some(ctx.now.mono);
+                self.probe_capacity(at, ctx);
+            }
+            self.live[at].closed = held.is_some();
+            self.live[at].seen = held.unwrap_or_default();
+            if self.live[at].waited(ready, ctx.now) > self.step(at).timeout {
+                let limit = humantime(self.step(at).timeout);
+                let evidence = format!("nobody has confirmed it within {limit}: {text}");
+                let step = self.step(at).id.clone();
+                self.record(What::Blocked { step, evidence }, ctx.now);
+            }
             return;
         }
         let readiness = self
             .assumption(at, ready, ctx)
             .and(|| self.requirements(at, required, ctx))
+            .and(|| self.capacity(at, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
             .and(|| self.reachable(at, ready, ctx));
+        let awaits_next = self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0;
         match readiness {
-            Readiness::Yes
-                if self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0 =>
-            {
+            Readiness::Yes if awaits_next => {
                 self.live[at].seen = "your `next`".to_owned();
             }
             Readiness::Yes => self.begin(at, ctx),
+            // While a person keeps it from beginning no gate is late.
             Readiness::NotYet(what)
-                if self.live[at].waited(ready, ctx.now) > self.step(at).timeout =>
+                if !awaits_next && self.live[at].waited(ready, ctx.now) > self.step(at).timeout =>
             {
                 let waited = humantime(self.live[at].waited(ready, ctx.now));
                 self.record(
@@ -187,6 +240,7 @@ impl Operation {
                     self.probe(&self.step(at).gates, ctx);
                     self.probe_assumption(at, ctx);
                     self.probe_requirements(at, ctx);
+                    self.probe_capacity(at, ctx);
                     self.ask_power(at, ctx);
                 }
             }
@@ -199,6 +253,14 @@ impl Operation {
                     ctx.now,
                 );
             }
+        }
+    }
+
+    /// Why a person must not do now what a step asks them for; none if they may.
+    pub(super) fn is_held(&self, at: usize, ctx: &Ctx<'_>) -> Option<String> {
+        match self.capacity(at, ctx) {
+            Readiness::Yes => None,
+            Readiness::NotYet(why) | Readiness::Never(why) => Some(why),
         }
     }
 
@@ -220,6 +282,10 @@ impl Operation {
             Action::Start
             | Action::Stop
             | Action::Verify
+            | Action::Promote
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. }
             | Action::Drain { .. }
             | Action::Admit { .. } => {
                 let Some(node) = step.node.clone() else {
@@ -250,7 +316,12 @@ impl Operation {
         match action {
             Action::Start => service().map(|(service, parts)| Command::Start { service, parts }),
             Action::Stop => service().map(|(service, parts)| Command::Stop { service, parts }),
+            // What an earlier attempt has started since is not what came up with the machine.
+            Action::Verify if self.has_verified(at, ctx) => {
+                service().map(|(service, parts)| Command::Start { service, parts })
+            }
             Action::Verify => service().map(|(service, parts)| Command::Verify { service, parts }),
+            Action::Promote => service().map(|(service, _)| Command::Promote { service }),
             Action::Drain {
                 member,
                 within,
@@ -265,10 +336,39 @@ impl Operation {
                 balancer: self.step(at).service.clone()?,
                 member: member.clone(),
             }),
+            Action::TryFile { file, text } => self.file_command(at, file, |plan| {
+                Some(FileWork::Try(plan.texts.get(text)?.clone()))
+            }),
+            Action::WriteFile { file, text } => self.file_command(at, file, |plan| {
+                Some(FileWork::Write(plan.texts.get(text)?.clone()))
+            }),
+            Action::RestoreFile { file } => {
+                self.file_command(at, file, |_| Some(FileWork::Restore))
+            }
             Action::Reboot => Some(Command::Reboot),
             Action::PowerOff { power } => Some(Command::Shutdown { by: power.shutdown }),
             Action::PowerOn { .. } | Action::Check | Action::Approve { .. } => None,
         }
+    }
+
+    fn file_command(
+        &self,
+        at: usize,
+        file: &LocalName,
+        work: impl FnOnce(&Plan) -> Option<FileWork>,
+    ) -> Option<Command> {
+        Some(Command::File {
+            service: self.step(at).service.clone()?,
+            file: file.clone(),
+            work: work(self.plan())?,
+        })
+    }
+
+    /// Has an attempt of this step made sure, since its machine has booted, that the instance runs since its requirements do?
+    fn has_verified(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+        let node = self.step(at).node.as_ref();
+        let boot = node.and_then(|node| ctx.view.node(node)?.boot.as_ref());
+        boot.is_some() && self.steps[at].proven_in.as_ref() == boot
     }
 
     /// What the attempt under way does: the step's action, or what takes it back.

@@ -11,7 +11,7 @@ use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
 use super::attempt::humantime;
-use super::{Ctx, Effect, Operation, What};
+use super::{Ctx, Effect, Operation, State, What};
 
 /// How often closed gates are probed again, and power sources asked again. Often enough that a person at the screen
 /// does not wait for it, rarely enough that a slow probe is not run into the ground.
@@ -81,13 +81,14 @@ impl Operation {
 
     pub(super) fn probe(&self, gates: &[Gate], ctx: &mut Ctx<'_>) {
         for gate in gates {
-            if ctx.view.connected(&gate.on) {
+            let on = ctx.view.stand_in(ctx.spec, &gate.on, &gate.check);
+            if ctx.view.connected(on) {
                 match ctx.effects.last_mut() {
-                    Some(Effect::Probe { on, checks }) if *on == gate.on => {
+                    Some(Effect::Probe { on: last, checks }) if last == on => {
                         checks.push(gate.check.clone())
                     }
                     _ => ctx.effects.push(Effect::Probe {
-                        on: gate.on.clone(),
+                        on: on.clone(),
                         checks: vec![gate.check.clone()],
                     }),
                 }
@@ -126,12 +127,22 @@ impl Operation {
             Some(began) => began,
             None => {
                 self.live[at].checking = Some(ctx.now.mono);
-                self.live[at].deadline = Some(ctx.now.mono + self.step(at).timeout);
+                let limit = self.step(at).timeout.max(self.awaits_a_word(at, ctx));
+                self.live[at].deadline = Some(ctx.now.mono + limit);
                 self.live[at].asked = None;
                 ctx.now.mono
             }
         };
+        let is_held = matches!(
+            self.state,
+            State::Pausing | State::Paused | State::NeedsAttention
+        );
         match self.health(at, &self.step(at).healthy, began, ctx) {
+            // Somebody has halted the operation, perhaps to repair this.
+            Readiness::NotYet(what) | Readiness::Never(what) if is_held => {
+                self.live[at].seen = what;
+                self.probe_health(at, ctx);
+            }
             Readiness::Yes => {
                 let evidence = green(self.step(at).healthy.len());
                 let step = self.step(at).id.clone();
@@ -158,14 +169,16 @@ impl Operation {
                     return;
                 }
                 self.live[at].seen = what;
-                if self.live[at]
-                    .asked
-                    .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
-                {
-                    self.live[at].asked = Some(ctx.now.mono);
-                    self.probe(&self.step(at).healthy, ctx);
-                }
+                self.probe_health(at, ctx);
             }
+        }
+    }
+
+    fn probe_health(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+        let asked = self.live[at].asked;
+        if asked.is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN) {
+            self.live[at].asked = Some(ctx.now.mono);
+            self.probe(&self.step(at).healthy, ctx);
         }
     }
 

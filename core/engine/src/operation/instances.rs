@@ -26,7 +26,7 @@ use interlock_model::observation::InstanceState;
 use interlock_model::plan::Wait;
 use interlock_model::spec::Service;
 
-use super::gates::Readiness;
+use super::gates::{ASK_AGAIN, Readiness};
 use super::{Ctx, Operation, Phase};
 
 /// How long after an attempt an agent may still tell what it saw before the end of it.
@@ -78,7 +78,7 @@ impl Operation {
                 Readiness::Yes
             }
             InstanceState::Running | InstanceState::Paused => {
-                Readiness::NotYet(format!("{what}, as seen before its start"))
+                Readiness::NotYet(format!("{what}, as told before this attempt"))
             }
             InstanceState::Stopped if told >= proven && stands => Readiness::Never(what),
             InstanceState::Failed if told >= proven && stands && seen.given_up => {
@@ -89,6 +89,22 @@ impl Operation {
             | InstanceState::Starting
             | InstanceState::Stopping
             | InstanceState::Unknown => Readiness::NotYet(what),
+        }
+    }
+
+    /// How long it takes at most until the word of an instance that ran before its attempt, and that has nothing new to
+    /// tell, counts.
+    pub(super) fn awaits_a_word(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        let step = self.step(at);
+        let known = match (&step.node, &step.service) {
+            (Some(node), Some(name)) => ctx.view.instance(node, name),
+            _ => None,
+        };
+        let ran = |state| matches!(state, InstanceState::Running | InstanceState::Paused);
+        let began = self.live[at].began.unwrap_or_default();
+        match known {
+            Some((seen, told)) if ran(seen.state) && told < began => LATE_LOOK + ASK_AGAIN,
+            _ => Duration::ZERO,
         }
     }
 
@@ -110,7 +126,8 @@ impl Operation {
         }
         let readiness = self
             .look_at_requirements(at, ctx)
-            .and(|| self.is_clear(at, ctx));
+            .and(|| self.is_clear(at, ctx))
+            .and(|| self.strands_nobody(at, ctx));
         *last = Some((at, readiness.clone()));
         readiness
     }
@@ -123,7 +140,18 @@ impl Operation {
     }
 
     fn look_at_requirements(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
-        for (name, relied) in self.relied_on(at, ctx) {
+        let relied_on = self.relied_on(at, ctx);
+        let starts = matches!(self.step(at).action, Action::Start | Action::Verify);
+        let service = self.step(at).service.as_ref().filter(|_| starts);
+        if let Some(service) = service.and_then(|name| ctx.spec.services.get(name)) {
+            let stands =
+                |name: &ServiceName| relied_on.contains_key(name) || self.is_vouched_for(name);
+            let found = self.finds_requirements(service, stands, ctx);
+            if !matches!(found, Readiness::Yes) {
+                return found;
+            }
+        }
+        for (name, relied) in relied_on {
             let Some(required) = ctx.spec.services.get(name) else {
                 continue;
             };

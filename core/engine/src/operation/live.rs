@@ -25,6 +25,8 @@ pub(super) struct Live {
     pub(super) asked: Option<Duration>,
     /// The session that last got its attempt or a query for it.
     pub(super) session: Option<Duration>,
+    /// It is a person's to do, and must not be done now: `seen` says why.
+    pub(super) closed: bool,
     /// It is being prepared for being taken back.
     pub(super) undoing: bool,
     /// What it waits for, or the last thing seen.
@@ -48,4 +50,13 @@ impl Live {
             self.paused += pause;
         }
     }
+}
+
+/// How long an operation, all of whose steps are settled, has been waiting for a word about what they proved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    /// Since when.
+    pub(super) since: Duration,
+    /// When the checks were last asked.
+    pub(super) asked: Option<Duration>,
 }

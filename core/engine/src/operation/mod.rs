@@ -9,8 +9,8 @@
 //! * The durable state is what the journal's entries make of it ([`apply`](Operation::replay) is the only mutator), so
 //!   replaying a journal after a crash and living through it are the same code (invariants I3, I4).
 //! * What is not in the journal (deadlines on this process's clock, the last evidence, what was asked of whom) is
-//!   `Live`, and can be lost at any moment: after a restart deadlines are set anew from the recorded times, and the
-//!   agents are asked how far their attempts are.
+//!   `Live`, and can be lost at any moment: after a restart whatever is under way has its limit anew, and the agents are
+//!   asked how far their attempts are.
 //! * Nothing here sends anything. Effects are handed to the caller, who releases them only when the entries recorded
 //!   with them are durable.
 //!
@@ -23,13 +23,17 @@
 //! | `effect` | what a machine is given, and what it wants done |
 //! | `forward` | the pass: what begins, what settles |
 //! | `assumption` | the active side that the plan was made for |
+//! | `capacity` | whether enough is left in service while a part is taken away |
 //! | `gates` | checks that must be fresh and green |
 //! | `instances` | whether what was started is still up, for its own health and for those who require it |
+//! | `beside` | whether what the plan has no step for, and the spec ties to a step, is as the step needs it |
 //! | `risen` | whether what was stopped is still down, for those below it and for the end |
+//! | `reached` | whether dependants that ran on reach again what was restarted |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `report` | what agents say of attempts |
 //! | `control` | what people ask for |
+//! | `left` | what is left down where it ends before all is done |
 //! | `unwind` | taking back what was done |
 //! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
@@ -37,16 +41,20 @@
 mod apply;
 mod assumption;
 mod attempt;
+mod beside;
+mod capacity;
 mod control;
 mod effect;
 mod entry;
 mod forward;
 mod gates;
 mod instances;
+mod left;
 mod live;
 mod namesake;
 mod power;
 mod questions;
+mod reached;
 mod report;
 mod risen;
 mod state;
@@ -64,10 +72,11 @@ use interlock_model::time::{Now, Timestamp};
 pub use control::{Refused, Verb};
 pub use effect::{Ctx, Effect};
 pub use entry::{Entry, What};
+pub use left::{LeftDown, Way};
 pub(crate) use power::fence_call;
 pub use state::{Phase, State, StepState};
 
-use live::Live;
+use live::{Ending, Live};
 
 /// One durable execution of a plan.
 #[derive(Debug, Clone)]
@@ -94,6 +103,8 @@ pub struct Operation {
     reported: BTreeSet<usize>,
     /// When a pass last looked through those.
     watched: Option<Duration>,
+    /// It waits for a word about what its steps have proven, and they are all settled.
+    ending: Option<Ending>,
     fresh: Vec<Entry>,
     /// The view's count of sessions at the last pass.
     sessions: Option<u64>,
@@ -217,6 +228,7 @@ impl Operation {
             open: (0..count).collect(),
             reported: BTreeSet::new(),
             watched: None,
+            ending: None,
             fresh: Vec::new(),
             sessions: None,
             reconnected: true,
@@ -233,6 +245,9 @@ impl Operation {
     /// The coordinator did not run for so long: that time counts for nothing that is under way or waits.
     pub fn forgive(&mut self, pause: Duration) {
         self.live.iter_mut().for_each(|live| live.forgive(pause));
+        if let Some(ending) = &mut self.ending {
+            ending.since += pause;
+        }
     }
 
     fn record(&mut self, what: What, now: Now) {

@@ -3,6 +3,9 @@
 //! The word of an agent is not enough here: a machine that shuts down stops answering long before it is off, and an
 //! agent that is silent may run on a machine that is well (invariant I5). *Off* is what the power source says. *On*
 //! is an agent that speaks from a boot that it did not have before; for an agentless node, what the power source says.
+//!
+//! A plan is made for plugs that are proven to be their nodes'. A proof may be contradicted while the operation is under
+//! way, and what such a plug does or says would be another machine's: it is neither switched nor believed.
 
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 
 use super::gates::{Readiness, agent_ready};
-use super::{Ctx, Effect, Operation, What};
+use super::{Ctx, Effect, Operation, Phase, What};
 
 /// How often a power source is asked while a machine goes down or comes up.
 const POLL: Duration = Duration::from_secs(1);
@@ -45,6 +48,9 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
         Action::PowerOn { power } | Action::PowerOff { power } => power,
         _ => return Readiness::Yes,
     };
+    if !ctx.verified.contains_key(node) {
+        return Readiness::Never(unproven(node, power));
+    }
     let said = match ctx.view.power_since(node, since) {
         Some((Power::Unknown, detail)) => {
             return Readiness::NotYet(untold(power, detail));
@@ -70,6 +76,14 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
 
 fn untold(power: &PowerRef, why: &str) -> String {
     format!("{} does not tell: {why}", power.device)
+}
+
+/// The plug is not known to be the node's, any more.
+fn unproven(node: &NodeName, power: &PowerRef) -> String {
+    format!(
+        "nothing proves any more that plug {} of {} is {node} (`interlockctl power verify {node}`)",
+        power.plug, power.device
+    )
 }
 
 fn via(power: &PowerRef, ctx: &Ctx<'_>) -> Option<NodeName> {
@@ -154,6 +168,17 @@ impl Operation {
                     }
                 }
             }
+            (Action::Reboot, _) if self.has_rebooted(at, &node, ctx) => {
+                self.intend(at, "prove", undo, ctx);
+                let evidence = format!("{node} has a new boot since the attempt before");
+                self.record(
+                    What::Proven {
+                        step: self.step(at).id.clone(),
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
             (Action::Reboot, _) => self.dispatch(at, &node, Command::Reboot, undo, ctx),
             _ => {}
         }
@@ -162,7 +187,7 @@ impl Operation {
     /// Records the intent of an attempt that dispatches nothing and only awaits its proof.
     pub(super) fn intend(&mut self, at: usize, command: &str, undo: bool, ctx: &mut Ctx<'_>) {
         let step = self.step(at);
-        let (id, timeout, node) = (step.id.clone(), step.timeout, step.node.clone());
+        let (id, node) = (step.id.clone(), step.node.clone());
         // Without a command of ours any boot will do.
         self.record(
             What::Intent {
@@ -176,9 +201,10 @@ impl Operation {
             },
             ctx.now,
         );
+        let limit = self.limit(at, ctx);
         let live = &mut self.live[at];
         live.began = Some(ctx.now.mono);
-        live.deadline = Some(ctx.now.mono + timeout);
+        live.deadline = Some(ctx.now.mono + limit);
         live.asked = None;
         live.said.clear();
         live.seen = node
@@ -192,13 +218,15 @@ impl Operation {
             return;
         };
         let began = self.live[at].began.unwrap_or_default();
-        let said = ctx.view.power_since(&node, began);
+        let verified = ctx.verified.contains_key(&node);
+        let said = ctx.view.power_since(&node, began).filter(|_| verified);
         let agentless = ctx
             .spec
             .nodes
             .get(&node)
             .is_some_and(|node| node.agentless.is_some());
         let (proof, seen) = match (self.doing(at), said) {
+            (Action::PowerOff { power }, _) if !verified => (None, Some(unproven(&node, power))),
             (Action::PowerOff { power }, Some((Power::Off, _))) => {
                 (Some(format!("{} says off", power.device)), None)
             }
@@ -233,6 +261,11 @@ impl Operation {
             );
             return;
         }
+        if self.is_off_after_all(at, &node, began, ctx) {
+            let undo = self.steps[at].phase == Phase::Undoing;
+            self.begin_power(at, undo, ctx);
+            return;
+        }
         if let Some(seen) = seen {
             self.live[at].seen = seen;
         }
@@ -243,6 +276,23 @@ impl Operation {
             self.live[at].asked = Some(ctx.now.mono);
             self.ask_power(at, ctx);
         }
+    }
+
+    /// Is a machine off, and can be switched on, that was on when its step began, so that only its agent was waited for? It
+    /// was about to go down.
+    fn is_off_after_all(&self, at: usize, node: &NodeName, began: Duration, ctx: &Ctx<'_>) -> bool {
+        let action = self.doing(at);
+        matches!(action, Action::PowerOn { .. })
+            && self.steps[at].on.is_none()
+            && !self.is_ending()
+            && matches!(ctx.view.power_since(node, began), Some((Power::Off, _)))
+            && matches!(ready(action, node, began, ctx), Readiness::Yes)
+    }
+
+    /// Has an attempt of a reboot, that came to no proof in its time, happened by now?
+    fn has_rebooted(&self, at: usize, node: &NodeName, ctx: &Ctx<'_>) -> bool {
+        let state = &self.steps[at];
+        state.acted && state.boot.is_some() && self.new_boot(at, node, ctx).is_some()
     }
 
     fn new_boot(&self, at: usize, node: &NodeName, ctx: &Ctx<'_>) -> Option<String> {
@@ -261,7 +311,7 @@ impl Operation {
         let began = self.live[at].began.unwrap_or_default();
         !matches!(
             ctx.view.power_since(node, began),
-            Some((Power::On | Power::Off, _))
+            Some((Power::On | Power::Off, _)) if ctx.verified.contains_key(node)
         )
     }
 }

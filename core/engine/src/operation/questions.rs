@@ -41,10 +41,10 @@ impl Operation {
     pub fn attention(&self) -> &str {
         &self.attention
     }
-    /// Does each step wait for a person's `next`? Not any more once it is over.
+    /// Does each step wait for a person's `next`? Not any more once it goes back, or is over.
     #[must_use]
     pub fn is_single_step(&self) -> bool {
-        self.single_step && !self.state.is_over()
+        self.single_step && !self.state.is_over() && !self.goes_back()
     }
     /// Its steps with their states, in plan order.
     pub fn steps(&self) -> impl Iterator<Item = (&Step, &StepState)> {
@@ -74,6 +74,12 @@ impl Operation {
         let Some(&at) = self.index.get(step) else {
             return String::new();
         };
+        if self.awaits_undo(step) {
+            return match self.state {
+                State::NeedsAttention => format!("{} to go on, which needs attention", self.id),
+                _ => self.live[at].seen.clone(),
+            };
+        }
         match self.steps[at].phase {
             // It will never begin, and so waits for nothing.
             Phase::Waiting if !self.goes_forward() => String::new(),
@@ -84,7 +90,7 @@ impl Operation {
                     .map(|(other, until)| format!("{} {until}", self.plan().steps[*other].id));
                 match (unmet.next(), unmet.count()) {
                     (None, _) => match (&self.plan().steps[at].action, self.state) {
-                        (Action::Approve { gate, text, .. }, _) => {
+                        (Action::Approve { gate, text, .. }, _) if !self.live[at].closed => {
                             format!("approval of {gate}: {text}")
                         }
                         (_, State::NeedsAttention) => {
@@ -126,6 +132,16 @@ impl Operation {
                         .iter()
                         .all(|(other, until)| self.steps[*other].has_reached(*until))
             })
+    }
+
+    /// Is it a step's turn to be taken back, so that only what that needs keeps it from beginning?
+    #[must_use]
+    pub fn awaits_undo(&self, step: &StepId) -> bool {
+        self.goes_back()
+            && self
+                .index
+                .get(step)
+                .is_some_and(|&at| self.live[at].undoing && self.needs_undo(at))
     }
 
     /// Since when it is a step's turn, by the journal: since the last of its edges was met, or the operation began. None

@@ -7,7 +7,7 @@ use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::names::NodeName;
 use interlock_model::plan::Wait;
 
-use super::{Ctx, Live, Operation, Phase, What};
+use super::{Ctx, Live, Operation, Phase, State, What};
 
 /// How many attempts are made without asking a person, where repeating is harmless.
 const UNASKED: u64 = 3;
@@ -42,7 +42,11 @@ impl Operation {
     fn progress(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
         let step = self.step(at).id.clone();
         let evidence = report.evidence.clone();
-        if self.is_ending() && self.doing(at).is_power() && report.state.is_final() {
+        // A machine that goes down, or comes up, is awaited before anything is taken back from under it; who aborts for good
+        // need not know what becomes of it.
+        let awaited = self.state == State::AbortingToUnwind && report.state == AttemptState::Done;
+        let is_last = report.state.is_final() && !awaited;
+        if self.is_ending() && self.doing(at).is_power() && is_last {
             self.live[at].seen.clone_from(&evidence);
             self.give_up_power(at, ctx);
             return;
@@ -116,7 +120,9 @@ impl Operation {
 
     /// The agent proved the action. Taking something back is proven only when what came back is healthy.
     fn proven(&mut self, at: usize, evidence: String, ctx: &mut Ctx<'_>) {
-        if self.steps[at].phase == Phase::Undoing && !self.doing(at).takes_down() {
+        // A file that is as it was has no health; its instance is stopped.
+        let is_file = matches!(self.doing(at), Action::RestoreFile { .. });
+        if self.steps[at].phase == Phase::Undoing && !self.doing(at).takes_down() && !is_file {
             self.reached(at, Wait::Up, evidence, ctx);
             return;
         }
@@ -179,7 +185,7 @@ impl Operation {
     /// May another attempt be made without asking anybody?
     fn may_repeat(&self, at: usize, ctx: &Ctx<'_>) -> bool {
         self.steps[at].attempt.0 < UNASKED
-            && self.time_left(at, ctx.now) >= WORTH_WHILE
+            && self.time_left(at, ctx) >= WORTH_WHILE
             && !self.is_ending()
     }
 

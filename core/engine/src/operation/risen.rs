@@ -10,9 +10,10 @@
 
 use std::time::Duration;
 
-use interlock_model::action::Action;
+use interlock_model::action::{Action, Power};
 use interlock_model::check::Verdict;
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceState, Liveness};
+use interlock_model::plan::Gate;
 
 use super::gates::Readiness;
 use super::instances::LATE_LOOK;
@@ -36,6 +37,10 @@ impl Operation {
                     Readiness::Yes => {}
                     risen => return risen,
                 },
+                (Action::PowerOff { .. }, _) => match self.stayed_off(other, ctx) {
+                    Readiness::Yes => {}
+                    on => return on,
+                },
                 (Action::Check, None) => open.extend(self.before[other].iter().copied()),
                 _ => {}
             }
@@ -43,46 +48,117 @@ impl Operation {
         Readiness::Yes
     }
 
-    /// May the operation end as done? Only if what it stopped, and did not start again itself, is down, and nothing that it
-    /// brought up is known to be down for good, or sick.
+    /// May the operation end as done? Only if what it stopped, and did not start again itself, is down, what it switched off
+    /// is off, and what it brought up is known to be up and well.
     pub(super) fn may_end(&self, ctx: &Ctx<'_>) -> Readiness {
-        let fell = (0..self.steps.len()).find_map(|at| self.fell(at, ctx));
-        if let Some(why) = fell {
-            return Readiness::Never(why);
+        let mut not_yet = Readiness::Yes;
+        for at in 0..self.steps.len() {
+            let stands = match self.step(at).action {
+                Action::Start | Action::Verify | Action::Promote => self.still_stands(at, ctx),
+                Action::Stop => self.stayed_down(at, ctx),
+                Action::PowerOff { .. } => self.stayed_off(at, ctx),
+                _ => Readiness::Yes,
+            };
+            match stands {
+                Readiness::Yes => {}
+                Readiness::NotYet(_) => not_yet = stands,
+                Readiness::Never(_) => return stands,
+            }
         }
-        let stops = |at: &usize| self.step(*at).action == Action::Stop;
-        let mut stopped = (0..self.steps.len()).filter(stops);
-        let risen = stopped.find_map(|at| match self.stayed_down(at, ctx) {
-            Readiness::Yes => None,
-            risen => Some(risen),
-        });
-        risen.unwrap_or(Readiness::Yes)
+        not_yet.and(|| self.is_reached(ctx))
     }
 
-    /// What is known to be wrong by now with what a step brought up. Silence, and what its guard may still bring back, says
-    /// nothing against the proof.
-    fn fell(&self, at: usize, ctx: &Ctx<'_>) -> Option<String> {
-        let step = self.step(at);
-        if self.steps[at].phase != Phase::Done
-            || !matches!(step.action, Action::Start | Action::Verify)
-        {
-            return None;
+    /// Has the checks looked at again that [`may_end`](Self::may_end) goes by, where they tell nothing now.
+    pub(super) fn probe_at_end(&self, ctx: &mut Ctx<'_>) {
+        let mut gates = Vec::new();
+        for (step, state) in self.steps() {
+            let is_start = matches!(
+                step.action,
+                Action::Start | Action::Verify | Action::Promote
+            );
+            if is_start && state.phase == Phase::Done {
+                let unknown = |gate: &&Gate| {
+                    let seen = ctx.view.check(ctx.spec, &gate.on, &gate.check, ctx.now);
+                    seen.verdict == Verdict::Unknown
+                };
+                gates.extend(step.healthy.iter().filter(unknown).cloned());
+            }
         }
-        let said = match self.is_up(at, ctx) {
-            Readiness::Never(why) => Some(why),
-            Readiness::Yes | Readiness::NotYet(_) => step.healthy.iter().find_map(|gate| {
+        let of_dependants = self.asked_of_dependants(ctx).into_iter();
+        gates.extend(of_dependants.map(|(gate, _)| gate));
+        self.probe(&gates, ctx);
+    }
+
+    /// Is what a step brought up as it was proven? What its guard may still bring back is waited for, and so is an agent that
+    /// has only just lost its session.
+    fn still_stands(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+        let step = self.step(at);
+        if self.steps[at].phase != Phase::Done {
+            return Readiness::Yes;
+        }
+        let stands = self.lasts(at, ctx).and(|| {
+            let mut unknown = Readiness::Yes;
+            let asked = step.healthy.iter();
+            for gate in asked.filter(|gate| !self.plan().forced.contains(&gate.check)) {
                 let seen = ctx.view.check(ctx.spec, &gate.on, &gate.check, ctx.now);
-                let forced = self.plan().forced.contains(&gate.check);
-                (seen.verdict == Verdict::Bad && !forced)
-                    .then(|| format!("{} on {} is bad: {}", gate.check, gate.on, seen.evidence))
-            }),
-        };
-        said.map(|why| {
-            format!(
+                let verdict = seen.verdict;
+                let what = format!(
+                    "{} on {} is {verdict}: {}",
+                    gate.check, gate.on, seen.evidence
+                );
+                match verdict {
+                    Verdict::Ok => {}
+                    Verdict::Unknown => unknown = Readiness::NotYet(what),
+                    Verdict::Bad => return Readiness::Never(what),
+                }
+            }
+            unknown
+        });
+        match stands {
+            Readiness::Never(why) => Readiness::Never(format!(
                 "{why}, after {} was done: repair that and `resume`, or abort and plan again",
                 step.id
-            )
-        })
+            )),
+            other => other,
+        }
+    }
+
+    /// Is the instance of a proven start up by the word of its agent? It is down where its machine is off or has been silent
+    /// for too long; what has not been told yet, as after a restart of this process, is waited for.
+    fn lasts(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+        let (Some(node), Some(name)) = (&self.step(at).node, &self.step(at).service) else {
+            return Readiness::Yes;
+        };
+        if ctx.view.is_off(node) {
+            return Readiness::Never(format!("{name} on {node} is down: its machine is off"));
+        }
+        let liveness = ctx.view.node(node).map(|seen| seen.liveness);
+        match self.is_up(at, ctx) {
+            Readiness::NotYet(why) if matches!(liveness, Some(Liveness::Lost | Liveness::Left)) => {
+                Readiness::Never(why)
+            }
+            other => other,
+        }
+    }
+
+    /// Is the machine that a step has switched off still off, for all that is known?
+    fn stayed_off(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+        let step = self.step(at);
+        let (Phase::Done, Some(node)) = (self.steps[at].phase, &step.node) else {
+            return Readiness::Yes;
+        };
+        let proven = self.live[at].proven.unwrap_or_default();
+        let is_on = matches!(ctx.view.power_since(node, proven), Some((Power::On, _)));
+        let why = match (is_on, ctx.view.alive(node)) {
+            (false, false) => return Readiness::Yes,
+            (_, true) => "its agent is heard",
+            (true, false) => "its power source says so",
+        };
+        Readiness::Never(format!(
+            "{node} is on again ({why}), which {} had switched off: switch it off and go on (`retry` of the step, `resume` if \
+             none is blocked), or abort and plan again",
+            step.id
+        ))
     }
 
     /// Has the operation itself begun to start what this step stopped?

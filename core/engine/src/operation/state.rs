@@ -143,6 +143,8 @@ pub struct StepState {
     pub acted: bool,
     /// The boot of the step's node when the last attempt was intended.
     pub boot: Option<BootId>,
+    /// The boot of the step's node in which an attempt was proven to have done its action.
+    pub proven_in: Option<BootId>,
     /// How far it got, and when.
     pub reached: BTreeMap<Wait, Timestamp>,
     /// The last thing seen of it.

@@ -1,8 +1,10 @@
 //! Taking back what was done, in reverse.
 //!
 //! A step is taken back when every step that came after it is: taken back, without an undo, or never begun. What comes
-//! back up must be healthy before what depended on it follows; what goes down must be proven down. An undo that fails
-//! is a state of its own, for a person.
+//! back up must be healthy before what depended on it follows; what goes down must be proven down. A start on the way back
+//! waits for what its service requires like any other start, and a stop for those who require what it takes away. What is
+//! done has the limit of such an action by the spec: how long the way forward took says nothing. An undo that fails is a
+//! state of its own, for a person.
 //!
 //! A step that has acted and was then skipped is taken back like any other: a person took it for done so that the
 //! operation went on, which says nothing about what it left behind. One that was skipped before it acted has left
@@ -12,8 +14,10 @@
 //! before. Such a start has no undo, which would only interrupt the instance once more; if it did not get that far, the
 //! undo of its stop starts the instance.
 
+use std::time::Duration;
+
 use interlock_model::action::Action;
-use interlock_model::check::{CheckFrom, CheckId};
+use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
@@ -26,7 +30,7 @@ impl Operation {
         (0..self.steps.len()).any(|at| self.needs_undo(at))
     }
 
-    fn needs_undo(&self, at: usize) -> bool {
+    pub(super) fn needs_undo(&self, at: usize) -> bool {
         let stands = match self.steps[at].phase {
             // One that waits for another attempt may have happened in an earlier one.
             Phase::Waiting
@@ -94,10 +98,9 @@ impl Operation {
         let readiness = if undo.0.is_power() {
             super::power::ready(&undo.0, &node, ready, ctx)
         } else {
-            match self.assumption_of_undo(at, &undo.0, ready, ctx) {
-                Readiness::Yes => agent_ready(&node, ctx),
-                other => other,
-            }
+            self.assumption_of_undo(at, &undo.0, ready, ctx)
+                .and(|| self.beside_undo(at, &undo.0, ready, ctx))
+                .and(|| agent_ready(&node, ctx))
         };
         match readiness {
             Readiness::Yes if undo.0.is_power() => self.begin_power(at, true, ctx),
@@ -107,7 +110,7 @@ impl Operation {
                 }
             }
             Readiness::NotYet(what)
-                if self.live[at].waited(ready, ctx.now) <= self.step(at).timeout =>
+                if self.live[at].waited(ready, ctx.now) <= self.limit(at, ctx) =>
             {
                 self.live[at].seen = what;
                 if self.live[at]
@@ -119,6 +122,7 @@ impl Operation {
                         ctx.effects.push(super::Effect::AskPower(node));
                     } else {
                         self.probe_assumption(at, ctx);
+                        self.probe(&self.required_checks(at, ctx), ctx);
                     }
                 }
             }
@@ -130,6 +134,48 @@ impl Operation {
                 self.record(What::UndoFailed { step, evidence }, ctx.now);
             }
         }
+    }
+
+    /// Is there what a start on the way back requires, by the spec and where it will be used? And does nobody run who
+    /// requires what a stop on the way back takes away?
+    fn beside_undo(&self, at: usize, undo: &Action, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let service = self.step(at).service.as_ref();
+        match (undo, service.and_then(|name| ctx.spec.services.get(name))) {
+            (Action::Start, Some(service)) => self
+                .finds_requirements(service, |_| false, ctx)
+                .and(|| self.gates(at, &self.required_checks(at, ctx), ready, ctx)),
+            (Action::Stop, Some(_)) => self.strands_nobody_going_back(at, ctx),
+            _ => Readiness::Yes,
+        }
+    }
+
+    /// The checks from its consumers of what a start on the way back requires, on its node.
+    fn required_checks(&self, at: usize, ctx: &Ctx<'_>) -> Vec<Gate> {
+        let step = self.step(at);
+        let starts = step.undo.as_ref().is_some_and(|it| *it.0 == Action::Start);
+        let service = step.service.as_ref().filter(|_| starts);
+        let service = service.and_then(|name| ctx.spec.services.get(name));
+        let (Some(service), Some(node)) = (service, &step.node) else {
+            return Vec::new();
+        };
+        let needed = service
+            .dependencies
+            .iter()
+            .filter(|(_, edge)| edge.needed && edge.start == Wait::Healthy);
+        let required = needed.filter_map(|(name, _)| ctx.spec.services.get(name));
+        let gates = required.flat_map(|required| {
+            let checks = required.checks.iter().filter(|(_, check)| {
+                check.from == CheckFrom::Consumers && !matches!(check.kind, CheckKind::Same { .. })
+            });
+            checks.map(|(check, _)| Gate {
+                check: CheckId {
+                    service: required.name.clone(),
+                    check: check.clone(),
+                },
+                on: node.clone(),
+            })
+        });
+        gates.collect()
     }
 
     /// The step that has brought up again, and seen healthy, what this one stopped.
@@ -152,7 +198,15 @@ impl Operation {
             return;
         }
         let gates = self.own_checks(at, ctx);
-        let since = *self.live[at].checking.get_or_insert(ctx.now.mono);
+        let since = match self.live[at].checking {
+            Some(since) => since,
+            None => {
+                let deadline = ctx.now.mono + self.limit(at, ctx);
+                self.live[at].checking = Some(ctx.now.mono);
+                self.live[at].deadline = Some(deadline);
+                ctx.now.mono
+            }
+        };
         match self.health(at, &gates, since, ctx) {
             Readiness::Yes => {
                 let (step, evidence) = (self.step(at).id.clone(), green(gates.len()));
@@ -201,7 +255,10 @@ impl Operation {
             .checks
             .iter()
             .filter(|(name, check)| {
-                check.from == CheckFrom::Own && !service.active_when.contains(name)
+                // What is put back one by one differs from the rest until all of it is.
+                check.from == CheckFrom::Own
+                    && !matches!(check.kind, CheckKind::Same { .. })
+                    && !service.active_when.contains(name)
             })
             .map(|(name, _)| Gate {
                 check: CheckId {

@@ -1,9 +1,12 @@
 //! Attempts: what is made of what agents say, and of their silence.
 
+use std::time::Duration;
+
 use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
 
-use crate::bench::{Bench, LIMIT, step};
+use crate::bench::{Bench, LIMIT, gate, step};
 
 fn stopping() -> Bench {
     let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
@@ -167,4 +170,45 @@ fn another_attempt_after_a_long_pause_has_the_whole_limit() {
     assert_eq!(bench.sent(), ["stop stop:db@a #2 on a"]);
     bench.pass(LIMIT.as_secs() - 1);
     assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
+
+#[test]
+fn what_a_verify_has_started_is_not_restarted_by_its_retry() {
+    let mut verify = step("verify:db@a", &[]);
+    verify.healthy = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![verify]);
+    bench.advance();
+    assert_eq!(bench.sent(), ["verify verify:db@a #1 on a"]);
+    bench.says("verify:db@a", AttemptState::Done).advance();
+    bench.probed("db.port", "a", Verdict::Bad);
+    bench.pass(LIMIT.as_secs());
+    assert_eq!(bench.phase("verify:db@a"), Phase::Failed);
+    bench.sent();
+    bench.asks(Verb::Retry, "verify:db@a").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["start verify:db@a #2 on a"]);
+
+    // With the machine it came up once more, maybe before what it needs.
+    bench.says("verify:db@a", AttemptState::Failed);
+    bench.connects("a", "boot-2");
+    bench.asks(Verb::Retry, "verify:db@a").unwrap();
+    bench.advance();
+    let sent = bench.sent();
+    assert!(
+        sent.contains(&"verify verify:db@a #3 on a".to_owned()),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn a_clock_that_jumped_while_no_coordinator_ran_makes_no_attempt_late() {
+    let mut bench = stopping();
+    bench.says("stop:db@a", AttemptState::Accepted);
+    bench.restarts();
+    bench.clock_jumps(Duration::from_secs(3600));
+    bench.connects("a", "boot-1");
+    bench.pass(1).pass(LIMIT.as_secs() - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Unknown);
 }

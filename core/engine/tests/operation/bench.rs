@@ -1,13 +1,18 @@
 //! A bench for one operation: a small cluster, plans made by hand, time as a value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::operation::{Ctx, Effect, Entry, Operation, Phase, Refused, State, Verb};
+use interlock_engine::coordinator::{Proof, Verified};
+use interlock_engine::operation::{
+    Ctx, Effect, Entry, Operation, Phase, Refused, State, Verb, What,
+};
 use interlock_engine::view::{SeenCheck, View};
 use interlock_model::action::{Action, Power, PowerRef, ShutdownBy};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::check::{CheckId, Verdict};
+use interlock_model::file::{Piece, Text};
 use interlock_model::ids::{AttemptId, AttemptNo, BootId, Generation, OperationId, Term};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceObservation, InstanceState};
@@ -23,11 +28,20 @@ control: { coordinators: [mgmt] }
 power: { box: { fence: fence_sim, via: [mgmt] } }
 nodes:
   mgmt: { address: 10.0.0.1 }
-  a: { address: 10.0.0.2, power: { by: box, plug: pa } }
-  b: { address: 10.0.0.3, power: { by: box, plug: pb } }
+  a: { address: 10.0.0.2, power: { by: box, plug: pa, on_within: 1m, off_within: 1m } }
+  b: { address: 10.0.0.3, power: { by: box, plug: pb, on_within: 1m, off_within: 1m } }
+  tel: { address: 10.0.0.8, agentless: { probes_from: [mgmt] } }
+  fax: { address: 10.0.0.9, agentless: { probes_from: [a] } }
 services:
+  pbx:
+    nodes: [tel, fax]
+    active: all
+    at_least: 1
+    checks:
+      sip: { tcp: "{address}:3" }
   db:
     nodes: [a, b]
+    timeouts: { start: 1m, stop: 1m }
     active: one
     active_when: [leads]
     manager: { systemd: { unit: db.service } }
@@ -36,25 +50,42 @@ services:
       leads: { exec: leads }
   web:
     nodes: [b]
+    timeouts: { start: 1m, stop: 1m }
     manager: { systemd: { unit: web.service } }
     requires: [db]
     checks:
       http: { http: "http://{address}/health" }
   log:
     nodes: [b]
+    timeouts: { start: 1m, stop: 1m }
     manager: { systemd: { unit: log.service } }
     after: { db: { start: healthy } }
   app:
     nodes: [mgmt, b]
+    timeouts: { start: 1m, stop: 1m }
     active: all
     at_least: 1
     manager: { systemd: { unit: app.service } }
     checks:
       port: { tcp: "{address}:2" }
+      way: { tcp: "app.example:2", from: consumers }
   front:
     nodes: [b]
+    timeouts: { start: 1m, stop: 1m }
     manager: { systemd: { unit: front.service } }
     requires: [app]
+  lb:
+    nodes: [mgmt]
+    timeouts: { start: 1m, stop: 1m }
+    manager: { systemd: { unit: haproxy.service } }
+    balancer: { haproxy: { socket: /run/h.sock } }
+  page:
+    nodes: [mgmt, b]
+    timeouts: { start: 1m, stop: 1m }
+    active: all
+    at_least: 1
+    manager: { systemd: { unit: page.service } }
+    member_of: { lb: { backend: page } }
 gates:
   look: { manual: "Look at it", at_end_of: [startup], role: admin }
 "#;
@@ -64,6 +95,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn spec() -> Spec {
     Spec::parse(SPEC.as_bytes(), "bench.yaml").unwrap().spec
+}
+
+/// The text that is written.
+pub(crate) fn text() -> Text {
+    Text {
+        pieces: vec![Piece::Plain("level = info\n".into())],
+    }
 }
 
 /// A step such as `stop:db@a`, `power-off:a`, `check:x`, after others until a condition.
@@ -97,10 +135,20 @@ pub(crate) fn step(id: &str, after: &[(&str, Wait)]) -> Step {
             },
             Some(Action::PowerOff { power }),
         ),
+        "verify" => (Action::Verify, Some(Action::Stop)),
         "reboot" => (Action::Reboot, None),
+        "write-file" => (
+            Action::WriteFile {
+                file: "app".parse().unwrap(),
+                text: text().digest(),
+            },
+            Some(Action::RestoreFile {
+                file: "app".parse().unwrap(),
+            }),
+        ),
         "check" => (Action::Check, None),
         _ => {
-            let gate = "look".parse().unwrap();
+            let gate = what.parse().unwrap();
             (
                 Action::Approve {
                     gate,
@@ -150,8 +198,25 @@ pub(crate) fn seal(steps: Vec<Step>) -> Plan {
         scope: "--all".into(),
         assumptions: std::collections::BTreeMap::new(),
         forced: Vec::new(),
+        keeps: std::collections::BTreeSet::new(),
+        texts: BTreeMap::from([(text().digest(), text())]),
         steps,
     }
+}
+
+/// A plug that was matched with its node.
+pub(crate) fn plug(node: &str) -> (NodeName, Verified) {
+    let verified = Verified {
+        device: "box".into(),
+        plug: format!("p{node}"),
+        depends_on: None,
+        machine_uuid: String::new(),
+        proof: Proof::Alias,
+        how: "said".into(),
+        by: "anna".into(),
+        at: Timestamp(0),
+    };
+    (node.parse().unwrap(), verified)
 }
 
 /// One operation and everything that it looks at.
@@ -161,8 +226,12 @@ pub(crate) struct Bench {
     pub(crate) effects: Vec<Effect>,
     pub(crate) journal: Vec<Entry>,
     pub(crate) plan: Arc<SealedPlan>,
+    /// The plugs that are proven to be their nodes'.
+    pub(crate) verified: BTreeMap<NodeName, Verified>,
     spec: Spec,
     seconds: u64,
+    /// How far the wall clock has jumped ahead.
+    jumped: u64,
 }
 
 impl Bench {
@@ -191,8 +260,10 @@ impl Bench {
             effects: Vec::new(),
             journal: Vec::new(),
             plan,
+            verified: [plug("a"), plug("b")].into(),
             spec: spec(),
             seconds: 0,
+            jumped: 0,
         };
         for node in ["mgmt", "a", "b"] {
             bench.connects(node, "boot-1");
@@ -218,7 +289,7 @@ impl Bench {
     pub(crate) fn now(&self) -> Now {
         Now {
             mono: Duration::from_secs(1000 + self.seconds),
-            wall: Timestamp(1_000_000 + self.seconds * 1000),
+            wall: Timestamp(1_000_000 + (self.seconds + self.jumped) * 1000),
         }
     }
 
@@ -235,6 +306,26 @@ impl Bench {
         let seen = self.view.entry(&node);
         seen.boot = Some(BootId(boot.into()));
         seen.power = None;
+    }
+
+    /// The coordinator was killed before it could write how the operation ended, and is started: nobody is heard yet.
+    pub(crate) fn restarts_before_its_last_turn(&mut self) {
+        let ended = |entry: &Entry| matches!(&entry.what, What::Turned { to, .. } if to.is_over());
+        self.journal.retain(|entry| !ended(entry));
+        self.restarts();
+    }
+
+    pub(crate) fn clock_jumps(&mut self, ahead: Duration) {
+        self.jumped += ahead.as_secs();
+    }
+
+    /// The coordinator was killed, and is started: it knows its journal, and nobody is heard yet.
+    pub(crate) fn restarts(&mut self) {
+        let entries = self.journal.clone();
+        let replayed = Operation::replay(OperationId(1), Arc::clone(&self.plan), entries);
+        self.operation = replayed.unwrap();
+        self.view = View::default();
+        self.effects.clear();
     }
 
     pub(crate) fn goes_silent(&mut self, node: &str) {
@@ -276,6 +367,18 @@ impl Bench {
         self.tells(service, on, seen);
     }
 
+    /// An instance of db runs, and leads.
+    pub(crate) fn leads(&mut self, on: &str) {
+        self.instance("db", on, InstanceState::Running);
+        for node in ["a", "b"] {
+            let verdict = match node == on {
+                true => Verdict::Ok,
+                false => Verdict::Bad,
+            };
+            self.probed("db.leads", node, verdict);
+        }
+    }
+
     /// An agent says how an instance is.
     pub(crate) fn tells(&mut self, service: &str, on: &str, seen: InstanceObservation) {
         let now = self.now();
@@ -296,6 +399,7 @@ impl Bench {
             term: Term(3),
             spec: &self.spec,
             view: &self.view,
+            verified: &self.verified,
             effects: &mut self.effects,
         };
         let result = run(&mut self.operation, &mut ctx);

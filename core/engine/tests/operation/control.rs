@@ -4,10 +4,11 @@ use interlock_engine::operation::{Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::{StepId, Wait};
 use interlock_model::spec::Role;
 
-use crate::bench::{Bench, gate, seal, step};
+use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 fn two() -> Bench {
     let mut bench = Bench::new(vec![
@@ -81,6 +82,23 @@ fn next_lets_one_step_begin() {
 }
 
 #[test]
+fn a_step_that_only_looks_takes_a_next_like_any_other() {
+    let steps = vec![
+        step("check:db", &[]),
+        step("stop:db@a", &[("check:db", Wait::Healthy)]),
+    ];
+    let mut bench = Bench::of(seal(steps), true);
+    bench.advance();
+    assert_eq!(bench.waits_for("check:db"), "your `next`");
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("check:db"), Phase::Done);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+    assert_eq!(bench.waits_for("stop:db@a"), "your `next`");
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
+
+#[test]
 fn a_resume_ends_the_single_steps() {
     let steps = || {
         seal(vec![
@@ -146,6 +164,86 @@ fn a_next_that_was_not_used_is_gone_with_a_pause() {
 }
 
 #[test]
+fn a_next_whose_step_could_not_begin_lets_nothing_else_begin() {
+    let mut start = step("start:log@b", &[]);
+    start.gates = vec![gate("db.port", "a")];
+    let later = step("stop:app@mgmt", &[("start:log@b", Wait::Up)]);
+    let mut bench = Bench::of(seal(vec![start, later]), true);
+    bench.advance();
+    bench.asks(Verb::Next, "").unwrap();
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("start:log@b"), Phase::Blocked);
+    bench.asks(Verb::Skip, "start:log@b").unwrap();
+    assert_eq!(bench.state(), State::Running);
+    assert_eq!(
+        bench.phase("stop:app@mgmt"),
+        Phase::Waiting,
+        "nobody let it"
+    );
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+}
+
+/// A start whose gate is closed, with a step before it in the plan that has nothing to do with it.
+fn gated(single_step: bool) -> Bench {
+    let mut start = step("start:log@b", &[]);
+    start.gates = vec![gate("db.port", "a")];
+    let mut bench = Bench::of(seal(vec![step("stop:app@mgmt", &[]), start]), single_step);
+    bench.advance();
+    bench
+}
+
+fn is_blocked_after_its_whole_limit(bench: &mut Bench) {
+    bench.advance().pass(LIMIT.as_secs());
+    assert_eq!(bench.phase("start:log@b"), Phase::Waiting);
+    bench.pass(1);
+    assert_eq!(bench.phase("start:log@b"), Phase::Blocked);
+}
+
+#[test]
+fn no_gate_is_late_by_the_time_in_which_a_person_had_paused_or_had_to_decide() {
+    let mut bench = gated(false);
+    bench.says("stop:app@mgmt", AttemptState::Done);
+    bench.pass(40).asks(Verb::Pause, "").unwrap();
+    bench.pass(40).asks(Verb::Resume, "").unwrap();
+    is_blocked_after_its_whole_limit(&mut bench);
+
+    let mut bench = gated(false);
+    bench.pass(40).says("stop:app@mgmt", AttemptState::Failed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    bench.pass(40);
+    bench.asks(Verb::Retry, "stop:app@mgmt").unwrap();
+    bench.says("stop:app@mgmt", AttemptState::Done);
+    is_blocked_after_its_whole_limit(&mut bench);
+}
+
+#[test]
+fn no_gate_is_late_while_its_step_awaits_a_next() {
+    let mut bench = gated(true);
+    bench.asks(Verb::Next, "").unwrap();
+    bench.says("stop:app@mgmt", AttemptState::Done);
+    bench.pass(LIMIT.as_secs() * 2);
+    assert_eq!(bench.state(), State::Running);
+    bench.asks(Verb::Next, "").unwrap();
+    is_blocked_after_its_whole_limit(&mut bench);
+}
+
+#[test]
+fn what_was_green_before_a_persons_word_is_looked_at_again() {
+    let mut bench = gated(true);
+    bench.asks(Verb::Next, "").unwrap();
+    bench.says("stop:app@mgmt", AttemptState::Done);
+    bench.pass(1).probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.waits_for("start:log@b"), "your `next`");
+    bench.pass(20).sent();
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("start:log@b"), Phase::Waiting);
+    assert_eq!(bench.sent(), ["probe a"]);
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
+}
+
+#[test]
 fn a_pause_without_single_steps_knows_no_next() {
     let mut bench = two();
     bench.asks(Verb::Pause, "").unwrap();
@@ -154,21 +252,29 @@ fn a_pause_without_single_steps_knows_no_next() {
 
 /// Otherwise whoever may not open it could take it for opened.
 #[test]
-fn a_gate_waits_as_long_as_it_takes_and_is_never_skipped() {
+fn a_gate_is_never_skipped() {
     let mut bench = Bench::new(vec![
         step("stop:db@a", &[]),
         step("approve:look", &[]),
         step("stop:db@b", &[("approve:look", Wait::Up)]),
     ]);
     bench.advance();
-    bench.pass(7 * 24 * 3600);
-    assert_eq!(bench.phase("approve:look"), Phase::Waiting);
     // Something else has failed, so that something can be skipped.
     bench.says("stop:db@a", AttemptState::Failed);
-    for role in [Role::Operator, Role::Admin] {
-        let skipped = bench.asks_as(role, Verb::Skip, "approve:look");
-        assert!(matches!(skipped, Err(Refused::Phase { .. })), "{skipped:?}");
-    }
+    let refused = |bench: &mut Bench| {
+        for role in [Role::Operator, Role::Admin] {
+            let skipped = bench.asks_as(role, Verb::Skip, "approve:look");
+            assert!(skipped.is_err(), "{role}");
+        }
+    };
+    refused(&mut bench);
+    bench.asks(Verb::Retry, "stop:db@a").unwrap();
+    bench.says("stop:db@a", AttemptState::Failed);
+    bench.asks(Verb::Skip, "stop:db@a").unwrap();
+    // Not when it is overdue either.
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("approve:look"), Phase::Blocked);
+    refused(&mut bench);
     assert_eq!(bench.phase("stop:db@b"), Phase::Waiting);
 }
 
@@ -319,6 +425,63 @@ fn an_approval_needs_its_turn_and_its_role() {
 }
 
 #[test]
+fn an_approval_that_nobody_gives_in_time_needs_attention_and_can_still_be_given() {
+    let late = || {
+        let mut bench = Bench::new(vec![
+            step("approve:look", &[]),
+            step("stop:db@a", &[("approve:look", Wait::Up)]),
+        ]);
+        bench.advance().pass(LIMIT.as_secs());
+        assert_eq!(bench.state(), State::Running);
+        bench.pass(1);
+        assert_eq!(bench.phase("approve:look"), Phase::Blocked);
+        assert_eq!(bench.state(), State::NeedsAttention);
+        let possible = [Verb::Retry, Verb::Approve, Verb::Abort, Verb::Unwind];
+        assert_eq!(bench.operation.possible(), possible);
+        assert_eq!(
+            bench.evidence("approve:look"),
+            "nobody has confirmed it within 1m: Look at it"
+        );
+        bench
+    };
+    let mut bench = late();
+    bench.asks_as(Role::Admin, Verb::Approve, "look").unwrap();
+    assert_eq!(bench.state(), State::Running);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+
+    // Or it is waited for once more, for as long.
+    let mut bench = late();
+    bench.asks(Verb::Retry, "approve:look").unwrap();
+    bench.pass(LIMIT.as_secs());
+    assert_eq!(bench.phase("approve:look"), Phase::Waiting);
+    bench.pass(1);
+    assert_eq!(bench.phase("approve:look"), Phase::Blocked);
+}
+
+#[test]
+fn while_a_person_has_paused_it_no_approval_is_late() {
+    let mut bench = Bench::new(vec![step("approve:look", &[])]);
+    bench.advance().pass(LIMIT.as_secs() / 2);
+    bench.asks(Verb::Pause, "").unwrap();
+    bench.pass(2 * LIMIT.as_secs());
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.pass(LIMIT.as_secs());
+    assert_eq!(bench.phase("approve:look"), Phase::Waiting);
+    bench.asks_as(Role::Admin, Verb::Approve, "look").unwrap();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn who_approves_a_gate_a_second_time_is_told_that_it_is_approved() {
+    let mut bench = Bench::new(vec![step("approve:look", &[]), step("approve:mail", &[])]);
+    bench.advance();
+    bench.asks_as(Role::Admin, Verb::Approve, "mail").unwrap();
+    let again = bench.asks_as(Role::Admin, Verb::Approve, "mail");
+    let told = again.unwrap_err().to_string();
+    assert!(told.contains("it is approved already"), "{told}");
+}
+
+#[test]
 fn a_step_whose_turn_has_come_tells_for_which_word_of_a_person_it_waits() {
     let mut bench = Bench::new(vec![
         step("stop:db@a", &[]),
@@ -332,4 +495,29 @@ fn a_step_whose_turn_has_come_tells_for_which_word_of_a_person_it_waits() {
         bench.waits_for("stop:db@b"),
         "op-1 to go on, which needs attention"
     );
+}
+
+#[test]
+fn no_check_is_late_by_the_time_in_which_a_person_had_paused() {
+    let mut start = step("start:db@a", &[]);
+    start.healthy = vec![gate("db.port", "a")];
+    let mut bench = Bench::new(vec![start, step("approve:look", &[])]);
+    bench.advance().pass(1);
+    bench.says("start:db@a", AttemptState::Done);
+    bench.pass(LIMIT.as_secs() / 2);
+    bench.asks(Verb::Pause, "").unwrap();
+    // Somebody repairs it, and stops it for that.
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.pass(LIMIT.as_secs() * 3).pass(1);
+    assert_eq!(bench.state(), State::Paused);
+    assert_eq!(bench.phase("start:db@a"), Phase::Checking);
+    assert_eq!(bench.waits_for("start:db@a"), "db on a is stopped");
+
+    bench.instance("db", "a", InstanceState::Running);
+    bench.probed("db.port", "a", Verdict::Bad);
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.pass(LIMIT.as_secs() - 1);
+    assert_eq!(bench.phase("start:db@a"), Phase::Checking, "a whole limit");
+    bench.pass(1);
+    assert_eq!(bench.phase("start:db@a"), Phase::Failed);
 }

@@ -10,7 +10,7 @@ use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 #[test]
 fn a_gate_opens_by_a_probe_that_ran_after_the_steps_turn_came() {
-    let mut gated = step("start:web@b", &[]);
+    let mut gated = step("start:log@b", &[]);
     gated.gates = vec![gate("db.port", "a")];
     let mut bench = Bench::new(vec![gated]);
     bench.probed("db.port", "a", Verdict::Ok);
@@ -21,20 +21,20 @@ fn a_gate_opens_by_a_probe_that_ran_after_the_steps_turn_came() {
         "what was green before is asked again"
     );
     bench.pass(1);
-    assert_eq!(bench.phase("start:web@b"), Phase::Waiting);
+    assert_eq!(bench.phase("start:log@b"), Phase::Waiting);
     bench.probed("db.port", "a", Verdict::Unknown).advance();
     assert_eq!(
-        bench.phase("start:web@b"),
+        bench.phase("start:log@b"),
         Phase::Waiting,
         "unknown is not green"
     );
     bench.probed("db.port", "a", Verdict::Ok).advance();
-    assert_eq!(bench.phase("start:web@b"), Phase::Running);
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
 }
 
 #[test]
 fn what_was_seen_before_it_was_asked_and_arrives_late_opens_no_gate() {
-    let mut gated = step("start:web@b", &[]);
+    let mut gated = step("start:log@b", &[]);
     gated.gates = vec![gate("db.port", "a")];
     let mut bench = Bench::new(vec![gated]);
     let before = bench.now().mono;
@@ -42,17 +42,17 @@ fn what_was_seen_before_it_was_asked_and_arrives_late_opens_no_gate() {
     let asked = bench.now().mono;
     // Fresh by its age and its arrival, but its probe began before the question came.
     bench.answered("db.port", "a", Verdict::Ok, before).pass(1);
-    assert_eq!(bench.phase("start:web@b"), Phase::Waiting);
+    assert_eq!(bench.phase("start:log@b"), Phase::Waiting);
     bench.answered("db.port", "a", Verdict::Ok, asked).advance();
-    assert_eq!(bench.phase("start:web@b"), Phase::Running);
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
 }
 
 #[test]
 fn it_is_a_steps_turn_since_the_last_of_its_edges_was_met() {
-    let mut gated = step("start:web@b", &[("stop:db@a", Wait::Down)]);
+    let mut gated = step("start:log@b", &[("stop:db@a", Wait::Down)]);
     gated.gates = vec![gate("db.port", "a")];
     let mut bench = Bench::new(vec![step("stop:db@a", &[]), gated]);
-    let web = StepId::new("start:web@b");
+    let web = StepId::new("start:log@b");
     bench.advance().pass(5);
     assert_eq!(bench.operation.turn_since(&web), None, "an edge is not met");
     bench.says("stop:db@a", AttemptState::Done);
@@ -86,31 +86,31 @@ fn what_is_green_is_counted_in_words() {
 
 #[test]
 fn a_gate_that_stays_closed_blocks_its_step_and_calls_a_person() {
-    let mut gated = step("start:web@b", &[]);
+    let mut gated = step("start:log@b", &[]);
     gated.gates = vec![gate("db.port", "a")];
     let mut bench = Bench::new(vec![gated]);
     bench.advance();
     bench
         .probed("db.port", "a", Verdict::Bad)
         .pass(LIMIT.as_secs() + 1);
-    assert_eq!(bench.phase("start:web@b"), Phase::Blocked);
+    assert_eq!(bench.phase("start:log@b"), Phase::Blocked);
     assert_eq!(bench.state(), State::NeedsAttention);
     assert!(
-        bench.evidence("start:web@b").contains("db.port on a"),
+        bench.evidence("start:log@b").contains("db.port on a"),
         "{}",
-        bench.evidence("start:web@b")
+        bench.evidence("start:log@b")
     );
 }
 
 #[test]
 fn a_forced_check_is_not_waited_for() {
-    let mut gated = step("start:web@b", &[]);
+    let mut gated = step("start:log@b", &[]);
     gated.gates = vec![gate("db.port", "a")];
     let mut plan = seal(vec![gated]);
     plan.forced = vec![gate("db.port", "a").check];
     let mut bench = Bench::of(plan, false);
     bench.advance();
-    assert_eq!(bench.phase("start:web@b"), Phase::Running);
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Instances that die after they were proven to be up: they are not healthy, and nobody who requires them starts.
 
+use std::time::Duration;
+
 use interlock_engine::operation::{Operation, Phase, State, Verb};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
@@ -128,6 +130,24 @@ fn what_was_seen_before_the_proof_neither_fails_a_step_nor_makes_it_healthy() {
 }
 
 #[test]
+fn a_retry_of_what_runs_by_now_succeeds_however_short_its_limit_is() {
+    let mut start = start_db();
+    start.timeout = Duration::from_secs(4);
+    let mut bench = Bench::new(vec![start]);
+    bench.advance().says("start:db@a", AttemptState::Done);
+    bench.probed("db.port", "a", Verdict::Bad).pass(4);
+    assert_eq!(bench.phase("start:db@a"), Phase::Failed);
+    bench.pass(60).asks(Verb::Retry, "start:db@a").unwrap();
+    // It runs already: its agent has nothing new to tell of it.
+    bench.advance().pass(1);
+    bench.says_of("start:db@a", 2, AttemptState::Done, false);
+    for _ in 0..SOON {
+        bench.probed("db.port", "a", Verdict::Ok).pass(1);
+    }
+    assert_eq!(bench.phase("start:db@a"), Phase::Done);
+}
+
+#[test]
 fn what_came_back_up_and_died_is_not_taken_back() {
     let mut bench = Bench::new(vec![
         step("stop:db@a", &[]),
@@ -196,7 +216,7 @@ fn nothing_starts_upon_a_requirement_that_died_after_its_edge_was_met() {
         assert!(shown.contains("it requires db, and"), "{shown}");
         assert!(shown.contains(why), "{shown}");
 
-        bench.pass(LIMIT.as_secs());
+        bench.pass(LIMIT.as_secs() + 1);
         assert_eq!(bench.phase("start:web@b"), Phase::Blocked, "{why}");
         assert_eq!(bench.state(), State::NeedsAttention);
 
@@ -205,7 +225,7 @@ fn nothing_starts_upon_a_requirement_that_died_after_its_edge_was_met() {
         bench.instance("db", "a", InstanceState::Running);
         bench.probed("db.port", "a", Verdict::Ok);
         bench.asks(Verb::Retry, "start:web@b").unwrap();
-        bench.advance();
+        bench.asks(Verb::Next, "").unwrap();
         assert_eq!(bench.phase("start:web@b"), Phase::Running, "{why}");
     }
 }

@@ -4,13 +4,19 @@
 
 mod attempts;
 mod bench;
+mod beside;
+mod capacity;
 mod claims;
 mod control;
 mod edges;
+mod files;
 mod gates;
 mod held_up;
 mod instances;
+mod left;
 mod power;
+mod reached;
 mod replay;
 mod risen;
+mod roles;
 mod unwind;

@@ -4,7 +4,7 @@ use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 
-use crate::bench::{Bench, LIMIT, step};
+use crate::bench::{Bench, LIMIT, plug, step};
 
 fn shutting_down() -> Bench {
     let mut bench = Bench::new(vec![step("power-off:a", &[])]);
@@ -147,4 +147,54 @@ fn an_abort_tells_what_the_fence_agent_had_said() {
         bench.evidence("power-on:a"),
         "aborted before it was proven: said"
     );
+}
+
+#[test]
+fn a_plug_that_was_contradicted_since_the_start_is_neither_switched_nor_believed() {
+    let mut bench = Bench::new(vec![step("power-on:a", &[])]);
+    bench.verified.clear();
+    bench.advance().power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-on:a"), Phase::Blocked);
+    let told = "nothing proves any more that plug pa of box is a (`interlockctl power verify a`)";
+    assert_eq!(bench.evidence("power-on:a"), told);
+    assert!(!bench.sent().iter().any(|sent| sent.starts_with("fence")));
+    // Verified again, it goes on.
+    bench.verified.extend([plug("a")]);
+    bench.asks(Verb::Retry, "power-on:a").unwrap();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-on:a"), Phase::Running);
+
+    let mut bench = shutting_down();
+    bench.verified.clear();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Running);
+    assert_eq!(bench.waits_for("power-off:a"), told);
+    bench.pass(LIMIT.as_secs()).power("a", Power::Off).advance();
+    assert_eq!(
+        bench.phase("power-off:a"),
+        Phase::Unknown,
+        "what another machine's plug says tells nothing of this one"
+    );
+}
+
+#[test]
+fn a_retry_of_a_reboot_that_has_happened_is_proven_by_its_boot() {
+    let mut bench = Bench::new(vec![step("reboot:a", &[])]);
+    bench.advance().says("reboot:a", AttemptState::Done);
+    bench.goes_silent("a");
+    bench.pass(LIMIT.as_secs());
+    assert_eq!(bench.state(), State::NeedsAttention);
+    // It took longer than its limit.
+    bench.connects("a", "boot-2");
+    bench.sent();
+    bench.asks(Verb::Retry, "reboot:a").unwrap();
+    assert_eq!(bench.state(), State::Done);
+    assert_eq!(bench.sent(), [""; 0], "and not restarted once more");
+
+    // One that has not happened is asked for again.
+    let mut bench = Bench::new(vec![step("reboot:a", &[])]);
+    bench.advance().says("reboot:a", AttemptState::Failed);
+    bench.sent();
+    bench.asks(Verb::Retry, "reboot:a").unwrap();
+    assert_eq!(bench.sent(), ["reboot reboot:a #2 on a"]);
 }

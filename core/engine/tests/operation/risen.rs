@@ -1,13 +1,14 @@
 //! What a person starts again behind an operation that had stopped it: nothing is taken from under it.
 
 use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceObservation, InstanceState, Liveness};
 use interlock_model::plan::Wait;
 use interlock_model::spec::Role;
 
-use crate::bench::{Bench, gate, step};
+use crate::bench::{Bench, LIMIT, gate, step};
 
 /// Longer than an agent may take to take back what it saw before the end of an attempt.
 const SOON: u64 = 6;
@@ -137,4 +138,217 @@ fn an_operation_does_not_end_as_done_over_what_it_started_and_is_down_or_sick() 
     bench.asks(Verb::Resume, "").unwrap();
     bench.advance();
     assert_eq!(bench.state(), State::Done);
+}
+
+/// `db` is started on a, and awaits a person's look.
+fn started() -> Bench {
+    let mut bench = Bench::new(vec![
+        step("start:db@a", &[]),
+        step("approve:look", &[("start:db@a", Wait::Healthy)]),
+    ]);
+    bench.advance().pass(1);
+    bench.says("start:db@a", AttemptState::Done);
+    bench.pass(1);
+    assert_eq!(bench.phase("start:db@a"), Phase::Done);
+    bench
+}
+
+fn approve(bench: &mut Bench) {
+    bench
+        .asks_as(Role::Admin, Verb::Approve, "approve:look")
+        .unwrap();
+    bench.advance();
+}
+
+#[test]
+fn what_died_for_good_right_before_the_end_is_waited_out_and_told() {
+    for given_up in [true, false] {
+        let mut bench = started();
+        let state = match given_up {
+            true => InstanceState::Failed,
+            false => InstanceState::Stopped,
+        };
+        let seen = InstanceObservation {
+            state,
+            given_up,
+            ..InstanceObservation::default()
+        };
+        bench.tells("db", "a", seen);
+        approve(&mut bench);
+        assert_eq!(bench.state(), State::Running, "it may be an old word");
+        bench.pass(SOON);
+        assert_eq!(bench.state(), State::NeedsAttention);
+        let attention = bench.operation.attention();
+        assert!(attention.contains(&state.to_string()), "{attention}");
+    }
+    // What its guard may bring back is waited for.
+    let mut bench = started();
+    bench.instance("db", "a", InstanceState::Failed);
+    approve(&mut bench);
+    bench.pass(SOON);
+    assert_eq!(bench.state(), State::Running);
+    bench.instance("db", "a", InstanceState::Running);
+    bench.advance();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn after_a_restart_of_the_coordinator_it_ends_only_upon_what_has_been_told_to_the_new_one() {
+    for (state, ends) in [
+        (InstanceState::Running, State::Done),
+        (InstanceState::Stopped, State::NeedsAttention),
+    ] {
+        let mut bench = started();
+        bench
+            .asks_as(Role::Admin, Verb::Approve, "approve:look")
+            .unwrap();
+        bench.restarts_before_its_last_turn();
+        bench.advance();
+        assert_eq!(bench.state(), State::Running, "nobody has been heard");
+        bench.connects("a", "boot-1");
+        bench.pass(SOON);
+        assert_eq!(bench.state(), State::Running, "nothing has been told");
+        bench.instance("db", "a", state);
+        bench.pass(SOON);
+        assert_eq!(bench.state(), ends, "it is {state}");
+    }
+    // What is never told is not waited for without end.
+    let mut bench = started();
+    bench
+        .asks_as(Role::Admin, Verb::Approve, "approve:look")
+        .unwrap();
+    bench.restarts_before_its_last_turn();
+    bench.connects("a", "boot-1");
+    bench.advance().pass(61);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let attention = bench.operation.attention();
+    assert!(attention.contains("has not said yet"), "{attention}");
+}
+
+#[test]
+fn an_operation_does_not_end_as_done_over_a_machine_that_is_off_or_lost() {
+    let mut bench = started();
+    bench.power("a", Power::Off);
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let attention = bench.operation.attention().to_owned();
+    assert!(attention.contains("its machine is off"), "{attention}");
+
+    let mut bench = started();
+    bench.goes_silent("a");
+    bench.view.entry(&"a".parse().unwrap()).liveness = Liveness::Lost;
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let attention = bench.operation.attention().to_owned();
+    assert!(attention.contains("its agent is lost"), "{attention}");
+    bench.connects("a", "boot-1");
+    bench.asks(Verb::Resume, "").unwrap();
+    bench.pass(1);
+    assert_eq!(bench.state(), State::Done);
+
+    // One that is between two sessions is waited for, but not for ever.
+    let mut bench = started();
+    bench.goes_silent("a");
+    approve(&mut bench);
+    bench.pass(30);
+    assert_eq!(bench.state(), State::Running);
+    bench.pass(31);
+    assert_eq!(bench.state(), State::NeedsAttention);
+}
+
+#[test]
+fn nothing_goes_on_over_a_machine_that_was_switched_off_and_is_on_again() {
+    type Becomes = fn(&mut Bench);
+    let ways: [(&str, Becomes); 2] = [
+        ("its agent is heard", |bench| bench.connects("b", "boot-2")),
+        ("its power source says so", |bench| {
+            bench.power("b", Power::On);
+        }),
+    ];
+    for (why, becomes) in ways {
+        let mut bench = Bench::new(vec![
+            step("power-off:b", &[]),
+            step("approve:look", &[("power-off:b", Wait::Down)]),
+            step(
+                "stop:db@a",
+                &[("power-off:b", Wait::Down), ("approve:look", Wait::Up)],
+            ),
+        ]);
+        bench.power("b", Power::On).advance().pass(1);
+        bench.power("b", Power::Off).pass(1);
+        assert_eq!(bench.phase("power-off:b"), Phase::Done);
+        becomes(&mut bench);
+        approve(&mut bench);
+        assert_eq!(bench.phase("stop:db@a"), Phase::Blocked);
+        let evidence = bench.evidence("stop:db@a").to_owned();
+        assert!(evidence.contains("b is on again"), "{evidence}");
+        assert!(evidence.contains(why), "{evidence}");
+
+        // Nobody repairs it, and a person takes the stop for done: the end says the same.
+        bench.asks(Verb::Skip, "stop:db@a").unwrap();
+        bench.advance();
+        assert_eq!(bench.state(), State::NeedsAttention);
+        bench.power("b", Power::Off);
+        bench.asks(Verb::Resume, "").unwrap();
+        bench.advance();
+        assert_eq!(bench.state(), State::Done);
+    }
+}
+
+#[test]
+fn an_operation_does_not_end_as_done_over_a_check_or_an_instance_that_is_unknown() {
+    let healthy = || {
+        let mut start = step("start:db@a", &[]);
+        start.healthy = vec![gate("db.port", "a")];
+        let look = step("approve:look", &[("start:db@a", Wait::Healthy)]);
+        let mut bench = Bench::new(vec![start, look]);
+        bench.advance().pass(1);
+        bench.says("start:db@a", AttemptState::Done);
+        bench.pass(1);
+        bench.probed("db.port", "a", Verdict::Ok).advance();
+        assert_eq!(bench.phase("start:db@a"), Phase::Done);
+        bench.sent();
+        bench
+    };
+    type Becomes = fn(&mut Bench);
+    let ways: [(&str, Becomes, Becomes); 2] = [
+        (
+            "db.port on a is unknown",
+            |bench| {
+                bench.probed("db.port", "a", Verdict::Unknown);
+            },
+            |bench| {
+                bench.probed("db.port", "a", Verdict::Ok);
+            },
+        ),
+        (
+            "db on a is unknown",
+            |bench| bench.instance("db", "a", InstanceState::Unknown),
+            |bench| bench.instance("db", "a", InstanceState::Running),
+        ),
+    ];
+    for (why, becomes, heals) in ways {
+        let mut bench = healthy();
+        becomes(&mut bench);
+        approve(&mut bench);
+        assert_eq!(bench.state(), State::Running, "{why}: it is waited for");
+        let asked = bench.sent().contains(&"probe a".to_owned());
+        assert_eq!(asked, why.contains("port"), "{why}: it is looked at anew");
+        heals(&mut bench);
+        bench.advance();
+        assert_eq!(bench.state(), State::Done, "{why}");
+
+        let mut bench = healthy();
+        becomes(&mut bench);
+        approve(&mut bench);
+        // The time in which the coordinator did not run counts as little as everywhere.
+        bench.operation.forgive(LIMIT);
+        bench.pass(61);
+        assert_eq!(bench.state(), State::Running, "{why}");
+        becomes(&mut bench);
+        bench.pass(60);
+        assert_eq!(bench.state(), State::NeedsAttention, "{why}");
+        let attention = bench.operation.attention();
+        assert!(attention.contains(why), "{attention}");
+    }
 }

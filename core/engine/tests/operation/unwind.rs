@@ -5,7 +5,7 @@ use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
-use interlock_model::plan::{Known, Step, Wait};
+use interlock_model::plan::{Known, PlanKind, Step, StepId, Wait};
 
 use crate::bench::{Bench, LIMIT, gate, seal, step};
 
@@ -67,6 +67,7 @@ fn steps_are_taken_back_in_reverse_each_healthy_before_the_next_also_through_mee
         "and not web at the same time"
     );
     bench.says("stop:db@a", AttemptState::Done).pass(1);
+    bench.leads("a");
     bench
         .probed("db.port", "a", Verdict::Ok)
         .advance()
@@ -261,7 +262,8 @@ fn three_undos() -> Bench {
     bench.asks(Verb::Unwind, "").unwrap();
     assert_eq!(bench.state(), State::Unwinding);
     bench.says("stop:db@a", AttemptState::Done);
-    bench.sent();
+    bench.leads("a");
+    bench.advance().sent();
     bench
 }
 
@@ -399,6 +401,7 @@ fn what_was_started_again_and_is_not_healthy_is_brought_up_on_the_way_back() {
     start.undo = None;
     start.healthy = vec![gate("web.http", "b")];
     let mut bench = Bench::new(vec![step("stop:web@b", &[]), start]);
+    bench.leads("a");
     bench.advance().says("stop:web@b", AttemptState::Done);
     bench.says("start:web@b", AttemptState::Done);
     assert_eq!(bench.phase("start:web@b"), Phase::Checking);
@@ -520,4 +523,135 @@ fn what_was_skipped_before_it_acted_has_nothing_to_be_taken_back() {
     bench.asks(Verb::Unwind, "").unwrap();
     assert_eq!(bench.sent(), ["start stop:db@a #2 on a"]);
     assert_eq!(bench.phase("start:log@b"), Phase::Skipped);
+}
+
+/// A machine that is being switched off, or restarted, when a person aborts to take everything back.
+fn aborted_while_it_goes_down(step_id: &str) -> Bench {
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step(step_id, &[("stop:db@a", Wait::Down)]),
+        step("approve:look", &[]),
+    ]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.power("a", Power::On).advance();
+    assert_eq!(bench.phase(step_id), Phase::Running);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.sent();
+    // The last word of an agent that its machine ends: it goes down.
+    bench.says(step_id, AttemptState::Done);
+    bench.goes_silent("a");
+    bench
+}
+
+#[test]
+fn a_machine_that_goes_down_is_awaited_before_anything_is_taken_back() {
+    let mut bench = aborted_while_it_goes_down("power-off:a");
+    bench.pass(3).power("a", Power::On).advance();
+    assert_eq!(bench.state(), State::AbortingToUnwind);
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.state(), State::Unwinding);
+    bench.pass(1).power("a", Power::Off).advance();
+    let sent = bench.sent();
+    let fence = "fence power-off:a #2 on mgmt".to_owned();
+    assert!(sent.contains(&fence), "{sent:?}");
+
+    let mut bench = aborted_while_it_goes_down("reboot:a");
+    bench.pass(3);
+    assert_eq!(bench.state(), State::AbortingToUnwind);
+    assert_eq!(bench.sent(), [""; 0], "nothing is sent to it meanwhile");
+    bench.connects("a", "boot-2");
+    bench.advance().pass(1);
+    let sent = bench.sent();
+    let start = "start stop:db@a #2 on a".to_owned();
+    assert!(sent.contains(&start), "{sent:?}");
+}
+
+#[test]
+fn a_machine_that_was_on_and_silent_is_switched_on_once_it_is_off() {
+    let mut bench = aborted_while_it_goes_down("power-off:a");
+    // It takes longer than its limit.
+    bench.pass(LIMIT.as_secs()).power("a", Power::On).advance();
+    bench.pass(1).power("a", Power::On).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Undoing);
+    bench.sent();
+    bench.pass(2).power("a", Power::Off).advance();
+    let sent = bench.sent();
+    let fence = "fence power-off:a #3 on mgmt".to_owned();
+    assert!(sent.contains(&fence), "{sent:?}");
+    bench.pass(1).connects("a", "boot-2");
+    bench.advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Undone);
+}
+
+#[test]
+fn what_is_taken_back_has_the_limit_of_what_is_done_for_it() {
+    let long = LIMIT.as_secs();
+    // The way forward is short, as stops and power-offs are: `start` and `on_within` are what the spec gives the way back.
+    let short = |id: &str, after: &[(&str, Wait)]| Step {
+        timeout: LIMIT / 6,
+        ..step(id, after)
+    };
+    let mut bench = Bench::new(vec![short("stop:db@a", &[]), step("approve:look", &[])]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    bench.pass(long - 1);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Undoing);
+    bench.pass(1);
+    let evidence = bench.evidence("stop:db@a");
+    assert!(evidence.contains("not proven within 1m:"), "{evidence}");
+
+    let mut bench = Bench::new(vec![short("power-off:a", &[]), step("approve:look", &[])]);
+    bench.advance().power("a", Power::On).advance();
+    bench.pass(1).power("a", Power::Off).advance();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.pass(1).power("a", Power::Off).advance();
+    assert_eq!(bench.phase("power-off:a"), Phase::Undoing);
+    bench.says("power-off:a", AttemptState::Done);
+    bench.pass(long - 2);
+    assert_eq!(bench.phase("power-off:a"), Phase::Undoing);
+    bench.pass(1);
+    assert_eq!(bench.phase("power-off:a"), Phase::UndoFailed);
+
+    // So has the wait for its turn.
+    let mut bench = Bench::new(vec![short("stop:web@b", &[]), step("approve:look", &[])]);
+    bench.advance().says("stop:web@b", AttemptState::Done);
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.pass(long - 1);
+    assert_eq!(bench.state(), State::Unwinding);
+    bench.pass(2);
+    assert_eq!(bench.phase("stop:web@b"), Phase::UndoFailed);
+}
+
+#[test]
+fn an_undo_whose_turn_has_come_tells_what_it_waits_for() {
+    let mut plan = seal(vec![step("stop:web@b", &[]), step("approve:look", &[])]);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, true);
+    bench.asks(Verb::Next, "").unwrap();
+    bench.says("stop:web@b", AttemptState::Done);
+    assert!(bench.operation.is_single_step());
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:web@b"), Phase::Done);
+    assert_eq!(
+        bench.waits_for("stop:web@b"),
+        "it requires db, and db on a is stopped (and 1 more do not run)"
+    );
+    assert!(bench.operation.awaits_undo(&StepId::new("stop:web@b")));
+    assert!(
+        !bench.operation.is_single_step(),
+        "nobody asks for a `next`"
+    );
+
+    bench.leads("a");
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:web@b"), Phase::Undoing);
+    bench.says("stop:web@b", AttemptState::Done).pass(1);
+    bench.probed("web.http", "b", Verdict::Ok).advance();
+    assert_eq!(bench.state(), State::Unwound);
+    assert_eq!(bench.waits_for("stop:web@b"), "");
+    assert!(!bench.operation.awaits_undo(&StepId::new("stop:web@b")));
 }

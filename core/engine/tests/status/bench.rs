@@ -36,7 +36,9 @@ services:
     at_least: 2
     manager: { systemd: { unit: jb.service } }
     requires: [db, nfs]
-    checks: { web: { http: \"http://{address}:8080/status\", paused: { /state: paused }, every: 2s, timeout: 1s, fresh: 60s } }
+    checks:
+      web: { http: \"http://{address}:8080/status\", paused: { /state: paused }, every: 2s, timeout: 1s, fresh: 60s }
+      version: { same: { command: jb-version }, every: 2s, timeout: 1s, fresh: 600s }
 ";
 
 /// The nodes; no service is on the first.
@@ -86,6 +88,7 @@ impl Bench {
             );
             bench.check(node, "nfs.up", Verdict::Ok);
             bench.check(node, "jb.web", Verdict::Ok);
+            bench.says(node, "jb.version", "1.0");
             bench.check(node, "db.reached", Verdict::Ok);
         }
         for service in ["nfs", "db", "jb"] {
@@ -127,36 +130,27 @@ impl Bench {
     }
 
     pub(crate) fn check(&mut self, node: &str, id: &str, verdict: Verdict) {
-        let (service, check) = id.split_once('.').unwrap();
-        let report = CheckReport {
-            id: CheckId {
-                service: service.parse().unwrap(),
-                check: check.parse().unwrap(),
-            },
-            verdict,
-            evidence: "seen".into(),
-            value: None,
-            paused: false,
-            age: Duration::ZERO,
-            after: 0,
-        };
-        self.observed(node, Vec::new(), vec![report]);
+        self.finds(node, id, verdict, "seen");
+    }
+
+    pub(crate) fn finds(&mut self, node: &str, id: &str, verdict: Verdict, evidence: &str) {
+        self.observed(node, Vec::new(), vec![report(id, verdict, evidence)]);
     }
 
     /// The instance says of itself that it waits.
     pub(crate) fn paused(&mut self, node: &str, id: &str, why: &str) {
-        let (service, check) = id.split_once('.').unwrap();
         let report = CheckReport {
-            id: CheckId {
-                service: service.parse().unwrap(),
-                check: check.parse().unwrap(),
-            },
-            verdict: Verdict::Bad,
-            evidence: why.to_owned(),
-            value: None,
             paused: true,
-            age: Duration::ZERO,
-            after: 0,
+            ..report(id, Verdict::Bad, why)
+        };
+        self.observed(node, Vec::new(), vec![report]);
+    }
+
+    /// What is compared between the nodes.
+    pub(crate) fn says(&mut self, node: &str, id: &str, value: &str) {
+        let report = CheckReport {
+            value: Some(value.to_owned()),
+            ..report(id, Verdict::Ok, value)
         };
         self.observed(node, Vec::new(), vec![report]);
     }
@@ -210,5 +204,22 @@ impl Bench {
 
     pub(crate) fn causes(&self) -> Vec<Cause> {
         self.coordinator.causes(self.now())
+    }
+}
+
+/// What an agent has found.
+fn report(id: &str, verdict: Verdict, evidence: &str) -> CheckReport {
+    let (service, check) = id.split_once('.').unwrap();
+    CheckReport {
+        id: CheckId {
+            service: service.parse().unwrap(),
+            check: check.parse().unwrap(),
+        },
+        verdict,
+        evidence: evidence.to_owned(),
+        value: None,
+        paused: false,
+        age: Duration::ZERO,
+        after: 0,
     }
 }

@@ -9,7 +9,7 @@ use interlock_model::ids::BootId;
 use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::spec::Spec;
 
-use crate::bench::{Bench, SPEC};
+use crate::bench::{Bench, NODES, SPEC};
 
 #[test]
 fn a_service_whose_instances_wait_is_paused_with_what_they_wait_for_and_suffers_from_one_cause() {
@@ -168,4 +168,48 @@ fn a_machine_that_went_off_after_what_it_carried_was_stopped_is_no_cause() {
     let bench = machine_off(Wanted::Stopped);
     assert_eq!(bench.status("db").health, ServiceHealth::Stopped);
     assert_eq!(bench.causes(), []);
+}
+
+/// A store that was lost turns every agent away: they are not silent, and nothing is wrong with their machines.
+#[test]
+fn agents_that_are_not_let_in_are_one_cause_with_the_reason_and_not_dead_machines() {
+    let mut bench = Bench::well();
+    let why = "this agent works for the store s1, and this coordinator has the store s2";
+    let mut news = 0;
+    let mut knock = |bench: &mut Bench| {
+        for node in NODES {
+            let now = bench.now();
+            let node = node.parse().unwrap();
+            bench.coordinator.session_closed(&node);
+            news += usize::from(bench.coordinator.turn_away(&node, why, now));
+        }
+    };
+    knock(&mut bench);
+    bench.seconds += 60;
+    let now = bench.now();
+    bench.coordinator.tick(now);
+    knock(&mut bench);
+    let causes = bench.causes();
+    // But for what is outside of the cluster, and seen by nobody now.
+    let (outside, inside): (Vec<_>, Vec<_>) = causes.iter().partition(|it| it.subject == "nfs");
+    assert_eq!((outside.len(), inside.len()), (1, 1), "{causes:?}");
+    assert_eq!(inside[0].subject, "db1, jb1, jb2, jb3 and mgmt1");
+    assert_eq!(inside[0].what, format!("refused: {why}"));
+    assert_eq!(inside[0].dependants, ["db", "jb"]);
+    let reason = bench.status("db").reason;
+    assert_eq!(reason, "db1 is lost: its agent is refused");
+    assert_eq!(news, NODES.len(), "each is told of once");
+
+    // One that knocks no more is silent.
+    bench.seconds += 60;
+    let causes = bench.causes();
+    assert!(
+        !causes.iter().any(|cause| cause.what.contains("refused")),
+        "{causes:?}"
+    );
+    // One that is let in is told of again when it is not.
+    let hello = Hello::default();
+    let (node, now) = ("db1".parse().unwrap(), bench.now());
+    bench.coordinator.believe(&node, &hello, now).unwrap();
+    assert!(bench.coordinator.turn_away(&node, why, now));
 }

@@ -226,6 +226,22 @@ fn what_consumers_cannot_tell_of_a_service_is_not_ok() {
 }
 
 #[test]
+fn every_node_that_sees_the_same_of_a_service_is_named_and_who_sees_another_thing_is_told_apart() {
+    let mut bench = Bench::well();
+    for node in ["jb1", "jb2", "jb3"] {
+        bench.check(node, "db.reached", Verdict::Bad);
+    }
+    let db = bench.status("db");
+    assert_eq!(db.reason, "db.reached on jb1, jb2 and jb3 is bad: seen");
+    bench.finds("jb2", "db.reached", Verdict::Bad, "no route");
+    let db = bench.status("db");
+    assert_eq!(
+        db.reason,
+        "db.reached on jb1 and jb3 is bad: seen; db.reached on jb2 is bad: no route"
+    );
+}
+
+#[test]
 fn what_is_still_going_down_is_not_stopped() {
     let mut bench = Bench::well();
     let wanted = Some(Wanted::Stopped);
@@ -244,4 +260,38 @@ fn what_is_still_going_down_is_not_stopped() {
         bench.instance(node, "jb", InstanceState::Stopped, wanted, "");
     }
     assert_eq!(bench.status("jb").health, ServiceHealth::Stopped);
+}
+
+#[test]
+fn who_differs_from_most_is_bad_and_where_there_is_no_most_everybody_is() {
+    let mut bench = Bench::well();
+    bench.says("jb3", "jb.version", "1.1");
+    let jb = bench.status("jb");
+    assert_eq!(jb.health, ServiceHealth::Degraded);
+    assert_eq!(jb.reason, "jb.version on jb3 is bad: differs from jb1: 1.1");
+    bench.says("jb2", "jb.version", "1.2");
+    let jb = bench.status("jb");
+    assert_eq!(jb.health, ServiceHealth::Down);
+    assert_eq!(
+        jb.reason,
+        "jb.version on jb1 is bad: differs from jb2: 1.0; jb.version on jb2 is bad: differs from jb1: 1.2; and 1 more"
+    );
+    for node in ["jb1", "jb3"] {
+        bench.says(node, "jb.version", "1.2");
+    }
+    assert_eq!(bench.status("jb").health, ServiceHealth::Ok);
+}
+
+#[test]
+fn nobody_differs_from_the_last_word_of_a_node_that_is_lost() {
+    let mut bench = Bench::well();
+    bench.silent("jb3", 60);
+    for node in ["jb1", "jb2"] {
+        bench.check(node, "jb.web", Verdict::Ok);
+    }
+    bench.says("jb1", "jb.version", "1.1");
+    bench.check("jb2", "jb.version", Verdict::Unknown);
+    let reason = bench.status("jb").reason;
+    assert!(reason.contains("jb3 is lost"), "{reason}");
+    assert!(!reason.contains("differs"), "{reason}");
 }

@@ -6,8 +6,10 @@
 //! [`Spec`] needs to validate again.
 
 mod diff;
+mod failover;
 mod parse;
 mod placeholder;
+mod probers;
 mod problem;
 mod range;
 mod read;
@@ -19,6 +21,7 @@ mod verify;
 mod yaml;
 
 pub use diff::{Change, diff};
+pub use failover::{Clients, Failover};
 pub use parse::{Parsed, Stored};
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
 pub use range::{MAX_RANGE, RangeError, expand};

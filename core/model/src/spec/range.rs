@@ -32,7 +32,7 @@ pub enum RangeError {
     #[error("there is more than one range in it")]
     Several,
     /// What stands there between commas.
-    #[error("'{0}' is neither a number nor two numbers with '-' between them")]
+    #[error("{} is neither a number nor two numbers with '-' between them", super::problem::quoted(.0))]
     NotNumbers(String),
     /// From the first number to the last.
     #[error("it counts down from {0} to {1}")]
@@ -151,6 +151,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_said_of_a_bad_range_obeys_nobody() {
+        let said = expand("db[1\t-\u{1b}2]").unwrap_err().to_string();
+        assert!(!said.chars().any(char::is_control), "{said:?}");
+    }
 
     #[test]
     fn a_range_stands_for_its_texts_in_order() {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::failover::Failover;
 use crate::action::Part;
 use crate::check::Check;
+use crate::file::ServiceFile;
 use crate::member::{Balancer, Membership};
-use crate::names::{CheckName, NodeName, ServiceName};
+use crate::names::{CheckName, LocalName, NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::time::human;
 
@@ -27,6 +29,12 @@ pub struct Service {
     pub active_when: Vec<CheckName>,
     /// What makes up an instance: started downwards, stopped upwards.
     pub parts: Vec<Part>,
+    /// What only the primary has, beside `parts`: started downwards when the role comes, stopped upwards when it goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_parts: Vec<Part>,
+    /// Its lease, if it is leased; only of an exclusive service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     /// What it depends on, in need and order, or in order only.
     pub dependencies: BTreeMap<ServiceName, Dependency>,
     /// The fewest healthy instances that a plan may leave while it keeps the service running.
@@ -51,6 +59,9 @@ pub struct Service {
     /// The load balancers that its instances are members of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub member_of: BTreeMap<ServiceName, Membership>,
+    /// The files that a rolling change may write on its nodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<LocalName, ServiceFile>,
 }
 
 /// How many instances of a service work.
@@ -107,6 +118,12 @@ pub struct GuardPolicy {
 }
 
 impl Service {
+    /// Is its primary the holder of a lease?
+    #[must_use]
+    pub fn is_leased(&self) -> bool {
+        self.failover.is_some()
+    }
+
     /// Is one instance primary and the others standbys?
     #[must_use]
     pub fn is_exclusive(&self) -> bool {

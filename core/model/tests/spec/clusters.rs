@@ -164,3 +164,26 @@ fn mstr_instances_come_after_what_they_need_and_behind_a_load_balancer_that_is_t
     assert!(collab.member_of.contains_key("lb"));
     assert!(spec.services["lb"].balancer.is_some());
 }
+
+#[test]
+fn hcdc_nodes_come_one_by_one_between_their_stores_and_a_load_balancer_that_goes_first() {
+    let spec = cluster("hcdc");
+    let healthy_and_down = (Wait::Healthy, Wait::Down);
+    for store in ["db", "redis", "nfs"] {
+        assert_eq!(edge(&spec, "hipchat", store), healthy_and_down, "{store}");
+    }
+    assert_eq!(edge(&spec, "lb", "hipchat"), healthy_and_down);
+    let hipchat = &spec.services["hipchat"];
+    let one_by_one = Sequence {
+        start: Wait::Healthy,
+        stop: Wait::Down,
+    };
+    assert_eq!(hipchat.sequence, one_by_one);
+    assert_eq!(
+        (nodes(&spec, "hipchat").len(), hipchat.at_least),
+        (3, 2),
+        "one may be away"
+    );
+    assert!(hipchat.member_of.contains_key("lb"));
+    assert!(spec.services["lb"].balancer.is_some());
+}

@@ -65,7 +65,11 @@ pub(super) fn check(
                     .filter(|(node, _)| healthy.contains(node))
                     .count()
             }
-            PlanKind::Startup | PlanKind::Restart | PlanKind::Reboot => {
+            PlanKind::Startup
+            | PlanKind::Restart
+            | PlanKind::Reboot
+            | PlanKind::Switchover
+            | PlanKind::Failover => {
                 let healthy = stops.into_iter().filter(|(node, _)| healthy.contains(node));
                 most_at_once(
                     &healthy

@@ -21,7 +21,9 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
         let (Some(service), Some(node)) = (service, &step.node) else {
             continue;
         };
-        if !matches!(step.action, Action::Start | Action::Verify | Action::Check) {
+        let brings_up = matches!(step.action, Action::Start | Action::Verify | Action::Check);
+        let promotes = step.action == Action::Promote;
+        if !brings_up && !promotes {
             continue;
         }
         let probes_from = spec
@@ -35,16 +37,23 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                 .assumptions
                 .get(&service.name)
                 .is_none_or(|assumption| assumption.active != *node);
+        // The checks of a leased service speak of its primary, and nobody is that by a start.
+        let later = service.is_leased() && brings_up && step.action != Action::Check;
         let skip = |id: &CheckId| {
-            forced.contains(id) || standby && service.active_when.contains(&id.check)
+            forced.contains(id) || later || standby && service.active_when.contains(&id.check)
         };
         for id in checks(service, &CheckFrom::Own)
             .into_iter()
             .filter(|id| !skip(id))
         {
-            asked(step, &step.healthy, id, on, found);
+            // Any of its probers may have been the one that was heard.
+            let probers = probes_from.map_or(std::slice::from_ref(node), Vec::as_slice);
+            let is_asked = probers.iter().any(|on| has(&step.healthy, &id, on));
+            if !is_asked {
+                asked(step, &step.healthy, id, on, found);
+            }
         }
-        if step.action != Action::Check || probes_from.is_some() {
+        if !promotes && (step.action != Action::Check || probes_from.is_some()) {
             let needed = service
                 .dependencies
                 .iter()
@@ -76,11 +85,14 @@ fn checks(service: &Service, from: &CheckFrom) -> Vec<CheckId> {
         .collect()
 }
 
-fn asked(step: &Step, gates: &[Gate], check: CheckId, on: &NodeName, found: &mut Vec<Violation>) {
-    if !gates
+fn has(gates: &[Gate], check: &CheckId, on: &NodeName) -> bool {
+    gates
         .iter()
-        .any(|gate| gate.check == check && gate.on == *on)
-    {
+        .any(|gate| gate.check == *check && gate.on == *on)
+}
+
+fn asked(step: &Step, gates: &[Gate], check: CheckId, on: &NodeName, found: &mut Vec<Violation>) {
+    if !has(gates, &check, on) {
         found.push(Violation::MissingCheck {
             step: step.id.clone(),
             check,
@@ -129,9 +141,13 @@ fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation
 fn end(action: &Action) -> Wait {
     match action {
         Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => Wait::Down,
-        Action::PowerOn { .. } | Action::Reboot | Action::Admit { .. } | Action::Approve { .. } => {
-            Wait::Up
-        }
-        Action::Start | Action::Verify | Action::Check => Wait::Healthy,
+        Action::PowerOn { .. }
+        | Action::Reboot
+        | Action::Admit { .. }
+        | Action::TryFile { .. }
+        | Action::WriteFile { .. }
+        | Action::RestoreFile { .. }
+        | Action::Approve { .. } => Wait::Up,
+        Action::Start | Action::Verify | Action::Promote | Action::Check => Wait::Healthy,
     }
 }

@@ -60,8 +60,12 @@ pub(super) fn check(
             Action::Start
             | Action::Stop
             | Action::Verify
+            | Action::Promote
             | Action::Drain { .. }
             | Action::Admit { .. }
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. }
             | Action::Check
             | Action::Approve { .. } => {}
         }
@@ -69,7 +73,7 @@ pub(super) fn check(
     match plan.kind {
         PlanKind::Shutdown => down_is_off(spec, plan, paths, found),
         PlanKind::Startup => on_before_its_first(spec, paths, found),
-        PlanKind::Restart | PlanKind::Reboot => {}
+        PlanKind::Restart | PlanKind::Reboot | PlanKind::Switchover | PlanKind::Failover => {}
     }
 }
 

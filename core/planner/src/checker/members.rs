@@ -1,7 +1,7 @@
 //! Members of load balancers: told before the stop and after the start, wherever the balancer runs by then.
 //!
 //! A startup may admit what it does not start. A plan does not say what is in its scope, so that cannot be missed here, but
-//! it must be out of a balancer that runs, and healthy by then.
+//! it must be out of a balancer that runs, or in one that starts, and healthy by then.
 
 use std::collections::BTreeSet;
 
@@ -197,7 +197,9 @@ fn brought_back(
     };
     let told = place.start;
     let there = told.is_none_or(|start| paths.awaits(admit, start, Wait::Healthy));
-    plan.kind == PlanKind::Startup && place.up && out && healthy && there
+    // How it is in a balancer that does not run yet, nobody can see.
+    let due = told.is_some() || place.up && out;
+    plan.kind == PlanKind::Startup && due && healthy && there
 }
 
 fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {

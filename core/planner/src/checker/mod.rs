@@ -14,9 +14,11 @@
 //! | `machine` | nothing runs where a machine goes; *down* of a machine; the control plane; who asks the power source |
 //! | `gates` | checks before and after a start, people's gates at the end |
 //! | `members` | drained in the load balancers before the stop, admitted after the start, and the next batch after that |
+//! | `files` | a file changes only while its instance is stopped, to what the plan says, and after every node has tried its text |
 //! | `capacity` | never fewer than `at_least` |
 
 mod capacity;
+mod files;
 mod gates;
 mod machine;
 mod members;
@@ -140,6 +142,11 @@ pub enum Violation {
         /// The step that is missing, or not where it should be.
         expected: String,
     },
+    /// A step writes a text that the plan does not have, or that is another one than its digest says.
+    WrongText {
+        /// The step.
+        step: StepId,
+    },
     /// A person's gate is not at the end.
     MissingGate {
         /// The gate.
@@ -199,6 +206,9 @@ impl fmt::Display for Violation {
             Self::NotSwitched { step, expected } => {
                 write!(f, "{step} is not ordered with {expected}")
             }
+            Self::WrongText { step } => {
+                write!(f, "{step} is about a text that the plan does not have")
+            }
             Self::MissingGate { gate } => write!(f, "gate {gate} is not at the end"),
             Self::Capacity {
                 service,
@@ -228,6 +238,7 @@ pub fn check(spec: &Spec, plan: &Plan, observations: Option<&Observations>) -> V
     machine::check(spec, plan, &paths, observations, &mut found);
     gates::check(spec, plan, &paths, &mut found);
     members::check(spec, plan, &paths, observations, &mut found);
+    files::check(plan, &paths, &mut found);
     capacity::check(spec, plan, &paths, observations, &mut found);
     found.sort();
     found.dedup();

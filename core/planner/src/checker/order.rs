@@ -14,7 +14,14 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
     for service in spec.services.values() {
         let active = active(plan, service);
         let touched = touched(spec, paths, service);
-        if service.is_exclusive() && service.nodes.len() > 1 && touched > 0 && active.is_none() {
+        // Standbys of a lease that nobody holds stop in any order.
+        let ordered = !(service.is_leased() && plan.kind == PlanKind::Shutdown);
+        if service.is_exclusive()
+            && ordered
+            && service.nodes.len() > 1
+            && touched > 0
+            && active.is_none()
+        {
             found.push(Violation::NoActiveSide {
                 service: service.name.clone(),
             });
@@ -47,6 +54,8 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                     let first: Steps = first.into_iter().map(|(step, _)| (step, true)).collect();
                     require(paths, &first, &then, Wait::Healthy, found);
                 }
+                // A role moves; nothing starts or stops.
+                PlanKind::Switchover | PlanKind::Failover => {}
                 PlanKind::Reboot => on_each_node(
                     paths,
                     service,
@@ -112,11 +121,15 @@ fn stops(spec: &Spec, paths: &Paths<'_>, service: &Service) -> Steps {
 fn starts(plan: &Plan, paths: &Paths<'_>, service: &Service) -> Steps {
     let active = active(plan, service);
     let works = |node: &NodeName| !service.is_exclusive() || active == Some(node);
-    service
-        .nodes
-        .iter()
-        .filter_map(|node| Some((paths.start(&service.name, node)?, works(node))))
-        .collect()
+    let steps = service.nodes.iter().filter_map(|node| {
+        // Of a leased service nobody works by being started.
+        let step = match paths.promote(&service.name, node) {
+            Some(promote) => promote,
+            None => paths.start(&service.name, node)?,
+        };
+        Some((step, works(node)))
+    });
+    steps.collect()
 }
 
 fn require(
@@ -195,7 +208,7 @@ fn sequence(
                 }
             }
         }
-        PlanKind::Restart | PlanKind::Reboot => {}
+        PlanKind::Restart | PlanKind::Reboot | PlanKind::Switchover | PlanKind::Failover => {}
     }
 }
 

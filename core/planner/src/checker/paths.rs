@@ -136,6 +136,13 @@ impl<'a> Paths<'a> {
             .collect()
     }
 
+    /// The step in which an instance becomes primary.
+    pub(super) fn promote(&self, service: &'a ServiceName, node: &'a NodeName) -> Option<usize> {
+        let here = self.by_place.get(&(Some(service), Some(node)))?;
+        let mut here = here.iter().copied();
+        here.find(|step| self.steps[*step].action == Action::Promote)
+    }
+
     /// The points where many instances of a service meet.
     pub(super) fn joins(&self, service: &'a ServiceName) -> &[usize] {
         self.joins

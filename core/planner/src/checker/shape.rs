@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::Action;
+use interlock_model::member::Member;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
 use interlock_model::spec::{Boot, Service, Spec};
@@ -14,6 +15,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
     let mut listed: BTreeMap<&StepId, &Action> = BTreeMap::new();
     let mut stopped: BTreeSet<(&Option<ServiceName>, &Option<NodeName>)> = BTreeSet::new();
     let mut drained = BTreeSet::new();
+    let mut changed = BTreeSet::new();
     for step in &plan.steps {
         let id = || step.id.clone();
         for after in &step.after {
@@ -52,13 +54,23 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
         if step.action == Action::Stop {
             stopped.insert(instance);
         }
+        if let Action::WriteFile { .. } = &step.action {
+            changed.insert(instance);
+        }
         if let Action::Drain { member, .. } = &step.action {
             drained.insert((instance, member));
         }
         // What runs again runs as before: its stop is what would be taken back.
-        let runs_again = step.action == Action::Start && stopped.contains(&instance);
+        // But not where a file is changed on the way: all of that is taken back in reverse.
+        let runs_again = step.action == Action::Start
+            && stopped.contains(&instance)
+            && !changed.contains(&instance);
         let expected = match &step.action {
-            Action::Admit { member } if drained.contains(&(instance, member)) => None,
+            Action::Admit { member }
+                if drained.contains(&(instance, member)) && !is_changed(&changed, member) =>
+            {
+                None
+            }
             Action::Admit { .. } => members::opposite(spec, step),
             action => opposite(action).filter(|_| !runs_again),
         };
@@ -72,15 +84,31 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
     found
 }
 
+/// Is a file of the member's instance changed?
+fn is_changed(
+    changed: &BTreeSet<(&Option<ServiceName>, &Option<NodeName>)>,
+    member: &Member,
+) -> bool {
+    changed.iter().any(|(service, node)| {
+        service.as_ref() == Some(&member.service) && node.as_ref() == Some(&member.node)
+    })
+}
+
 fn reaches(action: &Action, until: Wait) -> bool {
     match action {
         Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => {
             matches!(until, Wait::Issued | Wait::GoingDown | Wait::Down)
         }
-        Action::Start | Action::Verify => matches!(until, Wait::Issued | Wait::Up | Wait::Healthy),
-        Action::PowerOn { .. } | Action::Reboot | Action::Admit { .. } | Action::Approve { .. } => {
-            matches!(until, Wait::Issued | Wait::Up)
+        Action::Start | Action::Verify | Action::Promote => {
+            matches!(until, Wait::Issued | Wait::Up | Wait::Healthy)
         }
+        Action::PowerOn { .. }
+        | Action::Reboot
+        | Action::Admit { .. }
+        | Action::TryFile { .. }
+        | Action::WriteFile { .. }
+        | Action::RestoreFile { .. }
+        | Action::Approve { .. } => matches!(until, Wait::Issued | Wait::Up),
         Action::Check => until == Wait::Healthy,
     }
 }
@@ -95,6 +123,7 @@ fn expected_id(step: &Step) -> Option<String> {
         return Some(format!("{word}:{service}@{node}:{balancer}@{on}"));
     }
     match (&step.service, &step.node) {
+        _ if matches!(step.action, Action::Approve { .. }) => None,
         (Some(service), Some(node)) => Some(format!("{word}:{service}@{node}")),
         (None, Some(node)) => Some(format!("{word}:{node}")),
         (_, None) => None,
@@ -113,6 +142,14 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
         (Action::Start | Action::Stop | Action::Verify, Some(service), Some(node)) => {
             service.nodes.contains(node)
         }
+        (
+            Action::TryFile { file, .. } | Action::WriteFile { file, .. },
+            Some(service),
+            Some(node),
+        ) => service.nodes.contains(node) && service.files.contains_key(file),
+        (Action::Promote, Some(service), Some(node)) => {
+            service.is_leased() && service.nodes.contains(node)
+        }
         (Action::Drain { .. } | Action::Admit { .. }, Some(balancer), Some(node)) => {
             balancer.nodes.contains(node) && is_member(spec, balancer, &step.action)
         }
@@ -122,6 +159,11 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
         (Action::PowerOn { .. } | Action::PowerOff { .. } | Action::Reboot, None, Some(node)) => {
             spec.nodes.contains_key(node)
         }
+        // Where machines meet that have no service: it looks at nothing.
+        (Action::Check, None, None) => step.healthy.is_empty() && step.gates.is_empty(),
+        // What a person does by hand is held like what an agent does.
+        (Action::Approve { .. }, Some(service), Some(node)) => service.nodes.contains(node),
+        (Action::Approve { .. }, None, Some(node)) => spec.nodes.contains_key(node),
         (Action::Approve { .. }, None, None) => true,
         _ => false,
     }
@@ -149,19 +191,30 @@ fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
         .is_some_and(|node| node.agentless.is_some());
     match step.action {
         Action::Start => match kind {
-            PlanKind::Shutdown => false,
+            PlanKind::Shutdown | PlanKind::Switchover | PlanKind::Failover => false,
             PlanKind::Startup | PlanKind::Reboot => !autostart && !agentless,
             PlanKind::Restart => !agentless,
         },
         Action::Verify => {
             matches!(kind, PlanKind::Startup | PlanKind::Reboot) && autostart && !agentless
         }
-        Action::Stop => kind != PlanKind::Startup && !agentless,
+        Action::Promote => kind != PlanKind::Shutdown && !agentless,
+        Action::Stop => {
+            !matches!(
+                kind,
+                PlanKind::Startup | PlanKind::Switchover | PlanKind::Failover
+            ) && !agentless
+        }
         Action::PowerOn { .. } => kind == PlanKind::Startup,
         Action::PowerOff { .. } => kind == PlanKind::Shutdown,
         Action::Reboot => kind == PlanKind::Reboot && !agentless,
         Action::Drain { .. } => kind != PlanKind::Startup && !agentless,
         Action::Admit { .. } => kind != PlanKind::Shutdown && !agentless,
+        Action::TryFile { .. } | Action::WriteFile { .. } => {
+            kind == PlanKind::Restart && !agentless
+        }
+        // Only ever an undo.
+        Action::RestoreFile { .. } => false,
         Action::Check | Action::Approve { .. } => true,
     }
 }
@@ -179,8 +232,12 @@ fn opposite(action: &Action) -> Option<Action> {
         Action::Drain { member, .. } => Some(Action::Admit {
             member: member.clone(),
         }),
+        Action::WriteFile { file, .. } => Some(Action::RestoreFile { file: file.clone() }),
         Action::Verify
+        | Action::Promote
         | Action::Reboot
+        | Action::TryFile { .. }
+        | Action::RestoreFile { .. }
         | Action::Admit { .. }
         | Action::Check
         | Action::Approve { .. } => None,

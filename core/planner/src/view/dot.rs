@@ -21,11 +21,15 @@ pub fn dot(plan: &Plan) -> String {
             Action::Start
             | Action::Stop
             | Action::Verify
+            | Action::Promote
             | Action::PowerOn { .. }
             | Action::PowerOff { .. }
             | Action::Reboot
             | Action::Drain { .. }
-            | Action::Admit { .. } => "",
+            | Action::Admit { .. }
+            | Action::TryFile { .. }
+            | Action::WriteFile { .. }
+            | Action::RestoreFile { .. } => "",
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}{shape};", quoted(step.id.as_str()));

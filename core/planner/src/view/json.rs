@@ -1,6 +1,8 @@
 //! The plan and its report as one JSON value.
 
-use interlock_model::plan::{SealedPlan, Step, StepId};
+use interlock_model::action::Action;
+use interlock_model::file::Text;
+use interlock_model::plan::{Digest, SealedPlan, Step, StepId};
 use interlock_model::time::human;
 use serde_json::{Map, Value, json as value};
 
@@ -8,7 +10,8 @@ use crate::report::{Entry, Report};
 
 /// The plan and its report as one JSON value, the format of `interlockctl plan -o json`.
 ///
-/// `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `forced`, `steps` and `report`. Without a plan
+/// `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `forced`, `steps` and `report`; `texts` with what files will say,
+/// by digest, where there are any: a step that tries or writes a file names its `file` and `text`. Without a plan
 /// the digest is null and there are no steps. A step is `id`, `action`, `node`, `service`, `stage`,
 /// `after: [{step, until}]`, `timeout` (`1m 30s`) and `undo` (a word or null); `gates` and `healthy` name the checks
 /// that it waits for before and after, where there are any. The stage is a derived view, never a barrier. An entry of
@@ -30,6 +33,12 @@ pub fn json(plan: Option<&SealedPlan>, report: &Report) -> Value {
             "forced".into(),
             plan.forced.iter().map(ToString::to_string).collect(),
         );
+        if !plan.texts.is_empty() {
+            let shown =
+                |(digest, text): (&Digest, &Text)| (digest.to_string(), value!(text.to_string()));
+            let texts: Map<String, Value> = plan.texts.iter().map(shown).collect();
+            fields.insert("texts".into(), Value::Object(texts));
+        }
         let stages = plan.stages();
         let stage = |id: &StepId| stages.get(id).copied().unwrap_or(1);
         fields.insert(
@@ -60,6 +69,10 @@ fn step(step: &Step, stage: u32) -> Value {
         "timeout": human::text(step.timeout),
         "undo": step.undo.as_ref().map(|undo| undo.0.word()),
     });
+    if let Action::TryFile { file, text } | Action::WriteFile { file, text } = &step.action {
+        fields["file"] = value!(file);
+        fields["text"] = value!(text);
+    }
     for (key, gates) in [("gates", &step.gates), ("healthy", &step.healthy)] {
         if !gates.is_empty() {
             let gate = |gate: &interlock_model::plan::Gate| value!({"check": gate.check.to_string(), "on": gate.on});

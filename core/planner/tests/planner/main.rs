@@ -6,7 +6,9 @@
     reason = "the core itself reads no files; the sample clusters are in some"
 )]
 
+mod files;
 mod jtel;
+mod leases;
 mod members;
 mod mutation;
 mod permits;

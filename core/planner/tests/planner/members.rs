@@ -229,6 +229,25 @@ fn an_admission_of_what_runs_is_caught_where_it_does_not_wait_or_is_not_due() {
 }
 
 #[test]
+fn a_startup_admits_what_runs_in_a_balancer_that_it_starts() {
+    let cluster = web();
+    // It is put to what it was put to when it starts, and nobody sees that before.
+    let seen = cluster
+        .all_up(&[])
+        .state("lb", "lb1", InstanceState::Stopped);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["lb", "web"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(
+        switches(&plan),
+        ["admit:web@jb1:lb@lb1", "admit:web@jb2:lb@lb1"]
+    );
+    let admit = "admit:web@jb1:lb@lb1";
+    assert!(precedes(&plan, "start:lb@lb1", Wait::Healthy, admit));
+    assert!(precedes(&plan, "check:web@jb1", Wait::Healthy, admit));
+}
+
+#[test]
 fn a_balancer_is_never_restarted_while_its_members_are() {
     for (member_first, edge) in [(false, None), (true, Some(("lb", "web")))] {
         let mut cluster = web();

@@ -74,6 +74,17 @@ fn an_unknown_active_side_refuses_unless_said_or_the_check_is_overridden() {
         plan.assumptions[&name::<ServiceName>("lb")].known,
         Known::Assumed
     );
+    let outcome = shutdown().forcing("lb.vip").outcome();
+    let told =
+        "warning: service lb: lb.vip is overridden: whatever it says stands against nothing here";
+    let report = &outcome.report;
+    assert!(
+        report
+            .entries()
+            .iter()
+            .any(|entry| entry.to_string() == told),
+        "{report}"
+    );
     let plan = shutdown().forcing("lb.vip").plan();
     let lb = &plan.assumptions[&name::<ServiceName>("lb")];
     assert_eq!(

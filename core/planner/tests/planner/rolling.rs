@@ -160,6 +160,54 @@ fn instances_that_compare_themselves_are_compared_when_all_are_back() {
 }
 
 #[test]
+fn what_others_see_of_a_service_is_compared_before_it_counts_as_there() {
+    let same = || CheckKind::Same {
+        what: interlock_model::check::Compared::Path("/etc/app.json".into()),
+    };
+    let named = CheckFrom::Nodes(vec!["w1".parse().unwrap(), "w2".parse().unwrap()]);
+    let cluster = web().check_of("db", "seen", named, same()).check_of(
+        "db",
+        "client",
+        CheckFrom::Consumers,
+        same(),
+    );
+    let seen = cluster.all_up(&[]).state("db", "d", InstanceState::Stopped);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["db"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(checks(&plan, "check:db").1, ["db.seen@w1", "db.seen@w2"]);
+    assert!(precedes(&plan, "start:db@d", Wait::Healthy, "check:db"));
+    let plan = ask(&cluster, PlanKind::Startup, Scope::All).plan();
+    assert_eq!(checks(&plan, "start:web@w1").0, ["db.client@w1"]);
+}
+
+#[test]
+fn a_startup_says_which_nodes_a_comparison_leaves_out_because_they_may_be_off() {
+    let same = CheckKind::Same {
+        what: interlock_model::check::Compared::Path("/etc/app.json".into()),
+    };
+    let from = CheckFrom::Nodes(["w1", "w2"].map(|node| node.parse().unwrap()).to_vec());
+    let cluster = web().check_of("db", "seen", from, same);
+    let mut seen = cluster.all_down();
+    for node in ["d", "w1"] {
+        seen.node(node).power = interlock_model::action::Power::On;
+        seen.node(node).liveness = interlock_model::observation::Liveness::Alive;
+    }
+    let outcome = ask(&cluster, PlanKind::Startup, services(&["db"]))
+        .seeing(&seen)
+        .outcome();
+    let told = "warning: service db: its check seen compares what is seen on w2, which may still be off: not waited for";
+    let report = &outcome.report;
+    assert!(
+        report
+            .entries()
+            .iter()
+            .any(|entry| entry.to_string() == told),
+        "{report}"
+    );
+}
+
+#[test]
 fn a_reboot_stops_what_the_machine_carries_and_starts_it_again() {
     let cluster = Cluster::new()
         .service("store", &["box1", "box2"])
@@ -480,4 +528,21 @@ fn no_side_starts_again_before_an_active_side_that_is_down() {
         .remembering("db", "n1")
         .plan();
     assert_eq!(ids(&plan), ["stop:db@n1", "reboot:n1", "start:db@n1"]);
+}
+
+#[test]
+fn a_reboot_of_machines_without_services_is_about_no_service() {
+    let idle: Vec<String> = (1..=18).map(|number| format!("idle{number:02}")).collect();
+    let idle: Vec<&str> = idle.iter().map(String::as_str).collect();
+    let mut cluster = Cluster::new().service("billing", &["db1"]);
+    for node in &idle {
+        cluster = cluster.node(node);
+    }
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&idle))
+        .seeing(&cluster.all_up(&[]))
+        .batch(9)
+        .plan();
+    assert!(precedes(&plan, "reboot:idle09", Wait::Up, "reboot:idle10"));
+    let about = plan.steps.iter().find(|step| step.service.is_some());
+    assert!(about.is_none(), "{about:?}");
 }

@@ -164,6 +164,29 @@ fn a_shutdown_that_leaves_too_few_is_refused_with_the_arithmetic() {
         .plan();
 }
 
+/// What an operation counts again before it takes anything away.
+#[test]
+fn a_plan_names_the_services_of_which_it_leaves_enough() {
+    let cluster = large_v2();
+    let up = cluster.all_up(&ACTIVE);
+    let keeps = |kind, scope, seen| {
+        let plan = ask(&cluster, kind, scope).seeing(seen).plan();
+        let keeps = plan.keeps.iter().map(ToString::to_string);
+        keeps.collect::<Vec<_>>()
+    };
+    let part = || nodes(&["jb1"]);
+    assert_eq!(keeps(PlanKind::Shutdown, part(), &up), ["jb"]);
+    assert_eq!(keeps(PlanKind::Reboot, part(), &up), ["jb"]);
+    assert_eq!(keeps(PlanKind::Restart, services(&["jb"]), &up), ["jb"]);
+    let none: [&str; 0] = [];
+    assert_eq!(keeps(PlanKind::Shutdown, services(&["jb"]), &up), none);
+    // It is the last one that runs, and the plan says so.
+    let last = cluster
+        .all_up(&ACTIVE)
+        .state("jb", "jb2", InstanceState::Stopped);
+    assert_eq!(keeps(PlanKind::Shutdown, part(), &last), none);
+}
+
 #[test]
 fn services_are_ordered_through_one_that_has_no_step() {
     let cluster = Cluster::new()

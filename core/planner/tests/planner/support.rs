@@ -18,7 +18,7 @@ use interlock_model::spec::{
     Activity, Boot, Control, Dependency, GuardPolicy, ManualGate, Node, NodePower, PowerDevice,
     Role, Sequence, Service, Spec,
 };
-use interlock_planner::{Input, Outcome, Request, Scope, plan};
+use interlock_planner::{Change, Input, Outcome, Request, Scope, plan};
 
 pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T
 where
@@ -108,6 +108,8 @@ impl Cluster {
             }
         }
         let value = Service {
+            failover: None,
+            primary_parts: Vec::new(),
             name: name(service),
             external: false,
             nodes: nodes.iter().map(|node| name(node)).collect(),
@@ -133,6 +135,7 @@ impl Cluster {
             },
             balancer: None,
             member_of: BTreeMap::new(),
+            files: BTreeMap::new(),
         };
         self.0.services.insert(name(service), value);
         self
@@ -452,6 +455,22 @@ impl<'a> Ask<'a> {
     /// Something was remembered, and is not any more.
     pub(crate) fn forgetting(mut self, service: &str, why: &str) -> Self {
         self.forgotten.insert(name(service), why.into());
+        self
+    }
+    pub(crate) fn to(mut self, node: &str) -> Self {
+        self.request.to = Some(name(node));
+        self
+    }
+    pub(crate) fn attesting(mut self, nodes: &[&str]) -> Self {
+        self.request.attested = nodes.iter().map(|node| name(node)).collect();
+        self
+    }
+    /// With the change of the only file of the service to this template.
+    pub(crate) fn changing(mut self, template: &str) -> Self {
+        self.request.change = Some(Change {
+            file: None,
+            template: template.to_owned(),
+        });
         self
     }
     pub(crate) fn forcing(mut self, check: &str) -> Self {

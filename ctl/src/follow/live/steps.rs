@@ -1,7 +1,8 @@
 //! The steps that are under way, in the room that there is.
 //!
 //! Each has two forms: one line, cut where the terminal ends, and as many lines as it takes to read everything. The full
-//! ones are drawn where there is room for all of them; else what needs a person gets it first.
+//! ones are drawn where there is room for all of them; else what needs a person gets it first, and no row stays free while
+//! there is more to say of a step.
 
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ pub(super) fn active(
 }
 
 /// Too much for this terminal: without titles, what needs a person first, then what runs, then what waits. A line for each,
-/// then in the same order all of it, as far as that goes; what has no line is counted.
+/// then in the same order more and more of it, row by row, as far as that goes; what has no line is counted.
 fn squeezed(mut blocks: Vec<Block>, place: Place) -> Vec<String> {
     blocks.sort_by_key(|block| block.urgency);
     let missing = blocks.len().saturating_sub(place.room);
@@ -82,16 +83,23 @@ fn squeezed(mut blocks: Vec<Block>, place: Place) -> Vec<String> {
     let mut spare = place
         .room
         .saturating_sub(blocks.len() + usize::from(missing > 0));
-    let mut lines = Vec::new();
-    for block in blocks {
-        let more = block.full.len() - 1;
-        if more <= spare {
-            spare -= more;
-            lines.extend(block.full);
-        } else {
-            lines.push(block.brief);
+    let mut rows = vec![0; blocks.len()];
+    for urgency in 0..=MILDEST {
+        let mut gave = true;
+        while gave && spare > 0 {
+            gave = false;
+            let alike = blocks.iter().zip(&mut rows);
+            for (block, row) in alike.filter(|(block, _)| block.urgency == urgency) {
+                if *row + 1 < block.full.len() && spare > 0 {
+                    (*row, spare, gave) = (*row + 1, spare - 1, true);
+                }
+            }
         }
     }
+    let drawn = blocks.into_iter().zip(rows);
+    let mut lines: Vec<String> = drawn
+        .flat_map(|(block, more)| block.beginning(more, place.width))
+        .collect();
     if missing > 0 {
         let text = format!("  … and {missing} more under way");
         lines.push(cut(&text, place.width));
@@ -103,11 +111,14 @@ fn is_acting(state: &str) -> bool {
     state != "waiting" && !is_settled(state)
 }
 
+/// The urgency of what only waits.
+const MILDEST: u8 = 2;
+
 fn urgency(state: &str) -> u8 {
     match state {
         _ if needs_person(state) => 0,
         "running" | "undoing" => 1,
-        _ => 2,
+        _ => MILDEST,
     }
 }
 
@@ -156,6 +167,20 @@ impl Block {
             brief,
             full,
         }
+    }
+
+    /// Its beginning in so many lines more than one. What is left out is marked.
+    fn beginning(mut self, more: usize, width: usize) -> Vec<String> {
+        if more == 0 && self.full.len() > 1 {
+            return vec![self.brief];
+        }
+        let whole = self.full.len() <= more + 1;
+        self.full.truncate(more + 1);
+        if let Some(last) = self.full.last_mut().filter(|_| !whole) {
+            // Behind the first line nothing is coloured.
+            *last = cut(&format!("{last} …"), width);
+        }
+        self.full
     }
 }
 

@@ -194,6 +194,28 @@ fn in_a_small_terminal_the_step_that_failed_has_its_evidence_in_full() {
     assert!(lines.iter().any(|it| it.contains("n4")), "{lines:#?}");
 }
 
+/// Not all of it fits, and what fits is said: no row stays free meanwhile.
+#[test]
+fn in_a_narrow_terminal_free_rows_tell_what_steps_wait_for() {
+    let checking = |n| v1::StepStatus {
+        waits_for: "web.page on web1 is bad: the page says 503, and that for as long as it takes"
+            .into(),
+        ..step(&format!("start:web@web{n}"), "checking", "")
+    };
+    for (width, height) in [(40, 8), (37, 12)] {
+        let steps = (1..4).map(checking).collect();
+        let lines = drawn(&progress(steps), width, height);
+        assert_eq!(lines.len(), height, "{lines:#?}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= width),
+            "{lines:#?}"
+        );
+        let told = lines.iter().filter(|it| it.contains("waits for web.page"));
+        assert_eq!(told.count(), 3, "{lines:#?}");
+        assert!(lines.iter().any(|it| it.ends_with('…')), "{lines:#?}");
+    }
+}
+
 #[test]
 fn a_step_whose_turn_it_is_says_for_how_long() {
     let empty = progress(Vec::new());

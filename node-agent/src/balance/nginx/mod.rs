@@ -22,7 +22,6 @@ mod connections;
 mod diag;
 mod error;
 mod file;
-mod replace;
 mod table;
 mod verdict;
 mod workers;
@@ -36,13 +35,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{Admin, Server};
 use crate::config;
-use crate::group::{self, Bounds, End};
+use crate::group::End;
+use crate::replace;
+use crate::tool::{self, Printed, blocking};
 use error::{Left, Whose};
 use file::Upstream;
 use verdict::Verdict;
@@ -58,9 +58,6 @@ const RELOAD: Duration = Duration::from_secs(30);
 
 /// The pause between two looks at the workers.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
-
-/// Bytes of what a command prints that are kept.
-const PRINTED: usize = 16 << 10;
 
 /// The port of a `server` line that names none.
 const PORT: u16 = 80;
@@ -259,7 +256,7 @@ impl Nginx {
 
     /// Does nginx take what its files say? If not: why not, or why it could not be asked.
     async fn test(&self) -> Result<(), Result<Verdict, io::Error>> {
-        let printed = run(&self.how.test).await.map_err(Err)?;
+        let printed = tool::run(&self.how.test, COMMAND).await.map_err(Err)?;
         match printed {
             Printed {
                 end: End::Exited(0),
@@ -301,7 +298,7 @@ impl Nginx {
             };
         };
         let shown = command.join(" ");
-        match run(command).await {
+        match tool::run(command, COMMAND).await {
             Ok(Printed {
                 end: End::Exited(0),
                 ..
@@ -424,48 +421,4 @@ async fn addresses(server: &str) -> io::Result<Vec<SocketAddr>> {
         tokio::net::lookup_host(format!("{server}:{PORT}")).await?
     };
     Ok(found.collect())
-}
-
-/// What a command printed, and how it ended.
-struct Printed {
-    end: End,
-    text: String,
-}
-
-/// Runs a command of the agent's own file, which is not empty.
-async fn run(command: &[String]) -> io::Result<Printed> {
-    let [program, arguments @ ..] = command else {
-        return Err(io::Error::other("there is no command"));
-    };
-    let mut running = Command::new(program);
-    running
-        .args(arguments)
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("LC_ALL", "C")
-        .current_dir("/");
-    let bounds = Bounds {
-        time: COMMAND,
-        stdout: PRINTED,
-        stderr: PRINTED,
-    };
-    let finished = group::run(&mut running, &[], bounds).await?;
-    let mut text = String::from_utf8_lossy(&finished.stderr).into_owned();
-    text.push_str(&String::from_utf8_lossy(&finished.stdout));
-    Ok(Printed {
-        end: finished.end,
-        text,
-    })
-}
-
-/// Does what may block where that does no harm.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
 }

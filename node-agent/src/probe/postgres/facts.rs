@@ -12,6 +12,8 @@
 
 use interlock_model::check::{Lag, PostgresCheck, PostgresRole, ProbeResult};
 
+use tokio::net::TcpStream;
+
 use super::super::outcome::{bad, ok, unknown};
 use super::session::{Rows, Session};
 
@@ -39,7 +41,7 @@ const HIDDEN: &str = "is hidden from this user: GRANT pg_monitor";
 
 /// Asks what the check wants to know.
 pub(super) async fn look(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, TcpStream>,
     check: &PostgresCheck,
 ) -> Result<ProbeResult, ProbeResult> {
     let target = &check.target;

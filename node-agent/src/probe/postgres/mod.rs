@@ -22,7 +22,7 @@ use interlock_model::check::{PostgresCheck, ProbeResult};
 use super::Names;
 use super::talk::Patience;
 use crate::power::Secret;
-use session::Session;
+pub(crate) use session::{End, Rows, Session, Trouble, Visitor};
 
 /// Looks at the server.
 pub(super) async fn probe(

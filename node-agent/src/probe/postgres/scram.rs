@@ -20,7 +20,7 @@ const HEADER: &str = "biws";
 
 /// Why the exchange ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The server sends something else than the exchange has here.
     #[error("it does not keep to SCRAM-SHA-256")]
     Malformed,

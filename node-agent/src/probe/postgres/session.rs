@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use interlock_model::check::{PostgresCheck, ProbeResult};
 use md5::{Digest as _, Md5};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::super::outcome::{bad, unknown};
@@ -16,27 +16,29 @@ use super::message::{Fields, Message, message, nonsense, startup, text};
 use super::scram::{self, Proven, Scram};
 use crate::power::Secret;
 
-/// The longest conversation, in bytes.
+/// The longest login, and the longest answer to a query, in bytes.
 const MAX_ANSWERS: usize = 256 << 10;
 
 /// How this program names itself to the server (`pg_stat_activity`, the server's log).
 const APPLICATION: &str = "interlock-agent";
 
 /// The rows of an answer.
-pub(super) type Rows = Vec<Vec<Option<String>>>;
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 /// A refusal of the server, with its code (SQLSTATE; PostgreSQL documentation, *Error Codes*).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({code})")]
-pub(super) struct Refusal {
-    code: String,
-    message: String,
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 /// Why there are no rows.
 #[derive(Debug)]
-enum Trouble {
+pub(crate) enum Trouble {
+    /// The server says why.
     Refused(Refusal),
+    /// The connection is of no use any more.
     Broken(io::Error),
 }
 
@@ -46,15 +48,29 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// A connection of a user who was let in.
-#[derive(Debug)]
-pub(super) struct Session<'c> {
-    target: &'c str,
-    incoming: Incoming<TcpStream>,
+/// Who comes in, and to what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visitor<'v> {
+    /// The database role.
+    pub(crate) user: &'v str,
+    /// The database; of no meaning for a replication connection.
+    pub(crate) database: &'v str,
+    /// What it proves itself with, if it is asked to.
+    pub(crate) password: Option<&'v Secret>,
+    /// Does it come as a standby does? It may then ask for the server's place in its history (PostgreSQL documentation,
+    /// *Streaming Replication Protocol*).
+    pub(crate) replication: bool,
 }
 
-impl<'c> Session<'c> {
-    /// Logs in.
+/// A connection of a user who was let in.
+#[derive(Debug)]
+pub(crate) struct Session<'c, S> {
+    target: &'c str,
+    incoming: Incoming<S>,
+}
+
+impl<'c> Session<'c, TcpStream> {
+    /// Logs in for a check.
     ///
     /// # Errors
     /// With the result of the check.
@@ -63,26 +79,50 @@ impl<'c> Session<'c> {
         check: &'c PostgresCheck,
         password: Option<&Secret>,
     ) -> Result<Self, ProbeResult> {
-        let mut session = Self {
-            target: &check.target,
-            incoming: Incoming::new(stream, MAX_ANSWERS),
-        };
         let user = check.login.user.as_deref().unwrap_or_default();
-        let login = Login {
+        let visitor = Visitor {
             user,
+            database: &check.database,
             password,
-            session: &mut session,
+            replication: false,
         };
-        match login.run(&check.database).await {
-            Ok(()) => Ok(session),
+        match Self::enter(stream, &check.target, visitor).await {
+            Ok(session) => Ok(session),
             Err(End::Refused(refusal)) => Err(bad(format!(
                 "{} refuses the login of {user} to {}: {refusal}",
                 check.target, check.database
             ))),
             Err(End::Impostor(error)) => Err(bad(format!("{}: {error}", check.target))),
+            Err(End::NoPassword) => Err(unknown(format!(
+                "{} asks for a password, and the check has none: add `password: {{ secret: NAME }}`",
+                check.target
+            ))),
             Err(End::Cannot(why)) => Err(unknown(format!("{} {why}", check.target))),
-            Err(End::Broken(error)) => Err(session.broken(&error)),
+            Err(End::Broken(error)) => Err(broken(&check.target, &error)),
         }
+    }
+}
+
+impl<'c, S: AsyncRead + AsyncWrite + Unpin> Session<'c, S> {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// If the server does not let the visitor in.
+    pub(crate) async fn enter(
+        stream: S,
+        target: &'c str,
+        visitor: Visitor<'_>,
+    ) -> Result<Self, End> {
+        let mut session = Self {
+            target,
+            incoming: Incoming::new(stream, MAX_ANSWERS),
+        };
+        let login = Login {
+            visitor,
+            session: &mut session,
+        };
+        login.run().await?;
+        Ok(session)
     }
 
     /// The rows of a query.
@@ -96,11 +136,16 @@ impl<'c> Session<'c> {
                 "{} lets the user in, but does not answer: {refusal}",
                 self.target
             ))),
-            Err(Trouble::Broken(error)) => Err(self.broken(&error)),
+            Err(Trouble::Broken(error)) => Err(broken(self.target, &error)),
         }
     }
 
-    async fn rows(&mut self, sql: &str) -> Result<Rows, Trouble> {
+    /// The rows of a query or a replication command.
+    ///
+    /// # Errors
+    /// If the server refuses, or is gone.
+    pub(crate) async fn rows(&mut self, sql: &str) -> Result<Rows, Trouble> {
+        self.incoming.allow(MAX_ANSWERS);
         self.send(&message(b'Q', &text(sql))).await?;
         let mut rows = Vec::new();
         let mut refusal = None;
@@ -121,7 +166,7 @@ impl<'c> Session<'c> {
     }
 
     /// Says goodbye, so that the server does not log a lost connection.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         // There is nothing left that could fail.
         let _ = self.send(&message(b'X', &[])).await;
         let _ = self.incoming.stream().shutdown().await;
@@ -130,23 +175,28 @@ impl<'c> Session<'c> {
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.incoming.stream().write_all(bytes).await
     }
+}
 
-    fn broken(&self, error: &io::Error) -> ProbeResult {
-        let why = format!("{}: {}", self.target, broke(error));
-        match error.kind() {
-            io::ErrorKind::InvalidData => bad(format!("{why}; is it a PostgreSQL server?")),
-            _ => unknown(why),
-        }
+fn broken(target: &str, error: &io::Error) -> ProbeResult {
+    let why = format!("{target}: {}", broke(error));
+    match error.kind() {
+        io::ErrorKind::InvalidData => bad(format!("{why}; is it a PostgreSQL server?")),
+        _ => unknown(why),
     }
 }
 
 /// A login ends without a session.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
+    /// The server says why.
     Refused(Refusal),
+    /// The server is not the one that it should be.
     Impostor(scram::Error),
+    /// It asks for a password, and none was given.
+    NoPassword,
     /// It would take what this program does not have or does not do.
     Cannot(String),
+    /// The connection is of no use any more.
     Broken(io::Error),
 }
 
@@ -156,20 +206,23 @@ impl From<io::Error> for End {
     }
 }
 
-struct Login<'s, 'c> {
-    user: &'s str,
-    password: Option<&'s Secret>,
-    session: &'s mut Session<'c>,
+struct Login<'s, 'v, 'c, S> {
+    visitor: Visitor<'v>,
+    session: &'s mut Session<'c, S>,
 }
 
-impl Login<'_, '_> {
-    async fn run(mut self, database: &str) -> Result<(), End> {
-        let first = startup(&[
-            ("user", self.user),
-            ("database", database),
+impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, '_, '_, S> {
+    async fn run(mut self) -> Result<(), End> {
+        let mut first = vec![
+            ("user", self.visitor.user),
+            ("database", self.visitor.database),
             ("application_name", APPLICATION),
             ("client_encoding", "UTF8"),
-        ]);
+        ];
+        if self.visitor.replication {
+            first.push(("replication", "true"));
+        }
+        let first = startup(&first);
         self.session.send(&first).await?;
         let mut authenticated = false;
         loop {
@@ -207,7 +260,7 @@ impl Login<'_, '_> {
             }
             5 => {
                 let salt = fields.bytes(4)?.to_vec();
-                let answer = md5_answer(self.user, self.password()?.expose(), &salt);
+                let answer = md5_answer(self.visitor.user, self.password()?.expose(), &salt);
                 self.session.send(&message(b'p', &text(&answer))).await?;
             }
             10 => self.scram(fields).await?,
@@ -225,12 +278,7 @@ impl Login<'_, '_> {
     }
 
     fn password(&self) -> Result<&Secret, End> {
-        self.password.ok_or_else(|| {
-            End::Cannot(
-                "asks for a password, and the check has none: add `password: { secret: NAME }`"
-                    .to_owned(),
-            )
-        })
+        self.visitor.password.ok_or(End::NoPassword)
     }
 
     async fn scram(&mut self, mut mechanisms: Fields<'_>) -> Result<(), End> {

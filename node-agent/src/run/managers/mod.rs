@@ -6,6 +6,7 @@
 
 mod exec;
 pub(super) mod ocf;
+mod postgres;
 mod process;
 mod unit;
 
@@ -15,6 +16,7 @@ use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
 
 use super::errand::{Errand, Trouble, is_of_guard};
+use super::postgres::Servers;
 use super::seen::Seen;
 use crate::config::{Allow, Refusal};
 use crate::exec::Exec;
@@ -34,7 +36,11 @@ pub(super) struct Managers {
     pub(super) runs: Runs,
     pub(super) clock: Clock,
     pub(super) allow: Arc<Allow>,
+    pub(super) servers: Servers,
 }
+
+/// An address comes and goes with the right of its node, and is nothing that an attempt starts.
+const WITH_THE_ROLE: &str = "an address goes with the role, and is not started by itself";
 
 impl Managers {
     /// Looks at a part.
@@ -44,6 +50,8 @@ impl Managers {
             Part::Systemd { unit } => self.look_at_unit(unit).await,
             Part::Exec { name } => self.look_at_exec(name).await,
             Part::Ocf(resource) => self.look_at_ocf(resource).await,
+            Part::Postgres(postgres) => self.look_at_postgres(postgres).await,
+            Part::Address(_) => Seen::unknown(WITH_THE_ROLE.to_owned()),
         }
     }
 
@@ -67,7 +75,10 @@ impl Managers {
     pub(super) fn objection(&self, parts: &[Part]) -> Option<String> {
         parts.iter().find_map(|part| match part {
             Part::Ocf(resource) => self.ocf_objection(resource),
-            Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } => None,
+            Part::Postgres(postgres) => self.servers.get(postgres).err(),
+            Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } | Part::Address(_) => {
+                None
+            }
         })
     }
 
@@ -92,6 +103,8 @@ impl Managers {
             Part::Systemd { unit } => self.bring_unit_up(unit, errand).await,
             Part::Exec { name } => self.bring_exec_up(name, index, errand).await,
             Part::Ocf(resource) => self.bring_ocf_up(resource, index, errand).await,
+            Part::Postgres(postgres) => self.bring_postgres_up(postgres, errand).await,
+            Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
 
@@ -107,6 +120,8 @@ impl Managers {
             Part::Systemd { unit } => self.take_unit_down(unit, errand).await,
             Part::Exec { name } => self.take_exec_down(name, index, errand).await,
             Part::Ocf(resource) => self.take_ocf_down(resource, index, errand).await,
+            Part::Postgres(postgres) => self.take_postgres_down(postgres, errand).await,
+            Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
 
@@ -141,7 +156,9 @@ impl Managers {
     ) -> bool {
         match part {
             Part::Exec { .. } | Part::Ocf(_) => self.command_brought_up(index, errand).await,
-            Part::Process { .. } | Part::Systemd { .. } => false,
+            Part::Process { .. } | Part::Systemd { .. } | Part::Address(_) | Part::Postgres(_) => {
+                false
+            }
         }
     }
 
@@ -149,14 +166,18 @@ impl Managers {
     pub(super) fn is_repeatable(&self, part: &Part) -> bool {
         match part {
             // Starting what runs and stopping what is stopped does nothing.
-            Part::Process { .. } | Part::Systemd { .. } | Part::Ocf(_) => true,
+            Part::Process { .. }
+            | Part::Systemd { .. }
+            | Part::Ocf(_)
+            | Part::Address(_)
+            | Part::Postgres(_) => true,
             Part::Exec { name } => self.exec.is_idempotent(name),
         }
     }
 }
 
 /// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -17,6 +17,10 @@ use crate::run::{command, run};
 /// The bridge.
 pub(crate) const BRIDGE: &str = "br0";
 
+/// Its own link address, locally administered. Without one it has the lowest of its ports', so it would change whenever
+/// that host goes, and those that know the old one would be sending into the void for as long as they believe it.
+const BRIDGE_LINK: &str = "02:00:00:00:00:fe";
+
 /// A network interface has at most 15 characters, of which the prefix takes 3.
 pub(crate) const LONGEST_HOST_NAME: usize = 12;
 
@@ -49,7 +53,15 @@ impl Network {
         };
         run(&mut command("ip", ["netns", "add", namespace]))?;
         network.ip(&["link", "set", "lo", "up"])?;
-        network.ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+        network.ip(&[
+            "link",
+            "add",
+            BRIDGE,
+            "address",
+            BRIDGE_LINK,
+            "type",
+            "bridge",
+        ])?;
         network.add_address(network.address(254))?;
         network.ip(&["link", "set", BRIDGE, "up"])?;
         Ok(network)

@@ -35,6 +35,8 @@ pub struct Cluster {
     coordinator: Option<Pid>,
     agents: BTreeMap<String, Pid>,
     hosts: BTreeMap<String, u8>,
+    /// What starts the agent of a node, where it is not started as it is.
+    under: BTreeMap<String, Vec<String>>,
     directory: TempDir,
 }
 
@@ -74,7 +76,7 @@ impl Cluster {
             .tempdir()?;
         let network = Network::take()?;
         let authority = Authority::new("local", &directory.path().join("pki"))?;
-        let cluster = Self {
+        let mut cluster = Self {
             keeper: Keeper::begin()?,
             spec: layout
                 .spec
@@ -89,6 +91,7 @@ impl Cluster {
                 .iter()
                 .map(|machine| (machine.node.clone(), machine.host))
                 .collect(),
+            under: BTreeMap::new(),
             directory,
         };
         let helper = programs::local()?;
@@ -108,6 +111,9 @@ impl Cluster {
         let tls = cluster.authority.coordinator("mgmt", &address, Life::Now)?;
         let file = places.coordinator_file(&format!("{address}:7443"), &tls);
         fs::write(cluster.path("coordinator.toml"), file)?;
+        let under = layout.machines.iter();
+        let under = under.map(|it| (it.node.clone(), places.fill_all(&it.under)));
+        cluster.under = under.collect();
         Ok(cluster)
     }
 
@@ -287,10 +293,13 @@ impl Cluster {
     /// It cannot be started.
     pub fn start_agent(&mut self, node: &str) -> Result<Pid> {
         let here = self.path("nodes").join(node);
-        let config = here.join("agent.toml").display().to_string();
+        let mut words = self.under.get(node).cloned().unwrap_or_default();
+        words.push(programs::agent()?.display().to_string());
+        words.extend(["run".to_owned(), "--config".to_owned()]);
+        words.push(here.join("agent.toml").display().to_string());
         let pid = self.keeper.start(&Start {
-            program: programs::agent()?,
-            arguments: vec!["run".to_owned(), "--config".to_owned(), config],
+            program: PathBuf::from(words.remove(0)),
+            arguments: words,
             log: here.join("agent.log"),
         })?;
         self.agents.insert(node.to_owned(), pid);
@@ -373,18 +382,28 @@ impl Cluster {
         )
     }
 
+    /// `interlockctl` as somebody of this name and role.
+    ///
+    /// # Errors
+    /// The certificate cannot be issued, or the program is not built.
+    pub fn ctl_command(&self, name: &str, role: Role) -> Result<Command> {
+        let files = self.authority.operator(name, role, Life::Now)?;
+        let directory = files.key.parent().context("a key in no directory")?;
+        let mut command = Command::new(programs::ctl()?);
+        command
+            .env("INTERLOCK_CONFIG", self.path("interlockctl.toml"))
+            .env("INTERLOCK_ENDPOINT", self.endpoint())
+            .env("INTERLOCK_TLS_DIR", directory);
+        Ok(command)
+    }
+
     /// Runs `interlockctl` as somebody of this name and role.
     ///
     /// # Errors
     /// It cannot be run; how it ends is the caller's to judge.
     pub fn ctl(&self, name: &str, role: Role, arguments: &[&str]) -> Result<Output> {
-        let files = self.authority.operator(name, role, Life::Now)?;
-        let directory = files.key.parent().context("a key in no directory")?;
-        Command::new(programs::ctl()?)
+        self.ctl_command(name, role)?
             .args(arguments)
-            .env("INTERLOCK_CONFIG", self.path("interlockctl.toml"))
-            .env("INTERLOCK_ENDPOINT", self.endpoint())
-            .env("INTERLOCK_TLS_DIR", directory)
             .env("NO_COLOR", "1")
             .output()
             .context("cannot run interlockctl")

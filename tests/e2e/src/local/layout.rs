@@ -29,14 +29,19 @@ pub struct Machine {
     allowed: Vec<String>,
     balancers: Vec<Balancer>,
     commands: Vec<Program>,
+    files: Vec<(String, String)>,
+    pub(super) under: Vec<String>,
+    sections: String,
 }
 
-/// A program to be: the name of its service, its command, and the port that tells that it is ready.
+/// A program to be: the name of its service, its command, the port that tells that it is ready, and further lines of its
+/// section in the agent's own file.
 #[derive(Debug, Clone)]
 struct Program {
     name: String,
     command: Vec<String>,
     ready: Option<u16>,
+    more: Vec<String>,
 }
 
 /// A load balancer to be: its service, and the group whose members are switched.
@@ -59,6 +64,9 @@ impl Machine {
             allowed: Vec::new(),
             balancers: Vec::new(),
             commands: Vec::new(),
+            files: Vec::new(),
+            under: Vec::new(),
+            sections: String::new(),
         }
     }
 
@@ -84,7 +92,8 @@ impl Machine {
     }
 
     /// It may run HAProxy, for the service of this name, and switch the members of a backend. Its file is `NAME.cfg` in the
-    /// directory of the cluster, its runtime socket `NAME.sock`, and it listens on port 8080. A reload is SIGUSR2.
+    /// directory of the cluster, its runtime socket `NAME.sock`, and it listens on port 8080. A reload is SIGUSR2. It is
+    /// stopped by SIGUSR1: nobody new gets in, and who is in has his answer first.
     #[must_use]
     pub fn haproxy(mut self, name: &str, backend: &str) -> Self {
         let balancer = Balancer::Haproxy(name.to_owned(), backend.to_owned());
@@ -110,11 +119,45 @@ impl Machine {
             name: name.to_owned(),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             ready,
+            more: Vec::new(),
         });
         self
     }
 
-    /// Its agent permits this besides: a line of `[allow]` in the agent's own file.
+    /// A further line of the section of the last [`Machine::command`] in the agent's own file: `user = "nobody"`.
+    #[must_use]
+    pub fn with(mut self, line: &str) -> Self {
+        if let Some(last) = self.commands.last_mut() {
+            last.more.push(line.to_owned());
+        }
+        self
+    }
+
+    /// The file of this name may be written for the service of a [`Machine::command`]; its section is for
+    /// [`Machine::sections`].
+    #[must_use]
+    pub fn file(mut self, service: &str, name: &str) -> Self {
+        self.files.push((service.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// Its agent's own file has these sections besides. `NET.` and `DIR/` as in [`Machine::command`].
+    #[must_use]
+    pub fn sections(mut self, text: &str) -> Self {
+        self.sections += text;
+        self
+    }
+
+    /// Its agent is started by this command, which ends in being what follows it. `NET.` and `DIR/` as in
+    /// [`Machine::command`].
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Its agent permits this besides: a line of `[allow]` in the agent's own file. `NET.` and `DIR/` as in
+    /// [`Machine::command`].
     #[must_use]
     pub fn allow(mut self, line: &str) -> Self {
         self.allowed.push(line.to_owned());
@@ -147,6 +190,9 @@ impl Places<'_> {
             allowed,
             balancers,
             commands,
+            files,
+            under: _,
+            sections,
         } = machine;
         let here = self.directory.join("nodes").join(node);
         let mut file = format!(
@@ -156,10 +202,16 @@ impl Places<'_> {
             here.join("state").display(),
             tls_section(tls),
             self.network,
-            allowed.join("\n"),
+            self.fill(&allowed.join("\n")),
         );
         for name in processes.iter().chain(commands.iter().map(|it| &it.name)) {
-            writeln!(file, "{name} = {{ process = \"{name}\" }}")?;
+            let files = files.iter().filter(|(service, _)| service == name);
+            let files: Vec<&String> = files.map(|(_, file)| file).collect();
+            let files = match files.is_empty() {
+                true => String::new(),
+                false => format!(", files = {files:?}"),
+            };
+            writeln!(file, "{name} = {{ process = \"{name}\"{files} }}")?;
         }
         for name in execs {
             writeln!(file, "{name} = {{ exec = \"{name}\" }}")?;
@@ -182,16 +234,22 @@ impl Places<'_> {
                 serde_json::to_string(&command)?,
                 self.network
             )?;
+            if let Balancer::Haproxy(..) = balancer {
+                writeln!(file, "stop_signal = \"USR1\"\nstop_grace = \"60s\"")?;
+            }
         }
         for Program {
             name,
             command,
             ready,
+            more,
         } in commands
         {
-            let command: Vec<String> = command.iter().map(|word| self.fill(word)).collect();
-            let command = serde_json::to_string(&command)?;
+            let command = serde_json::to_string(&self.fill_all(command))?;
             writeln!(file, "\n[process.{name}]\ncommand = {command}")?;
+            for line in more {
+                writeln!(file, "{line}")?;
+            }
             if let Some(port) = ready {
                 writeln!(
                     file,
@@ -220,6 +278,7 @@ impl Places<'_> {
                 writeln!(file, "{verb} = {}", serde_json::to_string(&command)?)?;
             }
         }
+        file += &self.fill(sections);
         Ok(file)
     }
 
@@ -228,6 +287,11 @@ impl Places<'_> {
         let directory = format!("{}/", self.directory.display());
         text.replace("NET.", self.network)
             .replace("DIR/", &directory)
+    }
+
+    /// The same of each.
+    pub(super) fn fill_all(&self, words: &[String]) -> Vec<String> {
+        words.iter().map(|word| self.fill(word)).collect()
     }
 
     /// What the agent of a load balancer permits.

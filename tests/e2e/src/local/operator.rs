@@ -148,6 +148,29 @@ impl Operator {
         )
     }
 
+    /// Waits until the status says this of a service, for a reason that contains each of these.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn until_service(
+        &self,
+        service: &str,
+        state: &str,
+        reasons: &[&str],
+    ) -> Result<v1::Status> {
+        let what = format!("{service} to be {state}, {reasons:?}");
+        eventually(&what, Duration::from_secs(45), || {
+            let status = self.status()?;
+            let seen = status.services.iter().find(|it| it.service == service);
+            let seen = seen.with_context(|| format!("no {service}"))?;
+            ensure!(seen.state == state, "{}: {}", seen.state, seen.reason);
+            for reason in reasons {
+                ensure!(seen.reason.contains(reason), "{}", seen.reason);
+            }
+            Ok(status)
+        })
+    }
+
     /// Applies a spec on top of this generation.
     ///
     /// # Errors

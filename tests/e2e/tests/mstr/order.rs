@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::for_all;
+use interlock_e2e::systems::mstr::clients::{self, Heard, WebSocket};
+use interlock_e2e::systems::mstr::{NUMBERS, SOON, Site};
 use interlock_mesh::identity::Role;
-
-use crate::clients::{self, Heard, WebSocket};
-use crate::site::{NUMBERS, SOON, Site};
 
 #[test]
 fn a_redis_that_nobody_else_reaches_stops_the_start_and_each_machine_that_needs_it_is_named()
@@ -38,7 +37,7 @@ fn a_redis_that_nobody_else_reaches_stops_the_start_and_each_machine_that_needs_
 
     site.let_redis_be_reached()?;
     site.operator.until(&operation, "done")?;
-    site.until("collab", "ok", &[])?;
+    site.operator.until_service("collab", "ok", &[])?;
     site.members_are_down(&[])
 }
 

@@ -139,6 +139,14 @@ fn as_planned(step: &Step, node: &NodeName, command: &Command) -> bool {
                     && step.node.as_ref() == Some(node)
                     && member == asked
             }
+            (
+                Action::TryFile { .. } | Action::WriteFile { .. } | Action::RestoreFile { .. },
+                Command::File { service, .. },
+            ) => {
+                action.word() == command.word()
+                    && step.service.as_ref() == Some(service)
+                    && step.node.as_ref() == Some(node)
+            }
             (Action::PowerOn { power }, Command::Fence { request }) => {
                 power.via.contains(node) && step.node.as_ref() == Some(&request.node)
             }

@@ -37,6 +37,8 @@ impl Run {
             me: machine.member(node),
             watchdog: self.cluster.watchdog,
             client_path: self.cluster.path,
+            // Where there are data, nobody follows whoever is being promoted, so nobody else is fit before that is over.
+            data: !self.setup.is(Mutant::StopsTheActionOnly),
         };
         let mut kept = machine.run.clone();
         if self.setup.is(Mutant::TakesLeaseForNew) {
@@ -51,7 +53,7 @@ impl Run {
         });
         self.say(|| format!("node {node}: agent starts"));
         self.carry_out(node, effects);
-        self.call(node, Told::Tick);
+        self.call(node, Told::Unready(None));
     }
 
     /// Tells a holder something.
@@ -387,6 +389,12 @@ impl Run {
             position = Some(u64::MAX);
         }
         self.call(node, Told::Position(position));
+        if self.setup.is(Mutant::ClaimsToFollow)
+            && let Some((record, _)) = &self.store.now.record
+        {
+            let epoch = record.epoch();
+            self.call(node, Told::Follows(epoch));
+        }
         let clock = self.clock(node);
         let Some(agent) = &self.machines[node].agent else {
             return;

@@ -64,11 +64,13 @@ pub enum Mutant {
     DegradesFirst,
     /// D1: a lag that nobody knows is none.
     TakesUnknownForNone,
+    /// D1, D3: data are said to follow whoever is primary, and nobody has looked.
+    ClaimsToFollow,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::CountsFromWatch,
@@ -96,6 +98,7 @@ impl Mutant {
         Self::IgnoresClaims,
         Self::DegradesFirst,
         Self::TakesUnknownForNone,
+        Self::ClaimsToFollow,
     ];
 
     /// The rule of the safety argument that it breaks.
@@ -120,7 +123,7 @@ impl Mutant {
             Self::OpensTheDoor => "E16",
             Self::ForgetsWhoWasPrimary => "E17",
             Self::IgnoresClaims => "E18",
-            Self::DegradesFirst | Self::TakesUnknownForNone => "D1",
+            Self::DegradesFirst | Self::TakesUnknownForNone | Self::ClaimsToFollow => "D1",
         }
     }
 
@@ -152,7 +155,8 @@ impl Mutant {
             | Self::ForgetsWhoWasPrimary
             | Self::IgnoresClaims
             | Self::DegradesFirst
-            | Self::TakesUnknownForNone => Kind::Deaths,
+            | Self::TakesUnknownForNone
+            | Self::ClaimsToFollow => Kind::Deaths,
             Self::ClaimsWatchdog | Self::TakesAnyProof => Kind::Usual,
         }
     }
@@ -163,7 +167,7 @@ impl Mutant {
         match self {
             Self::TrustsReverted => Rule::Quarantine,
             Self::IgnoresElections => Rule::Hiccup,
-            Self::ForgetsWhoWasPrimary => Rule::History,
+            Self::ForgetsWhoWasPrimary | Self::ClaimsToFollow => Rule::History,
             Self::IgnoresClaims => Rule::Claim,
             Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,

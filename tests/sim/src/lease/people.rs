@@ -99,6 +99,7 @@ impl Run {
         };
         let log = self.machines[primary].database.log.clone();
         let mark = machine.facts.mark.as_ref().map(|mark| mark.epoch);
+        let news = machine.facts.follows < epoch && mark.is_none_or(|mark| mark < epoch);
         let database = &mut self.machines[standby].database;
         if mark.is_none() && database.log.has_own_beyond(standby, &log) {
             // Nobody knows that it was primary, so nobody compares: what it wrote stays in its files.
@@ -107,7 +108,9 @@ impl Run {
         database.log = log;
         if mark.is_some_and(|mark| mark < epoch) {
             self.count("rejoined");
-            self.call(standby, Told::Rejoined);
+        }
+        if news {
+            self.call(standby, Told::Follows(epoch));
         }
     }
 

@@ -38,7 +38,9 @@ impl Simulation {
             Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. }
+            | Command::Promote { .. }
             | Command::Drain { .. }
+            | Command::File { .. }
             | Command::Admit { .. } => true,
         }
     }
@@ -330,7 +332,9 @@ fn restarted(command: &Command) -> Option<&ServiceName> {
         | Command::Shutdown { .. }
         | Command::Reboot
         | Command::Fence { .. }
+        | Command::Promote { .. }
         | Command::Drain { .. }
+        | Command::File { .. }
         | Command::Admit { .. } => None,
     }
 }

@@ -113,7 +113,9 @@ pub(crate) fn instance_of(command: &Command) -> Option<&ServiceName> {
         Command::Shutdown { .. }
         | Command::Reboot
         | Command::Fence { .. }
+        | Command::Promote { .. }
         | Command::Drain { .. }
+        | Command::File { .. }
         | Command::Admit { .. } => None,
     }
 }
@@ -141,7 +143,11 @@ impl World {
             Command::Shutdown { .. } | Command::Reboot => {
                 self.machine_mut(node).os = Os::GoingDown;
             }
-            Command::Fence { .. } | Command::Drain { .. } | Command::Admit { .. } => {}
+            Command::Fence { .. }
+            | Command::Promote { .. }
+            | Command::Drain { .. }
+            | Command::File { .. }
+            | Command::Admit { .. } => {}
         }
         false
     }
@@ -164,7 +170,9 @@ impl World {
             Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. }
+            | Command::Promote { .. }
             | Command::Drain { .. }
+            | Command::File { .. }
             | Command::Admit { .. } => {}
         }
     }
@@ -185,7 +193,9 @@ impl World {
             Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. }
+            | Command::Promote { .. }
             | Command::Drain { .. }
+            | Command::File { .. }
             | Command::Admit { .. } => {}
         }
     }

@@ -19,7 +19,11 @@ impl Entry {
         let command = self.command.as_ref()?;
         let service = match Target::of(command) {
             Target::Instance(service) => Some(service),
-            Target::Member { .. } | Target::Machine | Target::Power(_) => None,
+            Target::Role(_)
+            | Target::Member { .. }
+            | Target::File(_)
+            | Target::Machine
+            | Target::Power(_) => None,
         };
         Some(Act {
             id: ActId {

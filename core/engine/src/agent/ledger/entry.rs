@@ -6,7 +6,7 @@ use std::time::Duration;
 use interlock_model::action::Command;
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::ids::{AttemptId, BootId, Term};
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::time::{Now, Timestamp, human};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,8 @@ pub enum Origin {
 pub enum Target {
     /// An instance of this node.
     Instance(ServiceName),
+    /// The role of an instance of this node. Not the instance: it goes on, and its guard as well.
+    Role(ServiceName),
     /// A member, by its service and node, in the load balancer that is an instance of this node.
     Member {
         /// The service of the load balancer.
@@ -70,6 +72,8 @@ pub enum Target {
         /// The node of the member.
         node: NodeName,
     },
+    /// A file of this node. Not the instance that reads it: its guard leaves that alone only while a stop has it stopped.
+    File(LocalName),
     /// This machine.
     Machine,
     /// The power of another node.
@@ -84,6 +88,7 @@ impl Target {
             Command::Start { service, .. }
             | Command::Stop { service, .. }
             | Command::Verify { service, .. } => Self::Instance(service.clone()),
+            Command::Promote { service } => Self::Role(service.clone()),
             Command::Drain {
                 balancer, member, ..
             }
@@ -92,6 +97,7 @@ impl Target {
                 service: member.service.clone(),
                 node: member.node.clone(),
             },
+            Command::File { file, .. } => Self::File(file.clone()),
             Command::Shutdown { .. } | Command::Reboot => Self::Machine,
             Command::Fence { request } => Self::Power(request.node.clone()),
         }
@@ -102,11 +108,13 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Instance(service) => write!(f, "{service}"),
+            Self::Role(service) => write!(f, "the role of {service}"),
             Self::Member {
                 balancer,
                 service,
                 node,
             } => write!(f, "{service}@{node} in {balancer}"),
+            Self::File(name) => write!(f, "the file {name}"),
             Self::Machine => f.write_str("this machine"),
             Self::Power(node) => write!(f, "the power of {node}"),
         }
@@ -225,8 +233,10 @@ pub(super) fn describe(command: &Command) -> String {
         Command::Start { .. }
         | Command::Stop { .. }
         | Command::Verify { .. }
+        | Command::Promote { .. }
         | Command::Drain { .. }
-        | Command::Admit { .. } => {
+        | Command::Admit { .. }
+        | Command::File { .. } => {
             format!("{} {}", command.word(), Target::of(command))
         }
     }

@@ -418,8 +418,10 @@ fn wanted_by(command: &Command) -> Option<(&ServiceName, Wanted)> {
             Some((service, Wanted::Running))
         }
         Command::Stop { service, .. } => Some((service, Wanted::Stopped)),
-        Command::Drain { .. }
+        Command::Promote { .. }
+        | Command::Drain { .. }
         | Command::Admit { .. }
+        | Command::File { .. }
         | Command::Shutdown { .. }
         | Command::Reboot
         | Command::Fence { .. } => None,

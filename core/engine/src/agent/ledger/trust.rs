@@ -55,8 +55,10 @@ impl Ledger {
                     effects.remove(Slot::Trust(service));
                 }
             }
-            Command::Drain { .. }
+            Command::Promote { .. }
+            | Command::Drain { .. }
             | Command::Admit { .. }
+            | Command::File { .. }
             | Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. } => {}

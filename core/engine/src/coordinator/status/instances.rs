@@ -174,7 +174,7 @@ impl Coordinator {
             }
             InstanceState::Unknown => {
                 found.untold(node);
-                found.faults.push(self.untold(node, name));
+                found.faults.push(self.untold(spec, node, name, now));
             }
             InstanceState::Stopped | InstanceState::Failed | InstanceState::Stopping
                 if wanted == Some(Wanted::Stopped) =>
@@ -235,7 +235,13 @@ impl Coordinator {
     }
 
     /// Why nothing is known of an instance: its agent's reason if that speaks, else its silence.
-    fn untold(&self, node: &NodeName, service: &ServiceName) -> String {
+    fn untold(&self, spec: &Spec, node: &NodeName, service: &ServiceName, now: Now) -> String {
+        let declared = spec.nodes.get(node);
+        if declared.is_some_and(|node| node.agentless.is_some()) {
+            return format!(
+                "{node} has no agent, and its power source has not said whether it is on"
+            );
+        }
         let liveness = self
             .view
             .node(node)
@@ -244,6 +250,11 @@ impl Coordinator {
             Liveness::Alive | Liveness::Late => {
                 let why = self.reason(node, service);
                 format!("{node} is unknown: {why}")
+            }
+            Liveness::Lost | Liveness::Left | Liveness::Unheard
+                if self.turned_away(node, now).is_some() =>
+            {
+                format!("{node} is {liveness}: its agent is refused")
             }
             Liveness::Lost | Liveness::Left | Liveness::Unheard => format!("{node} is {liveness}"),
         }
@@ -281,7 +292,8 @@ impl Coordinator {
     ) -> Option<Unhealthy> {
         let mut unknown = None;
         for (name, check) in &service.checks {
-            let tells_active = service.active_when.contains(name);
+            // Those of a leased service speak of its primary.
+            let tells_active = service.is_leased() || service.active_when.contains(name);
             let expected = !tells_active || matches!(active, Some(Active::On(on)) if on == node);
             if check.from != CheckFrom::Own || !expected {
                 continue;
@@ -290,8 +302,9 @@ impl Coordinator {
                 service: service.name.clone(),
                 check: name.clone(),
             };
-            let seen = self.view.check(spec, node, &id, now);
-            let told = || format!("{id} on {node} is {}: {}", seen.verdict, seen.evidence);
+            let on = self.view.observer(spec, service, node);
+            let seen = self.view.check(spec, on, &id, now);
+            let told = || format!("{id} on {on} is {}: {}", seen.verdict, seen.evidence);
             match seen.verdict {
                 Verdict::Ok => {}
                 Verdict::Bad if seen.paused => return Some(Unhealthy::Paused(seen.evidence)),

@@ -30,6 +30,7 @@ impl Coordinator {
             .values()
             .filter(|node| node.agentless.is_none() && !told.contains(&node.name))
             .filter(|node| self.contested(&node.name, now).is_none())
+            .filter(|node| self.turned_away(&node.name, now).is_none())
             .filter_map(|node| {
                 let what = self.silence(&node.name, now)?;
                 Some(Cause {

@@ -149,6 +149,11 @@ impl Holder {
         }
     }
 
+    /// The promotion that failed had no effect. Of an instance that was primary in this epoch that is no news of all of it.
+    pub(super) fn unwritten(&mut self) {
+        self.unwritten = self.phase == Phase::Releasing && self.mark_before.is_some();
+    }
+
     /// Nothing is left.
     pub(super) fn empty(&mut self, position: Option<u64>, out: &mut Vec<Effect>) {
         let epoch = match &self.phase {
@@ -181,10 +186,15 @@ impl Holder {
             node: self.config.me.node.clone(),
             boot,
         };
+        let unwritten = self.unwritten && self.phase == Phase::Releasing;
+        if let Some(before) = self.mark_before.take().filter(|_| unwritten) {
+            // Its data are what they were.
+            self.facts.mark = before;
+        }
         let released = Released {
             epoch,
             by,
-            began: true,
+            began: !unwritten,
             position,
         };
         self.free(released, out);
@@ -218,6 +228,12 @@ impl Holder {
         self.unreported = released.map(|released| released.report(&self.config.service));
         self.last_report = None;
         self.report(now, out);
+    }
+
+    /// Is what was given back last written, as far as this life of the agent knows?
+    #[must_use]
+    pub fn is_release_written(&self) -> bool {
+        self.unreported.is_none()
     }
 
     /// Tells it again and again, until it is written.

@@ -83,6 +83,8 @@ pub enum Event {
     Promoted,
     /// It failed.
     PromotionFailed,
+    /// It had no effect: what was stopped had not accepted a write in this epoch, nor could it. Told before [`Event::Empty`].
+    Unwritten,
     /// The control group is empty and the address is gone.
     Empty {
         /// How far the instance had written when it ended; none if nobody knows.
@@ -103,8 +105,13 @@ pub enum Event {
     Degrade,
     /// How far the instance has written.
     Position(Option<u64>),
-    /// The data of this node was made to follow the current primary.
-    Rejoined,
+    /// Why the instance could not be promoted now; none if it could.
+    Unready(Option<String>),
+    /// The data of this node are a beginning of what the primary of this epoch has: they were seen to follow it, or were
+    /// made to.
+    Follows(Epoch),
+    /// The data of this node were seen to be of another line than those of the primary that it was to follow.
+    Diverged,
     /// A release is in the store.
     ReleaseWritten(Epoch),
     /// The agent is asked to end (safety rule E12).

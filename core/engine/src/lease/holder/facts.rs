@@ -19,6 +19,9 @@ pub struct Facts {
     pub released: Option<Released>,
     /// It was primary, and has not been proven to follow another one since (safety rule E17).
     pub mark: Option<Mark>,
+    /// The last epoch whose primary its data were seen to follow: how far they go says something of that one's log alone.
+    #[serde(default)]
+    pub follows: Epoch,
 }
 
 impl Facts {
@@ -38,7 +41,7 @@ pub struct Released {
     pub epoch: Epoch,
     /// Who held it.
     pub by: Member,
-    /// Was its mark durable? If not, it never began.
+    /// Was its mark durable, and may its promotion have had an effect? If not, it never began.
     pub began: bool,
     /// How far it had written when it ended; none if nobody knows.
     pub position: Option<u64>,

@@ -71,6 +71,8 @@ pub struct Config {
     pub watchdog: bool,
     /// Do all writers come by a path that the kernel closes by itself?
     pub client_path: bool,
+    /// Does the instance keep data of its own, which a standby has to have? If not, every member has all there is.
+    pub data: bool,
 }
 
 /// Where the instance is.
@@ -143,6 +145,10 @@ pub struct Holder {
     tenure: Option<Tenure>,
     /// The terms of the epoch that is being claimed.
     claimed: Option<Terms>,
+    /// What the mark was before that of the promotion that is under way, until that is done.
+    mark_before: Option<Option<Mark>>,
+    /// That promotion had no effect.
+    unwritten: bool,
     /// What the leader would like, until it is sent.
     wished: Option<Terms>,
     sent: BTreeMap<Duration, Sent>,
@@ -157,6 +163,8 @@ pub struct Holder {
     /// The record certainly says that writes wait for nobody.
     recorded_off: bool,
     position: Option<u64>,
+    /// Why the instance could not be promoted now.
+    unready: Option<String>,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
     question: Option<Question>,
@@ -210,6 +218,7 @@ impl Holder {
             Event::Release(epoch) => self.release(epoch, &mut out),
             Event::Promoted => self.promoted(now, &mut out),
             Event::PromotionFailed => self.stop(&mut out),
+            Event::Unwritten => self.unwritten(),
             Event::Empty { position } => self.empty(position, &mut out),
             Event::Died { restart } => self.died(restart, now, &mut out),
             Event::Found(found) => self.found(found, now, &mut out),
@@ -217,13 +226,25 @@ impl Holder {
             Event::Synchronous(nodes) => self.synchronous(nodes),
             Event::Degrade => self.degrade(now, &mut out),
             Event::Position(position) => self.position = position,
-            Event::Rejoined => self.rejoined(&mut out),
+            Event::Unready(why) => self.unready = why,
+            Event::Follows(epoch) => self.follows(epoch, &mut out),
+            Event::Diverged => self.diverged(&mut out),
             Event::ReleaseWritten(epoch) => self.release_written(epoch),
             Event::Exit => self.exit(&mut out),
             Event::Committed(batch) => self.committed(batch, now, &mut out),
         }
         self.keep_up(now, &mut out);
         out
+    }
+
+    /// What was [`Config::client_path`] is so, or is not so, from now on: renewals that were sent have promised what they have.
+    pub const fn set_client_path(&mut self, client_path: bool) {
+        self.config.client_path = client_path;
+    }
+
+    /// What was [`Config::data`] is so, or is not so, from now on. Of a standby only: what a primary has promised rests on it.
+    pub const fn set_data(&mut self, data: bool) {
+        self.config.data = data;
     }
 
     /// Refuses: an exclusive service is not started or promoted by hand.
@@ -278,9 +299,11 @@ impl Holder {
             reverted: self.facts.reverted,
             holding: self.holding(),
             mark: self.facts.mark.as_ref().map(|mark| mark.epoch),
+            follows: self.facts.follows,
             idle: self.phase == Phase::Standby,
             promised: self.has_promised(now),
             position: self.position,
+            unready: self.unready.clone(),
         }
     }
 
@@ -292,8 +315,23 @@ impl Holder {
             renewed: tenure.renewed().boottime,
             terms: (!tenure.is_changing()).then(|| tenure.terms().clone()),
             safeguards: self.safeguards(tenure.terms()),
-            synchrony: self.synchrony.clone(),
+            synchrony: self.synchrony_under(tenure.terms()),
         })
+    }
+
+    /// Whom writes wait for. Where there is no data, what was written is with every member already.
+    fn synchrony_under(&self, terms: &Terms) -> Synchrony {
+        match self.config.data {
+            true if self.degrading => Synchrony::Off,
+            true => self.synchrony.clone(),
+            false => Synchrony::With(terms.members.clone()),
+        }
+    }
+
+    /// May the record say that writes wait for somebody, because this node has said so?
+    #[must_use]
+    pub fn promises(&self) -> bool {
+        self.config.data && self.synchrony != Synchrony::Off
     }
 
     /// Does this node have the right to be primary at this moment?

@@ -76,10 +76,12 @@ impl Holder {
             return;
         }
         self.phase = Phase::Marking;
-        self.facts.mark = Some(Mark {
+        let mark = Mark {
             epoch,
             boot: self.config.me.boot.clone(),
-        });
+        };
+        self.mark_before = Some(self.facts.mark.replace(mark));
+        self.unwritten = false;
         self.commit(After::Promote(epoch), out);
     }
 
@@ -119,6 +121,7 @@ impl Holder {
     pub(super) fn promoted(&mut self, now: Clock, out: &mut Vec<Effect>) {
         if self.phase == Phase::Promoting {
             self.phase = Phase::Primary;
+            self.mark_before = None;
             self.open_path(now, out);
         }
     }
@@ -160,6 +163,11 @@ impl Holder {
         if over {
             self.force_stop(now, "a later epoch has begun", out);
         }
+        // Where there is no data, whoever was primary follows as soon as somebody else is.
+        let mark = self.facts.mark.as_ref().map(|mark| mark.epoch);
+        if !self.config.data && mark.is_some_and(|mark| mark < epoch) {
+            self.unmark(out);
+        }
         let written = self.unreported.as_ref().is_some_and(|report| {
             report.epoch < epoch || (report.epoch == epoch && holder.is_none())
         });
@@ -177,10 +185,11 @@ impl Holder {
         }
     }
 
-    /// A person has looked. The mark of a disk that went back says nothing of the data that is there now.
+    /// A person has looked. What a disk that went back says of its data is not of what is there now.
     pub(super) fn cleared(&mut self, out: &mut Vec<Effect>) {
         if std::mem::take(&mut self.facts.reverted) {
             self.facts.mark = None;
+            self.facts.follows = Epoch::NONE;
             self.commit(After::Nothing, out);
         }
     }
@@ -217,8 +226,28 @@ impl Holder {
         }
     }
 
-    /// The data of this node follows the current primary: the role was handed over for good.
-    pub(super) fn rejoined(&mut self, out: &mut Vec<Effect>) {
+    /// The data of this node follow the primary of this epoch. What it had as primary before is of no account any more.
+    pub(super) fn follows(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        let own = self.facts.mark.as_ref().map(|mark| mark.epoch);
+        // Word of an epoch before its own one is old.
+        let late = own >= Some(epoch) || self.facts.follows >= epoch;
+        if self.phase == Phase::Standby && !late {
+            self.facts.follows = epoch;
+            self.facts.mark = None;
+            self.commit(After::Nothing, out);
+        }
+    }
+
+    /// What was seen before is not so any more: a disk was replaced, or has lost what it said to have written.
+    pub(super) fn diverged(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Standby && self.facts.follows > Epoch::NONE {
+            self.facts.follows = Epoch::NONE;
+            self.commit(After::Nothing, out);
+        }
+    }
+
+    /// Where there is no data, the role was handed over for good.
+    fn unmark(&mut self, out: &mut Vec<Effect>) {
         if self.phase == Phase::Standby && self.facts.mark.take().is_some() {
             self.commit(After::Nothing, out);
         }

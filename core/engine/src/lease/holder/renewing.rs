@@ -45,8 +45,9 @@ impl Holder {
         self.take_up_wish(now, out);
         // Who has no right yet leaves the terms to the record, and hears with the answer what they are.
         let known = self.tenure.as_ref().map(Tenure::terms_to_send).cloned();
-        let safeguards = known.as_ref().or(self.claimed.as_ref());
-        let safeguards = safeguards.map_or(Safeguards::default(), |terms| self.safeguards(terms));
+        let terms = known.as_ref().or(self.claimed.as_ref());
+        let safeguards = terms.map_or(Safeguards::default(), |terms| self.safeguards(terms));
+        let synchrony = terms.map_or(Synchrony::Off, |terms| self.synchrony_under(terms));
         if !self.sent.is_empty() {
             self.turn += 1;
         }
@@ -55,11 +56,6 @@ impl Holder {
             .boottime
             .max(self.highest_sent + Duration::from_nanos(1));
         self.highest_sent = sent;
-        let synchrony = if self.degrading {
-            Synchrony::Off
-        } else {
-            self.synchrony.clone()
-        };
         let request = RenewRequest {
             service: self.config.service.clone(),
             holder: self.config.me.clone(),

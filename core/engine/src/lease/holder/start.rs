@@ -35,6 +35,8 @@ impl Holder {
             phase: Phase::Standby,
             tenure: None,
             claimed: None,
+            mark_before: None,
+            unwritten: false,
             wished: None,
             sent: BTreeMap::new(),
             last_sent: None,
@@ -47,6 +49,7 @@ impl Holder {
             // What the life before this one has said is not known.
             recorded_off: false,
             position: None,
+            unready: Some("its agent has just started".to_owned()),
             promise: None,
             question: None,
             unreported,

@@ -9,7 +9,7 @@ use interlock_model::lease::{
 };
 use interlock_model::names::NodeName;
 
-use super::{Clock, Config, Effect, Event, Facts, Found, Holder, Mark, Tenure};
+use super::{Clock, Config, Effect, Event, Facts, Found, Holder, Mark, Released, Tenure};
 
 fn node(name: &str) -> NodeName {
     name.parse().expect("a name")
@@ -50,6 +50,7 @@ fn config() -> Config {
         me: member("b1"),
         watchdog: true,
         client_path: true,
+        data: true,
     }
 }
 
@@ -109,6 +110,56 @@ fn primary_since(terms: &Terms, from: u64) -> Holder {
     holder.handle(Event::Promoted, at(from + 100));
     assert!(holder.is_primary());
     holder
+}
+
+/// The release among these effects, as it is told.
+fn begun(effects: &[Effect]) -> Option<bool> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::ReportRelease(report) => Some(report.began),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_promotion_without_effect_leaves_everything_as_it_was_before() {
+    for (unwritten, promoted) in [(true, false), (false, false), (true, true)] {
+        let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
+        let number = claiming(&mut holder, &demote(), 1000);
+        holder.handle(answer(number, &demote()), at(1010));
+        holder.handle(Event::Committed(2), at(1020));
+        if promoted {
+            holder.handle(Event::Promoted, at(1100));
+            holder.handle(Event::Died { restart: false }, at(1200));
+        } else {
+            holder.handle(Event::PromotionFailed, at(1200));
+        }
+        if unwritten {
+            holder.handle(Event::Unwritten, at(1210));
+        }
+        holder.handle(Event::Empty { position: None }, at(1220));
+        let told = holder.handle(Event::Committed(3), at(1230));
+        let nothing = unwritten && !promoted;
+        assert_eq!(begun(&told), Some(!nothing));
+        assert_eq!(holder.facts().mark.is_none(), nothing);
+    }
+}
+
+#[test]
+fn data_that_have_diverged_follow_nobody_until_they_are_seen_to_follow_again() {
+    let facts = Facts {
+        seen: Epoch(2),
+        follows: Epoch(2),
+        ..Facts::default()
+    };
+    let (mut holder, _) = started(facts, None, Found::Standby, 0);
+    let effects = holder.handle(Event::Diverged, at(10));
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Commit { facts, .. } if facts.follows == Epoch::NONE
+    )));
+    assert_eq!(holder.standing(at(11)).follows, Epoch::NONE);
+    holder.handle(Event::Follows(Epoch(2)), at(20));
+    assert_eq!(holder.standing(at(21)).follows, Epoch(2));
 }
 
 #[test]
@@ -394,4 +445,91 @@ fn a_new_primary_promises_nothing_that_it_promised_before() {
     let holder = primary(&demote());
     let holding = holder.standing(at(1200)).holding.expect("it holds");
     assert_eq!(holding.synchrony, Synchrony::Off);
+}
+
+#[test]
+fn what_keeps_no_data_waits_for_everybody_and_follows_as_soon_as_somebody_else_is_primary() {
+    let config = Config {
+        data: false,
+        ..config()
+    };
+    let (mut holder, _) = Holder::start(config, Facts::default(), None, Found::Nothing, at(0));
+    let promote = Event::Promote {
+        epoch: Epoch(1),
+        holder: member("b1"),
+        terms: demote(),
+    };
+    holder.handle(promote, at(10));
+    // It claims when the epoch is durable.
+    let effects = holder.handle(Event::Committed(1), at(11));
+    let request = effects.iter().find_map(|effect| match effect {
+        Effect::Renew { request, .. } => Some(request),
+        _ => None,
+    });
+    let request = request.expect("a claim is renewed at once");
+    assert_eq!(request.synchrony, Synchrony::With(demote().members));
+
+    let marked = Facts {
+        seen: Epoch(1),
+        mark: Some(Mark {
+            epoch: Epoch(1),
+            boot: member("b1").boot,
+        }),
+        released: Some(Released {
+            epoch: Epoch(1),
+            by: member("b1"),
+            began: true,
+            position: None,
+        }),
+        ..Facts::default()
+    };
+    for data in [true, false] {
+        let config = Config {
+            data,
+            ..self::config()
+        };
+        let (mut holder, _) = Holder::start(config, marked.clone(), None, Found::Nothing, at(0));
+        holder.handle(
+            Event::Heard {
+                epoch: Epoch(2),
+                holder: Some(Member {
+                    node: node("db2"),
+                    boot: BootId("b2".to_owned()),
+                }),
+                witnessed: Epoch(1),
+            },
+            at(10),
+        );
+        assert_eq!(holder.facts().mark.is_some(), data);
+    }
+}
+
+#[test]
+fn who_was_primary_is_marked_until_its_data_follow_a_later_one() {
+    let marked = Facts {
+        seen: Epoch(3),
+        released: Some(Released {
+            epoch: Epoch(1),
+            by: member("b1"),
+            began: true,
+            position: None,
+        }),
+        mark: Some(Mark {
+            epoch: Epoch(1),
+            boot: member("b1").boot,
+        }),
+        ..Facts::default()
+    };
+    let (mut holder, _) = started(marked, None, Found::Standby, 100);
+    holder.handle(Event::Follows(Epoch(1)), at(200));
+    let standing = holder.standing(at(210));
+    assert_eq!(
+        (standing.mark, standing.follows),
+        (Some(Epoch(1)), Epoch::NONE),
+        "its own epoch is no later one"
+    );
+    holder.handle(Event::Follows(Epoch(3)), at(220));
+    holder.handle(Event::Follows(Epoch(2)), at(230));
+    let standing = holder.standing(at(240));
+    assert_eq!((standing.mark, standing.follows), (None, Epoch(3)));
 }

@@ -24,7 +24,7 @@ pub(super) enum Cause {
 pub(super) struct Draft<'a> {
     pub(super) service: &'a ServiceName,
     pub(super) incarnation: &'a str,
-    /// For a service that has no record yet; otherwise those of the record hold (E8).
+    /// For a record that nobody holds; otherwise its own hold (E8).
     pub(super) terms: &'a Terms,
     pub(super) reading: &'a Reading,
     /// What each node has said to have seen.
@@ -46,7 +46,10 @@ impl Draft<'_> {
             incarnation: self.incarnation.to_owned(),
             epoch,
             holder: Some(to),
-            terms: earlier.map_or(self.terms, LeaseRecord::terms).clone(),
+            terms: earlier
+                .filter(|record| record.holder().is_some())
+                .map_or(self.terms, LeaseRecord::terms)
+                .clone(),
             safeguards: Safeguards::default(),
             // What the last primary promised is still what candidates are measured by, until the new one has renewed.
             data: earlier.map_or_else(Data::default, |record| record.data.clone()),

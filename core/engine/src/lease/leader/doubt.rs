@@ -47,7 +47,10 @@ pub(super) enum Settled {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
     /// Somebody has not spoken.
-    #[error("the store went back, and {0} has not spoken since; attest that it is down if it is")]
+    #[error(
+        "{0} has not spoken to this coordinator yet, and before all members have nothing tells which epoch is the last: \
+         bring its agent up"
+    )]
     NotReported(NodeName),
     /// Somebody is in the middle of something.
     #[error("the store went back, and {0} is not idle yet")]
@@ -57,6 +60,9 @@ pub enum Undecided {
         "the store went back, and more than one node claims to hold the role, or not the highest epoch"
     )]
     Contradiction,
+    /// The one that was primary last could not be promoted.
+    #[error("no epoch has begun, and {0} is not ready: {1}")]
+    Unready(NodeName, String),
     /// Nobody can be chosen.
     #[error("the store went back, and no node that has spoken was primary last")]
     NobodyWasPrimary,
@@ -123,7 +129,7 @@ pub(super) fn settle<'a>(
     let never = last.is_none() && highest == Epoch::NONE;
     let candidates = spoken.iter().filter(|standing| standing.mark == last);
     let chosen = candidates
-        .max_by_key(|standing| standing.position)
+        .max_by_key(|standing| (standing.unready.is_none(), standing.position))
         .filter(|_| last.is_some() || never);
     match chosen {
         Some(standing) => Ok(Settled::Free(Box::new((*standing).clone()), all)),

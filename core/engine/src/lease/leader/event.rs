@@ -21,12 +21,16 @@ pub struct Standing {
     pub holding: Option<Holding>,
     /// It was primary in this epoch, and has not been proven to follow another one since.
     pub mark: Option<Epoch>,
+    /// The last epoch whose primary its data were seen to follow.
+    pub follows: Epoch,
     /// It holds nothing, claims nothing and stops nothing.
     pub idle: bool,
     /// It has promised a peer not to become primary.
     pub promised: bool,
     /// How far its data goes; none is unknown.
     pub position: Option<u64>,
+    /// Why it could not be promoted now, in the words of its agent: its parts do not run, or were stopped on purpose.
+    pub unready: Option<String>,
 }
 
 /// What a node holds.
@@ -45,7 +49,6 @@ pub struct Holding {
 }
 
 /// Something happened.
-#[expect(clippy::large_enum_variant, reason = "a handful at a time, never kept")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The clock moved on.

@@ -30,15 +30,20 @@ pub enum NotExpired {
     NobodyHolds,
     /// Its holder goes on when it can reach nobody (safety rule E1).
     #[error(
-        "its holder goes on without coordinators (hold): release it, fence it, or attest that it is down"
+        "its holder goes on without coordinators (hold): once its machine is certainly down, `interlockctl failover` with \
+         --attest-down moves the role"
     )]
     Holds,
     /// Nothing acts on the node when its agent cannot (safety rule E4).
-    #[error("the record names no armed watchdog and no path that the kernel closes: fence it")]
+    #[error(
+        "nothing acts on its node when its agent cannot: once its machine is certainly down, `interlockctl failover` with \
+         --attest-down moves the role"
+    )]
     NothingActs,
     /// The hypervisor may have paused it (safety rule E6).
     #[error(
-        "the machine may be paused, and would go on where it stood: fence it, or accept that with vm_pause: accepted"
+        "its machine may be paused, and would go on where it stood: once it is certainly down, `interlockctl failover` with \
+         --attest-down moves the role"
     )]
     MayBePaused,
     /// It is not over yet.

@@ -1,6 +1,7 @@
 //! Whether a standby may take over by itself (safety rules D1, E2, E6, E17).
 
-use interlock_model::lease::{Epoch, Synchrony};
+use interlock_model::lease::{Epoch, Exclusion, Synchrony, Terms};
+use interlock_model::names::NodeName;
 
 use super::event::Standing;
 use crate::lease::LeaseRecord;
@@ -12,7 +13,7 @@ pub enum Unfit {
     #[error("it has not been heard of lately")]
     Silent,
     /// It is no member.
-    #[error("it is no member of the record")]
+    #[error("it is no member")]
     NoMember,
     /// It knows less than it once said.
     #[error(
@@ -22,6 +23,9 @@ pub enum Unfit {
     /// It is in the middle of something.
     #[error("it is not idle")]
     Busy,
+    /// Its agent says that it could not be promoted.
+    #[error("{0}")]
+    Unready(String),
     /// It has promised a peer not to become primary.
     #[error("it has promised a peer that cannot reach the coordinators not to become primary")]
     Promised,
@@ -39,6 +43,12 @@ pub enum Unfit {
     /// It was primary last, and its data ends before what it has once said to have written.
     #[error("its data ends before what it has said to have written: its disk is an older one")]
     OlderThanItself,
+    /// Its data may be of another line than those of the last primary: how far they go says nothing.
+    #[error("its data were not seen to follow {since}")]
+    NotFollowing {
+        /// The last epoch in which somebody was primary.
+        since: Epoch,
+    },
     /// Nobody knows what it lacks.
     #[error("nobody knows how far it is behind")]
     UnknownLag,
@@ -57,11 +67,12 @@ pub enum Unfit {
 pub(super) fn judge(
     standing: &Standing,
     record: &LeaseRecord,
+    terms: &Terms,
     planned: bool,
     recent: bool,
 ) -> Result<(), Unfit> {
     let node = &standing.holder.node;
-    if !record.terms().members.contains(node) {
+    if !terms.members.contains(node) {
         return Err(Unfit::NoMember);
     }
     if is_behind_itself(standing, record) || record.quarantined().contains(node) {
@@ -72,6 +83,9 @@ pub(super) fn judge(
     }
     if !standing.idle || standing.holding.is_some() {
         return Err(Unfit::Busy);
+    }
+    if let Some(why) = &standing.unready {
+        return Err(Unfit::Unready(why.clone()));
     }
     let since = record.last_held();
     match standing.mark {
@@ -87,10 +101,20 @@ pub(super) fn judge(
         Some(mark) => return Err(Unfit::NotRejoined { mark, since }),
         None => {}
     }
-    if since == Epoch::NONE || record.synchrony().covers(node) {
+    if since == Epoch::NONE || is_with_everybody(record) {
         return Ok(());
     }
+    // What it has received is of use only if it is what the last primary wrote: a copy that was never completed has received
+    // as well, beside data of another line.
+    if standing.follows != since {
+        return Err(Unfit::NotFollowing { since });
+    }
     let ended = record.ended_at();
+    // Commits may have been told not to wait, session by session: a planned move goes by what is there.
+    let by_position = planned && ended.is_some();
+    if record.synchrony().covers(node) && !by_position {
+        return Ok(());
+    }
     let known = ended
         .or(record.position().filter(|_| recent))
         .zip(standing.position);
@@ -99,14 +123,37 @@ pub(super) fn judge(
     if lag == 0 && ended.is_some() {
         return Ok(());
     }
-    if *record.synchrony() != Synchrony::Off {
+    if !by_position && *record.synchrony() != Synchrony::Off {
         return Err(Unfit::NotSynchronous);
     }
-    let limit = if planned { 0 } else { record.terms().max_lag };
+    let limit = if planned { 0 } else { terms.max_lag };
     if lag > limit {
         return Err(Unfit::Behind { lag, limit });
     }
     Ok(())
+}
+
+/// Was what was written last with every member at once? Where there are data, writes wait for others and never for the one
+/// who writes; where there are none, nothing can be missing anywhere, and nobody is ever seen to follow.
+fn is_with_everybody(record: &LeaseRecord) -> bool {
+    let covers = |node: &NodeName| record.synchrony().covers(node);
+    record.terms().members.iter().all(covers) || last_writer(record).is_some_and(covers)
+}
+
+/// Who was primary last, as far as it was written down.
+fn last_writer(record: &LeaseRecord) -> Option<&NodeName> {
+    if record.is_held()
+        && let Some(holder) = record.holder()
+    {
+        return Some(&holder.node);
+    }
+    match record.exclusions().get(&record.last_held())? {
+        Exclusion::Released { by: holder } | Exclusion::Expired { holder, .. } => {
+            Some(&holder.node)
+        }
+        Exclusion::Fenced { node } | Exclusion::Attested { node, .. } => Some(node),
+        Exclusion::NeverHeld | Exclusion::AllReported => None,
+    }
 }
 
 /// Does it know less than it has once said? Then its disk went back.

@@ -17,10 +17,12 @@
 //! | `expiry` | when time is a proof |
 //! | `evidence` | power devices and people |
 //! | `fitness` | who may take over |
+//! | `candidates` | the same for people |
 //! | `bump` | the transactions |
 //! | `doubt` | a store that went back |
 
 mod bump;
+mod candidates;
 pub(super) mod doubt;
 mod event;
 pub(super) mod evidence;
@@ -201,6 +203,13 @@ impl Leader {
         let epoch = reading.record().map(super::LeaseRecord::epoch);
         self.off.take_if(|off| Some(off.epoch()) != epoch);
         self.word.take_if(|word| Some(word.epoch) != epoch);
+        if self.word.is_none() {
+            // Given before this leader had read who holds the role.
+            let mut words = self.attested.iter();
+            self.word = words.find_map(|(node, (by, why))| {
+                Attested::establish(node, by.clone(), why.clone(), &reading)
+            });
+        }
         self.reading = Some(reading);
     }
 
@@ -210,6 +219,7 @@ impl Leader {
         *seen = standing.seen.max(*seen);
         // It lives, so nobody's word that it is down holds any more.
         self.attested.remove(&node);
+        self.word.take_if(|word| word.node == node);
         self.heard.insert(node, Heard { standing, at: now });
     }
 

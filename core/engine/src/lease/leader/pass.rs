@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use interlock_model::lease::Timings;
+use interlock_model::lease::{Epoch, Terms, Timings};
 use interlock_model::names::NodeName;
 
 use super::bump::{self, Cause, Draft};
 use super::doubt::{self, Settled};
 use super::event::{Effect, Standing};
 use super::reading::Reading;
-use super::{Clock, Leader, Promotion, Unfit, expiry, fitness};
+use super::{Clock, Leader, Promotion, Undecided, Unfit, expiry, fitness};
 use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Transaction};
 
 impl Leader {
@@ -84,6 +84,7 @@ impl Leader {
 
     /// The store may have gone back (safety rule E11).
     fn settle(&mut self, reading: &Reading, out: &mut Vec<Effect>) {
+        self.reason = None;
         let mut members: BTreeSet<NodeName> = self.config.terms.members.clone();
         if let Some(record) = reading.record() {
             members.extend(record.terms().members.iter().cloned());
@@ -111,19 +112,38 @@ impl Leader {
                 self.commit(again, None, out);
             }
             Settled::Free(standing, all) => {
-                // Automatic, or the first epoch of all: that takes nothing from anybody.
+                let Some(cause) = self.cause(reading) else {
+                    return;
+                };
+                // Where nobody was ever primary, an operation may choose; else the data of the last one is the newest.
                 let first = all.highest() == interlock_model::lease::Epoch::NONE;
-                if !self.may_fail_over(reading) && !first {
+                let standing = match (cause, &self.wanted) {
+                    (Cause::Operation(_), Some((_, wanted))) if first => {
+                        match self.heard.get(wanted) {
+                            Some(heard) => heard.standing.clone(),
+                            None => return,
+                        }
+                    }
+                    (Cause::Operation(_) | Cause::Failover, _) => *standing,
+                };
+                if let Some(why) = &standing.unready {
+                    let node = standing.holder.node.clone();
+                    self.reason = Some(Undecided::Unready(node, why.clone()).to_string());
                     return;
                 }
                 let excluded = Excluded::by_report(reading.record(), &all);
-                self.begin(reading, excluded, &standing, Cause::Failover, out);
+                self.begin(reading, excluded, &standing, cause, out);
             }
         }
     }
 
-    fn may_fail_over(&self, reading: &Reading) -> bool {
-        self.automatic && reading.stored().operation.is_none()
+    /// In whose name the role may move now, if in anybody's.
+    fn cause(&self, reading: &Reading) -> Option<Cause> {
+        match (&self.wanted, reading.stored().operation) {
+            (Some((wants, _)), Some(holds)) if *wants == holds => Some(Cause::Operation(holds)),
+            (_, None) if self.automatic => Some(Cause::Failover),
+            (_, _) => None,
+        }
     }
 
     /// A node that knows less than it once said, or one that a person has looked at since.
@@ -260,10 +280,8 @@ impl Leader {
         out: &mut Vec<Effect>,
     ) {
         self.reason = None;
-        let cause = match (&self.wanted, reading.stored().operation) {
-            (Some((wants, _)), Some(holds)) if *wants == holds => Cause::Operation(holds),
-            (_, None) if self.automatic => Cause::Failover,
-            (_, _) => return,
+        let Some(cause) = self.cause(reading) else {
+            return;
         };
         let candidate = match self.candidate(reading, record, cause, now) {
             Ok(candidate) => candidate,
@@ -326,6 +344,15 @@ impl Leader {
         sighted.or_else(|| promised.next())
     }
 
+    /// The terms of the next epoch: those of the record, which its holder keeps (safety rule E8). Where nobody holds it they
+    /// bind nobody, and those of the spec begin; else a service whose members were all replaced would never have a primary.
+    pub(super) fn terms_after<'a>(&'a self, record: &'a LeaseRecord) -> &'a Terms {
+        match record.holder() {
+            Some(_) => record.terms(),
+            None => &self.config.terms,
+        }
+    }
+
     /// The best node that may take over, or why there is none.
     fn candidate(
         &self,
@@ -337,7 +364,8 @@ impl Leader {
         let recent = reading.is_recent(now);
         let mut best: Option<&Standing> = None;
         let mut reasons = Vec::new();
-        for node in &record.terms().members {
+        let terms = self.terms_after(record);
+        for node in &terms.members {
             let planned = matches!(cause, Cause::Operation(_));
             if planned
                 && self
@@ -350,18 +378,18 @@ impl Leader {
             let fresh = self
                 .heard
                 .get(node)
-                .filter(|heard| now.longest_since(heard.at) < record.terms().timings.fence());
+                .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
             let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                fitness::judge(&heard.standing, record, planned, recent).map(|()| &heard.standing)
+                fitness::judge(&heard.standing, record, terms, planned, recent)
+                    .map(|()| &heard.standing)
             });
             match judged {
                 Ok(standing) if record.holder() == Some(&standing.holder) => {
                     reasons.push(format!("{node}: it holds the role"));
                 }
                 Ok(standing) => {
-                    let better = |best: &Standing| {
-                        (standing.mark, standing.position) > (best.mark, best.position)
-                    };
+                    let rank = |standing: &Standing| rank(standing, record);
+                    let better = |best: &Standing| rank(standing) > rank(best);
                     if best.is_none_or(better) {
                         best = Some(standing);
                     }
@@ -421,12 +449,23 @@ impl Leader {
         let transaction = self.draft(reading).bump(excluded, to.clone(), cause);
         let terms = reading
             .record()
-            .map_or(&self.config.terms, LeaseRecord::terms);
+            .map_or(&self.config.terms, |record| self.terms_after(record));
         let promotion = Promotion {
             to,
             epoch,
             terms: terms.clone(),
         };
         self.commit(transaction, Some(promotion), out);
+    }
+}
+
+/// How good a candidate is among those that are fit. Whose data goes farthest; where all have every write, who was not
+/// primary last: that one has given the role back, and may be unable to keep it.
+fn rank(standing: &Standing, record: &LeaseRecord) -> (bool, Option<Epoch>, Option<u64>) {
+    let mut members = record.terms().members.iter();
+    if members.all(|node| record.synchrony().covers(node)) {
+        (standing.mark != Some(record.last_held()), None, None)
+    } else {
+        (false, standing.mark, standing.position)
     }
 }

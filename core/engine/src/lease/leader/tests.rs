@@ -8,6 +8,7 @@ use interlock_model::lease::{
 };
 use interlock_model::names::NodeName;
 
+use super::fitness::{self, Unfit};
 use super::{Clock, Config, Effect, Event, Leader, Standing};
 use crate::lease::{
     Change, Condition, Excluded, LeaseRecord, NotRenewed, ReleaseReport, RenewRequest, Safeguards,
@@ -61,9 +62,11 @@ fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
         reverted: false,
         holding: None,
         mark: None,
+        follows: Epoch(1),
         idle: true,
         promised: false,
         position,
+        unready: None,
     }
 }
 
@@ -347,4 +350,182 @@ fn renewals_are_taken_in_the_order_in_which_they_were_sent() {
         matches!(refused, Err(NotRenewed::Superseded { .. })),
         "{refused:?}"
     );
+}
+
+#[test]
+fn why_nothing_is_decided_is_not_said_any_more_when_it_is_over() {
+    let mut leader = leader(&terms(ControlLoss::Demote));
+    leader.handle(Event::Automatic(false), at(0));
+    leader.handle(Event::Read(Stored::default()), at(1));
+    leader.handle(Event::Standing(standing("db1", 0, Some(0))), at(2));
+    let reason = leader.reason().expect("db2 has not spoken");
+    assert!(reason.contains("db2"), "{reason}");
+    leader.handle(Event::Standing(standing("db2", 0, Some(0))), at(3));
+    assert_eq!(leader.reason(), None, "nobody wants a primary");
+}
+
+#[test]
+fn people_are_told_of_each_member_why_it_could_not_take_over() {
+    let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
+    let mut leader = leader(record.terms());
+    leader.handle(Event::Read(stored(&record, 1)), at(0));
+    leader.handle(Event::Standing(standing("db2", 1, None)), at(1));
+    let why = |leader: &Leader, now| leader.candidates(now)[&node("db2")].clone();
+    assert_eq!(
+        why(&leader, at(2)).as_deref(),
+        Some("nobody knows how far it is behind")
+    );
+    leader.handle(Event::Standing(standing("db2", 1, Some(100))), at(3));
+    assert_eq!(why(&leader, at(4)), None);
+    assert_eq!(
+        why(&leader, at(60_000)).as_deref(),
+        Some("it has not been heard of lately")
+    );
+}
+
+/// Given back by db1, whose writes waited for these.
+fn given_back(terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
+    ended_at(None, terms, synchrony)
+}
+
+/// The same, which had written this far.
+fn ended_at(position: Option<u64>, terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
+    let report = ReleaseReport {
+        service: "pg".parse().expect("a name"),
+        holder: member("db1"),
+        epoch: Epoch(1),
+        began: true,
+        position,
+    };
+    let written = release(&report, &stored(&held(terms, synchrony), 6)).expect("it holds it");
+    let Written::Commit(released) = written else {
+        panic!("it was released before");
+    };
+    released.record().expect("a record").clone()
+}
+
+#[test]
+fn who_has_given_a_role_back_gets_it_again_only_if_nobody_else_has_all_there_is() {
+    let terms = terms(ControlLoss::Demote);
+    let was_primary = Standing {
+        mark: Some(Epoch(1)),
+        ..standing("db1", 0, Some(100))
+    };
+    let everybody = Synchrony::With(terms.members.clone());
+    for (synchrony, expected) in [(everybody, "db2"), (Synchrony::Off, "db1")] {
+        let record = given_back(&terms, synchrony);
+        let mut leader = leader(&terms);
+        for standing in [was_primary.clone(), standing("db2", 0, Some(95))] {
+            leader.handle(Event::Standing(standing), at(1999));
+        }
+        let effects = leader.handle(Event::Read(stored(&record, 7)), at(2000));
+        let begun = transaction(effects).expect("somebody is fit");
+        let holder = begun.record().and_then(LeaseRecord::holder).cloned();
+        assert_eq!(holder, Some(member(expected)));
+    }
+}
+
+#[test]
+fn what_nobody_holds_begins_under_the_terms_of_the_spec_and_among_its_members() {
+    let old = terms(ControlLoss::Demote);
+    let record = given_back(
+        &old,
+        Synchrony::With(["db1", "db2", "db3"].map(node).into()),
+    );
+    let new = Terms {
+        members: ["db2", "db3"].map(node).into(),
+        ..old.clone()
+    };
+    let mut leader = leader(&new);
+    leader.handle(Event::Standing(standing("db3", 0, Some(95))), at(1999));
+    let effects = leader.handle(Event::Read(stored(&record, 7)), at(2000));
+    let begun = transaction(effects).expect("a new member is fit");
+    let record = begun.record().expect("a record");
+    assert_eq!(record.holder(), Some(&member("db3")));
+    assert_eq!(record.terms(), &new);
+    // What somebody holds goes on under what its holder has accepted.
+    let kept = held(&old, Synchrony::Off);
+    assert_eq!(leader.terms_after(&kept), &old);
+}
+
+#[test]
+fn nobodys_word_that_a_node_is_down_outlasts_what_the_node_says() {
+    let terms = terms(ControlLoss::Hold);
+    let record = held(&terms, Synchrony::With(terms.members.clone()));
+    for speaks in [false, true] {
+        let mut leader = leader(&terms);
+        leader.handle(Event::Read(stored(&record, 7)), at(1000));
+        let word = Event::Attest {
+            node: node("db1"),
+            by: "anna".to_owned(),
+            why: "unplugged".to_owned(),
+        };
+        leader.handle(word, at(1001));
+        if speaks {
+            leader.handle(Event::Standing(standing("db1", 0, None)), at(1002));
+        }
+        let effects = leader.handle(Event::Standing(standing("db2", 0, None)), at(1003));
+        assert_eq!(transaction(effects).is_some(), !speaks);
+    }
+}
+
+#[test]
+fn who_received_the_writes_takes_over_only_if_its_data_follow_who_wrote_them() {
+    let terms = terms(ControlLoss::Demote);
+    let waited = Synchrony::With([node("db2")].into());
+    let judged = |record: &LeaseRecord, follows: u64| {
+        let standing = Standing {
+            follows: Epoch(follows),
+            ..standing("db2", 0, Some(100))
+        };
+        fitness::judge(&standing, record, &terms, false, true)
+    };
+    let record = given_back(&terms, waited);
+    assert_eq!(judged(&record, 1), Ok(()));
+    assert_eq!(
+        judged(&record, 0),
+        Err(Unfit::NotFollowing { since: Epoch(1) }),
+        "it may have received them beside data of another line"
+    );
+    let nothing_to_follow = given_back(&terms, Synchrony::With(terms.members.clone()));
+    assert_eq!(judged(&nothing_to_follow, 0), Ok(()));
+}
+
+#[test]
+fn where_there_are_no_data_a_member_that_came_later_does_not_make_the_others_unfit() {
+    let old = terms(ControlLoss::Demote);
+    let record = given_back(&old, Synchrony::With(old.members.clone()));
+    let terms = Terms {
+        members: ["db2", "db3"].map(node).into(),
+        ..old
+    };
+    let record = LeaseRecord {
+        terms: terms.clone(),
+        ..record
+    };
+    let standing = Standing {
+        follows: Epoch::NONE,
+        ..standing("db2", 0, None)
+    };
+    assert_eq!(
+        fitness::judge(&standing, &record, &terms, false, true),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_planned_move_waits_for_all_that_was_written_whomever_commits_waited_for() {
+    let terms = terms(ControlLoss::Demote);
+    for synchrony in [Synchrony::With([node("db2")].into()), Synchrony::Off] {
+        let record = ended_at(Some(100), &terms, synchrony.clone());
+        let judged = |position, planned| {
+            let standing = standing("db2", 0, position);
+            fitness::judge(&standing, &record, &terms, planned, true)
+        };
+        assert_eq!(judged(Some(100), true), Ok(()));
+        let behind = Unfit::Behind { lag: 1, limit: 0 };
+        assert_eq!(judged(Some(99), true), Err(behind), "{synchrony:?}");
+        assert_eq!(judged(None, true), Err(Unfit::UnknownLag), "{synchrony:?}");
+        assert_eq!(judged(Some(99), false), Ok(()), "{synchrony:?}");
+    }
 }

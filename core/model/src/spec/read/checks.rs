@@ -15,6 +15,7 @@ use machine::{CLOCK, COMPARED, MOUNT};
 use servers::{MARIADB, POSTGRES, REDIS};
 use texts::{ip, path, server_name, target, url};
 
+pub(super) use servers::parse_size;
 pub(in crate::spec) use texts::{ends_in_a_number, is_host};
 
 const STATUS: Kind = Kind::Count {

@@ -8,6 +8,7 @@
 //! | `parts` | `manager` and `parts` of a service |
 //! | `ocf` | `ocf` of a part |
 //! | `members` | `balancer` and `member_of` of a service |
+//! | `files` | `files` of a service |
 //! | `section`, `field` | a map with known keys, and one value in it |
 //!
 //! A reader always returns a value. What it could not read it has reported, and put something harmless in its place,
@@ -15,7 +16,9 @@
 
 mod checks;
 mod dependencies;
+mod failover;
 mod field;
+mod files;
 mod gates;
 mod members;
 mod nodes;

@@ -52,7 +52,8 @@ static AGENTLESS: Shape = Shape {
     keys: &[required(
         "probes_from",
         Kind::SOME_NAMES,
-        "The nodes whose agents run its checks. They must have an agent.",
+        "The nodes whose agents run its checks: the word of the first of them that is heard counts. They must have an agent. \
+         One that probes an instance of a service already probes no second one of it.",
     )],
     choice: &[],
     later: &[],

@@ -1,5 +1,6 @@
 //! `ocf`: a resource of an OCF resource agent.
 
+use super::parts::ON;
 use super::power::{SECRET, option};
 use super::{Field, Section};
 use crate::action::OptionValue;
@@ -41,6 +42,7 @@ pub(super) static OCF: Shape = Shape {
             Kind::Section(&TIMEOUTS),
             "The time limits of single actions of the agent, within those of the service.",
         ),
+        ON,
     ],
     choice: &[],
     later: &[],

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Section, checks, dependencies, members, parts};
+use super::parts::Parts;
+use super::{Section, checks, dependencies, failover, files, members, parts};
 use crate::names::{NodeName, ServiceName};
 use crate::plan::Wait;
 use crate::spec::problem::Problem;
-use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
+use crate::spec::shape::{Kind, Shape, default, derived, optional};
 use crate::spec::{Activity, Boot, GuardPolicy, Sequence, Service};
 
 /// One service.
@@ -111,9 +112,20 @@ pub(super) static SERVICE: Shape = Shape {
             "The load balancers that its instances are members of, by service. Plans drain a member before they stop \
              the instance, and admit it when the instance is healthy, on each node where the balancer runs.",
         ),
+        optional(
+            "files",
+            Kind::MapOf(&Kind::Section(&files::FILE)),
+            "The files that `restart --config` may write on its nodes, by name. Where each of them lies, who owns it and \
+             what checks it, is a matter of the agents' own files.",
+        ),
+        optional(
+            "failover",
+            Kind::Section(&failover::FAILOVER),
+            "Its lease: who is primary, and how the role moves. Only for `active: one`.",
+        ),
     ],
     choice: &[],
-    later: &[later("failover", "the automatic move of a primary")],
+    later: &[],
 };
 
 static SEQUENCE: Shape = Shape {
@@ -195,7 +207,7 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
     let nodes: Vec<NodeName> = section.names("nodes");
     let active = activity(section, nodes.len());
     let exclusive = active == Activity::One;
-    let parts = parts::parts(section, name);
+    let Parts { every, primary } = parts::parts(section, name);
     if external {
         nothing_to_operate(section);
     } else if section.get("nodes").is_none() && !section.is_absent() {
@@ -236,7 +248,10 @@ pub(super) fn service(name: &ServiceName, section: &Section<'_>) -> Service {
         guard: section.section("guard", guard),
         balancer: section.optional("balancer", members::balancer).flatten(),
         member_of: section.map("member_of", |_, membership| members::membership(membership)),
-        parts,
+        files: section.map("files", |_, file| files::file(file)),
+        parts: every,
+        primary_parts: primary,
+        failover: section.optional("failover", failover::failover).flatten(),
     }
 }
 
@@ -267,6 +282,8 @@ fn nothing_to_operate(section: &Section<'_>) {
         "boot",
         "balancer",
         "member_of",
+        "files",
+        "failover",
     ];
     for key in operated {
         if let Some(field) = section.get(key) {

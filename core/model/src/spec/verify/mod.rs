@@ -3,6 +3,8 @@
 //! A verifier is a function over the spec. It names the place of a problem by the keys that lead there.
 
 mod checks;
+mod failover;
+mod gates;
 mod graph;
 mod members;
 mod nodes;
@@ -32,8 +34,10 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Re
     };
     nodes::verify(&facts);
     services::verify(&facts);
+    failover::verify(&facts);
     ocf::verify(&facts);
     checks::verify(&facts);
+    gates::verify(&facts);
     members::verify(&facts);
     graph::verify(&facts);
 }

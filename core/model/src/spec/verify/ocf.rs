@@ -15,10 +15,13 @@ type Keys = Vec<String>;
 pub(super) fn verify(facts: &Facts<'_>) {
     let mut named: BTreeMap<&LocalName, Keys> = BTreeMap::new();
     for service in facts.spec.services.values() {
-        for (index, part) in service.parts.iter().enumerate() {
+        let parts = service.parts.iter().chain(&service.primary_parts);
+        for (index, part) in parts.enumerate() {
             let Part::Ocf(resource) = part else { continue };
             let keys = keys(facts, service, index);
-            stands_by(facts, service, &keys);
+            if index < service.parts.len() {
+                stands_by(facts, service, &keys);
+            }
             match named.get(&resource.name) {
                 None => {
                     for node in &service.nodes {
@@ -70,6 +73,7 @@ fn stands_by(facts: &Facts<'_>, service: &Service, keys: &Keys) {
                 service.name
             ))
             .why("it would run on all of its nodes")
+            .suggest("write `on: primary` in it, and `failover: {}` for the service")
             .note(
                 facts.place(&["services", service.name.as_str(), "active"]),
                 "it is exclusive by this",

@@ -10,6 +10,7 @@ use crate::spec::problem::{Problem, quoted};
 pub(super) fn verify(facts: &Facts<'_>) {
     for (name, service) in &facts.spec.services {
         nodes(facts, name, service);
+        files(facts, name, service);
         dependencies(facts, name, service);
         if !service.external {
             manager(facts, name, service);
@@ -22,6 +23,34 @@ pub(super) fn verify(facts: &Facts<'_>) {
 fn nodes(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
     for node in &service.nodes {
         facts.knows_node(&["services", name.as_str(), "nodes", node.as_str()], node);
+    }
+}
+
+/// Values for a node where the service has no instance would never be used.
+fn files(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    for (file, declared) in &service.files {
+        for node in declared
+            .nodes
+            .keys()
+            .filter(|it| !service.nodes.contains(it))
+        {
+            let keys = [
+                "services",
+                name.as_str(),
+                "files",
+                file.as_str(),
+                "nodes",
+                node.as_str(),
+            ];
+            facts.error(&keys, || {
+                Problem::error(format!(
+                    "{} has no instance on {}",
+                    name,
+                    quoted(node.as_str())
+                ))
+                .suggest_nearest(node.as_str(), service.nodes.iter().map(NodeName::as_str))
+            });
+        }
     }
 }
 
@@ -92,7 +121,8 @@ fn activity(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
         }
         return;
     }
-    if service.active_when.is_empty() && !facts.has(&keys) && service.nodes.len() > 1 {
+    let leased = facts.has(&["services", name.as_str(), "failover"]);
+    if service.active_when.is_empty() && !facts.has(&keys) && !leased && service.nodes.len() > 1 {
         facts.warning(&["services", name.as_str(), "active"], || {
             Problem::warning(format!("nothing tells which instance of {name} is active"))
                 .why("every plan must be told, with `--assume-active`")

@@ -239,7 +239,8 @@ fn lag(field: &Field<'_>) -> Option<Lag> {
     bytes.map(Lag::Bytes)
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// A whole number with a unit, in bytes.
+pub(in crate::spec::read) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let factor = match unit {

@@ -1,13 +1,15 @@
 //! People at the load balancer, each in a network of its own: nginx's `ip_hash` goes by the first three numbers of a
 //! client's address.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use interlock_e2e::patience;
+use anyhow::{Context as _, Result, ensure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+use crate::local::web::{self, Head};
+use crate::patience;
 
 /// The header in which the load balancer tells who has served.
 const SERVED: &str = "x-served";
@@ -33,38 +35,23 @@ fn reach(to: SocketAddr, network: u8) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// The status line of an answer, and who has served.
-fn head(answer: &mut BufReader<TcpStream>) -> Result<(String, String)> {
-    let mut first = String::new();
-    answer.read_line(&mut first)?;
-    let mut served = String::new();
-    loop {
-        let mut line = String::new();
-        answer.read_line(&mut line)?;
-        match line.trim().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case(SERVED) => served = value.to_owned(),
-            Some(_) => {}
-            None if line.trim().is_empty() => return Ok((first.trim().to_owned(), served)),
-            None => bail!("{line:?} is no header"),
-        }
-    }
+/// Gets a page: who has served it, and the page.
+///
+/// # Errors
+/// There is none, or not this one.
+pub fn get(to: SocketAddr, network: u8, path: &str) -> Result<(String, String)> {
+    let (head, page) = web::get_through(reach(to, network)?, path, None)?;
+    ensure!(head.status == 200, "{path}: {head:?}");
+    Ok((served(&head), page))
 }
 
-/// Gets a page: who has served it, and the page.
-pub(crate) fn get(to: SocketAddr, network: u8, path: &str) -> Result<(String, String)> {
-    let mut stream = reach(to, network)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: lb\r\n\r\n")?;
-    let mut answer = BufReader::new(stream);
-    let (status, served) = head(&mut answer)?;
-    ensure!(status.contains(" 200 "), "{path}: {status}");
-    let mut page = String::new();
-    answer.read_to_string(&mut page)?;
-    Ok((served, page))
+fn served(head: &Head) -> String {
+    head.header(SERVED).unwrap_or_default().to_owned()
 }
 
 /// What comes through a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// Somebody has said this.
     Text(String),
     /// Nobody has said anything.
@@ -75,15 +62,18 @@ pub(crate) enum Heard {
 
 /// A WebSocket (RFC 6455).
 #[derive(Debug)]
-pub(crate) struct WebSocket {
+pub struct WebSocket {
     /// The server that it leads to.
-    pub(crate) served: String,
+    pub served: String,
     stream: BufReader<TcpStream>,
 }
 
 impl WebSocket {
     /// Opens one, with the example key of the RFC (section 1.3).
-    pub(crate) fn open(to: SocketAddr, network: u8) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn open(to: SocketAddr, network: u8) -> Result<Self> {
         let mut stream = reach(to, network)?;
         write!(
             stream,
@@ -91,13 +81,17 @@ impl WebSocket {
              Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )?;
         let mut stream = BufReader::new(stream);
-        let (status, served) = head(&mut stream)?;
-        ensure!(status.contains(" 101 "), "no WebSocket: {status}");
+        let head = Head::read(&mut stream)?;
+        ensure!(head.status == 101, "no WebSocket: {head:?}");
+        let served = served(&head);
         Ok(Self { served, stream })
     }
 
     /// Says something to everybody.
-    pub(crate) fn say(&mut self, text: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be sent, or is too long.
+    pub fn say(&mut self, text: &str) -> Result<()> {
         let length = u8::try_from(text.len()).ok().filter(|it| *it < 126);
         let mut frame = vec![0x81, 0x80 | length.context("too long")?];
         // The mask: none, in the form of one.
@@ -107,7 +101,10 @@ impl WebSocket {
     }
 
     /// What somebody says within this time.
-    pub(crate) fn hear(&mut self, within: Duration) -> Result<Heard> {
+    ///
+    /// # Errors
+    /// What comes is no short text.
+    pub fn hear(&mut self, within: Duration) -> Result<Heard> {
         self.stream.get_ref().set_read_timeout(Some(within))?;
         let mut head = [0; 2];
         match self.stream.read_exact(&mut head) {

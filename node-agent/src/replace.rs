@@ -1,34 +1,66 @@
-//! Replacing a file that somebody else owns: as a whole or not at all, with the owner and the mode that it had.
+//! Putting a file in its place: as a whole or not at all, durably. One that somebody else owns keeps its owner and mode, or has
+//! those that it is given; one of our own is for our eyes only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid, fchown};
+use serde::{Deserialize, Serialize};
+
+/// Who owns a file, and who may do what with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Whose {
+    /// The number of the user.
+    pub(crate) user: u32,
+    /// The number of the group.
+    pub(crate) group: u32,
+    /// The twelve bits of chmod(2).
+    pub(crate) mode: u32,
+}
+
+impl Whose {
+    /// Those of a file that is there.
+    pub(crate) fn of(file: &fs::Metadata) -> Self {
+        Self {
+            user: file.uid(),
+            group: file.gid(),
+            mode: file.mode() & 0o7777,
+        }
+    }
+}
 
 /// Replaces what a file says. Whoever reads it sees what it said before or what it says now. A symbolic link stays one:
 /// what it leads to is replaced.
 ///
 /// The new file is made beside the old one, under a name that begins with a dot, which `include *` does not read.
-pub(super) fn replace(file: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
     let old = fs::metadata(&file)?;
     if !old.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    let new = beside(&file)?;
-    let written = write(&new, &old, text).and_then(|()| fs::rename(&new, &file));
+    replace_as(&file, text.as_bytes(), Whose::of(&old))
+}
+
+/// The same with bytes, and for this owner with this mode; also if there is no such file yet. The path leads through no
+/// symbolic link at its end.
+pub(crate) fn replace_as(file: &Path, bytes: &[u8], whose: Whose) -> io::Result<()> {
+    let new = beside(file)?;
+    let written = write(&new, bytes, whose).and_then(|()| fs::rename(&new, file));
     if written.is_err() {
         // What is in the way of the next attempt, if anything.
         let _ = fs::remove_file(&new);
     }
     written?;
-    durable_in_directory(&file)
+    durable_in_directory(file)
 }
 
 /// Writes a file of our own, for our eyes only, durably.
-pub(super) fn keep(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn keep(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(file)?;
     let _ = fs::remove_file(&new);
     let mut out = create(&new)?;
@@ -38,8 +70,18 @@ pub(super) fn keep(file: &Path, bytes: &[u8]) -> io::Result<()> {
     durable_in_directory(file)
 }
 
-/// Removes a file of our own, if it is there, durably.
-pub(super) fn remove(file: &Path) -> io::Result<()> {
+/// Makes a directory of our own, for our eyes only, if it is not there, durably.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    let made = fs::DirBuilder::new().mode(0o700).create(directory);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => durable_in_directory(directory),
+    }
+}
+
+/// Removes a file, if it is there, durably.
+pub(crate) fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Err(_) => Ok(()),
@@ -47,7 +89,8 @@ pub(super) fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-fn write(new: &Path, old: &fs::Metadata, text: &str) -> io::Result<()> {
+/// Makes a file of these bytes, which nobody else has, whole on the disk.
+pub(crate) fn write(new: &Path, bytes: &[u8], whose: Whose) -> io::Result<()> {
     // One that an agent has left that was killed just then.
     if let Err(error) = fs::remove_file(new)
         && error.kind() != io::ErrorKind::NotFound
@@ -55,14 +98,14 @@ fn write(new: &Path, old: &fs::Metadata, text: &str) -> io::Result<()> {
         return Err(error);
     }
     let mut out = create(new)?;
-    out.write_all(text.as_bytes())?;
-    let (user, group) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
+    out.write_all(bytes)?;
+    let (user, group) = (Uid::from_raw(whose.user), Gid::from_raw(whose.group));
     let made = out.metadata()?;
-    if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
+    if (made.uid(), made.gid()) != (whose.user, whose.group) {
         fchown(&out, Some(user), Some(group))?;
     }
     // After the owner: a change of it may take bits away.
-    out.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
+    out.set_permissions(fs::Permissions::from_mode(whose.mode))?;
     out.sync_all()
 }
 

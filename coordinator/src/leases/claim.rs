@@ -1,0 +1,117 @@
+//! The claim of automatic failover, in the engine and in the store (safety rule E18).
+//!
+//! The claim of an operation is the operation, and it is known to the engine of the process that leads; no key stands for
+//! it. So a bump cannot be conditional on its absence, and is not: before it is committed the engine is asked to *take* the
+//! service, and from then on begins no operation on it, until the claim is given back. Both questions go to one task, so
+//! one of the two comes first. There is one leading process in a term, and a bump of an earlier one fails by its guard.
+//!
+//! The claim is in the store too, written with the bump. That is for the next process: it takes what it finds before it
+//! serves anybody.
+//!
+//! Nothing that may still be written is given back: after a bump of which nobody knows whether it was committed, the engine
+//! keeps the claim until the record has moved on, for then that bump cannot be committed any more.
+
+use interlock_engine::lease::Stored;
+use interlock_model::lease::Epoch;
+use interlock_model::names::{NodeName, ServiceName};
+
+use super::Leases;
+use super::book;
+
+/// What the engine has of one service.
+#[derive(Debug)]
+pub(super) struct Claim {
+    leases: Leases,
+    service: ServiceName,
+    /// What the engine has; the outer none: nobody knows.
+    taken: Option<Option<Epoch>>,
+    /// The revision of the record on which a bump was conditional that may yet be committed.
+    unsettled: Option<u64>,
+}
+
+/// Takes a service in the engine.
+///
+/// # Errors
+/// Why it was not taken.
+pub(super) async fn take(
+    leases: &Leases,
+    service: &ServiceName,
+    epoch: Epoch,
+    node: NodeName,
+) -> Result<(), String> {
+    let service = service.clone();
+    let taken = leases
+        .driver()
+        .call(move |desk| desk.coordinator.failover_takes(&service, epoch, &node));
+    match taken.await {
+        Ok(taken) => taken.map_err(|held| held.to_string()),
+        Err(not_done) => Err(not_done.to_string()),
+    }
+}
+
+impl Claim {
+    pub(super) fn new(leases: Leases, service: ServiceName) -> Self {
+        Self {
+            leases,
+            service,
+            taken: None,
+            unsettled: None,
+        }
+    }
+
+    /// The claim was written, and the engine has it.
+    pub(super) fn is_taken(&mut self, epoch: Epoch) {
+        self.taken = Some(Some(epoch));
+        self.unsettled = None;
+    }
+
+    /// The claim was not written; whether the engine took it does not matter any more.
+    pub(super) fn is_uncertain(&mut self) {
+        self.taken = None;
+    }
+
+    /// The claim may have been written, or may be yet, as long as the record is as of this revision.
+    pub(super) fn may_be_written(&mut self, epoch: Epoch, revision: u64) {
+        self.taken = Some(Some(epoch));
+        self.unsettled = Some(revision);
+    }
+
+    /// Makes the engine have what the store says. A failover that is not automatic any more keeps nobody off: its bump is
+    /// written, and whether the new holder takes it up is nothing that an operation could disturb.
+    pub(super) async fn align(&mut self, stored: &Stored, automatic: bool) {
+        self.unsettled.take_if(|at| *at != stored.revision());
+        if self.unsettled.is_some() {
+            return;
+        }
+        let incarnation = self.leases.book().incarnation();
+        let wanted = book::claim(stored, &incarnation).filter(|_| automatic);
+        let epoch = wanted.map(|(epoch, _)| epoch);
+        if self.taken == Some(epoch) {
+            return;
+        }
+        match wanted {
+            None => self.give_back().await,
+            Some((epoch, node)) => {
+                // An operation that holds it now began after the claim was given up.
+                if take(&self.leases, &self.service, epoch, node.clone())
+                    .await
+                    .is_ok()
+                {
+                    self.is_taken(epoch);
+                }
+            }
+        }
+    }
+
+    /// Gives the service back.
+    pub(super) async fn give_back(&mut self) {
+        let service = self.service.clone();
+        let given = self
+            .leases
+            .driver()
+            .call(move |desk| desk.coordinator.failover_gives_back(&service));
+        if given.await.is_ok() {
+            self.taken = Some(None);
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One task per leased service: the shell around its [`Leader`].
+//!
+//! It tells the leader what happens, with the clocks read right before, and carries out what it wants: reads, transactions,
+//! words to agents. One read and one transaction are under way at a time; a read that is asked for again replaces the one
+//! before, whose answer would be older than what was seen since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use interlock_engine::lease::leader::{Config, Effect, Event, Leader, Standing};
+use interlock_engine::lease::{Change, Condition, LeaseRecord, Stored, Transaction};
+use interlock_model::names::{NodeName, ServiceName};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::Leases;
+use super::book::Fate;
+use super::claim::Claim;
+use super::story::Story;
+use super::survey::{Facts, Survey};
+use super::wire::Word;
+use crate::clock;
+use crate::driver::chain;
+
+/// How long a transaction may take before nobody knows what became of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The shortest and the longest time in which a leader looks at its clock.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+
+/// The shell around the leader of one service.
+pub(super) struct Keeper {
+    leases: Leases,
+    service: ServiceName,
+    leader: Leader,
+    facts: Facts,
+    surveys: watch::Receiver<Arc<Survey>>,
+    standings: mpsc::Receiver<Standing>,
+    /// The read under way.
+    reading: Option<Reading>,
+    /// Why the lease cannot be read, if the last read failed.
+    trouble: Option<String>,
+    deciding: Option<Deciding>,
+    /// How many transactions in a row were not committed.
+    failed: u32,
+    /// What was read last.
+    stored: Option<Stored>,
+    claim: Claim,
+    /// What each member was last told of the record.
+    told: BTreeMap<NodeName, Word>,
+    story: Story,
+}
+
+/// A read under way.
+type Reading = BoxFuture<'static, Result<Stored, String>>;
+
+/// A transaction under way.
+struct Deciding {
+    id: u64,
+    transaction: Transaction,
+    fate: BoxFuture<'static, Fate>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        leases: Leases,
+        service: ServiceName,
+        facts: Facts,
+        surveys: watch::Receiver<Arc<Survey>>,
+        standings: mpsc::Receiver<Standing>,
+    ) -> Self {
+        let leader = Leader::new(Config {
+            service: service.clone(),
+            incarnation: leases.book().incarnation(),
+            terms: facts.terms.clone(),
+            // No power device is called for a lease: see the module.
+            fence: false,
+        });
+        Self {
+            claim: Claim::new(leases.clone(), service.clone()),
+            story: Story::new(leases.clone(), service.clone()),
+            leases,
+            service,
+            leader,
+            facts,
+            surveys,
+            standings,
+            reading: None,
+            trouble: None,
+            deciding: None,
+            failed: 0,
+            stored: None,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until the service is leased no more, or the driver has ended.
+    pub(super) async fn run(mut self) {
+        self.handle(Event::Automatic(self.facts.automatic));
+        self.handle(Event::Wanted(self.facts.wanted.clone()));
+        loop {
+            let pause = self.pause();
+            tokio::select! {
+                fate = fate(&mut self.deciding) => self.decided(fate).await,
+                read = read(&mut self.reading) => self.read(read).await,
+                standing = self.standings.recv() => match standing {
+                    Some(standing) => self.stands(standing),
+                    None => break,
+                },
+                changed = self.surveys.changed() => {
+                    if changed.is_err() || !self.surveyed() {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep(pause) => self.handle(Event::Tick),
+            }
+            let now = clock::of_leases();
+            let candidates = || self.leader.candidates(now);
+            let (stored, reason) = (self.stored.as_ref(), self.leader.reason());
+            self.story
+                .shows(stored, &self.facts, reason, candidates, now);
+        }
+        // What is under way may still be committed; until then no operation may begin on it.
+        if let Some(deciding) = self.deciding.take() {
+            deciding.fate.await;
+        }
+        self.claim.give_back().await;
+        self.leases.board().remove(&self.service);
+    }
+
+    /// The terms that count: those of the record, and before there is one those of the spec.
+    fn record(&self) -> Option<&LeaseRecord> {
+        let (record, _) = self.stored.as_ref()?.record.as_ref()?;
+        Some(record)
+    }
+
+    /// A leader reads twice in R and is otherwise moved by what happens; what is left is to see that time has passed.
+    fn pause(&self) -> Duration {
+        let terms = self.record().map_or(&self.facts.terms, LeaseRecord::terms);
+        (terms.timings.renewal() / 5).clamp(LOOKS.0, LOOKS.1)
+    }
+
+    fn handle(&mut self, event: Event) {
+        for effect in self.leader.handle(event, clock::of_leases()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn stands(&mut self, mut standing: Standing) {
+        let node = standing.holder.node.clone();
+        // What an operation holds is not touched, and its instance there may be about to go down.
+        if let (None, Some(holder)) = (&standing.unready, self.facts.busy.get(&node)) {
+            standing.unready = Some(format!("{holder} holds its node"));
+        }
+        if let Some(record) = self.record() {
+            let word = Word::heard(record, &node);
+            if self.leases.tell(&node, &self.service, &word) {
+                self.told.insert(node, word);
+            }
+        }
+        self.handle(Event::Standing(standing));
+    }
+
+    /// The engine knows something new. False if the service is leased no more.
+    fn surveyed(&mut self) -> bool {
+        let survey = Arc::clone(&self.surveys.borrow_and_update());
+        let Some(facts) = survey.get(&self.service) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut self.facts, facts.clone());
+        if before.terms != facts.terms {
+            self.handle(Event::Terms(facts.terms.clone()));
+        }
+        for (lost, nodes) in [
+            (true, facts.lost.difference(&before.lost)),
+            (false, before.lost.difference(&facts.lost)),
+        ] {
+            for node in nodes.cloned() {
+                self.story.suspected(&node, lost);
+                self.handle(Event::Suspected { node, lost });
+            }
+        }
+        for (node, (by, why)) in &facts.attested {
+            if before.attested.get(node) != Some(&(by.clone(), why.clone())) {
+                self.handle(Event::Attest {
+                    node: node.clone(),
+                    by: by.clone(),
+                    why: why.clone(),
+                });
+            }
+        }
+        if before.operation != facts.operation
+            && let Some(stored) = &mut self.stored
+        {
+            stored.operation = facts.operation;
+        }
+        if before.wanted != facts.wanted {
+            self.handle(Event::Wanted(facts.wanted.clone()));
+        }
+        if before.automatic != facts.automatic {
+            self.handle(Event::Automatic(facts.automatic));
+        }
+        true
+    }
+
+    async fn read(&mut self, read: Result<Stored, String>) {
+        self.reading = None;
+        let mut stored = match read {
+            Ok(stored) => stored,
+            // It is asked for again by the leader.
+            Err(trouble) => {
+                if self.trouble.as_ref() != Some(&trouble) {
+                    warn!(service = %self.service, trouble, "a lease cannot be read");
+                    self.trouble = Some(trouble);
+                }
+                return;
+            }
+        };
+        self.trouble = None;
+        stored.operation = self.facts.operation;
+        if self.deciding.is_none() {
+            self.claim.align(&stored, self.facts.automatic).await;
+        }
+        self.story.read(&stored, clock::of_leases()).await;
+        self.stored = Some(stored.clone());
+        self.handle(Event::Read(stored));
+        self.tell_members();
+    }
+
+    /// Members are told what has changed of the record since they were last told.
+    fn tell_members(&mut self) {
+        let Some((record, _)) = self.stored.as_ref().and_then(|it| it.record.as_ref()) else {
+            return;
+        };
+        for node in &record.terms().members {
+            let word = Word::heard(record, node);
+            if self.told.get(node) != Some(&word) && self.leases.tell(node, &self.service, &word) {
+                self.told.insert(node.clone(), word);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let service = &self.service;
+        match effect {
+            Effect::Read => self.begin_to_read(),
+            Effect::Commit { id, transaction } => self.begin_to_decide(id, transaction),
+            Effect::Promote { to, epoch, terms } => {
+                let node = to.node.clone();
+                let word = Word::Promote { to, epoch, terms };
+                self.leases.tell(&node, service, &word);
+            }
+            Effect::Propose { to, terms } => {
+                self.leases.tell(&to.node, service, &Word::Propose(terms));
+            }
+            Effect::AskRelease { from, epoch } => {
+                self.leases.tell(&from.node, service, &Word::Release(epoch));
+            }
+            Effect::Clear(node) => {
+                self.leases.tell(&node, service, &Word::Cleared);
+            }
+            Effect::Fence(node) => {
+                warn!(%service, %node, "nothing here calls a power device for a lease");
+            }
+        }
+    }
+
+    fn begin_to_read(&mut self) {
+        let (book, service) = (self.leases.book().clone(), self.service.clone());
+        // What was refused right now is refused again right now.
+        let pause = match self.failed {
+            0 | 1 => Duration::ZERO,
+            more => {
+                (Duration::from_millis(10) * 2_u32.saturating_pow(more.min(6))).min(self.pause())
+            }
+        };
+        let read = async move {
+            tokio::time::sleep(pause).await;
+            book.read(&service).await.map_err(|error| chain(&error))
+        };
+        self.reading = Some(read.boxed());
+    }
+
+    fn begin_to_decide(&mut self, id: u64, transaction: Transaction) {
+        let candidates = self.leader.candidates(clock::of_leases());
+        let stored = self.stored.as_ref();
+        let decision = self
+            .story
+            .decides(&transaction, stored, candidates, clock::of_leases());
+        let more = decision.map(|decision| decision.writes());
+        let more = more.unwrap_or_default();
+        let claims = claimed(&transaction);
+        let (leases, service) = (self.leases.clone(), self.service.clone());
+        let commit = transaction.clone();
+        let fate = async move {
+            if let Some((epoch, node)) = claims
+                && let Err(why) = super::claim::take(&leases, &service, epoch, node).await
+            {
+                return Fate::Not(why);
+            }
+            let guard = leases.driver().leading().guard();
+            let committed = leases.book().commit(&service, &commit, &guard, &more);
+            tokio::time::timeout(PATIENCE, committed)
+                .await
+                .unwrap_or_else(|_| Fate::Unknown("the store does not answer".to_owned()))
+        };
+        self.deciding = Some(Deciding {
+            id,
+            transaction,
+            fate: fate.boxed(),
+        });
+    }
+
+    async fn decided(&mut self, fate: Fate) {
+        let Some(Deciding {
+            id, transaction, ..
+        }) = self.deciding.take()
+        else {
+            return;
+        };
+        let (service, claims) = (&self.service, claimed(&transaction));
+        let unclaims = transaction
+            .changes()
+            .iter()
+            .any(|change| matches!(change, Change::Unclaim(_)));
+        match fate {
+            Fate::Committed => {
+                self.failed = 0;
+                if let Some((epoch, _)) = claims {
+                    self.claim.is_taken(epoch);
+                } else if unclaims {
+                    self.claim.give_back().await;
+                }
+                self.story.decided(&transaction, self.stored.as_ref());
+                self.handle(Event::Committed(id));
+            }
+            Fate::Not(why) => {
+                debug!(%service, why, "nothing was decided");
+                self.failed = self.failed.saturating_add(1);
+                if claims.is_some() {
+                    self.claim.is_uncertain();
+                }
+                self.handle(Event::NotCommitted(id));
+            }
+            Fate::Unknown(why) => {
+                warn!(%service, why, "nobody knows whether something was decided; it is read again");
+                self.failed = self.failed.saturating_add(1);
+                if let Some((epoch, _)) = claims {
+                    self.claim.may_be_written(epoch, revision(&transaction));
+                }
+                self.handle(Event::NotCommitted(id));
+            }
+        }
+    }
+}
+
+/// Whom automatic failover claims the service for, if it does with this transaction.
+fn claimed(transaction: &Transaction) -> Option<(interlock_model::lease::Epoch, NodeName)> {
+    let epoch = transaction
+        .changes()
+        .iter()
+        .find_map(|change| match change {
+            Change::Claim(epoch) => Some(*epoch),
+            Change::Record(_) | Change::Unclaim(_) => None,
+        })?;
+    let holder = transaction.record()?.holder()?;
+    Some((epoch, holder.node.clone()))
+}
+
+/// The revision that a transaction was conditional on.
+fn revision(transaction: &Transaction) -> u64 {
+    let mut conditions = transaction.conditions().iter();
+    conditions
+        .find_map(|condition| match condition {
+            Condition::Revision(revision) => Some(*revision),
+            Condition::Leading | Condition::NoOperation | Condition::Operation(_) => None,
+        })
+        .unwrap_or_default()
+}
+
+/// Waits for the transaction under way; for ever if there is none.
+async fn fate(deciding: &mut Option<Deciding>) -> Fate {
+    match deciding {
+        Some(deciding) => deciding.fate.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the read under way; for ever if there is none.
+async fn read(reading: &mut Option<Reading>) -> Result<Stored, String> {
+    match reading {
+        Some(reading) => reading.as_mut().await,
+        None => std::future::pending().await,
+    }
+}

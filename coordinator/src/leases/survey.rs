@@ -1,0 +1,103 @@
+//! What the engine knows that leaders have to know, looked up together and told to all keepers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_model::ids::OperationId;
+use interlock_model::lease::{Epoch, Terms};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{Liveness, Side, Wanted};
+use interlock_model::spec::Service;
+
+use crate::driver::Desk;
+
+/// What concerns the lease of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// What the applied spec says.
+    pub(super) terms: Terms,
+    /// Does the role move by itself now? The spec says so, and no operation holds the service.
+    pub(super) automatic: bool,
+    /// The operation that holds the service.
+    pub(super) operation: Option<OperationId>,
+    /// The promotion that an operation waits for.
+    pub(super) wanted: Option<(OperationId, NodeName)>,
+    /// Members that another operation holds.
+    pub(super) busy: BTreeMap<NodeName, OperationId>,
+    /// Members that two independent signals say are lost.
+    pub(super) lost: BTreeSet<NodeName>,
+    /// Members whose agents say that their instance is primary, and in which epoch.
+    pub(super) primaries: BTreeMap<NodeName, Epoch>,
+    /// Members whose machines are down by a person's word: who gave it, and why.
+    pub(super) attested: BTreeMap<NodeName, (String, String)>,
+    /// Should any instance run? Where none should, nobody misses a primary.
+    pub(super) runs: bool,
+}
+
+/// The facts of every leased service of the applied spec.
+pub(super) type Survey = BTreeMap<ServiceName, Facts>;
+
+/// Looks at the desk.
+pub(super) fn survey(desk: &Desk) -> Survey {
+    let Some(applied) = desk.coordinator.applied() else {
+        return Survey::new();
+    };
+    let leased = || {
+        let services = applied.spec.services.values();
+        services.filter(|service| service.is_leased())
+    };
+    // A cluster without leases pays nothing for them.
+    if leased().next().is_none() {
+        return Survey::new();
+    }
+    let wanted = desk.coordinator.roles_wanted();
+    leased()
+        .filter_map(|service| Some((service.name.clone(), facts(desk, service, &wanted)?)))
+        .collect()
+}
+
+fn facts(
+    desk: &Desk,
+    service: &Service,
+    wanted: &[(ServiceName, OperationId, NodeName)],
+) -> Option<Facts> {
+    let failover = service.failover.as_ref()?;
+    let coordinator = &desk.coordinator;
+    let view = coordinator.view();
+    let operation = coordinator.is_held(&service.name);
+    let wanted = wanted.iter().find(|(wanted, ..)| *wanted == service.name);
+    let busy = service.nodes.iter().filter_map(|node| {
+        let holder = coordinator.is_node_held(node)?;
+        (Some(holder) != operation).then(|| (node.clone(), holder))
+    });
+    // Its session is over, and it has been silent for long: two signals of one path, until other nodes look as well.
+    let lost = service.nodes.iter().filter(|node| {
+        let is_lost = |liveness| liveness == Liveness::Lost;
+        !view.connected(node) && view.node(node).is_some_and(|seen| is_lost(seen.liveness))
+    });
+    let instances = service.nodes.iter().filter_map(|node| {
+        let seen = view.node(node)?.instances.get(&service.name)?;
+        Some((node, seen))
+    });
+    let primaries = instances.clone().filter_map(|(node, seen)| {
+        let role = seen.role.as_ref()?;
+        (role.side == Side::Primary).then(|| (node.clone(), role.epoch))
+    });
+    Some(Facts {
+        terms: failover.terms(service.nodes.iter().cloned()),
+        automatic: failover.automatic && operation.is_none(),
+        operation,
+        wanted: wanted.map(|(_, id, node)| (*id, node.clone())),
+        busy: busy.collect(),
+        lost: lost.cloned().collect(),
+        primaries: primaries.collect(),
+        attested: desk
+            .attested
+            .iter()
+            .filter(|(node, _)| service.nodes.contains(node))
+            .map(|(node, word)| (node.clone(), word.clone()))
+            .collect(),
+        runs: instances
+            .clone()
+            .any(|(_, seen)| seen.wanted == Some(Wanted::Running)),
+    })
+}

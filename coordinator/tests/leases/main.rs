@@ -1,0 +1,13 @@
+//! Leases of a real coordinator, with agents that follow a script over real sessions.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agent;
+mod bed;
+mod claims;
+mod moves;
+mod on_etcd;
+#[path = "../store/etcd/server.rs"]
+#[expect(dead_code, reason = "the tests of the store need more of it")]
+mod server;
+mod taken_along;

@@ -1,0 +1,141 @@
+//! Roles of leased services: who wants one moved, and what automatic failover holds (invariant I8, safety rule E18).
+//!
+//! The leases themselves are not the coordinator half's: their machines are `crate::lease`, and whoever runs them asks here
+//! which operation holds a service, and which one waits for a promotion. Before a failover begins an epoch it *takes* the
+//! service, and gives it back when the new holder has renewed. As an operation that is not over is its own claim, and one
+//! process leads, that is all the mutual exclusion that it takes: what is taken begins no operation, and what an operation
+//! holds is not taken.
+
+use std::collections::BTreeMap;
+
+use interlock_model::action::Action;
+use interlock_model::ids::OperationId;
+use interlock_model::lease::Epoch;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::plan::Plan;
+
+use super::Coordinator;
+use super::operations::NotStarted;
+use crate::operation::{Operation, Phase, State};
+
+/// A failover that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    /// Which epoch it begins.
+    pub epoch: Epoch,
+    /// Where the role goes.
+    pub node: NodeName,
+}
+
+/// Automatic failover may not touch what an operation holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is held by {holder}")]
+pub struct NotTaken {
+    /// The service, or the node that the role would go to.
+    pub what: String,
+    /// The operation.
+    pub holder: OperationId,
+}
+
+impl Coordinator {
+    /// The operation that holds a service, if one does.
+    #[must_use]
+    pub fn is_held(&self, service: &ServiceName) -> Option<OperationId> {
+        self.has(None, Some(service))
+    }
+
+    /// The operation that holds a node, if one does.
+    #[must_use]
+    pub fn is_node_held(&self, node: &NodeName) -> Option<OperationId> {
+        self.has(Some(node), None)
+    }
+
+    /// By the index: this is asked many times a second, and a plan may have a thousand steps.
+    fn has(&self, node: Option<&NodeName>, service: Option<&ServiceName>) -> Option<OperationId> {
+        let goes_on = |id: &OperationId| {
+            let operation = self.operations.get(id);
+            operation.is_some_and(|operation| !operation.state().is_over())
+        };
+        let mut has = self
+            .holds
+            .values()
+            .filter_map(|hold| hold.has(node, service));
+        has.find(goes_on)
+    }
+
+    /// The promotions that operations wait for: of which service, in whose name, to which node.
+    #[must_use]
+    pub fn roles_wanted(&self) -> Vec<(ServiceName, OperationId, NodeName)> {
+        self.operations.values().flat_map(wanted).collect()
+    }
+
+    /// Automatic failover takes a service, in order to begin this epoch on this node. A later epoch replaces an earlier one.
+    ///
+    /// # Errors
+    /// If an operation holds the service or the node.
+    pub fn failover_takes(
+        &mut self,
+        service: &ServiceName,
+        epoch: Epoch,
+        node: &NodeName,
+    ) -> Result<(), NotTaken> {
+        let by_service = self.is_held(service).map(|id| (service.to_string(), id));
+        let by_node = || Some((node.to_string(), self.is_node_held(node)?));
+        if let Some((what, holder)) = by_service.or_else(by_node) {
+            return Err(NotTaken { what, holder });
+        }
+        let node = node.clone();
+        self.failovers
+            .insert(service.clone(), Failover { epoch, node });
+        Ok(())
+    }
+
+    /// A failover is over, or never began.
+    pub fn failover_gives_back(&mut self, service: &ServiceName) {
+        self.failovers.remove(service);
+    }
+
+    /// The failovers that are under way.
+    #[must_use]
+    pub fn failovers(&self) -> &BTreeMap<ServiceName, Failover> {
+        &self.failovers
+    }
+
+    /// Goes on with the failovers of an earlier engine of this process: they are not what the store holds of operations.
+    pub fn keep_failovers(&mut self, earlier: &Self) {
+        self.failovers.clone_from(&earlier.failovers);
+    }
+
+    /// Does a failover have something of this plan?
+    pub(super) fn no_failover_on(&self, plan: &Plan) -> Result<(), NotStarted> {
+        let touched = self.failovers.iter().find(|(service, failover)| {
+            plan.steps.iter().any(|step| {
+                step.service.as_ref() == Some(service) || step.node.as_ref() == Some(&failover.node)
+            })
+        });
+        match touched {
+            None => Ok(()),
+            Some((service, failover)) => Err(NotStarted::Failover {
+                service: service.clone(),
+                node: failover.node.clone(),
+                epoch: failover.epoch,
+            }),
+        }
+    }
+}
+
+/// The promotions that an operation has begun and that are not proven.
+fn wanted(
+    operation: &Operation,
+) -> impl Iterator<Item = (ServiceName, OperationId, NodeName)> + use<'_> {
+    let goes_on = matches!(
+        operation.state(),
+        State::Running | State::Pausing | State::Paused | State::NeedsAttention
+    );
+    operation
+        .steps()
+        .filter(move |(step, state)| {
+            goes_on && step.action == Action::Promote && state.phase == Phase::Running
+        })
+        .filter_map(|(step, _)| Some((step.service.clone()?, operation.id(), step.node.clone()?)))
+}

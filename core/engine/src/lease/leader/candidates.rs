@@ -1,0 +1,42 @@
+//! How every member stands as a candidate: for people, who ask why it was this one and not the other.
+
+use std::collections::BTreeMap;
+
+use interlock_model::names::NodeName;
+
+use super::fitness::{self, Unfit};
+use super::{Clock, Leader};
+
+impl Leader {
+    /// Of each member, why it could not take over now; nothing if it could.
+    #[must_use]
+    pub fn candidates(&self, now: Clock) -> BTreeMap<NodeName, Option<String>> {
+        let record = self.reading.as_ref().and_then(|reading| {
+            let record = reading.record()?;
+            Some((record, reading.is_recent(now)))
+        });
+        let terms = record.map_or(&self.config.terms, |(record, _)| self.terms_after(record));
+        let why = |node: &NodeName| {
+            let heard = self
+                .heard
+                .get(node)
+                .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
+            let Some(heard) = heard else {
+                return Some(Unfit::Silent.to_string());
+            };
+            match record {
+                Some((record, _)) if record.holder() == Some(&heard.standing.holder) => {
+                    Some("it holds the role".to_owned())
+                }
+                Some((record, recent)) => {
+                    let planned = self.wanted.is_some();
+                    let judged = fitness::judge(&heard.standing, record, terms, planned, recent);
+                    judged.err().map(|unfit| unfit.to_string())
+                }
+                None => heard.standing.unready.clone(),
+            }
+        };
+        let members = terms.members.iter();
+        members.map(|node| (node.clone(), why(node))).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! A restart that changes a file on the way.
+
+use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{PlanKind, Wait};
+
+use crate::bench::{Bench, seal, step};
+
+/// Both instances of `app`, one after the other; `front` requires it and runs on.
+fn change() -> Bench {
+    let mut plan = seal(vec![
+        step("stop:app@mgmt", &[]),
+        step("write-file:app@mgmt", &[("stop:app@mgmt", Wait::Down)]),
+        step(
+            "start:app@mgmt",
+            &[
+                ("stop:app@mgmt", Wait::Down),
+                ("write-file:app@mgmt", Wait::Up),
+            ],
+        ),
+        step("stop:app@b", &[("start:app@mgmt", Wait::Up)]),
+        step("write-file:app@b", &[("stop:app@b", Wait::Down)]),
+        step(
+            "start:app@b",
+            &[("stop:app@b", Wait::Down), ("write-file:app@b", Wait::Up)],
+        ),
+    ]);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, false);
+    for (service, node) in [("app", "mgmt"), ("app", "b"), ("front", "b")] {
+        bench.instance(service, node, InstanceState::Running);
+    }
+    bench.pass(6);
+    bench
+}
+
+/// A step is sent, and its agent has done it; what that makes of the instance is seen.
+fn done(bench: &mut Bench, step: &str, sent: &str) {
+    bench.advance();
+    let told: Vec<String> = bench
+        .sent()
+        .into_iter()
+        .filter(|it| it.contains(step))
+        .collect();
+    assert!(
+        told.iter().any(|it| it.starts_with(sent)),
+        "{step}: {told:?} {:?} {}",
+        bench.phase(step),
+        bench.waits_for(step)
+    );
+    let node = step.rsplit('@').next().unwrap();
+    match sent {
+        "stop" => bench.instance("app", node, InstanceState::Stopped),
+        "start" => bench.instance("app", node, InstanceState::Running),
+        _ => {}
+    }
+    bench.says(step, AttemptState::Done);
+    bench.pass(6);
+    bench.probed("app.port", node, Verdict::Ok);
+    bench.pass(1);
+}
+
+#[test]
+fn the_file_is_written_while_the_instance_is_stopped_and_put_back_before_it_starts_again() {
+    let mut bench = change();
+    done(&mut bench, "stop:app@mgmt", "stop");
+    done(&mut bench, "write-file:app@mgmt", "write-file");
+    done(&mut bench, "start:app@mgmt", "start");
+    done(&mut bench, "stop:app@b", "stop");
+    bench.advance();
+    bench
+        .says("write-file:app@b", AttemptState::Failed)
+        .advance();
+    assert_eq!(bench.state(), State::NeedsAttention);
+    bench.sent();
+
+    bench.asks(Verb::Unwind, "").unwrap();
+    // What failed may have happened in part.
+    done(&mut bench, "write-file:app@b", "restore-file");
+    done(&mut bench, "stop:app@b", "start");
+    // That one runs with the new file, and others require the service: it stops all the same, as it did on the way.
+    assert_eq!(bench.phase("stop:app@b"), Phase::Undone);
+    done(&mut bench, "start:app@mgmt", "stop");
+    done(&mut bench, "write-file:app@mgmt", "restore-file");
+    done(&mut bench, "stop:app@mgmt", "start");
+    bench.advance();
+    assert_eq!(bench.state(), State::Unwound);
+}

@@ -1,0 +1,147 @@
+//! What an operation that ends before all is done has left down, and how that comes back.
+
+use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::action::Power;
+use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
+use interlock_model::plan::{Plan, PlanKind, Wait};
+
+use crate::bench::{Bench, seal, step};
+
+/// What is left down, as people are told.
+fn left(bench: &Bench) -> Vec<String> {
+    let left = bench.operation.left_down();
+    left.iter().map(ToString::to_string).collect()
+}
+
+/// The last word of the journal.
+fn last_word(bench: &Bench) -> String {
+    bench.journal.last().unwrap().what.detail()
+}
+
+/// One instance after the other; what is stopped starts again, and has nothing to be taken back.
+fn rolling() -> Plan {
+    let mut steps = vec![
+        step("stop:app@mgmt", &[]),
+        step("start:app@mgmt", &[("stop:app@mgmt", Wait::Down)]),
+        step("stop:app@b", &[("start:app@mgmt", Wait::Healthy)]),
+        step("start:app@b", &[("stop:app@b", Wait::Down)]),
+    ];
+    steps[1].undo = None;
+    steps[3].undo = None;
+    let mut plan = seal(steps);
+    plan.kind = PlanKind::Restart;
+    plan.scope = "--service app".into();
+    plan
+}
+
+#[test]
+fn an_aborted_rolling_restart_names_the_instance_that_it_left_stopped() {
+    let mut bench = Bench::of(rolling(), true);
+    bench.probed("app.port", "b", Verdict::Ok);
+    bench.instance(
+        "app",
+        "b",
+        interlock_model::observation::InstanceState::Running,
+    );
+    bench.asks(Verb::Next, "").unwrap();
+    bench.says("stop:app@mgmt", AttemptState::Done);
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Done);
+    assert!(left(&bench).is_empty(), "it goes on");
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(bench.state(), State::Aborted);
+    assert_eq!(left(&bench), ["app on mgmt (stopped)"]);
+    let command = "interlockctl startup --service app";
+    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+    let word = last_word(&bench);
+    assert!(
+        word.contains("left down: app on mgmt (stopped); `interlockctl startup --service app`"),
+        "{word}"
+    );
+}
+
+#[test]
+fn what_came_up_again_and_what_was_taken_back_is_not_left_down() {
+    let mut bench = Bench::of(rolling(), true);
+    bench.probed("app.port", "b", Verdict::Ok);
+    bench.instance(
+        "app",
+        "b",
+        interlock_model::observation::InstanceState::Running,
+    );
+    for step in ["stop:app@mgmt", "start:app@mgmt"] {
+        bench.asks(Verb::Next, "").unwrap();
+        bench.says(step, AttemptState::Done);
+        assert_eq!(bench.phase(step), Phase::Done);
+    }
+    bench.asks(Verb::Abort, "").unwrap();
+    assert!(left(&bench).is_empty());
+    assert_eq!(bench.operation.bring_back(), None);
+
+    let mut bench = Bench::new(vec![
+        step("stop:db@a", &[]),
+        step("approve:look", &[("stop:db@a", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.probed("db.port", "a", Verdict::Ok);
+    bench.says("stop:db@a", AttemptState::Done);
+    bench.pass(1).probed("db.port", "a", Verdict::Ok);
+    bench.advance();
+    assert_eq!(bench.state(), State::Unwound);
+    assert!(left(&bench).is_empty(), "{:?}", left(&bench));
+}
+
+#[test]
+fn a_machine_that_is_off_is_told_of_once_and_comes_back_with_what_is_on_it() {
+    let mut plan = seal(vec![
+        step("stop:web@b", &[]),
+        step("power-off:b", &[("stop:web@b", Wait::Down)]),
+        step("stop:db@a", &[("stop:web@b", Wait::Down)]),
+        step("approve:look", &[("stop:db@a", Wait::Down)]),
+    ]);
+    plan.scope = "--node a,b".into();
+    let mut bench = Bench::of(plan, false);
+    bench.advance().says("stop:web@b", AttemptState::Done);
+    bench.goes_silent("b");
+    bench.pass(1).power("b", Power::Off).advance();
+    bench.pass(1).power("b", Power::Off).advance();
+    assert_eq!(bench.phase("power-off:b"), Phase::Done);
+    // What failed may have gone half-way.
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let down = ["db on a (stopped, perhaps)", "the machine b (off)"];
+    assert_eq!(left(&bench), down);
+    // While it could still go on, it is the one that takes back.
+    let command = "interlockctl operation abort op-1 --unwind";
+    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+    bench.asks(Verb::Abort, "").unwrap();
+    assert_eq!(left(&bench), down);
+    let command = "interlockctl startup --node a,b";
+    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+}
+
+#[test]
+fn a_shutdown_that_is_done_has_left_nothing_that_is_to_come_back() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.pass(6);
+    assert_eq!(bench.state(), State::Done);
+    assert!(left(&bench).is_empty());
+}
+
+#[test]
+fn what_was_being_started_again_is_not_said_to_be_stopped_for_certain() {
+    let mut bench = Bench::new(vec![
+        step("stop:app@mgmt", &[]),
+        step("start:app@mgmt", &[("stop:app@mgmt", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:app@mgmt", AttemptState::Done);
+    bench.pass(1).says("start:app@mgmt", AttemptState::Unknown);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let left = bench.operation.left_down();
+    assert!(
+        left.iter().all(|it| it.perhaps) && left.len() == 1,
+        "{left:?}"
+    );
+}

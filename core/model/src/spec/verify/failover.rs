@@ -1,0 +1,193 @@
+//! `failover`: what must be so for a lease to protect anything (safety rules E1, E4, E6, E15).
+
+use super::Facts;
+use crate::action::Part;
+use crate::lease::{ControlLoss, Election, VmPause};
+use crate::names::ServiceName;
+use crate::postgres::Synchronous;
+use crate::spec::problem::{Problem, quoted};
+use crate::spec::{Clients, Failover, Service};
+
+pub(super) fn verify(facts: &Facts<'_>) {
+    for (name, service) in &facts.spec.services {
+        if service.external {
+            continue;
+        }
+        match &service.failover {
+            Some(failover) => lease(facts, name, service, failover),
+            None => nobody_holds(facts, name, service),
+        }
+    }
+}
+
+/// Parts of a primary, where nothing says who that is.
+fn nobody_holds(facts: &Facts<'_>, name: &ServiceName, service: &Service) {
+    let mut moving = service.parts.iter().filter(|part| part.is_promoted());
+    let Some(part) = moving.next().or(service.primary_parts.first()) else {
+        return;
+    };
+    let keys = ["services", name.as_str()];
+    if facts.has(&["services", name.as_str(), "failover"]) {
+        // It was refused for a reason of its own.
+        return;
+    }
+    facts.error(&keys, || {
+        Problem::error(format!(
+            "{part} belongs to the primary of {name}, and nothing makes one instance primary"
+        ))
+        .why("what is the primary's goes where the lease goes")
+        .suggest("write `failover: {}` for a lease with the cautious choices, and `active: one`")
+    });
+}
+
+fn lease(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
+    let own = ["services", name.as_str(), "failover"];
+    if !service.is_exclusive() {
+        facts.error(&own, || {
+            Problem::error(format!("every instance of {name} is active"))
+                .why("a lease is of one")
+                .suggest("write `active: one`, or remove `failover`")
+        });
+        return;
+    }
+    if service.nodes.len() < 2 {
+        facts.error(&own, || {
+            Problem::error(format!("the role of {name} can move nowhere"))
+                .why("it has one node")
+                .suggest("remove `failover`, or name another node")
+        });
+    }
+    if service.primary_parts.is_empty() && !service.parts.iter().any(Part::is_promoted) {
+        facts.error(&own, || {
+            Problem::error(format!("nothing of {name} moves with its role"))
+                .why("none of its parts is the primary's")
+                .suggest("write `on: primary` in the parts that only the primary has, or add an `address`")
+        });
+    }
+    if !service.active_when.is_empty() {
+        let keys = ["services", name.as_str(), "active_when"];
+        facts.error(&keys, || {
+            Problem::error(format!(
+                "two things say which instance of {name} is primary"
+            ))
+            .why("it has a lease, and whoever holds it is primary")
+            .note(facts.place(&own), "the lease")
+            .suggest("remove `active_when`; a check that fails on a primary is an ordinary check")
+        });
+    }
+    clients(facts, name, service, failover);
+    data(facts, name, service, failover);
+    expiry(facts, name, failover);
+    elections(facts, name, failover);
+}
+
+fn clients(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
+    let address = |part: &Part| matches!(part, Part::Address(_));
+    if failover.clients == Clients::Address && !service.primary_parts.iter().any(address) {
+        let keys = ["services", name.as_str(), "failover", "clients"];
+        facts.error(&keys, || {
+            Problem::error(format!(
+                "{name} has no address that its clients could come by"
+            ))
+            .suggest("add a part `address: { ip: …, interface: … }`, or write `clients: any`")
+        });
+    }
+}
+
+/// What a standby has to have before it takes over.
+fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
+    let own = ["services", name.as_str(), "failover"];
+    let servers: Vec<_> = service.parts.iter().filter_map(Part::postgres).collect();
+    match servers.as_slice() {
+        [] if facts.has(&[&own[..], &["max_lag"]].concat()) => {
+            facts.error(&[&own[..], &["max_lag"]].concat(), || {
+                Problem::error(format!("nothing of {name} lags"))
+                    .why("none of its parts has data that a standby follows")
+                    .suggest("remove `max_lag`")
+            });
+        }
+        [server]
+            if failover.automatic
+                && failover.max_lag == 0
+                && server.synchronous == Synchronous::Off =>
+        {
+            facts.warning(&own, || {
+                Problem::warning(format!(
+                    "{name} moves by itself only while its standby has every write"
+                ))
+                .why("`max_lag` is nothing, and writes do not wait for a standby")
+                .suggest("write `max_lag: 16MiB`, or `synchronous: on` in its server")
+            });
+        }
+        [] | [_] => {}
+        [_, ..] => facts.error(&["services", name.as_str(), "parts"], || {
+            Problem::error(format!("{name} has more than one database server"))
+                .why("a lease measures one position")
+                .suggest("make each a service of its own")
+        }),
+    }
+}
+
+/// An automatic failover needs a proof that the former primary is over: an expiry that counts as one. Power devices are not
+/// asked for it.
+fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
+    if !failover.automatic {
+        return;
+    }
+    let (why, write) = if failover.on_control_loss == ControlLoss::Hold {
+        (
+            "with `on_control_loss: hold` a lease never expires, so nothing proves that a lost primary has stopped",
+            "on_control_loss: demote",
+        )
+    } else if failover.vm_pause == VmPause::Possible {
+        (
+            "with `vm_pause: possible` time proves nothing: a paused primary would go on where it was",
+            "vm_pause: accepted",
+        )
+    } else if failover.clients == Clients::Any {
+        (
+            "nothing acts on a node whose agent cannot: its instance would go on taking writes",
+            "clients: address",
+        )
+    } else {
+        return;
+    };
+    let keys = ["services", name.as_str(), "failover", "automatic"];
+    facts.error(&keys, || {
+        Problem::error(format!("{name} could never fail over by itself"))
+            .why(why)
+            .suggest(format!(
+                "write `{write}` if that is so, or leave the move to a person: `automatic: false`"
+            ))
+    });
+}
+
+fn elections(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
+    if failover.on_control_loss == ControlLoss::Hold {
+        return;
+    }
+    let control = &facts.spec.control;
+    let keys = ["services", name.as_str(), "failover"];
+    let election = if control.etcd.is_empty() {
+        Election::EMBEDDED
+    } else {
+        Election::ETCD
+    };
+    if let Err(bad) = failover.timings.survives(election) {
+        facts.error(&keys, || {
+            Problem::error(format!("the timings of {name} do not survive the store"))
+                .why(bad.to_string())
+        });
+    }
+    if control.coordinators.len() < 2 {
+        let keys = ["services", name.as_str(), "failover", "on_control_loss"];
+        facts.warning(&keys, || {
+            Problem::warning(format!(
+                "{} stops a healthy primary whenever the only coordinator is away for {}",
+                quoted("demote"),
+                humantime::format_duration(failover.timings.fence())
+            ))
+            .why("there is one coordinator")
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! A restart that changes a file of a service on the way.
+//!
+//! ```text
+//! try-file on every node ──► stop a@n1 ──down──► write-file a@n1 ──up──► start a@n1 ──healthy──► stop a@n2 ──► …
+//! ```
+//!
+//! Every node's checker looks at its text before anything is touched, so that what one of them refuses stops nothing. The
+//! file changes only while its instance is stopped: what runs is what the file says. Taken back, such a restart goes the
+//! way that it came, instance by instance: drained, stopped, with the old file, started, admitted. So a start has an undo
+//! here, and an admission too, other than in a restart that changes nothing.
+
+use std::collections::BTreeMap;
+
+use interlock_model::file::{MAX_TEXTS, ServiceFile, Text};
+use interlock_model::names::{LocalName, NodeName};
+use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::spec::{Service, Spec};
+
+use crate::draft::Draft;
+use crate::graph::Handle;
+use crate::input::Request;
+use crate::report::{Report, Subject};
+use crate::template;
+use crate::{Scope, steps};
+
+/// The file that a plan writes, and its text for each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    /// Which of them.
+    file: LocalName,
+    /// What it shall say.
+    texts: BTreeMap<NodeName, Text>,
+}
+
+/// The texts of the file that a request changes; why there are none is in the report.
+pub(crate) fn rendered(spec: &Spec, request: &Request, report: &mut Report) -> Option<Rendered> {
+    let change = request.change.as_ref()?;
+    let services = match (&request.scope, request.kind) {
+        (Scope::Services(services), PlanKind::Restart) if services.len() == 1 => services,
+        _ => {
+            report.blocked(
+                Subject::cluster(),
+                "a file is changed by the restart of one service",
+                "write restart --service SERVICE --config FILE",
+            );
+            return None;
+        }
+    };
+    let service = services.iter().find_map(|name| spec.services.get(name))?;
+    let subject = Subject::service(&service.name);
+    if service.is_leased() {
+        report.blocked(
+            subject,
+            "its primary is who holds its lease, and the way back of a change would have to move that",
+            "change the file of each standby by hand, and move the role by `switchover`",
+        );
+        return None;
+    }
+    let (file, declared) = chosen(service, change.file.as_ref(), report)?;
+    let mut texts = BTreeMap::new();
+    for node in service.nodes.iter().filter_map(|node| spec.nodes.get(node)) {
+        match template::render(spec, service, declared, node, &change.template) {
+            Ok(text) => {
+                texts.insert(node.name.clone(), text);
+            }
+            Err(trouble) => {
+                let place = match trouble.place.as_str() {
+                    "" => String::new(),
+                    place => format!(" at {place}"),
+                };
+                report.blocked(
+                    Subject::instance(&service.name, &node.name),
+                    format!("its template gives no text{place}: {}", trouble.what),
+                    "what a template may use is in docs/rolling.md",
+                );
+            }
+        }
+    }
+    let bytes: usize = texts
+        .values()
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .map(|text| serde_json::to_vec(text).map_or(usize::MAX, |bytes| bytes.len()))
+        .fold(0, usize::saturating_add);
+    if bytes > MAX_TEXTS {
+        report.blocked(
+            Subject::service(&service.name),
+            format!("its texts have {bytes} bytes together, and a plan takes {MAX_TEXTS}"),
+            "keep out of the template what differs from node to node, or make it shorter",
+        );
+    }
+    Some(Rendered {
+        file: file.clone(),
+        texts,
+    })
+}
+
+/// The file that is meant: the one that is named, or the only one.
+fn chosen<'s>(
+    service: &'s Service,
+    named: Option<&LocalName>,
+    report: &mut Report,
+) -> Option<(&'s LocalName, &'s ServiceFile)> {
+    let all: Vec<&str> = service.files.keys().map(LocalName::as_str).collect();
+    let found = match named {
+        Some(name) => service.files.get_key_value(name),
+        None if all.len() == 1 => service.files.first_key_value(),
+        None => None,
+    };
+    if found.is_none() {
+        let by = match (named, all.as_slice()) {
+            (_, []) => "the spec names no file of it".to_owned(),
+            (Some(name), _) => format!("the spec names no file {name} of it"),
+            (None, _) => "it has several files".to_owned(),
+        };
+        let remedy = match all.as_slice() {
+            [] => "name it in the spec, under `files` of the service".to_owned(),
+            _ => format!("write --config NAME=FILE with one of {}", all.join(", ")),
+        };
+        report.blocked(Subject::service(&service.name), by, remedy);
+    }
+    found
+}
+
+impl Rendered {
+    /// Adds the steps for the file between the stop and the start of an instance, and what tries its text.
+    pub(crate) fn weave(
+        &self,
+        draft: &mut Draft<'_>,
+        service: &Service,
+        node: &NodeName,
+        (stop, start): (Handle, Handle),
+    ) -> Option<Handle> {
+        let text = self.texts.get(node)?;
+        let digest = text.digest();
+        draft.texts.insert(digest, text.clone());
+        let steps = steps::file(service, node, &self.file, digest);
+        let trial = draft.graph.add_beside(steps.0, stop);
+        let write = draft.graph.add_beside(steps.1, start);
+        draft.graph.after(write, stop, Wait::Down);
+        draft.graph.after(start, write, Wait::Up);
+        Some(trial)
+    }
+}

@@ -1,0 +1,227 @@
+//! Restarts that change a file on the way.
+
+use std::collections::BTreeMap;
+
+use interlock_model::action::Action;
+use interlock_model::check::CheckFrom;
+use interlock_model::file::{Piece, ServiceFile};
+use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_planner::checker::{self, Violation};
+
+use crate::support::{Ask, Cluster, Seen, after, ask, name, precedes, services};
+
+/// Two servers behind a load balancer, with a file that differs between them.
+fn web() -> Cluster {
+    let file = ServiceFile {
+        values: BTreeMap::from([("level".into(), "info".into())]),
+        nodes: BTreeMap::from([(
+            name("jb2"),
+            BTreeMap::from([("level".into(), "debug".into())]),
+        )]),
+    };
+    Cluster::new()
+        .service("lb", &["lb1"])
+        .service("web", &["jb1", "jb2"])
+        .check("web", "http", CheckFrom::Own)
+        .member_of("web", "lb")
+        .with("web", |web| {
+            web.files.insert(name("app"), file);
+        })
+}
+
+fn restart<'a>(cluster: &'a Cluster, seen: &'a Seen, template: &str) -> Ask<'a> {
+    ask(cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(seen)
+        .changing(template)
+}
+
+#[test]
+fn every_node_tries_its_text_first_and_the_file_changes_between_stop_and_start() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = restart(&cluster, &seen, "level = {{ values.level }}\n").plan();
+    for node in ["jb1", "jb2"] {
+        let trial = format!("try-file:web@{node}");
+        assert!(precedes(&plan, &trial, Wait::Up, "drain:web@jb1:lb@lb1"));
+        assert_eq!(
+            after(&plan, &format!("write-file:web@{node}")),
+            [format!("stop:web@{node} down")]
+        );
+        assert!(precedes(
+            &plan,
+            &format!("write-file:web@{node}"),
+            Wait::Up,
+            &format!("start:web@{node}")
+        ));
+    }
+    let said: Vec<String> = plan.texts.values().map(ToString::to_string).collect();
+    assert!(
+        said.len() == 2
+            && said.contains(&"level = info\n".into())
+            && said.contains(&"level = debug\n".into()),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn such_a_restart_is_taken_back_the_way_it_came_and_a_plain_one_is_not() {
+    let undo = |plan: &Plan, id: &str| {
+        let step = plan
+            .steps
+            .iter()
+            .find(|step| step.id.as_str() == id)
+            .unwrap();
+        step.undo.as_ref().map_or("", |undo| undo.0.word())
+    };
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = restart(&cluster, &seen, "x").plan();
+    let undone = [
+        "drain:web@jb1:lb@lb1",
+        "stop:web@jb1",
+        "write-file:web@jb1",
+        "start:web@jb1",
+        "admit:web@jb1:lb@lb1",
+    ];
+    assert_eq!(
+        undone.map(|id| undo(&plan, id)),
+        ["admit", "start", "restore-file", "stop", "drain"]
+    );
+    let plain = ask(&cluster, PlanKind::Restart, services(&["web"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(
+        ["start:web@jb1", "admit:web@jb1:lb@lb1"].map(|id| undo(&plain, id)),
+        ["", ""]
+    );
+    assert!(plain.texts.is_empty());
+}
+
+#[test]
+fn what_a_template_does_not_find_refuses_the_plan_with_line_and_column() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    for (template, place) in [
+        ("a\nb = {{ values.levle }}\n", "2:8"),
+        ("{% for a in nodes %}", ""),
+        ("{{ node.host }}", "1:4"),
+        (
+            "{{ secret('db') | upper | length }}{{ 1 + nothing }}",
+            "1:39",
+        ),
+    ] {
+        let refusal = restart(&cluster, &seen, template).refusal();
+        let told = refusal
+            .iter()
+            .any(|line| line.contains("web@jb1") && line.contains(place));
+        assert!(told, "{template}: {refusal:?}");
+    }
+}
+
+#[test]
+fn a_text_without_an_end_and_one_that_is_too_long_are_refused() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let long = "{% for a in range(9000) %}0123456789{% endfor %}";
+    let refusal = restart(&cluster, &seen, long).refusal();
+    assert!(
+        refusal[0].contains("longer than 65536 bytes"),
+        "{refusal:?}"
+    );
+    let endless = "{% for a in range(9000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}";
+    let refusal = restart(&cluster, &seen, endless).refusal();
+    assert!(refusal[0].contains("fuel"), "{refusal:?}");
+}
+
+#[test]
+fn a_secret_is_named_and_not_behind_a_filter() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = restart(&cluster, &seen, "p = {{ secret('db') }}!\n").plan();
+    let text = plan.texts.values().next().unwrap();
+    let pieces = [
+        Piece::Plain("p = ".into()),
+        Piece::Secret(name("db")),
+        Piece::Plain("!\n".into()),
+    ];
+    assert_eq!(text.pieces, pieces);
+    let refusal = restart(&cluster, &seen, "{{ secret('db')[2:] }}").refusal();
+    assert!(refusal[0].contains("filter"), "{refusal:?}");
+}
+
+#[test]
+fn a_change_is_about_one_service_and_a_file_that_the_spec_names() {
+    let cluster = web().service("api", &["jb1"]);
+    let seen = cluster.all_up(&[]);
+    let refusal = |kind, names: &[&str]| {
+        let ask = ask(&cluster, kind, services(names)).seeing(&seen);
+        ask.changing("x").refusal().join("\n")
+    };
+    assert!(refusal(PlanKind::Restart, &["web", "api"]).contains("restart of one service"));
+    assert!(refusal(PlanKind::Restart, &["api"]).contains("names no file"));
+}
+
+#[test]
+fn a_file_that_is_changed_at_the_wrong_time_is_caught() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let plan = restart(&cluster, &seen, "{{ node.name }}").plan();
+    let found = |tamper: fn(&mut Plan)| {
+        let mut plan = plan.clone();
+        tamper(&mut plan);
+        checker::check(&cluster.0, &plan, Some(&seen.0))
+    };
+    assert_eq!(found(|_| {}), []);
+    let early = found(|plan| step(plan, "write-file:web@jb2").after.clear());
+    assert!(
+        early
+            .iter()
+            .any(|it| matches!(it, Violation::OutOfOrder { .. })),
+        "{early:?}"
+    );
+    let late = found(|plan| {
+        let start = &mut step(plan, "start:web@jb1").after;
+        start.retain(|after| !after.step.as_str().starts_with("write"));
+    });
+    assert!(
+        late.iter()
+            .any(|it| matches!(it, Violation::OutOfOrder { .. })),
+        "{late:?}"
+    );
+    let untried = found(|plan| {
+        for step in &mut plan.steps {
+            step.after
+                .retain(|after| after.step.as_str() != "try-file:web@jb2");
+        }
+    });
+    assert!(
+        untried
+            .iter()
+            .any(|it| matches!(it, Violation::OutOfOrder { .. })),
+        "{untried:?}"
+    );
+    let other = found(|plan| {
+        let text = plan.texts.values_mut().next().unwrap();
+        text.pieces.push(Piece::Plain("more".into()));
+    });
+    assert!(
+        other
+            .iter()
+            .any(|it| matches!(it, Violation::WrongText { .. })),
+        "{other:?}"
+    );
+    let undone = found(|plan| step(plan, "write-file:web@jb1").undo = None);
+    assert!(
+        undone
+            .iter()
+            .any(|it| matches!(it, Violation::WrongUndo { .. })),
+        "{undone:?}"
+    );
+}
+
+fn step<'p>(plan: &'p mut Plan, id: &str) -> &'p mut interlock_model::plan::Step {
+    let found = plan.steps.iter_mut().find(|step| step.id.as_str() == id);
+    let step = found.unwrap_or_else(|| panic!("there is no {id}"));
+    assert_ne!(step.action, Action::Check);
+    step
+}

@@ -1,0 +1,238 @@
+//! Leased services: their primary is made in a step of its own, and moved by a switchover.
+
+use interlock_model::action::{Action, Part};
+use interlock_model::check::{CheckFrom, Verdict};
+use interlock_model::lease::{ControlLoss, Epoch, Timings, VmPause};
+use interlock_model::names::ServiceName;
+use interlock_model::observation::{InstanceState, Liveness, RoleObservation, Side};
+use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::spec::{Clients, Failover};
+use interlock_planner::Scope;
+
+use crate::support::{
+    Ask, Cluster, Seen, after, ask, checks, ids, name, nodes, precedes, services,
+};
+
+/// A leased database, and who needs it.
+fn cluster() -> Cluster {
+    Cluster::new()
+        .exclusive("db", &["a", "b"])
+        .with("db", |db| {
+            db.active_when.clear();
+            db.checks.clear();
+            db.primary_parts = vec![Part::Process {
+                name: name("writer"),
+            }];
+            db.failover = Some(Failover {
+                automatic: false,
+                timings: Timings::default(),
+                on_control_loss: ControlLoss::Hold,
+                vm_pause: VmPause::Possible,
+                max_lag: 0,
+                clients: Clients::Any,
+            });
+        })
+        .check("db", "login", CheckFrom::Own)
+        .service("web", &["w"])
+        .requires("web", &["db"])
+}
+
+trait Sides {
+    fn side(self, node: &str, side: Side) -> Self;
+}
+
+impl Sides for Seen {
+    fn side(mut self, node: &str, side: Side) -> Self {
+        let instances = &mut self.node(node).instances;
+        instances.get_mut(&name::<ServiceName>("db")).unwrap().role = Some(RoleObservation {
+            side,
+            epoch: Epoch(3),
+            detail: String::new(),
+        });
+        self
+    }
+}
+
+fn up(cluster: &Cluster) -> Seen {
+    let seen = cluster.all_up(&[]);
+    seen.side("a", Side::Primary).side("b", Side::Standby)
+}
+
+fn switchover(cluster: &Cluster) -> Ask<'_> {
+    ask(cluster, PlanKind::Switchover, services(&["db"]))
+}
+
+#[test]
+fn the_instances_start_as_standbys_and_who_needs_the_service_waits_for_the_one_that_is_promoted() {
+    let cluster = cluster();
+    let seen = cluster.all_down();
+    let plan = ask(&cluster, PlanKind::Startup, Scope::All)
+        .seeing(&seen)
+        .remembering("db", "b")
+        .plan();
+    assert_eq!(after(&plan, "promote:db@b"), ["start:db@b up"]);
+    assert_eq!(checks(&plan, "start:db@b").1, Vec::<String>::new());
+    assert_eq!(checks(&plan, "start:db@a").1, Vec::<String>::new());
+    assert_eq!(checks(&plan, "promote:db@b").1, ["db.login@b"]);
+    assert!(precedes(
+        &plan,
+        "promote:db@b",
+        Wait::Healthy,
+        "start:web@w"
+    ));
+    assert!(!ids(&plan).contains(&"promote:db@a"));
+    let promote = plan.steps.iter().find(|it| it.action == Action::Promote);
+    assert_eq!(promote.map(|it| it.undo.is_none()), Some(true));
+}
+
+#[test]
+fn what_runs_without_a_primary_gets_one_and_what_has_one_is_left_alone() {
+    let cluster = cluster();
+    let nobody = up(&cluster).side("a", Side::Standby);
+    let startup = |seen| ask(&cluster, PlanKind::Startup, services(&["db"])).seeing(seen);
+    let plan = startup(&nobody).remembering("db", "b").plan();
+    assert_eq!(ids(&plan), ["promote:db@b"]);
+    let has_one = up(&cluster);
+    assert_eq!(ids(&startup(&has_one).plan()), Vec::<&str>::new());
+    let other_is_down = up(&cluster)
+        .state("db", "b", InstanceState::Stopped)
+        .side("a", Side::Standby);
+    let plan = startup(&other_is_down).remembering("db", "a").plan();
+    assert_eq!(ids(&plan), ["promote:db@a", "start:db@b"]);
+}
+
+#[test]
+fn the_standby_stops_before_the_primary_and_nobody_is_asked_about_checks() {
+    let cluster = cluster();
+    let plan = ask(&cluster, PlanKind::Shutdown, services(&["db"]))
+        .seeing(&up(&cluster))
+        .plan();
+    assert_eq!(ids(&plan), ["stop:web@w", "stop:db@b", "stop:db@a"]);
+    assert_eq!(
+        after(&plan, "stop:db@a"),
+        ["stop:web@w down", "stop:db@b down"]
+    );
+    let nobody = up(&cluster).side("a", Side::Standby);
+    let plan = ask(&cluster, PlanKind::Shutdown, services(&["db"]))
+        .seeing(&nobody)
+        .plan();
+    assert_eq!(plan.steps.len(), 3);
+}
+
+#[test]
+fn what_restarts_the_primary_makes_it_primary_again() {
+    let cluster = cluster();
+    let seen = up(&cluster);
+    let plan = ask(&cluster, PlanKind::Restart, services(&["db"]))
+        .seeing(&seen)
+        .plan();
+    let expected = [
+        "stop:db@b",
+        "start:db@b",
+        "stop:db@a",
+        "start:db@a",
+        "promote:db@a",
+    ];
+    assert_eq!(ids(&plan), expected);
+    let plan = ask(&cluster, PlanKind::Reboot, nodes(&["a"]))
+        .seeing(&seen)
+        .plan();
+    let expected = ["stop:db@a", "reboot:a", "start:db@a", "promote:db@a"];
+    assert_eq!(ids(&plan), expected);
+}
+
+#[test]
+fn a_switchover_is_one_promotion_of_the_only_standby_that_could_take_it() {
+    let cluster = cluster();
+    let seen = up(&cluster);
+    let plan = switchover(&cluster).seeing(&seen).plan();
+    assert_eq!(ids(&plan), ["promote:db@b"]);
+    assert_eq!(checks(&plan, "promote:db@b").1, ["db.login@b"]);
+    let to = switchover(&cluster).to("b").seeing(&seen).plan();
+    assert_eq!(ids(&to), ["promote:db@b"]);
+    let there = switchover(&cluster).to("a").seeing(&seen).plan();
+    assert_eq!(ids(&there), Vec::<&str>::new());
+}
+
+#[test]
+fn a_switchover_to_where_the_role_cannot_go_says_why() {
+    let cluster = cluster();
+    let refused = |seen: Seen, expected: &str| {
+        let lines = switchover(&cluster).seeing(&seen).refusal();
+        assert!(
+            lines.iter().any(|line| line.contains(expected)),
+            "{expected} is not in {lines:?}"
+        );
+    };
+    refused(
+        up(&cluster).state("db", "b", InstanceState::Stopped),
+        "no node can take its role: b: it is down",
+    );
+    let mut late = up(&cluster);
+    late.node("b").liveness = Liveness::Late;
+    refused(late, "b: its agent is late");
+    refused(
+        up(&cluster).lose("a"),
+        "which side is primary: a: the agent of a is lost",
+    );
+    refused(
+        up(&cluster).side("b", Side::Primary),
+        "a and b both say to be primary",
+    );
+    refused(
+        up(&cluster).side("b", Side::Changing),
+        "b is changing its side",
+    );
+    let lines = switchover(&cluster).to("w").seeing(&up(&cluster)).refusal();
+    assert!(lines[0].contains("w is none of its nodes"), "{lines:?}");
+    let seen = up(&cluster);
+    let lines = ask(&cluster, PlanKind::Switchover, services(&["web"]))
+        .seeing(&seen)
+        .refusal();
+    assert!(lines[0].contains("has no `failover`"), "{lines:?}");
+}
+
+#[test]
+fn a_standby_is_not_asked_what_only_a_primary_can_answer() {
+    let cluster = cluster();
+    let seen = up(&cluster).saying("db.login", "b", Verdict::Bad);
+    let plan = ask(&cluster, PlanKind::Startup, services(&["web", "db"]))
+        .seeing(&seen)
+        .plan();
+    assert_eq!(ids(&plan), Vec::<&str>::new());
+}
+
+#[test]
+fn a_failover_rests_on_a_word_that_no_agent_contradicts() {
+    let cluster = cluster();
+    let failover = |seen: &Seen, down: &[&str]| {
+        ask(&cluster, PlanKind::Failover, services(&["db"]))
+            .attesting(down)
+            .seeing(seen)
+            .outcome()
+    };
+    let refused = |seen: &Seen, down: &[&str], expected: &str| {
+        let outcome = failover(seen, down);
+        assert!(outcome.plan.is_none(), "{}", outcome.report);
+        let report = outcome.report.to_string();
+        assert!(report.contains(expected), "{report}");
+    };
+    let lost = up(&cluster).lose("a");
+    let plan = failover(&lost, &["a"]).plan.expect("a plan");
+    assert_eq!(ids(plan.plan()), ["promote:db@b"]);
+    refused(
+        &lost,
+        &[],
+        "which side is primary: a: the agent of a is lost",
+    );
+    refused(&lost, &["w"], "which side is primary");
+    refused(&lost, &["a", "w"], "w is none of its nodes");
+    refused(
+        &up(&cluster),
+        &["b"],
+        "a is its primary, and its agent is heard",
+    );
+    refused(&up(&cluster), &["a"], "the agent of a is heard");
+    let other_is_down = lost.clone().state("db", "b", InstanceState::Stopped);
+    refused(&other_is_down, &["a"], "b: it is down");
+}

@@ -1,0 +1,167 @@
+//! Addresses on this node's interfaces.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use interlock_model::address::FloatingAddress;
+
+use super::netlink::Socket;
+use super::port::Port;
+use super::route::{self, Link};
+use super::{Doing, Error, Mac, arp, neighbour};
+
+/// How often [`Addresses::announce`] says it: one or two of the packets may be lost.
+const BURST: u32 = 3;
+
+/// Puts floating addresses on this node's interfaces and takes them off.
+///
+/// Clones share one socket, which is opened once, in the network namespace of the thread that does it; all calls are to come
+/// from threads that are in the same. No call waits for anything but the kernel, except [`conflict`](Self::conflict), which
+/// waits for the link.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    socket: Arc<Mutex<Socket>>,
+}
+
+impl Addresses {
+    /// Of the network namespace that this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// The kernel gives no socket.
+    pub fn new() -> Result<Self, Error> {
+        let socket = Socket::open(None).map_err(Error::NoSocket)?;
+        Ok(Self {
+            socket: Arc::new(Mutex::new(socket)),
+        })
+    }
+
+    /// Puts an address on its interface, usable at once. It may be there already.
+    ///
+    /// # Errors
+    ///
+    /// The interface does not exist, is down, or has no carrier; or the kernel refuses.
+    pub fn add(&self, address: &FloatingAddress) -> Result<(), Error> {
+        let mut socket = self.socket();
+        let link = ready(&mut socket, address, Doing::Add)?;
+        route::add(&mut socket, link, address).map_err(refused(Doing::Add, address))
+    }
+
+    /// Takes an address off its interface, whatever its prefix is there. It may be absent, and so may the interface. When
+    /// this has gone well, the address was seen to be gone.
+    ///
+    /// With an IPv4 address go those of the same network that were added after it, unless `promote_secondaries` of its
+    /// interface is set: a node's own addresses are to be there first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or something else keeps adding the address.
+    pub fn remove(&self, address: &FloatingAddress) -> Result<(), Error> {
+        let mut socket = self.socket();
+        let removed = match route::link(&mut socket, &address.interface) {
+            Ok(None) => Ok(()),
+            Ok(Some(link)) => route::remove(&mut socket, link, address.ip),
+            Err(error) => Err(error),
+        };
+        removed.map_err(refused(Doing::Remove, address))
+    }
+
+    /// Whether an address is on its interface, whatever its prefix is there. It is not on an interface that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn is_present(&self, address: &FloatingAddress) -> Result<bool, Error> {
+        present(&mut self.socket(), address, Doing::LookFor).map(|link| link.is_some())
+    }
+
+    /// Who else on the link has this address, or is about to take it: asks for about 200 ms, by ARP.
+    ///
+    /// `None` for IPv6, and where neighbours do not look for each other by ARP (`lo`, a dummy): nothing can be asked there.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); or the kernel does not let this process talk to the link.
+    pub fn conflict(&self, address: &FloatingAddress) -> Result<Option<Mac>, Error> {
+        let link = ready(&mut self.socket(), address, Doing::ProbeFor)?;
+        match (address.ip, link.mac) {
+            (IpAddr::V4(ip), Some(mac)) => Port::open(&address.interface)
+                .and_then(|port| arp::conflict(&port, mac, ip))
+                .map_err(refused(Doing::ProbeFor, address)),
+            (IpAddr::V6(_), _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// Tells the link that an address is here now, so that neighbours and switches forget where it was: three times at once,
+    /// by ARP in both forms or by unsolicited neighbour advertisements. Does nothing where neighbours do not look for each
+    /// other.
+    ///
+    /// # Errors
+    ///
+    /// The address is not here; or the kernel refuses.
+    pub fn announce(&self, address: &FloatingAddress) -> Result<(), Error> {
+        self.tell(address, BURST)
+    }
+
+    /// As [`announce`](Self::announce), but once: for those who were not listening then. To be repeated for a while.
+    ///
+    /// # Errors
+    ///
+    /// As [`announce`](Self::announce).
+    pub fn refresh(&self, address: &FloatingAddress) -> Result<(), Error> {
+        self.tell(address, 1)
+    }
+
+    fn tell(&self, address: &FloatingAddress, times: u32) -> Result<(), Error> {
+        let link = present(&mut self.socket(), address, Doing::Announce)?
+            .ok_or_else(|| Error::NotHere(address.clone()))?;
+        let Some(mac) = link.mac else {
+            return Ok(());
+        };
+        let told = match address.ip {
+            IpAddr::V4(ip) => {
+                Port::open(&address.interface).and_then(|port| arp::announce(&port, mac, ip, times))
+            }
+            IpAddr::V6(ip) => neighbour::announce(link.index, mac, ip, times),
+        };
+        told.map_err(refused(Doing::Announce, address))
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        // It is sound after a panic: answers to an exchange that was not read to its end are left out by the next.
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The interface of an address, if that can be used on it.
+fn ready(socket: &mut Socket, address: &FloatingAddress, doing: Doing) -> Result<Link, Error> {
+    match route::link(socket, &address.interface).map_err(refused(doing, address))? {
+        None => Err(Error::NoInterface(address.clone())),
+        Some(link) if !link.up => Err(Error::Down(address.clone())),
+        Some(link) if !link.carrier => Err(Error::NoCarrier(address.clone())),
+        Some(link) => Ok(link),
+    }
+}
+
+/// The interface of an address, if that is on it.
+fn present(
+    socket: &mut Socket,
+    address: &FloatingAddress,
+    doing: Doing,
+) -> Result<Option<Link>, Error> {
+    let refused = refused(doing, address);
+    let Some(link) = route::link(socket, &address.interface).map_err(&refused)? else {
+        return Ok(None);
+    };
+    let prefixes = route::prefixes(socket, link, address.ip).map_err(refused)?;
+    Ok((!prefixes.is_empty()).then_some(link))
+}
+
+fn refused(doing: Doing, address: &FloatingAddress) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Refused {
+        doing,
+        address: address.clone(),
+        source,
+    }
+}

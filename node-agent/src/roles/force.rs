@@ -1,0 +1,166 @@
+//! The forced stop (safety rule E14): path, addresses, SIGKILL, and the proof that nothing is left.
+//!
+//! Nothing here waits. Whatever is not gone yet is hit again a few milliseconds later, until all of it is. Three things can
+//! only be waited for, and until then nobody says *empty*: a start that is under way on the runtime, which may yet bring
+//! something up; a process in an uninterruptible sleep; and parts that no system call ends, such as what a command of the
+//! agent's file has started, or a unit without processes. Those are finished by their managers afterwards.
+
+use std::time::Duration;
+
+use interlock_engine::lease::Clock;
+use interlock_model::action::Part;
+
+use super::input::Task;
+use super::seat::{Seat, Shell};
+
+/// The pause between two blows while a forced stop is young, and later.
+const SOON: Duration = Duration::from_millis(4);
+const LATER: Duration = Duration::from_millis(50);
+
+/// How long it is young.
+const YOUNG: Duration = Duration::from_millis(500);
+
+/// How often it is said that a forced stop hangs.
+const COMPLAIN: Duration = Duration::from_secs(1);
+
+/// A forced stop that is under way.
+#[derive(Debug)]
+pub(super) struct Force {
+    pub(super) why: String,
+    begun: Clock,
+    within: Duration,
+    /// Have managers said that all of it is down?
+    finished: bool,
+    /// Was it stopped in order before, so that only the proof is missing?
+    ordered: bool,
+    complained: Option<Clock>,
+}
+
+impl Force {
+    pub(super) fn new(why: String, within: Duration, begun: Clock) -> Self {
+        Self {
+            why,
+            begun,
+            within,
+            finished: false,
+            ordered: false,
+            complained: None,
+        }
+    }
+
+    /// The proof that a stop in order has left nothing, and the end of what it has left: a manager calls a unit down
+    /// whose processes it could not end, and a check command sees what it looks for.
+    pub(super) fn after_order(within: Duration, begun: Clock) -> Self {
+        Self {
+            finished: true,
+            ordered: true,
+            ..Self::new(
+                "its stop has left something behind".to_owned(),
+                within,
+                begun,
+            )
+        }
+    }
+
+    /// What managers were asked to finish is down.
+    pub(super) fn finished(&mut self) {
+        self.finished = true;
+    }
+
+    /// When to strike again.
+    pub(super) fn again_in(&self, now: Clock) -> Duration {
+        if now.longest_since(self.begun) < YOUNG {
+            SOON
+        } else {
+            LATER
+        }
+    }
+}
+
+impl Seat {
+    /// Strikes once more; true when it is proven that nothing is left.
+    pub(super) fn strike(&mut self, now: Clock, shell: &mut Shell) -> bool {
+        if self.force.is_none() {
+            return false;
+        }
+        if let Some(work) = &self.work {
+            work.interrupt();
+        }
+        let mut left: Vec<String> = Vec::new();
+        let closed = self.door.close();
+        if let Err(why) = self.door.clear() {
+            left.push(why);
+        }
+        for (part, grip) in &self.grips {
+            let struck = grip.is_empty().and_then(|empty| match empty {
+                true => Ok(true),
+                false => grip.kill().and_then(|()| grip.is_empty()),
+            });
+            match struck {
+                Ok(true) => {}
+                Ok(false) => left.push(format!("{part} is not dead yet")),
+                Err(error) => left.push(format!("{part} may run: {error}")),
+            }
+        }
+        // Nobody reaches an address that is gone, whether its path is closed or not.
+        if self.door.is_clear() != Ok(true) {
+            left.push("an address is still here".to_owned());
+            left.extend(closed.err());
+        }
+        let ends_by_managers = self.ends_by_managers();
+        if let Some(work) = &self.work {
+            left.push(format!("{} is under way", work.what()));
+        } else if ends_by_managers && !self.force.as_ref().is_some_and(|force| force.finished) {
+            left.push("its managers are asked to end the rest".to_owned());
+            if self.may_finish(now) {
+                self.begin(Task::Finish, shell);
+            }
+        }
+        if left.is_empty() {
+            if let Some(force) = self.force.take() {
+                let took = now.longest_since(force.begun);
+                if force.ordered {
+                    tracing::info!(service = %self.service, ?took, "nothing is left of it");
+                } else {
+                    tracing::warn!(service = %self.service, ?took, "stopped by force: {}; nothing is left", force.why);
+                }
+            }
+            self.grips.clear();
+            self.unproven = false;
+            return true;
+        }
+        self.complain(now, &left.join("; "));
+        false
+    }
+
+    /// Is there anything that no system call of ours ends for good, or of which we have no hold?
+    fn ends_by_managers(&self) -> bool {
+        self.unproven
+            || self.leased.parts.iter().any(|part| match part {
+                Part::Exec { .. } | Part::Ocf(_) => true,
+                Part::Process { .. } | Part::Systemd { .. } | Part::Postgres(_) => {
+                    !self.grips.iter().any(|(held, _)| held == part)
+                }
+                Part::Address(_) => false,
+            })
+    }
+
+    /// K is over.
+    fn complain(&mut self, now: Clock, left: &str) {
+        let Some(force) = &mut self.force else {
+            return;
+        };
+        let late = now.longest_since(force.begun) >= force.within;
+        let due = force
+            .complained
+            .is_none_or(|last| now.longest_since(last) >= COMPLAIN);
+        if late && due {
+            force.complained = Some(now);
+            tracing::error!(
+                service = %self.service,
+                "its forced stop ({}) is not done within {:?}: {left}. This node does not say that its role is free",
+                force.why, force.within
+            );
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! One leased service: its machine, its primary parts, and what is under way for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use interlock_engine::lease::Clock;
+use interlock_engine::lease::holder::{Config, Event, Found, Holder, Tenure};
+use interlock_engine::lease::leader::Standing;
+use interlock_model::action::Part;
+use interlock_model::lease::{Epoch, Holder as Member};
+use interlock_model::names::ServiceName;
+use interlock_model::observation::Side;
+use interlock_model::time::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::clock;
+use super::door::Door;
+use super::facts::Job;
+use super::force::Force;
+use super::input::{Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Work};
+use super::tenures::Tenures;
+use crate::config::Reset;
+use crate::session::{self, LeaseMail};
+use crate::shim::Grip;
+
+/// The pause before managers are asked once more to finish a forced stop.
+const FINISH_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long an ordered stop has that could not be done in order: then nothing else is known to be quicker.
+const LAST_RESORT: Duration = Duration::from_secs(1);
+
+/// What all seats share.
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) me: Member,
+    pub(super) reset: Reset,
+    pub(super) mails: Vec<Arc<LeaseMail>>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) works: UnboundedSender<Work>,
+    pub(super) tenures: Option<Tenures>,
+}
+
+impl Shell {
+    /// Keeps a tenure for the next agent of this boot.
+    pub(super) fn keep(
+        &self,
+        service: &ServiceName,
+        tenure: Option<&Tenure>,
+    ) -> std::io::Result<()> {
+        match &self.tenures {
+            Some(tenures) => tenures.keep(service, tenure),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Work that the runtime does.
+#[derive(Debug)]
+pub(super) struct Running {
+    turn: u64,
+    task: Task,
+    halt: CancellationToken,
+}
+
+impl Running {
+    /// Has it end at once, unless it is what ends the rest.
+    pub(super) fn interrupt(&self) {
+        if self.task != Task::Finish {
+            self.halt.cancel();
+        }
+    }
+
+    pub(super) fn what(&self) -> &'static str {
+        match self.task {
+            Task::Start => "its start",
+            Task::Stop => "its stop",
+            Task::Finish => "the end of the rest by its managers",
+        }
+    }
+}
+
+/// Whose hands the instance is in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Claims {
+    /// Attempts that have it in hand.
+    pub(super) attempts: u32,
+    /// One of them takes the role away.
+    pub(super) leaving: bool,
+}
+
+/// One leased service.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) service: ServiceName,
+    pub(super) leased: Leased,
+    /// What it is from the next time on that it holds nothing.
+    next: Option<(Leased, Door)>,
+    pub(super) holder: Holder,
+    pub(super) door: Door,
+    pub(super) grips: Vec<(Part, Grip)>,
+    /// A start may be on its way that nobody here waits for any more: that all grips are empty proves nothing then.
+    pub(super) unproven: bool,
+    pub(super) work: Option<Running>,
+    /// A stop waits for the end of a start.
+    pub(super) then_stop: bool,
+    pub(super) force: Option<Force>,
+    pub(super) blocked: bool,
+    pub(super) may_exit: bool,
+    /// By who looks at its parts.
+    pub(super) readiness: Readiness,
+    told_unready: Option<Option<String>>,
+    pub(super) claims: Claims,
+    pub(super) unassigned: bool,
+    /// The machine is on its way down.
+    pub(super) machine_goes: bool,
+    /// Why primary parts are down although this is the primary.
+    pub(super) down: Option<String>,
+    /// Of which primary part nobody can tell whether it runs, while this is no primary.
+    unclear: Option<String>,
+    /// When primary parts were restarted, within the window of the guard.
+    restarts: VecDeque<Clock>,
+    finish_at: Option<Clock>,
+    pub(super) turn: u64,
+    pub(super) side: Side,
+    pub(super) since: Option<Timestamp>,
+    /// The epoch that a coordinator last told of, and who holds it.
+    pub(super) heard: Option<(Epoch, Option<Member>)>,
+    /// How far its data went when it was last stopped in order.
+    pub(super) ended: Option<u64>,
+    /// What is started was primary in this epoch before.
+    pub(super) again: bool,
+    /// What was last seen of its data.
+    pub(super) data: Option<DataSight>,
+    /// Which request to wait for nobody was the last one.
+    pub(super) asked: u64,
+    /// The request by which writes may be acknowledged without waiting for anybody. Only until it is seen that they wait again.
+    pub(super) asynchronous: Option<u64>,
+    /// How it was said to stand, and when.
+    pub(super) told: Option<(Standing, Clock)>,
+}
+
+impl Seat {
+    /// Takes a service over, as it was found.
+    pub(super) fn take(newcomer: Newcomer, shell: &mut Shell) -> Self {
+        let config = Config {
+            service: newcomer.service.clone(),
+            me: shell.me.clone(),
+            watchdog: false,
+            client_path: newcomer.door.is_guarded(),
+            data: newcomer.leased.has_data(),
+        };
+        let now = clock::read();
+        let (holder, effects) =
+            Holder::start(config, newcomer.facts, newcomer.kept, newcomer.found, now);
+        let mut seat = Self {
+            service: newcomer.service,
+            leased: newcomer.leased,
+            next: None,
+            holder,
+            door: newcomer.door,
+            grips: newcomer.grips,
+            // What the agent before this one has begun is not known, until all of it is seen to run.
+            unproven: true,
+            work: None,
+            then_stop: false,
+            force: None,
+            blocked: false,
+            may_exit: false,
+            readiness: Readiness {
+                unready: Some("its agent has just started".to_owned()),
+                down: None,
+            },
+            told_unready: None,
+            claims: Claims::default(),
+            unassigned: false,
+            machine_goes: false,
+            down: None,
+            unclear: None,
+            restarts: VecDeque::new(),
+            finish_at: None,
+            turn: 0,
+            side: Side::Unknown,
+            since: None,
+            heard: None,
+            ended: None,
+            again: false,
+            data: None,
+            asked: 0,
+            asynchronous: None,
+            told: None,
+        };
+        let mut events = VecDeque::new();
+        seat.carry_out(effects, now, shell, &mut events);
+        for event in events {
+            seat.tell(event, shell);
+        }
+        seat.look_at_self(shell);
+        seat
+    }
+
+    /// Its parts or its policy are others. What a primary has is what it was started with.
+    pub(super) fn change(&mut self, leased: Leased, door: Door) {
+        self.next = Some((leased, door));
+    }
+
+    /// Something that a coordinator says.
+    pub(super) fn hear(&mut self, event: Event, shell: &mut Shell) {
+        if matches!(event, Event::Promote { .. })
+            && let Some(why) = self.why_unready()
+        {
+            // A command gives no right, and is repeated as long as it holds.
+            tracing::info!(service = %self.service, "it is told to be primary and is not ready: {why}");
+            return;
+        }
+        if let Event::Heard { epoch, holder, .. } = &event {
+            self.heard = Some((*epoch, holder.clone()));
+        }
+        self.tell(event, shell);
+    }
+
+    /// What stands in the way of a promotion here.
+    pub(super) fn why_unready(&self) -> Option<String> {
+        if self.unassigned {
+            return Some("it is no longer assigned to this node".to_owned());
+        }
+        if self.machine_goes {
+            return Some("its machine goes down".to_owned());
+        }
+        if self.claims.attempts > 0 || self.claims.leaving {
+            return Some("an attempt is open on it".to_owned());
+        }
+        let door = self.door.trouble().map(str::to_owned);
+        door.or_else(|| self.unclear.clone())
+            .or_else(|| self.readiness.unready.clone())
+    }
+
+    /// Starts work on the runtime. One at a time: who calls has seen that there is none.
+    pub(super) fn begin(&mut self, task: Task, shell: &Shell) {
+        self.changed();
+        let halt = CancellationToken::new();
+        let work = Work {
+            service: self.service.clone(),
+            turn: self.turn,
+            task,
+            parts: Arc::clone(&self.leased.parts),
+            peers: Arc::clone(&self.leased.peers),
+            door: self.door.clone(),
+            again: self.again,
+            halt: halt.clone(),
+        };
+        if shell.works.send(work).is_err() {
+            tracing::error!(service = %self.service, "this agent is ending: nothing is started or stopped any more");
+            return;
+        }
+        self.work = Some(Running {
+            turn: self.turn,
+            task,
+            halt,
+        });
+    }
+
+    /// Work has ended.
+    pub(super) fn done(&mut self, turn: u64, outcome: Outcome, shell: &mut Shell) {
+        let Some(work) = self.work.take_if(|work| work.turn == turn) else {
+            return;
+        };
+        self.changed();
+        match (&outcome, work.task) {
+            (Ok(evidence), _) => {
+                tracing::info!(service = %self.service, evidence, "{} is done", work.what())
+            }
+            (Err(why), _) => {
+                tracing::warn!(service = %self.service, "{} is not done: {why}", work.what())
+            }
+        }
+        if work.task == Task::Start {
+            self.unproven = outcome.is_err();
+            self.ended = None;
+        }
+        if let Some(force) = &mut self.force {
+            match (work.task, outcome) {
+                (Task::Finish, Ok(_)) => force.finished(),
+                (Task::Finish, Err(_)) => self.finish_at = Some(clock::read()),
+                (Task::Start | Task::Stop, _) => {}
+            }
+            return;
+        }
+        if std::mem::take(&mut self.then_stop) {
+            self.begin(Task::Stop, shell);
+            return;
+        }
+        match (work.task, outcome) {
+            (Task::Start, Ok(_)) => {
+                self.down = None;
+                self.tell(Event::Promoted, shell);
+                if self.holder.is_primary() {
+                    self.door.announce();
+                }
+            }
+            (Task::Start, Err(why)) => {
+                self.down = Some(why);
+                self.tell(Event::PromotionFailed, shell);
+            }
+            (Task::Stop, Ok(_)) => {
+                self.force = Some(Force::after_order(LAST_RESORT, clock::read()));
+            }
+            (Task::Stop, Err(why)) => {
+                let why = format!("it cannot be stopped in order: {why}");
+                self.force = Some(Force::new(why, LAST_RESORT, clock::read()));
+            }
+            (Task::Finish, _) => {}
+        }
+    }
+
+    /// May managers be asked to finish a forced stop?
+    pub(super) fn may_finish(&self, now: Clock) -> bool {
+        self.finish_at
+            .is_none_or(|last| now.longest_since(last) >= FINISH_AGAIN)
+    }
+
+    /// A part was started.
+    pub(super) fn hold(&mut self, part: Part, grip: Grip) {
+        self.grips.retain(|(held, _)| *held != part);
+        self.grips.push((part, grip));
+    }
+
+    /// The primary parts were looked at.
+    pub(super) fn seen(&mut self, sight: Sight, shell: &mut Shell) {
+        if sight.turn != self.turn {
+            return;
+        }
+        for (part, grip) in sight.grips {
+            self.hold(part, grip);
+        }
+        if self.work.is_some() || self.force.is_some() || self.blocked {
+            return;
+        }
+        // How far a primary had written is known also when it is dead.
+        let dead = sight
+            .parts
+            .iter()
+            .any(|(part, seen)| part.is_promoted() && matches!(seen, Condition::Down(_)));
+        if let Some(data) = sight.data
+            && (!dead || self.holder.is_standby())
+        {
+            self.saw_data(data, shell);
+        }
+        self.unproven &= !sight.parts.iter().all(|(_, seen)| *seen == Condition::Up);
+        if self.holder.is_primary() {
+            let down = sight.parts.iter().find_map(|(part, seen)| match seen {
+                Condition::Down(why) => Some(format!("{part}: {why}")),
+                Condition::Standby => Some(format!("{part}: it accepts no writes")),
+                Condition::Up | Condition::Unknown(_) => None,
+            });
+            self.down.clone_from(&down);
+            if let Some(down) = down {
+                tracing::warn!(service = %self.service, "the primary has lost a part: {down}");
+                let restart = self.takes_restart();
+                self.tell(Event::Died { restart }, shell);
+            }
+        } else {
+            self.unclear = sight.parts.iter().find_map(|(part, seen)| match seen {
+                Condition::Unknown(why) => Some(format!("{part}: {why}")),
+                Condition::Up | Condition::Standby | Condition::Down(_) => None,
+            });
+            if sight.parts.iter().any(|(_, seen)| *seen == Condition::Up) {
+                self.tell(Event::Found(Found::Primary), shell);
+            }
+        }
+    }
+
+    /// Its data were looked at.
+    fn saw_data(&mut self, data: DataSight, shell: &mut Shell) {
+        if self.data.as_ref().and_then(|it| it.position) != data.position {
+            self.tell(Event::Position(data.position), shell);
+        }
+        if let Some(nodes) = &data.synchronous
+            && self.holder.is_primary()
+        {
+            self.asynchronous = None;
+            self.tell(Event::Synchronous(nodes.clone()), shell);
+        }
+        self.data = Some(data);
+    }
+
+    /// Takes a restart from the budget of its guard, if one is left in the window.
+    fn takes_restart(&mut self) -> bool {
+        let now = clock::read();
+        let window = self.leased.guard.window;
+        self.restarts.retain(|at| now.longest_since(*at) < window);
+        let left = self.restarts.len() < usize::try_from(self.leased.guard.budget).unwrap_or(0);
+        if left {
+            self.restarts.push_back(now);
+        }
+        left
+    }
+
+    /// Whatever is due.
+    pub(super) fn tick(&mut self, shell: &mut Shell) {
+        let why = self.why_unready();
+        if self.told_unready.as_ref() != Some(&why) {
+            self.told_unready = Some(why.clone());
+            self.tell(Event::Unready(why), shell);
+        }
+        self.tell(Event::Tick, shell);
+        if self.strike(clock::read(), shell) {
+            self.changed();
+            let position = self.ended.take();
+            self.tell(Event::Empty { position }, shell);
+        }
+        if self.holder.is_primary()
+            && self.work.is_none()
+            && self.claims.attempts == 0
+            && let Some(down) = &self.readiness.down
+        {
+            tracing::warn!(service = %self.service, "a part that its primary needs is down, so the role is given back: {down}");
+            self.tell(Event::Died { restart: false }, shell);
+        }
+        // Not while the mark is being written: then the machine takes no such word, so it is said again.
+        if (self.claims.leaving || self.unassigned || self.machine_goes)
+            && !self.holder.is_standby()
+            && self.work.is_none()
+        {
+            self.tell(Event::Release(self.epoch()), shell);
+        }
+        if self.holder.is_standby()
+            && let Some((leased, door)) = self.next.take()
+        {
+            self.leased = leased;
+            self.holder.set_data(self.leased.has_data());
+            self.door = door;
+        }
+        self.say_standing(false, shell);
+    }
+
+    /// Notices what has become of it.
+    pub(super) fn look_at_self(&mut self, shell: &mut Shell) {
+        let side = if self.holder.is_primary() {
+            Side::Primary
+        } else if self.holder.is_standby() {
+            Side::Standby
+        } else {
+            Side::Changing
+        };
+        if side != self.side {
+            tracing::info!(service = %self.service, epoch = self.epoch().0, "{side}");
+            self.side = side;
+            self.since = (side == Side::Primary).then(|| session::Clock.wall());
+            self.down = self.down.take().filter(|_| side != Side::Standby);
+            self.asynchronous = None;
+            self.changed();
+            self.say_standing(false, shell);
+        }
+    }
+
+    /// What was seen before this is not of now.
+    pub(super) fn changed(&mut self) {
+        self.turn += 1;
+    }
+
+    /// The epoch that it holds, or the highest that it has heard of.
+    pub(super) fn epoch(&self) -> Epoch {
+        let held = self.holder.tenure().map(Tenure::epoch);
+        held.unwrap_or(self.holder.facts().seen)
+    }
+}

@@ -1,0 +1,299 @@
+//! What the runtime does for the roles of this node: starts what only a primary has, stops it, and takes hold of it.
+//!
+//! The thread that keeps the roles ([`crate::roles`]) decides; here managers are called, which may take their time. One work
+//! of a service at a time, and each is answered, however it ends.
+
+use std::time::Duration;
+
+use interlock_model::action::Part;
+use interlock_model::names::ServiceName;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::errand::{Errand, Trouble, role_tag};
+use super::managers::Managers;
+use crate::roles::{Condition, Outcome, Roles, Sight, Task, Work};
+use crate::shim::{Grip, RunId};
+
+/// How long a start may take until the role is given back instead: a database that repairs itself takes minutes.
+const START_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long a stop in order may take until it is ended by force. The managers' own limits are shorter.
+const STOP_LIMIT: Duration = Duration::from_secs(300);
+
+/// How often, and how long apart, neighbours are told once more where an address is.
+const REFRESH: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// Where control groups of version 2 are: alone, or beside those of version 1 (cgroups(7), systemd(1) on the hybrid
+/// hierarchy).
+const CGROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// Works for the roles of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Hands {
+    pub(super) managers: Managers,
+    pub(super) roles: Roles,
+}
+
+impl Hands {
+    /// Works until nobody gives work any more.
+    pub(super) async fn run(self, mut works: mpsc::UnboundedReceiver<Work>) {
+        while let Some(work) = works.recv().await {
+            let hands = self.clone();
+            tokio::spawn(async move {
+                let (service, turn) = (work.service.clone(), work.turn);
+                let worker = hands.clone();
+                let done = tokio::spawn(async move { worker.carry_out(&work).await }).await;
+                let outcome = done.unwrap_or_else(|error| Err(error.to_string()));
+                hands.roles.done(service, turn, outcome);
+            });
+        }
+    }
+
+    async fn carry_out(&self, work: &Work) -> Outcome {
+        match work.task {
+            Task::Start => {
+                let started = self.start(work).await;
+                if started.is_ok() {
+                    self.tell_neighbours(work);
+                }
+                started
+            }
+            Task::Stop => self.stop(work).await,
+            Task::Finish => self.finish(work).await,
+        }
+    }
+
+    /// Starts what does not run, downwards, and sees that all of it runs.
+    async fn start(&self, work: &Work) -> Outcome {
+        let permit = self.managers.permit(&work.service, &work.parts);
+        permit.map_err(|refusal| refusal.to_string())?;
+        let errand = self.errand(work, START_LIMIT);
+        let mut evidence = Vec::with_capacity(work.parts.len());
+        for (index, part) in work.parts.iter().enumerate() {
+            if work.halt.is_cancelled() {
+                return Err(format!("interrupted before {part} was begun"));
+            }
+            let brought = match part {
+                Part::Address(address) => work.door.add(address).map(|()| "here".to_owned()),
+                Part::Postgres(postgres) => {
+                    let promoted = self.promote(work, postgres, index, &errand).await;
+                    promoted.map_err(|trouble| trouble.to_string())
+                }
+                Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
+                    self.bring_up(part, index, &errand).await
+                }
+            };
+            // Also of what has failed: something of it may run.
+            if let Some(grip) = self.grip(&work.service, index, part).await {
+                self.roles.grip(&work.service, part, grip);
+            }
+            evidence.push(format!(
+                "{part}: {}",
+                brought.map_err(|why| format!("{part}: {why}"))?
+            ));
+        }
+        // The first part may have died while the last one started.
+        for part in work.parts.iter().filter(|part| !is_address(part)) {
+            if let Part::Postgres(postgres) = part {
+                let (condition, _) = self.managers.sight_of(postgres).await;
+                if condition == Condition::Up {
+                    continue;
+                }
+                return Err(format!(
+                    "{part}: {condition:?} after all parts were started"
+                ));
+            }
+            let seen = self.managers.look(part).await;
+            if !seen.is_running() {
+                return Err(format!(
+                    "{part}: {} after all parts were started",
+                    seen.text()
+                ));
+            }
+        }
+        Ok(evidence.join("; "))
+    }
+
+    async fn bring_up(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Outcome {
+        let seen = self.managers.look(part).await;
+        if seen.is_running() {
+            return Ok(format!("already {}", seen.text()));
+        }
+        let brought = self.managers.bring_up(part, index, errand).await;
+        brought.map_err(|trouble: Trouble| trouble.to_string())
+    }
+
+    /// Stops it, upwards.
+    async fn stop(&self, work: &Work) -> Outcome {
+        let errand = self.errand(work, STOP_LIMIT);
+        let mut evidence = Vec::with_capacity(work.parts.len());
+        for (index, part) in work.parts.iter().enumerate().rev() {
+            let taken = match part {
+                Part::Address(address) => work.door.remove(address).map(|()| "gone".to_owned()),
+                Part::Postgres(postgres) => {
+                    let down = self.take_down(part, index, &errand).await;
+                    let end = self.managers.end_of(postgres).await;
+                    let end = end.filter(|_| down.is_ok());
+                    let position = end.and_then(|end| end.position);
+                    self.roles.ended(&work.service, position);
+                    if end.is_some_and(|end| end.unwritten) {
+                        self.roles.unwritten(&work.service);
+                    }
+                    down
+                }
+                Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
+                    self.take_down(part, index, &errand).await
+                }
+            };
+            evidence.push(format!(
+                "{part}: {}",
+                taken.map_err(|why| format!("{part}: {why}"))?
+            ));
+        }
+        Ok(evidence.join("; "))
+    }
+
+    async fn take_down(&self, part: &Part, index: usize, errand: &Errand<'_>) -> Outcome {
+        let seen = self.managers.look(part).await;
+        if seen.state.is_down() {
+            return Ok(format!("already {}", seen.text()));
+        }
+        let taken = self.managers.take_down(part, index, errand).await;
+        taken.map_err(|trouble| trouble.to_string())
+    }
+
+    /// Has managers end what is left after a forced stop, at once, and say that all of it is down.
+    async fn finish(&self, work: &Work) -> Outcome {
+        let errand = self.errand(work, STOP_LIMIT);
+        let mut left = Vec::new();
+        for (index, part) in work.parts.iter().enumerate().rev() {
+            let ended = match part {
+                // By the thread, with the proof.
+                Part::Address(_) => continue,
+                Part::Process { name } => {
+                    let killed = self.managers.supervisor.kill(name, Duration::ZERO).await;
+                    killed.map(drop).map_err(|error| error.to_string())
+                }
+                Part::Systemd { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Postgres(_) => {
+                    self.take_down(part, index, &errand).await.map(drop)
+                }
+            };
+            if let Err(why) = ended {
+                left.push(format!("{part}: {why}"));
+            }
+        }
+        if left.is_empty() {
+            Ok("managers say that all of it is down".to_owned())
+        } else {
+            Err(left.join("; "))
+        }
+    }
+
+    /// What it takes to end a part at once; none if it does not run, or nothing but its manager ends it.
+    pub(super) async fn grip(
+        &self,
+        service: &ServiceName,
+        index: usize,
+        part: &Part,
+    ) -> Option<Grip> {
+        let runs = &self.managers.runs;
+        let server = part.postgres().map(|it| self.managers.servers.get(it));
+        let runner = match server {
+            Some(Ok(server)) => Some(server.runner()),
+            Some(Err(_)) => return None,
+            None => None,
+        };
+        match runner.as_ref().unwrap_or(part) {
+            Part::Process { name } => {
+                let run = runs.get(&RunId::service(name))?;
+                let gone = run.state().is_some_and(|ended| ended.group.is_empty());
+                (!gone).then(|| run.grip())
+            }
+            Part::Systemd { unit } => {
+                let state = self.managers.systemd.observe(unit).await.ok()?;
+                // What such a unit has done is not undone by the end of processes that it does not have.
+                let (pid, group) = (state.main_pid?, state.control_group?);
+                let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
+                paths.find_map(|path| Grip::of_group(path, pid))
+            }
+            Part::Exec { .. } | Part::Ocf(_) => {
+                let (head, tail) = (role_tag(service), format!(".p{index}.start"));
+                let begun =
+                    |id: &RunId| id.as_str().starts_with(&head) && id.as_str().ends_with(&tail);
+                Some(runs.all(begun).last()?.grip())
+            }
+            Part::Address(_) | Part::Postgres(_) => None,
+        }
+    }
+
+    /// Holds on what is left of parts that are down by their managers' word: processes that nobody could end, or that
+    /// outlived what their manager watches.
+    pub(super) async fn leftovers(
+        &self,
+        service: &ServiceName,
+        sight: &Sight,
+    ) -> Vec<(Part, Grip)> {
+        let mut left = Vec::new();
+        for (index, (part, seen)) in sight.parts.iter().enumerate() {
+            if !matches!(seen, Condition::Down(_)) {
+                continue;
+            }
+            let grip = match self.grip(service, index, part).await {
+                None => self.remains_of_unit(part).await,
+                grip => grip,
+            };
+            // What cannot be read is not known to be empty.
+            if let Some(grip) = grip.filter(|grip| !matches!(grip.is_empty(), Ok(true))) {
+                left.push((part.clone(), grip));
+            }
+        }
+        left
+    }
+
+    /// The control group of a unit without a main process, if anything is in it.
+    async fn remains_of_unit(&self, part: &Part) -> Option<Grip> {
+        let unit = match part {
+            Part::Systemd { unit } => unit.as_str(),
+            Part::Postgres(postgres) => self.managers.servers.unit_of(postgres)?,
+            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => {
+                return None;
+            }
+        };
+        let group = self
+            .managers
+            .systemd
+            .observe(unit)
+            .await
+            .ok()?
+            .control_group?;
+        let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
+        paths.find_map(Grip::of_remains)
+    }
+
+    /// Some neighbours may not have listened when the address came.
+    fn tell_neighbours(&self, work: &Work) {
+        if !work.parts.iter().any(is_address) {
+            return;
+        }
+        let (roles, service, door) = (self.roles.clone(), work.service.clone(), work.door.clone());
+        tokio::spawn(async move {
+            for _ in 0..REFRESH.0 {
+                tokio::time::sleep(REFRESH.1).await;
+                if !roles.view(&service).is_some_and(|view| view.is_primary()) {
+                    return;
+                }
+                door.refresh();
+            }
+        });
+    }
+
+    fn errand<'w>(&self, work: &'w Work, limit: Duration) -> Errand<'w> {
+        let begun = self.managers.clock.wall();
+        Errand::role(&work.service, begun, &work.halt, Instant::now() + limit)
+    }
+}
+
+fn is_address(part: &Part) -> bool {
+    matches!(part, Part::Address(_))
+}

@@ -1,0 +1,163 @@
+//! PostgreSQL servers: started as standbys, and stopped, by what runs them.
+
+use std::time::Duration;
+
+use interlock_model::observation::InstanceState;
+use interlock_model::postgres::Postgres;
+
+use super::{Managers, chain};
+use crate::config::PostgresRun;
+use crate::postgres::{ControlState, Observed, Role};
+use crate::run::errand::{Errand, Trouble};
+use crate::run::postgres::Server;
+use crate::run::seen::{Restarter, Seen};
+
+/// The pause between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long what precedes a start may take.
+const START: Duration = Duration::from_secs(30);
+
+/// How long it may take to read the log of a server that died: nobody takes over meanwhile.
+const END: Duration = Duration::from_secs(10);
+
+/// How a server has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::run) struct End {
+    /// How far the data of a primary went that was stopped in order: beyond the checkpoint of its shutdown, so that whoever has
+    /// as much has replayed that, and all before it. Of one that died, the end of its log.
+    pub(in crate::run) position: Option<u64>,
+    /// It has not left recovery since it was last to be promoted.
+    pub(in crate::run) unwritten: bool,
+}
+
+impl Managers {
+    /// Looks at what runs a server. Nobody starts it again but who keeps it following.
+    pub(super) async fn look_at_postgres(&self, postgres: &Postgres) -> Seen {
+        match self.servers.get(postgres) {
+            Ok(server) => Seen {
+                restarter: Restarter::Nobody,
+                ..self.look_at_run(server).await
+            },
+            Err(why) => Seen::unknown(why),
+        }
+    }
+
+    /// Looks at what runs a server.
+    pub(in crate::run) async fn look_at_run(&self, server: &Server) -> Seen {
+        match &server.run {
+            PostgresRun::Unit(unit) => self.look_at_unit(unit).await,
+            PostgresRun::Process(name) => self.look_at_process(name),
+        }
+    }
+
+    /// Starts a server as a standby, in its turn.
+    pub(super) async fn bring_postgres_up(
+        &self,
+        postgres: &Postgres,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
+        let _acting = tokio::select! {
+            acting = server.acting.lock() => acting,
+            halt = errand.halted() => return Err(Trouble::Failed(format!("{halt} before it was free"))),
+        };
+        self.start_standby(server, errand).await
+    }
+
+    /// Starts a server as a standby, and waits until it lets in who asks. By who has it in hand.
+    pub(in crate::run) async fn start_standby(
+        &self,
+        server: &Server,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let run = self.look_at_run(server).await;
+        if run.state.is_down() {
+            // Something of a killed one may hold its data.
+            self.take_run_down(server, errand).await?;
+            let prepared = server.cluster.prepare_start(START).await;
+            prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
+            match &server.run {
+                PostgresRun::Unit(unit) => self.bring_unit_up(unit, errand).await?,
+                PostgresRun::Process(name) => self.bring_process_up(name, errand).await?,
+            };
+        }
+        loop {
+            match server.observe().await {
+                Ok(Observed::Up(facts)) => match facts.role {
+                    Role::Standby(_) => {
+                        return Ok(format!("standby on timeline {}", facts.timeline));
+                    }
+                    Role::Primary(_) => {
+                        let text = "it is no standby although it was to be started as one";
+                        return match self.take_run_down(server, errand).await {
+                            Ok(_) => Err(Trouble::Failed(format!("{text}; stopped"))),
+                            Err(trouble) => {
+                                Err(Trouble::unknown(format!("{text}; {trouble}"), true))
+                            }
+                        };
+                    }
+                },
+                Ok(Observed::Stopped | Observed::Busy { .. }) | Err(_) => {}
+            }
+            let run = self.look_at_run(server).await;
+            if run.state.is_down() || run.state == InstanceState::Unknown {
+                return Err(Trouble::Failed(format!(
+                    "it does not come up: {}",
+                    run.text()
+                )));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                halt = errand.halted() => {
+                    return Err(Trouble::unknown(format!("{halt} while it came up"), true));
+                }
+            }
+        }
+    }
+
+    /// Stops a server, in its turn.
+    pub(super) async fn take_postgres_down(
+        &self,
+        postgres: &Postgres,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
+        let _acting = tokio::select! {
+            acting = server.acting.lock() => acting,
+            halt = errand.halted() => return Err(Trouble::Failed(format!("{halt} before it was free"))),
+        };
+        self.take_run_down(server, errand).await
+    }
+
+    /// How a server that is stopped has ended; none if nobody can tell.
+    pub(in crate::run) async fn end_of(&self, postgres: &Postgres) -> Option<End> {
+        let server = self.servers.get(postgres).ok()?;
+        let control = server.cluster.control(START).await.ok()?;
+        let position = match &control.state {
+            ControlState::ShutDown => control.ended_at().map(|at| at.0 + 1),
+            // It died by itself, and may have left something that still writes: then nobody can tell.
+            ControlState::Other(state) if state == "in production" => {
+                let end = server.cluster.end_of_log(END).await;
+                end.ok().map(|end| end.0)
+            }
+            ControlState::ShutDownInRecovery | ControlState::Other(_) => None,
+        };
+        Some(End {
+            position,
+            unwritten: server.was_not_promoted(&control),
+        })
+    }
+
+    /// Stops what runs a server. By who has it in hand.
+    pub(in crate::run) async fn take_run_down(
+        &self,
+        server: &Server,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        match &server.run {
+            PostgresRun::Unit(unit) => self.take_unit_down(unit, errand).await,
+            PostgresRun::Process(name) => self.take_process_down(name, errand).await,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! How a server looks to who keeps its role.
+
+use std::collections::BTreeSet;
+
+use interlock_model::names::NodeName;
+use interlock_model::postgres::Postgres;
+
+use super::{Server, any_of};
+use crate::postgres::{Facts, Observed, Primary, Receiver, Role, Standby, Sync, Waits};
+use crate::roles::{Condition, DataSight};
+use crate::run::managers::{Managers, chain};
+
+/// Bytes of a page of the log (`XLOG_BLCKSZ`).
+const LOG_PAGE: u64 = 8192;
+
+impl Managers {
+    /// Looks at a server: what it is, and how far its data go.
+    pub(in crate::run) async fn sight_of(&self, postgres: &Postgres) -> (Condition, DataSight) {
+        let server = match self.servers.get(postgres) {
+            Ok(server) => server,
+            Err(why) => return (Condition::Unknown(why), DataSight::default()),
+        };
+        let run = self.look_at_run(server).await;
+        let observed = server.observe().await;
+        let nothing = DataSight::default();
+        match observed {
+            Ok(Observed::Up(facts)) => server.looks(&facts),
+            Ok(Observed::Stopped) if run.state.is_down() => (Condition::Down(run.text()), nothing),
+            // What a dead server has left writes on, and its grip ends it.
+            Ok(Observed::Busy { .. }) if run.state.is_down() => {
+                (Condition::Down(run.text()), nothing)
+            }
+            Ok(Observed::Stopped) => (Condition::Unknown(run.text()), nothing),
+            Ok(Observed::Busy { why, .. }) => (Condition::Unknown(why), nothing),
+            Err(error) => (Condition::Unknown(chain(&error)), nothing),
+        }
+    }
+}
+
+impl Server {
+    fn looks(&self, facts: &Facts) -> (Condition, DataSight) {
+        match &facts.role {
+            Role::Primary(primary) => {
+                let promised = synchronous(primary, self.cluster.waits().as_ref());
+                let promised = promised.filter(|_| self.known().degrading.is_none());
+                let named = promised.as_ref().and_then(BTreeSet::first);
+                let known = named.map(|node| format!(", commits wait for {node}"));
+                let (standbys, known) = (standbys(primary), known.unwrap_or_default());
+                let sight = DataSight {
+                    position: self.settled(primary.flushed.0),
+                    synchronous: promised,
+                    text: format!("timeline {}{standbys}{known}", facts.timeline),
+                };
+                (Condition::Up, sight)
+            }
+            Role::Standby(standby) => {
+                let position = standby.received.max(standby.replayed).0;
+                let sight = DataSight {
+                    position: Some(position),
+                    synchronous: None,
+                    text: format!("timeline {}{}", facts.timeline, source(standby)),
+                };
+                (Condition::Standby, sight)
+            }
+        }
+    }
+
+    /// The end of a primary's log as far as it is certainly the end of a record.
+    ///
+    /// What is flushed in the background ends with a page (`XLogBackgroundFlush`), which may be in the midst of a record. Nobody
+    /// was told that it is written, and a server that dies then comes up without it: it would seem to have lost something.
+    fn settled(&self, flushed: u64) -> Option<u64> {
+        let mut known = self.known();
+        if !flushed.is_multiple_of(LOG_PAGE) || known.settled.is_none_or(|before| before > flushed)
+        {
+            known.settled = Some(flushed);
+        }
+        known.settled
+    }
+}
+
+/// Whom every commit waits for: those that are named one by one, for whom commits are proven to wait, who stream, and who have all
+/// that was acknowledged before it was so. Nobody where a commit is acknowledged before a standby has it on disk.
+///
+/// What is proven is asked after the look at the server, and may be of names that were set since: only where both are of the
+/// same names, they are of the same time.
+fn synchronous(primary: &Primary, waits: Option<&Waits>) -> Option<BTreeSet<NodeName>> {
+    let proven = |waits: &&Waits| waits.names == primary.synchronous && primary.waits_for_disks();
+    let waits = waits.filter(proven)?;
+    let sync = |standby: &&Receiver| standby.sync == Sync::Sync && standby.streaming;
+    let mut sure = primary.standbys.iter().filter(sync);
+    // Where it is one of several, nobody knows which.
+    let only = sure.next().filter(|_| sure.next().is_none())?;
+    only.flushed.filter(|flushed| *flushed >= waits.from)?;
+    let name: NodeName = only.name.parse().ok()?;
+    (primary.synchronous == any_of([name.clone()]).to_string()).then(|| [name].into())
+}
+
+/// `, db2 streams (sync, 0 B behind)`.
+fn standbys(primary: &Primary) -> String {
+    let mut text = String::new();
+    if !primary.synchronous.is_empty() && !primary.waits_for_disks() {
+        text.push_str(&format!(", synchronous_commit is {}", primary.commit));
+    }
+    for standby in &primary.standbys {
+        let what = if standby.streaming {
+            "streams"
+        } else {
+            "catches up"
+        };
+        let sync = match standby.sync {
+            Sync::Async => "async",
+            Sync::Potential => "potential",
+            Sync::Sync => "sync",
+        };
+        let lag = standby.flushed.map_or_else(
+            || "lag unknown".to_owned(),
+            |at| format!("{} B behind", primary.flushed.bytes_after(at)),
+        );
+        text.push_str(&format!(", {} {what} ({sync}, {lag})", standby.name));
+    }
+    text
+}
+
+/// `, streams from 10.0.0.1, 0 B behind`.
+fn source(standby: &Standby) -> String {
+    let Some(source) = &standby.source else {
+        return ", follows nobody".to_owned();
+    };
+    let host = source.host.as_deref().unwrap_or("somebody");
+    let lag = source.told.map_or_else(
+        || "lag unknown".to_owned(),
+        |told| format!("{} B behind", told.bytes_after(standby.received)),
+    );
+    let what = if source.streaming {
+        "streams from"
+    } else {
+        "asks"
+    };
+    format!(", {what} {host}, {lag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Lsn;
+
+    fn primary(names: &str) -> Primary {
+        let standby = Receiver {
+            name: "db2".to_owned(),
+            address: None,
+            streaming: true,
+            sync: Sync::Sync,
+            flushed: Some(Lsn(1000)),
+            replayed: Some(Lsn(1000)),
+        };
+        Primary {
+            flushed: Lsn(1000),
+            read_only: false,
+            synchronous: names.to_owned(),
+            commit: "on".to_owned(),
+            standbys: vec![standby],
+        }
+    }
+
+    fn waits(names: &str) -> Waits {
+        Waits {
+            names: names.to_owned(),
+            from: Lsn(1000),
+        }
+    }
+
+    const NAMES: &str = r#"ANY 1 ("db2")"#;
+
+    #[test]
+    fn nobody_is_told_that_commits_wait_before_that_is_proven() {
+        let shown = primary(NAMES);
+        let db2: NodeName = "db2".parse().unwrap();
+        assert_eq!(synchronous(&shown, Some(&waits(NAMES))), Some([db2].into()));
+        assert_eq!(synchronous(&shown, None), None);
+        let other = waits(r#"ANY 1 ("db3")"#);
+        assert_eq!(synchronous(&shown, Some(&other)), None, "set meanwhile");
+    }
+
+    #[test]
+    fn nobody_is_told_that_commits_wait_if_they_end_before_a_standby_has_them_on_disk() {
+        for (commit, waited) in [
+            ("on", true),
+            ("remote_apply", true),
+            ("remote_write", false),
+            ("local", false),
+            ("off", false),
+        ] {
+            let shown = Primary {
+                commit: commit.to_owned(),
+                ..primary(NAMES)
+            };
+            let said = synchronous(&shown, Some(&waits(NAMES)));
+            assert_eq!(said.is_some(), waited, "{commit}");
+        }
+    }
+
+    #[test]
+    fn a_standby_that_lacks_what_was_acknowledged_before_commits_waited_is_not_promised() {
+        let mut shown = primary(NAMES);
+        shown.standbys[0].flushed = Some(Lsn(999));
+        assert_eq!(synchronous(&shown, Some(&waits(NAMES))), None);
+        shown.standbys[0].flushed = None;
+        assert_eq!(synchronous(&shown, Some(&waits(NAMES))), None, "unknown");
+    }
+
+    #[test]
+    fn of_several_standbys_nobody_knows_which_one_has_it() {
+        let names = r#"ANY 1 ("db2", "db3")"#;
+        assert_eq!(synchronous(&primary(names), Some(&waits(names))), None);
+    }
+}

@@ -1,0 +1,354 @@
+//! Files of a service that operations write, with a real `nginx -t` as the checker.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use interlock_proto::v1;
+use interlock_proto::v1::AttemptState as State;
+use interlock_proto::v1::dispatch::Command;
+use interlock_proto::v1::file_command::Work;
+use interlock_proto::v1::file_piece::Piece;
+
+use crate::lab::{Agent, Lab};
+use crate::scripted::{Coordinator, Session};
+
+const NGINX: &str = "/usr/sbin/nginx";
+
+/// A configuration that nginx takes, and in which this comment tells one from another.
+fn good(comment: &str) -> String {
+    format!("# {comment}\npid /dev/null;\nevents {{}}\n")
+}
+
+/// An agent that may write one file of a service.
+struct Bed {
+    lab: Lab,
+    /// Its end would end the session.
+    coordinator: Coordinator,
+    agent: Option<Agent>,
+    session: Session,
+}
+
+impl Bed {
+    /// None, with a word about it, where there is no nginx. `check` is what checks the file, `more` what else is said of it.
+    async fn new(check: &str, more: &str) -> Option<Self> {
+        if !Path::new(NGINX).exists() {
+            eprintln!("skipped: there is no {NGINX} (package nginx)");
+            return None;
+        }
+        let lab = Lab::new();
+        let mut coordinator = lab.coordinator().await;
+        let here = lab.here();
+        fs::create_dir(lab.path("secrets")).unwrap();
+        fs::set_permissions(lab.path("secrets"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(lab.path("secrets/db"), "hunter2\n").unwrap();
+        fs::set_permissions(lab.path("secrets/db"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(lab.path("web.conf"), good("old")).unwrap();
+        fs::set_permissions(lab.path("web.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+        lab.configure(
+            &coordinator.endpoint,
+            &format!(
+                "[secrets]\ndir = \"{here}/secrets\"\n[file.app]\npath = \"{here}/web.conf\"\ncheck = [\"{NGINX}\", \"-t\", \
+                 \"-e\", \"stderr\", \"-c\", \"{}\"]\n{more}[process.web]\ncommand = [\"/bin/sleep\", \
+                 \"60\"]\n[allow.services]\nweb = {{ process = \"web\", files = [\"app\"] }}\n",
+                check.replace("HERE", &here)
+            ),
+        );
+        let agent = lab.start().await;
+        let session = coordinator.session(1).await;
+        Some(Self {
+            lab,
+            coordinator,
+            agent: Some(agent),
+            session,
+        })
+    }
+
+    /// Ends the agent as a power cut would, and starts another one.
+    async fn again(&mut self) {
+        self.agent.take().unwrap().kill().await;
+        self.agent = Some(self.lab.start().await);
+        self.session = self.coordinator.session(1).await;
+    }
+
+    /// Has an attempt of this operation do this.
+    async fn work(
+        &mut self,
+        operation: u64,
+        step: &str,
+        attempt: u64,
+        work: Work,
+    ) -> v1::AttemptReport {
+        let id = v1::AttemptId {
+            operation,
+            step: step.to_owned(),
+            attempt,
+        };
+        let command = Command::File(v1::FileCommand {
+            service: "web".into(),
+            file: "app".into(),
+            work: Some(work),
+        });
+        self.session.dispatch(id.clone(), command).await;
+        self.session.outcome(&id).await
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.lab.path("web.conf")).unwrap()
+    }
+
+    fn mode(&self) -> u32 {
+        let metadata = fs::metadata(self.lab.path("web.conf")).unwrap();
+        metadata.permissions().mode() & 0o7777
+    }
+
+    /// The names in the directory of the file.
+    fn beside(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.lab.path(".")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("web.conf")).collect()
+    }
+}
+
+fn text(text: &str) -> v1::FileText {
+    let mut pieces = Vec::new();
+    for (index, part) in text.split("@@").enumerate() {
+        if index > 0 {
+            pieces.push(v1::FilePiece {
+                piece: Some(Piece::Secret("db".into())),
+            });
+        }
+        pieces.push(v1::FilePiece {
+            piece: Some(Piece::Plain(part.to_owned())),
+        });
+    }
+    v1::FileText { pieces }
+}
+
+fn restore() -> Work {
+    Work::Restore(v1::RestoreFile {})
+}
+
+#[tokio::test]
+async fn a_text_is_looked_at_before_it_is_in_its_place_and_what_nginx_refuses_touches_nothing() {
+    let Some(mut bed) = Bed::new("{file}", "").await else {
+        return;
+    };
+    let bad = "events {}\nserve_r;\n";
+    for (step, work) in [
+        ("try", Work::TryText(text(bad))),
+        ("write", Work::Write(text(bad))),
+    ] {
+        let refused = bed.work(5, step, 1, work).await;
+        assert_eq!(refused.state(), State::Failed, "{refused:?}");
+        let said = format!(
+            "unknown directive \"serve_r\" in {}:2",
+            bed.lab.path("web.conf").display()
+        );
+        assert!(refused.evidence.contains(&said), "{refused:?}");
+        assert_eq!(
+            (bed.text(), bed.beside()),
+            (good("old"), vec!["web.conf".to_owned()])
+        );
+    }
+    let tried = bed
+        .work(5, "try-again", 1, Work::TryText(text(&good("new"))))
+        .await;
+    assert_eq!(
+        (tried.state(), bed.text()),
+        (State::Done, good("old")),
+        "{tried:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_an_operation_has_written_is_put_back_byte_for_byte_also_by_the_next_agent() {
+    let Some(mut bed) = Bed::new("{file}", "mode = \"0600\"\n").await else {
+        return;
+    };
+    let written = bed
+        .work(5, "write", 1, Work::Write(text(&good("new"))))
+        .await;
+    assert_eq!(written.state(), State::Done, "{written:?}");
+    assert_eq!((bed.text(), bed.mode()), (good("new"), 0o600));
+    bed.again().await;
+    // Another attempt of the same operation keeps what was before it, and not what it has written itself.
+    let again = bed
+        .work(5, "write", 2, Work::Write(text(&good("new"))))
+        .await;
+    assert!(again.evidence.contains("says so already"), "{again:?}");
+    let back = bed.work(5, "back", 1, restore()).await;
+    assert_eq!(back.state(), State::Done, "{back:?}");
+    assert_eq!((bed.text(), bed.mode()), (good("old"), 0o640));
+    let twice = bed.work(5, "back", 2, restore()).await;
+    assert_eq!(
+        (twice.state(), bed.text()),
+        (State::Done, good("old")),
+        "{twice:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_operation_never_takes_the_text_of_another_one_for_what_was_before_it() {
+    let Some(mut bed) = Bed::new("{file}", "").await else {
+        return;
+    };
+    bed.work(5, "write", 1, Work::Write(text(&good("five"))))
+        .await;
+    // It has written nothing, so it has nothing to put back.
+    let nothing = bed.work(6, "back", 1, restore()).await;
+    assert_eq!(
+        (nothing.state(), bed.text()),
+        (State::Done, good("five")),
+        "{nothing:?}"
+    );
+    bed.work(6, "write", 1, Work::Write(text(&good("six"))))
+        .await;
+    let back = bed.work(6, "back", 2, restore()).await;
+    assert_eq!(
+        (back.state(), bed.text()),
+        (State::Done, good("five")),
+        "{back:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_changed_since_is_neither_written_nor_put_back() {
+    let Some(mut bed) = Bed::new("{file}", "").await else {
+        return;
+    };
+    bed.work(5, "write", 1, Work::Write(text(&good("new"))))
+        .await;
+    fs::write(bed.lab.path("web.conf"), good("theirs")).unwrap();
+    for (step, work) in [
+        ("back", restore()),
+        ("again", Work::Write(text(&good("new")))),
+    ] {
+        let refused = bed.work(5, step, 1, work).await;
+        assert_eq!(refused.state(), State::Failed, "{refused:?}");
+        assert!(refused.evidence.contains("somebody else"), "{refused:?}");
+    }
+    assert_eq!(bed.text(), good("theirs"));
+}
+
+#[tokio::test]
+async fn a_checker_that_looks_at_the_file_in_its_place_has_it_put_back_when_it_refuses() {
+    let Some(mut bed) = Bed::new("HERE/web.conf", "").await else {
+        return;
+    };
+    let tried = bed.work(5, "try", 1, Work::TryText(text("serve_r;"))).await;
+    assert!(
+        tried.evidence.contains("when it is in its place"),
+        "{tried:?}"
+    );
+    let refused = bed.work(5, "write", 1, Work::Write(text("serve_r;"))).await;
+    assert_eq!(refused.state(), State::Failed, "{refused:?}");
+    assert!(
+        refused.evidence.contains("unknown directive"),
+        "{refused:?}"
+    );
+    assert_eq!((bed.text(), bed.mode()), (good("old"), 0o640));
+    let written = bed
+        .work(5, "write", 2, Work::Write(text(&good("new"))))
+        .await;
+    assert_eq!(
+        (written.state(), bed.text()),
+        (State::Done, good("new")),
+        "{written:?}"
+    );
+    let back = bed.work(5, "back", 1, restore()).await;
+    assert_eq!(
+        (back.state(), bed.text()),
+        (State::Done, good("old")),
+        "{back:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_is_put_in_on_the_node_where_the_file_may_have_it_and_told_nowhere() {
+    let Some(mut bed) = Bed::new("{file}", "secrets = [\"db\"]\n").await else {
+        return;
+    };
+    let with_secret = good("password @@");
+    let written = bed
+        .work(5, "write", 1, Work::Write(text(&with_secret)))
+        .await;
+    assert_eq!(written.state(), State::Done, "{written:?}");
+    assert_eq!(bed.text(), good("password hunter2"));
+    let refused = bed
+        .work(5, "try", 1, Work::TryText(text("events {}\n@@ 1;\n")))
+        .await;
+    assert_eq!(refused.state(), State::Failed, "{refused:?}");
+    assert!(!refused.evidence.contains("hunter2"), "{refused:?}");
+    // What keeps the old text is for nobody else's eyes, and nothing else has the new one.
+    let notes = bed.lab.path("state/files");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode(&notes), mode(&notes.join("app.json"))),
+        (0o700, 0o600)
+    );
+    assert!(!bed.lab.log().contains("hunter2"));
+    fs::set_permissions(bed.lab.path("web.conf"), fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = bed
+        .work(6, "write", 1, Work::Write(text(&with_secret)))
+        .await;
+    assert!(
+        refused.evidence.contains("may be read by everybody"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_or_a_secret_that_the_agents_own_file_does_not_permit_is_refused_with_the_line() {
+    let Some(mut bed) = Bed::new("{file}", "").await else {
+        return;
+    };
+    let refused = bed.work(5, "write", 1, Work::Write(text("# @@\n"))).await;
+    assert_eq!(refused.state(), State::Refused, "{refused:?}");
+    assert!(
+        refused.evidence.contains("app.secrets = [\"db\"]"),
+        "{refused:?}"
+    );
+    let id = v1::AttemptId {
+        operation: 5,
+        step: "other".into(),
+        attempt: 1,
+    };
+    let command = Command::File(v1::FileCommand {
+        service: "web".into(),
+        file: "passwd".into(),
+        work: Some(Work::Write(text("x"))),
+    });
+    bed.session.dispatch(id.clone(), command).await;
+    let refused = bed.session.outcome(&id).await;
+    assert_eq!(refused.state(), State::Refused, "{refused:?}");
+    assert!(
+        refused.evidence.contains("files = [\"app\", \"passwd\"]"),
+        "{refused:?}"
+    );
+}
+
+/// Whoever may write into the directory would choose which file of the machine is replaced.
+#[tokio::test]
+async fn a_link_in_the_place_of_the_file_is_not_followed() {
+    let Some(mut bed) = Bed::new("{file}", "").await else {
+        return;
+    };
+    let (file, precious) = (bed.lab.path("web.conf"), bed.lab.path("precious"));
+    fs::rename(&file, &precious).unwrap();
+    std::os::unix::fs::symlink(&precious, &file).unwrap();
+    for (step, work) in [
+        ("try", Work::TryText(text(&good("new")))),
+        ("write", Work::Write(text(&good("new")))),
+        ("back", restore()),
+    ] {
+        let refused = bed.work(5, step, 1, work).await;
+        assert_eq!(refused.state(), State::Failed, "{refused:?}");
+        assert!(
+            refused.evidence.contains("is a symbolic link"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), good("old"));
+    assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
+}

@@ -1,0 +1,128 @@
+//! The path of the clients of a primary, and what becomes of its role when something deletes the table that closes it. Needs
+//! root, `ip` and `nft`.
+
+#[path = "../../address/lab.rs"]
+#[expect(dead_code, reason = "no hosts are needed here")]
+mod apart;
+
+use std::process::Command as Program;
+
+use super::*;
+
+/// The process and the address are what only the primary has.
+fn configure_address(lab: &Lab, endpoint: &str) {
+    let here = lab.here();
+    lab.configure(
+        endpoint,
+        &format!(
+            "[allow.services]\ndb = {{ process = [\"base\", \"main\"], address = [{{ ip = \"10.77.0.100\", prefix = 24, \
+             interface = \"eth0\" }}] }}\n[process.base]\ncommand = [\"/bin/sleep\", \"1000\"]\n[process.main]\ncommand = \
+             [\"/bin/sleep\", \"1000\"]\n[lease]\nruntime_dir = \"{here}/run\"\n"
+        ),
+    );
+}
+
+fn address() -> v1::Part {
+    let address = v1::FloatingAddress {
+        ip: "10.77.0.100".into(),
+        prefix: 24,
+        interface: apart::INTERFACE.into(),
+    };
+    v1::Part {
+        part: Some(v1::part::Part::Address(address)),
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Program::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {output:?}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A primary whose clients come by its address alone, on a machine of its own network.
+fn with_a_primary(test: &str, profile: Profile, body: impl AsyncFnOnce(Lab, &mut Session, Book)) {
+    let everything = async {
+        run(
+            "ip",
+            &[
+                "link",
+                "add",
+                apart::INTERFACE,
+                "type",
+                "veth",
+                "peer",
+                "eth1",
+            ],
+        );
+        for link in [apart::INTERFACE, "eth1"] {
+            run("ip", &["link", "set", link, "up"]);
+        }
+        let lab = Lab::new();
+        let mut coordinator = lab.coordinator().await;
+        configure_address(&lab, &coordinator.endpoint);
+        let _agent = lab.start().await;
+        let mut session = coordinator.session(1).await;
+        session
+            .assign_all(&[base()], 0, Vec::new(), |instance| {
+                instance.exclusive = true;
+                instance.primary_parts = vec![part("main"), address()];
+                instance.lease = Some(v1::LeaseAssignment {
+                    clients_by_address: true,
+                    ..v1::LeaseAssignment::default()
+                });
+            })
+            .await;
+        session
+            .dispatch(id("start", 1), Command::Start(base()))
+            .await;
+        session.outcome(&id("start", 1)).await;
+        let book = Book::new(ControlLoss::Demote, profile);
+        book.standing(&mut session, |it| it.idle && it.unready.is_empty())
+            .await;
+        primary(&mut session, &book, 1).await;
+        renewal(&book, &mut session, true).await;
+        body(lab, &mut session, book).await;
+    };
+    apart::in_a_lab(&format!("roles::path::{test}"), || {
+        tokio::runtime::Runtime::new().unwrap().block_on(everything);
+    });
+}
+
+/// Waits for a renewal that promises this of the path.
+async fn renewal(book: &Book, session: &mut Session, client_path: bool) {
+    book.until(session, |said| {
+        renewal_in(said).is_some_and(|renewal| renewal.client_path == client_path)
+    })
+    .await;
+}
+
+#[test]
+fn a_record_promises_no_path_whose_table_was_deleted_until_it_is_made_again() {
+    let test = "a_record_promises_no_path_whose_table_was_deleted_until_it_is_made_again";
+    with_a_primary(test, Profile::Fast, async |_, session, book| {
+        run("nft", &["flush", "ruleset"]);
+        renewal(&book, session, false).await;
+        renewal(&book, session, true).await;
+        let guarded = run("nft", &["list", "set", "inet", "interlock", "guarded4"]);
+        assert!(guarded.contains("10.77.0.100"), "{guarded}");
+        let open = run("nft", &["list", "set", "inet", "interlock", "open4"]);
+        assert!(open.contains("10.77.0.100"), "{open}");
+    });
+}
+
+#[test]
+fn a_role_is_given_back_although_the_table_of_its_path_cannot_be_made_again() {
+    let test = "a_role_is_given_back_although_the_table_of_its_path_cannot_be_made_again";
+    with_a_primary(test, Profile::Fast, async |lab, session, mut book| {
+        run("nft", &["flush", "ruleset"]);
+        run("mount", &["-t", "tmpfs", "tmpfs", "/usr/sbin"]);
+        renewal(&book, session, false).await;
+        let pid = main_pid(&lab).unwrap();
+        book.acknowledges = false;
+        let release = book.release(session).await;
+        assert!(!lives(pid) && release.began, "{release:?}");
+    });
+}

@@ -1,0 +1,194 @@
+//! A pair in a lab: a Redis that only the primary runs, behind an address that goes with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::cluster::{Cluster, install_unit};
+use interlock_e2e::{Host, Lab, Machine, eventually};
+use serde_json::Value;
+
+use crate::writes::{PROGRAM, Writers};
+
+/// Time in which a host that was switched on has booted.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// Time in which something that was just caused is seen.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+const WRITER: &str = include_str!("writer.py");
+
+/// The server that only the primary runs. It keeps nothing: what is tried here is who takes writes, not what becomes of
+/// them.
+const UNIT: &str = "[Unit]\nDescription=The register\n[Service]\n\
+                    ExecStart=/usr/bin/redis-server --bind 0.0.0.0 --protected-mode no --save '' --port 6379\n\
+                    TimeoutStopSec=5\n";
+
+/// The lease of a role that moves by itself in seconds.
+const MOVES_BY_ITSELF: &str = "{ automatic: true, profile: fast, on_control_loss: demote, vm_pause: accepted, clients: address }";
+
+/// Two machines of which one is primary, one that coordinates, and one of a client.
+#[derive(Debug)]
+pub(crate) struct Site<'lab> {
+    pub(crate) cluster: Cluster<'lab>,
+    pub(crate) management: Arc<Host>,
+    pub(crate) client: Arc<Host>,
+    pub(crate) one: Arc<Host>,
+    pub(crate) two: Arc<Host>,
+    /// The address that goes with the role.
+    pub(crate) address: String,
+}
+
+impl<'lab> Site<'lab> {
+    /// Builds it; its machines are on, and its service is stopped.
+    pub(crate) fn build(lab: &'lab Lab) -> Result<Self> {
+        Self::under(lab, MOVES_BY_ITSELF)
+    }
+
+    /// Builds it with this lease.
+    pub(crate) fn under(lab: &'lab Lab, failover: &str) -> Result<Self> {
+        let management = lab.nspawn("mgmt1")?;
+        let client = lab.plain("client")?;
+        let (one, two) = (lab.nspawn("db1")?, lab.nspawn("db2")?);
+        let address = lab.service_address(0)?.to_string();
+        let spec = format!(
+            "cluster: pair\n\
+             control: {{ coordinators: [mgmt1], heartbeat: 500ms, late: 2s, lost: 5s }}\n\
+             nodes:\n  mgmt1: {{ address: {} }}\n  db1: {{ address: {} }}\n  db2: {{ address: {} }}\n\
+             services:\n  register:\n    nodes: [db1, db2]\n    active: one\n    parts:\n      \
+             - systemd: {{ unit: register.service, on: primary }}\n      \
+             - address: {{ ip: {address}/24, interface: host0 }}\n    \
+             failover: {failover}\n    \
+             checks:\n      answers: {{ redis: {{ address: \"{address}:6379\", role: master }}, every: 1s }}\n",
+            management.address(),
+            one.address(),
+            two.address()
+        );
+        let mut cluster = Cluster::create(lab, "pair", &spec)?;
+        cluster.install_coordinator(&management)?;
+        for host in [&one, &two] {
+            cluster.install_agent(host, &[])?;
+            install_unit(host, "register.service", UNIT)?;
+        }
+        for host in [&one, &two, &client] {
+            host.put_file(PROGRAM, WRITER.as_bytes(), 0o644)?;
+        }
+        for host in [&management, &client, &one, &two] {
+            host.power_on()?;
+        }
+        for host in [&management, &client, &one, &two] {
+            host.wait_booted(BOOT)?;
+        }
+        let site = Self {
+            cluster,
+            management,
+            client,
+            one,
+            two,
+            address,
+        };
+        eventually("the coordinator", SOON, || {
+            site.cluster
+                .run(&["spec", "apply", "--yes", &site.cluster.spec()])
+        })?;
+        for node in ["db1", "db2"] {
+            eventually(&format!("the agent of {node}"), SOON, || {
+                let seen = site.cluster.node(node)?;
+                ensure!(seen["liveness"] == "alive", "{seen}");
+                Ok(())
+            })?;
+        }
+        Ok(site)
+    }
+
+    /// Starts the service, and has the client and both machines write to it by its address.
+    pub(crate) fn start(&self) -> Result<Writers> {
+        self.cluster
+            .run(&["startup", "--service", "register", "--yes"])?;
+        let mut writers = Writers::default();
+        for host in [&self.client, &self.one, &self.two] {
+            writers.add(host, &self.address)?;
+        }
+        eventually("writes", SOON, || {
+            let count = writers.count()?;
+            ensure!(count > 100, "{count} writes were taken");
+            Ok(())
+        })?;
+        Ok(writers)
+    }
+
+    /// The machine that says to be primary, and its epoch; an error if it is not exactly one.
+    pub(crate) fn primary(&self) -> Result<(String, u64)> {
+        let status = self.cluster.ask(&["status"])?;
+        let nodes = status["nodes"].as_array().context("no nodes")?;
+        let mut found = Vec::new();
+        for node in nodes {
+            for instance in node["instances"].as_array().into_iter().flatten() {
+                if instance["role"]["side"] == "primary" && node["liveness"] == "alive" {
+                    let epoch = instance["role"]["epoch"].as_u64().unwrap_or_default();
+                    found.push((text(&node["node"]), epoch));
+                }
+            }
+        }
+        ensure!(found.len() == 1, "primaries: {found:?}");
+        Ok(found.remove(0))
+    }
+
+    /// Waits until this machine is primary, and writes are taken again.
+    pub(crate) fn wait_primary(&self, node: &str, writers: &Writers) -> Result<u64> {
+        let epoch = eventually(&format!("{node} to be primary"), SOON, || {
+            let (primary, epoch) = self.primary()?;
+            ensure!(primary == node, "{primary} is");
+            Ok(epoch)
+        })?;
+        let before = writers.count()?;
+        eventually("writes", SOON, || {
+            let count = writers.count()?;
+            ensure!(count > before + 20, "{count} after {before}");
+            Ok(())
+        })?;
+        Ok(epoch)
+    }
+
+    /// Sends a signal to the main process of a unit.
+    pub(crate) fn signal(&self, host: &Host, unit: &str, signal: &str) -> Result<()> {
+        let signal = format!("--signal={signal}");
+        host.exec(&["systemctl", "kill", &signal, "--kill-whom=main", unit])
+            .map(drop)
+    }
+
+    /// Prints what happened, for whoever reads the output of the test.
+    pub(crate) fn tell(&self, writers: &Writers) -> Result<()> {
+        println!("{}", writers.story()?);
+        println!("{}", self.cluster.run(&["events"])?);
+        Ok(())
+    }
+
+    /// Does this machine have the service's address?
+    pub(crate) fn has_address(&self, host: &Host) -> Result<bool> {
+        let shown = host.exec(&["ip", "-o", "addr", "show", "dev", "host0"])?;
+        Ok(shown.contains(&format!(" {}/", self.address)))
+    }
+
+    /// The other machine.
+    pub(crate) fn other(&self, node: &str) -> &Arc<Host> {
+        if node == self.one.name() {
+            &self.two
+        } else {
+            &self.one
+        }
+    }
+
+    /// This machine.
+    pub(crate) fn host(&self, node: &str) -> &Arc<Host> {
+        if node == self.one.name() {
+            &self.one
+        } else {
+            &self.two
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,114 @@
+//! The role moves on purpose and by itself, and who was primary follows afterwards.
+
+use anyhow::{Result, ensure};
+use interlock_e2e::{Lab, Machine, eventually};
+
+use crate::site::{SOON, Site, UNIT};
+
+#[test]
+fn a_planned_move_loses_no_row_and_the_former_primary_follows() -> Result<()> {
+    let Some(lab) = Lab::open("postgres-switchover")? else {
+        return Ok(());
+    };
+    let site = Site::build(&lab, "rejoin: rewind")?;
+    let writers = site.start()?;
+    let (first, epoch) = site.primary()?;
+    ensure!(first == "db1" && epoch == 1, "{first} in epoch {epoch}");
+
+    for (target, expected) in [("db2", 2), ("db1", 3)] {
+        site.cluster
+            .run(&["switchover", "db", "--to", target, "--yes"])?;
+        let epoch = site.wait_primary(target, &writers)?;
+        ensure!(epoch == expected, "epoch {epoch}");
+        site.wait_follows(site.other(target).name(), epoch)?;
+    }
+    println!("switchover: no row for {:?}", writers.longest_gap()?);
+    let acknowledged = writers.rows()?;
+    let lost = writers.lost(&acknowledged, &site.rows_there()?);
+    site.tell(&writers)?;
+    ensure!(lost.is_empty(), "{} rows are lost: {lost:?}", lost.len());
+    writers.never_two_at_once()?;
+
+    site.cluster
+        .run(&["shutdown", "--service", "db", "--yes"])?;
+    for host in [&site.one, &site.two] {
+        let active = host.output(&["systemctl", "is-active", UNIT])?;
+        ensure!(!active.status.success(), "{} runs it", host.name());
+    }
+    lab.close()
+}
+
+#[test]
+fn who_loses_power_loses_its_role_and_comes_back_rewound() -> Result<()> {
+    let Some(lab) = Lab::open("postgres-power")? else {
+        return Ok(());
+    };
+    let site = Site::build(&lab, "rejoin: rewind")?;
+    let writers = site.start()?;
+    let (lost, _) = site.primary()?;
+    let other = site.other(&lost).name().to_owned();
+    site.host(&lost).pull_plug()?;
+    let epoch = site.wait_primary(&other, &writers)?;
+    println!("power loss: no row for {:?}", writers.longest_gap()?);
+
+    site.host(&lost).power_on()?;
+    site.wait_follows(&lost, epoch)?;
+    site.tell(&writers)?;
+    writers.never_two_at_once()?;
+    // What the old one had and the new one never got is gone, and nothing else.
+    let first = format!("{lost}/");
+    let rows = writers.rows()?;
+    let missing = writers.lost(&rows, &site.rows_there()?);
+    ensure!(
+        missing.iter().all(|row| row.server.starts_with(&first)),
+        "{missing:?}"
+    );
+    lab.close()
+}
+
+#[test]
+fn no_acknowledged_row_is_lost_with_a_synchronous_primary_and_a_killed_one_goes_on() -> Result<()> {
+    let Some(lab) = Lab::open("postgres-sync")? else {
+        return Ok(());
+    };
+    let site = Site::build(&lab, "synchronous: \"on\", rejoin: clone")?;
+    let writers = site.start()?;
+    let (first, epoch) = site.primary()?;
+    let other = site.other(&first).name().to_owned();
+    site.wait_synchronous(&other)?;
+
+    // The postmaster alone: its processes would write on.
+    let server = writers.rows()?.last().map(|row| row.server.clone());
+    let unit = [
+        "systemctl",
+        "kill",
+        "--signal=KILL",
+        "--kill-whom=main",
+        UNIT,
+    ];
+    site.host(&first).exec(&unit)?;
+    let epoch = eventually("another server, and rows", SOON, || {
+        let (_, now) = site.primary()?;
+        let last = writers.rows()?.last().map(|row| row.server.clone());
+        ensure!(
+            last != server,
+            "{last:?} takes rows, in epoch {now} after {epoch}"
+        );
+        Ok(now)
+    })?;
+    println!("killed server: no row for {:?}", writers.longest_gap()?);
+    let (second, _) = site.primary()?;
+    let third = site.other(&second).name().to_owned();
+    site.wait_follows(&third, epoch)?;
+    site.wait_synchronous(&third)?;
+
+    site.host(&second).pull_plug()?;
+    site.wait_primary(&third, &writers)?;
+    println!("power loss: no row for {:?}", writers.longest_gap()?);
+    // Without a standby it goes on, and the record says so: what was acknowledged alone does not count as safe.
+    site.tell(&writers)?;
+    writers.never_two_at_once()?;
+    let lost = writers.lost(&writers.rows()?, &site.rows_there()?);
+    ensure!(lost.is_empty(), "{} rows are lost: {lost:?}", lost.len());
+    lab.close()
+}
