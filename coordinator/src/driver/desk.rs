@@ -8,7 +8,7 @@ use interlock_engine::coordinator::{Coordinator, NoSpec, Write};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
-use interlock_planner::{Input, Outcome, Request};
+use interlock_planner::{Input, Outcome, Rendering, Request};
 use interlock_proto::v1;
 use tokio::sync::watch;
 
@@ -27,6 +27,8 @@ pub struct CachedPlan {
     /// What it was asked for with, to make it again before it is started.
     pub request: Request,
     number: u64,
+    /// The texts that it writes.
+    pub rendering: Arc<Rendering>,
 }
 
 /// Everything that a call may look at and change.
@@ -159,15 +161,15 @@ impl Desk {
             });
     }
 
-    /// Makes a plan from what is known now.
+    /// Makes a plan from what is known now, and the texts that were rendered for it.
     ///
     /// # Errors
     /// If there is no spec to plan from.
-    pub fn plan(&self, request: Request) -> Result<Outcome, NoSpec> {
+    pub fn plan(&self, request: Request, rendering: &Rendering) -> Result<Outcome, NoSpec> {
         let applied = self.coordinator.plannable()?;
         let observations = self.coordinator.observations(clock::now());
         let verified = self.coordinator.verified_nodes();
-        Ok(interlock_planner::plan(&Input {
+        let input = Input {
             spec: &applied.spec,
             generation: applied.record.generation,
             request,
@@ -175,11 +177,12 @@ impl Desk {
             memory: self.coordinator.activity(),
             forgotten: self.coordinator.forgotten(),
             power_verified: Some(&verified),
-        }))
+        };
+        Ok(interlock_planner::plan_with(&input, rendering))
     }
 
     /// Keeps a plan so that it can be started by its digest.
-    pub fn keep(&mut self, plan: SealedPlan, request: Request) {
+    pub fn keep(&mut self, plan: SealedPlan, request: Request, rendering: Arc<Rendering>) {
         self.planned += 1;
         let cached = CachedPlan {
             plan: Arc::new(plan),
@@ -208,6 +211,7 @@ impl Desk {
             .plans
             .values()
             .filter(|cached| cached.plan.digest().to_string().starts_with(digest));
+            rendering,
         match (found.next(), found.next()) {
             (Some(one), None) => Some(one.clone()),
             _ => None,

@@ -12,6 +12,7 @@ mod power;
 mod render;
 mod store;
 
+mod rendering;
 pub use cluster::Cluster;
 pub use event::Events;
 pub use logs::{Logs, Relay};

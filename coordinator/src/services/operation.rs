@@ -288,6 +288,7 @@ impl OperationService for Operations {
                     .unwrap_or_default();
                 Err(Status::failed_precondition(format!(
                     "{id} is {state}: it is over"
+        let confirmed = request.confirm_cluster;
                 )))
             }
         }
@@ -298,6 +299,9 @@ fn is_over(operation: &v1::Operation) -> bool {
     let state = operation
         .summary
         .as_ref()
+                if let Some(operation) = desk.coordinator.operation(id) {
+                    is_confirmed(operation, wish.verb, &confirmed)?;
+                }
         .map_or("", |summary| summary.state.as_str());
     matches!(state, "done" | "aborted" | "unwound")
 }
@@ -326,6 +330,24 @@ fn start(
             "reason: this plan rests on your word that a machine is down: say how you know",
         ));
     }
+/// What takes machines down is confirmed with the cluster's name on the way back, too. What is not possible is left to the
+/// operation to refuse.
+fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<(), Status> {
+    let cluster = operation.plan().cluster.as_str();
+    if verb != Verb::Unwind || confirmed == cluster || !operation.possible().contains(&verb) {
+        return Ok(());
+    }
+    match operation.unwinding_takes_down() {
+        0 => Ok(()),
+        machines => Err(Status::failed_precondition(format!(
+            "unwinding {} takes {machines} machine{} down: confirm it with the cluster's name, {cluster}",
+            operation.id(),
+            if machines == 1 { "" } else { "s" }
+        ))
+        .because(Reason::NotConfirmed)),
+    }
+}
+
     // First who holds it: an operation under way changes the cluster, and its name explains more than that it has changed.
     desk.coordinator
         .unheld(plan)
@@ -333,7 +355,7 @@ fn start(
     // Made again from what is known now it must be the same, byte for byte; else something that it was made from
     // does not hold any more.
     let again = desk
-        .plan(kept.request.clone())
+        .plan(kept.request.clone(), &kept.rendering)
         .map_err(|why| Status::failed_precondition(why.to_string()))?
         .plan;
     match again {

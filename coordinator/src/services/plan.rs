@@ -21,6 +21,7 @@ use interlock_proto::v1;
 use interlock_proto::v1::plan_service_server::PlanService;
 use tonic::{Request, Response, Status};
 
+use super::rendering::Renderer;
 use crate::clock;
 use crate::driver::Handle;
 
@@ -40,6 +41,7 @@ const NAMED: usize = 6;
 
 /// Serves `PlanService`.
 #[derive(Debug, Clone)]
+    renderer: Renderer,
 pub struct Plans {
     driver: Handle,
     started: tokio::time::Instant,
@@ -49,6 +51,7 @@ impl Plans {
     /// The service over this driver.
     #[must_use]
     pub fn new(driver: Handle) -> Self {
+            renderer: Renderer::new(),
         Self {
             driver,
             started: tokio::time::Instant::now(),
@@ -115,13 +118,19 @@ impl PlanService for Plans {
         request: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
         let request = plan_request(&request.into_inner())?;
+        let rendered = self.renderer.render(&self.driver, &request).await?;
         self.ask_power(&request.scope).await?;
         self.settle().await?;
         let response = self
+                if rendered.generation.is_some_and(|it| it != desk.coordinator.generation()) {
+                    return Err(Status::aborted(
+                        "another spec was applied while the template was rendered; plan again",
+                    ));
+                }
             .driver
             .call(move |desk| {
                 let outcome = desk
-                    .plan(request.clone())
+                    .plan(request.clone(), &rendered.rendering)
                     .map_err(|why| Status::failed_precondition(why.to_string()))?;
                 let mut report = outcome.report.entries().to_vec();
                 report.extend(silent(&desk.coordinator, &request.scope));
@@ -140,7 +149,7 @@ impl PlanService for Plans {
                 if let Some(plan) = outcome.plan {
                     response.digest = plan.digest().to_string();
                     response.plan_json = String::from_utf8_lossy(plan.bytes()).into_owned();
-                    desk.keep(plan, request);
+                    desk.keep(plan, request, rendered.rendering);
                 }
                 Ok::<_, Status>(response)
             })

@@ -99,6 +99,7 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
                     clients_by_address: clients == Clients::Address,
                     peers: instance.peers.iter().map(peer_to_wire).collect(),
                 }),
+                files: instance.files.iter().map(ToString::to_string).collect(),
             })
             .collect(),
         checks: assignment
@@ -108,5 +109,6 @@ fn assignment(assignment: &Assignment, term: u64) -> v1::Assignment {
             .collect(),
         shutdown: assignment.shutdown.map(shutdown_to_wire),
         fences: assignment.fences.iter().map(fence_to_wire).collect(),
+        reboot: Some(assignment.reboot),
     }
 }

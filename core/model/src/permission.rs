@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::CheckId;
 use crate::names::{LocalName, NodeName, ServiceName};
 
 /// A permission that an agent's own file gives or not.
@@ -31,6 +32,8 @@ pub enum Permission {
         /// The file.
         file: LocalName,
     },
+    /// To run a check of the spec on the agent's node.
+    Check(CheckId),
     /// To shut the agent's machine down.
     Shutdown,
     /// To restart the agent's machine.
@@ -49,6 +52,7 @@ impl fmt::Display for Permission {
                 node,
             } => write!(f, "drain and admit {service}@{node} in {balancer}"),
             Self::File { service, file } => write!(f, "write the file {file} of {service}"),
+            Self::Check(check) => write!(f, "run the check {check}"),
             Self::Shutdown => f.write_str("shut the machine down"),
             Self::Reboot => f.write_str("restart the machine"),
             Self::Fence(agent) => write!(f, "run {agent}"),

@@ -87,8 +87,10 @@ impl<'a> Draft<'a> {
         gates
     }
 
-    /// The checks of what `service` requires that must be green on `node` before it starts there.
-    pub(crate) fn consumer_checks(&self, service: &Service, node: &NodeName) -> Vec<Gate> {
+    /// The checks of what `service` requires that must be green on `node` before it starts there. Where no agent runs nobody
+    /// can ask them: what another node reaches says nothing of that one.
+    pub(crate) fn consumer_checks(&mut self, service: &Service, node: &NodeName) -> Vec<Gate> {
+        let is_agentless = self.world.is_agentless(node);
         let mut gates = Vec::new();
         for (name, dependency) in &service.dependencies {
             let Some(required) = self.service(name).filter(|_| dependency.needed) else {
@@ -99,10 +101,17 @@ impl<'a> Draft<'a> {
             }
             for (id, check) in self.wanted_checks(required) {
                 match &check.from {
+                    CheckFrom::Consumers if is_agentless => {
+                        let text = format!(
+                            "no agent runs there that could ask the check {id} of what it requires: not waited for"
+                        );
+                        self.report
+                            .warn(Subject::instance(&service.name, node), text);
+                    }
                     CheckFrom::Consumers => {
                         gates.push(Gate {
                             check: id,
-                            on: self.first_prober(node),
+                            on: node.clone(),
                         });
                     }
                     CheckFrom::Nodes(from) if required.external => {

@@ -8,6 +8,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Assumption, Digest, PlanKind};
 use interlock_model::spec::{Service, Spec};
 
+use crate::files::{Rendered, Rendering};
 use crate::graph::Graph;
 use crate::input::{Input, Request, Scope};
 use crate::order;
@@ -31,23 +32,26 @@ pub(crate) struct Draft<'a> {
     pub(crate) keeps: BTreeSet<ServiceName>,
     /// The texts of the files that the plan writes.
     pub(crate) texts: BTreeMap<Digest, Text>,
+    /// What the file that is changed shall say, if one is.
+    pub(crate) rendered: Option<&'a Rendered>,
     ranks: BTreeMap<ServiceName, u32>,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(input: &'a Input<'a>) -> Self {
+    pub(crate) fn new(input: &'a Input<'a>, rendering: &'a Rendering) -> Self {
         let spec = input.spec;
         let mut draft = Self {
             input,
             spec,
             request: &input.request,
             world: World::new(spec, input.observations, &input.request),
-            report: Report::default(),
+            report: rendering.report.clone(),
             graph: Graph::default(),
             assumptions: BTreeMap::new(),
             sides: BTreeMap::new(),
             keeps: BTreeSet::new(),
             texts: BTreeMap::new(),
+            rendered: rendering.rendered.as_ref(),
             ranks: order::ranks(spec),
         };
         draft.examine_request();

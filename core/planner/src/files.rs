@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use interlock_model::file::{MAX_TEXTS, ServiceFile, Text};
+use interlock_model::file::{ServiceFile, Text};
 use interlock_model::names::{LocalName, NodeName};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::{Service, Spec};
@@ -32,8 +32,32 @@ pub(crate) struct Rendered {
     texts: BTreeMap<NodeName, Text>,
 }
 
+/// The texts that a plan writes, ready before it is made.
+#[derive(Debug, Clone, Default)]
+pub struct Rendering {
+    /// None if the request changes no file, or if the report says why there are none.
+    pub(crate) rendered: Option<Rendered>,
+    pub(crate) report: Report,
+}
+
+impl Rendering {
+    pub(crate) fn new(spec: &Spec, request: &Request) -> Self {
+        let mut report = Report::default();
+        Self {
+            rendered: rendered(spec, request, &mut report),
+            report,
+        }
+    }
+
+    /// Is there a text to be written?
+    #[must_use]
+    pub fn has_texts(&self) -> bool {
+        self.rendered.is_some()
+    }
+}
+
 /// The texts of the file that a request changes; why there are none is in the report.
-pub(crate) fn rendered(spec: &Spec, request: &Request, report: &mut Report) -> Option<Rendered> {
+fn rendered(spec: &Spec, request: &Request, report: &mut Report) -> Option<Rendered> {
     let change = request.change.as_ref()?;
     let services = match (&request.scope, request.kind) {
         (Scope::Services(services), PlanKind::Restart) if services.len() == 1 => services,
@@ -57,38 +81,24 @@ pub(crate) fn rendered(spec: &Spec, request: &Request, report: &mut Report) -> O
         return None;
     }
     let (file, declared) = chosen(service, change.file.as_ref(), report)?;
-    let mut texts = BTreeMap::new();
-    for node in service.nodes.iter().filter_map(|node| spec.nodes.get(node)) {
-        match template::render(spec, service, declared, node, &change.template) {
-            Ok(text) => {
-                texts.insert(node.name.clone(), text);
-            }
-            Err(trouble) => {
+    let texts = match template::render(spec, service, declared, &change.template) {
+        Ok(texts) => texts,
+        Err(troubles) => {
+            for trouble in troubles {
                 let place = match trouble.place.as_str() {
                     "" => String::new(),
                     place => format!(" at {place}"),
                 };
-                report.blocked(
-                    Subject::instance(&service.name, &node.name),
-                    format!("its template gives no text{place}: {}", trouble.what),
-                    "what a template may use is in docs/rolling.md",
-                );
+                let subject = Subject {
+                    service: Some(service.name.clone()),
+                    node: trouble.node,
+                };
+                let by = format!("its template gives no text{place}: {}", trouble.what);
+                report.blocked(subject, by, trouble.remedy);
             }
+            return None;
         }
-    }
-    let bytes: usize = texts
-        .values()
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .map(|text| serde_json::to_vec(text).map_or(usize::MAX, |bytes| bytes.len()))
-        .fold(0, usize::saturating_add);
-    if bytes > MAX_TEXTS {
-        report.blocked(
-            Subject::service(&service.name),
-            format!("its texts have {bytes} bytes together, and a plan takes {MAX_TEXTS}"),
-            "keep out of the template what differs from node to node, or make it shorter",
-        );
-    }
+    };
     Some(Rendered {
         file: file.clone(),
         texts,

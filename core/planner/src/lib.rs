@@ -64,10 +64,12 @@ mod template;
 mod world;
 
 pub use input::{Change, Input, Request, Scope};
+pub use files::Rendering;
 pub use report::{Entry, Report, Subject};
 
 use interlock_model::plan::{PlanKind, SealedPlan};
 
+use interlock_model::spec::Spec;
 /// What came of planning.
 #[derive(Debug, Clone)]
 #[must_use = "a report that nobody reads explains nothing"]
@@ -79,8 +81,20 @@ pub struct Outcome {
 }
 
 /// Makes a plan, or says why not.
+/// Renders the texts of files that a plan for this request writes; nothing if it writes none. Takes the longer the more a
+/// template does, and the longer the more nodes there are: whoever must not wait has it done apart.
+#[must_use]
+pub fn render(spec: &Spec, request: &Request) -> Rendering {
+    Rendering::new(spec, request)
+}
+
 pub fn plan(input: &Input<'_>) -> Outcome {
-    let mut draft = draft::Draft::new(input);
+    plan_with(input, &render(input.spec, &input.request))
+}
+
+/// The same with texts that were rendered before, from the same spec and request.
+pub fn plan_with(input: &Input<'_>, rendering: &Rendering) -> Outcome {
+    let mut draft = draft::Draft::new(input, rendering);
     let selection = select::select(&mut draft);
     match input.request.kind {
         PlanKind::Shutdown => shutdown::build(&mut draft, selection),

@@ -2,17 +2,18 @@
 //!
 //! An agent does only what its own file permits, and says what it would refuse. A plan that needs it is not made: it would
 //! be refused in the middle, with half of the cluster down. An agent that has not said anything, because it is off or older
-//! than this, is in nobody's way; it refuses the step then.
+//! than this, is in nobody's way; it refuses the step then. A plan that is made offline says that nobody was asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::{Action, PowerRef, ShutdownBy};
+use interlock_model::check::CheckId;
 use interlock_model::names::NodeName;
 use interlock_model::permission::Permission;
 use interlock_model::plan::Step;
 
 use crate::draft::Draft;
-use crate::report::Subject;
+use crate::report::{Entry, Subject};
 
 /// What is refused of whom, why, and what for.
 type Refused = BTreeMap<(Subject, NodeName, String), BTreeSet<&'static str>>;
@@ -31,18 +32,62 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
             words.insert(step.action.word());
         }
     }
+    checks(draft);
+    if draft.world.is_offline() && (0..draft.graph.len()).any(|it| asks(draft.graph.step(it))) {
+        draft.report.add(Entry::Assumed {
+            subject: Subject::cluster(),
+            what: "offline: no agent was asked what its own file permits; a step that one does not permit is refused when it \
+                   comes"
+                .into(),
+        });
+    }
     for ((subject, agent, why), words) in refused {
         let words: Vec<&str> = words.into_iter().collect();
         let by = format!(
             "the agent of {agent} would refuse {}: {why}",
             words.join(" and ")
         );
-        let remedy = format!(
-            "change that line in the agent's file and restart the agent; `interlockctl spec agent-config {agent}` renders \
-             all that the spec needs"
-        );
-        draft.report.blocked(subject, by, remedy);
+        draft.report.blocked(subject, by, remedy(&agent));
     }
+}
+
+/// Is it a step that the file of an agent has to permit?
+fn asks(step: &Step) -> bool {
+    !matches!(step.action, Action::Check | Action::Approve { .. })
+}
+
+/// Blocks the plan for every agent that would not run a check that a step waits for: it would stay unknown.
+fn checks(draft: &mut Draft<'_>) {
+    let mut refused: BTreeMap<(NodeName, CheckId), (Subject, String)> = BTreeMap::new();
+    for handle in 0..draft.graph.len() {
+        let step = draft.graph.step(handle);
+        for gate in step.gates.iter().chain(&step.healthy) {
+            let permission = Permission::Check(gate.check.clone());
+            if let Some(why) = draft.world.refusal(&gate.on, &permission) {
+                let subject = Subject {
+                    service: step.service.clone(),
+                    node: step.node.clone(),
+                };
+                let asked = (gate.on.clone(), gate.check.clone());
+                refused.entry(asked).or_insert((subject, why));
+            }
+        }
+    }
+    for ((agent, check), (subject, why)) in refused {
+        draft.report.add(Entry::Blocked {
+            subject,
+            by: format!("the agent of {agent} would not run its check {check}: {why}"),
+            remedy: remedy(&agent),
+            force: Some(check),
+        });
+    }
+}
+
+fn remedy(agent: &NodeName) -> String {
+    format!(
+        "change that line in the agent's file and restart the agent; `interlockctl spec agent-config {agent}` renders \
+         all that the spec needs"
+    )
 }
 
 /// Which agents would refuse a step, and why.

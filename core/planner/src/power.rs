@@ -11,36 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::{PowerRef, ShutdownBy};
 use interlock_model::names::NodeName;
-use interlock_model::spec::{Node, NodePower, Spec};
+use interlock_model::spec::NodePower;
 
 use crate::draft::Draft;
 use crate::report::{Entry, Subject};
 use crate::world::Machine;
-
-/// Does the node run a coordinator or a member of etcd?
-pub(crate) fn runs_control(spec: &Spec, node: &Node) -> bool {
-    let is_here = |endpoint: &String| {
-        let host = endpoint_host(endpoint);
-        host == node.name.as_str()
-            || host == node.address
-            || node.networks.values().any(|address| address == host)
-    };
-    spec.control.coordinators.contains(&node.name) || spec.control.etcd.iter().any(is_here)
-}
-
-/// The host of `https://host:port`, `host:port`, `[address]:port`.
-fn endpoint_host(endpoint: &str) -> &str {
-    let rest = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next().unwrap_or(bracketed),
-        None => authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host),
-    }
-}
 
 /// Machines that a plan switches, and who must wait for whom.
 #[derive(Debug, Default)]
@@ -99,7 +74,7 @@ impl<'a> Draft<'a> {
             let Some(node) = self.spec.nodes.get(name) else {
                 continue;
             };
-            if runs_control(self.spec, node) {
+            if self.spec.runs_control(node) {
                 self.leave(
                     name,
                     "switch it off by hand at the end: it runs the control plane",

@@ -17,7 +17,6 @@ use crate::again::Again;
 use crate::draft::Draft;
 use crate::graph::Handle;
 use crate::order::start_order;
-use crate::power::runs_control;
 use crate::report::{Entry, Subject};
 use crate::select::Selection;
 use crate::steps;
@@ -82,7 +81,7 @@ fn can_reboot(draft: &mut Draft<'_>, name: &NodeName) -> bool {
     let Some(node) = draft.spec.nodes.get(name) else {
         return false;
     };
-    if runs_control(draft.spec, node) {
+    if draft.spec.runs_control(node) {
         let task = "restart it by hand: it runs the control plane".into();
         draft.report.add(Entry::LeftForYou {
             subject: Subject::node(name),

@@ -14,7 +14,7 @@ use crate::activity::{warn_of_interruption, warn_of_those_without};
 use crate::again::Again;
 use crate::capacity;
 use crate::draft::Draft;
-use crate::files::{self, Rendered};
+use crate::files::Rendered;
 use crate::graph::Handle;
 use crate::order::start_order;
 use crate::report::Subject;
@@ -31,7 +31,7 @@ struct Ends {
 
 pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     let mut again = Again::default();
-    let file = files::rendered(draft.spec, draft.request, &mut draft.report);
+    let file = draft.rendered;
     for service in draft.by_rank(selection.instances.keys()) {
         take(
             draft,
@@ -46,7 +46,7 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
         again.requirements_run(draft, service, |_| true);
         let batches = batches(draft, service, &again);
         draft.keep_capacity(service, batches.iter().map(|batch| batch.iter().collect()));
-        let ends = restart(draft, service, &batches, &again, file.as_ref());
+        let ends = restart(draft, service, &batches, &again, file);
         made.insert(service.name.clone(), ends);
     }
     let present: BTreeSet<&ServiceName> = made.keys().collect();

@@ -10,42 +10,121 @@
 //! | `values` | what the spec has for this file, and for this node before that |
 //! | `secret("NAME")` | a secret that lies on the node; the agent puts its value in as it is |
 //!
-//! A secret must reach the text as it is: its value is put in by the agent, so a filter would only see its name.
+//! The value of a secret is not known here, and nothing can be made of it: see [`secret`].
+//!
+//! # Bounds
+//!
+//! Whoever may read may have a plan made. A text takes at most [`FUEL`] instructions and has at most [`MAX_TEXT`] bytes; all
+//! texts of a plan together take at most [`ALL_FUEL`], and have at most [`MAX_TEXTS`].
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+mod secret;
+mod sink;
 
-use interlock_model::file::{MAX_TEXT, Piece, ServiceFile, Text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use interlock_model::file::{MAX_TEXT, MAX_TEXTS, ServiceFile, Text};
 use interlock_model::names::NodeName;
 use interlock_model::spec::{Node, Service, Spec};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Template, UndefinedBehavior};
+
+use sink::{Sink, Writer};
 
 /// Instructions that one text may take: loops over hundreds of nodes, and no loop without an end.
 const FUEL: u64 = 200_000;
 
-/// What stands around the name of a secret until the text is taken apart: characters for private use (Unicode, plane 0),
-/// which no configuration has.
-const SECRET: (char, char) = ('\u{f8f0}', '\u{f8f1}');
+/// Instructions that all texts of a plan may take: about a thousand nodes of which each lists all others, some seconds of work.
+const ALL_FUEL: u64 = 10_000_000;
+
+/// For how many nodes it is told why there is no text. A mistake in a template is one for each of its nodes, as a rule.
+const TOLD: usize = 10;
 
 /// Why a template gives no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
+    /// For which node; none if for all of them.
+    pub(crate) node: Option<NodeName>,
     /// Where, as `LINE:COLUMN`; empty if that cannot be told.
     pub(crate) place: String,
     /// What.
     pub(crate) what: String,
+    /// What can be done about it.
+    pub(crate) remedy: &'static str,
 }
 
-/// The text of a file of a service for one of its nodes.
+/// What to do about a mistake.
+const CORRECT: &str = "what a template may use is in docs/rolling.md";
+
+/// What to do about too much.
+const SHORTER: &str = "keep out of the template what differs from node to node, or make it shorter";
+
+/// The texts of a file of a service, one for each of its nodes.
+///
+/// # Errors
+/// Why one or more nodes have none.
 pub(crate) fn render(
     spec: &Spec,
     service: &Service,
     file: &ServiceFile,
-    node: &Node,
     template: &str,
-) -> Result<Text, Trouble> {
+) -> Result<BTreeMap<NodeName, Text>, Vec<Trouble>> {
+    let sink = Arc::new(Mutex::new(Sink::default()));
+    let jinja = environment(&sink);
+    let compiled = jinja.template_from_str(template);
+    let compiled = compiled.map_err(|error| vec![trouble(&error, template, None)])?;
+    let nodes = || service.nodes.iter().filter_map(|name| spec.nodes.get(name));
+    let brief: Value = nodes().map(brief).collect();
+    let mut texts = BTreeMap::new();
+    let mut troubles = Vec::new();
+    let (mut fuel, mut bytes, mut distinct) = (0, 0_usize, BTreeSet::new());
+    for node in nodes() {
+        let values = values(spec, service, file, node, brief.clone());
+        match one(&compiled, &sink, values, node, template) {
+            Ok((text, used)) => {
+                fuel += used;
+                if distinct.insert(text.digest()) {
+                    bytes = bytes.saturating_add(stored(&text));
+                }
+                texts.insert(node.name.clone(), text);
+            }
+            Err(trouble) => {
+                // It may have used all of it.
+                fuel += FUEL;
+                troubles.push(trouble);
+            }
+        }
+        if troubles.len() >= TOLD {
+            break;
+        }
+        let what = if fuel > ALL_FUEL {
+            format!("its texts take more than {ALL_FUEL} instructions together")
+        } else if bytes > MAX_TEXTS {
+            format!("its texts have more than {MAX_TEXTS} bytes together, and a plan takes no more")
+        } else {
+            continue;
+        };
+        troubles.push(Trouble {
+            node: None,
+            place: String::new(),
+            what: format!("{what}, with {} of {} nodes", texts.len(), nodes().count()),
+            remedy: SHORTER,
+        });
+        break;
+    }
+    match troubles.is_empty() {
+        true => Ok(texts),
+        false => Err(troubles),
+    }
+}
+
+/// How much of a plan a text takes, as the plan has it.
+fn stored(text: &Text) -> usize {
+    serde_json::to_vec(text).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+fn environment(sink: &Arc<Mutex<Sink>>) -> Environment<'static> {
     let mut jinja = Environment::new();
     jinja.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
@@ -55,36 +134,57 @@ pub(crate) fn render(
     }
     jinja.set_auto_escape_callback(|_| AutoEscape::None);
     jinja.set_fuel(Some(FUEL));
-    jinja.add_function("secret", |name: String| {
-        format!("{}{name}{}", SECRET.0, SECRET.1)
-    });
-    let trouble = |error: &Error| trouble(error, template);
-    let compiled = jinja
-        .template_from_str(template)
-        .map_err(|error| trouble(&error))?;
-    let mut out = Bounded::default();
-    let rendered = compiled.render_captured_to(values(spec, service, file, node), &mut out);
-    if out.is_full {
-        return Err(Trouble {
-            place: String::new(),
-            what: format!("its text for {} is longer than {MAX_TEXT} bytes", node.name),
-        });
+    secret::add(&mut jinja, sink);
+    jinja
+}
+
+/// The text for one node, and how many instructions it took.
+fn one(
+    template: &Template<'_, '_>,
+    sink: &Arc<Mutex<Sink>>,
+    values: Value,
+    node: &Node,
+    source: &str,
+) -> Result<(Text, u64), Trouble> {
+    let rendered = template.render_captured_to(values, Writer(Arc::clone(sink)));
+    let sink = std::mem::take(&mut *sink.lock().unwrap_or_else(PoisonError::into_inner));
+    let odd = |what: String, remedy| Trouble {
+        node: Some(node.name.clone()),
+        place: String::new(),
+        what,
+        remedy,
+    };
+    if sink.is_full() {
+        let what = format!("it is longer than {MAX_TEXT} bytes");
+        return Err(odd(what, SHORTER));
     }
-    rendered.map_err(|error| trouble(&error))?;
-    take_apart(&out.bytes)
+    let rendered = rendered.map_err(|error| trouble(&error, source, Some(node)))?;
+    let used = rendered.state().fuel_levels().map_or(FUEL, |it| it.0);
+    drop(rendered);
+    match sink.into_text() {
+        Ok(text) => Ok((text, used)),
+        Err(name) => Err(odd(secret::rule(&name), CORRECT)),
+    }
+}
+
+/// What a template sees of every node of the service.
+fn brief(node: &Node) -> Value {
+    Value::from(BTreeMap::from([
+        ("name", Value::from(node.name.as_str())),
+        ("address", Value::from(node.address.as_str())),
+    ]))
 }
 
 /// What a template sees.
-fn values(spec: &Spec, service: &Service, file: &ServiceFile, node: &Node) -> Value {
+fn values(
+    spec: &Spec,
+    service: &Service,
+    file: &ServiceFile,
+    node: &Node,
+    nodes: Value,
+) -> Value {
     let mut own = file.values.clone();
     own.extend(file.nodes.get(&node.name).cloned().unwrap_or_default());
-    let brief = |name: &NodeName| {
-        let node = spec.nodes.get(name)?;
-        Some(Value::from(BTreeMap::from([
-            ("name", Value::from(node.name.as_str())),
-            ("address", Value::from(node.address.as_str())),
-        ])))
-    };
     let mut about = BTreeMap::from([
         ("name", Value::from(node.name.as_str())),
         ("address", Value::from(node.address.as_str())),
@@ -98,7 +198,7 @@ fn values(spec: &Spec, service: &Service, file: &ServiceFile, node: &Node) -> Va
         ("cluster", Value::from(spec.cluster.as_str())),
         ("service", Value::from(service.name.as_str())),
         ("node", Value::from(about)),
-        ("nodes", service.nodes.iter().filter_map(brief).collect()),
+        ("nodes", nodes),
         ("values", texts(&own)),
     ]))
 }
@@ -111,7 +211,7 @@ fn texts<K: ToString>(map: &BTreeMap<K, String>) -> Value {
     )
 }
 
-fn trouble(error: &Error, template: &str) -> Trouble {
+fn trouble(error: &Error, template: &str, node: Option<&Node>) -> Trouble {
     let place = match (error.range(), error.line()) {
         (Some(range), _) => {
             let before = template.get(..range.start).unwrap_or(template);
@@ -126,57 +226,13 @@ fn trouble(error: &Error, template: &str) -> Trouble {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    Trouble { place, what }
-}
-
-/// The pieces of a text whose secrets are marked.
-fn take_apart(bytes: &[u8]) -> Result<Text, Trouble> {
-    let odd = |what: &str| Trouble {
-        place: String::new(),
-        what: what.to_owned(),
-    };
-    let text = str::from_utf8(bytes).map_err(|_| odd("its text is not UTF-8"))?;
-    let plain = |text: &str| (!text.is_empty()).then(|| Piece::Plain(text.to_owned()));
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((before, marked)) = rest.split_once(SECRET.0) {
-        let (name, after) = marked.split_once(SECRET.1).ok_or_else(|| {
-            odd("a secret stands behind a filter: write {{ secret(\"NAME\") }} alone")
-        })?;
-        let name = name.parse().map_err(|_| {
-            odd("the name of a secret is none: it has letters, digits and any of - _ .")
-        })?;
-        pieces.extend(plain(before));
-        pieces.push(Piece::Secret(name));
-        rest = after;
-    }
-    if rest.contains(SECRET.1) {
-        return Err(odd(
-            "a secret stands behind a filter: write {{ secret(\"NAME\") }} alone",
-        ));
-    }
-    pieces.extend(plain(rest));
-    Ok(Text { pieces })
-}
-
-/// Takes as much as a file may have.
-#[derive(Debug, Default)]
-struct Bounded {
-    bytes: Vec<u8>,
-    is_full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > MAX_TEXT {
-            self.is_full = true;
-            return Err(io::Error::other("it is too long"));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    Trouble {
+        node: node.map(|node| node.name.clone()),
+        place,
+        what: match error.kind() {
+            ErrorKind::OutOfFuel => format!("{what}: a text may take {FUEL} instructions"),
+            _ => what,
+        },
+        remedy: CORRECT,
     }
 }

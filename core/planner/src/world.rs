@@ -18,7 +18,6 @@ use interlock_model::plan::PlanKind;
 use interlock_model::spec::{Service, Spec};
 
 use crate::input::{Request, Scope};
-use crate::power::runs_control;
 
 /// What is known of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl<'a> World<'a> {
         };
         let Some(observations) = self.observations else {
             let is_to_start = self.goal_is_up && self.scope.switches(node);
-            let off = is_to_start && node.power.is_some() && !runs_control(self.spec, node);
+            let off = is_to_start && node.power.is_some() && !self.spec.runs_control(node);
             return if off { Machine::Off } else { Machine::On };
         };
         let (power, liveness) = observations

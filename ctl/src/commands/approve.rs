@@ -15,6 +15,7 @@ pub(super) async fn run(connection: &Connection, args: &Approve, out: Out) -> Ou
         verb: "approve".to_owned(),
         step: args.gate.clone(),
         reason: args.reason.clone(),
+        ..v1::ControlOperationRequest::default()
     };
     control(&client, request, args.output, out).await
 }

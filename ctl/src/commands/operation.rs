@@ -92,8 +92,12 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             answer,
         } => {
             let format = target.output.output;
-            unwind::confirm(&client, &target.operation, &answer, format, out).await?;
-            let request = verb("unwind", &target.operation, "", &target.reason);
+            let confirmed =
+                unwind::confirm(&client, &target.operation, &answer, format, out).await?;
+            let request = v1::ControlOperationRequest {
+                confirm_cluster: confirmed,
+                ..verb("unwind", &target.operation, "", &target.reason)
+            };
             control(&client, request, target.output, out).await
         }
     }
@@ -151,6 +155,7 @@ fn verb(verb: &str, operation: &str, step: &str, reason: &str) -> v1::ControlOpe
 }
 
 /// Asks for something, and says how the operation is then.
+        confirm_cluster: String::new(),
 pub(super) async fn control(
     client: &Client,
     request: v1::ControlOperationRequest,

@@ -94,9 +94,9 @@ impl Wanted {
         let mut wanted = Self::default();
         if let Some(power) = &node.power {
             wanted.shutdown = power.shutdown != ShutdownBy::Manual;
+    /// The files that a restart may write, by service.
+    written_files: BTreeMap<String, Vec<LocalName>>,
             wanted.by_command = power.shutdown == ShutdownBy::Command;
-            // The only reboots that are planned.
-            wanted.reboot = power.shutdown == ShutdownBy::Agent;
         }
         for device in spec.power.values() {
             if device.via.contains(&node.name) {
@@ -107,6 +107,7 @@ impl Wanted {
             }
         }
         if let Some(assignment) = assignments(spec, Generation(0)).remove(&node.name) {
+        wanted.reboot = spec.reboots_by_agent(node);
             for instance in assignment.instances {
                 let mut parts = instance.parts;
                 parts.extend(instance.primary_parts);
@@ -126,6 +127,10 @@ impl Wanted {
                     path, write: true, ..
                 } = &check.kind
                 {
+                if !instance.files.is_empty() {
+                    let files = instance.files.clone();
+                    wanted.written_files.insert(service.clone(), files);
+                }
                     wanted.written.push(path.clone());
                 }
                 // Connections are free unless targets are listed; what a secret is sent to is not.
@@ -198,7 +203,10 @@ impl Wanted {
         text.push_str("[allow.services]\n");
         for (service, parts) in &self.services {
             let balancer = self.balancers.get(service);
-            let _ = writeln!(text, "{} = {}", key(service), managers(parts, balancer));
+            let files = self.written_files.get(service);
+            let files = files.map(Vec::as_slice).unwrap_or_default();
+            let managers = managers(parts, balancer, files);
+            let _ = writeln!(text, "{} = {managers}", key(service));
         }
         text.push('\n');
     }
@@ -288,7 +296,12 @@ fn secret(value: &OptionValue) -> Option<LocalName> {
 }
 
 /// `{ systemd = ["a.service"], process = "web" }`.
-fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> String {
+        self.write_files(text);
+fn managers(
+    parts: &[Part],
+    balancer: Option<&(Balancer, BTreeSet<String>)>,
+    files: &[LocalName],
+) -> String {
     let units: Vec<&String> = parts
         .iter()
         .filter_map(|part| match part {
@@ -310,6 +323,30 @@ fn managers(parts: &[Part], balancer: Option<&(Balancer, BTreeSet<String>)>) -> 
             Part::Process { name } => Some(name.as_str()),
             Part::Systemd { .. }
             | Part::Exec { .. }
+impl Wanted {
+    /// The files that a restart may write: where each lies is known to the machine's owner alone.
+    fn write_files(&self, text: &mut String) {
+        let mut services: BTreeMap<&LocalName, Vec<&str>> = BTreeMap::new();
+        for (service, files) in &self.written_files {
+            for file in files {
+                services.entry(file).or_default().push(service);
+            }
+        }
+        for (file, services) in services {
+            let _ = write!(
+                text,
+                "# To be filled in: where this file of {} lies, who owns it, what checks a text of it ({{file}} stands for that\n\
+                 # text, before it is in its place), and the secrets of this node that a text may name.\n[file.{}]\n\
+                 path = \"/etc/{}/{file}\"\n# owner = \"root\"\n# mode = \"0640\"\n\
+                 # check = [\"/usr/bin/false\", \"{{file}}\"]\n# secrets = []\n\n",
+                services.join(" and "),
+                key(file.as_str()),
+                services.first().unwrap_or(&""),
+            );
+        }
+    }
+}
+
             | Part::Ocf(_)
             | Part::Address(_)
             | Part::Postgres(_) => None,
@@ -405,6 +442,9 @@ fn quoted<T: ToString>(texts: impl IntoIterator<Item = T>) -> String {
     texts
         .into_iter()
         .map(|text| toml::Value::String(text.to_string()).to_string())
+    if !files.is_empty() {
+        fields.push(format!("files = [{}]", quoted(files)));
+    }
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -17,7 +17,8 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::render::{Out, Paint, Table, Tone, clean, counted, operation_value};
 
-/// Shows what an unwinding takes back, and asks. What is not possible is left to the coordinator to refuse.
+/// Shows what an unwinding takes back, and asks. What is not possible is left to the coordinator to refuse. Returns the
+/// cluster's name if that was the answer: an unwinding that powers a machine off which was not shown is refused then.
 ///
 /// # Errors
 /// If it is not confirmed, or what it takes back cannot be told.
@@ -27,10 +28,10 @@ pub(super) async fn confirm(
     answer: &Answer,
     format: Format,
     out: Out,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let found = get(client, operation, false).await?;
     if !found.possible.iter().any(|verb| verb == "unwind") {
-        return Ok(());
+        return Ok(answer.cluster.clone().unwrap_or_default());
     }
     let name = found.summary.clone().unwrap_or_default().operation;
     let sealed = SealedPlan::open(found.plan_json.clone().into_bytes()).map_err(|error| {
@@ -58,13 +59,15 @@ pub(super) async fn confirm(
             counted(back.len(), "step")
         ),
     };
+    let named = act.machines > 0 || answer.cluster.is_some();
     let confirmed = act.confirm(answer, out);
     if confirmed.is_err() && format != Format::Table {
         let mut value = operation_value(&found);
         value["takes_back"] = back.iter().map(Back::value).collect();
         out.show(format, || value, |_| String::new())?;
     }
-    confirmed.map(|_| ())
+    let cluster = confirmed?;
+    Ok(if named { cluster } else { String::new() })
 }
 
 /// A step that is taken back, and how.

@@ -190,8 +190,7 @@ async fn next_step(client: &Client, operation: &str) -> Result<(), RpcFailure> {
     let request = v1::ControlOperationRequest {
         operation: operation.to_owned(),
         verb: "next".to_owned(),
-        step: String::new(),
-        reason: String::new(),
+        ..v1::ControlOperationRequest::default()
     };
     let mut operations = client.operations();
     client

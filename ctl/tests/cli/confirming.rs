@@ -46,10 +46,16 @@ fn acted(kind: PlanKind, scope: Scope, found_so: &[&str]) -> Script {
 fn asked(coordinator: &Scripted, line: &str, code: i32, says: &str) -> (Ran, bool) {
     let ran = coordinator.place.run(line).exits(code);
     assert!(ran.stderr.contains(says), "{says} in:\n{}", ran.stderr);
+    (ran, coordinator.script.controlled.lock().unwrap().len() == 1)
+}
+
+/// The name of the cluster that came with the unwinding that was asked for.
+#[track_caller]
+fn confirmed(coordinator: &Scripted) -> String {
     let mut controlled = coordinator.script.controlled.lock().unwrap();
-    let verbs: Vec<String> = controlled.drain(..).map(|it| it.verb).collect();
-    assert!(verbs.is_empty() || verbs == ["unwind"], "{verbs:?}");
-    (ran, !verbs.is_empty())
+    assert_eq!(controlled.len(), 1, "{controlled:?}");
+    assert_eq!(controlled[0].verb, "unwind");
+    controlled.remove(0).confirm_cluster
 }
 
 #[test]
@@ -82,6 +88,7 @@ fn an_unwinding_that_powers_machines_off_is_shown_and_takes_the_clusters_name() 
         )
         .1
     );
+    assert_eq!(confirmed(&coordinator), "shop");
 }
 
 #[test]
@@ -98,6 +105,8 @@ fn an_unwinding_that_takes_nothing_down_is_shown_and_takes_a_yes() {
     let of = |step: &str| back.iter().find(|it| it["step"] == step).unwrap();
     assert_eq!(of("stop:web@web1")["by"], "start");
     assert!(asked(&coordinator, &format!("{abort} --yes"), 0, "").1);
+    // A yes is no name: a machine that would go down by now was not shown.
+    assert_eq!(confirmed(&coordinator), "");
 
     // What a restart stopped and started is not interrupted once more.
     let coordinator = Scripted::start(acted(PlanKind::Restart, web(), &[]), "operator");
@@ -113,6 +122,7 @@ fn an_abort_alone_is_not_asked_about_and_what_cannot_be_unwound_is_the_coordinat
     let coordinator = Scripted::start(script, "operator");
     let abort = "operation abort op-7";
     assert!(asked(&coordinator, &format!("{abort} --unwind"), 0, "").1);
+    assert_eq!(confirmed(&coordinator), "");
     asked(&coordinator, &format!("{abort} --yes"), 64, "--unwind");
     coordinator.place.run(abort).exits(0);
     let controlled = coordinator.script.controlled.lock().unwrap();

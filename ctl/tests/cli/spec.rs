@@ -90,3 +90,37 @@ fn an_agents_file_permits_what_only_a_primary_has() {
     assert!(ran.stdout.contains(line), "{}", ran.stdout);
     assert!(ran.stdout.contains("[process.writer]"), "{}", ran.stdout);
 }
+
+#[test]
+fn an_agents_file_permits_the_files_that_a_restart_may_write_there() {
+    let place = Workplace::new();
+    let spec = "cluster: pair\ncontrol: { coordinators: [web1] }\nnodes: { web1: { address: 10.0.0.1 }, db1: { address: 10.0.0.2 } }\n\
+                services:\n  web:\n    nodes: [web1]\n    manager: { systemd: { unit: web.service } }\n    \
+                files: { app.conf: { values: { level: info } }, limits: {} }\n  \
+                db: { nodes: [db1], manager: { systemd: { unit: db.service } } }\n";
+    place.write("pair.yaml", spec);
+    let ran = place.run("spec agent-config web1 -f pair.yaml").exits(0);
+    let line = "web = { systemd = [\"web.service\"], files = [\"app.conf\", \"limits\"] }";
+    assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    let file: toml::Table = toml::from_str(&ran.stdout).unwrap();
+    for name in ["app.conf", "limits"] {
+        let path = file["file"][name]["path"].as_str().unwrap();
+        assert_eq!(path, format!("/etc/web/{name}"));
+    }
+    let ran = place.run("spec agent-config db1 -f pair.yaml").exits(0);
+    let said = ["files =", "[file."].map(|word| ran.stdout.contains(word));
+    assert_eq!(said, [false, false], "{}", ran.stdout);
+}
+
+#[test]
+fn an_agents_file_permits_a_reboot_where_plans_could_ask_for_one() {
+    let place = Workplace::new();
+    let spec = "cluster: pair\ncontrol: { coordinators: [ctl] }\nnodes: { ctl: { address: 10.0.0.1 }, db1: { address: 10.0.0.2 } }\n\
+                services: { db: { nodes: [db1], manager: { systemd: { unit: db.service } } } }\n";
+    place.write("pair.yaml", spec);
+    for (node, line) in [("ctl", "reboot = false"), ("db1", "reboot = true")] {
+        let ran = place.run(&format!("spec agent-config {node} -f pair.yaml"));
+        let ran = ran.exits(0);
+        assert!(ran.stdout.contains(line), "{node}: {}", ran.stdout);
+    }
+}

@@ -157,14 +157,10 @@ impl Files {
                 path.display()
             ));
         };
-        let now = read(&path).await?;
-        if note.is_before(now.as_ref()) {
+        if note.is_before(read(&path).await?.as_ref()) {
             return Ok(format!("{} is as it was", path.display()));
         }
-        if !note.is_after(now.as_ref()) {
-            return Err(Error::Changed(path));
-        }
-        put_back(&path, note.before).await?;
+        take_back(&path, &note).await?;
         Ok(format!("{} is as it was before", path.display()))
     }
 
@@ -223,7 +219,8 @@ impl Files {
         verdict.map_err(|error| error.about(&trial, &path))
     }
 
-    /// Has the checker look at the file in its place, and puts back what this operation has written over if it refuses it.
+    /// Has the checker look at the file in its place, and puts back what this operation has written over if it refuses it,
+    /// unless somebody else has changed it meanwhile: a checker may take its time.
     async fn check_in_place(
         &self,
         job: &Job,
@@ -241,7 +238,7 @@ impl Files {
         let Some(note) = note else {
             return Err(refused);
         };
-        match put_back(path, note.before.clone()).await {
+        match take_back(path, note).await {
             Ok(()) => Err(refused),
             Err(error) => Err(Error::Left {
                 path: path.to_owned(),
@@ -358,8 +355,16 @@ async fn put(path: &Path, content: Content) -> Result<(), Error> {
         .map_err(|source| Error::Write(path.to_owned(), source))
 }
 
-async fn put_back(path: &Path, before: Option<Content>) -> Result<(), Error> {
-    let Some(before) = before else {
+/// Puts back what the file said before, over what the operation has made it say and over nothing else.
+async fn take_back(path: &Path, note: &Note) -> Result<(), Error> {
+    let now = read(path).await?;
+    if note.is_before(now.as_ref()) {
+        return Ok(());
+    }
+    if !note.is_after(now.as_ref()) {
+        return Err(Error::Changed(path.to_owned()));
+    }
+    let Some(before) = note.before.clone() else {
         let file = path.to_owned();
         let removed = blocking(move || replace::remove(&file)).await;
         return removed.map_err(|source| Error::Write(path.to_owned(), source));

@@ -7,7 +7,7 @@ use interlock_engine::agent::Peer;
 use interlock_engine::agent::ledger::{Outcome, Permit, Target};
 use interlock_mesh::channel;
 use interlock_model::action::{Command, FenceCall, Part, Power};
-use interlock_model::check::CheckId;
+use interlock_model::check::{CheckId, CheckKind};
 use interlock_model::file::FileWork;
 use interlock_model::ids::{AttemptId, AttemptNo};
 use interlock_model::names::{LocalName, ServiceName};
@@ -307,6 +307,13 @@ impl Body {
 }
 
 impl Executor for Body {
+    fn permit_check(&self, check: &CheckKind) -> Permit {
+        match self.allow.permits_check(check) {
+            Ok(()) => Permit::Granted,
+            Err(refusal) => Permit::Denied(refusal.to_string()),
+        }
+    }
+
     fn permit(&self, command: &Command) -> Permit {
         if let Err(refusal) = self.allow.permits(command) {
             return Permit::Denied(refusal.to_string());

@@ -8,7 +8,7 @@ use interlock_model::action::{FenceCall, Part, ShutdownBy};
 use interlock_model::check::{Check, CheckId};
 use interlock_model::ids::{Generation, Term};
 use interlock_model::member::HeldMember;
-use interlock_model::names::ServiceName;
+use interlock_model::names::{LocalName, ServiceName};
 use interlock_model::postgres::Peer;
 use interlock_model::spec::{Clients, GuardPolicy};
 use interlock_proto::convert::{self, Invalid};
@@ -33,6 +33,9 @@ pub struct Assignment {
     /// How plans have the agent shut its machine down; none if none does.
     #[serde(default)]
     pub shutdown: Option<ShutdownBy>,
+    /// Do plans have the agent restart its machine?
+    #[serde(default)]
+    pub reboot: bool,
     /// A question for each power device that is reached through this node: only for saying whether it would be refused.
     #[serde(default)]
     pub fences: Vec<FenceCall>,
@@ -65,6 +68,9 @@ pub struct AssignedInstance {
     /// Where the other instances are, if something of them follows the primary's.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// The files that a restart may write here.
+    #[serde(default)]
+    pub files: Vec<LocalName>,
 }
 
 impl Assignment {
@@ -79,9 +85,11 @@ impl Assignment {
         };
         // What is not understood of a device is refused when it is asked for.
         let fence = |wire| convert::fence_from_wire(wire).ok();
+        let shutdown = wire.shutdown.map(convert::shutdown_from_wire);
         let mut assignment = Self {
             mark,
-            shutdown: wire.shutdown.map(convert::shutdown_from_wire),
+            shutdown,
+            reboot: wire.reboot.unwrap_or(shutdown == Some(ShutdownBy::Agent)),
             fences: wire.fences.iter().filter_map(fence).collect(),
             ..Self::default()
         };
@@ -113,6 +121,10 @@ impl Assignment {
             };
             let members = instance.members.iter().map(convert::held_from_wire);
             let members = members.collect::<Result<_, _>>()?;
+            let files = instance.files.iter();
+            let files = files
+                .map(|file| convert::name("assignment.instances.files", file))
+                .collect::<Result<_, _>>()?;
             let (exclusive, autostart) = (instance.exclusive, instance.autostart);
             assignment.instances.insert(
                 service,
@@ -125,6 +137,7 @@ impl Assignment {
                     primary_parts,
                     lease,
                     peers,
+                    files,
                 },
             );
         }

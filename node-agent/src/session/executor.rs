@@ -8,7 +8,7 @@ use interlock_engine::agent::Peer;
 use interlock_engine::agent::ledger::{Outcome, Permit};
 use interlock_mesh::channel::Target;
 use interlock_model::action::{Command, FenceCall, Power};
-use interlock_model::check::CheckId;
+use interlock_model::check::{CheckId, CheckKind};
 use interlock_model::ids::AttemptId;
 use interlock_proto::v1;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +36,11 @@ pub trait Executor: Send + Sync + 'static {
 
     /// What the agent's own file says to a command.
     fn permit(&self, _: &Command) -> Permit {
+        Permit::Granted
+    }
+
+    /// What the agent's own file says to a check of its assignment.
+    fn permit_check(&self, _: &CheckKind) -> Permit {
         Permit::Granted
     }
 

@@ -36,6 +36,12 @@ impl Bed {
             eprintln!("skipped: there is no {NGINX} (package nginx)");
             return None;
         }
+        let check = format!("\"{NGINX}\", \"-t\", \"-e\", \"stderr\", \"-c\", \"{check}\"");
+        Some(Self::checked_by(&check, more).await)
+    }
+
+    /// With this command as the checker; HERE stands for the directory of the file.
+    async fn checked_by(command: &str, more: &str) -> Self {
         let lab = Lab::new();
         let mut coordinator = lab.coordinator().await;
         let here = lab.here();
@@ -48,20 +54,19 @@ impl Bed {
         lab.configure(
             &coordinator.endpoint,
             &format!(
-                "[secrets]\ndir = \"{here}/secrets\"\n[file.app]\npath = \"{here}/web.conf\"\ncheck = [\"{NGINX}\", \"-t\", \
-                 \"-e\", \"stderr\", \"-c\", \"{}\"]\n{more}[process.web]\ncommand = [\"/bin/sleep\", \
+                "[secrets]\ndir = \"{here}/secrets\"\n[file.app]\npath = \"{here}/web.conf\"\ncheck = [{}]\n{more}[process.web]\ncommand = [\"/bin/sleep\", \
                  \"60\"]\n[allow.services]\nweb = {{ process = \"web\", files = [\"app\"] }}\n",
-                check.replace("HERE", &here)
+                command.replace("HERE", &here)
             ),
         );
         let agent = lab.start().await;
         let session = coordinator.session(1).await;
-        Some(Self {
+        Self {
             lab,
             coordinator,
             agent: Some(agent),
             session,
-        })
+        }
     }
 
     /// Ends the agent as a power cut would, and starts another one.
@@ -262,6 +267,16 @@ async fn a_checker_that_looks_at_the_file_in_its_place_has_it_put_back_when_it_r
         (State::Done, good("old")),
         "{back:?}"
     );
+}
+
+#[tokio::test]
+async fn what_somebody_else_writes_while_the_checker_looks_is_not_put_back_over() {
+    let theirs = "\"/bin/sh\", \"-c\", \"echo theirs > HERE/web.conf; echo no; exit 1\"";
+    let mut bed = Bed::checked_by(theirs, "").await;
+    let refused = bed.work(5, "write", 1, Work::Write(text("new\n"))).await;
+    assert_eq!(refused.state(), State::Failed, "{refused:?}");
+    assert!(refused.evidence.contains("somebody else"), "{refused:?}");
+    assert_eq!(bed.text(), "theirs\n");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What agents refuse: wire and core.
 
 use interlock_model::action::ShutdownBy;
+use interlock_model::check::CheckId;
 use interlock_model::permission::{Permission, Refusal};
 
 use super::{Invalid, name};
@@ -24,6 +25,10 @@ pub fn refusal_to_wire(refusal: &Refusal) -> v1::Refusal {
         Permission::File { service, file } => Wire::File(v1::RefusedFile {
             service: service.to_string(),
             file: file.to_string(),
+        }),
+        Permission::Check(check) => Wire::Check(v1::CheckName {
+            service: check.service.to_string(),
+            check: check.check.to_string(),
         }),
         Permission::Shutdown => Wire::Shutdown(v1::Shutdown::default()),
         Permission::Reboot => Wire::Reboot(v1::Reboot {}),
@@ -53,6 +58,10 @@ pub fn refusal_from_wire(wire: &v1::Refusal) -> Result<Refusal, Invalid> {
             service: name("refusal.file.service", &wire.service)?,
             file: name("refusal.file.file", &wire.file)?,
         },
+        Some(Wire::Check(wire)) => Permission::Check(CheckId {
+            service: name("refusal.check.service", &wire.service)?,
+            check: name("refusal.check.check", &wire.check)?,
+        }),
         Some(Wire::Shutdown(_)) => Permission::Shutdown,
         Some(Wire::Reboot(_)) => Permission::Reboot,
         Some(Wire::FenceAgent(agent)) => Permission::Fence(agent.clone()),

@@ -112,7 +112,7 @@ nodes:
   store1: { address: NET.11 }
   web1: { address: NET.31, power: { by: box, plug: one, shutdown: agent } }
 services:
-  store: { nodes: [store1], manager: { process: { name: store } } }
+  store: { nodes: [store1], manager: { process: { name: store } }, files: { config: {} } }
   web: { nodes: [web1], manager: { process: { name: web } }, requires: [store] }
 "#;
     let cluster = Cluster::start(&Layout {
@@ -127,11 +127,36 @@ services:
         let all = refused(&operator, node, count)?;
         Ok(all.into_iter().map(|refusal| refusal.why + "\n").collect())
     };
-    must_say(
-        &by("store1", 1)?,
-        &["fence_dummy", "power = [\"fence_dummy\"]"],
-    )?;
+    let store = by("store1", 3)?;
+    let named = [
+        "fence_dummy",
+        "power = [\"fence_dummy\"]",
+        // It has no power source, and plans restart it by its agent all the same.
+        "reboot = true",
+        "to write the file config of service store",
+        "store = { process = \"store\", files = [\"config\"] }",
+    ];
+    must_say(&store, &named)?;
     must_say(&by("web1", 2)?, &["shutdown = true", "reboot = true"])?;
     let shown = says(&cluster, &["node", "show", "web1"])?;
-    must_say(&shown, &["shut the machine down", "restart the machine"])
+    must_say(&shown, &["shut the machine down", "restart the machine"])?;
+
+    operator.run(&for_services("startup", &["store"]))?;
+    let mut change = for_services("restart", &["store"]);
+    change.change = Some(v1::FileChange {
+        template: "new".to_owned(),
+        ..v1::FileChange::default()
+    });
+    let mut reboot = for_services("reboot", &[]);
+    reboot.nodes = vec!["store1".to_owned()];
+    for (request, refused) in [
+        (change, "the agent of store1 would refuse try-file and write-file"),
+        (reboot, "the agent of store1 would refuse reboot"),
+    ] {
+        let plan = operator.plan(&request)?;
+        ensure!(plan.digest.is_empty(), "it is shown: {plan:?}");
+        let told = [refused, "interlockctl spec agent-config store1"];
+        must_say(&plan.report_json, &told)?;
+    }
+    Ok(())
 }

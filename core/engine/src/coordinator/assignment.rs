@@ -72,6 +72,7 @@ pub fn assignments(spec: &Spec, generation: Generation) -> BTreeMap<NodeName, As
                     instances: Vec::new(),
                     checks: Vec::new(),
                     shutdown: shutdown(node),
+                    reboot: spec.reboots_by_agent(node),
                     fences: fences(spec, &node.name),
                 },
             )
@@ -176,6 +177,7 @@ fn instance(spec: &Spec, service: &Service, node: &NodeName) -> AssignedInstance
         primary_parts: promoted.chain(&service.primary_parts).cloned().collect(),
         lease: service.failover.as_ref().map(|failover| failover.clients),
         peers: peers(spec, service, node),
+        files: service.files.keys().cloned().collect(),
     }
 }
 

@@ -109,6 +109,7 @@ impl Coordinator {
             instances: Vec::new(),
             checks: Vec::new(),
             shutdown: None,
+            reboot: false,
             fences: Vec::new(),
         };
         self.send(node.clone(), ToAgent::Assign(nothing));

@@ -7,7 +7,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{Check, CheckId, Verdict};
 use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
 use interlock_model::member::HeldMember;
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::observation::InstanceObservation;
 use interlock_model::ocf::Installed;
 use interlock_model::permission::Refusal;
@@ -173,6 +173,8 @@ pub struct Assignment {
     pub checks: Vec<(CheckId, Check)>,
     /// Who shuts its machine down in a plan; none if no plan has its agent do so.
     pub shutdown: Option<ShutdownBy>,
+    /// Do plans have its agent restart its machine?
+    pub reboot: bool,
     /// A question for each power device that is reached through its node. Not asked: the agent says whether it would be
     /// refused.
     pub fences: Vec<FenceCall>,
@@ -199,6 +201,8 @@ pub struct AssignedInstance {
     pub lease: Option<Clients>,
     /// Where the other instances are, if something of them follows the primary's.
     pub peers: Vec<Peer>,
+    /// The files that a restart may write there.
+    pub files: Vec<LocalName>,
 }
 
 /// A message and its receiver.

@@ -46,6 +46,17 @@ impl Operation {
         stands && self.steps[at].acted && self.step(at).undo.is_some()
     }
 
+    /// How many machines would go down if all of it was taken back now.
+    #[must_use]
+    pub fn unwinding_takes_down(&self) -> usize {
+        let steps = 0..self.steps.len();
+        steps
+            .filter(|&at| self.needs_undo(at))
+            .filter_map(|at| self.step(at).undo.as_ref())
+            .filter(|undo| matches!(*undo.0, Action::PowerOff { .. } | Action::Reboot))
+            .count()
+    }
+
     /// For each step, does anything that came after it still stand? Through steps that have nothing to be taken back,
     /// such as the meeting points of many, too.
     fn stands_behind(&self) -> Vec<bool> {

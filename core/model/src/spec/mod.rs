@@ -7,6 +7,7 @@
 
 mod diff;
 mod failover;
+mod machines;
 mod parse;
 mod placeholder;
 mod probers;

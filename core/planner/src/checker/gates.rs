@@ -26,11 +26,9 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
         if !brings_up && !promotes {
             continue;
         }
-        let probes_from = spec
-            .nodes
-            .get(node)
-            .and_then(|node| node.agentless.as_ref());
-        let on = probes_from.and_then(|from| from.first()).unwrap_or(node);
+        let is_agentless = no_agent(spec, node);
+        let probers = spec.probers(service, node);
+        let on = probers.first().copied().unwrap_or(node);
         let standby = service.is_exclusive()
             && service.nodes.len() > 1
             && plan
@@ -47,13 +45,13 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
             .filter(|id| !skip(id))
         {
             // Any of its probers may have been the one that was heard.
-            let probers = probes_from.map_or(std::slice::from_ref(node), Vec::as_slice);
             let is_asked = probers.iter().any(|on| has(&step.healthy, &id, on));
             if !is_asked {
                 asked(step, &step.healthy, id, on, found);
             }
         }
-        if !promotes && (step.action != Action::Check || probes_from.is_some()) {
+        // Nobody can ask what is reached from where no agent runs.
+        if !promotes && step.action != Action::Check && !is_agentless {
             let needed = service
                 .dependencies
                 .iter()
@@ -63,12 +61,52 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                     .into_iter()
                     .filter(|id| !forced.contains(id))
                 {
-                    asked(step, &step.gates, id, on, found);
+                    asked(step, &step.gates, id, node, found);
                 }
             }
         }
     }
+    for step in &plan.steps {
+        probers(spec, step, found);
+    }
     people(spec, plan, paths, found);
+}
+
+/// Does everyone who is asked run that check, about that instance? Another one would never answer, or for another machine.
+fn probers(spec: &Spec, step: &Step, found: &mut Vec<Violation>) {
+    for gate in step.gates.iter().chain(&step.healthy) {
+        let service = spec.services.get(&gate.check.service);
+        let check = service.and_then(|it| Some((it, it.checks.get(&gate.check.check)?)));
+        let runs_there = check.is_some_and(|(service, check)| match &check.from {
+            _ if !spec.nodes.contains_key(&gate.on) || no_agent(spec, &gate.on) => false,
+            CheckFrom::Own => {
+                let own = step.service.as_ref() == Some(&service.name);
+                let of = step.node.as_ref().filter(|_| own);
+                let mut nodes = service
+                    .nodes
+                    .iter()
+                    .filter(|node| of.is_none_or(|of| of == *node));
+                nodes.any(|node| spec.probers(service, node).contains(&&gate.on))
+            }
+            CheckFrom::Nodes(nodes) => nodes.contains(&gate.on),
+            CheckFrom::Consumers => spec.services.values().any(|other| {
+                let edge = other.dependencies.get(&service.name);
+                edge.is_some_and(|edge| edge.needed) && other.nodes.contains(&gate.on)
+            }),
+        });
+        if !runs_there {
+            found.push(Violation::NobodyToProbe {
+                step: step.id.clone(),
+                check: gate.check.clone(),
+                on: gate.on.clone(),
+            });
+        }
+    }
+}
+
+fn no_agent(spec: &Spec, node: &NodeName) -> bool {
+    let node = spec.nodes.get(node);
+    node.is_some_and(|node| node.agentless.is_some())
 }
 
 /// The checks of a service that run there; those that compare instances have no meaning for one alone.

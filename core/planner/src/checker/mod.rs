@@ -135,6 +135,15 @@ pub enum Violation {
         /// Where it should run.
         on: NodeName,
     },
+    /// A check would be asked where it does not run, or not about that instance: it would never be answered.
+    NobodyToProbe {
+        /// The step.
+        step: StepId,
+        /// The check.
+        check: CheckId,
+        /// Where it is asked.
+        on: NodeName,
+    },
     /// An instance would stop, or be left, without its load balancer being told.
     NotSwitched {
         /// The step that stops or starts the instance.
@@ -202,6 +211,9 @@ impl fmt::Display for Violation {
             }
             Self::MissingCheck { step, check, on } => {
                 write!(f, "{step} does not ask check {check} on {on}")
+            }
+            Self::NobodyToProbe { step, check, on } => {
+                write!(f, "{step} asks check {check} on {on}, which does not run it for that")
             }
             Self::NotSwitched { step, expected } => {
                 write!(f, "{step} is not ordered with {expected}")

@@ -101,19 +101,17 @@ fn such_a_restart_is_taken_back_the_way_it_came_and_a_plain_one_is_not() {
 fn what_a_template_does_not_find_refuses_the_plan_with_line_and_column() {
     let cluster = web();
     let seen = cluster.all_up(&[]);
-    for (template, place) in [
-        ("a\nb = {{ values.levle }}\n", "2:8"),
-        ("{% for a in nodes %}", ""),
-        ("{{ node.host }}", "1:4"),
-        (
-            "{{ secret('db') | upper | length }}{{ 1 + nothing }}",
-            "1:39",
-        ),
+    let each = "web@jb1";
+    for (template, of, place) in [
+        ("a\nb = {{ values.levle }}\n", each, "2:8"),
+        ("{% for a in nodes %}", "service web", "at 1"),
+        ("{{ node.host }}", each, "1:4"),
+        ("{{ secret('db') }}{{ 1 + nothing }}", each, "1:22"),
     ] {
         let refusal = restart(&cluster, &seen, template).refusal();
         let told = refusal
             .iter()
-            .any(|line| line.contains("web@jb1") && line.contains(place));
+            .any(|line| line.contains(of) && line.contains(place));
         assert!(told, "{template}: {refusal:?}");
     }
 }
@@ -134,19 +132,80 @@ fn a_text_without_an_end_and_one_that_is_too_long_are_refused() {
 }
 
 #[test]
-fn a_secret_is_named_and_not_behind_a_filter() {
+fn a_secret_is_written_by_itself_and_nothing_is_made_of_it() {
     let cluster = web();
     let seen = cluster.all_up(&[]);
-    let plan = restart(&cluster, &seen, "p = {{ secret('db') }}!\n").plan();
+    let template = "{% set p = secret('db') %}p = {{ p }}!\n{% for n in nodes %}{{ secret('db') }}{% endfor %}";
+    let plan = restart(&cluster, &seen, template).plan();
     let text = plan.texts.values().next().unwrap();
+    let db = || Piece::Secret(name("db"));
     let pieces = [
         Piece::Plain("p = ".into()),
-        Piece::Secret(name("db")),
+        db(),
         Piece::Plain("!\n".into()),
+        db(),
+        db(),
     ];
     assert_eq!(text.pieces, pieces);
-    let refusal = restart(&cluster, &seen, "{{ secret('db')[2:] }}").refusal();
-    assert!(refusal[0].contains("filter"), "{refusal:?}");
+    for misused in [
+        "{{ secret('db') | upper }}",
+        "{{ secret('db') | tojson }}",
+        "{{ secret('db') | replace('a', 'b') }}",
+        "{{ secret('db') | trim }}",
+        "{{ secret('db') ~ '!' }}",
+        "{{ [secret('db')] | join(',') }}",
+        "{{ [secret('db')] }}",
+        "{{ secret('db') == 'x' }}",
+        "{{ 'x' in [secret('db')] }}",
+        "{% if secret('db') %}x{% endif %}",
+        "{% if not secret('db') %}x{% endif %}",
+        "{{ secret('db') and 'x' }}",
+        "{% filter upper %}{{ secret('db') }}{% endfilter %}",
+        "{% set p %}{{ secret('db') }}{% endset %}{{ p | tojson }}",
+        "{% set p %}{{ secret('db') }}{% endset %}{{ p | replace('a', 'b') }}",
+        "{% set p = secret('db') %}",
+        "{{ secret('db') }}{{ secret('mail') | string | length }}",
+    ] {
+        let refusal = restart(&cluster, &seen, misused).refusal().join("\n");
+        assert!(
+            refusal.contains("by itself, in no filter"),
+            "{misused}: {refusal}"
+        );
+        let wrong = if misused.contains("mail") { "mail" } else { "db" };
+        assert!(refusal.contains(&format!("the secret {wrong} is")), "{refusal}");
+    }
+    let refusal = restart(&cluster, &seen, "{{ secret('../x') }}").refusal();
+    assert!(refusal[0].contains("at 1:"), "{refusal:?}");
+    assert!(refusal[0].contains("is no name of a secret"), "{refusal:?}");
+}
+
+#[test]
+fn the_texts_of_all_nodes_together_have_a_bound() {
+    let names: Vec<String> = (0..150).map(|number| format!("n{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let cluster = Cluster::new().service("web", &names).with("web", |web| {
+        web.files.insert(name("app"), ServiceFile::default());
+    });
+    let seen = cluster.all_up(&[]);
+    let busy = "{% for a in range(30000) %}{% endfor %}";
+    let refusal = restart(&cluster, &seen, busy).refusal();
+    let [refusal] = refusal.as_slice() else {
+        panic!("{refusal:?}")
+    };
+    assert!(
+        refusal.contains("more than 10000000 instructions together"),
+        "{refusal}"
+    );
+    let long = "{{ node.name }}{% for a in range(5000) %}0123456789{% endfor %}";
+    let refusal = restart(&cluster, &seen, long).refusal();
+    let [refusal] = refusal.as_slice() else {
+        panic!("{refusal:?}")
+    };
+    assert!(refusal.contains("more than 786432 bytes together"), "{refusal}");
+    assert!(refusal.contains("of 150 nodes"), "{refusal}");
+    // A mistake is not told for each of hundreds of nodes.
+    let refusal = restart(&cluster, &seen, "{{ values.nothing }}").refusal();
+    assert_eq!(refusal.len(), 10, "{refusal:?}");
 }
 
 #[test]

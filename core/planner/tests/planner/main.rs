@@ -13,6 +13,7 @@ mod members;
 mod mutation;
 mod permits;
 mod power;
+mod probers;
 mod properties;
 mod refusals;
 mod rolling;

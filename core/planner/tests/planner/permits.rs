@@ -6,7 +6,7 @@ use interlock_model::permission::Permission;
 use interlock_model::plan::PlanKind;
 use interlock_planner::Scope;
 
-use crate::support::{Cluster, Seen, ask, ids, name, nodes, services};
+use crate::support::{Cluster, Seen, ask, check_id, ids, name, nodes, services};
 
 fn shop() -> Cluster {
     Cluster::new()
@@ -124,4 +124,46 @@ fn a_balancer_whose_agent_would_not_drain_keeps_its_members_running() {
         &seen,
         &words,
     );
+}
+
+#[test]
+fn a_machine_without_a_power_source_is_not_restarted_against_the_file_of_its_agent() {
+    let cluster = shop().bare_node("d").service("log", &["d"]);
+    let seen = cluster.all_up(&[]).refusing("d", Permission::Reboot);
+    let words = [
+        "node d",
+        "the agent of d would refuse reboot",
+        "`interlockctl spec agent-config d`",
+    ];
+    refused_by(&cluster, PlanKind::Reboot, nodes(&["d"]), &seen, &words);
+}
+
+#[test]
+fn a_plan_that_is_made_offline_says_that_no_agent_was_asked_what_it_permits() {
+    let cluster = shop();
+    let offline = ask(&cluster, PlanKind::Reboot, nodes(&["b"])).outcome();
+    let says = "no agent was asked what its own file permits";
+    assert!(offline.plan.is_some());
+    assert!(offline.report.to_string().contains(says), "{}", offline.report);
+    let seen = cluster.all_up(&[]);
+    let online = ask(&cluster, PlanKind::Reboot, nodes(&["b"])).seeing(&seen).outcome();
+    assert!(!online.report.to_string().contains(says), "{}", online.report);
+}
+
+#[test]
+fn a_step_that_waits_for_a_check_which_an_agent_would_not_run_is_not_planned_unless_it_is_overridden() {
+    let cluster = shop()
+        .check("web", "http", CheckFrom::Own)
+        .check("db", "path", CheckFrom::Consumers);
+    for (on, check) in [("c", "web.http"), ("b", "db.path")] {
+        let seen = cluster
+            .all_up(&[])
+            .refusing(on, Permission::Check(check_id(check)));
+        let by = format!("the agent of {on} would not run its check {check}: to run the check");
+        let words = [by.as_str(), "(override: --force"];
+        let web = || services(&["web"]);
+        refused_by(&cluster, PlanKind::Restart, web(), &seen, &words);
+        let forced = ask(&cluster, PlanKind::Restart, web()).seeing(&seen);
+        forced.forcing(check).plan();
+    }
 }

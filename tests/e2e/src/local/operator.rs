@@ -357,6 +357,10 @@ impl Operator {
             verb: verb.to_owned(),
             step: step.to_owned(),
             reason: reason.to_owned(),
+            confirm_cluster: match verb {
+                "unwind" => "local".to_owned(),
+                _ => String::new(),
+            },
         };
         self.call(OperationServiceClient::new(self.channel.clone()).control_operation(request))
     }
