@@ -403,3 +403,86 @@ fn not_started(error: &NotStarted) -> Status {
         NotStarted::Corrupt(_) => Status::internal(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use interlock_engine::operation::What;
+    use interlock_model::action::{PowerRef, ShutdownBy};
+    use interlock_model::ids::{AttemptNo, Generation, Term};
+    use interlock_model::plan::{Plan, PlanKind, Step, StepId, Undo};
+    use interlock_model::time::Timestamp;
+
+    use super::*;
+
+    /// A startup of one machine; its step was carried out by an agent, or found it on.
+    fn startup(acted: bool) -> Operation {
+        let power = PowerRef {
+            device: "box".parse().unwrap(),
+            plug: "1".into(),
+            via: vec!["m".parse().unwrap()],
+            shutdown: ShutdownBy::Agent,
+        };
+        let id = StepId::new("power-on:n");
+        let step = Step {
+            id: id.clone(),
+            action: Action::PowerOn {
+                power: power.clone(),
+            },
+            node: Some("n".parse().unwrap()),
+            service: None,
+            after: Vec::new(),
+            gates: Vec::new(),
+            healthy: Vec::new(),
+            timeout: Duration::from_secs(60),
+            undo: Some(Undo(Box::new(Action::PowerOff { power }))),
+        };
+        let plan = Plan {
+            cluster: "shop".parse().unwrap(),
+            generation: Generation(1),
+            kind: PlanKind::Startup,
+            scope: "--all".into(),
+            assumptions: Default::default(),
+            forced: Vec::new(),
+            keeps: Default::default(),
+            texts: Default::default(),
+            steps: vec![step],
+        };
+        let started = What::Started {
+            by: "anna".into(),
+            reason: String::new(),
+            single_step: false,
+        };
+        let intent = What::Intent {
+            step: id,
+            attempt: AttemptNo(1),
+            on: acted.then(|| "m".parse().unwrap()),
+            command: "power-on".into(),
+            term: Term(1),
+            boot: None,
+            undo: false,
+        };
+        let entries = [started, intent].map(|what| Entry {
+            at: Timestamp(1),
+            what,
+        });
+        let plan = Arc::new(SealedPlan::seal(plan).unwrap());
+        Operation::replay(OperationId(7), plan, entries).unwrap()
+    }
+
+    #[test]
+    fn an_unwinding_that_powers_machines_off_takes_the_clusters_name() {
+        let operation = startup(true);
+        for confirmed in ["", "shop2"] {
+            let refused = is_confirmed(&operation, Verb::Unwind, confirmed).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+            assert_eq!(
+                refused.message(),
+                "unwinding op-7 takes 1 machine down: confirm it with the cluster's name, shop"
+            );
+        }
+        assert!(is_confirmed(&operation, Verb::Unwind, "shop").is_ok());
+        assert!(is_confirmed(&operation, Verb::Abort, "").is_ok());
+        // What it only found on stays on.
+        assert!(is_confirmed(&startup(false), Verb::Unwind, "").is_ok());
+    }
+}
