@@ -69,7 +69,8 @@ async fn need_same_system(
         Err(Trouble::Control(_) | Trouble::Tool { .. }) => return Ok(()),
         Err(trouble) => return Err(trouble),
     };
-    let theirs = compare::theirs(site, upstream, deadline).await?.system;
+    let (theirs, _) = compare::theirs(site, upstream, deadline).await?;
+    let theirs = theirs.system;
     if own == theirs {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use super::slots::{self, Slots};
 use super::synchronous::{self, Proof, Synchronous, Waits};
 use super::tool::{Tools, argument};
 use super::{
-    Control, Divergence, Error, Fork, Lsn, Operation, Trouble, Upstream, clone, compare, holders,
+    Comparison, Control, Error, Fork, Lsn, Operation, Trouble, Upstream, clone, compare, holders,
     observe, rewind,
 };
 use crate::config::Postgres;
@@ -127,7 +127,7 @@ impl Cluster {
             let prepare = move || {
                 layout.need_data(place)?;
                 layout.need_no_recovery_conf()?;
-                layout.make_standby(&layout.data)
+                follow::write_into(&layout, &layout.data, &follow::endless())
             };
             site.blocking(deadline, prepare).await
         };
@@ -175,7 +175,7 @@ impl Cluster {
         &self,
         upstream: &Upstream,
         limit: Duration,
-    ) -> Result<Divergence, Error> {
+    ) -> Result<Comparison, Error> {
         let work = async |deadline| {
             let site = self.begin(deadline).await?;
             compare::divergence(&site, upstream, deadline).await

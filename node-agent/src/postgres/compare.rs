@@ -5,6 +5,8 @@
 //!   pg_waldump(1) finds that by reading it from the latest checkpoint on.
 //! * A stopped standby replays everything that it has received when it is started again, so the end of what it has is what counts,
 //!   applied or not.
+//! * What a standby has received may end in the midst of a record, when its source was killed. Nobody will ever have the rest, and
+//!   recovery throws it away: it is nothing that another one lacks.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,11 +15,12 @@ use std::time::Duration;
 use super::cluster::Site;
 use super::control::Control;
 use super::deadline::Deadline;
-use super::divergence::Standing;
+use super::divergence::{Comparison, Standing};
 use super::local::Talk;
+use super::observed::Role;
 use super::tool::argument;
 use super::{
-    Divergence, History, Lsn, SystemId, Timeline, Trouble, Upstream, files, holders, observe,
+    Divergence, Fork, History, Lsn, SystemId, Timeline, Trouble, Upstream, files, holders, observe,
     waldump,
 };
 
@@ -26,15 +29,32 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 const IDENTIFY: &str = "IDENTIFY_SYSTEM";
 
+/// Is it a standby? Also of a connection for replication.
+const RECOVERS: &str = "SHOW in_hot_standby";
+
 /// Compares. This server is looked at first: see [`Divergence::between`].
 pub(super) async fn divergence(
     site: &Site,
     upstream: &Upstream,
     deadline: Deadline,
-) -> Result<Divergence, Trouble> {
-    let own = own(site, deadline).await?;
-    let theirs = theirs(site, upstream, deadline).await?;
-    Ok(Divergence::between(&own, &theirs))
+) -> Result<Comparison, Trouble> {
+    let (own, applied) = own(site, deadline).await?;
+    let (theirs, leads) = theirs(site, upstream, deadline).await?;
+    let found = match Divergence::between(&own, &theirs) {
+        // Nothing of what the other lacks is applied: is it a whole record?
+        Divergence::Diverged(fork) if applied.is_some_and(|applied| applied <= fork.at) => {
+            let data = &site.layout.data;
+            let end = end_of_log(site, data, fork.timeline, fork.at, deadline).await;
+            match end {
+                Ok(end) if end <= fork.at => Divergence::None,
+                Ok(end) => Divergence::Diverged(Fork { end, ..fork }),
+                Err(trouble @ Trouble::Limit(_)) => return Err(trouble),
+                Err(_) => Divergence::Diverged(fork),
+            }
+        }
+        found => found,
+    };
+    Ok(Comparison { found, leads })
 }
 
 /// The control file of a data directory.
@@ -51,12 +71,12 @@ pub(super) async fn control(
     Control::parse(&said.done()?).map_err(Trouble::Control)
 }
 
-/// Where the upstream stands.
+/// Where the upstream stands, and whether it is a primary.
 pub(super) async fn theirs(
     site: &Site,
     upstream: &Upstream,
     deadline: Deadline,
-) -> Result<Standing, Trouble> {
+) -> Result<(Standing, bool), Trouble> {
     let passfile = site.config.passfile.as_deref();
     let mut talk = Talk::upstream(upstream, None, passfile, site.layout.owner, deadline).await?;
     let standing = deadline.within(identify(&mut talk)).await?;
@@ -64,7 +84,9 @@ pub(super) async fn theirs(
     Ok(standing)
 }
 
-async fn identify(talk: &mut Talk) -> Result<Standing, Trouble> {
+async fn identify(talk: &mut Talk) -> Result<(Standing, bool), Trouble> {
+    // Before its position: one that is promoted in between is not taken for a primary with the position of a standby.
+    let leads = talk.value(RECOVERS).await? == "off";
     let [system, timeline, end, _database] = talk.row(IDENTIFY).await?;
     let system = system.and_then(|system| system.parse().ok());
     let timeline = timeline.and_then(|timeline| timeline.parse().ok());
@@ -80,14 +102,16 @@ async fn identify(talk: &mut Talk) -> Result<Standing, Trouble> {
         let from = |error| Trouble::History(talk.server().to_owned(), error);
         History::parse(timeline, &text).map_err(from)?
     };
-    Ok(Standing {
+    let standing = Standing {
         system: SystemId(system),
         history,
         end,
-    })
+    };
+    Ok((standing, leads))
 }
 
-async fn own(site: &Site, deadline: Deadline) -> Result<Standing, Trouble> {
+/// Where this server stands, and how far a standby that runs has applied that.
+async fn own(site: &Site, deadline: Deadline) -> Result<(Standing, Option<Lsn>), Trouble> {
     let data = site.layout.data.clone();
     let mut talk = match Talk::local(&site.config, site.layout.owner, deadline).await {
         Ok(talk) => talk,
@@ -99,18 +123,23 @@ async fn own(site: &Site, deadline: Deadline) -> Result<Standing, Trouble> {
                 layout.need_data(place)
             };
             site.blocking(deadline, look).await?;
-            return stopped(site, &data, deadline).await;
+            return Ok((stopped(site, &data, deadline).await?, None));
         }
         Err(trouble) => return Err(trouble),
     };
     let facts = observe::facts(&mut talk, &site.config.login);
     let facts = deadline.within(facts).await?;
     talk.close().await;
-    Ok(Standing {
+    let standing = Standing {
         system: facts.system,
         history: history(site, &data, facts.timeline, deadline).await?,
         end: facts.end(),
-    })
+    };
+    let applied = match &facts.role {
+        Role::Standby(standby) => Some(standby.replayed),
+        Role::Primary(_) => None,
+    };
+    Ok((standing, applied))
 }
 
 /// Where a server stands that is stopped, or was killed: what its control file says, and the log behind that.

@@ -25,6 +25,26 @@ pub struct Standing {
     pub end: Lsn,
 }
 
+/// What a comparison of two servers has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparison {
+    /// How this one's log stands to the other's.
+    pub found: Divergence,
+    /// Is the other one a primary? What a standby has is not yet what all will have: it may never be promoted.
+    pub leads: bool,
+}
+
+impl Standing {
+    /// Do the numbers of timelines alone tell where this one's log leaves the other's?
+    pub(super) fn is_told_apart_by_number(&self, theirs: &Self) -> bool {
+        let by_mark = self.history.common(self.end, &theirs.history, theirs.end);
+        let by_number = self
+            .history
+            .common_by_number(self.end, &theirs.history, theirs.end);
+        by_mark == by_number
+    }
+}
+
 /// How a server's log stands to that of the server that it is to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Divergence {
@@ -70,6 +90,15 @@ impl Fork {
 }
 
 impl Divergence {
+    /// Can it not follow as it is?
+    #[must_use]
+    pub fn is_of_another_line(&self) -> bool {
+        match self {
+            Self::Diverged(_) | Self::AnotherSystem { .. } => true,
+            Self::None | Self::Ahead { .. } => false,
+        }
+    }
+
     /// Compares. `own` must have been looked at before `theirs`, or a server that follows well seems to be ahead.
     #[must_use]
     pub fn between(own: &Standing, theirs: &Standing) -> Self {

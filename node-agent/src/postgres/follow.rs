@@ -96,6 +96,19 @@ const CONNINFO: &str = "primary_conninfo";
 /// The timeline that recovery follows. In force from a start on, and what it is by default.
 const TARGET: &str = "recovery_target_timeline";
 
+/// A recovery that is to end somewhere would end with a promotion, or with nothing applied any more. Whatever file says so, of a time when
+/// the data were restored to a point: no start of a standby ends anywhere.
+pub(super) fn endless() -> Vec<Setting> {
+    let targets = [
+        "recovery_target",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_xid",
+    ];
+    targets.map(|target| (target, Some(String::new()))).into()
+}
+
 /// What a server that follows is told.
 pub(super) fn settings(site: &Site, upstream: Option<&Upstream>) -> Vec<Setting> {
     let passfile = site.config.passfile.as_deref();

@@ -25,8 +25,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Trouble;
-use super::files;
+use super::{Trouble, files, holders};
 use crate::shim::User;
 
 /// The file that makes a server start as a standby (PostgreSQL documentation, *Standby Server Operation*).
@@ -113,12 +112,15 @@ impl Layout {
     }
 
     /// Every place where a server's process may be at work.
-    pub(super) fn places(&self) -> [PathBuf; 4] {
+    pub(super) fn places(&self) -> [PathBuf; 6] {
         [
             self.data.clone(),
             self.recovering(),
             self.rewinding(),
+            self.cloning(),
             self.ready(),
+            // A server goes on in the directory that it was started in, whatever that is called by now.
+            self.old(),
         ]
     }
 
@@ -251,8 +253,11 @@ impl Layout {
     }
 
     /// Brings a complete data directory to its place. What is there is kept as `old`, in place of an earlier one.
+    ///
+    /// What is at the place may have been started since the copy was begun, hours ago. Then the copy waits until that has ended.
     pub(super) fn complete(&self, from: &Path) -> Result<(), Trouble> {
         files::rename(from, &self.ready())?;
+        holders::need_none(&self.places(), self.owner)?;
         self.install()
     }
 

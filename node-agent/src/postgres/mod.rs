@@ -75,7 +75,7 @@ mod waldump;
 pub use aside::Saved;
 pub use cluster::Cluster;
 pub use control::{BadControl, Control, ControlState};
-pub use divergence::{Divergence, Fork, Standing, SystemId};
+pub use divergence::{Comparison, Divergence, Fork, Standing, SystemId};
 pub use error::{Error, Operation, Trouble};
 pub use follow::Followed;
 pub use lsn::{BadLsn, Lsn};

@@ -11,14 +11,16 @@
 //!   ([`Cluster::keep_standby`](super::Cluster::keep_standby)); a running server takes no notice. It does when it
 //!   starts again **by itself** after one of its processes has crashed (`restart_after_crash`): then it is a standby
 //!   of the same process, and has to be promoted once more.
+//! * The new timeline has the next number, whoever else has begun one of that number. So it gets a mark ([`History`]), before.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cluster::Site;
 use super::deadline::Deadline;
+use super::layout::Layout;
 use super::local::Talk;
 use super::observed::Role;
-use super::{Lsn, Timeline, Trouble, observe};
+use super::{History, Lsn, Timeline, Trouble, files, observe};
 
 /// The pause between two looks at whether it is a primary.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -42,6 +44,16 @@ pub(super) async fn promote(site: &Site, deadline: Deadline) -> Result<Promoted,
     let mut talk = Talk::local(&site.config, site.layout.owner, deadline)
         .await
         .map_err(not_running)?;
+    let before = deadline
+        .within(observe::facts(&mut talk, &site.config.login))
+        .await?;
+    if let Role::Standby(_) = before.role {
+        let (layout, mark) = (site.layout.clone(), mark(site));
+        let marked = site.blocking(deadline, move || {
+            leave_mark(&layout, before.timeline, &mark)
+        });
+        marked.await?;
+    }
     deadline.within(become_primary(&mut talk)).await?;
     let layout = site.layout.clone();
     let keep = site.blocking(deadline, move || layout.make_standby(&layout.data));
@@ -66,6 +78,32 @@ pub(super) async fn promote(site: &Site, deadline: Deadline) -> Result<Promoted,
         }),
         Role::Standby(_) => Err(Trouble::NoWrites("it is a standby again".to_owned())),
     }
+}
+
+/// A mark that no other promotion has, on this node or another one.
+fn mark(site: &Site) -> String {
+    // A clock that was set back says something else than before all the same, to the nanosecond.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.unwrap_or_default().as_nanos();
+    format!("on {}, {nanos}", site.node)
+}
+
+/// Leaves it in the history of the timeline that is about to be left: that which it was last seen on, or a later one that it has
+/// heard of meanwhile. Where it does not come from these, the mark is of no use and does no harm. Blocks.
+fn leave_mark(layout: &Layout, timeline: Timeline, mark: &str) -> Result<(), Trouble> {
+    let log = layout.data.join("pg_wal");
+    for number in timeline.0.. {
+        let file = log.join(Timeline(number).history_file());
+        let text = match files::read(&file)? {
+            Some(text) => text,
+            // The first one has no history, so there is no file, but one that is there is copied like any other.
+            None if number == 1 => String::new(),
+            None if number == timeline.0 => continue,
+            None => return Ok(()),
+        };
+        files::write(&file, &History::marked(&text, mark), layout.owner)?;
+    }
+    Ok(())
 }
 
 async fn become_primary(talk: &mut Talk) -> Result<(), Trouble> {

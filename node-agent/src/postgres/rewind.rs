@@ -9,6 +9,8 @@
 //! * It reads the upstream's timeline from the control file, which has the old one after a promotion until the next checkpoint. It then
 //!   finds two servers on one timeline, **rewinds nothing and says that all is well** (until version 15). So the checkpoint is
 //!   asked for, and *nothing to do* is not believed of a server that has diverged.
+//! * It knows timelines by their numbers alone. Of two that have one number it takes the one for the other, and leaves what was
+//!   written on the wrong one where it is. So where the marks tell more ([`History`](super::History)), it is not asked.
 //! * It copies configuration files as well, those of another machine.
 
 use std::path::Path;
@@ -36,7 +38,7 @@ pub(super) async fn rewind(
         let why = "it has neither wal_log_hints = on nor data checksums";
         return Err(Trouble::NotRewindable(why.to_owned()));
     }
-    let theirs = compare::theirs(site, upstream, deadline).await?;
+    let (theirs, _) = compare::theirs(site, upstream, deadline).await?;
     if theirs.system != control.system {
         return Err(Trouble::AnotherSystem {
             server: format!("{}:{}", upstream.host, upstream.port),
@@ -44,12 +46,19 @@ pub(super) async fn rewind(
             own: control.system,
         });
     }
+    let own = compare::stopped(site, &site.layout.data, deadline).await?;
+    if !own.is_told_apart_by_number(&theirs) {
+        let why = "both servers have begun a timeline of the same number, and pg_rewind would take the one for the other";
+        return Err(Trouble::NotRewindable(why.to_owned()));
+    }
     let (timeline, clean) = (theirs.history.timeline(), control.is_clean());
     compare::wait_for_control_file(site, upstream, timeline, deadline).await?;
     let layout = site.layout.clone();
     let recovering = site.blocking(deadline, move || {
         layout.make_beside()?;
         layout.keep_local()?;
+        // A person has put something in the place of what was half rewound.
+        super::files::remove_dir(&layout.rewinding())?;
         let recovering = layout.take()?;
         // Whoever was started a moment ago works there still, and can be left alone where it belongs.
         let held = holders::need_none(&layout.places(), layout.owner);

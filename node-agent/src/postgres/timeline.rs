@@ -44,7 +44,17 @@ impl fmt::Display for Timeline {
     }
 }
 
+/// What a mark begins with: a comment to the server, which copies the history of a timeline into that of each that comes from it.
+const MARK: &str = "# promoted ";
+
 /// Where a timeline comes from: its ancestors, each up to where the next one left it.
+///
+/// # Numbers are not enough
+/// Two servers that leave one timeline, at one position even, each begin a timeline of the same number: a primary that was killed
+/// and promoted in place, and the standby that takes over before it has heard of that. To the server and its tools their
+/// logs are one. So before a promotion the history of the timeline that is left gets a **mark** at its end, unlike any
+/// other ([`marked`](Self::marked)): the server copies it into the history of the new timeline, in front of the line of
+/// the old one, and that file goes to all that follow. Timelines are the same if number and mark are.
 ///
 /// # Invariant
 /// The ancestors have rising numbers, and where they end does not fall.
@@ -55,12 +65,22 @@ pub struct History {
 }
 
 /// A timeline that another one has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ancestor {
     /// Which.
     pub timeline: Timeline,
     /// Where it was left: nothing behind this is of the history.
     pub end: Lsn,
+    /// The mark of the one that left it; empty if it has none.
+    pub left_by: String,
+}
+
+/// A timeline of a history, up to where it goes.
+#[derive(Debug, PartialEq, Eq)]
+struct Stretch<'h> {
+    timeline: Timeline,
+    mark: &'h str,
+    end: Lsn,
 }
 
 /// A history that makes no sense.
@@ -82,14 +102,21 @@ impl History {
     }
 
     /// Reads a history file: lines of a timeline, the position where it was left, and a reason, between tabs or blanks;
-    /// what begins with `#` is a comment (PostgreSQL's `src/backend/access/transam/timeline.c`).
+    /// what begins with `#` is a comment (PostgreSQL's `src/backend/access/transam/timeline.c`). A mark that no line follows is
+    /// that of a promotion that has not been, or has gone into another file.
     ///
     /// # Errors
     /// With the line that makes no sense.
     pub fn parse(timeline: Timeline, text: &str) -> Result<Self, BadHistory> {
         let mut ancestors: Vec<Ancestor> = Vec::new();
-        let lines = text.lines().map(str::trim);
-        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut mark = "";
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if line.starts_with('#') {
+                if line.starts_with(MARK) {
+                    mark = line;
+                }
+                continue;
+            }
             let bad = || BadHistory {
                 timeline,
                 line: line.chars().take(80).collect(),
@@ -101,6 +128,7 @@ impl History {
             let ancestor = Ancestor {
                 timeline: Timeline(number),
                 end,
+                left_by: std::mem::take(&mut mark).to_owned(),
             };
             let rises = ancestors
                 .last()
@@ -122,15 +150,48 @@ impl History {
         self.timeline
     }
 
+    /// The text of a history file, with this mark for the timeline that is about to leave it. A mark that stands at its end is
+    /// of an earlier try, and makes room.
+    #[must_use]
+    pub fn marked(text: &str, mark: &str) -> String {
+        let lines: Vec<&str> = text.lines().collect();
+        let of_tries = lines.iter().rev();
+        let tries = of_tries.take_while(|line| line.starts_with(MARK)).count();
+        let mut marked = String::new();
+        for line in lines.iter().take(lines.len() - tries) {
+            marked += line;
+            marked.push('\n');
+        }
+        // No line may end in it, nor begin another one.
+        let mark = mark.replace(|c: char| c.is_control(), " ");
+        marked + MARK + &mark + "\n"
+    }
+
     /// Up to where a server that is at `end` of this history shares its log with one that is at `other_end` of another.
     ///
-    /// Two servers that left a timeline at one and the same position, each for a timeline of the same number, cannot be
-    /// told apart: a history names no server.
+    /// Two servers that left a timeline at one and the same position, each for a timeline of the same number, can be told apart by
+    /// its mark alone: without marks (the server was promoted by somebody else) they cannot.
     #[must_use]
     pub fn common(&self, end: Lsn, other: &Self, other_end: Lsn) -> Option<Lsn> {
+        self.common_if(end, other, other_end, |own, theirs| own.mark == theirs.mark)
+    }
+
+    /// The same as the server and its tools see it: by the numbers alone.
+    #[must_use]
+    pub fn common_by_number(&self, end: Lsn, other: &Self, other_end: Lsn) -> Option<Lsn> {
+        self.common_if(end, other, other_end, |_, _| true)
+    }
+
+    fn common_if(
+        &self,
+        end: Lsn,
+        other: &Self,
+        other_end: Lsn,
+        same: impl Fn(&Stretch<'_>, &Stretch<'_>) -> bool,
+    ) -> Option<Lsn> {
         let mut common = None;
         for (own, theirs) in self.stretches(end).zip(other.stretches(other_end)) {
-            if own.timeline != theirs.timeline {
+            if own.timeline != theirs.timeline || !same(&own, &theirs) {
                 break;
             }
             common = Some(own.end.min(theirs.end));
@@ -141,12 +202,18 @@ impl History {
         common
     }
 
-    fn stretches(&self, end: Lsn) -> impl Iterator<Item = Ancestor> + '_ {
-        let last = Ancestor {
-            timeline: self.timeline,
-            end,
-        };
-        self.ancestors.iter().copied().chain([last])
+    fn stretches(&self, end: Lsn) -> impl Iterator<Item = Stretch<'_>> {
+        let marks = self.ancestors.iter().map(|ancestor| &*ancestor.left_by);
+        let ends = self.ancestors.iter().map(|it| (it.timeline, it.end));
+        let ends = ends.chain([(self.timeline, end)]);
+        [""].into_iter()
+            .chain(marks)
+            .zip(ends)
+            .map(|(mark, (timeline, end))| Stretch {
+                timeline,
+                mark,
+                end,
+            })
     }
 }
 
@@ -174,6 +241,50 @@ mod tests {
             assert!(History::parse(Timeline(3), bad).is_err(), "{bad}");
         }
         assert_eq!(history(2, "# nothing\n"), History::alone(Timeline(2)));
+    }
+
+    #[test]
+    fn timelines_of_one_number_that_begin_at_one_position_are_two_if_their_marks_are() {
+        let left = |mark: &str| {
+            // As the server does it: the history of the one that was left, an empty line, and the line of that.
+            let parent = History::marked("", mark);
+            history(
+                2,
+                &format!("{parent}\n1\t0/3000000\tno recovery target specified\n"),
+            )
+        };
+        let (first, second) = (left("on db1, 1"), left("on db2, 2"));
+        let at = |lsn: &str| -> Lsn { lsn.parse().unwrap() };
+        let (end, now) = (at("0/4000000"), at("0/9000000"));
+        assert_eq!(first.common(end, &left("on db1, 1"), now), Some(end));
+        assert_eq!(first.common(end, &second, now), Some(at("0/3000000")));
+        assert_eq!(first.common_by_number(end, &second, now), Some(end));
+        // What comes from them as well.
+        let third = |mark: &str| {
+            let parent = format!("{}\n1\t0/3000000\tx\n", History::marked("", mark));
+            let parent = History::marked(&parent, "on db3, 3");
+            history(3, &format!("{parent}\n2\t0/5000000\tx\n"))
+        };
+        let later = third("on db1, 1");
+        assert_eq!(first.common(end, &later, now), Some(end));
+        assert_eq!(second.common(end, &later, now), Some(at("0/3000000")));
+    }
+
+    #[test]
+    fn a_mark_replaces_that_of_an_earlier_try_and_no_other() {
+        let once = History::marked(THIRD, "on db1, 1");
+        assert_eq!(
+            history(3, &once),
+            history(3, THIRD),
+            "it says nothing of this one"
+        );
+        let twice = History::marked(&once, "on db1,\n2");
+        assert_eq!(twice, format!("{THIRD}# promoted on db1, 2\n"));
+        let child = format!("{twice}\n3\t0/6000000\tx\n");
+        assert_eq!(
+            History::marked(&child, "z"),
+            format!("{child}# promoted z\n")
+        );
     }
 
     #[test]

@@ -79,8 +79,20 @@ pub(crate) struct DataSight {
     /// How far they go; none if nobody can tell.
     pub(crate) position: Option<u64>,
     /// Whom writes wait for, if they are all known to wait for them.
-    pub(crate) synchronous: Option<BTreeSet<NodeName>>,
+    pub(crate) synchronous: Option<Waited>,
+    /// How they follow those of somebody else.
+    pub(crate) following: Option<Following>,
     /// That in words.
+/// Whom all writes wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waited {
+    /// Those.
+    pub(crate) nodes: BTreeSet<NodeName>,
+    /// How far they have said to have it on disk, at the end of something whole; none if nobody can tell. Who has less is not whom
+    /// was waited for: its disk is an older one.
+    pub(crate) known: Option<u64>,
+}
+
     pub(crate) text: String,
 }
 

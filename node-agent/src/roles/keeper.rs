@@ -140,6 +140,9 @@ impl Keeper {
                 for seat in self.seats.values_mut().filter(|seat| !seat.is_at_rest()) {
                     seat.say_standing(true, &self.shell);
                 }
+                    // From now on the record is to say how far it has written itself.
+                    let written = seat.data.as_ref().and_then(|data| data.position);
+                    seat.tell(Event::Position(written), shell);
             }
             Input::LeaveAll => {
                 for seat in self.seats.values_mut() {

@@ -56,6 +56,6 @@ pub(crate) use door::Door;
 pub(crate) use handle::Error;
 pub(crate) use handle::{Options, Roles};
 pub(crate) use input::{
-    Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Work,
+    Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited, Work,
 };
 pub(crate) use view::View;

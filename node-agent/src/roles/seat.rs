@@ -215,7 +215,10 @@ impl Seat {
             tracing::info!(service = %self.service, "it is told to be primary and is not ready: {why}");
             return;
         }
-        if let Event::Heard { epoch, holder, .. } = &event {
+        // Of two coordinators one may read what is old: a standby is not sent back to a primary that is over.
+        if let Event::Heard { epoch, holder, .. } = &event
+            && self.heard.as_ref().is_none_or(|(known, _)| known <= epoch)
+        {
             self.heard = Some((*epoch, holder.clone()));
         }
         self.tell(event, shell);
@@ -374,14 +377,19 @@ impl Seat {
 
     /// Its data were looked at.
     fn saw_data(&mut self, data: DataSight, shell: &mut Shell) {
-        if self.data.as_ref().and_then(|it| it.position) != data.position {
-            self.tell(Event::Position(data.position), shell);
+        let waited = data
+            .synchronous
+            .clone()
+            .filter(|_| self.holder.is_primary());
+        match &waited {
+            Some(waited) => self.tell(Event::Position(waited.known), shell),
+            // While the record says that writes wait, it says how far those are who are waited for. What was seen of that last holds.
+            None if self.holder.is_primary() && self.holder.says_waits() => {}
+            None => self.tell(Event::Position(data.position), shell),
         }
-        if let Some(nodes) = &data.synchronous
-            && self.holder.is_primary()
-        {
+        if let Some(waited) = waited {
             self.asynchronous = None;
-            self.tell(Event::Synchronous(nodes.clone()), shell);
+            self.tell(Event::Synchronous(waited.nodes), shell);
         }
         self.data = Some(data);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use interlock_agent::config::{Account, Postgres, PostgresHost, PostgresRun};
 use interlock_agent::postgres::{
-    Cluster, Facts, Observed, Primary, Role, SlotName, Standby, Upstream,
+    Cluster, Divergence, Facts, Observed, Primary, Role, SlotName, Standby, Upstream,
 };
 use interlock_agent::shim::User;
 use interlock_model::names::NodeName;
@@ -245,6 +245,11 @@ impl Server {
         process.wait().unwrap();
     }
 
+    /// Its first process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Stops it where it is, or lets it go on.
     pub(crate) fn tell(&self, signal: Signal) {
         kill_process(Pid::from_child(self.process.as_ref().unwrap()), signal).unwrap();
@@ -307,6 +312,13 @@ impl Server {
             Role::Standby(standby) => standby,
             other @ Role::Primary(_) => panic!("{other:?}"),
         }
+    }
+
+    /// How its log stands to that of a primary.
+    pub(crate) async fn compared_with(&self, upstream: &Upstream) -> Divergence {
+        let compared = self.cluster.divergence(upstream, PATIENCE).await.unwrap();
+        assert!(compared.leads, "{compared:?}");
+        compared.found
     }
 
     /// Waits until it streams.

@@ -32,7 +32,7 @@ async fn after_a_clean_stop_the_standby_has_everything_and_the_old_primary_follo
 
     new.keep_slot_of("db-1").await;
     let upstream = new.as_upstream_of("db-1");
-    let found = old.cluster.divergence(&upstream, PATIENCE).await.unwrap();
+    let found = old.compared_with(&upstream).await;
     assert_eq!(found, Divergence::None);
     let followed = old.cluster.follow(Some(&upstream), PATIENCE).await.unwrap();
     assert_eq!(followed, Followed::AtNextStart);
@@ -46,7 +46,7 @@ async fn after_a_clean_stop_the_standby_has_everything_and_the_old_primary_follo
     new.sql("INSERT INTO t VALUES (501)");
     old.catches_up_with(&new).await;
     assert_eq!(old.sql("SELECT count(*) FROM t"), "501");
-    let found = old.cluster.divergence(&upstream, PATIENCE).await.unwrap();
+    let found = old.compared_with(&upstream).await;
     assert_eq!(found, Divergence::None);
 }
 

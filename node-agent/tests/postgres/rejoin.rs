@@ -26,7 +26,7 @@ async fn diverged() -> (Server, Server) {
 
 async fn fork(old: &Server, new: &Server) -> Fork {
     let upstream = new.as_upstream_of("db-1");
-    match old.cluster.divergence(&upstream, PATIENCE).await.unwrap() {
+    match old.compared_with(&upstream).await {
         Divergence::Diverged(fork) => fork,
         other => panic!("{other:?}"),
     }
@@ -92,7 +92,7 @@ async fn what_a_crashed_primary_loses_is_measured_and_saved_before_it_is_rewound
         .unwrap();
     assert!(old.signal().exists());
     rejoined(&mut old, &new).await;
-    let found = old.cluster.divergence(&upstream, PATIENCE).await.unwrap();
+    let found = old.compared_with(&upstream).await;
     assert_eq!(found, Divergence::None);
 }
 
@@ -204,7 +204,7 @@ async fn a_copy_of_something_else_is_never_put_in_its_place() {
     stranger.start().await;
     stranger.cluster.promote(PATIENCE).await.unwrap();
     let upstream = stranger.as_upstream_of("db-1");
-    let found = old.cluster.divergence(&upstream, PATIENCE).await.unwrap();
+    let found = old.compared_with(&upstream).await;
     assert!(
         matches!(found, Divergence::AnotherSystem { .. }),
         "{found:?}"
@@ -254,4 +254,116 @@ async fn a_server_whose_configuration_is_elsewhere_and_names_its_place_recovers_
     old.start_by_hand(&[&configured]).await;
     old.streams().await;
     assert_eq!(old.sql("SELECT max(x) FROM t"), "2");
+}
+
+#[tokio::test]
+async fn a_timeline_of_the_same_number_that_another_one_has_begun_at_the_same_position_is_another_one()
+ {
+    if !installed() {
+        return;
+    }
+    let (mut old, new) = pair().await;
+    old.sql("INSERT INTO t VALUES (1)");
+    new.catches_up_with(&old).await;
+    // It is killed, and started and promoted where it is. The standby does not hear of that, and takes over.
+    old.kill_postmaster();
+    new.cluster.follow(None, PATIENCE).await.unwrap();
+    until(async || old.cluster.observe(PATIENCE).await.unwrap() == Observed::Stopped).await;
+    old.start().await;
+    let first = old.cluster.promote(PATIENCE).await.unwrap();
+    old.sql("INSERT INTO t VALUES (100)");
+    old.crash();
+    let second = new.cluster.promote(PATIENCE).await.unwrap();
+    assert_eq!(first.timeline, second.timeline);
+    new.sql("INSERT INTO t SELECT generate_series(2, 500)");
+    new.keep_slot_of("db-1").await;
+
+    let upstream = new.as_upstream_of("db-1");
+    let found = old.compared_with(&upstream).await;
+    assert!(matches!(found, Divergence::Diverged(_)), "{found:?}");
+    // Later timelines have it among what they come from.
+    let fork = fork(&old, &new).await;
+    assert!(fork.bytes() > 0, "{fork:?}");
+    let error = old.cluster.rewind(&upstream, PATIENCE).await.unwrap_err();
+    assert!(
+        matches!(error.trouble, Trouble::NotRewindable(_)),
+        "{error}"
+    );
+    assert!(error.wants_clone());
+    old.cluster.clone_from(&upstream, PATIENCE).await.unwrap();
+    old.start().await;
+    old.streams().await;
+    old.catches_up_with(&new).await;
+    assert_eq!(old.sql("SELECT count(*), max(x) FROM t"), "500|500");
+    assert_eq!(old.compared_with(&upstream).await, Divergence::None);
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_record_that_nobody_has_to_its_end_is_no_divergence() {
+    if !installed() {
+        return;
+    }
+    let (mut old, third) = pair().await;
+    let mut new = Server::new("db-3");
+    let nodes = ["db-2", "db-3"].map(|node| node.parse().unwrap());
+    old.cluster.slots(&nodes.into(), PATIENCE).await.unwrap();
+    let upstream = old.as_upstream_of("db-3");
+    new.cluster.clone_from(&upstream, PATIENCE).await.unwrap();
+    new.configure();
+    new.start().await;
+    old.sql("INSERT INTO t VALUES (1)");
+    new.catches_up_with(&old).await;
+    third.catches_up_with(&old).await;
+    new.stop();
+    // One record of 200 MB. What is full of the log is sent while it is written.
+    let mut writing = old.psql();
+    let sql = "SELECT pg_logical_emit_message(false, 'test', repeat('x', 200000000))";
+    let mut writing = writing.args(["-c", sql]).spawn().unwrap();
+    until(async || {
+        let standby = third.standby().await;
+        standby.received.bytes_after(standby.replayed) > 2 << 20
+    })
+    .await;
+    old.crash();
+    let _ = writing.wait().unwrap();
+    let standby = third.standby().await;
+    assert!(standby.received > standby.replayed, "{standby:?}");
+
+    new.start().await;
+    new.cluster.promote(PATIENCE).await.unwrap();
+    new.keep_slot_of("db-2").await;
+    let upstream = new.as_upstream_of("db-2");
+    assert_eq!(third.compared_with(&upstream).await, Divergence::None);
+    third
+        .cluster
+        .follow(Some(&upstream), PATIENCE)
+        .await
+        .unwrap();
+    third.streams().await;
+    new.sql("INSERT INTO t VALUES (2)");
+    third.catches_up_with(&new).await;
+    assert_eq!(third.sql("SELECT count(*) FROM t"), "2");
+}
+
+#[tokio::test]
+async fn a_copy_waits_for_the_end_of_whoever_was_started_in_its_place_meanwhile() {
+    if !installed() {
+        return;
+    }
+    let (primary, mut standby) = pair().await;
+    standby.stop();
+    let upstream = primary.as_upstream_of("db-2");
+    let copying = standby.dir.path().join("main.interlock/cloning");
+    let cluster = standby.cluster.clone();
+    let copied = tokio::spawn(async move { cluster.clone_from(&upstream, PATIENCE).await });
+    until(async || copying.exists()).await;
+    standby.start_by_hand(&[]).await;
+    let error = copied.await.unwrap().unwrap_err();
+    assert!(matches!(error.trouble, Trouble::Busy(_)), "{error}");
+    let place = fs::read_link(format!("/proc/{}/cwd", standby.pid())).unwrap();
+    assert_eq!(place, standby.data());
+    standby.stop();
+    standby.start().await;
+    assert!(standby.dir.path().join("main.interlock/old").exists());
+    standby.streams().await;
 }

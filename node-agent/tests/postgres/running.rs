@@ -165,3 +165,42 @@ async fn slots_are_kept_for_the_nodes_that_are_named_and_others_are_nobodys_busi
         "0"
     );
 }
+
+#[tokio::test]
+async fn a_start_that_is_to_recover_to_a_point_is_that_of_a_standby_all_the_same() {
+    if !installed() {
+        return;
+    }
+    let (primary, mut standby) = pair().await;
+    standby.stop();
+    // Of a time when the data were restored.
+    let file = standby.data().join("postgresql.conf");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let target = "recovery_target = 'immediate'\nrecovery_target_action = 'promote'\n";
+    std::fs::write(&file, text + target).unwrap();
+    standby.start().await;
+    primary.sql("INSERT INTO t VALUES (1)");
+    standby.catches_up_with(&primary).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_a_standby_itself_leads_nobody() {
+    if !installed() {
+        return;
+    }
+    let (primary, standby) = pair().await;
+    let upstream = standby.as_upstream_of("db-1");
+    let compared = primary
+        .cluster
+        .divergence(&upstream, PATIENCE)
+        .await
+        .unwrap();
+    assert!(!compared.leads, "{compared:?}");
+    let upstream = primary.as_upstream_of("db-2");
+    let compared = standby
+        .cluster
+        .divergence(&upstream, PATIENCE)
+        .await
+        .unwrap();
+    assert!(compared.leads, "{compared:?}");
+}

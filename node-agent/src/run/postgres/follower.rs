@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::rejoin::{Rejoining, Step};
 use super::waiting::{Question, Waiting};
-use super::{CHANGE, Server, upstream};
-use crate::postgres::{Divergence, Observed, Primary, Role, Standby, Upstream};
+use super::{CHANGE, LOOK, Server, upstream};
+use crate::postgres::{Comparison, Divergence, Observed, Primary, Role, Standby, Upstream};
 use crate::roles::{Roles, View};
 use crate::run::errand::Errand;
 use crate::run::keeper::Instance;
@@ -33,6 +33,10 @@ const SLOTS: Duration = Duration::from_secs(10);
 
 /// How long a standby may be without its stream before it is asked why.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a standby may be without its stream although the primary answers, before that is said. A receiver that was refused tries
+/// again after five seconds (`wal_retrieve_retry_interval`).
+const MUTE: Duration = Duration::from_secs(15);
 
 /// The pause after whom commits wait for could not be set: to prove it takes a checkpoint each time.
 const NAMES_AGAIN: Duration = Duration::from_secs(5);
@@ -249,6 +253,13 @@ impl Follower {
     ) -> Result<Step, String> {
         let upstream = &leading.upstream;
         if server.upstream().as_ref() != Some(upstream) {
+            // Before it receives anything: to the servers, two timelines of one number are one.
+            let compared = server.cluster.divergence(upstream, LOOK).await;
+            if compared.is_ok_and(|it| it.leads && it.found.is_of_another_line()) {
+                return self
+                    .rejoin(postgres, server, Some(leading), view, true, memory)
+                    .await;
+            }
             let followed = server.cluster.follow(Some(upstream), CHANGE).await;
             followed.map_err(|error| chain(&error))?;
             tracing::info!(service = %self.service, upstream = %upstream.node, "its standby is to follow");
@@ -272,8 +283,8 @@ impl Follower {
         if !streams && dry.elapsed() < PATIENCE {
             return Ok(Step::Done);
         }
-        let found = match server.cluster.divergence(upstream, CHANGE).await {
-            Ok(found) => found,
+        let Comparison { found, leads } = match server.cluster.divergence(upstream, CHANGE).await {
+            Ok(compared) => compared,
             // It is gone, or on its way: what this one has, it has.
             Err(error) => {
                 tracing::debug!(service = %self.service, "no comparison: {}", chain(&error));
@@ -281,14 +292,19 @@ impl Follower {
             }
         };
         match found {
-            Divergence::None => {
-                if streams {
-                    memory.compared = Some(key);
-                    self.roles.follows(&self.service, leading.epoch);
-                }
+            // Who holds the role may never come to be primary in this epoch, and there would be nothing that was followed.
+            _ if !leads => Ok(Step::Done),
+            Divergence::None if streams => {
+                memory.compared = Some(key);
+                self.roles.follows(&self.service, leading.epoch);
                 Ok(Step::Done)
             }
-            Divergence::Ahead { .. } => Ok(Step::Done),
+            Divergence::None if dry.elapsed() >= MUTE => Ok(Step::Wait(format!(
+                "it receives nothing from {}, which answers and has the same history: is the log that it needs still there, and may it \
+                 log in? What its server writes to its own log tells",
+                upstream.node
+            ))),
+            Divergence::None | Divergence::Ahead { .. } => Ok(Step::Done),
             Divergence::Diverged(_) | Divergence::AnotherSystem { .. } => {
                 self.rejoin(postgres, server, Some(leading), view, true, memory)
                     .await

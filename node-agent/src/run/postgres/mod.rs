@@ -36,7 +36,7 @@ mod rejoin;
 mod sight;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -93,8 +93,10 @@ struct Known {
     requests: u64,
     /// Was it asked to become a primary, since it was last to be promoted in a new epoch?
     asked: Asked,
-    /// The last end of its log that was certainly the end of a record.
-    settled: Option<u64>,
+    /// The last ends of its log that were certainly those of records, rising.
+    settled: VecDeque<u64>,
+    /// Which of these the standby that commits wait for is known to have.
+    there: Option<u64>,
 }
 
 /// Was a server asked to become a primary?

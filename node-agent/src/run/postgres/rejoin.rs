@@ -43,7 +43,9 @@ impl Rejoining {
         let Some(upstream) = self.upstream.clone() else {
             return self.start(None, errand).await;
         };
-        match cluster.divergence(&upstream, CHANGE).await {
+        let compared = cluster.divergence(&upstream, CHANGE).await;
+        let leads = compared.as_ref().is_ok_and(|compared| compared.leads);
+        match compared.map(|compared| compared.found) {
             Ok(Divergence::None) => self.start(Some(&upstream), errand).await,
             Ok(Divergence::Ahead { at, bytes }) => Ok(Step::Wait(format!(
                 "it has {bytes} B that {} has not, which ends at {at} and may not be primary yet",
@@ -56,6 +58,13 @@ impl Rejoining {
                     upstream.node
                 ))
             }
+            // What a standby has is nothing to go back to: it may never be primary.
+            Ok(Divergence::Diverged(fork)) if !leads => Ok(Step::Wait(format!(
+                "it has {} B from {} on that {} has not, which is no primary yet",
+                fork.bytes(),
+                fork.at,
+                upstream.node
+            ))),
             Ok(Divergence::Diverged(fork)) => {
                 // Before anything is done about it: what comes next may fail, and the old data run again.
                 self.roles.diverged(&self.service);

@@ -1,17 +1,18 @@
 //! How a server looks to who keeps its role.
 
-use std::collections::BTreeSet;
-
 use interlock_model::names::NodeName;
 use interlock_model::postgres::Postgres;
 
 use super::{Server, any_of};
-use crate::postgres::{Facts, Observed, Primary, Receiver, Role, Standby, Sync, Waits};
-use crate::roles::{Condition, DataSight};
+use crate::postgres::{Facts, Lsn, Observed, Primary, Role, Standby, Sync, Waits};
+use crate::roles::{Condition, DataSight, Waited};
 use crate::run::managers::{Managers, chain};
 
 /// Bytes of a page of the log (`XLOG_BLCKSZ`).
 const LOG_PAGE: u64 = 8192;
+
+/// How many ends of the log are remembered: of some seconds, by which a standby may be late.
+const ENDS: usize = 32;
 
 impl Managers {
     /// Looks at a server: what it is, and how far its data go.
@@ -43,11 +44,18 @@ impl Server {
             Role::Primary(primary) => {
                 let promised = synchronous(primary, self.cluster.waits().as_ref());
                 let promised = promised.filter(|_| self.known().degrading.is_none());
-                let named = promised.as_ref().and_then(BTreeSet::first);
-                let known = named.map(|node| format!(", commits wait for {node}"));
+                let known = promised
+                    .as_ref()
+                    .map(|(node, _)| format!(", commits wait for {node}"));
+                let position = self.settled(primary.flushed.0);
+                let there = self.there(promised.as_ref().map(|(_, flushed)| flushed.0));
+                let promised = promised.map(|(node, _)| Waited {
+                    nodes: [node].into(),
+                    known: there,
+                });
                 let (standbys, known) = (standbys(primary), known.unwrap_or_default());
                 let sight = DataSight {
-                    position: self.settled(primary.flushed.0),
+                    position,
                     synchronous: promised,
                     text: format!("timeline {}{standbys}{known}", facts.timeline),
                 };
@@ -71,11 +79,32 @@ impl Server {
     /// was told that it is written, and a server that dies then comes up without it: it would seem to have lost something.
     fn settled(&self, flushed: u64) -> Option<u64> {
         let mut known = self.known();
-        if !flushed.is_multiple_of(LOG_PAGE) || known.settled.is_none_or(|before| before > flushed)
-        {
-            known.settled = Some(flushed);
+        let last = known.settled.back().copied();
+        if last.is_some_and(|before| before > flushed) {
+            // Another life of the server: what the one before had is not all in this one.
+            known.settled.clear();
+            known.there = None;
         }
-        known.settled
+        let new = known.settled.back().is_none_or(|last| *last < flushed);
+        if new && (!flushed.is_multiple_of(LOG_PAGE) || known.settled.is_empty()) {
+            known.settled.push_back(flushed);
+        }
+        if known.settled.len() > ENDS {
+            known.settled.pop_front();
+        }
+        known.settled.back().copied()
+    }
+
+    /// How far the standby is known to have whole records that commits wait for and that has so much on disk; none for none.
+    ///
+    /// What it has may end in the midst of a record, and after a restart it says to have less. So this is the last end of a record
+    /// that its primary had shown before.
+    fn there(&self, flushed: Option<u64>) -> Option<u64> {
+        let mut known = self.known();
+        let ends = known.settled.iter().rev();
+        let reached = flushed.and_then(|flushed| ends.copied().find(|end| *end <= flushed));
+        known.there = flushed.and(reached.max(known.there));
+        known.there
     }
 }
 
@@ -84,16 +113,19 @@ impl Server {
 ///
 /// What is proven is asked after the look at the server, and may be of names that were set since: only where both are of the
 /// same names, they are of the same time.
-fn synchronous(primary: &Primary, waits: Option<&Waits>) -> Option<BTreeSet<NodeName>> {
+fn synchronous(primary: &Primary, waits: Option<&Waits>) -> Option<(NodeName, Lsn)> {
     let proven = |waits: &&Waits| waits.names == primary.synchronous && primary.waits_for_disks();
     let waits = waits.filter(proven)?;
-    let sync = |standby: &&Receiver| standby.sync == Sync::Sync && standby.streaming;
-    let mut sure = primary.standbys.iter().filter(sync);
-    // Where it is one of several, nobody knows which.
-    let only = sure.next().filter(|_| sure.next().is_none())?;
-    only.flushed.filter(|flushed| *flushed >= waits.from)?;
+    // Where it is one of several, nobody knows which. And what is sent to a standby is sent by a process that ends the waits for it
+    // until it has read that nobody waits for it any more: only then is that one shown as `async`.
+    let mut counts = primary.standbys.iter().filter(|it| it.sync != Sync::Async);
+    let only = counts.next().filter(|_| counts.next().is_none())?;
+    if only.sync != Sync::Sync || !only.streaming {
+        return None;
+    }
+    let flushed = only.flushed.filter(|flushed| *flushed >= waits.from)?;
     let name: NodeName = only.name.parse().ok()?;
-    (primary.synchronous == any_of([name.clone()]).to_string()).then(|| [name].into())
+    (primary.synchronous == any_of([name.clone()]).to_string()).then_some((name, flushed))
 }
 
 /// `, db2 streams (sync, 0 B behind)`.
@@ -143,7 +175,7 @@ fn source(standby: &Standby) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::Lsn;
+    use crate::postgres::Receiver;
 
     fn primary(names: &str) -> Primary {
         let standby = Receiver {
@@ -176,7 +208,10 @@ mod tests {
     fn nobody_is_told_that_commits_wait_before_that_is_proven() {
         let shown = primary(NAMES);
         let db2: NodeName = "db2".parse().unwrap();
-        assert_eq!(synchronous(&shown, Some(&waits(NAMES))), Some([db2].into()));
+        assert_eq!(
+            synchronous(&shown, Some(&waits(NAMES))),
+            Some((db2, Lsn(1000)))
+        );
         assert_eq!(synchronous(&shown, None), None);
         let other = waits(r#"ANY 1 ("db3")"#);
         assert_eq!(synchronous(&shown, Some(&other)), None, "set meanwhile");
@@ -207,6 +242,75 @@ mod tests {
         assert_eq!(synchronous(&shown, Some(&waits(NAMES))), None);
         shown.standbys[0].flushed = None;
         assert_eq!(synchronous(&shown, Some(&waits(NAMES))), None, "unknown");
+    }
+
+    #[test]
+    fn while_a_process_may_still_end_waits_for_the_standby_before_nothing_is_promised_of_the_next_one()
+     {
+        let before = |sync| Receiver {
+            name: "db3".to_owned(),
+            streaming: false,
+            sync,
+            ..primary(NAMES).standbys.remove(0)
+        };
+        for (sync, promised) in [
+            (Sync::Potential, false),
+            (Sync::Sync, false),
+            (Sync::Async, true),
+        ] {
+            let mut shown = primary(NAMES);
+            shown.standbys.push(before(sync));
+            let said = synchronous(&shown, Some(&waits(NAMES)));
+            assert_eq!(said.is_some(), promised, "{sync:?}");
+        }
+    }
+
+    fn server() -> Server {
+        Server {
+            cluster: crate::postgres::Cluster::new(
+                "main".parse().unwrap(),
+                crate::config::Postgres {
+                    data: "/data".into(),
+                    programs: "/bin".into(),
+                    config: None,
+                    user: crate::config::Account::Ids(crate::shim::User { uid: 1, gid: 1 }),
+                    host: crate::config::PostgresHost::Socket("/run".into()),
+                    port: 5432,
+                    login: "interlock".to_owned(),
+                    database: "postgres".to_owned(),
+                    passfile: None,
+                    run: crate::config::PostgresRun::Unit("postgresql.service".to_owned()),
+                    aside: "/aside".into(),
+                    aside_limit: 0,
+                },
+                "db1".parse().unwrap(),
+            ),
+            run: crate::config::PostgresRun::Unit("postgresql.service".to_owned()),
+            acting: tokio::sync::Mutex::default(),
+            stirred: tokio::sync::Notify::new(),
+            known: std::sync::Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn of_a_standby_that_commits_wait_for_it_is_known_which_whole_records_it_has() {
+        let server = server();
+        let ends = [1000, 2000, 3000].map(|end| server.settled(end));
+        assert_eq!(ends, [Some(1000), Some(2000), Some(3000)]);
+        // In the midst of the one that ends at 3000.
+        assert_eq!(server.there(Some(2500)), Some(2000));
+        assert_eq!(
+            server.settled(LOG_PAGE),
+            Some(3000),
+            "maybe in the midst of one"
+        );
+        assert_eq!(server.there(Some(3000)), Some(3000));
+        // A receiver that begins anew may say less: it has it still, or it is another disk.
+        assert_eq!(server.there(Some(2500)), Some(3000));
+        assert_eq!(server.there(None), None, "nobody is waited for");
+        assert_eq!(server.there(Some(2500)), Some(2000), "another one may be");
+        assert_eq!(server.settled(1500), Some(1500), "it was started again");
+        assert_eq!(server.there(Some(1499)), None);
     }
 
     #[test]

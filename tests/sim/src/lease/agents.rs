@@ -388,6 +388,20 @@ impl Run {
         if unknown && self.setup.is(Mutant::TakesUnknownForNone) {
             position = Some(u64::MAX);
         }
+        if let Some(waits_for) = machine.database.waits_for.clone()
+            && machine
+                .agent
+                .as_ref()
+                .is_some_and(|agent| agent.holder.says_waits())
+        {
+            // How far those are who are waited for: what they do not have was never acknowledged.
+            let there = waits_for
+                .iter()
+                .map(|standby| &self.machines[*standby].database.log);
+            position = there
+                .map(|log| log.common(&self.machines[node].database.log))
+                .min();
+        }
         self.call(node, Told::Position(position));
         if self.setup.is(Mutant::ClaimsToFollow)
             && let Some((record, _)) = &self.store.now.record

@@ -138,7 +138,8 @@ impl Holder {
         }
     }
 
-    /// The manager has looked: a primary that nobody made one is stopped.
+    /// The manager has looked: a primary that nobody made one is stopped. What it has written meanwhile is of a line of its own, and
+    /// how far its data go says nothing until they are seen to follow again.
     pub(super) fn found(&mut self, found: Found, now: Clock, out: &mut Vec<Effect>) {
         let unowned = matches!(
             self.phase,
@@ -146,6 +147,7 @@ impl Holder {
         );
         if found == Found::Primary && unowned {
             self.force_stop_unowned(now, "nobody gave it that role", out);
+            self.forget_line(out);
         }
     }
 

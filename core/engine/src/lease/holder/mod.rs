@@ -328,6 +328,13 @@ impl Holder {
         }
     }
 
+    /// Does the next renewal say that writes wait for somebody? Then the position that it carries is not how far this instance has
+    /// written: it is how far those are known to have it, which is what they are measured by.
+    #[must_use]
+    pub fn says_waits(&self) -> bool {
+        self.promises() && !self.degrading
+    }
+
     /// May the record say that writes wait for somebody, because this node has said so?
     #[must_use]
     pub fn promises(&self) -> bool {

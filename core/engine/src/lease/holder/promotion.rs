@@ -238,9 +238,30 @@ impl Holder {
         }
     }
 
-    /// What was seen before is not so any more: a disk was replaced, or has lost what it said to have written.
+    /// What was seen before is not so any more: a disk was replaced, or has lost what it said to have written. Whoever was
+    /// chosen for what its data were is not promoted with what they are.
     pub(super) fn diverged(&mut self, out: &mut Vec<Effect>) {
-        if self.phase == Phase::Standby && self.facts.follows > Epoch::NONE {
+        self.forget_line(out);
+        match self.phase {
+            Phase::Claiming { epoch, .. } => {
+                self.claimed = None;
+                self.free_own(epoch, out);
+            }
+            // Whoever promotes waits for who has found this, and stops instead.
+            Phase::Promoting => self.stop(out),
+            Phase::Standby
+            | Phase::Marking
+            | Phase::Primary
+            | Phase::Blocked { .. }
+            | Phase::Releasing
+            | Phase::Stopping { .. }
+            | Phase::Freeing => {}
+        }
+    }
+
+    /// Of whatever line its data are, that they follow a primary is not known any more.
+    pub(super) fn forget_line(&mut self, out: &mut Vec<Effect>) {
+        if self.facts.follows > Epoch::NONE {
             self.facts.follows = Epoch::NONE;
             self.commit(After::Nothing, out);
         }

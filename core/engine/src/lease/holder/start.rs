@@ -79,7 +79,10 @@ impl Holder {
                     None => self.block(&mark, now, out),
                 }
             }
-            (Found::Primary, _) => self.force_stop_unowned(now, "nobody gave it that role", out),
+            (Found::Primary, _) => {
+                self.force_stop_unowned(now, "nobody gave it that role", out);
+                self.forget_line(out);
+            }
             (Found::Standby, Some(_)) => {
                 self.force_stop_unowned(now, "it is no primary any more", out);
             }

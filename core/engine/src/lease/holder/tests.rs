@@ -533,3 +533,50 @@ fn who_was_primary_is_marked_until_its_data_follow_a_later_one() {
     let standing = holder.standing(at(240));
     assert_eq!((standing.mark, standing.follows), (None, Epoch(3)));
 }
+
+/// A standby whose data follow this epoch.
+fn follower() -> Facts {
+    Facts {
+        seen: Epoch(3),
+        follows: Epoch(3),
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn who_was_primary_without_being_made_one_follows_nobody_any_more() {
+    let (mut holder, _) = started(follower(), None, Found::Standby, 100);
+    let effects = holder.handle(Event::Found(Found::Primary), at(200));
+    assert!(
+        matches!(effects[1], Effect::ForceStop { .. }),
+        "{effects:?}"
+    );
+    assert_eq!(holder.standing(at(210)).follows, Epoch::NONE);
+    // An agent that finds it so when it starts.
+    let (holder, effects) = started(follower(), None, Found::Primary, 100);
+    assert!(
+        matches!(effects[1], Effect::ForceStop { .. }),
+        "{effects:?}"
+    );
+    assert_eq!(holder.standing(at(210)).follows, Epoch::NONE);
+}
+
+#[test]
+fn who_was_chosen_for_its_data_gives_the_role_back_when_they_are_of_another_line() {
+    let (mut holder, _) = started(follower(), None, Found::Standby, 100);
+    let promote = Event::Promote {
+        epoch: Epoch(4),
+        holder: member("b1"),
+        terms: demote(),
+    };
+    holder.handle(promote, at(200));
+    let effects = holder.handle(Event::Diverged, at(210));
+    let freed = |effect: &Effect| match effect {
+        Effect::Commit { facts, .. } => facts.released_through() == Epoch(4),
+        _ => false,
+    };
+    assert!(effects.iter().any(freed), "{effects:?}");
+    let released = holder.facts().released.clone().expect("it is given back");
+    assert!(!released.began, "nothing was written in it");
+    assert_eq!(holder.facts().follows, Epoch::NONE);
+}

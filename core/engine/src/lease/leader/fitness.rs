@@ -40,8 +40,8 @@ pub enum Unfit {
     /// Writes were acknowledged that others have waited for, and it has not.
     #[error("writes waited for others and not for it")]
     NotSynchronous,
-    /// It was primary last, and its data ends before what it has once said to have written.
-    #[error("its data ends before what it has said to have written: its disk is an older one")]
+    /// It was primary last, or writes have waited for it, and its data ends before what it has once said to have.
+    #[error("its data ends before what it has said to have on disk: its disk is an older one")]
     OlderThanItself,
     /// Its data may be of another line than those of the last primary: how far they go says nothing.
     #[error("its data were not seen to follow {since}")]
@@ -113,7 +113,13 @@ pub(super) fn judge(
     // Commits may have been told not to wait, session by session: a planned move goes by what is there.
     let by_position = planned && ended.is_some();
     if record.synchrony().covers(node) && !by_position {
-        return Ok(());
+        // As far as it was known to have what was written (see `Holder::says_waits`), it has it still, or this is not what it had.
+        let lost = record.position() > standing.position;
+        return if lost {
+            Err(Unfit::OlderThanItself)
+        } else {
+            Ok(())
+        };
     }
     let known = ended
         .or(record.position().filter(|_| recent))

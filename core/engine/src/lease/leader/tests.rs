@@ -517,15 +517,30 @@ fn where_there_are_no_data_a_member_that_came_later_does_not_make_the_others_unf
 fn a_planned_move_waits_for_all_that_was_written_whomever_commits_waited_for() {
     let terms = terms(ControlLoss::Demote);
     for synchrony in [Synchrony::With([node("db2")].into()), Synchrony::Off] {
-        let record = ended_at(Some(100), &terms, synchrony.clone());
+        let record = ended_at(Some(110), &terms, synchrony.clone());
         let judged = |position, planned| {
             let standing = standing("db2", 0, position);
             fitness::judge(&standing, &record, &terms, planned, true)
         };
-        assert_eq!(judged(Some(100), true), Ok(()));
+        assert_eq!(judged(Some(110), true), Ok(()));
         let behind = Unfit::Behind { lag: 1, limit: 0 };
-        assert_eq!(judged(Some(99), true), Err(behind), "{synchrony:?}");
+        assert_eq!(judged(Some(109), true), Err(behind), "{synchrony:?}");
         assert_eq!(judged(None, true), Err(Unfit::UnknownLag), "{synchrony:?}");
-        assert_eq!(judged(Some(99), false), Ok(()), "{synchrony:?}");
+        assert_eq!(judged(Some(109), false), Ok(()), "{synchrony:?}");
+    }
+}
+
+#[test]
+fn who_the_writes_waited_for_takes_over_only_with_what_it_was_known_to_have() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::With([node("db2")].into()));
+    let judged = |position| {
+        let standing = standing("db2", 0, position);
+        fitness::judge(&standing, &record, &terms, false, true)
+    };
+    assert_eq!(record.position(), Some(100));
+    assert_eq!(judged(Some(100)), Ok(()));
+    for older in [Some(99), None] {
+        assert_eq!(judged(older), Err(Unfit::OlderThanItself), "{older:?}");
     }
 }
