@@ -29,7 +29,7 @@ pub struct RenewRequest {
     pub safeguards: Safeguards,
     /// Whom its writes wait for (safety rule D1).
     pub synchrony: Synchrony,
-    /// How far it has written.
+    /// How far it has written; where writes wait for somebody, how far those are known to have it.
     pub position: Option<u64>,
 }
 
