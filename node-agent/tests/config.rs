@@ -13,7 +13,9 @@ use interlock_agent::shim::StopSignal;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_model::action::{Command as Ask, Part, ShutdownBy};
-use interlock_model::check::{CheckKind, Compared, Login, MountCheck, RedisCheck};
+use interlock_model::check::{
+    CheckKind, Compared, HaproxyCheck, Login, MountCheck, RedisCheck,
+};
 use interlock_model::names::{LocalName, ServiceName};
 
 fn sample() -> PathBuf {
@@ -339,6 +341,10 @@ fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
             marker: Some(".alive".into()),
             content: None,
         }),
+        CheckKind::Haproxy(HaproxyCheck {
+            socket: "/run/haproxy/admin.sock".into(),
+            backends: vec!["web".into()],
+        }),
     ];
     for check in checks {
         let refusal = empty.permits_check(&check).unwrap_err();
@@ -372,6 +378,7 @@ fn a_secret_is_sent_only_where_the_file_lets_it_go() {
             },
             role: None,
             max_lag: None,
+            tls: None,
         })
     };
     let allow = |lines: &str| parse(&format!("[allow]\n{lines}\n")).unwrap().allow;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_agent::config::Secrets;
-use interlock_agent::probe::{CommandRunner, FileProbes, Names, Passwords, Running, Tools, Trust};
+use interlock_agent::probe::{
+    CommandRunner, FileProbes, Names, NobodyPutOut, Passwords, Running, Tools, Trust,
+};
 use interlock_agent::systemd::{Options, Systemd};
 use interlock_model::check::{CheckKind, Compared, ProbeResult, Verdict};
 use interlock_model::names::LocalName;
@@ -36,6 +38,7 @@ fn tools(helper: &str) -> Tools {
             dir: "/nonexistent".into(),
         }),
         trust: Trust::default(),
+        put_out: Arc::new(NobodyPutOut),
     }
 }
 

@@ -6,6 +6,7 @@ use interlock_model::check::{Check, CheckFrom, CheckId};
 use interlock_model::spec::Spec;
 use interlock_proto::convert::{check_from_wire, check_to_wire};
 use interlock_proto::v1::AssignedCheck;
+use interlock_proto::v1::assigned_check::Kind;
 use prost::Message as _;
 
 /// The spec in which every key stands.
@@ -16,7 +17,7 @@ fn a_check_of_each_kind_survives_the_wire() {
     let spec = Spec::parse(EVERYTHING.as_bytes(), "everything.yaml")
         .unwrap()
         .spec;
-    let mut kinds = BTreeSet::new();
+    let (mut kinds, mut tls) = (BTreeSet::new(), BTreeSet::new());
     for (service, declared) in &spec.services {
         for (check, declared) in &declared.checks {
             let id = CheckId {
@@ -32,12 +33,19 @@ fn a_check_of_each_kind_survives_the_wire() {
             };
             assert_eq!(check_from_wire(&wire).unwrap(), (id, arrived));
             kinds.insert(declared.kind.word());
+            if declared.kind.tls().is_some() {
+                tls.insert(declared.kind.word());
+                // An agent that knows nothing of TLS does not know this kind, and runs nothing in clear text.
+                assert!(matches!(wire.kind, Some(Kind::OverTls(_))), "{wire:?}");
+            }
         }
     }
+    assert!(tls.iter().eq(&["mariadb", "postgres", "redis"]), "{tls:?}");
     let all = [
         "address",
         "clock",
         "exec",
+        "haproxy",
         "http",
         "mariadb",
         "marker",

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use interlock_e2e::run;
-use interlock_e2e::tools::{self, ETCD_PACKAGE, PROTO_COMPILER, TOOLS, Tool};
+use interlock_e2e::tools::{self, PROTO_COMPILER, TOOLS, Tool, UNPACKED};
 
 use crate::report::Report;
 
@@ -66,34 +66,36 @@ pub(crate) fn tools(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks Debian's etcd beside the tools; that needs no root.
-pub(crate) fn debian_etcd(report: &mut Report) -> Result<()> {
+/// Puts the programs of the [`UNPACKED`] packages beside the tools; that needs no root.
+pub(crate) fn unpacked(report: &mut Report) -> Result<()> {
     let directory = tools::directory()?;
-    let program = directory.join(ETCD_PACKAGE);
-    if program.is_file() {
-        return Ok(());
-    }
-    if let Err(error) = unpack_etcd(&directory, &program) {
-        report.skip("unpacking Debian's etcd", &format!("{error:#}"));
+    for (package, member) in UNPACKED {
+        let program = directory.join(package);
+        if program.is_file() {
+            continue;
+        }
+        if let Err(error) = unpack(package, member, &program) {
+            report.skip(&format!("unpacking {package}"), &format!("{error:#}"));
+        }
     }
     Ok(())
 }
 
-fn unpack_etcd(directory: &Path, program: &Path) -> Result<()> {
-    let scratch = directory.join(format!("{ETCD_PACKAGE}.new"));
+fn unpack(package: &str, member: &str, program: &Path) -> Result<()> {
+    let scratch = program.with_extension("new");
     if scratch.exists() {
         fs::remove_dir_all(&scratch)?;
     }
     fs::create_dir_all(&scratch)?;
     run(Command::new("apt-get")
-        .args(["download", "--quiet", ETCD_PACKAGE])
+        .args(["download", "--quiet", package])
         .current_dir(&scratch))?;
     let archive = only_file(&scratch)?;
     run(Command::new("dpkg-deb")
         .arg("--extract")
         .arg(&archive)
         .arg(scratch.join("root")))?;
-    fs::rename(scratch.join("root/usr/bin/etcd"), program)?;
+    fs::rename(scratch.join("root").join(member), program)?;
     fs::remove_dir_all(&scratch)?;
     Ok(())
 }

@@ -70,7 +70,7 @@ fn one(step: Step, cargo: &Cargo, report: &mut Report) {
         Step::Install => {
             report.step("install packages", install::packages);
             report.step("install tools", install::tools);
-            report.step("unpack etcd", install::debian_etcd);
+            report.step("unpack what is not installed", install::unpacked);
             report.step("install the proto compiler", |_| install::proto_compiler());
         }
         Step::Format => report.step("format", |report| {

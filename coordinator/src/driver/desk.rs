@@ -1,6 +1,6 @@
 //! What services work on: the engine, and what belongs to this process alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use interlock_engine::coordinator::{Coordinator, NoSpec, Write};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
+use interlock_model::time::Timestamp;
 use interlock_planner::{Input, Outcome, Rendering, Request};
 use interlock_proto::v1;
 use tokio::sync::watch;
@@ -26,9 +27,9 @@ pub struct CachedPlan {
     pub plan: Arc<SealedPlan>,
     /// What it was asked for with, to make it again before it is started.
     pub request: Request,
-    number: u64,
     /// The texts that it writes.
     pub rendering: Arc<Rendering>,
+    number: u64,
 }
 
 /// Everything that a call may look at and change.
@@ -48,8 +49,11 @@ pub struct Desk {
     pub leases: Board,
     /// Nodes whose machines are down by a person's word, with who gave it and why. What is heard of again is not.
     pub(crate) attested: BTreeMap<NodeName, (String, String)>,
-    /// Nodes whose share for logs does not have everything, as far as they have said to this process.
-    shares_away: BTreeSet<NodeName>,
+    /// When the certificates end that agents have shown.
+    pub(crate) certificates: BTreeMap<NodeName, Timestamp>,
+    /// Nodes whose share for logs does not have everything, as far as they have said to this process, and why;
+    /// empty until they have said so in this session.
+    shares_away: BTreeMap<NodeName, String>,
     trouble: watch::Receiver<Option<String>>,
     plans: BTreeMap<Digest, CachedPlan>,
     planned: u64,
@@ -76,7 +80,8 @@ impl Desk {
             facts: BTreeMap::new(),
             leases: Board::default(),
             attested: BTreeMap::new(),
-            shares_away: BTreeSet::new(),
+            certificates: BTreeMap::new(),
+            shares_away: BTreeMap::new(),
             trouble,
             plans: BTreeMap::new(),
             planned: 0,
@@ -115,18 +120,37 @@ impl Desk {
         self.plans.clear();
     }
 
+    /// Why a node's share for logs does not have everything, if it has said so.
+    #[must_use]
+    pub fn share_away(&self, node: &NodeName) -> Option<&str> {
+        let said = self.shares_away.get(node)?;
+        (!said.is_empty()).then_some(said)
+    }
+
+    /// An agent has connected, with a certificate that ends then. What it said in an earlier session of its share for logs it
+    /// says again if it is still so.
+    pub(super) fn connected(&mut self, node: &NodeName, facts: v1::Facts, ends: Timestamp) {
+        self.facts.insert(node.clone(), facts);
+        self.certificates.insert(node.clone(), ends);
+        self.attested.remove(node);
+        if let Some(said) = self.shares_away.get_mut(node) {
+            said.clear();
+        }
+    }
+
     /// Records when a node's share for logs goes away, and when it has everything again; what an agent says in each
     /// session is no news.
     pub(super) fn log_share(&mut self, node: &NodeName, trouble: String) {
         let (is_news, kind, text) = if trouble.is_empty() {
-            let back = self.shares_away.remove(node);
+            let back = self.shares_away.remove(node).is_some();
             (
                 back,
                 "log-share-back",
                 "the log share has everything".to_owned(),
             )
         } else {
-            let away = self.shares_away.insert(node.clone());
+            let before = self.shares_away.insert(node.clone(), trouble.clone());
+            let away = before.is_none();
             (away, "log-share-away", trouble)
         };
         if is_news {
@@ -187,6 +211,7 @@ impl Desk {
         let cached = CachedPlan {
             plan: Arc::new(plan),
             request,
+            rendering,
             number: self.planned,
         };
         self.plans.insert(cached.plan.digest(), cached);
@@ -211,7 +236,6 @@ impl Desk {
             .plans
             .values()
             .filter(|cached| cached.plan.digest().to_string().starts_with(digest));
-            rendering,
         match (found.next(), found.next()) {
             (Some(one), None) => Some(one.clone()),
             _ => None,

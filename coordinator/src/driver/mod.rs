@@ -287,6 +287,7 @@ impl Driver {
             outbox,
             hello,
             facts,
+            certificate_ends,
             ..
         } = opening;
         info!(%node, "agent connected");
@@ -298,8 +299,7 @@ impl Driver {
         );
         self.welcomed.insert(node.clone());
         self.sessions.open(&node, number, outbox);
-        self.desk.facts.insert(node.clone(), facts);
-        self.desk.attested.remove(&node);
+        self.desk.connected(&node, facts, certificate_ends);
         self.desk
             .coordinator
             .agent(&node, FromAgent::Hello(hello), clock::now());

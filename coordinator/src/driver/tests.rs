@@ -168,6 +168,7 @@ impl Bench {
             outbox,
             hello: Box::new(hello),
             facts: v1::Facts::default(),
+            certificate_ends: interlock_model::time::Timestamp(0),
         };
         self.handle.opened(opening).await.unwrap();
         let first = match outgoing.recv().await? {

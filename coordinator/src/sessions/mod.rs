@@ -11,6 +11,7 @@ use std::time::Duration;
 use interlock_engine::coordinator::Hello;
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
+use interlock_model::time::Timestamp;
 use interlock_proto::v1;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -74,4 +75,6 @@ pub(crate) struct Opening {
     pub(crate) hello: Box<Hello>,
     /// What it said of its machine.
     pub(crate) facts: v1::Facts,
+    /// When the certificate ends that it showed.
+    pub(crate) certificate_ends: Timestamp,
 }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use interlock_mesh::identity::Subject;
 use interlock_mesh::server::PeerIdentity;
 use interlock_model::names::NodeName;
+use interlock_model::time::Timestamp;
 use interlock_proto::v1::agent_message::Message;
 use interlock_proto::v1::agent_service_server::AgentService;
 use interlock_proto::{PROTOCOL, v1};
@@ -74,6 +75,7 @@ impl AgentSessions {
             messages,
             hello: Box::new(inbound::hello(&hello)?),
             facts: hello.facts.unwrap_or_default(),
+            certificate_ends: ends(peer.not_after()),
         })
     }
 }
@@ -84,6 +86,13 @@ struct Begun {
     messages: Streaming<v1::AgentMessage>,
     hello: Box<interlock_engine::coordinator::Hello>,
     facts: v1::Facts,
+    certificate_ends: Timestamp,
+}
+
+/// In milliseconds since 1970.
+fn ends(at: SystemTime) -> Timestamp {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[tonic::async_trait]
@@ -100,6 +109,7 @@ impl AgentService for AgentSessions {
             messages,
             hello,
             facts,
+            certificate_ends,
         } = self
             .hello(request)
             .await
@@ -114,6 +124,7 @@ impl AgentService for AgentSessions {
                 outbox,
                 hello,
                 facts,
+                certificate_ends,
             })
             .await?;
         let (driver, leases) = (self.driver.clone(), self.leases.clone());

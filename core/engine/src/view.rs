@@ -13,7 +13,7 @@ use std::time::Duration;
 use interlock_model::action::Power;
 use interlock_model::check::{CheckId, CheckKind, Verdict};
 use interlock_model::ids::{BootId, Generation};
-use interlock_model::member::MemberObservation;
+use interlock_model::member::{MemberObservation, PutBack};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
     CheckObservation, InstanceObservation, Liveness, NodeObservation, Observations, Wanted,
@@ -83,12 +83,12 @@ pub struct SeenNode {
 
 impl SeenNode {
     /// Its agent said how the members of a load balancer are. Returns what it tells for the first time of members that
-    /// were put back. What it tells first of all it may have told another coordinator.
+    /// it has switched by itself. What it tells first of all it may have told another coordinator.
     pub fn put_back(
         &mut self,
         balancer: &ServiceName,
         members: &[MemberObservation],
-    ) -> Vec<String> {
+    ) -> Vec<PutBack> {
         let mut news = Vec::new();
         for member in members {
             let at = member.put_back.as_ref().map_or(Timestamp(0), |it| it.at);
@@ -101,7 +101,7 @@ impl SeenNode {
             if let Some(put_back) = &member.put_back
                 && before.is_some_and(|before| before != at)
             {
-                news.push(put_back.text.clone());
+                news.push(put_back.clone());
             }
         }
         news

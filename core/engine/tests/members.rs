@@ -9,7 +9,7 @@ use interlock_engine::coordinator::{
     Coordinator, Event, FromAgent, Hello, Loaded, ServiceHealth, ServiceStatus,
 };
 use interlock_model::ids::{BootId, Generation, Term};
-use interlock_model::member::{MemberObservation, MemberState, PutBack};
+use interlock_model::member::{MemberObservation, MemberState, PutBack, PutBackWhy};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
 use interlock_model::spec::Spec;
@@ -72,8 +72,18 @@ impl Bench {
 
     /// How the load balancer has its members; the first was put back at this time.
     fn members(&mut self, states: &[(&str, MemberState)], put_back: Option<u64>) {
+        self.members_for(states, put_back, PutBackWhy::Changed);
+    }
+
+    fn members_for(
+        &mut self,
+        states: &[(&str, MemberState)],
+        put_back: Option<u64>,
+        why: PutBackWhy,
+    ) {
         let mut put_back = put_back.map(|at| PutBack {
             at: Timestamp(at),
+            why,
             text: "web@web1 was ready behind our back".into(),
         });
         let members = states.iter().map(|(node, state)| MemberObservation {
@@ -111,10 +121,14 @@ impl Bench {
 
     /// The put-backs that were recorded since this was last called.
     fn events(&mut self) -> Vec<String> {
+        self.events_of("member-put-back")
+    }
+
+    fn events_of(&mut self, kind: &str) -> Vec<String> {
         let writes = self.0.take_output().writes.into_iter();
         let events = writes.filter_map(|write| serde_json::from_slice(&write.value?).ok());
-        let put_back = events.filter(|event: &Event| event.kind == "member-put-back");
-        put_back.map(|event| event.text).collect()
+        let meant = events.filter(|event: &Event| event.kind == kind);
+        meant.map(|event| event.text).collect()
     }
 }
 
@@ -154,4 +168,18 @@ fn what_was_put_back_is_told_once_whatever_is_said_again() {
     assert_eq!(bench.events(), [] as [&str; 0]);
     bench.members(&states, Some(6));
     assert_eq!(bench.events(), told);
+}
+
+#[test]
+fn who_is_left_out_and_let_in_by_his_checks_has_an_event_of_that_kind() {
+    let states = [("web1", MemberState::Maint), ("web2", MemberState::Ready)];
+    let mut bench = Bench::well();
+    for (at, why, kind) in [
+        (5, PutBackWhy::Sick, "member-left-out"),
+        (6, PutBackWhy::Well, "member-let-in"),
+        (7, PutBackWhy::Changed, "member-put-back"),
+    ] {
+        bench.members_for(&states, Some(at), why);
+        assert_eq!(bench.events_of(kind).len(), 1, "{kind}");
+    }
 }

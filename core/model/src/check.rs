@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::names::{CheckName, LocalName, NodeName, ServiceName};
 use crate::time::human;
 
-pub use machine::{ClockCheck, Compared, MountCheck};
-pub use servers::{Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole};
+pub use machine::{ClockCheck, Compared, HaproxyCheck, MountCheck};
+pub use servers::{
+    Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole, ServerTls,
+};
 pub use threshold::{MAX_RUNS, Threshold, ThresholdError};
 
 /// The identity of a check: the service it belongs to and its name there.
@@ -150,6 +152,8 @@ pub enum CheckKind {
     },
     /// The clock of the machine is right.
     Clock(ClockCheck),
+    /// No server of an HAProxy on the machine is down or left out, unless a plan has put it out.
+    Haproxy(HaproxyCheck),
 }
 
 impl CheckKind {
@@ -170,6 +174,7 @@ impl CheckKind {
             Self::Mount(_) => "mount",
             Self::Websocket { .. } => "websocket",
             Self::Clock(_) => "clock",
+            Self::Haproxy(_) => "haproxy",
         }
     }
 
@@ -188,7 +193,29 @@ impl CheckKind {
             | Self::Marker { .. }
             | Self::Same { .. }
             | Self::Address { .. }
-            | Self::Mount(_) => None,
+            | Self::Mount(_)
+            | Self::Haproxy(_) => None,
+        }
+    }
+
+    /// The server that has to prove who it is, if it is logged in to over TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ServerTls> {
+        match self {
+            Self::Redis(check) => check.tls.as_ref(),
+            Self::Postgres(check) => check.tls.as_ref(),
+            Self::Mariadb(check) => check.tls.as_ref(),
+            Self::Tcp { .. }
+            | Self::Http { .. }
+            | Self::Exec { .. }
+            | Self::Unit { .. }
+            | Self::Marker { .. }
+            | Self::Same { .. }
+            | Self::Address { .. }
+            | Self::Mount(_)
+            | Self::Websocket { .. }
+            | Self::Clock(_)
+            | Self::Haproxy(_) => None,
         }
     }
 
@@ -208,7 +235,8 @@ impl CheckKind {
             | Self::Address { .. }
             | Self::Mount(_)
             | Self::Websocket { .. }
-            | Self::Clock(_) => return None,
+            | Self::Clock(_)
+            | Self::Haproxy(_) => return None,
         };
         login.password.as_ref()
     }
@@ -234,7 +262,8 @@ impl CheckKind {
             | Self::Postgres(_)
             | Self::Mariadb(_)
             | Self::Websocket { .. }
-            | Self::Clock(_) => None,
+            | Self::Clock(_)
+            | Self::Haproxy(_) => None,
         }
     }
 
@@ -259,7 +288,8 @@ impl CheckKind {
             | Self::Mariadb(_)
             | Self::Mount(_)
             | Self::Websocket { .. }
-            | Self::Clock(_) => None,
+            | Self::Clock(_)
+            | Self::Haproxy(_) => None,
         }
     }
 }

@@ -147,13 +147,27 @@ pub struct MemberObservation {
     pub put_back: Option<PutBack>,
 }
 
-/// A member was something else than what a plan has put it to, and was put back.
+/// A member was switched by the agent of the balancer's node, and by no plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutBack {
     /// When, by the clock of the balancer's node.
     pub at: Timestamp,
+    /// Why.
+    pub why: PutBackWhy,
     /// What it was, and what it is now. One line.
     pub text: String,
+}
+
+/// Why a member was switched by the agent of the balancer's node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PutBackWhy {
+    /// It was something else than what a plan has put it to.
+    Changed,
+    /// Its checks are bad: it is left out.
+    Sick,
+    /// Its checks are good again: it takes part.
+    Well,
 }
 
 /// An instance that does not take part in one of its load balancers, as far as is known.

@@ -48,8 +48,15 @@ pub(super) fn render(spec: &Spec, name: &NodeName, origin: &str) -> Result<Strin
     );
     text.push_str(
         "[tls]\nca = \"/etc/interlock/tls/ca.crt\"\ncert = \"/etc/interlock/tls/agent.crt\"\n\
-         key = \"/etc/interlock/tls/agent.key\"\n\n[listen]\naddress = \"0.0.0.0:7444\"\n\n",
+         key = \"/etc/interlock/tls/agent.key\"\n",
     );
+    if wanted.authorities {
+        text.push_str(
+            "# The authorities of the servers that are checked over TLS, if they are not those of the machine.\n\
+             # check_ca = \"/etc/interlock/tls/servers.crt\"\n",
+        );
+    }
+    text.push_str("\n[listen]\naddress = \"0.0.0.0:7444\"\n\n");
     wanted.write_allow(&mut text);
     wanted.write_commands(&mut text);
     Ok(text)
@@ -83,6 +90,8 @@ struct Wanted {
     checks: Vec<LocalName>,
     files: Vec<String>,
     written: Vec<String>,
+    sockets: Vec<String>,
+    authorities: bool,
     check_secrets: BTreeMap<LocalName, BTreeSet<String>>,
     services: BTreeMap<String, Vec<Part>>,
     /// The load balancers, and the backends whose members are switched there, by service.
@@ -133,6 +142,10 @@ impl Wanted {
                 }
                     wanted.written.push(path.clone());
                 }
+                if let CheckKind::Haproxy(haproxy) = &check.kind {
+                    wanted.sockets.push(haproxy.socket.clone());
+                }
+                wanted.authorities |= check.kind.tls().is_some();
                 // Connections are free unless targets are listed; what a secret is sent to is not.
                 if let (Some(secret), Some(target)) = (check.kind.password(), check.kind.target()) {
                     let targets = wanted.check_secrets.entry(secret.clone()).or_default();
@@ -146,6 +159,7 @@ impl Wanted {
             &mut wanted.fence_agents,
             &mut wanted.files,
             &mut wanted.written,
+            &mut wanted.sockets,
         ] {
             list.sort();
             list.dedup();
@@ -188,6 +202,9 @@ impl Wanted {
         }
         if !self.written.is_empty() {
             let _ = writeln!(text, "marker_writes = [{}]", quoted(&self.written));
+        }
+        if !self.sockets.is_empty() {
+            let _ = writeln!(text, "check_sockets = [{}]", quoted(&self.sockets));
         }
         text.push('\n');
         if !self.check_secrets.is_empty() {

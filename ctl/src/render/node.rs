@@ -49,6 +49,7 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
             ),
         );
     }
+    field("log share", clean(&node.log_share));
     field("held by", clean(&node.held_by));
     for refusal in &node.refuses {
         field("refuses", refused(refusal, paint));
@@ -213,6 +214,8 @@ pub(crate) fn node_value(node: &v1::NodeStatus) -> Value {
         "agent_version": some(&node.agent_version),
         "agent_generation": node.agent_generation,
         "held_by": some(&node.held_by),
+        "log_share": some(&node.log_share),
+        "certificate_ends": rfc3339(node.certificate_ends_ms),
         "refuses": node.refuses.iter().map(refusal_value).collect::<Value>(),
         "instances": node.instances.iter().map(instance_value).collect::<Value>(),
         "checks": node.checks.iter().map(check_value).collect::<Value>(),

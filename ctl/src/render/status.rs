@@ -4,6 +4,10 @@
 //! is yellow and says so; only what is known to be good is green. What is under way comes next, the long lists last:
 //! a terminal that is too small loses the end.
 
+use std::collections::BTreeMap;
+
+use std::time::Duration;
+
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -58,6 +62,26 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     }
     text.push_str(&format!("\n{}", nodes_table(&status.nodes, paint)));
     text.push_str(&refusals(&status.nodes, paint));
+    text.push_str(&shares(&status.nodes, paint));
+    text
+}
+
+/// Whose share for logs does not have everything, the nodes with the same trouble together: a share that is gone is one
+/// cause, however many miss it.
+fn shares(nodes: &[v1::NodeStatus], paint: Paint) -> String {
+    let mut away: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| !node.log_share.is_empty()) {
+        away.entry(&node.log_share).or_default().push(&node.node);
+    }
+    let mut text = String::new();
+    for (trouble, nodes) in away {
+        text.push_str(&format!(
+            "{} the logs of {} wait: {}\n",
+            paint.tone(Tone::Doubt, "note:"),
+            clean(&nodes.join(", ")),
+            clean(trouble)
+        ));
+    }
     text
 }
 

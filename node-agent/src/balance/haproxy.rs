@@ -5,6 +5,7 @@
 //! administrator wants of a server from `show servers state`, what HAProxy makes of it, and its sessions, from
 //! `show stat`.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +52,12 @@ pub(crate) enum Error {
     /// There is no such backend.
     #[error("haproxy has no backend {backend}; it has {}", listed(known))]
     NoBackend { backend: String, known: Vec<String> },
+    /// Nobody is behind this backend.
+    #[error("backend {backend} has no server")]
+    Vacant { backend: String },
+    /// Nobody is behind it.
+    #[error("haproxy has no server in any backend")]
+    Empty,
     /// There is no such server.
     #[error("backend {backend} has no server {server}; it has {}", listed(known))]
     NoServer {
@@ -58,6 +65,56 @@ pub(crate) enum Error {
         server: String,
         known: Vec<String>,
     },
+}
+
+impl Error {
+    /// Has HAProxy, or the machine in its place, said something by it? Nobody knows how it is otherwise.
+    pub(crate) fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => {
+                source.kind() == io::ErrorKind::ConnectionRefused
+            }
+            Self::NoBackend { .. }
+            | Self::Vacant { .. }
+            | Self::Empty
+            | Self::NoServer { .. } => true,
+            Self::Late { .. } | Self::Refused { .. } => false,
+        }
+    }
+}
+
+/// A server of a backend, as `show stat` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HaproxyServer {
+    /// The backend that it is in.
+    pub(crate) backend: String,
+    /// Its name there.
+    pub(crate) name: String,
+    /// What HAProxy makes of it: `UP`, `DOWN 1/2`, `MAINT`, `no check`.
+    pub(crate) status: String,
+    /// What HAProxy's own check of it said last; empty without one.
+    pub(crate) checked: String,
+}
+
+impl HaproxyServer {
+    /// Does it get new clients?
+    pub(crate) fn reached(&self) -> bool {
+        reached(&self.status)
+    }
+}
+
+impl fmt::Display for HaproxyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} is {}", self.backend, self.name, self.status)?;
+        match self.checked.as_str() {
+            "" => Ok(()),
+            checked => write!(f, " (its check: {checked})"),
+        }
+    }
+}
+
+fn reached(status: &str) -> bool {
+    status.starts_with("UP") || status == "no check"
 }
 
 impl Haproxy {
@@ -105,12 +162,56 @@ impl Haproxy {
             },
             // After a `ready` it is taken for up at once and with reservation, as `UP 1/3`, until its own checks agree.
             up: status == "UP" || status == "no check",
-            reached: status.starts_with("UP") || status == "no check",
+            reached: reached(&status),
             status,
             checked: figures.get("check_status").unwrap_or_default().to_owned(),
             sessions: number(figures.get("scur"), &command)?,
             counted: "sessions",
         })
+    }
+
+    /// The servers of these backends, or of all if none is named.
+    ///
+    /// # Errors
+    /// See [`Error`]; also if one of the backends does not exist or has no server.
+    pub(crate) async fn servers(&self, backends: &[String]) -> Result<Vec<HaproxyServer>, Error> {
+        // Of all proxies, servers alone (4).
+        const COMMAND: &str = "show stat -1 4 -1";
+        let figures = self.ask(COMMAND).await?;
+        let figures = Table::parse(&figures, "# pxname", ',')
+            .ok_or_else(|| unread(COMMAND, "there is no table"))?;
+        let servers = figures.rows.iter().map(|row| {
+            let row = Row {
+                table: &figures,
+                row,
+            };
+            let text = |name| row.get(name).map(str::to_owned);
+            Some(HaproxyServer {
+                backend: text("pxname")?,
+                name: text("svname")?,
+                status: text("status")?,
+                checked: text("check_status")?,
+            })
+        });
+        let servers: Option<Vec<_>> = servers.collect();
+        let mut servers = servers.ok_or_else(|| unread(COMMAND, "a column is missing"))?;
+        for backend in backends {
+            if !servers.iter().any(|server| server.backend == *backend) {
+                return Err(match self.no_backend(backend).await {
+                    Error::NoBackend { backend, known } if known.contains(&backend) => {
+                        Error::Vacant { backend }
+                    }
+                    error => error,
+                });
+            }
+        }
+        if !backends.is_empty() {
+            servers.retain(|server| backends.contains(&server.backend));
+        }
+        if servers.is_empty() {
+            return Err(Error::Empty);
+        }
+        Ok(servers)
     }
 
     /// Says what is wanted of a server.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Allow, Refusal, Told};
 
-pub(crate) use haproxy::Haproxy;
+pub(crate) use haproxy::{Haproxy, HaproxyServer};
 pub(crate) use nginx::Nginx;
 
 /// What is wanted of a server.

@@ -48,6 +48,8 @@ pub struct Allow {
     pub marker_paths: Vec<PathBuf>,
     /// Beside which of them checks may write `FILE.NODE`. A directory permits what is below it.
     pub marker_writes: Vec<PathBuf>,
+    /// The runtime sockets of load balancers that checks may ask.
+    pub check_sockets: Vec<PathBuf>,
     /// The files of `[file]`, by name; each for the services that name it.
     pub files: BTreeMap<LocalName, ManagedFile>,
 }
@@ -67,6 +69,8 @@ pub struct Managers {
     pub address: Vec<FloatingAddress>,
     /// PostgreSQL servers of this file, with what runs them.
     pub postgres: Vec<LocalName>,
+    /// Redis servers of this file, with what runs them.
+    pub redis: Vec<LocalName>,
     /// Whose members may be switched, if it is HAProxy.
     pub haproxy: Option<Haproxy>,
     /// The same, if it is nginx.
@@ -153,6 +157,7 @@ impl Managers {
             Part::Ocf(resource) => self.ocf.iter().any(|permit| permit.permits(resource)),
             Part::Address(address) => self.address.contains(address),
             Part::Postgres(postgres) => self.postgres.contains(&postgres.cluster),
+            Part::Redis(redis) => self.redis.contains(&redis.server),
         }
     }
 
@@ -210,6 +215,7 @@ impl Managers {
             Part::Ocf(resource) => self.ocf.push(OcfPermit::of(resource)),
             Part::Address(address) => self.address.push(address.clone()),
             Part::Postgres(postgres) => self.postgres.push(postgres.cluster.clone()),
+            Part::Redis(redis) => self.redis.push(redis.server.clone()),
         }
         self
     }
@@ -246,6 +252,10 @@ impl Managers {
         if !self.postgres.is_empty() {
             let names: Vec<&str> = self.postgres.iter().map(LocalName::as_str).collect();
             fields.push(format!("postgres = {names:?}"));
+        }
+        if !self.redis.is_empty() {
+            let names: Vec<&str> = self.redis.iter().map(LocalName::as_str).collect();
+            fields.push(format!("redis = {names:?}"));
         }
         fields.extend(self.haproxy.iter().map(|haproxy| {
             format!(
@@ -408,6 +418,9 @@ impl Allow {
         {
             self.permits_writing(Path::new(path))?;
         }
+        if let CheckKind::Haproxy(haproxy) = check {
+            self.permits_asking(Path::new(&haproxy.socket))?;
+        }
         if let Some(target) = check.target() {
             self.permits_target(target)?;
             if let Some(secret) = check.password() {
@@ -467,6 +480,13 @@ impl Allow {
             return Ok(());
         }
         Err(self.refuse_path("to read", "marker_paths", &self.marker_paths, path))
+    }
+
+    fn permits_asking(&self, socket: &Path) -> Result<(), Refusal> {
+        if self.check_sockets.iter().any(|allowed| allowed == socket) {
+            return Ok(());
+        }
+        Err(self.refuse_path("to ask", "check_sockets", &self.check_sockets, socket))
     }
 
     fn permits_writing(&self, path: &Path) -> Result<(), Refusal> {

@@ -68,6 +68,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
             ca: check.absolute(raw.tls.ca),
             cert: check.absolute(raw.tls.cert),
             key: check.absolute(raw.tls.key),
+            check_ca: raw.tls.check_ca.map(|path| check.absolute(path)),
         },
         listen: raw.listen.address,
         secrets: Secrets {
@@ -414,6 +415,11 @@ impl Check<'_> {
                 .collect(),
             marker_writes: given
                 .marker_writes
+                .into_iter()
+                .map(|path| self.absolute(path))
+                .collect(),
+            check_sockets: given
+                .check_sockets
                 .into_iter()
                 .map(|path| self.absolute(path))
                 .collect(),

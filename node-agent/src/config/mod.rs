@@ -119,6 +119,8 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// The certificates of the authorities that checks trust; those of the machine if none.
+    pub check_ca: Option<PathBuf>,
 }
 
 impl Config {

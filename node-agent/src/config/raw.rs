@@ -62,6 +62,7 @@ pub(super) struct Tls {
     pub(super) ca: Spanned<PathBuf>,
     pub(super) cert: Spanned<PathBuf>,
     pub(super) key: Spanned<PathBuf>,
+    pub(super) check_ca: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +85,7 @@ pub(super) struct Allow {
     pub(super) check_secrets: BTreeMap<LocalName, Vec<ProbeTarget>>,
     pub(super) marker_paths: Vec<Spanned<PathBuf>>,
     pub(super) marker_writes: Vec<Spanned<PathBuf>>,
+    pub(super) check_sockets: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

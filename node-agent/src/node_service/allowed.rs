@@ -83,6 +83,12 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
             .iter()
             .map(|path| format!("write check files beside {} and below", path.display())),
     );
+    lines.extend(
+        allow
+            .check_sockets
+            .iter()
+            .map(|path| format!("ask the load balancer at {} for checks", path.display())),
+    );
     lines.extend(allow.check_secrets.iter().flat_map(|(secret, targets)| {
         targets
             .iter()

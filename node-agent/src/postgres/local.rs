@@ -128,6 +128,7 @@ impl Talk {
             database: entry.database,
             password: password.as_ref(),
             replication: entry.replication,
+            private: false,
         };
         let server = entry.server;
         let refused = |why: String| Trouble::Login {

@@ -109,13 +109,14 @@ fn sample(answer: &[u8], sent: f64, took: f64) -> Result<Sample, Trouble> {
     if mode != 4 {
         return useless("it does not answer as a time server");
     }
-    if stratum == 0 {
+    // Of the codes of stratum 0 these mean who asks, the others the server (RFC 5905, section 7.4).
+    if stratum == 0 && [b"DENY", b"RSTR", b"RATE"].iter().any(|code| answer[12..16] == **code) {
         let code = String::from_utf8_lossy(&answer[12..16]).into_owned();
         return Err(Trouble::Useless(format!(
             "it wants to be left alone ({code})"
         )));
     }
-    if leap == 3 || stratum > 15 {
+    if leap == 3 || stratum == 0 || stratum > 15 {
         return useless("it is not synchronised itself");
     }
     // Both are fixed-point numbers of 16.16 bits: the way to the reference clock and back, and the error up to there.

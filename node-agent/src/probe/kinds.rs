@@ -11,8 +11,8 @@ use super::files::{FileProbes, Marker};
 use super::outcome::unknown;
 use super::talk::Patience;
 use super::{
-    Names, Passwords, Trust, address, clock, command, http, mariadb, mount, postgres, redis, tcp,
-    unit, websocket,
+    Names, Passwords, PutOut, Trust, address, clock, command, haproxy, http, mariadb, mount,
+    postgres, redis, tcp, unit, websocket,
 };
 use crate::power::Secret;
 use crate::systemd::Systemd;
@@ -36,6 +36,8 @@ pub struct Tools {
     pub passwords: Passwords,
     /// Verifies the certificates of servers.
     pub trust: Trust,
+    /// Knows who is out of a load balancer because a plan has put him out.
+    pub put_out: Arc<dyn PutOut>,
 }
 
 impl fmt::Debug for Tools {
@@ -63,7 +65,10 @@ impl Tools {
             | CheckKind::Mount(_)
             | CheckKind::Websocket { .. }
             | CheckKind::Clock(_) => limit + GRACE,
-            CheckKind::Tcp { .. } | CheckKind::Unit { .. } | CheckKind::Address { .. } => limit,
+            CheckKind::Tcp { .. }
+            | CheckKind::Unit { .. }
+            | CheckKind::Address { .. }
+            | CheckKind::Haproxy(_) => limit,
         };
         match tokio::time::timeout(outer, self.dispatch(kind, limit)).await {
             Ok(result) => result,
@@ -125,12 +130,14 @@ impl Tools {
                 what: Compared::Command(command),
             } => command::same(&*self.runner, command, limit).await,
             CheckKind::Address { ip } => address::probe(ip),
-            CheckKind::Redis(check) => redis::probe(&self.names, check, password, patience).await,
+            CheckKind::Redis(check) => {
+                redis::probe(&self.names, &self.trust, check, password, patience).await
+            }
             CheckKind::Postgres(check) => {
-                postgres::probe(&self.names, check, password, patience).await
+                postgres::probe(&self.names, &self.trust, check, password, patience).await
             }
             CheckKind::Mariadb(check) => {
-                mariadb::probe(&self.names, check, password, patience).await
+                mariadb::probe(&self.names, &self.trust, check, password, patience).await
             }
             CheckKind::Mount(check) => mount::probe(&self.files, check, limit).await,
             CheckKind::Websocket {
@@ -146,6 +153,7 @@ impl Tools {
                 websocket::probe(&self.names, &self.trust, upgrade, patience).await
             }
             CheckKind::Clock(check) => clock::probe(&self.names, check, patience).await,
+            CheckKind::Haproxy(check) => haproxy::probe(check, &*self.put_out).await,
         }
     }
 

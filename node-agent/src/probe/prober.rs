@@ -21,6 +21,13 @@ use super::{History, Tools, outcome};
 /// of a cluster in the same millisecond after a new spec.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 
+/// What is due within this from now on is run now: so many checks that are spread over a second do not wake this machine for
+/// each of them.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How long a result has to be fresh for, at least, if it may wait to be told: many times as long as it waits.
+const KEEPS: Duration = Duration::from_secs(2);
+
 /// Requests that may wait. They are taken at once; the bound is for a caller that loops.
 const REQUESTS: usize = 64;
 
@@ -36,6 +43,9 @@ pub struct Report {
     pub at: Instant,
     /// Whether the run was asked for ([`Prober::run_now`]): then it is reported even if nothing changed.
     pub asked: bool,
+    /// Whether it may wait a moment, to be told together with others: it says what was said before, only newer, and is not
+    /// too old soon.
+    pub may_wait: bool,
 }
 
 enum Request {
@@ -107,7 +117,7 @@ struct Ended {
 }
 
 struct Scheduler<R> {
-    tools: Tools,
+    tools: Arc<Tools>,
     report: R,
     entries: BTreeMap<CheckId, Entry>,
     due: BTreeSet<(Instant, CheckId)>,
@@ -118,7 +128,7 @@ struct Scheduler<R> {
 impl<R: FnMut(Report) + Send> Scheduler<R> {
     fn new(tools: Tools, report: R) -> Self {
         Self {
-            tools,
+            tools: Arc::new(tools),
             report,
             entries: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -149,9 +159,14 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
                 Some(ended) = runs.next() => self.ended(ended),
                 () = &mut timer, if next.is_some() => {}
             }
+            // A check that is alone wakes when it is due, and takes along whoever would be next.
             let now = Instant::now();
-            while let Some((id, serial, check)) = self.take_due(now) {
-                let tools = self.tools.clone();
+            let until = match self.due.first() {
+                Some((first, _)) if *first <= now => now + TOGETHER,
+                _ => now,
+            };
+            while let Some((id, serial, check)) = self.take_due(now, until) {
+                let tools = Arc::clone(&self.tools);
                 runs.push(async move {
                     let started = Instant::now();
                     let result = tools.run(&check.kind, check.timeout).await;
@@ -217,9 +232,12 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
         }
     }
 
-    /// Marks the next due check as running.
-    fn take_due(&mut self, now: Instant) -> Option<(CheckId, u64, Arc<Check>)> {
-        if self.due.first()?.0 > now {
+    /// Marks the next check that is due until then as running. One that would run before a tenth of its period is left for its
+    /// own time.
+    fn take_due(&mut self, now: Instant, until: Instant) -> Option<(CheckId, u64, Arc<Check>)> {
+        let (due, id) = self.due.first()?;
+        let early = self.entries.get(id).map_or(Duration::ZERO, |it| it.check.every / 10);
+        if *due > until.min(now + early) {
             return None;
         }
         let (_, id) = self.due.pop_first()?;
@@ -265,17 +283,21 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
             paused: ended.result.paused && verdict == Verdict::Bad,
         };
         let renew = entry.check.fresh / 3;
-        let news = entry
-            .reported
-            .as_ref()
-            .is_none_or(|(last, told)| *last != result || now - *told >= renew);
+        let reported = entry.reported.as_ref();
+        let news = reported.is_none_or(|(last, told)| *last != result || now - *told >= renew);
         if news || asked {
+            let says_the_same = reported.is_some_and(|(last, _)| {
+                (last.verdict, &last.value, last.paused)
+                    == (result.verdict, &result.value, result.paused)
+            });
+            let may_wait = says_the_same && !asked && entry.check.fresh >= KEEPS;
             entry.reported = Some((result.clone(), now));
             (self.report)(Report {
                 check: ended.check,
                 result,
                 at,
                 asked,
+                may_wait,
             });
         }
     }

@@ -71,6 +71,7 @@ impl Bed {
                 dir: "/nonexistent".into(),
             }),
             trust: crate::probe::Trust::default(),
+            put_out: Arc::new(crate::probe::NobodyPutOut),
         };
         let prober = Prober::start(tools, move |report| {
             // The test may have seen enough.

@@ -9,12 +9,12 @@
 use std::io;
 
 use interlock_model::check::{ProbeResult, RedisCheck, RedisRole};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use super::Names;
 use super::outcome::{bad, ok, unknown};
-use super::talk::{Incoming, Patience, broke};
+use super::resp::{Reply, Resp};
+use super::talk::{Patience, broke};
+use super::tls::Stream;
+use super::{Names, Trust};
 use crate::power::Secret;
 
 /// The longest conversation, in bytes: `INFO replication` of a master with hundreds of replicas.
@@ -26,6 +26,7 @@ const QUOTED: usize = 100;
 /// Looks at the server.
 pub(super) async fn probe(
     names: &Names,
+    trust: &Trust,
     check: &RedisCheck,
     password: Option<&Secret>,
     patience: Patience,
@@ -34,11 +35,18 @@ pub(super) async fn probe(
         Ok(stream) => stream,
         Err(result) => return result,
     };
-    let mut server = Server {
-        target: &check.target,
-        incoming: Incoming::new(stream, MAX_ANSWERS),
-    };
     let talk = async {
+        let stream: Box<dyn Stream> = match &check.tls {
+            None => Box::new(stream),
+            Some(tls) => match trust.secure_server(stream, tls, &check.target).await {
+                Ok(stream) => stream,
+                Err(result) => return result,
+            },
+        };
+        let mut server = Server {
+            target: &check.target,
+            resp: Resp::new(stream, MAX_ANSWERS),
+        };
         match server.look(check, password).await {
             Ok(result) | Err(result) => result,
         }
@@ -46,18 +54,9 @@ pub(super) async fn probe(
     patience.talk(&check.target, talk).await
 }
 
-/// What a server says to one command.
-#[derive(Debug, PartialEq, Eq)]
-enum Reply {
-    /// A simple or a counted text.
-    Text(String),
-    /// A refusal, of which the first word is a code.
-    Error(String),
-}
-
 struct Server<'c> {
     target: &'c str,
-    incoming: Incoming<TcpStream>,
+    resp: Resp<Box<dyn Stream>>,
 }
 
 impl Server<'_> {
@@ -71,15 +70,15 @@ impl Server<'_> {
             self.log_in(check.login.user.as_deref(), password).await?;
         }
         match self.ask(&["PING"]).await? {
-            Reply::Text(pong) if pong == "PONG" => {}
-            Reply::Text(text) | Reply::Error(text) => {
+            Ok(pong) if pong == "PONG" => {}
+            Ok(text) | Err(text) => {
                 let said = quoted(&text);
                 return Err(bad(format!("{target} answers PING with '{said}'")));
             }
         }
         match self.ask(&["INFO", "replication"]).await? {
-            Reply::Text(facts) => Ok(judge(check, &facts)),
-            Reply::Error(text) => Err(unknown(format!(
+            Ok(facts) => Ok(judge(check, &facts)),
+            Err(text) => Err(unknown(format!(
                 "{target} says PONG, but not its role: '{}'",
                 quoted(&text)
             ))),
@@ -91,8 +90,8 @@ impl Server<'_> {
         command.extend(user);
         command.push(password.expose());
         match self.ask(&command).await? {
-            Reply::Text(text) if text == "OK" => Ok(()),
-            Reply::Text(text) | Reply::Error(text) => {
+            Ok(text) if text == "OK" => Ok(()),
+            Ok(text) | Err(text) => {
                 let user =
                     user.map_or_else(|| "by password".to_owned(), |user| format!("of {user}"));
                 let why = safe_refusal(&text);
@@ -104,38 +103,16 @@ impl Server<'_> {
         }
     }
 
-    async fn ask(&mut self, command: &[&str]) -> Result<Reply, ProbeResult> {
-        let mut text = format!("*{}\r\n", command.len());
-        for word in command {
-            text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
-        // One that refuses may have hung up by now, and has said why before it did.
-        let _ = self.incoming.stream().write_all(text.as_bytes()).await;
-        self.reply().await.map_err(|error| {
+    /// What it answers: a text, or a refusal.
+    async fn ask(&mut self, command: &[&str]) -> Result<Result<String, String>, ProbeResult> {
+        let answer = self.resp.ask(command).await.and_then(Reply::text);
+        answer.map_err(|error| {
             let why = format!("{}: {}", self.target, broke(&error));
             match error.kind() {
                 io::ErrorKind::InvalidData => bad(format!("{why}; is it a Redis server?")),
                 _ => unknown(why),
             }
         })
-    }
-
-    async fn reply(&mut self) -> io::Result<Reply> {
-        let strange = || io::Error::new(io::ErrorKind::InvalidData, "what it says is not RESP");
-        let line = self.incoming.line().await?;
-        let (kind, rest) = line.split_first().ok_or_else(strange)?;
-        let rest = String::from_utf8_lossy(rest).into_owned();
-        match kind {
-            b'+' => Ok(Reply::Text(rest)),
-            b'-' => Ok(Reply::Error(rest)),
-            b'$' => {
-                let length: usize = rest.parse().map_err(|_| strange())?;
-                let mut bytes = self.incoming.bytes(length.saturating_add(2)).await?;
-                bytes.truncate(length);
-                Ok(Reply::Text(String::from_utf8_lossy(&bytes).into_owned()))
-            }
-            _ => Err(strange()),
-        }
     }
 }
 
@@ -145,7 +122,7 @@ fn quoted(text: &str) -> String {
 
 /// Why a login is refused. Only the code of the refusal is told: a server to which `AUTH` is unknown quotes the command
 /// that it did not understand, and that is the password.
-fn safe_refusal(text: &str) -> String {
+pub(crate) fn safe_refusal(text: &str) -> String {
     let code = text.split_whitespace().next().unwrap_or_default();
     match code {
         "ERR"
@@ -243,6 +220,7 @@ mod tests {
             },
             role,
             max_lag: max_lag.map(Duration::from_secs),
+            tls: None,
         }
     }
 

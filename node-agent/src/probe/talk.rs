@@ -154,7 +154,7 @@ fn too_long() -> io::Error {
 }
 
 /// How a broken talk is told.
-pub(super) fn broke(error: &io::Error) -> String {
+pub(crate) fn broke(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "it hangs up instead of answering".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {

@@ -1,8 +1,9 @@
 //! TLS to servers that checks look at, which are not of this cluster: their certificates are verified against the
 //! authorities that this machine trusts.
 //!
-//! The authorities are those of the operating system's bundle, where an operator puts a private one
-//! (`update-ca-certificates`, `update-ca-trust`), or of the file that `SSL_CERT_FILE` names, as with OpenSSL. The bundle is
+//! The authorities are those of the file that the agent's own file names (`check_ca`); else those of the operating system's
+//! bundle, where an operator puts a private one (`update-ca-certificates`, `update-ca-trust`), or of the file that
+//! `SSL_CERT_FILE` names, as with OpenSSL. The bundle is
 //! read at the first look that needs it, and again after [`REREAD`]. There is no way to skip the verification: a check
 //! that accepts any certificate would be worse than none.
 //!
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_model::check::ProbeResult;
+use interlock_model::check::{ProbeResult, ServerTls};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
@@ -83,6 +84,31 @@ impl Trust {
         }
     }
 
+    /// Talks TLS to the server of a check by `host:port`, which must prove to be the one that is meant.
+    ///
+    /// # Errors
+    /// With the result that the check has instead.
+    pub(super) async fn secure_server(
+        &self,
+        stream: TcpStream,
+        tls: &ServerTls,
+        target: &str,
+    ) -> Result<Box<dyn Stream>, ProbeResult> {
+        let name = match &tls.server_name {
+            Some(name) => name,
+            None => host(target),
+        };
+        self.secure(stream, name, target).await
+    }
+
+    /// The file of the authorities, for programs that verify by themselves.
+    ///
+    /// # Errors
+    /// If this machine has none.
+    pub(super) fn bundle(&self) -> Result<PathBuf, String> {
+        bundle(self.bundle.clone())
+    }
+
     async fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let kept = Arc::clone(&self.read).lock_owned().await;
         if let Some((at, config)) = &*kept
@@ -102,17 +128,29 @@ type Read = (Instant, Arc<ClientConfig>);
 
 type Kept = OwnedMutexGuard<Option<Read>>;
 
-fn read(bundle: Option<PathBuf>, mut kept: Kept) -> Result<Arc<ClientConfig>, String> {
-    let bundle = bundle
+/// The host of `host:port`, as a certificate names it.
+fn host(target: &str) -> &str {
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+fn bundle(given: Option<PathBuf>) -> Result<PathBuf, String> {
+    given
         .or_else(|| std::env::var_os(BUNDLE_VARIABLE).map(PathBuf::from))
         .or_else(|| {
             let there = BUNDLES.iter().map(PathBuf::from);
             there.into_iter().find(|path| path.exists())
-        });
-    let bundle = bundle.ok_or_else(|| {
-        "this machine has no bundle of authorities: install ca-certificates".to_owned()
-    })?;
-    let config = Arc::new(trusting(&bundle)?);
+        })
+        .ok_or_else(|| {
+            "this machine has no bundle of authorities: install ca-certificates".to_owned()
+        })
+}
+
+fn read(given: Option<PathBuf>, mut kept: Kept) -> Result<Arc<ClientConfig>, String> {
+    let config = Arc::new(trusting(&bundle(given)?)?);
     *kept = Some((Instant::now(), Arc::clone(&config)));
     Ok(config)
 }

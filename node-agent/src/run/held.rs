@@ -17,7 +17,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use interlock_model::member::{HeldMember, Member, MemberObservation, MemberState, PutBack};
+use interlock_model::member::{
+    Balancer, HeldMember, Member, MemberObservation, MemberState, PutBack, PutBackWhy,
+};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::managers::chain;
 use crate::balance::{Admin, Balancers, Error, Server};
+use crate::probe::PutOut;
 use crate::session::{Board, Clock};
 use watched::Watched;
 
@@ -57,6 +60,8 @@ pub(super) struct Held {
     file: PathBuf,
     balancers: Arc<Balancers>,
     put: Mutex<BTreeMap<Key, Admin>>,
+    /// The members that are assigned, for whoever knows them by their place in a load balancer.
+    assigned: Mutex<Vec<(Key, Member)>>,
     /// Held by whoever writes the file: members are switched side by side, and the newest of all must be what is left.
     writing: tokio::sync::Mutex<()>,
     /// Held by whoever switches a member.
@@ -69,7 +74,7 @@ struct Now {
     /// None lets it be.
     wanted: Option<Admin>,
     /// For its checks, and why.
-    by_checks: Option<String>,
+    by_checks: Option<(PutBackWhy, String)>,
 }
 
 impl Held {
@@ -90,6 +95,7 @@ impl Held {
             file,
             balancers,
             put: Mutex::new(put.into_iter().collect()),
+            assigned: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             watched: Watched::default(),
@@ -99,6 +105,11 @@ impl Held {
     /// What the members' checks say.
     pub(super) fn watched(&self) -> &Watched {
         &self.watched
+    }
+
+    /// These are the members from now on.
+    pub(super) fn assign(&self, members: Vec<(Key, Member)>) {
+        *self.assigned.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// Whose turn it is to switch a member.
@@ -193,7 +204,7 @@ impl Held {
                 found.see(backend, &seen);
                 continue;
             };
-            if let Some(text) = now.by_checks
+            if let Some((why, text)) = now.by_checks
                 && !held.watch_only
             {
                 if self.wanted(&key).is_none() {
@@ -202,7 +213,7 @@ impl Held {
                 }
                 told.set(backend, &member.server, wanted).await?;
                 tracing::warn!(%balancer, %member, backend, "{text}");
-                found.put_back = Some(format!("{member} {text}"));
+                found.put_back = Some((why, format!("{member} {text}")));
                 found.see(backend, &told.glance(backend, &member.server).await?);
                 continue;
             }
@@ -215,7 +226,7 @@ impl Held {
             told.set(backend, &member.server, wanted).await?;
             let text = format!("was {was} behind our back, and is put back to {wanted_word}");
             tracing::warn!(%balancer, %member, backend, "{text}");
-            found.put_back = Some(format!("{member} {text}"));
+            found.put_back = Some((PutBackWhy::Changed, format!("{member} {text}")));
             found.see(backend, &told.glance(backend, &member.server).await?);
         }
         Ok(found)
@@ -235,7 +246,7 @@ impl Held {
                 match self.watched.to_leave_out(key, held) {
                     Some(why) => Now {
                         wanted: Some(Admin::Maint),
-                        by_checks: Some(format!("is left out: {why}")),
+                        by_checks: Some((PutBackWhy::Sick, format!("is left out: {why}"))),
                     },
                     None => as_put,
                 }
@@ -245,7 +256,7 @@ impl Held {
                 match self.watched.is_well(key, held) {
                     Some(true) => Now {
                         wanted,
-                        by_checks: Some("is well again, and takes part".to_owned()),
+                        by_checks: Some((PutBackWhy::Well, "is well again, and takes part".to_owned())),
                     },
                     Some(false) => as_put,
                     None => Now {
@@ -272,12 +283,31 @@ impl Held {
     }
 }
 
+impl PutOut for Held {
+    fn has_put_out(&self, socket: &Path, backend: &str, server: &str) -> bool {
+        let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meant = assigned.iter().filter(|(_, member)| {
+            let there = match &member.by {
+                Balancer::Haproxy { socket: its } => Path::new(its) == socket,
+                Balancer::Nginx { .. } => false,
+            };
+            there && member.server == server && member.backends.iter().any(|it| it == backend)
+        });
+        meant.any(|(key, _)| {
+            matches!(
+                self.wanted(key),
+                Some(Admin::Maint | Admin::Drain)
+            )
+        })
+    }
+}
+
 /// How a member was found in its backends.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The state in the backend where it is farthest from taking part, and that in words.
     worst: Option<(MemberState, String)>,
-    put_back: Option<String>,
+    put_back: Option<(PutBackWhy, String)>,
 }
 
 impl Found {
@@ -317,7 +347,7 @@ pub(super) fn observation(
         node: member.node.clone(),
         state,
         detail,
-        put_back: put_back.map(|text| PutBack { at: now, text }),
+        put_back: put_back.map(|(why, text)| PutBack { at: now, why, text }),
     }
 }
 

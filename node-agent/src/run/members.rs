@@ -24,7 +24,7 @@ use super::held::{Held, Key, observation};
 use super::managers::chain;
 use crate::balance::{Admin, Balancer, Balancers, Error, Server};
 use crate::config::Allow;
-use crate::probe::Tools;
+use crate::probe::{PutOut, Tools};
 use crate::session::{Assignment, Board, Clock};
 
 /// The pause between two looks: short beside the time that a session takes, long beside that of a look.
@@ -71,10 +71,20 @@ impl Members {
         }
     }
 
+    /// Whom plans have put out of load balancers.
+    pub(super) fn put_out(&self) -> Arc<dyn PutOut> {
+        Arc::<Held>::clone(&self.held)
+    }
+
     /// Looks after these members from now on, and posts how they are.
     pub(super) fn assign(&self, assignment: &Assignment, board: &Board, tools: &Tools) {
         let mut holders = Vec::new();
         self.held.watched().assigned();
+        let each = assignment.instances.iter().flat_map(|(balancer, instance)| {
+            let members = instance.members.iter();
+            members.map(move |held| (Key::of(balancer, &held.member), held.member.clone()))
+        });
+        self.held.assign(each.collect());
         for (balancer, instance) in &assignment.instances {
             board.keep_members(balancer, |seen| {
                 let mut members = instance.members.iter().map(|held| &held.member);

@@ -208,6 +208,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         servers,
     };
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
+    let put_out = members.put_out();
     let ending = CancellationToken::new();
     let facts_reader = Arc::new(Mutex::new(FactsReader::new()));
     let logs = Logs::new(&config, credentials.clone());
@@ -268,7 +269,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
             },
             files: files::Files::new(config.state_dir.join("files"), config.secrets.clone()),
             probes: probes::Probes::start(
-                probes::tools(exec, systemd, &config),
+                probes::tools(exec, systemd, put_out, &config),
                 session.board().clone(),
                 clock,
             ),

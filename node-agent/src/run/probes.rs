@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::{Allow, Config};
 use crate::exec::Exec;
-use crate::probe::{CommandOutput, CommandRunner, Prober, Running, Tools};
+use crate::probe::{CommandOutput, CommandRunner, Prober, PutOut, Running, Tools, Trust};
 use crate::session::{Assignment, Board, Clock, line};
 use crate::shim::{Outcome, Status};
 
@@ -36,12 +36,12 @@ impl Probes {
         let posted = board.clone();
         let prober = Prober::start(tools.clone(), move |report| {
             let age = Instant::now().saturating_duration_since(report.at);
-            posted.post_check(
-                &report.check,
-                report.result,
-                report.at,
-                clock.mono().saturating_sub(age),
-            );
+            let at = clock.mono().saturating_sub(age);
+            if report.may_wait {
+                posted.renew_check(&report.check, report.result, report.at, at);
+            } else {
+                posted.post_check(&report.check, report.result, report.at, at);
+            }
         });
         tokio::spawn(async move {
             loop {
@@ -142,7 +142,12 @@ impl CommandRunner for CheckCommands {
 }
 
 /// What probes need, of this node.
-pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, config: &Config) -> Tools {
+pub(super) fn tools(
+    exec: Exec,
+    systemd: crate::systemd::Systemd,
+    put_out: Arc<dyn PutOut>,
+    config: &Config,
+) -> Tools {
     // Not `current_exe`: after an upgrade its path leads to another version, and this link to the one that runs.
     let helper = "/proc/self/exe".into();
     Tools {
@@ -151,6 +156,10 @@ pub(super) fn tools(exec: Exec, systemd: crate::systemd::Systemd, config: &Confi
         files: Arc::new(crate::probe::FileProbes::new(helper, config.node.clone())),
         names: crate::probe::Names::default(),
         passwords: crate::probe::Passwords::new(config.secrets.clone()),
-        trust: crate::probe::Trust::default(),
+        trust: match &config.tls.check_ca {
+            Some(authorities) => Trust::of(authorities.clone()),
+            None => Trust::default(),
+        },
+        put_out,
     }
 }

@@ -24,7 +24,10 @@ use super::evidence::line;
 #[derive(Debug, Clone)]
 pub struct Board {
     inner: Arc<Mutex<Inner>>,
+    /// The version as of the latest news.
     version: watch::Sender<u64>,
+    /// The version as of the latest of what is not worth a message of its own.
+    renewed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ impl Default for Board {
         Self {
             inner: Arc::default(),
             version: watch::Sender::new(0),
+            renewed: watch::Sender::new(0),
         }
     }
 }
@@ -210,16 +214,19 @@ impl Board {
     /// found before: whoever runs checks posts an unchanged result only to keep it from looking old.
     pub fn post_check(&self, check: &CheckId, result: ProbeResult, began: Instant, at: Duration) {
         self.change(|inner| {
-            let version = inner.version;
-            inner.checks.insert(
-                check.clone(),
-                Posted {
-                    value: Seen { result, at, began },
-                    version,
-                },
-            );
+            inner.post(check, Seen { result, at, began });
             true
         });
+    }
+
+    /// The same of a run that found what is known, and that may be told together with others.
+    pub fn renew_check(&self, check: &CheckId, result: ProbeResult, began: Instant, at: Duration) {
+        let mut inner = self.lock();
+        inner.version += 1;
+        let version = inner.version;
+        inner.post(check, Seen { result, at, began });
+        drop(inner);
+        self.renewed.send_replace(version);
     }
 
     /// What is known of an instance; *unknown* if nothing.
@@ -245,9 +252,14 @@ impl Board {
         self.lock().generation
     }
 
-    /// Is told each change of the version.
+    /// Is told of news.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// Is told of what is no news, and has to be said all the same before it looks old.
+    pub(super) fn watch_renewals(&self) -> watch::Receiver<u64> {
+        self.renewed.subscribe()
     }
 
     /// What is news to a reader that was asked so; none if nothing is.
@@ -295,6 +307,18 @@ impl Board {
 }
 
 impl Inner {
+    /// Puts the result of a check in its place, under the version that now is.
+    fn post(&mut self, check: &CheckId, value: Seen) {
+        let posted = Posted {
+            value,
+            version: self.version,
+        };
+        match self.checks.get_mut(check) {
+            Some(known) => *known = posted,
+            None => drop(self.checks.insert(check.clone(), posted)),
+        }
+    }
+
     fn since(&self, read: u64, now: Duration, asked: &Asked<Instant>) -> v1::Observed {
         let instances = self
             .instances
@@ -478,5 +502,22 @@ mod tests {
         assert_eq!(after(later(3)), Some(80));
         let (_, checks) = board.all(at(0));
         assert_eq!(checks[0].after, 0, "a person has asked nothing");
+    }
+
+    #[test]
+    fn what_is_no_news_wakes_nobody_who_waits_for_news_and_is_read_with_the_next() {
+        let board = Board::default();
+        board.found(Generation(1), [], [&check()]);
+        board.post_check(&check(), result(Verdict::Ok), Instant::now(), at(0));
+        let (mut news, mut renewals) = (board.watch(), board.watch_renewals());
+        let mut cursor = Cursor::default();
+        board.read(&mut cursor, at(0), &unasked()).unwrap();
+        news.mark_unchanged();
+        board.renew_check(&check(), result(Verdict::Ok), Instant::now(), at(3));
+        assert!(!news.has_changed().unwrap());
+        assert!(renewals.has_changed().unwrap());
+        renewals.mark_unchanged();
+        let told = board.read(&mut cursor, at(4), &unasked()).unwrap();
+        assert_eq!(told.checks[0].age_ms, 1000);
     }
 }

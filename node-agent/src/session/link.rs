@@ -62,6 +62,10 @@ pub(super) struct Link<E> {
 /// one piece on the wire instead of two, and nobody has to look again for a proof that is on its way.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// How long results that only say again what was said wait for others: a message costs more than what is in it. Short beside
+/// the time for which any such result is fresh.
+const COLLECT: Duration = Duration::from_millis(100);
+
 /// A session that stands.
 struct Session {
     outgoing: mpsc::Sender<v1::AgentMessage>,
@@ -236,7 +240,7 @@ impl<E: Executor> Link<E> {
         }
         let mut cursor = Cursor::default();
         let mut asked = Asked::default();
-        let mut news = self.board.watch();
+        let (mut news, mut renewals) = (self.board.watch(), self.board.watch_renewals());
         news.mark_changed();
         let period = Duration::from_millis(session.welcome.heartbeat_ms);
         let mut beat = tokio::time::interval(if period.is_zero() { HEARTBEAT } else { period });
@@ -254,6 +258,7 @@ impl<E: Executor> Link<E> {
         let mut sequence = 0;
         // When what is new on the board is told at the latest.
         let mut due = None;
+        let mut is_news = false;
         loop {
             let say = tokio::select! {
                 received = session.incoming.message() => match received {
@@ -281,8 +286,14 @@ impl<E: Executor> Link<E> {
                 },
                 lease = said(leases.as_deref()) => Some(Message::Lease(lease)),
                 // The desk's and the board's ends are the agent's.
-                _ = news.changed(), if due.is_none() => {
-                    due = Some(Instant::now() + GATHER);
+                _ = news.changed(), if !is_news => {
+                    is_news = true;
+                    let soon = Instant::now() + GATHER;
+                    due = Some(due.map_or(soon, |due: Instant| due.min(soon)));
+                    continue;
+                }
+                _ = renewals.changed(), if due.is_none() => {
+                    due = Some(Instant::now() + COLLECT);
                     continue;
                 }
                 () = passed(due) => None,
@@ -297,7 +308,9 @@ impl<E: Executor> Link<E> {
             let reports = matches!(say, Some(Message::Attempt(_)));
             let seen = if reports || due.is_some_and(|latest| latest <= Instant::now()) {
                 due = None;
+                is_news = false;
                 news.mark_unchanged();
+                renewals.mark_unchanged();
                 self.board.read(&mut cursor, self.clock.mono(), &asked)
             } else {
                 None

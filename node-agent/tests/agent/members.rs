@@ -2,6 +2,8 @@
 //!
 //! HAProxy and its servers meet on sockets in a temporary directory, so that no port is taken.
 
+mod servers;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -46,7 +48,8 @@ impl Bed {
         lab.configure(
             &coordinator.endpoint,
             &format!(
-                "[allow.services]\nlb = {{ haproxy = {{ socket = \"{socket}\", backends = [{backends}] }} }}\n"
+                "[allow]\ncheck_sockets = [\"{socket}\"]\n[allow.services]\nlb = {{ haproxy = {{ socket = \"{socket}\", \
+                 backends = [{backends}] }} }}\n"
             ),
         );
         let slow = Arc::new(Semaphore::new(0));
@@ -108,13 +111,18 @@ impl Bed {
 
     /// Has the agent look after `jb1`, twenty times a second.
     async fn assign(&self, watch_only: bool) {
+        self.assign_with(watch_only, Vec::new()).await;
+    }
+
+    /// The same with these checks.
+    async fn assign_with(&self, watch_only: bool, checks: Vec<v1::AssignedCheck>) {
         let lb = v1::InstanceCommand {
             service: "lb".into(),
             parts: Vec::new(),
         };
         let member = self.member("web", "jb1", Duration::ZERO).member;
         self.session
-            .assign_all(&[lb], 0, Vec::new(), |instance| {
+            .assign_all(&[lb], 0, checks, |instance| {
                 instance.members = vec![v1::HeldMember {
                     member: member.clone(),
                     every_ms: 50,

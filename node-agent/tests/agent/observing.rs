@@ -2,6 +2,7 @@
 
 use interlock_proto::v1;
 use interlock_proto::v1::Verdict;
+use interlock_proto::v1::agent_message::Message as Said;
 use interlock_proto::v1::assigned_check::Kind;
 use interlock_proto::v1::coordinator_message::Message as Order;
 use tokio::net::TcpListener;
@@ -133,4 +134,34 @@ async fn an_idle_agent_is_heard_and_tells_everything_again_after_a_reconnect() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn many_results_that_say_nothing_new_are_few_messages() {
+    const CHECKS: usize = 300;
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(&coordinator.endpoint, "");
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let names: Vec<String> = (0..CHECKS).map(|number| format!("c{number}")).collect();
+    let tcp = || Kind::Tcp(v1::TcpCheck { target: target.clone() });
+    let checks = names.iter().map(|name| check(name, tcp(), 1_000));
+    session.assign_with(&[], 0, checks.collect(), false).await;
+    for name in &names {
+        session
+            .check(name, |seen| seen.verdict() == Verdict::Ok)
+            .await;
+    }
+    let (mut messages, mut results) = (0, 0);
+    while results < 3 * CHECKS {
+        if let Said::Observed(observed) = session.next().await {
+            messages += 1;
+            results += observed.checks.len();
+        }
+    }
+    assert!(messages * 5 < results, "{messages} messages for {results}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use interlock_agent::config::Secrets;
 use interlock_agent::probe::{
-    CommandOutput, CommandRunner, FileProbes, Names, Passwords, Running, Tools, Trust,
+    CommandOutput, CommandRunner, FileProbes, Names, NobodyPutOut, Passwords, Running, Tools, Trust,
 };
 use interlock_agent::systemd::{Options, Systemd};
 use interlock_model::check::{CheckKind, Login, ProbeResult, Verdict};
@@ -59,6 +59,7 @@ impl Bed {
                 dir: secrets.path().to_owned(),
             }),
             trust,
+            put_out: Arc::new(NobodyPutOut),
         };
         Self {
             tools,

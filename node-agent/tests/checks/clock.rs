@@ -12,7 +12,7 @@ const FROM_1900: u64 = 2_208_988_800;
 
 /// Answers one request after the other, so many seconds ahead (or behind), with these changes to the answer. Ends with
 /// the test's process.
-fn time_server(ahead: i64, change: fn(&mut [u8; 48])) -> SocketAddr {
+pub(crate) fn time_server(ahead: i64, change: fn(&mut [u8; 48])) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -38,7 +38,7 @@ fn time_server(ahead: i64, change: fn(&mut [u8; 48])) -> SocketAddr {
     address
 }
 
-fn check(address: SocketAddr) -> CheckKind {
+pub(crate) fn check(address: SocketAddr) -> CheckKind {
     CheckKind::Clock(ClockCheck {
         target: address.to_string(),
         max_offset: Duration::from_secs(20),
@@ -72,6 +72,13 @@ async fn a_clock_is_good_that_agrees_and_bad_that_does_not_in_either_direction()
 async fn a_time_server_that_is_lost_itself_does_not_answer_or_is_not_there_is_no_measure() {
     let bed = Bed::new();
     let lost = check(time_server(0, |answer| answer[0] |= 0xc0));
+    bed.says(lost, Verdict::Unknown, &["is not synchronised itself"])
+        .await;
+    // As chrony has it: its stratum is none, and nobody is to go away.
+    let lost = check(time_server(0, |answer| {
+        answer[0] |= 0xc0;
+        answer[1] = 0;
+    }));
     bed.says(lost, Verdict::Unknown, &["is not synchronised itself"])
         .await;
     let busy = check(time_server(0, |answer| {

@@ -5,8 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authority;
 mod bed;
 mod clock;
+mod clock_server;
 mod mariadb;
 mod mount;
 mod postgres;

@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use interlock_model::check::{CheckKind, Login, MariadbCheck, Verdict};
+use interlock_model::check::{CheckKind, Login, MariadbCheck, ServerTls, Verdict};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::authority::Authority;
 use crate::bed::{Bed, nobody};
 use crate::server::{self, Server, as_nobody, done, free_port, installed};
 
@@ -27,6 +28,11 @@ struct Mariadb {
 impl Mariadb {
     /// With this number in a replication; none where it is not installed.
     async fn start(bed: &Bed, id: u32) -> Option<Self> {
+        Self::start_with(bed, id, &[]).await
+    }
+
+    /// The same with these options.
+    async fn start_with(bed: &Bed, id: u32, options: &[String]) -> Option<Self> {
         let what = "checks of a real MariaDB";
         if !installed(SERVER, "mariadb-server-core", what)
             || !installed(CLIENT, "mariadb-client-core", what)
@@ -53,7 +59,8 @@ impl Mariadb {
             .args([&format!("--port={port}"), &format!("--server-id={id}")])
             .args(["--slave-net-timeout=2", &data, &temporary])
             .arg(format!("--socket={}", dir.path().join("socket").display()))
-            .arg(format!("--pid-file={}", dir.path().join("pid").display()));
+            .arg(format!("--pid-file={}", dir.path().join("pid").display()))
+            .args(options);
         let mariadb = Self {
             server: Server::start(&mut command),
             port,
@@ -115,6 +122,7 @@ fn check(address: SocketAddr, user: &str, login: Login) -> MariadbCheck {
         replicating: false,
         source: None,
         max_lag: None,
+        tls: None,
     }
 }
 
@@ -330,4 +338,44 @@ async fn a_server_that_is_not_there_or_does_not_answer_is_told_apart() {
     let endless = server::says_without_end(vec![b'x'; 65_536]).await;
     let result = bed.look_within(look(endless), Duration::from_secs(5)).await;
     assert_eq!(result.verdict, Verdict::Unknown, "{result:?}");
+}
+
+#[tokio::test]
+async fn a_server_with_tls_has_to_prove_who_it_is() {
+    let authority = Authority::new();
+    let bed = Bed::trusting(authority.trust());
+    let over_tls = |bed: &Bed, mariadb: &Mariadb| {
+        CheckKind::Mariadb(MariadbCheck {
+            tls: Some(ServerTls { server_name: None }),
+            ..mariadb.check("private", bed.login("", "private-pass"))
+        })
+    };
+    let private = "CREATE USER private@'%' IDENTIFIED BY 'private-pass' REQUIRE SSL";
+    for (name, verdict, evidence) in [
+        ("127.0.0.1", Verdict::Ok, "lets private in"),
+        ("other.example", Verdict::Bad, "does not prove"),
+    ] {
+        let shown = authority.files(&[name]);
+        let options = [
+            format!("--ssl-cert={}", shown.certificate.display()),
+            format!("--ssl-key={}", shown.key.display()),
+        ];
+        let Some(mariadb) = Mariadb::start_with(&bed, 1, &options).await else {
+            return;
+        };
+        mariadb.sql(private);
+        bed.says(over_tls(&bed, &mariadb), verdict, &[evidence])
+            .await;
+        let other = Authority::new();
+        let stranger = Bed::trusting(other.trust());
+        let unknown = over_tls(&stranger, &mariadb);
+        stranger
+            .says(unknown, Verdict::Bad, &["does not prove"])
+            .await;
+    }
+    let Some(plain) = Mariadb::start(&bed, 1).await else {
+        return;
+    };
+    let result = bed.look(over_tls(&bed, &plain)).await;
+    assert_ne!(result.verdict, Verdict::Ok, "{result:?}");
 }

@@ -4,9 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use interlock_model::check::{CheckKind, Lag, Login, PostgresCheck, PostgresRole, Verdict};
+use interlock_model::check::{
+    CheckKind, Lag, Login, PostgresCheck, PostgresRole, ServerTls, Verdict,
+};
 use rustix::process::Signal;
 
+use crate::authority::Authority;
 use crate::bed::{Bed, nobody};
 use crate::postgres_server::{Postgres, wanted};
 use crate::server;
@@ -291,4 +294,59 @@ async fn a_server_that_lies_or_never_ends_costs_nothing_and_is_named() {
         &["the next step of the login"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_server_with_tls_has_to_prove_who_it_is_and_may_then_be_told_a_password() {
+    let authority = Authority::new();
+    let bed = Bed::trusting(authority.trust());
+    let Some(postgres) = Postgres::start(&bed).await else {
+        return;
+    };
+    let over_tls = |bed: &Bed, user: &str, password: &str, server_name: Option<&str>| {
+        CheckKind::Postgres(PostgresCheck {
+            tls: Some(ServerTls {
+                server_name: server_name.map(str::to_owned),
+            }),
+            ..postgres.wanted(user, bed.login("", password), PRIMARY)
+        })
+    };
+    let app = |server_name| over_tls(&bed, "app", "app-pass", server_name);
+    bed.says(app(None), Verdict::Bad, &["takes no TLS"]).await;
+
+    let shown = authority.files(&["127.0.0.1", "db.example"]);
+    postgres.sql(&format!(
+        "CREATE ROLE private LOGIN PASSWORD 'private-pass';\n\
+         ALTER SYSTEM SET ssl_cert_file = '{}';\n\
+         ALTER SYSTEM SET ssl_key_file = '{}';\n\
+         ALTER SYSTEM SET ssl = on;\n",
+        shown.certificate.display(),
+        shown.key.display()
+    ));
+    postgres.permit("hostnossl all private 127.0.0.1/32 reject\n");
+    postgres.sql("SELECT pg_reload_conf()");
+    bed.until(app(None), Verdict::Ok, "is a primary").await;
+    bed.says(app(Some("db.example")), Verdict::Ok, &[]).await;
+    // Whom it lets in with TLS alone.
+    let open = postgres.check("private", bed.login("", "private-pass"), PRIMARY);
+    bed.says(open, Verdict::Bad, &["(28000)"]).await;
+    let private = over_tls(&bed, "private", "private-pass", None);
+    bed.says(private, Verdict::Ok, &["is a primary"]).await;
+    let clear = over_tls(&bed, "clear", "clear-pass", None);
+    bed.says(clear, Verdict::Ok, &["is a primary"]).await;
+    let wrong = over_tls(&bed, "clear", "hunter2", None);
+    bed.says(wrong, Verdict::Bad, &["(28P01)"]).await;
+
+    bed.says(
+        app(Some("other.example")),
+        Verdict::Bad,
+        &["its certificate does not prove that it is other.example"],
+    )
+    .await;
+    let other = Authority::new();
+    let stranger = Bed::trusting(other.trust());
+    let unknown = over_tls(&stranger, "app", "app-pass", None);
+    stranger
+        .says(unknown, Verdict::Bad, &["does not prove"])
+        .await;
 }

@@ -112,6 +112,12 @@ impl Postgres {
         Self::launch(self.programs.clone(), dir)
     }
 
+    /// Decides so, before all else, who may come in; from the next reload on.
+    pub(crate) fn permit(&self, line: &str) {
+        let file = self.dir.path().join("data/pg_hba.conf");
+        fs::write(file, format!("{line}{ACCESS}")).unwrap();
+    }
+
     /// Runs statements, one after the other, as the administrator on the server's own socket.
     pub(crate) fn sql(&self, statements: &str) {
         let mut psql = Command::new(self.programs.join("psql"));
@@ -169,6 +175,7 @@ pub(crate) fn wanted(address: SocketAddr, user: &str, login: Login) -> PostgresC
         role: None,
         standbys: 0,
         max_lag: None,
+        tls: None,
     }
 }
 

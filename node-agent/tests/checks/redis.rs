@@ -6,10 +6,11 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-use interlock_model::check::{CheckKind, Login, RedisCheck, RedisRole, Verdict};
+use interlock_model::check::{CheckKind, Login, RedisCheck, RedisRole, ServerTls, Verdict};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::authority::Authority;
 use crate::bed::{Bed, nobody};
 use crate::server::{self, Server, free_port, installed, own_address};
 
@@ -81,6 +82,7 @@ fn check(
         login,
         role,
         max_lag: max_lag.map(Duration::from_secs),
+        tls: None,
     })
 }
 
@@ -276,4 +278,71 @@ async fn half_an_answer_an_endless_one_and_another_protocol_are_told_apart() {
     drop(listener);
     bed.says(probe(address), Verdict::Bad, &["refuses connections"])
         .await;
+}
+
+/// The same check, over TLS.
+fn over_tls(check: CheckKind, server_name: Option<&str>) -> CheckKind {
+    let CheckKind::Redis(check) = check else {
+        return check;
+    };
+    CheckKind::Redis(RedisCheck {
+        tls: Some(ServerTls {
+            server_name: server_name.map(str::to_owned),
+        }),
+        ..check
+    })
+}
+
+#[tokio::test]
+async fn a_server_with_tls_has_to_prove_who_it_is() {
+    let authority = Authority::new();
+    let bed = Bed::trusting(authority.trust());
+    let shown = authority.files(&["127.0.0.1", "queue.example"]);
+    let port = free_port();
+    let text = |path: &std::path::Path| path.display().to_string();
+    let (certificate, key) = (text(&shown.certificate), text(&shown.key));
+    let (trusted, at) = (text(&authority.bundle().join("ca.crt")), port.to_string());
+    let options = [
+        ["--tls-port", &at],
+        ["--tls-cert-file", &certificate],
+        ["--tls-key-file", &key],
+        ["--tls-ca-cert-file", &trusted],
+        ["--tls-auth-clients", "no"],
+        ["--requirepass", "open sesame"],
+    ]
+    .concat();
+    let Some(redis) = Redis::start(&bed, &options).await else {
+        return;
+    };
+    let login = bed.login("", "open sesame");
+    let check = |port| check(Ipv4Addr::LOCALHOST, port, login.clone(), None, None);
+    for name in [None, Some("queue.example")] {
+        let good = over_tls(check(port), name);
+        bed.says(good, Verdict::Ok, &["is a master"]).await;
+    }
+    let misnamed = over_tls(check(port), Some("other.example"));
+    bed.says(
+        misnamed,
+        Verdict::Bad,
+        &["its certificate does not prove that it is other.example"],
+    )
+    .await;
+    let other = Authority::new();
+    let stranger = Bed::trusting(other.trust());
+    let CheckKind::Redis(unknown) = over_tls(check(port), None) else {
+        panic!("it is one of Redis");
+    };
+    let unknown = CheckKind::Redis(RedisCheck {
+        login: stranger.login("", "open sesame"),
+        ..unknown
+    });
+    stranger
+        .says(unknown, Verdict::Bad, &["does not prove"])
+        .await;
+
+    // Who is asked in another way than he speaks is never well.
+    for wrong in [check(port), over_tls(check(redis.port), None)] {
+        let result = bed.look(wrong).await;
+        assert_ne!(result.verdict, Verdict::Ok, "{result:?}");
+    }
 }

@@ -84,10 +84,17 @@ pub(crate) fn as_nobody(program: impl AsRef<Path>, directory: &Path) -> Command 
     let mut command = Command::new(program.as_ref());
     command.current_dir(directory);
     if geteuid().is_root() {
-        chown(directory, Some(NOBODY), Some(NOBODY)).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }
+    give_to_nobody(directory);
     command
+}
+
+/// Gives a file to the user as whom servers run, where this test is root's.
+pub(crate) fn give_to_nobody(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
 }
 
 /// Runs a command to its end.

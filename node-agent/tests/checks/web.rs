@@ -1,67 +1,17 @@
 //! HTTPS and WebSocket: stand-ins that really speak TLS and HTTP, with certificates that hold and others that do not.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_agent::probe::Trust;
 use interlock_model::check::{CheckKind, Verdict};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authority::Authority;
 use crate::bed::Bed;
 use crate::server;
-
-/// An authority, and servers with its certificates.
-struct Authority {
-    dir: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let own = params.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.crt"), own.pem()).unwrap();
-        Self {
-            dir,
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    fn bundle(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn trust(&self) -> Trust {
-        Trust::of(self.bundle().join("ca.crt"))
-    }
-
-    /// What a server of this name shows.
-    fn server(&self, name: &str) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
 
 /// Answers every request with this, behind TLS if it has a certificate. The request is sent on.
 async fn serve(tls: Option<TlsAcceptor>, answer: String) -> SocketAddr {

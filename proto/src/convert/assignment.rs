@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_model::check::{
-    Check, CheckFrom, CheckId, CheckKind, ClockCheck, Compared, MountCheck, Threshold,
+    Check, CheckFrom, CheckId, CheckKind, ClockCheck, Compared, HaproxyCheck, MountCheck, Threshold,
 };
 
 use super::{Invalid, millis, name, servers};
@@ -62,9 +62,9 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
                 what: Compared::Command(command),
             } => Kind::SameOutput(command.to_string()),
             CheckKind::Address { ip } => Kind::Address(ip.clone()),
-            CheckKind::Redis(redis) => Kind::Redis(servers::redis_to_wire(redis)),
-            CheckKind::Postgres(postgres) => Kind::Postgres(servers::postgres_to_wire(postgres)),
-            CheckKind::Mariadb(mariadb) => Kind::Mariadb(servers::mariadb_to_wire(mariadb)),
+            CheckKind::Redis(redis) => servers::redis_to_wire(redis),
+            CheckKind::Postgres(postgres) => servers::postgres_to_wire(postgres),
+            CheckKind::Mariadb(mariadb) => servers::mariadb_to_wire(mariadb),
             CheckKind::Mount(mount) => Kind::Mount(v1::MountCheck {
                 path: mount.path.clone(),
                 source: mount.source.clone().unwrap_or_default(),
@@ -85,6 +85,10 @@ pub fn check_to_wire(id: &CheckId, check: &Check) -> v1::AssignedCheck {
             CheckKind::Clock(clock) => Kind::Clock(v1::ClockCheck {
                 target: clock.target.clone(),
                 max_offset_ms: millis(clock.max_offset),
+            }),
+            CheckKind::Haproxy(haproxy) => Kind::Haproxy(v1::HaproxyCheck {
+                socket: haproxy.socket.clone(),
+                backends: haproxy.backends.clone(),
             }),
         }),
     }
@@ -147,6 +151,11 @@ pub fn check_from_wire(wire: &v1::AssignedCheck) -> Result<(CheckId, Check), Inv
             CheckKind::Postgres(servers::postgres_from_wire(postgres)?)
         }
         Some(Kind::Mariadb(mariadb)) => CheckKind::Mariadb(servers::mariadb_from_wire(mariadb)?),
+        Some(Kind::OverTls(check)) => servers::over_tls_from_wire(check)?,
+        Some(Kind::Haproxy(haproxy)) => CheckKind::Haproxy(HaproxyCheck {
+            socket: haproxy.socket.clone(),
+            backends: haproxy.backends.clone(),
+        }),
         Some(Kind::Mount(mount)) => CheckKind::Mount(MountCheck {
             path: mount.path.clone(),
             source: given(&mount.source),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use interlock_model::member::{
-    Balancer, HeldMember, Member, MemberObservation, MemberState, PutBack, Then, is_proxy_name,
+    Balancer, HeldMember, Member, MemberObservation, MemberState, PutBack, PutBackWhy, Then,
+    is_proxy_name,
 };
 use interlock_model::time::Timestamp;
 
@@ -101,6 +102,13 @@ pub fn member_seen_to_wire(seen: &MemberObservation) -> v1::MemberSeen {
         detail: seen.detail.clone(),
         put_back_ms: put_back.map_or(0, |it| it.at.0),
         put_back: put_back.map(|it| it.text.clone()).unwrap_or_default(),
+        put_back_why: put_back
+            .map_or(v1::PutBackWhy::Unspecified, |it| match it.why {
+                PutBackWhy::Changed => v1::PutBackWhy::Changed,
+                PutBackWhy::Sick => v1::PutBackWhy::Sick,
+                PutBackWhy::Well => v1::PutBackWhy::Well,
+            })
+            .into(),
     }
 }
 
@@ -116,6 +124,11 @@ pub fn member_seen_from_wire(wire: &v1::MemberSeen) -> Result<MemberObservation,
         detail: wire.detail.clone(),
         put_back: (wire.put_back_ms > 0).then(|| PutBack {
             at: Timestamp(wire.put_back_ms),
+            why: match wire.put_back_why() {
+                v1::PutBackWhy::Unspecified | v1::PutBackWhy::Changed => PutBackWhy::Changed,
+                v1::PutBackWhy::Sick => PutBackWhy::Sick,
+                v1::PutBackWhy::Well => PutBackWhy::Well,
+            },
             text: wire.put_back.clone(),
         }),
     })

@@ -3,15 +3,52 @@
 use std::time::Duration;
 
 use interlock_model::check::{
-    Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole,
+    CheckKind, Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole,
+    ServerTls,
 };
 
 use super::assignment::given;
 use super::{Invalid, millis, name};
 use crate::v1;
+use crate::v1::assigned_check::Kind;
+use crate::v1::check_over_tls::Check;
 
-pub(super) fn redis_to_wire(check: &RedisCheck) -> v1::RedisCheck {
-    v1::RedisCheck {
+/// Of the kind that an agent without TLS does not know.
+fn over_tls(tls: &ServerTls, check: Check) -> Kind {
+    Kind::OverTls(v1::CheckOverTls {
+        server_name: tls.server_name.clone().unwrap_or_default(),
+        check: Some(check),
+    })
+}
+
+pub(super) fn over_tls_from_wire(wire: &v1::CheckOverTls) -> Result<CheckKind, Invalid> {
+    let tls = Some(ServerTls {
+        server_name: given(&wire.server_name),
+    });
+    Ok(match &wire.check {
+        None => {
+            return Err(Invalid::new(
+                "check.over_tls",
+                "is of a kind that this version does not know",
+            ));
+        }
+        Some(Check::Redis(redis)) => CheckKind::Redis(RedisCheck {
+            tls,
+            ..redis_from_wire(redis)?
+        }),
+        Some(Check::Postgres(postgres)) => CheckKind::Postgres(PostgresCheck {
+            tls,
+            ..postgres_from_wire(postgres)?
+        }),
+        Some(Check::Mariadb(mariadb)) => CheckKind::Mariadb(MariadbCheck {
+            tls,
+            ..mariadb_from_wire(mariadb)?
+        }),
+    })
+}
+
+pub(super) fn redis_to_wire(check: &RedisCheck) -> Kind {
+    let wire = v1::RedisCheck {
         target: check.target.clone(),
         login: Some(login_to_wire(&check.login)),
         role: match check.role {
@@ -21,6 +58,10 @@ pub(super) fn redis_to_wire(check: &RedisCheck) -> v1::RedisCheck {
         }
         .to_owned(),
         max_lag_ms: check.max_lag.map(millis),
+    };
+    match &check.tls {
+        None => Kind::Redis(wire),
+        Some(tls) => over_tls(tls, Check::Redis(wire)),
     }
 }
 
@@ -35,12 +76,13 @@ pub(super) fn redis_from_wire(wire: &v1::RedisCheck) -> Result<RedisCheck, Inval
             _ => return Err(Invalid::new("check.redis.role", ROLE)),
         },
         max_lag: wire.max_lag_ms.map(Duration::from_millis),
+        tls: None,
     })
 }
 
-pub(super) fn postgres_to_wire(check: &PostgresCheck) -> v1::PostgresCheck {
+pub(super) fn postgres_to_wire(check: &PostgresCheck) -> Kind {
     use v1::postgres_check::MaxLag;
-    v1::PostgresCheck {
+    let wire = v1::PostgresCheck {
         target: check.target.clone(),
         database: check.database.clone(),
         login: Some(login_to_wire(&check.login)),
@@ -55,6 +97,10 @@ pub(super) fn postgres_to_wire(check: &PostgresCheck) -> v1::PostgresCheck {
             Lag::Time(time) => MaxLag::MaxLagMs(millis(time)),
             Lag::Bytes(bytes) => MaxLag::MaxLagBytes(bytes),
         }),
+    };
+    match &check.tls {
+        None => Kind::Postgres(wire),
+        Some(tls) => over_tls(tls, Check::Postgres(wire)),
     }
 }
 
@@ -75,11 +121,12 @@ pub(super) fn postgres_from_wire(wire: &v1::PostgresCheck) -> Result<PostgresChe
             MaxLag::MaxLagMs(time) => Lag::Time(Duration::from_millis(time)),
             MaxLag::MaxLagBytes(bytes) => Lag::Bytes(bytes),
         }),
+        tls: None,
     })
 }
 
-pub(super) fn mariadb_to_wire(check: &MariadbCheck) -> v1::MariadbCheck {
-    v1::MariadbCheck {
+pub(super) fn mariadb_to_wire(check: &MariadbCheck) -> Kind {
+    let wire = v1::MariadbCheck {
         target: check.target.clone(),
         login: Some(login_to_wire(&check.login)),
         database: check.database.clone().unwrap_or_default(),
@@ -87,6 +134,10 @@ pub(super) fn mariadb_to_wire(check: &MariadbCheck) -> v1::MariadbCheck {
         replicating: check.replicating,
         source: check.source.clone().unwrap_or_default(),
         max_lag_ms: check.max_lag.map(millis),
+    };
+    match &check.tls {
+        None => Kind::Mariadb(wire),
+        Some(tls) => over_tls(tls, Check::Mariadb(wire)),
     }
 }
 
@@ -99,6 +150,7 @@ pub(super) fn mariadb_from_wire(wire: &v1::MariadbCheck) -> Result<MariadbCheck,
         replicating: wire.replicating,
         source: given(&wire.source),
         max_lag: wire.max_lag_ms.map(Duration::from_millis),
+        tls: None,
     })
 }
 

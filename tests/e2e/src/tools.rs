@@ -69,9 +69,12 @@ pub const TOOLS: &[Tool] = &[
     },
 ];
 
-/// Debian's package of etcd, unpacked and not installed: installing it would start a server. Its program is put beside
-/// the [`TOOLS`] under this package's name.
-pub const ETCD_PACKAGE: &str = "etcd-server";
+/// Packages of Debian that are unpacked and not installed, each with its program: installing one would start a server, or
+/// take another one's place. The program is put beside the [`TOOLS`] under its package's name.
+pub const UNPACKED: &[(&str, &str)] = &[
+    ("etcd-server", "usr/bin/etcd"),
+    ("chrony", "usr/sbin/chronyd"),
+];
 
 /// The crate whose program compiles protos where there is no `protoc`, and its version; it is put into `bin` of
 /// [`directory`], where `.cargo/protoc` looks.

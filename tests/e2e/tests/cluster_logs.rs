@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -339,6 +339,36 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
     eventually("that to be told", Duration::from_secs(30), || {
         has_event("log-share-away")
     })?;
+    let says = |words: &[&str], wanted: &str| -> Result<()> {
+        let told = cluster.ctl("olga", Role::Operator, words)?;
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        ensure!(told.contains(wanted), "{told}");
+        Ok(())
+    };
+    says(&["status"], "note: the logs of web1 wait: nothing is mounted at")?;
+    says(&["node", "show", "web1"], "nothing is mounted at")?;
+    let bundle = cluster.path("away.tar.zst");
+    let examined = || -> Result<String> {
+        let out = bundle.display().to_string();
+        cluster.ctl("olga", Role::Operator, &["support", "bundle", "--out", &out])?;
+        let mut tar = tar::Archive::new(zstd::Decoder::new(fs::File::open(&bundle)?)?);
+        for entry in tar.entries()? {
+            let mut entry = entry?;
+            if entry.path()?.ends_with("doctor.json") {
+                let mut text = String::new();
+                entry.read_to_string(&mut text)?;
+                return Ok(text);
+            }
+        }
+        anyhow::bail!("nobody was examined")
+    };
+    let doctor = examined()?;
+    ensure!(doctor.contains("share for the logs of web1"), "{doctor}");
+    ensure!(!doctor.contains("share for the logs of web2"), "{doctor}");
+    for node in ["web1", "web2"] {
+        let certificate = format!("certificate of the agent of {node}");
+        ensure!(doctor.contains(&certificate), "{doctor}");
+    }
 
     let Some(mounted) = Mounted::mount(&share)? else {
         return Ok(());
@@ -355,6 +385,8 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
     eventually("that to be told", Duration::from_secs(30), || {
         has_event("log-share-back")
     })?;
+    let doctor = examined()?;
+    ensure!(!doctor.contains("share for the logs"), "{doctor}");
 
     // Another day, for all that the agent knows: only what is new comes.
     cluster.kill_agent("web1")?;

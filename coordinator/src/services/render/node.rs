@@ -77,6 +77,13 @@ pub(super) fn node(
             .unwrap_or_default(),
         refuses: seen.refuses.iter().map(refusal_to_wire).collect(),
         removed: declared.is_none(),
+        agentless: declared
+            .and_then(|node| node.agentless.as_ref())
+            .map(|from| v1::Agentless {
+                probed_from: from.iter().map(ToString::to_string).collect(),
+            }),
+        log_share: desk.share_away(name).unwrap_or_default().to_owned(),
+        certificate_ends_ms: desk.certificates.get(name).map_or(0, |at| at.0),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What agents say: that they are there, what they see, that they go.
 
 use interlock_model::ids::Generation;
+use interlock_model::member::PutBackWhy;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceObservation, InstanceState, Liveness};
 use interlock_model::time::Now;
@@ -139,7 +140,12 @@ impl Coordinator {
                 noted.push(("instance-failed", service.clone(), instance.reason.clone()));
             }
             for told in seen.put_back(&service, &instance.members) {
-                noted.push(("member-put-back", service.clone(), told));
+                let kind = match told.why {
+                    PutBackWhy::Changed => "member-put-back",
+                    PutBackWhy::Sick => "member-left-out",
+                    PutBackWhy::Well => "member-let-in",
+                };
+                noted.push((kind, service.clone(), told.text));
             }
             seen.tell(service, instance, now);
         }

@@ -43,6 +43,15 @@ pub struct ClockCheck {
     pub max_offset: Duration,
 }
 
+/// Each server of an HAProxy takes clients, unless a plan has put it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaproxyCheck {
+    /// The absolute path of its runtime socket.
+    pub socket: String,
+    /// The backends that are looked at; all that it has if none is named.
+    pub backends: Vec<String>,
+}
+
 /// What is compared between the nodes where a check runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

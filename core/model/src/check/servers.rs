@@ -18,6 +18,13 @@ pub struct Login {
     pub password: Option<LocalName>,
 }
 
+/// A server is talked to over TLS, and has to prove who it is to those whom the agent's own file trusts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerTls {
+    /// The name that its certificate must have; the host of its address if none.
+    pub server_name: Option<String>,
+}
+
 /// A Redis server answers `PING` with `PONG`, and replicates if it is a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedisCheck {
@@ -30,6 +37,9 @@ pub struct RedisCheck {
     /// The longest time since a replica last heard of its master.
     #[serde(default, with = "human::option")]
     pub max_lag: Option<Duration>,
+    /// How it proves who it is; none to talk to it in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 /// What a Redis server is, in its own words.
@@ -57,6 +67,9 @@ pub struct PostgresCheck {
     pub standbys: u32,
     /// How far a standby may be behind: the server itself if it is one, or each of those that count for a primary.
     pub max_lag: Option<Lag>,
+    /// How it proves who it is; none to talk to it in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 /// What a PostgreSQL server is.
@@ -97,4 +110,7 @@ pub struct MariadbCheck {
     /// How far it may be behind its source.
     #[serde(default, with = "human::option")]
     pub max_lag: Option<Duration>,
+    /// How it proves who it is, always by the host of its address; none to talk to it in clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }

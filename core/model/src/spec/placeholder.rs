@@ -28,7 +28,8 @@ impl CheckKind {
             | Self::Same { .. }
             | Self::Address { .. }
             | Self::Mount(_)
-            | Self::Clock(_) => true,
+            | Self::Clock(_)
+            | Self::Haproxy(_) => true,
         }
     }
 
@@ -125,6 +126,7 @@ impl CheckKind {
                 target: fill_host(&check.target),
                 ..check.clone()
             }),
+            Self::Haproxy(check) => Self::Haproxy(check.clone()),
         }
     }
 }

@@ -36,6 +36,16 @@ impl Findings {
         });
     }
 
+    /// How long a certificate is good; nothing is said of one that nobody has seen.
+    fn certificate(&mut self, what: &str, ends: u64) {
+        let Some(end) = rfc3339(ends) else {
+            return;
+        };
+        let soon = u64::try_from(SOON.as_millis()).unwrap_or(u64::MAX);
+        let left = ends.saturating_sub(now_millis());
+        self.add(what, left > soon, format!("ends {end}"));
+    }
+
     /// What is not well, a line each.
     pub(super) fn bad(&self) -> Vec<String> {
         let bad = self.0.iter().filter(|finding| !finding.good);
@@ -62,12 +72,10 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
         found.add(format!("coordinator at {address}"), good, detail);
     }
     let end = coordinators.not_after();
-    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
     let ends = end
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |end| u64::try_from(end.as_millis()).unwrap_or(0));
-    let detail = format!("ends {}", rfc3339(ends).unwrap_or_default());
-    found.add("your certificate", left > SOON, detail);
+    found.certificate("your certificate", ends);
     let Some(status) = status else {
         return found;
     };
@@ -95,6 +103,11 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
                 same(&node.agent_version),
                 detail,
             );
+            found.certificate(&format!("certificate of the agent of {}", node.node), node.certificate_ends_ms);
+            if !node.log_share.is_empty() {
+                let share = format!("share for the logs of {}", node.node);
+                found.add(share, false, &node.log_share);
+            }
             for refusal in &node.refuses {
                 found.add(format!("agent of {}", node.node), false, &refusal.why);
             }

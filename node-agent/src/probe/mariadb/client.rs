@@ -6,9 +6,9 @@ use std::time::Duration;
 use interlock_model::check::{MariadbCheck, ProbeResult};
 use tokio::process::Command;
 
-use super::super::Names;
 use super::super::outcome::{bad, unknown};
 use super::super::talk::Patience;
+use super::super::{Names, Trust};
 use crate::group::{Bounds, End, run};
 use crate::power::Secret;
 
@@ -56,6 +56,7 @@ impl<'c> Client<'c> {
     /// With the result that the check has instead.
     pub(super) fn find(
         names: &'c Names,
+        trust: &Trust,
         check: &'c MariadbCheck,
         password: Option<&Secret>,
         patience: Patience,
@@ -67,7 +68,13 @@ impl<'c> Client<'c> {
                 check.target, PROGRAMS[0]
             ))
         })?;
-        let options = options(check, password, patience.left())
+        let authorities = match check.tls {
+            None => None,
+            Some(_) => Some(trust.bundle().map_err(|why| {
+                unknown(format!("cannot verify certificates: {why}"))
+            })?),
+        };
+        let options = options(check, password, authorities.as_deref(), patience.left())
             .ok_or_else(|| unknown(format!("{} is not host:port", check.target)))?;
         Ok(Self {
             program: program.to_owned(),
@@ -141,6 +148,10 @@ impl<'c> Client<'c> {
                 "{target} refuses the login of {}: {text} ({number})",
                 self.user
             )),
+            // TLS: the server's certificate, or something of this machine.
+            2026 if text.contains("certificate") => bad(format!(
+                "{target}: its certificate does not prove who it is: {text} ({number})"
+            )),
             2000..=2999 => unknown(format!("{target}: {text} ({number})")),
             _ => return Err(Trouble::Refused(number, text)),
         };
@@ -149,7 +160,12 @@ impl<'c> Client<'c> {
 }
 
 /// The option file that the client reads.
-fn options(check: &MariadbCheck, password: Option<&Secret>, limit: Duration) -> Option<String> {
+fn options(
+    check: &MariadbCheck,
+    password: Option<&Secret>,
+    authorities: Option<&Path>,
+    limit: Duration,
+) -> Option<String> {
     let (host, port) = check.target.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // The client's own limit counts whole seconds; ours ends it in any case.
@@ -159,6 +175,13 @@ fn options(check: &MariadbCheck, password: Option<&Secret>, limit: Duration) -> 
         quoted(host),
         quoted(port)
     );
+    if let Some(authorities) = authorities {
+        // Without the second line any certificate of theirs would do, for whatever host.
+        text.push_str(&format!(
+            "ssl-ca={}\nssl-verify-server-cert\n",
+            quoted(&authorities.display().to_string())
+        ));
+    }
     let values = [
         ("user", check.login.user.as_deref()),
         ("password", Some(password.map_or("", Secret::expose))),
@@ -236,9 +259,10 @@ mod tests {
             replicating: false,
             source: None,
             max_lag: None,
+            tls: None,
         };
         let password = Secret::new("a\"b\\c#d;\n[mysql]\nhost=evil");
-        let text = options(&check, Some(&password), Duration::from_secs(5)).unwrap();
+        let text = options(&check, Some(&password), None, Duration::from_secs(5)).unwrap();
         assert_eq!(
             text,
             "[client]\nprotocol=tcp\nconnect-timeout=4\nhost=\"fd00::1\"\nport=\"3306\"\nuser=\"mon itor\"\n\

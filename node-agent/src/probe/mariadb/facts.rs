@@ -192,6 +192,7 @@ mod tests {
             replicating: true,
             source: Some("dbm1".to_owned()),
             max_lag: Some(Duration::from_secs(30)),
+            tls: None,
         }
     }
 

@@ -20,19 +20,20 @@ mod facts;
 
 use interlock_model::check::{MariadbCheck, ProbeResult};
 
-use super::Names;
 use super::talk::Patience;
+use super::{Names, Trust};
 use crate::power::Secret;
 use client::Client;
 
 /// Looks at the server.
 pub(super) async fn probe(
     names: &Names,
+    trust: &Trust,
     check: &MariadbCheck,
     password: Option<&Secret>,
     patience: Patience,
 ) -> ProbeResult {
-    let client = match Client::find(names, check, password, patience) {
+    let client = match Client::find(names, trust, check, password, patience) {
         Ok(client) => client,
         Err(result) => return result,
     };

@@ -12,9 +12,8 @@
 
 use interlock_model::check::{Lag, PostgresCheck, PostgresRole, ProbeResult};
 
-use tokio::net::TcpStream;
-
 use super::super::outcome::{bad, ok, unknown};
+use super::super::tls::Stream;
 use super::session::{Rows, Session};
 
 const ROLE: &str =
@@ -41,7 +40,7 @@ const HIDDEN: &str = "is hidden from this user: GRANT pg_monitor";
 
 /// Asks what the check wants to know.
 pub(super) async fn look(
-    session: &mut Session<'_, TcpStream>,
+    session: &mut Session<'_, Box<dyn Stream>>,
     check: &PostgresCheck,
 ) -> Result<ProbeResult, ProbeResult> {
     let target = &check.target;
@@ -219,6 +218,7 @@ mod tests {
             role: None,
             standbys,
             max_lag,
+            tls: None,
         }
     }
 

@@ -19,14 +19,15 @@ mod session;
 
 use interlock_model::check::{PostgresCheck, ProbeResult};
 
-use super::Names;
 use super::talk::Patience;
+use super::{Names, Trust};
 use crate::power::Secret;
 pub(crate) use session::{End, Rows, Session, Trouble, Visitor};
 
 /// Looks at the server.
 pub(super) async fn probe(
     names: &Names,
+    trust: &Trust,
     check: &PostgresCheck,
     password: Option<&Secret>,
     patience: Patience,
@@ -36,7 +37,7 @@ pub(super) async fn probe(
         Err(result) => return result,
     };
     let talk = async {
-        let mut session = match Session::open(stream, check, password).await {
+        let mut session = match Session::open(stream, trust, check, password).await {
             Ok(session) => session,
             Err(result) => return result,
         };

@@ -5,19 +5,24 @@ use std::io;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use interlock_model::check::{PostgresCheck, ProbeResult};
+use interlock_model::check::{PostgresCheck, ProbeResult, ServerTls};
 use md5::{Digest as _, Md5};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::super::outcome::{bad, unknown};
+use super::super::Trust;
 use super::super::talk::{Incoming, broke};
+use super::super::tls::Stream;
 use super::message::{Fields, Message, message, nonsense, startup, text};
 use super::scram::{self, Proven, Scram};
 use crate::power::Secret;
 
 /// The longest login, and the longest answer to a query, in bytes.
 const MAX_ANSWERS: usize = 256 << 10;
+
+/// The question whether the server takes TLS: its length, and a version that none is.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// How this program names itself to the server (`pg_stat_activity`, the server's log).
 const APPLICATION: &str = "interlock-agent";
@@ -60,6 +65,8 @@ pub(crate) struct Visitor<'v> {
     /// Does it come as a standby does? It may then ask for the server's place in its history (PostgreSQL documentation,
     /// *Streaming Replication Protocol*).
     pub(crate) replication: bool,
+    /// Does nobody on the way see what is said? Then a password may be said as it is.
+    pub(crate) private: bool,
 }
 
 /// A connection of a user who was let in.
@@ -69,22 +76,28 @@ pub(crate) struct Session<'c, S> {
     incoming: Incoming<S>,
 }
 
-impl<'c> Session<'c, TcpStream> {
+impl<'c> Session<'c, Box<dyn Stream>> {
     /// Logs in for a check.
     ///
     /// # Errors
     /// With the result of the check.
     pub(super) async fn open(
         stream: TcpStream,
+        trust: &Trust,
         check: &'c PostgresCheck,
         password: Option<&Secret>,
     ) -> Result<Self, ProbeResult> {
+        let stream: Box<dyn Stream> = match &check.tls {
+            None => Box::new(stream),
+            Some(tls) => secure(stream, trust, tls, &check.target).await?,
+        };
         let user = check.login.user.as_deref().unwrap_or_default();
         let visitor = Visitor {
             user,
             database: &check.database,
             password,
             replication: false,
+            private: check.tls.is_some(),
         };
         match Self::enter(stream, &check.target, visitor).await {
             Ok(session) => Ok(session),
@@ -100,6 +113,31 @@ impl<'c> Session<'c, TcpStream> {
             Err(End::Cannot(why)) => Err(unknown(format!("{} {why}", check.target))),
             Err(End::Broken(error)) => Err(broken(&check.target, &error)),
         }
+    }
+}
+
+/// Asks the server for TLS, and has it prove who it is (PostgreSQL documentation, *SSL Session Encryption*).
+async fn secure(
+    mut stream: TcpStream,
+    trust: &Trust,
+    tls: &ServerTls,
+    target: &str,
+) -> Result<Box<dyn Stream>, ProbeResult> {
+    let mut answer = [0];
+    let asked = async {
+        stream.write_all(&SSL_REQUEST).await?;
+        // Not a byte more than its answer: what came before TLS must not be taken for what is said within.
+        stream.read_exact(&mut answer).await
+    };
+    asked.await.map_err(|error| broken(target, &error))?;
+    match answer {
+        [b'S'] => trust.secure_server(stream, tls, target).await,
+        [b'N'] => Err(bad(format!(
+            "{target} takes no TLS: its setting `ssl` is off"
+        ))),
+        _ => Err(bad(format!(
+            "{target} answers the question for TLS with something else; is it a PostgreSQL server?"
+        ))),
     }
 }
 
@@ -251,6 +289,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Login<'_, '_, '_, S> {
         let mut fields = Fields(body);
         match fields.int32()? {
             0 => return Ok(true),
+            3 if self.visitor.private => {
+                let password = text(self.password()?.expose());
+                self.session.send(&message(b'p', &password)).await?;
+            }
             3 => {
                 return Err(End::Cannot(
                     "asks for the password in clear text, which is not sent over a connection without TLS: let it ask \

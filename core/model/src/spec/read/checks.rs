@@ -11,7 +11,7 @@ use super::{Section, parts};
 use crate::check::{Check, CheckFrom, CheckKind, Threshold};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
-use machine::{CLOCK, COMPARED, MOUNT};
+use machine::{CLOCK, COMPARED, HAPROXY, MOUNT};
 use servers::{MARIADB, POSTGRES, REDIS};
 use texts::{ip, path, server_name, target, url};
 
@@ -26,7 +26,7 @@ const STATUS: Kind = Kind::Count {
 /// One check.
 pub(super) static CHECK: Shape = Shape {
     name: "check",
-    doc: "A probe with a name. Exactly one of the first thirteen keys says what is probed. `{address}` and `{node}` in \
+    doc: "A probe with a name. Exactly one of the first fourteen keys says what is probed. `{address}` and `{node}` in \
           its texts stand for the node whose instance is checked.",
     keys: &[
         optional(
@@ -91,6 +91,11 @@ pub(super) static CHECK: Shape = Shape {
             "The clock of the machine agrees with a time server's.",
         ),
         optional(
+            "haproxy",
+            Kind::Section(&HAPROXY),
+            "No server of the HAProxy on the machine is down or left out, unless a plan has put it out.",
+        ),
+        optional(
             "content",
             Kind::Text,
             "For `marker`: the exact content, without a newline at its end.",
@@ -132,7 +137,7 @@ pub(super) static CHECK: Shape = Shape {
             "server_name",
             Kind::Text,
             "For `https://` and `wss://`: the name that the server's certificate must have, where that is not the host \
-             of the URL. The certificate must be one that the machine trusts.",
+             of the URL. The certificate must be one that the agent trusts.",
         ),
         optional(
             "origin",
@@ -186,11 +191,11 @@ pub(super) static CHECK: Shape = Shape {
         "mount",
         "websocket",
         "clock",
+        "haproxy",
     ],
     later: &[
         later("dns", "a check of a name server's answer"),
         later("drbd", "a check of a replicated block device"),
-        later("haproxy", "a check of a load balancer's backends"),
         later("pacemaker", "a check of a Pacemaker cluster"),
     ],
 };
@@ -320,9 +325,12 @@ fn kind(section: &Section<'_>) -> Option<CheckKind> {
     let clock = section.optional("clock", |section| {
         machine::clock(section).map(CheckKind::Clock)
     });
+    let haproxy = section.optional("haproxy", |section| {
+        machine::haproxy(section).map(CheckKind::Haproxy)
+    });
     [
         tcp, http, exec, unit, marker, same, address, redis, postgres, mariadb, mount, websocket,
-        clock,
+        clock, haproxy,
     ]
     .into_iter()
     .flatten()

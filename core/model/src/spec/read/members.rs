@@ -129,7 +129,8 @@ pub(super) fn balancer(section: &Section<'_>) -> Option<Balancer> {
 /// The longest path that a Unix socket can have (unix(7): `sun_path` has 108 bytes with the one that ends it).
 const LONGEST_SOCKET: usize = 107;
 
-fn socket(field: &Field<'_>) -> Option<String> {
+/// Reads the path of a socket.
+pub(super) fn socket(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     if text.len() > LONGEST_SOCKET {
         field.report(
@@ -154,16 +155,9 @@ fn absolute(field: &Field<'_>, text: &str) -> Option<String> {
 
 /// Reads a membership.
 pub(super) fn membership(section: &Section<'_>) -> Membership {
-    let backends = section
-        .get("backend")
-        .map(|field| field.one_or_more())
-        .unwrap_or_default();
-    let backends = backends.iter().filter_map(|field| {
-        let text = field.text()?;
-        named(field, text, text).then(|| text.to_owned())
-    });
+    let backends = section.get("backend").map(|field| proxy_names(&field));
     Membership {
-        backends: backends.collect(),
+        backends: backends.unwrap_or_default(),
         server: server(section).unwrap_or_else(|| "{node}".to_owned()),
         drain: section.duration("drain").unwrap_or_default(),
         then: section.word("then").unwrap_or(Then::Maint),
@@ -171,6 +165,16 @@ pub(super) fn membership(section: &Section<'_>) -> Membership {
         watch_only: section.flag("watch_only"),
         checks: section.names("checks"),
     }
+}
+
+/// Reads the name of a backend, or several.
+pub(super) fn proxy_names(field: &Field<'_>) -> Vec<String> {
+    let each = field.one_or_more();
+    let names = each.iter().filter_map(|field| {
+        let text = field.text()?;
+        named(field, text, text).then(|| text.to_owned())
+    });
+    names.collect()
 }
 
 fn server(section: &Section<'_>) -> Option<String> {

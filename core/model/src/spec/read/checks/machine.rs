@@ -1,8 +1,9 @@
-//! `same`, `mount` and `clock`: what is looked at on the machine itself.
+//! `same`, `mount`, `clock` and `haproxy`: what is looked at on the machine itself.
 
 use super::super::{Field, Section};
+use super::super::members::{proxy_names, socket};
 use super::texts::{filled, path, target};
-use crate::check::{ClockCheck, Compared, MountCheck};
+use crate::check::{ClockCheck, Compared, HaproxyCheck, MountCheck};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, optional, required};
 use crate::spec::yaml::Value;
@@ -74,6 +75,42 @@ pub(super) static CLOCK: Shape = Shape {
     choice: &[],
     later: &[],
 };
+
+/// An HAProxy of which each server takes clients.
+pub(super) static HAPROXY: Shape = Shape {
+    name: "haproxy check",
+    doc: "The servers of an HAProxy on the machine where the check runs, asked through its runtime socket: each takes clients. \
+          A server that a plan has put out, as a member, may be out: it is held so. Where \
+          the balancer starts before its members, give the check to a service that comes after them, or neither would ever \
+          be healthy.",
+    keys: &[
+        required(
+            "socket",
+            Kind::Text,
+            "The absolute path of the socket. The agents' own files must permit it (`check_sockets`).",
+        ),
+        optional(
+            "backends",
+            Kind::SOME_NAMES,
+            "The backends that are looked at; all that HAProxy has, unless some are named.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+/// Reads a haproxy check.
+pub(super) fn haproxy(section: &Section<'_>) -> Option<HaproxyCheck> {
+    let socket = section.get("socket").and_then(|field| socket(&field));
+    let backends = section
+        .get("backends")
+        .map(|field| proxy_names(&field))
+        .unwrap_or_default();
+    Some(HaproxyCheck {
+        socket: socket?,
+        backends,
+    })
+}
 
 /// Reads what `same` compares.
 pub(super) fn compared(field: &Field<'_>) -> Option<Compared> {

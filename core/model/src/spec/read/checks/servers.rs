@@ -2,8 +2,10 @@
 
 use super::super::power::SECRET;
 use super::super::{Field, Section};
-use super::texts::target;
-use crate::check::{Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole};
+use super::texts::{server_name, target};
+use crate::check::{
+    Lag, Login, MariadbCheck, PostgresCheck, PostgresRole, RedisCheck, RedisRole, ServerTls,
+};
 use crate::names::LocalName;
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::read::field::parse_duration;
@@ -15,6 +17,19 @@ const PASSWORD: Key = optional(
     Kind::Section(&SECRET),
     "The password, as `{ secret: NAME }`: a secret of the agent that runs the check, which its own file must permit to \
      be sent to this address (`check_secrets`).",
+);
+
+const TLS: Key = default(
+    "tls",
+    Kind::Flag,
+    "false",
+    "It is talked to over TLS 1.3, and its certificate must be of an authority that the agent trusts: those of its own file \
+     (`check_ca`), else those of its machine.",
+);
+const SERVER_NAME: Key = optional(
+    "server_name",
+    Kind::Text,
+    "For `tls`: the name that its certificate must have, where that is not the host of the address.",
 );
 
 /// A Redis server.
@@ -45,6 +60,8 @@ pub(super) static REDIS: Shape = Shape {
             "For `role: replica`: the longest time since it last heard of its master. A master with nothing to say speaks \
              every 10 s.",
         ),
+        TLS,
+        SERVER_NAME,
     ],
     choice: &[],
     later: &[],
@@ -86,6 +103,8 @@ pub(super) static POSTGRES: Shape = Shape {
             "How far a standby may be behind: a time such as `30s`, or an amount of write-ahead log such as `16MiB`. For \
              `role: standby`, or for each of the `standbys`. An idle primary is no lag.",
         ),
+        TLS,
+        SERVER_NAME,
     ],
     choice: &[],
     later: &[],
@@ -122,6 +141,13 @@ pub(super) static MARIADB: Shape = Shape {
             Kind::Duration,
             "For `replicating`: how far it may be behind its source.",
         ),
+        default(
+            "tls",
+            Kind::Flag,
+            "false",
+            "It is talked to over TLS, and its certificate must have the host of the address and be of an authority that the \
+             agent trusts: those of its own file (`check_ca`), else those of its machine.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -140,6 +166,7 @@ pub(super) fn redis(section: &Section<'_>) -> Option<RedisCheck> {
     }
     let role = section.word("role");
     let max_lag = section.duration("max_lag");
+    let tls = tls(section);
     if role != Some(RedisRole::Replica) {
         meaningless(section, "max_lag", "`role: replica`");
     }
@@ -148,6 +175,7 @@ pub(super) fn redis(section: &Section<'_>) -> Option<RedisCheck> {
         login,
         role,
         max_lag,
+        tls,
     })
 }
 
@@ -159,6 +187,7 @@ pub(super) fn postgres(section: &Section<'_>) -> Option<PostgresCheck> {
     let role = section.word("role");
     let standbys = section.count("standbys");
     let max_lag = section.get("max_lag").and_then(|field| lag(&field));
+    let tls = tls(section);
     if role != Some(PostgresRole::Primary) {
         meaningless(section, "standbys", "`role: primary`");
     }
@@ -172,6 +201,7 @@ pub(super) fn postgres(section: &Section<'_>) -> Option<PostgresCheck> {
         role,
         standbys: standbys.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
         max_lag,
+        tls,
     })
 }
 
@@ -183,6 +213,9 @@ pub(super) fn mariadb(section: &Section<'_>) -> Option<MariadbCheck> {
     let writable = section.get("writable").and_then(|field| field.flag());
     let replicating = section.flag("replicating");
     let (source, max_lag) = (section.text("source"), section.duration("max_lag"));
+    let tls = section
+        .flag("tls")
+        .then_some(ServerTls { server_name: None });
     if !replicating {
         meaningless(section, "source", "`replicating: true`");
         meaningless(section, "max_lag", "`replicating: true`");
@@ -195,6 +228,7 @@ pub(super) fn mariadb(section: &Section<'_>) -> Option<MariadbCheck> {
         replicating,
         source,
         max_lag,
+        tls,
     })
 }
 
@@ -210,6 +244,17 @@ fn login(section: &Section<'_>) -> Login {
         user: section.text("user"),
         password,
     }
+}
+
+fn tls(section: &Section<'_>) -> Option<ServerTls> {
+    let server_name = section
+        .get("server_name")
+        .and_then(|field| server_name(&field));
+    if section.flag("tls") {
+        return Some(ServerTls { server_name });
+    }
+    meaningless(section, "server_name", "`tls: true`");
+    None
 }
 
 /// Reports a key that says something only together with others.
