@@ -7,7 +7,7 @@
 //! | [`ledger`] | the durable memory of attempts |
 //! | [`config`] | the agent's own file, with the allow-list |
 //! | [`shim`], [`supervise`], [`exec`] | commands that outlive the agent: processes, services by commands, checks |
-//! | [`postgres`] | a PostgreSQL server of this machine: observed, promoted, brought back |
+//! | [`postgres`], [`redis`] | a database server of this machine: observed, promoted, brought back |
 //! | [`ocf`] | OCF resource agents: what they say of themselves, and how they are run |
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
 //! | [`address`] | addresses that move with a role, and who reaches them |
@@ -34,6 +34,7 @@ pub mod power;
 pub mod probe;
 mod replace;
 mod roles;
+pub mod redis;
 pub mod run;
 pub mod session;
 pub mod shim;

@@ -7,15 +7,13 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use interlock_agent::config::{
-    Config, Error, Lease, Listener, PostgresHost, PostgresRun, Problem, Ready, Reset,
+    Config, Error, Lease, Listener, PostgresHost, Problem, Ready, Reset, Runner,
 };
 use interlock_agent::shim::StopSignal;
 use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_model::action::{Command as Ask, Part, ShutdownBy};
-use interlock_model::check::{
-    CheckKind, Compared, HaproxyCheck, Login, MountCheck, RedisCheck,
-};
+use interlock_model::check::{CheckKind, Compared, HaproxyCheck, Login, MountCheck, RedisCheck};
 use interlock_model::names::{LocalName, ServiceName};
 
 fn sample() -> PathBuf {
@@ -530,7 +528,7 @@ fn the_program_checks_a_file_and_tells_by_its_exit_code() {
 fn a_postgresql_server_has_its_defaults_and_says_what_runs_it() {
     let config = Config::load(&sample()).unwrap();
     let sampled = &config.postgres[&local("main")];
-    let unit = PostgresRun::Unit("postgresql@15-main.service".to_owned());
+    let unit = Runner::Unit("postgresql@15-main.service".to_owned());
     assert_eq!(sampled.run, unit);
     let least = "[postgres.main]\ndata = \"/srv/pg\"\nprograms = \"/usr/lib/postgresql/15/bin\"\n";
     let config = parse(&format!("{least}unit = \"pg.service\"\n")).unwrap();
@@ -559,6 +557,42 @@ fn a_postgresql_server_has_its_defaults_and_says_what_runs_it() {
         assert!(
             found.iter().any(|problem| problem.what.contains(what)),
             "{more}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_redis_server_has_its_defaults_and_says_what_runs_it() {
+    let config = Config::load(&sample()).unwrap();
+    let sampled = &config.redis[&local("main")];
+    assert_eq!(sampled.login.as_deref(), Some("interlock"));
+    assert_eq!(sampled.password, Some(local("redis")));
+    let least = "[redis.main]\nconfig = \"/srv/redis.conf\"\n";
+    let config = parse(&format!("{least}unit = \"redis.service\"\n")).unwrap();
+    let server = &config.redis[&local("main")];
+    assert_eq!(server.include, Path::new("/srv/interlock.conf"));
+    assert_eq!(
+        (server.port, server.host.to_string().as_str()),
+        (6379, "127.0.0.1")
+    );
+    assert_eq!(server.run, Runner::Unit("redis.service".to_owned()));
+    assert_eq!(server.aside, config.state_dir.join("aside/main"));
+    assert_eq!(server.aside_limit, sampled.aside_limit);
+    for (wrong, said) in [
+        (least.to_owned(), "exactly one thing"),
+        (
+            format!("{least}process = \"redis\"\n"),
+            "no process named redis",
+        ),
+        (
+            "[allow.services]\ncache = { redis = [\"other\"] }\n".to_owned(),
+            "no Redis server named other",
+        ),
+    ] {
+        let problems = problems(&format!("{LEAST}{wrong}"));
+        assert!(
+            problems.iter().any(|problem| problem.what.contains(said)),
+            "{problems:?}"
         );
     }
 }

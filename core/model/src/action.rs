@@ -17,6 +17,7 @@ use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
 use crate::ocf::Resource;
 use crate::plan::Digest;
 use crate::postgres::Postgres;
+use crate::redis::Redis;
 use crate::time::human;
 
 /// What a step of a plan does.
@@ -216,9 +217,11 @@ pub enum Part {
 
 impl Part {
     /// Does it run on every instance, and become another thing with the role?
+    /// A Redis server: a replica wherever the role is not, and promoted with it.
+    Redis(Redis),
     #[must_use]
     pub fn is_promoted(&self) -> bool {
-        self.postgres().is_some()
+        self.postgres().is_some() || self.redis().is_some()
     }
 
     /// The PostgreSQL server that it is, if it is one.
@@ -230,7 +233,22 @@ impl Part {
             | Self::Process { .. }
             | Self::Exec { .. }
             | Self::Ocf(_)
-            | Self::Address(_) => None,
+            | Self::Address(_)
+            | Self::Redis(_) => None,
+        }
+    }
+
+    /// The Redis server that it is, if it is one.
+    #[must_use]
+    pub fn redis(&self) -> Option<&Redis> {
+        match self {
+            Self::Redis(redis) => Some(redis),
+            Self::Systemd { .. }
+            | Self::Process { .. }
+            | Self::Exec { .. }
+            | Self::Ocf(_)
+            | Self::Address(_)
+            | Self::Postgres(_) => None,
         }
     }
 }
@@ -248,6 +266,7 @@ impl fmt::Display for Part {
     }
 }
 
+            Self::Redis(redis) => redis.fmt(f),
 /// What a coordinator asks an agent to do, as one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]

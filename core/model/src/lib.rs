@@ -19,7 +19,7 @@
 //! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`lease`] | the right of one instance to be primary: epochs, timings, terms |
 //! | [`address`] | addresses that move with a role |
-//! | [`postgres`] | a database server that is promoted with a role |
+//! | [`postgres`], [`redis`] | servers that are promoted with a role |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
 pub mod action;
@@ -36,6 +36,7 @@ pub mod ocf;
 pub mod permission;
 pub mod plan;
 pub mod postgres;
+pub mod redis;
 pub mod spec;
 pub mod suggest;
 pub mod time;

@@ -231,7 +231,7 @@ impl Wanted {
     /// The sections that only the machine's owner can fill in.
     fn write_commands(&self, text: &mut String) {
         let parts = || self.services.values().flatten();
-        let mut servers = Vec::new();
+        let (mut servers, mut others) = (Vec::new(), Vec::new());
         for part in parts() {
             match part {
                 Part::Systemd { .. } | Part::Ocf(_) | Part::Address(_) => {}
@@ -245,6 +245,18 @@ impl Wanted {
                          data = \"/var/lib/postgresql/15/main\"\nprograms = \"/usr/lib/postgresql/15/bin\"\n\
                          config = \"/etc/postgresql/15/main/postgresql.conf\"\nunit = \"postgresql@15-main.service\"\n\n",
                         key(server.cluster.as_str())
+                    );
+                }
+                Part::Redis(server) if others.contains(&server) => {}
+                Part::Redis(server) => {
+                    others.push(server);
+                    let _ = write!(
+                        text,
+                        "# To be filled in: the server's configuration, whose last line is `include /etc/redis/interlock.conf`, and \
+                         what runs it.\n[redis.{}]\nconfig = \"/etc/redis/redis.conf\"\nport = {}\n\
+                         unit = \"redis-server.service\"\n\n",
+                        key(server.server.as_str()),
+                        server.port
                     );
                 }
                 Part::Process { name } => {
@@ -272,7 +284,8 @@ impl Wanted {
                 | Part::Process { .. }
                 | Part::Ocf(_)
                 | Part::Address(_)
-                | Part::Postgres(_) => None,
+                | Part::Postgres(_)
+                | Part::Redis(_) => None,
             })
             .collect();
         for check in self.checks.iter().filter(|check| !operated.contains(check)) {
@@ -327,7 +340,8 @@ fn managers(
             | Part::Exec { .. }
             | Part::Ocf(_)
             | Part::Address(_)
-            | Part::Postgres(_) => None,
+            | Part::Postgres(_)
+            | Part::Redis(_) => None,
         })
         .collect();
     let mut fields = Vec::new();
@@ -366,7 +380,8 @@ impl Wanted {
 
             | Part::Ocf(_)
             | Part::Address(_)
-            | Part::Postgres(_) => None,
+            | Part::Postgres(_)
+            | Part::Redis(_) => None,
         })
         .collect();
     match processes.as_slice() {
@@ -387,7 +402,8 @@ impl Wanted {
             | Part::Process { .. }
             | Part::Exec { .. }
             | Part::Address(_)
-            | Part::Postgres(_) => None,
+            | Part::Postgres(_)
+            | Part::Redis(_) => None,
         })
         .collect();
     if !resources.is_empty() {
@@ -404,6 +420,14 @@ impl Wanted {
         .collect();
     if !servers.is_empty() {
         fields.push(format!("postgres = [{}]", quoted(servers)));
+    }
+    let servers: BTreeSet<&LocalName> = parts
+        .iter()
+        .filter_map(Part::redis)
+        .map(|server| &server.server)
+        .collect();
+    if !servers.is_empty() {
+        fields.push(format!("redis = [{}]", quoted(servers)));
     }
     if let Some((told, backends)) = balancer {
         let backends = quoted(backends);

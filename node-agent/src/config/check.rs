@@ -51,6 +51,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let execs = check.execs(raw.exec);
     let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
     check.knows_servers(&raw.allow, &raw.postgres);
+    check.knows_redis(&raw.allow, &raw.redis);
     let files: BTreeMap<_, _> = raw
         .file
         .into_iter()
@@ -59,8 +60,10 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let allow = check.allow(file, raw.allow, &processes, &execs, files);
     let postgres = check.postgres(raw.postgres, &processes);
     let config = Config {
+    let state_dir = check.absolute(raw.node.state_dir);
+    let redis = check.redis(raw.redis, &processes, &state_dir);
         node: raw.node.name,
-        state_dir: check.absolute(raw.node.state_dir),
+        state_dir,
         boot_id_path: check.absolute_or(raw.node.boot_id_path, BOOT_ID),
         cgroup: raw.node.cgroup.map(|path| check.absolute(path)),
         coordinators: check.coordinators(raw.coordinators),
@@ -80,6 +83,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         execs,
         postgres,
         logs: check.logs(raw.logs),
+        redis,
         log_share: raw.log_share.map(|share| check.log_share(share)),
         journalctl: match raw.node.journalctl {
             Some(command) => check.command(command),
@@ -442,6 +446,7 @@ impl Check<'_> {
             && raw.postgres.is_empty()
             && raw.haproxy.is_none()
             && raw.nginx.is_none()
+            && raw.redis.is_empty()
         {
             let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" }, { exec = \"NAME\" } or \
                  { ocf = [{ agent = \"PROVIDER:TYPE\" }] }";
@@ -500,6 +505,7 @@ impl Check<'_> {
             postgres: raw.postgres.into_iter().map(Spanned::into_inner).collect(),
             haproxy: raw.haproxy.map(|haproxy| Haproxy {
                 socket: self.absolute(haproxy.socket),
+            redis: raw.redis.into_iter().map(Spanned::into_inner).collect(),
                 backends: haproxy.backends,
             }),
             nginx: raw.nginx.map(|nginx| self.nginx(nginx)),

@@ -19,7 +19,9 @@ mod postgres;
 mod problem;
 mod raw;
 mod refusal;
+mod redis;
 mod secrets;
+mod runner;
 mod target;
 mod units;
 
@@ -37,11 +39,13 @@ pub use commands::{Exec, Listener, Process, Ready, Setting};
 pub use files::ManagedFile;
 pub use lease::{Lease, Reset};
 pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
-pub use postgres::{Postgres, PostgresHost, PostgresRun};
+pub use postgres::{Postgres, PostgresHost};
 pub use problem::{Error, Problem};
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets};
+pub use redis::Redis;
 pub use target::{BadTarget, ProbeTarget};
+pub use runner::Runner;
 
 use crate::logs::Glob;
 
@@ -76,6 +80,8 @@ pub struct Config {
     pub postgres: BTreeMap<LocalName, Postgres>,
     /// Files that people may read through the agent, by the name of the log.
     pub logs: BTreeMap<LocalName, Log>,
+    /// Redis servers of this machine, by name.
+    pub redis: BTreeMap<LocalName, Redis>,
     /// The share that the agent brings its node's logs to every day.
     pub log_share: Option<LogShare>,
     /// What reads the journal, with its first arguments.

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::check::Check;
 use super::commands::Process;
-use super::{Account, raw};
+use super::{Account, Runner, raw};
 
 /// The user of a server, a database and a role if nothing is said: those of PostgreSQL and its packages.
 const POSTGRES: &str = "postgres";
@@ -45,7 +45,7 @@ pub struct Postgres {
     /// read. None if no password is asked for.
     pub passfile: Option<PathBuf>,
     /// What runs it.
-    pub run: PostgresRun,
+    pub run: Runner,
     /// Where the log that a rejoin loses is saved.
     pub aside: PathBuf,
     /// The most bytes that are kept there.
@@ -59,15 +59,6 @@ pub enum PostgresHost {
     Socket(PathBuf),
     /// On this address, without TLS.
     Address(std::net::IpAddr),
-}
-
-/// What runs a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PostgresRun {
-    /// A unit of systemd, with its suffix.
-    Unit(String),
-    /// A process of the agent's file.
-    Process(LocalName),
 }
 
 impl PostgresHost {
@@ -134,15 +125,8 @@ impl Check<'_> {
             || Some(PostgresHost::Socket(SOCKETS.into())),
             |host| self.host(&host),
         );
-        let run = match (given.unit, given.process) {
-            (Some(unit), None) => self.unit(&unit),
-            (None, Some(process)) => self.own_process(process, processes),
-            (None, None) | (Some(_), Some(_)) => {
-                let remedy = "write unit = \"postgresql@15-main.service\" or process = \"NAME\"";
-                self.report(&span, "a server is run by exactly one thing", remedy);
-                None
-            }
-        };
+        let example = "postgresql@15-main.service";
+        let run = self.runner(given.unit, given.process, &span, example, processes);
         let aside = given.aside.map(|path| self.absolute(path));
         Some(Postgres {
             programs: self.absolute(given.programs),
@@ -173,35 +157,5 @@ impl Check<'_> {
             self.report(&given.span(), what, remedy);
         }
         host
-    }
-
-    fn unit(&mut self, given: &Spanned<String>) -> Option<PostgresRun> {
-        let unit = given.get_ref();
-        if !unit.contains('.') {
-            let remedy = format!("write \"{unit}.service\"");
-            self.report(
-                &given.span(),
-                format!("unit '{unit}' has no suffix"),
-                remedy,
-            );
-        }
-        Some(PostgresRun::Unit(unit.clone()))
-    }
-
-    fn own_process(
-        &mut self,
-        given: Spanned<LocalName>,
-        processes: &BTreeMap<LocalName, Process>,
-    ) -> Option<PostgresRun> {
-        let name = given.get_ref();
-        if !processes.contains_key(name) {
-            let remedy = format!("add [process.{name}] with its `command`");
-            self.report(
-                &given.span(),
-                format!("there is no process named {name}"),
-                remedy,
-            );
-        }
-        Some(PostgresRun::Process(given.into_inner()))
     }
 }

@@ -1,7 +1,7 @@
 //! The file as it is written. What it means is decided in [`super::check`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use interlock_model::address::FloatingAddress;
@@ -35,6 +35,8 @@ pub(super) struct File {
     pub(super) exec: BTreeMap<LocalName, Spanned<Exec>>,
     #[serde(default)]
     pub(super) postgres: BTreeMap<LocalName, Postgres>,
+    #[serde(default)]
+    pub(super) redis: BTreeMap<LocalName, Redis>,
     #[serde(default)]
     pub(super) file: BTreeMap<LocalName, files::Raw>,
     #[serde(default)]
@@ -99,6 +101,7 @@ pub(super) struct Managers {
     pub(super) postgres: Vec<Spanned<LocalName>>,
     pub(super) haproxy: Option<Haproxy>,
     pub(super) nginx: Option<Nginx>,
+    pub(super) redis: Vec<Spanned<LocalName>>,
     pub(super) files: Vec<Spanned<LocalName>>,
 }
 
@@ -178,6 +181,21 @@ pub(super) struct Postgres {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redis {
+    pub(super) config: Spanned<PathBuf>,
+    pub(super) include: Option<Spanned<PathBuf>>,
+    pub(super) host: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    pub(super) login: Option<String>,
+    pub(super) password: Option<LocalName>,
+    pub(super) unit: Option<Spanned<String>>,
+    pub(super) process: Option<Spanned<LocalName>>,
+    pub(super) aside: Option<Spanned<PathBuf>>,
+    pub(super) aside_limit: Option<Bytes>,
+}
+
 pub(super) struct Secrets {
     pub(super) dir: Spanned<PathBuf>,
 }

@@ -51,4 +51,7 @@ pub use names::Names;
 pub use passwords::Passwords;
 pub(crate) use postgres::{End, Rows, Session, Trouble, Visitor};
 pub use prober::{Prober, Report};
+pub(crate) use redis::safe_refusal;
+pub(crate) use resp::{Reply, Resp};
+pub(crate) use talk::broke;
 pub use tls::Trust;

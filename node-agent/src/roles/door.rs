@@ -261,7 +261,8 @@ fn address(part: &Part) -> Option<&FloatingAddress> {
         | Part::Process { .. }
         | Part::Exec { .. }
         | Part::Ocf(_)
-        | Part::Postgres(_) => None,
+        | Part::Postgres(_)
+        | Part::Redis(_) => None,
     }
 }
 

@@ -119,6 +119,7 @@ impl Seat {
             Effect::ForceStop { within, why } => {
                 self.blocked = false;
                 self.then_stop = false;
+                self.demoted.clear();
                 self.ended = None;
                 self.force = Some(Force::new(why.to_owned(), within, now));
                 self.changed();

@@ -12,6 +12,7 @@ use interlock_model::action::Part;
 
 use super::input::Task;
 use super::seat::{Seat, Shell};
+use crate::shim::Grip;
 
 /// The pause between two blows while a forced stop is young, and later.
 const SOON: Duration = Duration::from_millis(4);
@@ -91,7 +92,7 @@ impl Seat {
         if let Err(why) = self.door.clear() {
             left.push(why);
         }
-        for (part, grip) in &self.grips {
+        for (part, grip) in self.held() {
             let struck = grip.is_empty().and_then(|empty| match empty {
                 true => Ok(true),
                 false => grip.kill().and_then(|()| grip.is_empty()),
@@ -133,13 +134,23 @@ impl Seat {
         false
     }
 
+    /// What is to be ended: not what was seen to have become a standby, which goes on as that.
+    fn held(&self) -> impl Iterator<Item = &(Part, Grip)> {
+        let grips = self.grips.iter();
+        grips.filter(|(part, _)| !self.demoted.contains(part))
+    }
+
     /// Is there anything that no system call of ours ends for good, or of which we have no hold?
     fn ends_by_managers(&self) -> bool {
         self.unproven
             || self.leased.parts.iter().any(|part| match part {
                 Part::Exec { .. } | Part::Ocf(_) => true,
-                Part::Process { .. } | Part::Systemd { .. } | Part::Postgres(_) => {
-                    !self.grips.iter().any(|(held, _)| held == part)
+                Part::Process { .. }
+                | Part::Systemd { .. }
+                | Part::Postgres(_)
+                | Part::Redis(_) => {
+                    let gone = self.demoted.contains(part);
+                    !gone && !self.grips.iter().any(|(held, _)| held == part)
                 }
                 Part::Address(_) => false,
             })

@@ -127,6 +127,9 @@ impl Keeper {
                 self.with(&service, |seat, shell| {
                     seat.tell(Event::Follows(epoch), shell);
                 });
+            Input::Demoted(service, part) => {
+                self.with(&service, |seat, _| seat.demoted(part));
+            }
             }
             Input::Degrade(service, asked) => {
                 self.with(&service, |seat, shell| {

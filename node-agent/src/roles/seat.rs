@@ -102,6 +102,9 @@ pub(super) struct Seat {
     pub(super) door: Door,
     pub(super) grips: Vec<(Part, Grip)>,
     /// A start may be on its way that nobody here waits for any more: that all grips are empty proves nothing then.
+    /// Parts that were seen to accept no writes any more, and run on: an ordered stop does not end them. Until something is
+    /// started, or ended by force.
+    pub(super) demoted: Vec<Part>,
     pub(super) unproven: bool,
     pub(super) work: Option<Running>,
     /// A stop waits for the end of a start.
@@ -165,6 +168,7 @@ impl Seat {
             // What the agent before this one has begun is not known, until all of it is seen to run.
             unproven: true,
             work: None,
+            demoted: Vec::new(),
             then_stop: false,
             force: None,
             blocked: false,
@@ -247,6 +251,7 @@ impl Seat {
         let work = Work {
             service: self.service.clone(),
             turn: self.turn,
+        self.demoted.clear();
             task,
             parts: Arc::clone(&self.leased.parts),
             peers: Arc::clone(&self.leased.peers),
@@ -328,6 +333,18 @@ impl Seat {
     pub(super) fn hold(&mut self, part: Part, grip: Grip) {
         self.grips.retain(|(held, _)| *held != part);
         self.grips.push((part, grip));
+    /// A part was seen to accept no writes any more. Only while it is being stopped in order: whatever else is under way, what
+    /// was seen is not of now.
+    pub(super) fn demoted(&mut self, part: Part) {
+        let stopping = self
+            .work
+            .as_ref()
+            .is_some_and(|work| work.task == Task::Stop);
+        if stopping && self.force.is_none() {
+            self.demoted.push(part);
+        }
+    }
+
     }
 
     /// The primary parts were looked at.
@@ -361,7 +378,12 @@ impl Seat {
             self.down.clone_from(&down);
             if let Some(down) = down {
                 tracing::warn!(service = %self.service, "the primary has lost a part: {down}");
-                let restart = self.takes_restart();
+                let lost = sight
+                    .parts
+                    .iter()
+                    .find(|(_, seen)| matches!(seen, Condition::Down(_) | Condition::Standby));
+                let restart =
+                    lost.is_none_or(|(part, _)| Leased::is_restarted(part)) && self.takes_restart();
                 self.tell(Event::Died { restart }, shell);
             }
         } else {

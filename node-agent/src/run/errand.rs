@@ -7,6 +7,7 @@ use interlock_model::ids::AttemptId;
 use interlock_model::names::ServiceName;
 use interlock_model::time::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -140,6 +141,20 @@ impl<'a> Errand<'a> {
                 () = halt.cancelled() => Halt::Cancelled,
                 () = tokio::time::sleep_until(self.deadline) => Halt::TimeLimit,
             },
+        }
+    }
+
+    /// Waits for the turn to act on something, or until the work is to end.
+    ///
+    /// # Errors
+    /// If it ended before that: nothing was begun.
+    pub(super) async fn turn<'t>(
+        &self,
+        turn: &'t Mutex<()>,
+    ) -> Result<MutexGuard<'t, ()>, Trouble> {
+        tokio::select! {
+            acting = turn.lock() => Ok(acting),
+            halt = self.halted() => Err(Trouble::Failed(format!("{halt} before it was free"))),
         }
     }
 

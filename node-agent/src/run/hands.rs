@@ -80,6 +80,10 @@ impl Hands {
                     let promoted = self.promote(work, postgres, index, &errand).await;
                     promoted.map_err(|trouble| trouble.to_string())
                 }
+                Part::Redis(redis) => {
+                    let promoted = self.promote_redis(work, redis, index, &errand).await;
+                    promoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.bring_up(part, index, &errand).await
                 }
@@ -95,8 +99,16 @@ impl Hands {
         }
         // The first part may have died while the last one started.
         for part in work.parts.iter().filter(|part| !is_address(part)) {
-            if let Part::Postgres(postgres) = part {
-                let (condition, _) = self.managers.sight_of(postgres).await;
+            let server = match part {
+                Part::Postgres(postgres) => Some(self.managers.sight_of(postgres).await),
+                Part::Redis(redis) => Some(self.managers.sight_of_redis(redis).await),
+                Part::Systemd { .. }
+                | Part::Process { .. }
+                | Part::Exec { .. }
+                | Part::Ocf(_)
+                | Part::Address(_) => None,
+            };
+            if let Some((condition, _)) = server {
                 if condition == Condition::Up {
                     continue;
                 }
@@ -142,6 +154,10 @@ impl Hands {
                     }
                     down
                 }
+                Part::Redis(redis) => {
+                    let demoted = self.demote_redis(work, redis, &errand).await;
+                    demoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.take_down(part, index, &errand).await
                 }
@@ -175,9 +191,11 @@ impl Hands {
                     let killed = self.managers.supervisor.kill(name, Duration::ZERO).await;
                     killed.map(drop).map_err(|error| error.to_string())
                 }
-                Part::Systemd { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Postgres(_) => {
-                    self.take_down(part, index, &errand).await.map(drop)
-                }
+                Part::Systemd { .. }
+                | Part::Exec { .. }
+                | Part::Ocf(_)
+                | Part::Postgres(_)
+                | Part::Redis(_) => self.take_down(part, index, &errand).await.map(drop),
             };
             if let Err(why) = ended {
                 left.push(format!("{part}: {why}"));
@@ -198,13 +216,7 @@ impl Hands {
         part: &Part,
     ) -> Option<Grip> {
         let runs = &self.managers.runs;
-        let server = part.postgres().map(|it| self.managers.servers.get(it));
-        let runner = match server {
-            Some(Ok(server)) => Some(server.runner()),
-            Some(Err(_)) => return None,
-            None => None,
-        };
-        match runner.as_ref().unwrap_or(part) {
+        match &self.managers.runners().runner(part)? {
             Part::Process { name } => {
                 let run = runs.get(&RunId::service(name))?;
                 let gone = run.state().is_some_and(|ended| ended.group.is_empty());
@@ -223,7 +235,7 @@ impl Hands {
                     |id: &RunId| id.as_str().starts_with(&head) && id.as_str().ends_with(&tail);
                 Some(runs.all(begun).last()?.grip())
             }
-            Part::Address(_) | Part::Postgres(_) => None,
+            Part::Address(_) | Part::Postgres(_) | Part::Redis(_) => None,
         }
     }
 
@@ -253,13 +265,8 @@ impl Hands {
 
     /// The control group of a unit without a main process, if anything is in it.
     async fn remains_of_unit(&self, part: &Part) -> Option<Grip> {
-        let unit = match part {
-            Part::Systemd { unit } => unit.as_str(),
-            Part::Postgres(postgres) => self.managers.servers.unit_of(postgres)?,
-            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => {
-                return None;
-            }
-        };
+        let runners = self.managers.runners();
+        let unit = runners.unit(part)?;
         let group = self
             .managers
             .systemd

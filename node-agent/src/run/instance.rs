@@ -66,9 +66,8 @@ pub(super) async fn stop(
             | Part::Systemd { .. }
             | Part::Exec { .. }
             | Part::Address(_)
-            | Part::Postgres(_) => {
-                Some(managers.look(part).await).filter(|seen| seen.state.is_down())
-            }
+            | Part::Postgres(_)
+            | Part::Redis(_) => Some(managers.look(part).await).filter(|seen| seen.state.is_down()),
         };
         let text = if let Some(seen) = down {
             format!("already {}", seen.text())

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::keeper::{Instance, Keeper};
-use super::managers::Managers;
-use super::postgres::{Follower, Servers};
+use super::managers::{Managers, Runners};
+use super::{postgres, redis};
 use crate::roles::Roles;
 use crate::session::{AssignedInstance, Assignment, Clock, Handle};
 use crate::supervise;
@@ -78,7 +78,16 @@ impl Instances {
                 roles: roles.clone(),
                 clock,
             };
-            let follower = Follower {
+            let follower = postgres::Follower {
+                service: service.clone(),
+                instance: Arc::clone(&keeper.instance),
+                assigned: keeper.assigned.clone(),
+                managers: managers.clone(),
+                session: session.clone(),
+                roles: roles.clone(),
+                clock,
+            };
+            let replica = redis::Follower {
                 service: service.clone(),
                 instance: Arc::clone(&keeper.instance),
                 assigned: keeper.assigned.clone(),
@@ -89,9 +98,11 @@ impl Instances {
             };
             tokio::spawn(keeper.run());
             tokio::spawn(follower.run());
+            tokio::spawn(replica.run());
             inner.assigned.insert(service.clone(), sender);
         }
-        let units = units(assignment, &managers.servers);
+        let runners = managers.runners();
+        let units = units(assignment, &runners);
         if units != inner.units {
             if let Some(watcher) = inner.watcher.take() {
                 watcher.abort();
@@ -103,7 +114,7 @@ impl Instances {
                         self.clone(),
                         managers.systemd.clone(),
                         units,
-                        managers.servers.clone(),
+                        runners,
                     ))
                     .abort_handle(),
                 );
@@ -137,17 +148,13 @@ impl Instances {
     }
 }
 
-fn units(assignment: &Assignment, servers: &Servers) -> Vec<String> {
+fn units(assignment: &Assignment, runners: &Runners) -> Vec<String> {
     let parts = assignment
         .instances
         .values()
         .flat_map(|instance| instance.parts.iter().chain(&instance.primary_parts));
     let mut units: Vec<String> = parts
-        .filter_map(|part| match part {
-            Part::Systemd { unit } => Some(unit.clone()),
-            Part::Postgres(postgres) => servers.unit_of(postgres).map(str::to_owned),
-            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => None,
-        })
+        .filter_map(|part| runners.unit(part).map(str::to_owned))
         .collect();
     units.sort();
     units.dedup();
@@ -155,7 +162,7 @@ fn units(assignment: &Assignment, servers: &Servers) -> Vec<String> {
 }
 
 /// Passes on what systemd says.
-async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>, servers: Servers) {
+async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>, runners: Runners) {
     let mut watch = match systemd.watch(units) {
         Ok(watch) => watch,
         Err(error) => {
@@ -164,11 +171,7 @@ async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>,
         }
     };
     while let Some(event) = watch.next().await {
-        instances.poke(|part| match part {
-            Part::Systemd { unit } => *unit == event.unit,
-            Part::Postgres(postgres) => servers.unit_of(postgres) == Some(&event.unit),
-            Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => false,
-        });
+        instances.poke(|part| runners.unit(part) == Some(&event.unit));
     }
 }
 
@@ -176,13 +179,10 @@ async fn watch_units(instances: Instances, systemd: Systemd, units: Vec<String>,
 pub(super) async fn watch_processes(
     instances: Instances,
     mut events: mpsc::Receiver<supervise::Event>,
-    servers: Servers,
+    runners: Runners,
 ) {
     while let Some(event) = events.recv().await {
         tracing::info!(process = %event.name, "{}", event.state);
-        instances.poke(|part| {
-            matches!(part, Part::Process { name } if *name == event.name)
-                || servers.is_run_by(part, &event.name)
-        });
+        instances.poke(|part| runners.is_run_by(part, &event.name));
     }
 }

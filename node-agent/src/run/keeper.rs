@@ -338,9 +338,11 @@ impl Keeper {
     /// How long until the next look although nothing happens.
     fn rhythm(&self, parts: &[Part]) -> Duration {
         let rhythms = parts.iter().map(|part| match part {
-            Part::Process { .. } | Part::Systemd { .. } | Part::Address(_) | Part::Postgres(_) => {
-                LOOK_AGAIN
-            }
+            Part::Process { .. }
+            | Part::Systemd { .. }
+            | Part::Address(_)
+            | Part::Postgres(_)
+            | Part::Redis(_) => LOOK_AGAIN,
             Part::Exec { .. } => LOOK_AGAIN_BLIND,
             Part::Ocf(resource) => self.managers.ocf.every(resource),
         });
@@ -359,9 +361,11 @@ impl Keeper {
             // Nothing but an agent starts it: what is stopped and was proven in another boot has not been started in this.
             Part::Ocf(_) => *last == Some(InstanceState::Stopped) && !this_boot,
             // systemd starts its units itself, and what a command has started cannot be told from what it has not.
-            Part::Systemd { .. } | Part::Exec { .. } | Part::Address(_) | Part::Postgres(_) => {
-                false
-            }
+            Part::Systemd { .. }
+            | Part::Exec { .. }
+            | Part::Address(_)
+            | Part::Postgres(_)
+            | Part::Redis(_) => false,
         };
         assigned.autostart
             && !assigned.exclusive

@@ -27,7 +27,7 @@
 //! | `members`, `held` | who takes part in the load balancers of this node, and stays as it was put |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `leases`, `usher`, `hands`, `readiness` | roles: what attempts see of them, how they are looked at, what is started and stopped for them |
-//! | `postgres` | database servers under a lease: followed, promoted, rejoined |
+//! | `postgres`, `redis` | database servers under a lease: followed, promoted, rejoined |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
 //!
@@ -55,6 +55,7 @@ mod members;
 mod postgres;
 mod probes;
 mod readiness;
+mod redis;
 mod seen;
 mod usher;
 
@@ -193,9 +194,14 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let instances = Instances::default();
     let servers = postgres::Servers::new(&config.node, &config.postgres);
     tokio::spawn(instances::watch_processes(
+    let redis = redis::Servers::new(&config.redis, &config.secrets, state);
+    let runners = managers::Runners {
+        postgres: servers.clone(),
+        redis: redis.clone(),
+    };
         instances.clone(),
         processes,
-        servers.clone(),
+        runners,
     ));
     let managers = managers::Managers {
         supervisor,
@@ -207,6 +213,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         allow: Arc::new(config.allow.clone()),
         servers,
     };
+        redis,
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let put_out = members.put_out();
     let ending = CancellationToken::new();

@@ -41,9 +41,8 @@ impl Keeper {
         if let Err(refusal) = permit {
             return Some(refusal.to_string());
         }
-        let servers = assigned.parts.iter().filter_map(Part::postgres);
-        let mut servers = servers.filter_map(|it| self.managers.servers.get(it).ok());
-        if let Some(why) = servers.find_map(|server| server.trouble()) {
+        let mut parts_here = assigned.parts.iter();
+        if let Some(why) = parts_here.find_map(|part| self.managers.trouble_of(part)) {
             return Some(why);
         }
         let down = parts.iter().find(|(_, seen)| !seen.is_running());
@@ -54,13 +53,9 @@ impl Keeper {
     /// and what only a primary has would run without a right. A server that starts at boot as well: its machine may have gone
     /// down in the moment in which its promotion has removed what makes that the start of a standby (safety rule D2).
     async fn starts_by_itself(&self, parts: &[Part]) -> Option<String> {
+        let runners = self.managers.runners();
         for part in parts {
-            let unit = match part {
-                Part::Systemd { unit } => Some(unit.as_str()),
-                Part::Postgres(postgres) => self.managers.servers.unit_of(postgres),
-                Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) | Part::Address(_) => None,
-            };
-            let Some(unit) = unit else {
+            let Some(unit) = runners.unit(part) else {
                 continue;
             };
             let Ok(state) = self.managers.systemd.observe(unit).await else {

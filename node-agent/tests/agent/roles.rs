@@ -4,6 +4,7 @@ mod leftovers;
 mod path;
 mod permits;
 
+mod redis;
 use std::fs;
 use std::path::Path;
 

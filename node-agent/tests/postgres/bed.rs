@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use interlock_agent::config::{Account, Postgres, PostgresHost, PostgresRun};
+use interlock_agent::config::{Account, Postgres, PostgresHost, Runner};
 use interlock_agent::postgres::{
     Cluster, Divergence, Facts, Observed, Primary, Role, SlotName, Standby, Upstream,
 };
@@ -128,7 +128,7 @@ impl Server {
             login: ADMIN.to_owned(),
             database: "postgres".to_owned(),
             passfile: Some(passfile),
-            run: PostgresRun::Unit("postgresql.service".to_owned()),
+            run: Runner::Unit("postgresql.service".to_owned()),
             aside: dir.path().join("main.aside"),
             aside_limit: 1 << 30,
         };

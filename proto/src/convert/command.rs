@@ -9,6 +9,7 @@ use super::file::{file_from_wire, file_to_wire};
 use super::member::{member_from_wire, member_to_wire, then_from_wire};
 use super::ocf::{resource_from_wire, resource_to_wire};
 use super::postgres::{postgres_from_wire, postgres_to_wire};
+use super::redis::{redis_from_wire, redis_to_wire};
 use super::{Invalid, millis, name};
 use crate::v1;
 
@@ -28,6 +29,7 @@ pub fn part_to_wire(part: &Part) -> v1::Part {
                 interface: address.interface.clone(),
             }),
             Part::Postgres(postgres) => Wire::Postgres(postgres_to_wire(postgres)),
+            Part::Redis(redis) => Wire::Redis(redis_to_wire(redis)),
         }),
     }
 }
@@ -49,6 +51,7 @@ pub fn part_from_wire(part: &v1::Part) -> Result<Part, Invalid> {
         Some(Wire::Ocf(resource)) => Ok(Part::Ocf(resource_from_wire(resource)?)),
         Some(Wire::Address(address)) => Ok(Part::Address(address_from_wire(address)?)),
         Some(Wire::Postgres(postgres)) => Ok(Part::Postgres(postgres_from_wire(postgres)?)),
+        Some(Wire::Redis(redis)) => Ok(Part::Redis(redis_from_wire(redis)?)),
         None => Err(Invalid::new(
             "part",
             "is of a kind that this version does not know",

@@ -12,6 +12,7 @@ mod member;
 mod ocf;
 mod permission;
 mod postgres;
+mod redis;
 mod servers;
 
 use interlock_model::attempt::AttemptReport;

@@ -8,6 +8,8 @@ mod exec;
 pub(super) mod ocf;
 mod postgres;
 mod process;
+mod redis;
+mod runner;
 mod unit;
 
 use std::sync::Arc;
@@ -15,8 +17,11 @@ use std::sync::Arc;
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
 
+pub(super) use runner::Runners;
+
 use super::errand::{Errand, Trouble, is_of_guard};
 use super::postgres::Servers;
+use super::redis::Servers as RedisServers;
 use super::seen::Seen;
 use crate::config::{Allow, Refusal};
 use crate::exec::Exec;
@@ -37,6 +42,7 @@ pub(super) struct Managers {
     pub(super) clock: Clock,
     pub(super) allow: Arc<Allow>,
     pub(super) servers: Servers,
+    pub(super) redis: RedisServers,
 }
 
 /// An address comes and goes with the right of its node, and is nothing that an attempt starts.
@@ -51,6 +57,7 @@ impl Managers {
             Part::Exec { name } => self.look_at_exec(name).await,
             Part::Ocf(resource) => self.look_at_ocf(resource).await,
             Part::Postgres(postgres) => self.look_at_postgres(postgres).await,
+            Part::Redis(redis) => self.look_at_redis(redis).await,
             Part::Address(_) => Seen::unknown(WITH_THE_ROLE.to_owned()),
         }
     }
@@ -76,6 +83,7 @@ impl Managers {
         parts.iter().find_map(|part| match part {
             Part::Ocf(resource) => self.ocf_objection(resource),
             Part::Postgres(postgres) => self.servers.get(postgres).err(),
+            Part::Redis(redis) => self.redis.get(redis).err(),
             Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } | Part::Address(_) => {
                 None
             }
@@ -104,6 +112,7 @@ impl Managers {
             Part::Exec { name } => self.bring_exec_up(name, index, errand).await,
             Part::Ocf(resource) => self.bring_ocf_up(resource, index, errand).await,
             Part::Postgres(postgres) => self.bring_postgres_up(postgres, errand).await,
+            Part::Redis(redis) => self.bring_redis_up(redis, errand).await,
             Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
@@ -121,6 +130,7 @@ impl Managers {
             Part::Exec { name } => self.take_exec_down(name, index, errand).await,
             Part::Ocf(resource) => self.take_ocf_down(resource, index, errand).await,
             Part::Postgres(postgres) => self.take_postgres_down(postgres, errand).await,
+            Part::Redis(redis) => self.take_redis_down(redis, errand).await,
             Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
@@ -156,9 +166,11 @@ impl Managers {
     ) -> bool {
         match part {
             Part::Exec { .. } | Part::Ocf(_) => self.command_brought_up(index, errand).await,
-            Part::Process { .. } | Part::Systemd { .. } | Part::Address(_) | Part::Postgres(_) => {
-                false
-            }
+            Part::Process { .. }
+            | Part::Systemd { .. }
+            | Part::Address(_)
+            | Part::Postgres(_)
+            | Part::Redis(_) => false,
         }
     }
 
@@ -170,7 +182,8 @@ impl Managers {
             | Part::Systemd { .. }
             | Part::Ocf(_)
             | Part::Address(_)
-            | Part::Postgres(_) => true,
+            | Part::Postgres(_)
+            | Part::Redis(_) => true,
             Part::Exec { name } => self.exec.is_idempotent(name),
         }
     }

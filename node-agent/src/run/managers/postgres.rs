@@ -6,7 +6,6 @@ use interlock_model::observation::InstanceState;
 use interlock_model::postgres::Postgres;
 
 use super::{Managers, chain};
-use crate::config::PostgresRun;
 use crate::postgres::{ControlState, Observed, Role};
 use crate::run::errand::{Errand, Trouble};
 use crate::run::postgres::Server;
@@ -45,10 +44,7 @@ impl Managers {
 
     /// Looks at what runs a server.
     pub(in crate::run) async fn look_at_run(&self, server: &Server) -> Seen {
-        match &server.run {
-            PostgresRun::Unit(unit) => self.look_at_unit(unit).await,
-            PostgresRun::Process(name) => self.look_at_process(name),
-        }
+        self.look_at_runner(&server.run).await
     }
 
     /// Starts a server as a standby, in its turn.
@@ -58,10 +54,7 @@ impl Managers {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
-        let _acting = tokio::select! {
-            acting = server.acting.lock() => acting,
-            halt = errand.halted() => return Err(Trouble::Failed(format!("{halt} before it was free"))),
-        };
+        let _acting = errand.turn(&server.acting).await?;
         self.start_standby(server, errand).await
     }
 
@@ -77,10 +70,7 @@ impl Managers {
             self.take_run_down(server, errand).await?;
             let prepared = server.cluster.prepare_start(START).await;
             prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
-            match &server.run {
-                PostgresRun::Unit(unit) => self.bring_unit_up(unit, errand).await?,
-                PostgresRun::Process(name) => self.bring_process_up(name, errand).await?,
-            };
+            self.bring_runner_up(&server.run, errand).await?;
         }
         loop {
             match server.observe().await {
@@ -123,10 +113,7 @@ impl Managers {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
-        let _acting = tokio::select! {
-            acting = server.acting.lock() => acting,
-            halt = errand.halted() => return Err(Trouble::Failed(format!("{halt} before it was free"))),
-        };
+        let _acting = errand.turn(&server.acting).await?;
         self.take_run_down(server, errand).await
     }
 
@@ -155,9 +142,6 @@ impl Managers {
         server: &Server,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        match &server.run {
-            PostgresRun::Unit(unit) => self.take_unit_down(unit, errand).await,
-            PostgresRun::Process(name) => self.take_process_down(name, errand).await,
-        }
+        self.take_runner_down(&server.run, errand).await
     }
 }

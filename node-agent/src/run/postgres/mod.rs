@@ -41,12 +41,11 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use interlock_model::action::Part;
 use interlock_model::names::{LocalName, NodeName};
 use interlock_model::postgres::{Peer, Postgres};
 use tokio::sync::Notify;
 
-use crate::config::{self, PostgresRun};
+use crate::config::{self, Runner};
 use crate::postgres::{
     Cluster, Control, ControlState, Error, Observed, SlotName, Synchronous, Timeline, Upstream,
 };
@@ -71,7 +70,7 @@ pub(super) struct Servers {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) cluster: Cluster,
-    pub(super) run: PostgresRun,
+    pub(super) run: Runner,
     /// Held by whoever starts, stops, promotes, compares or rewinds it.
     pub(super) acting: tokio::sync::Mutex<()>,
     /// Something was done to it.
@@ -156,30 +155,14 @@ impl Servers {
         self.all.get(name).ok_or_else(missing)
     }
 
-    /// The unit that runs the server of a part, if one does.
-    pub(super) fn unit_of(&self, postgres: &Postgres) -> Option<&str> {
-        match &self.all.get(&postgres.cluster)?.run {
-            PostgresRun::Unit(unit) => Some(unit),
-            PostgresRun::Process(_) => None,
-        }
-    }
-
-    /// Is it this process that runs the server of a part?
-    pub(super) fn is_run_by(&self, part: &Part, process: &LocalName) -> bool {
-        let server = part.postgres().and_then(|it| self.all.get(&it.cluster));
-        server.is_some_and(|server| server.run == PostgresRun::Process(process.clone()))
+    /// What runs the server of a part, if there is one.
+    pub(super) fn runner_of(&self, postgres: &Postgres) -> Option<&Runner> {
+        let server = self.all.get(&postgres.cluster)?;
+        Some(&server.run)
     }
 }
 
 impl Server {
-    /// What runs it, as a part.
-    pub(super) fn runner(&self) -> Part {
-        match &self.run {
-            PostgresRun::Unit(unit) => Part::Systemd { unit: unit.clone() },
-            PostgresRun::Process(name) => Part::Process { name: name.clone() },
-        }
-    }
-
     /// Whom it was last told to follow.
     pub(super) fn upstream(&self) -> Option<Upstream> {
         self.known().upstream.clone()

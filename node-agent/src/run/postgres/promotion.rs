@@ -34,10 +34,7 @@ impl Hands {
         if !work.again {
             server.known().asked = Asked::Never;
         }
-        let _acting = tokio::select! {
-            acting = server.acting.lock() => acting,
-            halt = errand.halted() => return Err(Trouble::Failed(format!("{halt} before it was free"))),
-        };
+        let _acting = errand.turn(&server.acting).await?;
         let promoted = tokio::select! {
             promoted = self.promote_held(work, postgres, index, server, errand) => promoted,
             // Whoever halts this ends the server as well.

@@ -8,6 +8,7 @@ use crate::address::FloatingAddress;
 use crate::names::ServiceName;
 use crate::observation::Side;
 use crate::postgres::{Postgres, Rejoin, Synchronous};
+use crate::redis::Redis;
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Key, Kind, Shape, default, derived, later, optional, required};
 
@@ -42,8 +43,15 @@ pub(super) static PART: Shape = Shape {
             Kind::Section(&POSTGRES),
             "A PostgreSQL server that is promoted with the role.",
         ),
+        optional(
+            "redis",
+            Kind::Section(&REDIS),
+            "A Redis server that is promoted with the role.",
+        ),
     ],
-    choice: &["systemd", "process", "exec", "ocf", "address", "postgres"],
+    choice: &[
+        "systemd", "process", "exec", "ocf", "address", "postgres", "redis",
+    ],
     later: &[
         later("drbd", "a replicated block device"),
         later("haproxy", "a load balancer"),
@@ -51,7 +59,6 @@ pub(super) static PART: Shape = Shape {
         later("mount", "a file system that moves with the primary"),
         later("nginx", "a load balancer"),
         later("pacemaker", "a resource of a Pacemaker cluster"),
-        later("redis", "a Redis server"),
     ],
 };
 
@@ -146,6 +153,41 @@ static POSTGRES: Shape = Shape {
             "never",
             "What becomes of a former primary that has what the new one never got. `never`: a person decides. `rewind` \
              and `clone`: that is saved aside, then it is rewound, or copied anew.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
+static REDIS: Shape = Shape {
+    name: "redis server",
+    doc: "A Redis server of a service with `failover`. It runs on every instance, as a replica of the primary, and is promoted \
+          with the role. It acknowledges a write before a replica has it: the lease's `max_lag` says how far behind, in bytes \
+          of its replication stream, a replica may be that takes over.",
+    keys: &[
+        required(
+            "server",
+            Kind::Text,
+            "Its name in the agent's own file, which says where its configuration is and how it is run.",
+        ),
+        default(
+            "port",
+            Kind::Count {
+                least: 1,
+                most: 65_535,
+            },
+            "6379",
+            "The port at which replicas reach the primary, at the `address` of its node.",
+        ),
+        default(
+            "rejoin",
+            Kind::Word {
+                words: &["never", "clone"],
+                later: &[],
+            },
+            "never",
+            "What becomes of a former primary that has what the new one never got, or may have. `never`: a person decides. \
+             `clone`: its data is saved aside, then copied anew.",
         ),
     ],
     choice: &[],
@@ -264,6 +306,10 @@ fn part(field: &Field<'_>, service: &ServiceName) -> Option<(Part, bool)> {
                 .optional("postgres", postgres)
                 .flatten()
                 .map(|part| (part, false)),
+            section
+                .optional("redis", redis)
+                .flatten()
+                .map(|part| (part, false)),
         ];
         found.into_iter().flatten().next()
     })
@@ -282,6 +328,19 @@ fn postgres(section: &Section<'_>) -> Option<Part> {
         port: port.and_then(|port| u16::try_from(port).ok())?,
         user: user.unwrap_or_else(|| REPLICATOR.to_owned()),
         synchronous: synchronous.unwrap_or_default(),
+        rejoin: rejoin.unwrap_or_default(),
+    }))
+}
+
+/// Reads a Redis server.
+fn redis(section: &Section<'_>) -> Option<Part> {
+    // Each is read, whatever is wrong with the others.
+    let server = section.name("server");
+    let port = section.count("port");
+    let rejoin: Option<Rejoin> = section.word("rejoin");
+    Some(Part::Redis(Redis {
+        server: server?,
+        port: port.and_then(|port| u16::try_from(port).ok())?,
         rejoin: rejoin.unwrap_or_default(),
     }))
 }

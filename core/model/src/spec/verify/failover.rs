@@ -97,7 +97,8 @@ fn clients(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &
 /// What a standby has to have before it takes over.
 fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
     let own = ["services", name.as_str(), "failover"];
-    let servers: Vec<_> = service.parts.iter().filter_map(Part::postgres).collect();
+    let servers = service.parts.iter().filter(|part| part.is_promoted());
+    let servers: Vec<&Part> = servers.collect();
     match servers.as_slice() {
         [] if facts.has(&[&own[..], &["max_lag"]].concat()) => {
             facts.error(&[&own[..], &["max_lag"]].concat(), || {
@@ -106,17 +107,17 @@ fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fai
                     .suggest("remove `max_lag`")
             });
         }
-        [server]
-            if failover.automatic
-                && failover.max_lag == 0
-                && server.synchronous == Synchronous::Off =>
-        {
+        [server] if failover.automatic && failover.max_lag == 0 && !waits(server) => {
+            let suggestion = match server.postgres() {
+                Some(_) => "write `max_lag: 16MiB`, or `synchronous: on` in its server",
+                None => "write `max_lag: 1MiB`",
+            };
             facts.warning(&own, || {
                 Problem::warning(format!(
                     "{name} moves by itself only while its standby has every write"
                 ))
                 .why("`max_lag` is nothing, and writes do not wait for a standby")
-                .suggest("write `max_lag: 16MiB`, or `synchronous: on` in its server")
+                .suggest(suggestion)
             });
         }
         [] | [_] => {}
@@ -126,6 +127,12 @@ fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fai
                 .suggest("make each a service of its own")
         }),
     }
+}
+
+/// Do writes to a server ever wait for a standby?
+fn waits(server: &Part) -> bool {
+    let server = server.postgres();
+    server.is_some_and(|server| server.synchronous != Synchronous::Off)
 }
 
 /// An automatic failover needs a proof that the former primary is over: an expiry that counts as one. Power devices are not

@@ -1,0 +1,30 @@
+//! Redis as a part of an exclusive service: what of it is the cluster's concern.
+//!
+//! Like a PostgreSQL server ([`crate::postgres`]) it runs on **every** instance, as a replica wherever its node does not hold
+//! the lease, and is *promoted* with the role. Everything local is in the agents' own files, under the name that the spec
+//! gives it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::LocalName;
+use crate::postgres::Rejoin;
+
+/// A Redis server of a leased service, one on each of its nodes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Redis {
+    /// Its name in the agents' own files.
+    pub server: LocalName,
+    /// The port at which replicas reach the primary, at the address of its node.
+    pub port: u16,
+    /// What becomes of the data of a former primary that others never got: it has no history to go back in, so never
+    /// [`Rejoin::Rewind`].
+    pub rejoin: Rejoin,
+}
+
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "redis {}", self.server)
+    }
+}

@@ -1,0 +1,145 @@
+//! A replica becomes the primary, and the primary a replica.
+
+use std::time::Duration;
+
+use interlock_model::action::Part;
+use interlock_model::redis::Redis;
+
+use super::{CHANGE, upstream};
+use crate::redis::{Observed, Role};
+use crate::roles::Work;
+use crate::run::errand::{Errand, Trouble};
+use crate::run::hands::Hands;
+use crate::run::managers::chain;
+
+/// How long replicas are waited for before the primary turns. Writes are held back meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long all of that may take.
+const TURN: Duration = Duration::from_secs(4);
+
+impl Hands {
+    /// Promotes a server, which is started as a replica if it does not run. By the right of its seat, which ends the server by
+    /// force if that is lost meanwhile.
+    pub(in crate::run) async fn promote_redis(
+        &self,
+        work: &Work,
+        redis: &Redis,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let server = self.managers.redis.get(redis).map_err(Trouble::Failed)?;
+        let _acting = errand.turn(&server.acting).await?;
+        let promote = async {
+            let failed = |error: crate::redis::Error| Trouble::Failed(chain(&error));
+            if !work.again {
+                let mut known = server.known();
+                (known.asked, known.counted) = (Some(false), None);
+            }
+            let mut observed = server.observe().await;
+            if !matches!(&observed, Ok(Observed::Up(_))) {
+                self.managers.start_replica(server, errand).await?;
+                observed = server.observe().await;
+            }
+            // Before it accepts anything: what it takes to end it at once.
+            let part = Part::Redis(redis.clone());
+            match self.grip(&work.service, index, &part).await {
+                Some(grip) => self.roles.grip(&work.service, &part, grip),
+                None => {
+                    return Err(Trouble::Failed(
+                        "it is not promoted: nothing here could end it at once".to_owned(),
+                    ));
+                }
+            }
+            let why = match &observed {
+                Ok(Observed::Up(facts)) => match &facts.role {
+                    Role::Primary(_) => return Ok("primary already".to_owned()),
+                    Role::Replica(_) if facts.loading => Some("it reads its data".to_owned()),
+                    Role::Replica(replica) if replica.copying => Some(format!(
+                        "it is being filled from {}: its own data are gone",
+                        replica.host
+                    )),
+                    Role::Replica(_) => server.redis.objection(CHANGE).await.map_err(failed)?,
+                },
+                Ok(Observed::Stopped) => Some("nobody listens at its port".to_owned()),
+                Err(error) => Some(chain(error)),
+            };
+            if let Some(why) = why {
+                return Err(Trouble::Failed(format!("it is not promoted: {why}")));
+            }
+            server.known().asked = Some(true);
+            let facts = server.redis.promote(CHANGE).await.map_err(failed)?;
+            let data = facts.data();
+            if let Some(data) = &data
+                && let Err(error) = server.note.set(&data.line).await
+            {
+                tracing::error!(service = %work.service, %error, "of which line its data are is not noted");
+            }
+            let at = data.map_or_else(
+                || "nobody counts yet".to_owned(),
+                |data| format!("from {} on", data.offset),
+            );
+            Ok(format!("promoted, {at}"))
+        };
+        let promoted = tokio::select! {
+            promoted = promote => promoted,
+            // Whoever halts this ends the server as well.
+            halt = errand.halted() => Err(Trouble::unknown(format!("{halt} while it was promoted"), true)),
+        };
+        server.stirred.notify_one();
+        promoted
+    }
+
+    /// Has a server refuse writes, as a replica of nobody that goes on running; its replicas get the last writes before. What is
+    /// not seen to refuse them is for its seat to end by force.
+    pub(in crate::run) async fn demote_redis(
+        &self,
+        work: &Work,
+        redis: &Redis,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        let server = self.managers.redis.get(redis).map_err(Trouble::Failed)?;
+        let _acting = errand.turn(&server.acting).await?;
+        let run = self.managers.look_at_runner(&server.run).await;
+        if run.state.is_down() {
+            return Ok(format!("already {}", run.text()));
+        }
+        // Its next start, whoever makes it, is after the role is given back.
+        let prepared = server.redis.prepare_start().await;
+        prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
+        let others: Vec<_> = work
+            .peers
+            .iter()
+            .map(|peer| upstream(redis, peer))
+            .collect();
+        let demoted = server.redis.demote(&others, PATIENCE, TURN).await;
+        let demoted = demoted.map_err(|error| Trouble::Failed(chain(&error)))?;
+        let never = server.known().asked == Some(false);
+        if never {
+            self.roles.unwritten(&work.service);
+        }
+        if let Some(data) = &demoted.data
+            && !never
+            && let Err(error) = server.note.set(&data.line).await
+        {
+            tracing::error!(service = %work.service, %error, "of which line its data are is not noted");
+        }
+        let offset = demoted.data.map(|data| data.offset);
+        self.roles.ended(&work.service, offset);
+        self.roles
+            .demoted(&work.service, &Part::Redis(redis.clone()));
+        server.stirred.notify_one();
+        let at = offset.map_or_else(
+            || "nobody counted its writes".to_owned(),
+            |offset| format!("it ended at {offset}"),
+        );
+        let complete: Vec<&str> = demoted.complete.iter().map(|node| node.as_str()).collect();
+        Ok(match complete.as_slice() {
+            [] => format!("refuses writes; {at}, and nobody is known to have all of it"),
+            nodes => format!(
+                "refuses writes; {at}, and {} has all of it",
+                nodes.join(", ")
+            ),
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! How a server looks to who keeps its role.
+
+use interlock_model::redis::Redis;
+
+use super::Server;
+use crate::redis::{Facts, Observed, Role};
+use crate::roles::{Condition, DataSight, Following};
+use crate::run::managers::{Managers, chain};
+
+impl Managers {
+    /// Looks at a server: what it is, and how far its data go.
+    pub(in crate::run) async fn sight_of_redis(&self, redis: &Redis) -> (Condition, DataSight) {
+        let server = match self.redis.get(redis) {
+            Ok(server) => server,
+            Err(why) => return (Condition::Unknown(why), DataSight::default()),
+        };
+        let run = self.look_at_runner(&server.run).await;
+        let observed = server.observe().await;
+        let nothing = DataSight::default();
+        match observed {
+            Ok(Observed::Up(facts)) => server.looks(&facts),
+            Ok(Observed::Stopped) if run.state.is_down() => (Condition::Down(run.text()), nothing),
+            Ok(Observed::Stopped) => (Condition::Unknown(run.text()), nothing),
+            Err(error) => (Condition::Unknown(chain(&error)), nothing),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn looks(&self, facts: &Facts) -> (Condition, DataSight) {
+        let (condition, following) = match &facts.role {
+            Role::Primary(_) => (Condition::Up, None),
+            Role::Replica(replica) if !replica.read_only => {
+                let why = "it is a replica that takes writes: set replica-read-only yes";
+                return (Condition::Unknown(why.to_owned()), DataSight::default());
+            }
+            Role::Replica(replica) => {
+                let following = Following {
+                    streaming: replica.linked,
+                    // It knows only what has arrived.
+                    behind: None,
+                    applied_behind: None,
+                };
+                (Condition::Standby, Some(following))
+            }
+        };
+        let sight = DataSight {
+            position: self.position(facts),
+            synchronous: None,
+            text: text(facts),
+            following,
+        };
+        (condition, sight)
+    }
+
+    /// How far its data go, if they are known to be of the line that they should be of.
+    fn position(&self, facts: &Facts) -> Option<u64> {
+        let data = facts.data()?;
+        match &facts.role {
+            Role::Replica(_) => self.note.is(&data.line).then_some(data.offset),
+            Role::Primary(_) => {
+                // Had it stopped counting in between, an offset of before would be none of now.
+                let mut known = self.known();
+                let line = known.counted.get_or_insert_with(|| data.line.clone());
+                (*line == data.line).then_some(data.offset)
+            }
+        }
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    let at = facts.data().map_or_else(
+        || "offset unknown".to_owned(),
+        |data| format!("offset {}", data.offset),
+    );
+    match &facts.role {
+        Role::Primary(primary) => {
+            let mut text = at;
+            for replica in &primary.replicas {
+                let what = if replica.online {
+                    "streams"
+                } else {
+                    "is being filled"
+                };
+                let lag = primary.offset.map_or_else(
+                    || "lag unknown".to_owned(),
+                    |offset| {
+                        format!(
+                            "{} B not acknowledged",
+                            offset.saturating_sub(replica.offset)
+                        )
+                    },
+                );
+                text.push_str(&format!(", {} {what} ({lag})", replica.address));
+            }
+            text
+        }
+        Role::Replica(replica) => {
+            let what = if facts.loading {
+                "reads its data, is to follow"
+            } else if replica.copying {
+                "is being filled from"
+            } else if replica.linked {
+                "streams from"
+            } else if replica.follows_nobody() {
+                return format!("{at}, follows nobody");
+            } else {
+                "asks"
+            };
+            format!("{at}, {what} {}", replica.host)
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A machine loses power, and comes back with rows that the new primary never got.
+
+use anyhow::{Result, ensure};
+use interlock_e2e::{Lab, Machine};
+
+use crate::site::Site;
+
+#[test]
+fn what_a_former_primary_has_alone_is_measured_and_kept_before_it_follows() -> Result<()> {
+    let Some(lab) = Lab::open("redis-power")? else {
+        return Ok(());
+    };
+    let site = Site::build(&lab, "rejoin: clone")?;
+    let writers = site.start()?;
+    let (lost, _) = site.primary()?;
+    let other = site.other(&lost).name().to_owned();
+    // For a moment its replica gets nothing, while clients go on; what they write then is on the disk when the power goes.
+    let old = site.host(&lost);
+    lab.cut(&lost, &other)?;
+    writers.wait_more(30)?;
+    old.exec(&["redis-cli", "SAVE"])?;
+    let alone = site.rows_of(old)?;
+    old.pull_plug()?;
+    lab.heal()?;
+    let epoch = site.wait_primary(&other, &writers)?;
+    println!("power loss: no row for {:?}", writers.longest_gap()?);
+    let there = site.rows_there()?;
+    let only_there: Vec<&String> = alone.difference(&there).collect();
+    ensure!(!only_there.is_empty(), "the replica got all of it");
+
+    old.power_on()?;
+    site.wait_follows(&lost, epoch)?;
+    site.tell(&writers)?;
+    let journal = old.exec(&[
+        "journalctl",
+        "-u",
+        "interlock-agent",
+        "-b",
+        "-o",
+        "cat",
+        "--no-pager",
+    ])?;
+    ensure!(
+        journal.contains("B of its writes, from") && journal.contains("is kept, and copied anew"),
+        "{journal}"
+    );
+    // What is kept has the rows that are nowhere else.
+    let row = only_there[0];
+    let find = format!("grep -q -a -w {row} /var/lib/interlock-agent/aside/main/*.rdb");
+    let found = old.output(&["sh", "-c", &find])?;
+    ensure!(found.status.success(), "{row} is not kept");
+    println!(
+        "{} rows were at the former primary alone, and are kept",
+        only_there.len()
+    );
+    ensure!(!site.rows_of(old)?.contains(row), "{row} is back");
+    writers.never_two_at_once()?;
+    let first = writers.rows()?.first().map(|row| row.server.clone());
+    let missing = writers.lost(&writers.rows()?, &site.rows_there()?);
+    ensure!(
+        missing
+            .iter()
+            .all(|row| Some(&row.server) == first.as_ref()),
+        "{missing:?}"
+    );
+    lab.close()
+}
