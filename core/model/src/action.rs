@@ -213,12 +213,12 @@ pub enum Part {
     Address(FloatingAddress),
     /// A PostgreSQL server: a standby wherever the role is not, and promoted with it.
     Postgres(Postgres),
+    /// A Redis server: a replica wherever the role is not, and promoted with it.
+    Redis(Redis),
 }
 
 impl Part {
     /// Does it run on every instance, and become another thing with the role?
-    /// A Redis server: a replica wherever the role is not, and promoted with it.
-    Redis(Redis),
     #[must_use]
     pub fn is_promoted(&self) -> bool {
         self.postgres().is_some() || self.redis().is_some()
@@ -262,11 +262,11 @@ impl fmt::Display for Part {
             Self::Ocf(resource) => write!(f, "ocf {} {}", resource.agent, resource.name),
             Self::Address(address) => write!(f, "address {address}"),
             Self::Postgres(postgres) => postgres.fmt(f),
+            Self::Redis(redis) => redis.fmt(f),
         }
     }
 }
 
-            Self::Redis(redis) => redis.fmt(f),
 /// What a coordinator asks an agent to do, as one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]

@@ -59,9 +59,9 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         .collect();
     let allow = check.allow(file, raw.allow, &processes, &execs, files);
     let postgres = check.postgres(raw.postgres, &processes);
-    let config = Config {
     let state_dir = check.absolute(raw.node.state_dir);
     let redis = check.redis(raw.redis, &processes, &state_dir);
+    let config = Config {
         node: raw.node.name,
         state_dir,
         boot_id_path: check.absolute_or(raw.node.boot_id_path, BOOT_ID),
@@ -82,8 +82,8 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         processes,
         execs,
         postgres,
-        logs: check.logs(raw.logs),
         redis,
+        logs: check.logs(raw.logs),
         log_share: raw.log_share.map(|share| check.log_share(share)),
         journalctl: match raw.node.journalctl {
             Some(command) => check.command(command),
@@ -444,9 +444,9 @@ impl Check<'_> {
             && raw.ocf.is_empty()
             && raw.address.is_empty()
             && raw.postgres.is_empty()
+            && raw.redis.is_empty()
             && raw.haproxy.is_none()
             && raw.nginx.is_none()
-            && raw.redis.is_empty()
         {
             let remedy = "write { systemd = [\"UNIT\"] }, { process = \"NAME\" }, { exec = \"NAME\" } or \
                  { ocf = [{ agent = \"PROVIDER:TYPE\" }] }";
@@ -503,9 +503,9 @@ impl Check<'_> {
             ocf: raw.ocf,
             address: raw.address,
             postgres: raw.postgres.into_iter().map(Spanned::into_inner).collect(),
+            redis: raw.redis.into_iter().map(Spanned::into_inner).collect(),
             haproxy: raw.haproxy.map(|haproxy| Haproxy {
                 socket: self.absolute(haproxy.socket),
-            redis: raw.redis.into_iter().map(Spanned::into_inner).collect(),
                 backends: haproxy.backends,
             }),
             nginx: raw.nginx.map(|nginx| self.nginx(nginx)),

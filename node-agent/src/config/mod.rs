@@ -18,10 +18,10 @@ mod one_or_more;
 mod postgres;
 mod problem;
 mod raw;
-mod refusal;
 mod redis;
-mod secrets;
+mod refusal;
 mod runner;
+mod secrets;
 mod target;
 mod units;
 
@@ -41,11 +41,11 @@ pub use lease::{Lease, Reset};
 pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
 pub use postgres::{Postgres, PostgresHost};
 pub use problem::{Error, Problem};
-pub use refusal::Refusal;
-pub use secrets::{SecretError, Secrets};
 pub use redis::Redis;
-pub use target::{BadTarget, ProbeTarget};
+pub use refusal::Refusal;
 pub use runner::Runner;
+pub use secrets::{SecretError, Secrets};
+pub use target::{BadTarget, ProbeTarget};
 
 use crate::logs::Glob;
 
@@ -78,10 +78,10 @@ pub struct Config {
     pub execs: BTreeMap<LocalName, Exec>,
     /// PostgreSQL servers of this machine, by name.
     pub postgres: BTreeMap<LocalName, Postgres>,
-    /// Files that people may read through the agent, by the name of the log.
-    pub logs: BTreeMap<LocalName, Log>,
     /// Redis servers of this machine, by name.
     pub redis: BTreeMap<LocalName, Redis>,
+    /// Files that people may read through the agent, by the name of the log.
+    pub logs: BTreeMap<LocalName, Log>,
     /// The share that the agent brings its node's logs to every day.
     pub log_share: Option<LogShare>,
     /// What reads the journal, with its first arguments.

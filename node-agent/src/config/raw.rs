@@ -99,9 +99,9 @@ pub(super) struct Managers {
     pub(super) ocf: Vec<OcfPermit>,
     pub(super) address: Vec<FloatingAddress>,
     pub(super) postgres: Vec<Spanned<LocalName>>,
+    pub(super) redis: Vec<Spanned<LocalName>>,
     pub(super) haproxy: Option<Haproxy>,
     pub(super) nginx: Option<Nginx>,
-    pub(super) redis: Vec<Spanned<LocalName>>,
     pub(super) files: Vec<Spanned<LocalName>>,
 }
 
@@ -181,8 +181,6 @@ pub(super) struct Postgres {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Redis {
     pub(super) config: Spanned<PathBuf>,
     pub(super) include: Option<Spanned<PathBuf>>,
@@ -196,6 +194,8 @@ pub(super) struct Redis {
     pub(super) aside_limit: Option<Bytes>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Secrets {
     pub(super) dir: Spanned<PathBuf>,
 }

@@ -207,15 +207,15 @@ impl Roles {
         self.tell(Input::Unwritten(service.clone()));
     }
 
-    /// Its data are a beginning of what the primary of this epoch has.
-    pub(crate) fn follows(&self, service: &ServiceName, epoch: Epoch) {
-        self.tell(Input::Follows(service.clone(), epoch));
-    }
     /// A part was seen to accept no writes any more, and runs on.
     pub(crate) fn demoted(&self, service: &ServiceName, part: &Part) {
         self.tell(Input::Demoted(service.clone(), part.clone()));
     }
 
+    /// Its data are a beginning of what the primary of this epoch has.
+    pub(crate) fn follows(&self, service: &ServiceName, epoch: Epoch) {
+        self.tell(Input::Follows(service.clone(), epoch));
+    }
 
     /// Its data are of another line than those of the primary that it was to follow: whatever it was seen to follow before.
     pub(crate) fn diverged(&self, service: &ServiceName) {

@@ -29,14 +29,14 @@ pub(crate) struct Leased {
 }
 
 impl Leased {
-    /// Does the instance keep data of its own, which a standby has to have?
-    pub(super) fn has_data(&self) -> bool {
     /// May this part be started again as the primary's? Not what has its data in memory: when it is down they are gone, and a
     /// standby has more than its disk (safety rule D2).
     pub(super) fn is_restarted(part: &Part) -> bool {
         part.redis().is_none()
     }
 
+    /// Does the instance keep data of its own, which a standby has to have?
+    pub(super) fn has_data(&self) -> bool {
         self.parts.iter().any(Part::is_promoted)
     }
 }
@@ -174,6 +174,8 @@ pub(super) enum Input {
     Ended(ServiceName, Option<u64>),
     /// What was stopped has not accepted a write in its epoch; told before the end of that work.
     Unwritten(ServiceName),
+    /// This part was seen to accept no writes any more, though it runs on: it is not ended. Told before the end of that work.
+    Demoted(ServiceName, Part),
     /// Its data follow the primary of this epoch.
     Follows(ServiceName, Epoch),
     /// Its data are of another line than those of the primary that it was to follow.
@@ -187,5 +189,3 @@ pub(super) enum Input {
     /// The machine goes down: every role is given back, and none is taken up any more.
     LeaveAll,
 }
-    /// This part was seen to accept no writes any more, though it runs on: it is not ended. Told before the end of that work.
-    Demoted(ServiceName, Part),

@@ -123,13 +123,13 @@ impl Keeper {
             Input::Unwritten(service) => {
                 self.with(&service, |seat, shell| seat.tell(Event::Unwritten, shell));
             }
+            Input::Demoted(service, part) => {
+                self.with(&service, |seat, _| seat.demoted(part));
+            }
             Input::Follows(service, epoch) => {
                 self.with(&service, |seat, shell| {
                     seat.tell(Event::Follows(epoch), shell);
                 });
-            Input::Demoted(service, part) => {
-                self.with(&service, |seat, _| seat.demoted(part));
-            }
             }
             Input::Degrade(service, asked) => {
                 self.with(&service, |seat, shell| {

@@ -101,10 +101,10 @@ pub(super) struct Seat {
     pub(super) holder: Holder,
     pub(super) door: Door,
     pub(super) grips: Vec<(Part, Grip)>,
-    /// A start may be on its way that nobody here waits for any more: that all grips are empty proves nothing then.
     /// Parts that were seen to accept no writes any more, and run on: an ordered stop does not end them. Until something is
     /// started, or ended by force.
     pub(super) demoted: Vec<Part>,
+    /// A start may be on its way that nobody here waits for any more: that all grips are empty proves nothing then.
     pub(super) unproven: bool,
     pub(super) work: Option<Running>,
     /// A stop waits for the end of a start.
@@ -165,10 +165,10 @@ impl Seat {
             holder,
             door: newcomer.door,
             grips: newcomer.grips,
+            demoted: Vec::new(),
             // What the agent before this one has begun is not known, until all of it is seen to run.
             unproven: true,
             work: None,
-            demoted: Vec::new(),
             then_stop: false,
             force: None,
             blocked: false,
@@ -247,11 +247,11 @@ impl Seat {
     /// Starts work on the runtime. One at a time: who calls has seen that there is none.
     pub(super) fn begin(&mut self, task: Task, shell: &Shell) {
         self.changed();
+        self.demoted.clear();
         let halt = CancellationToken::new();
         let work = Work {
             service: self.service.clone(),
             turn: self.turn,
-        self.demoted.clear();
             task,
             parts: Arc::clone(&self.leased.parts),
             peers: Arc::clone(&self.leased.peers),
@@ -329,10 +329,6 @@ impl Seat {
             .is_none_or(|last| now.longest_since(last) >= FINISH_AGAIN)
     }
 
-    /// A part was started.
-    pub(super) fn hold(&mut self, part: Part, grip: Grip) {
-        self.grips.retain(|(held, _)| *held != part);
-        self.grips.push((part, grip));
     /// A part was seen to accept no writes any more. Only while it is being stopped in order: whatever else is under way, what
     /// was seen is not of now.
     pub(super) fn demoted(&mut self, part: Part) {
@@ -345,6 +341,10 @@ impl Seat {
         }
     }
 
+    /// A part was started.
+    pub(super) fn hold(&mut self, part: Part, grip: Grip) {
+        self.grips.retain(|(held, _)| *held != part);
+        self.grips.push((part, grip));
     }
 
     /// The primary parts were looked at.

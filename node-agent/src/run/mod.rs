@@ -193,12 +193,12 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
 
     let instances = Instances::default();
     let servers = postgres::Servers::new(&config.node, &config.postgres);
-    tokio::spawn(instances::watch_processes(
     let redis = redis::Servers::new(&config.redis, &config.secrets, state);
     let runners = managers::Runners {
         postgres: servers.clone(),
         redis: redis.clone(),
     };
+    tokio::spawn(instances::watch_processes(
         instances.clone(),
         processes,
         runners,
@@ -212,8 +212,8 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         clock,
         allow: Arc::new(config.allow.clone()),
         servers,
-    };
         redis,
+    };
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let put_out = members.put_out();
     let ending = CancellationToken::new();

@@ -3,8 +3,8 @@
 mod leftovers;
 mod path;
 mod permits;
-
 mod redis;
+
 use std::fs;
 use std::path::Path;
 
