@@ -85,8 +85,13 @@ impl Exit {
 
     /// The code that the shell sees.
     pub(crate) fn code(self) -> ExitCode {
+        ExitCode::from(self.number())
+    }
+
+    /// The same as a number.
+    pub(crate) fn number(self) -> u8 {
         let code = Self::ALL.into_iter().find(|(exit, _, _)| *exit == self);
-        ExitCode::from(code.map_or(1, |(_, code, _)| code))
+        code.map_or(1, |(_, code, _)| code)
     }
 
     /// The table for the end of the help.

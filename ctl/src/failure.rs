@@ -43,6 +43,22 @@ impl Failure {
         }
     }
 
+    /// The stable word for it, for programs; `docs/errors.md` has the list.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Usage(_) => "usage".to_owned(),
+            Self::Refused(_) => "refused".to_owned(),
+            Self::Invalid(_) => "invalid-file".to_owned(),
+            Self::Connect(failure) if failure.exit() == Exit::Unreachable => {
+                "unreachable".to_owned()
+            }
+            Self::Connect(_) => "credentials".to_owned(),
+            Self::Rpc(failure) => failure.word(),
+            Self::Output(_) => "output".to_owned(),
+            Self::Other(_) => "failed".to_owned(),
+        }
+    }
+
     /// May it go away by itself, as when a coordinator is just being restarted?
     pub(crate) fn is_transient(&self) -> bool {
         match self {

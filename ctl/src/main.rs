@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
+use serde_json::json;
 
 use crate::cli::Cli;
 use crate::exit::Exit;
@@ -40,8 +41,8 @@ use crate::render::{Out, Tone, clean_lines};
 fn main() -> ExitCode {
     // In a shell's completion this answers and ends the program; otherwise it does nothing.
     CompleteEnv::with_factory(Cli::command).complete();
-    let cli = match Cli::read() {
-        Ok(cli) => cli,
+    let (cli, for_programs) = match Cli::read() {
+        Ok(read) => read,
         Err(error) => {
             // Help and version go to standard output, errors to standard error; that a pipe is closed is no matter.
             drop(error.print());
@@ -58,7 +59,12 @@ fn main() -> ExitCode {
         Err(failure) if failure.is_broken_pipe() => Exit::Ok.code(),
         Err(failure) => {
             // Standard error is the last place to say it; if that is closed, the exit code has to do.
-            drop(out.say(&told(&failure, out)));
+            let text = if for_programs {
+                as_value(&failure)
+            } else {
+                told(&failure, out)
+            };
+            drop(out.say(&text));
             failure.exit().code()
         }
     }
@@ -76,17 +82,33 @@ fn run(cli: Cli, out: Out) -> Outcome {
     outcome
 }
 
-/// The failure with its causes, as a person reads it.
-fn told(failure: &Failure, out: Out) -> String {
-    if let Failure::Invalid(text) = failure {
-        return clean_lines(text.trim_end());
-    }
+/// The failure as a line of JSON.
+fn as_value(failure: &Failure) -> String {
+    let error = json!({
+        "code": failure.word(),
+        "exit": failure.exit().number(),
+        "message": text(failure),
+    });
+    json!({ "error": error }).to_string()
+}
+
+/// The failure with its causes, in words.
+fn text(failure: &Failure) -> String {
     // Much of it is what other machines say.
-    let mut text = clean_lines(&failure.to_string());
+    let mut text = clean_lines(failure.to_string().trim_end());
     let mut next = failure.source();
     while let Some(cause) = next {
         text.push_str(&clean_lines(&format!("\n  because: {cause}")));
         next = cause.source();
+    }
+    text
+}
+
+/// The failure as a person reads it.
+fn told(failure: &Failure, out: Out) -> String {
+    let text = text(failure);
+    if let Failure::Invalid(_) = failure {
+        return text;
     }
     format!("{} {text}", out.talk_paint().tone(Tone::Bad, "error:"))
 }

@@ -33,6 +33,7 @@ pub mod credentials;
 pub mod identity;
 pub mod log;
 pub mod pki;
+pub mod reason;
 pub mod server;
 mod tls;
 

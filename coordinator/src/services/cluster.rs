@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use interlock_engine::coordinator::{Applied, AppliedSpec, By, NoSpec, spec_key};
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::ids::Generation;
 use interlock_model::names::NodeName;
 use interlock_model::ocf::Installed;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, MAX_REASON, bounded, next_change, power, render};
+use super::{Caller, MAX_REASON, bounded, held, maintenance, next_change, power, render};
 use crate::clock;
 use crate::driver::{Desk, Handle, read_json};
 use crate::store::{Key, Store};
@@ -103,7 +104,7 @@ impl ClusterService for Cluster {
         let record = match newest {
             Ok(newest) if wanted.0 == 0 || wanted == current => newest,
             Err(why) if wanted.0 == 0 || wanted == current || current.0 == 0 => {
-                return Err(Status::not_found(why.to_string()));
+                return Err(Status::not_found(why.to_string()).because(Reason::NoSpec));
             }
             Ok(_) | Err(_) => {
                 let key = Key::new(spec_key(wanted))
@@ -138,8 +139,11 @@ impl ClusterService for Cluster {
         let request = request.into_inner();
         bounded("file_name", &request.file_name, MAX_FILE_NAME)?;
         let agents = self.driver.call(|desk| resource_agents(desk)).await?;
-        let parsed = Spec::parse_for(&request.source, &request.file_name, &agents)
-            .map_err(|problems| Status::invalid_argument(problems.render(&request.source)))?;
+        let parsed =
+            Spec::parse_for(&request.source, &request.file_name, &agents).map_err(|problems| {
+                Status::invalid_argument(problems.render(&request.source))
+                    .because(Reason::SpecInvalid)
+            })?;
         let source = String::from_utf8(request.source)
             .map_err(|_| Status::invalid_argument("the file is not UTF-8"))?;
         let (base, dry_run, file_name) =
@@ -156,27 +160,26 @@ impl ClusterService for Cluster {
                     return Err(Status::aborted(format!(
                         "this file was made for generation {base}, and {current} is applied: look at \
                          `interlockctl spec diff FILE` and apply again with --base {current}"
-                    )));
+                    ))
+                    .because(Reason::SpecStale));
                 }
                 let is_applied = |it: &Applied| it.record.source == source;
                 if desk.coordinator.applied().is_some_and(is_applied) {
-                    return Ok((current, Vec::new(), Vec::new(), true));
+                    let unchanged = v1::ApplySpecResponse { unchanged: true, ..v1::ApplySpecResponse::default() };
+                    return Ok((current, unchanged));
                 }
-                // Where the spec cannot be read they stand still, and go on by the corrected one: nothing else ends them.
-                let stuck = desk.coordinator.applied().is_none();
-                if let Some(operation) = desk.coordinator.operations().find(|operation| !stuck && !operation.state().is_over()) {
-                    return Err(Status::failed_precondition(format!(
-                        "{} is {}: a spec is applied only while no operation runs",
-                        operation.id(),
-                        operation.state()
-                    )));
+                let held = held::by_all(&desk.coordinator);
+                if let (false, [first, ..]) = (dry_run, &held[..]) {
+                    return Err(Status::failed_precondition(format!("{first}: a spec is applied only while no operation runs"))
+                        .because(Reason::Held));
                 }
                 let changes: Vec<String> = match desk.coordinator.applied() {
                     Some(applied) if applied.spec.cluster != spec.cluster => {
                         return Err(Status::failed_precondition(format!(
                             "this coordinator runs the cluster {}, the file is for {}",
                             applied.spec.cluster, spec.cluster
-                        )));
+                        ))
+                        .because(Reason::OtherCluster));
                     }
                     Some(applied) => diff(&applied.spec, &spec).iter().map(ToString::to_string).collect(),
                     None if current != Generation(0) => {
@@ -188,7 +191,7 @@ impl ClusterService for Cluster {
                 let_go.extend(desk.coordinator.may_run_by_other_parts(&spec));
                 let runs = desk.coordinator.runs_by_other_parts(&spec);
                 if !dry_run && !runs.is_empty() {
-                    return Err(Status::failed_precondition(runs.join("\n")));
+                    return Err(Status::failed_precondition(runs.join("\n")).because(Reason::SpecRuns));
                 }
                 let_go.extend(runs);
                 let generation = if dry_run {
@@ -197,16 +200,15 @@ impl ClusterService for Cluster {
                     let by = By { who: &caller.name, why: &reason };
                     desk.coordinator.apply_spec(spec, source, file_name, by, clock::now())
                 };
-                Ok((generation, changes, let_go, false))
+                let found = v1::ApplySpecResponse { changes, let_go, held, ..v1::ApplySpecResponse::default() };
+                Ok((generation, found))
             })
             .await?;
-        let (generation, changes, let_go, unchanged) = applied?;
+        let (generation, found) = applied?;
         Ok(Response::new(v1::ApplySpecResponse {
             generation: generation.0,
-            changes,
             warnings,
-            unchanged,
-            let_go,
+            ..found
         }))
     }
 
@@ -218,7 +220,17 @@ impl ClusterService for Cluster {
         let nodes: Vec<v1::NodeAgentTypes> = self
             .driver
             .call(move |desk| {
-                let known = desk.coordinator.view().nodes();
+                let spec = desk.coordinator.applied().map(|applied| &applied.spec);
+                // Those on which no agent runs have nothing to tell.
+                let is_mute = |node: &NodeName| {
+                    let declared = spec.and_then(|spec| spec.nodes.get(node));
+                    declared.is_some_and(|node| node.agentless.is_some())
+                };
+                let known = desk
+                    .coordinator
+                    .view()
+                    .nodes()
+                    .filter(|(node, _)| !is_mute(node));
                 let named = known.filter(|(node, _)| wanted.is_empty() || node.as_str() == wanted);
                 let told = named.map(|(node, seen)| {
                     let mut agents = seen.agents.as_ref().map(installed_to_wire);

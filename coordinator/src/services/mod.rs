@@ -5,6 +5,7 @@
 
 mod cluster;
 mod event;
+mod held;
 mod logs;
 mod operation;
 mod plan;
@@ -62,6 +63,9 @@ async fn next_change(
         Ok(Err(_)) => false,
     }
 }
+
+/// How many names of one kind a line tells; the rest is counted.
+const NAMED: usize = 6;
 
 /// How long a reason may be, in bytes: it stands in a line of the journal and of the events, like evidence.
 const MAX_REASON: usize = MAX_EVIDENCE;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use interlock_engine::coordinator::{Head, NotStarted, OPERATIONS, StartRequest, Wish, head_key};
-use interlock_engine::operation::{Entry, Operation, Verb};
+use interlock_engine::operation::{Entry, Operation, Refused, Verb};
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::action::Action;
 use interlock_model::ids::{JournalSeq, OperationId};
 use interlock_model::plan::SealedPlan;
@@ -39,7 +40,8 @@ impl Operations {
     }
 
     /// The operation as it is now: from the engine while it is under way and the store takes writes, else from the
-    /// store. In either case what is told is durable; a crash of the coordinator does not take it back.
+    /// store. In either case what is told is durable; a crash of the coordinator does not take it back. What came after
+    /// that is said to be missing.
     async fn find(&self, id: OperationId, brief: bool) -> Result<v1::Operation, Status> {
         let live = self
             .driver
@@ -49,10 +51,41 @@ impl Operations {
                     .map(|operation| render::operation(operation, brief))
             })
             .await?;
-        match live.flatten() {
-            Some(operation) => Ok(operation),
-            None => Ok(render::operation(&self.replay(id).await?.0, brief)),
+        match live {
+            Some(Some(operation)) => Ok(operation),
+            Some(None) => Ok(render::operation(&self.replay(id).await?.0, brief)),
+            None => Ok(v1::Operation {
+                store_trouble: self.trouble().await?,
+                ..render::operation(&self.replay(id).await?.0, brief)
+            }),
         }
+    }
+
+    /// Why nothing becomes durable now.
+    async fn trouble(&self) -> Result<String, Status> {
+        let known = self.driver.call(|desk| desk.trouble()).await?;
+        Ok(known.unwrap_or_else(|| "it has not answered yet".to_owned()))
+    }
+
+    /// The head of an operation, from the store; none if it is let go, or not there yet. A head is written when its
+    /// operation turns: of one that is not over the journal knows more.
+    async fn stored(&self, id: OperationId) -> Result<Option<Head>, Status> {
+        let key = Key::new(head_key(id)).map_err(|error| Status::internal(error.to_string()))?;
+        let entry = self
+            .store
+            .get(&key)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        let head: Head = read_json(&entry.key, &entry.value)
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Some(if head.state.is_over() {
+            head
+        } else {
+            Head::of(&self.replay(id).await?.0)
+        }))
     }
 
     /// The operation and its journal, from the store.
@@ -62,7 +95,7 @@ impl Operations {
             .store
             .snapshot(&prefix)
             .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+            .map_err(|error| unreadable(&error))?;
         let mut bytes = Vec::new();
         let mut entries: Vec<Entry> = Vec::new();
         for entry in &snapshot.entries {
@@ -79,7 +112,8 @@ impl Operations {
             return Err(Status::not_found(format!(
                 "there is no {id}, or it is so old that its journal was let go; `interlockctl operation list` shows what \
                  there is"
-            )));
+            ))
+            .because(Reason::NoSuchOperation));
         }
         let plan = SealedPlan::open(bytes).map_err(|error| Status::internal(error.to_string()))?;
         let operation = Operation::replay(id, Arc::new(plan), entries.iter().cloned())
@@ -132,11 +166,15 @@ impl OperationService for Operations {
             id(&request.before)?.0
         };
         // Without an answer the store alone tells what is durable.
-        let live: Vec<Head> = self
+        let live: Option<Vec<Head>> = self
             .driver
             .look(|desk| desk.coordinator.operations().map(Head::of).collect())
-            .await?
-            .unwrap_or_default();
+            .await?;
+        let store_trouble = match live {
+            Some(_) => String::new(),
+            None => self.trouble().await?,
+        };
+        let live = live.unwrap_or_default();
         let last = self
             .driver
             .call(|desk| desk.coordinator.last_operation())
@@ -146,23 +184,15 @@ impl OperationService for Operations {
         while number > 0 && operations.len() < limit {
             if let Some(head) = live.iter().find(|head| head.id.0 == number) {
                 operations.push(render::summary(head));
-            } else {
-                let key = Key::new(head_key(OperationId(number)))
-                    .map_err(|error| Status::internal(error.to_string()))?;
-                if let Some(entry) = self
-                    .store
-                    .get(&key)
-                    .await
-                    .map_err(|error| Status::unavailable(error.to_string()))?
-                {
-                    let head: Head = read_json(&entry.key, &entry.value)
-                        .map_err(|error| Status::internal(error.to_string()))?;
-                    operations.push(render::summary(&head));
-                }
+            } else if let Some(head) = self.stored(OperationId(number)).await? {
+                operations.push(render::summary(&head));
             }
             number -= 1;
         }
-        Ok(Response::new(v1::ListOperationsResponse { operations }))
+        Ok(Response::new(v1::ListOperationsResponse {
+            operations,
+            store_trouble,
+        }))
     }
 
     async fn get_operation(
@@ -257,6 +287,7 @@ impl OperationService for Operations {
                 request.verb
             ))
         })?;
+        let confirmed = request.confirm_cluster;
         let wish = Wish {
             verb,
             step: (!request.step.is_empty()).then_some(request.step),
@@ -267,10 +298,13 @@ impl OperationService for Operations {
         let controlled = self
             .driver
             .call(move |desk| {
+                if let Some(operation) = desk.coordinator.operation(id) {
+                    is_confirmed(operation, wish.verb, &confirmed)?;
+                }
                 let result = desk.coordinator.control(id, &wish, clock::now());
                 match result {
                     None => Ok(None),
-                    Some(Err(refused)) => Err(Status::failed_precondition(refused.to_string())),
+                    Some(Err(refused)) => Err(not_followed(&refused)),
                     Some(Ok(())) => Ok(desk
                         .coordinator
                         .operation(id)
@@ -286,50 +320,15 @@ impl OperationService for Operations {
                     .summary
                     .map(|summary| summary.state)
                     .unwrap_or_default();
-                Err(Status::failed_precondition(format!(
-                    "{id} is {state}: it is over"
-        let confirmed = request.confirm_cluster;
-                )))
+                Err(
+                    Status::failed_precondition(format!("{id} is {state}: it is over"))
+                        .because(Reason::OperationOver),
+                )
             }
         }
     }
 }
 
-fn is_over(operation: &v1::Operation) -> bool {
-    let state = operation
-        .summary
-        .as_ref()
-                if let Some(operation) = desk.coordinator.operation(id) {
-                    is_confirmed(operation, wish.verb, &confirmed)?;
-                }
-        .map_or("", |summary| summary.state.as_str());
-    matches!(state, "done" | "aborted" | "unwound")
-}
-
-fn start(
-    desk: &mut Desk,
-    request: &v1::StartOperationRequest,
-    by: String,
-) -> Result<v1::Operation, Status> {
-    let kept = desk.kept(&request.digest).ok_or_else(|| {
-        Status::not_found(format!(
-            "this coordinator has no plan {}: it was restarted since, or the plan is old; plan again",
-            request.digest.chars().take(12).collect::<String>()
-        ))
-    })?;
-    let plan = kept.plan.plan();
-    let cluster = plan.cluster.as_str();
-    let switches = |action: &Action| matches!(action, Action::PowerOff { .. } | Action::Reboot);
-    if plan.steps.iter().any(|step| switches(&step.action)) && request.confirm_cluster != cluster {
-        return Err(Status::failed_precondition(format!(
-            "this plan takes machines down: confirm it with the cluster's name, {cluster}"
-        )));
-    }
-    if !kept.request.attested.is_empty() && request.reason.trim().is_empty() {
-        return Err(Status::invalid_argument(
-            "reason: this plan rests on your word that a machine is down: say how you know",
-        ));
-    }
 /// What takes machines down is confirmed with the cluster's name on the way back, too. What is not possible is left to the
 /// operation to refuse.
 fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<(), Status> {
@@ -348,6 +347,41 @@ fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<()
     }
 }
 
+fn is_over(operation: &v1::Operation) -> bool {
+    let state = operation
+        .summary
+        .as_ref()
+        .map_or("", |summary| summary.state.as_str());
+    matches!(state, "done" | "aborted" | "unwound")
+}
+
+fn start(
+    desk: &mut Desk,
+    request: &v1::StartOperationRequest,
+    by: String,
+) -> Result<v1::Operation, Status> {
+    let kept = desk.kept(&request.digest).ok_or_else(|| {
+        Status::not_found(format!(
+            "this coordinator has no plan {}: it was restarted since, or the plan is old; plan again",
+            request.digest.chars().take(12).collect::<String>()
+        ))
+        .because(Reason::PlanUnknown)
+    })?;
+    let plan = kept.plan.plan();
+    let cluster = plan.cluster.as_str();
+    let switches = |action: &Action| matches!(action, Action::PowerOff { .. } | Action::Reboot);
+    if plan.steps.iter().any(|step| switches(&step.action)) && request.confirm_cluster != cluster {
+        return Err(Status::failed_precondition(format!(
+            "this plan takes machines down: confirm it with the cluster's name, {cluster}"
+        ))
+        .because(Reason::NotConfirmed));
+    }
+    if !kept.request.attested.is_empty() && request.reason.trim().is_empty() {
+        return Err(Status::invalid_argument(
+            "reason: this plan rests on your word that a machine is down: say how you know",
+        )
+        .because(Reason::ReasonMissing));
+    }
     // First who holds it: an operation under way changes the cluster, and its name explains more than that it has changed.
     desk.coordinator
         .unheld(plan)
@@ -356,7 +390,7 @@ fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<()
     // does not hold any more.
     let again = desk
         .plan(kept.request.clone(), &kept.rendering)
-        .map_err(|why| Status::failed_precondition(why.to_string()))?
+        .map_err(|why| Status::failed_precondition(why.to_string()).because(Reason::NoSpec))?
         .plan;
     match again {
         Some(again) if again.digest() == kept.plan.digest() => {}
@@ -364,12 +398,14 @@ fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<()
             return Err(Status::failed_precondition(format!(
                 "the cluster has changed since this plan was made: it would now be {}; plan again",
                 again.digest().short()
-            )));
+            ))
+            .because(Reason::PlanStale));
         }
         None => {
             return Err(Status::failed_precondition(
                 "the cluster has changed since this plan was made, and it would now be refused; plan again to see why",
-            ));
+            )
+            .because(Reason::PlanStale));
         }
     }
     let attested = kept.request.attested;
@@ -396,12 +432,31 @@ fn is_confirmed(operation: &Operation, verb: Verb, confirmed: &str) -> Result<()
 fn not_started(error: &NotStarted) -> Status {
     let text = error.to_string();
     match error {
-        NotStarted::Held { .. } | NotStarted::Failover { .. } => Status::aborted(text),
-        NotStarted::NoSpec(_) | NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
-            Status::failed_precondition(text)
+        NotStarted::Held { .. } => Status::aborted(text).because(Reason::Held),
+        NotStarted::Failover { .. } => Status::aborted(text).because(Reason::FailoverUnderWay),
+        NotStarted::NoSpec(_) => Status::failed_precondition(text).because(Reason::NoSpec),
+        NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
+            Status::failed_precondition(text).because(Reason::PlanStale)
         }
         NotStarted::Corrupt(_) => Status::internal(text),
     }
+}
+
+/// Why a person's wish was not followed.
+fn not_followed(refused: &Refused) -> Status {
+    let reason = match refused {
+        Refused::NoReason(_) => Reason::ReasonMissing,
+        Refused::Role { .. } => Reason::RoleMissing,
+        Refused::State { .. }
+        | Refused::NoSuchStep { .. }
+        | Refused::Phase { .. }
+        | Refused::Held { .. } => Reason::NotPossible,
+    };
+    Status::failed_precondition(refused.to_string()).because(reason)
+}
+
+fn unreadable(error: &crate::store::Error) -> Status {
+    Status::unavailable(error.to_string()).because(Reason::StoreUnavailable)
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{Awaited, Coordinator};
-use interlock_engine::operation::Operation;
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
 use interlock_model::file::MAX_TEXT;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Liveness;
-use interlock_model::plan::{Plan, PlanKind};
+use interlock_model::plan::PlanKind;
 use interlock_model::spec::{Node, Spec};
 use interlock_model::time::Now;
 use interlock_planner::{Change, Entry, Request as PlanRequest, Scope, Subject};
@@ -22,6 +22,7 @@ use interlock_proto::v1::plan_service_server::PlanService;
 use tonic::{Request, Response, Status};
 
 use super::rendering::Renderer;
+use super::{NAMED, held};
 use crate::clock;
 use crate::driver::Handle;
 
@@ -36,14 +37,11 @@ const FRESH: Duration = Duration::from_secs(60);
 /// after which it tries anew.
 const REJOIN: Duration = Duration::from_secs(7);
 
-/// How many of the things that an operation holds are named in the report; the rest is counted.
-const NAMED: usize = 6;
-
 /// Serves `PlanService`.
 #[derive(Debug, Clone)]
-    renderer: Renderer,
 pub struct Plans {
     driver: Handle,
+    renderer: Renderer,
     started: tokio::time::Instant,
 }
 
@@ -51,9 +49,9 @@ impl Plans {
     /// The service over this driver.
     #[must_use]
     pub fn new(driver: Handle) -> Self {
-            renderer: Renderer::new(),
         Self {
             driver,
+            renderer: Renderer::new(),
             started: tokio::time::Instant::now(),
         }
     }
@@ -118,24 +116,29 @@ impl PlanService for Plans {
         request: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
         let request = plan_request(&request.into_inner())?;
-        let rendered = self.renderer.render(&self.driver, &request).await?;
         self.ask_power(&request.scope).await?;
         self.settle().await?;
+        let rendered = self.renderer.render(&self.driver, &request).await?;
         let response = self
-                if rendered.generation.is_some_and(|it| it != desk.coordinator.generation()) {
+            .driver
+            .call(move |desk| {
+                if rendered
+                    .generation
+                    .is_some_and(|it| it != desk.coordinator.generation())
+                {
                     return Err(Status::aborted(
                         "another spec was applied while the template was rendered; plan again",
                     ));
                 }
-            .driver
-            .call(move |desk| {
                 let outcome = desk
                     .plan(request.clone(), &rendered.rendering)
-                    .map_err(|why| Status::failed_precondition(why.to_string()))?;
+                    .map_err(|why| {
+                        Status::failed_precondition(why.to_string()).because(Reason::NoSpec)
+                    })?;
                 let mut report = outcome.report.entries().to_vec();
                 report.extend(silent(&desk.coordinator, &request.scope));
                 if let Some(plan) = &outcome.plan {
-                    report.extend(held(&desk.coordinator, plan.plan()));
+                    report.extend(held::of(&desk.coordinator, plan.plan()));
                 }
                 let report_json = serde_json::to_string(&report).map_err(|error| {
                     Status::internal(format!("the report cannot be written: {error}"))
@@ -223,7 +226,7 @@ fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
     let spec = &applied.spec;
     let nodes = spec.nodes.values();
     let mut entries = Vec::new();
-    let mut said: Vec<String> = Vec::new();
+    let (mut said, mut agentless) = (Vec::new(), Vec::new());
     for node in nodes.filter(|node| touches(scope, spec, node)) {
         if let Some(text) = coordinator.contested(&node.name, now) {
             entries.push(Entry::Warning {
@@ -236,67 +239,37 @@ fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
             && !coordinator.view().alive(&node.name)
         {
             let age = now.since(*at).as_secs();
+            let said = if node.agentless.is_some() {
+                &mut agentless
+            } else {
+                &mut said
+            };
             said.push(match power {
                 Power::Unknown => format!("{} is unknown ({age}s ago: {detail})", node.name),
                 Power::On | Power::Off => format!("{} is {power} ({age}s ago)", node.name),
             });
         }
     }
-    if !said.is_empty() {
+    for (who, mut said) in [
+        ("agents that are not heard", said),
+        ("nodes on which no agent runs", agentless),
+    ] {
         let more = match said.len().checked_sub(NAMED) {
             Some(more @ 1..) => format!(" and {more} more"),
             _ => String::new(),
         };
         said.truncate(NAMED);
-        entries.push(Entry::Warning {
-            subject: Subject::cluster(),
-            text: format!(
-                "agents that are not heard; their power sources, asked for this plan, say: {}{more}",
-                said.join(", ")
-            ),
-        });
-    }
-    entries
-}
-
-/// What operations under way hold of a plan, an entry for each of them: it can be looked at, and not be started before
-/// they are over.
-fn held(coordinator: &Coordinator, plan: &Plan) -> Vec<Entry> {
-    let holds = |operation: &Operation| -> BTreeSet<String> {
-        let services = plan.steps.iter().filter_map(|step| step.service.as_ref());
-        let nodes = plan.steps.iter().filter_map(|step| step.node.as_ref());
-        let services = services
-            .filter(|service| operation.holds(None, Some(service)))
-            .map(ToString::to_string);
-        let nodes = nodes
-            .filter(|node| operation.holds(Some(node), None))
-            .map(ToString::to_string);
-        services.chain(nodes).collect()
-    };
-    coordinator
-        .operations()
-        .map(|operation| (operation, holds(operation)))
-        .filter(|(_, held)| !held.is_empty())
-        .map(|(operation, held)| {
-            let named: Vec<&str> = held.iter().take(NAMED).map(String::as_str).collect();
-            let more = match held.len().checked_sub(NAMED) {
-                Some(more @ 1..) => format!(" and {more} more"),
-                _ => String::new(),
-            };
-            Entry::Warning {
+        if !said.is_empty() {
+            entries.push(Entry::Warning {
                 subject: Subject::cluster(),
                 text: format!(
-                    "{} ({} {}, started by {}) is {} and holds {}{more}: this plan can be started when it is over",
-                    operation.id(),
-                    operation.plan().kind,
-                    operation.plan().scope,
-                    operation.origin().0,
-                    operation.state(),
-                    named.join(", "),
+                    "{who}; their power sources, asked for this plan, say: {}{more}",
+                    said.join(", ")
                 ),
-            }
-        })
-        .collect()
+            });
+        }
+    }
+    entries
 }
 
 fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
@@ -426,60 +399,10 @@ fn check_id(text: &str) -> Result<CheckId, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use interlock_engine::coordinator::{FromAgent, Hello, Loaded, StartRequest, ToAgent};
-    use interlock_model::ids::{Generation, Term};
-    use interlock_model::plan::SealedPlan;
-    use interlock_planner::Input;
+    use interlock_engine::coordinator::{FromAgent, Hello, Loaded, ToAgent};
+    use interlock_model::ids::Term;
 
     use super::*;
-
-    const SPEC: &str = "
-cluster: shop
-nodes: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } }
-services:
-  web: { nodes: [a], active: all, manager: { process: { name: web } } }
-  mail: { nodes: [b], active: all, manager: { process: { name: mail } } }
-";
-
-    fn shutdown(spec: &Spec, services: &[&str]) -> SealedPlan {
-        let services = services.iter().map(|name| name.parse().unwrap()).collect();
-        let outcome = interlock_planner::plan(&Input {
-            spec,
-            generation: Generation(1),
-            request: PlanRequest::new(PlanKind::Shutdown, Scope::Services(services)),
-            observations: None,
-            memory: &BTreeMap::new(),
-            forgotten: &BTreeMap::new(),
-            power_verified: None,
-        });
-        outcome.plan.unwrap()
-    }
-
-    #[test]
-    fn the_report_of_a_plan_says_which_operation_holds_what_of_it() {
-        let spec = Arc::new(Spec::parse(SPEC.as_bytes(), "shop.yaml").unwrap().spec);
-        let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
-        let now = clock::now();
-        coordinator.apply_spec(spec.clone(), String::new(), String::new(), "admin", now);
-        let request = StartRequest {
-            plan: Arc::new(shutdown(&spec, &["web"])),
-            by: "anna".to_owned(),
-            reason: String::new(),
-            single_step: false,
-        };
-        coordinator.start(&request, now).unwrap();
-
-        let both = held(&coordinator, shutdown(&spec, &["web", "mail"]).plan());
-        let said: Vec<String> = both.iter().map(ToString::to_string).collect();
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(
-            said[0].contains(
-                "op-1 (shutdown --service web, started by anna) is running and holds a, web:"
-            ),
-            "{said:?}"
-        );
-        assert_eq!(held(&coordinator, shutdown(&spec, &["mail"]).plan()), []);
-    }
 
     const POWERED: &str = "
 cluster: shop

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use interlock_engine::coordinator::{Finding, Proof, Standing};
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::names::NodeName;
 use interlock_proto::convert::name;
 use interlock_proto::v1;
@@ -62,7 +63,7 @@ fn chosen(desk: &Desk, named: &[NodeName]) -> Result<Vec<NodeName>, Status> {
     let applied = desk
         .coordinator
         .applied()
-        .ok_or_else(|| Status::failed_precondition("no spec is applied"))?;
+        .ok_or_else(|| Status::failed_precondition("no spec is applied").because(Reason::NoSpec))?;
     if named.is_empty() {
         let nodes = applied.spec.nodes.values();
         return Ok(nodes

@@ -3,13 +3,14 @@
 mod node;
 
 use interlock_engine::coordinator::{Coordinator, Event, Head};
-use interlock_engine::operation::{Entry, LeftDown, Operation};
+use interlock_engine::operation::{Asked, Entry, LeftDown, Operation};
 use interlock_model::ids::JournalSeq;
 use interlock_model::member::MemberState;
 use interlock_model::names::NodeName;
 use interlock_model::observation::Active;
-use interlock_model::spec::{Service, Spec};
+use interlock_model::spec::{Failover, Service, Spec};
 use interlock_model::time::Now;
+use interlock_proto::convert::millis;
 use interlock_proto::v1;
 
 use crate::driver::Desk;
@@ -73,6 +74,23 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
         single_step: operation.is_single_step(),
         left_down: operation.left_down().iter().map(left_down).collect(),
         bring_back: operation.bring_back().unwrap_or_default(),
+        asked: operation.asked().iter().map(asked).collect(),
+        store_trouble: String::new(),
+        end_waits_for: operation.end_waits_for().to_owned(),
+    }
+}
+
+fn asked(asked: &Asked) -> v1::Asked {
+    v1::Asked {
+        at_ms: asked.at.0,
+        by: asked.by.clone(),
+        verb: asked.verb.to_string(),
+        step: asked
+            .step
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        reason: asked.reason.clone(),
     }
 }
 
@@ -258,13 +276,17 @@ fn services(desk: &Desk, now: Now) -> Vec<v1::ServiceStatus> {
                     .map(|id| id.to_string())
                     .unwrap_or_default(),
                 members: memberships(coordinator, &applied.spec, service),
-                lease: desk.leases.of(&status.service).map(lease),
+                lease: desk
+                    .leases
+                    .of(&status.service)
+                    .map(|shown| lease(shown, service)),
             })
         })
         .collect()
 }
 
-fn lease(shown: Shown) -> v1::LeaseStatus {
+fn lease(shown: Shown, service: &Service) -> v1::LeaseStatus {
+    let recovery = service.failover.as_ref().and_then(Failover::recovery);
     v1::LeaseStatus {
         epoch: shown.epoch.0,
         holder: shown
@@ -275,6 +297,10 @@ fn lease(shown: Shown) -> v1::LeaseStatus {
         since_ms: shown.since.map_or(0, |since| since.0),
         automatic: shown.automatic,
         reason: shown.reason,
+        recovery: recovery.map(|recovery| v1::Recovery {
+            typical_ms: millis(recovery.typical),
+            worst_ms: millis(recovery.worst),
+        }),
     }
 }
 

@@ -20,6 +20,10 @@ use crate::postgres::Postgres;
 use crate::redis::Redis;
 use crate::time::human;
 
+/// How long a process that an agent supervises gets between the polite signal and SIGKILL, if the agent's own file does not
+/// say.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// What a step of a plan does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]

@@ -11,15 +11,23 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The longest name, in characters.
 pub const MAX_NAME: usize = 63;
 
+/// The longest name of a gate: those that plans make themselves name an instance, as in `stop.SERVICE.NODE`.
+pub const MAX_GATE_NAME: usize = 2 * MAX_NAME + 16;
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("a name cannot be empty")]
     Empty,
-    /// The text is longer than [`MAX_NAME`].
-    #[error("a name has at most {MAX_NAME} characters, this one has {0}")]
-    TooLong(usize),
+    /// The text is longer than a name may be.
+    #[error("a name has at most {longest} characters, this one has {length}")]
+    TooLong {
+        /// How long the text is.
+        length: usize,
+        /// How long it may be.
+        longest: usize,
+    },
     /// A character outside the grammar.
     #[error(
         "'{name}' has the character {bad:?}: a name is made of letters, digits, '.', '_' and '-'"
@@ -35,7 +43,7 @@ pub enum NameError {
     BadStart(String),
 }
 
-fn validate(text: &str) -> Result<(), NameError> {
+fn validate(text: &str, longest: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -46,8 +54,11 @@ fn validate(text: &str) -> Result<(), NameError> {
             bad,
         });
     }
-    if text.len() > MAX_NAME {
-        return Err(NameError::TooLong(text.len()));
+    if text.len() > longest {
+        return Err(NameError::TooLong {
+            length: text.len(),
+            longest,
+        });
     }
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(NameError::BadStart(text.to_owned()));
@@ -56,7 +67,7 @@ fn validate(text: &str) -> Result<(), NameError> {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident: $longest:expr),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $name(std::sync::Arc<str>);
@@ -72,7 +83,7 @@ macro_rules! names {
         impl FromStr for $name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
-                validate(text)?;
+                validate(text, $longest)?;
                 Ok(Self(text.into()))
             }
         }
@@ -106,21 +117,21 @@ macro_rules! names {
 
 names! {
     /// A cluster: one spec, one certificate authority, one set of coordinators.
-    ClusterName,
+    ClusterName: MAX_NAME,
     /// A node, that is, a VM.
-    NodeName,
+    NodeName: MAX_NAME,
     /// A VM host (hypervisor) that carries nodes.
-    HostName,
+    HostName: MAX_NAME,
     /// A power device that can switch nodes off and on.
-    PowerName,
+    PowerName: MAX_NAME,
     /// A service.
-    ServiceName,
+    ServiceName: MAX_NAME,
     /// A check of a service.
-    CheckName,
+    CheckName: MAX_NAME,
     /// A gate that a person opens.
-    GateName,
+    GateName: MAX_GATE_NAME,
     /// A process, command or secret that an agent's own file defines.
-    LocalName,
+    LocalName: MAX_NAME,
 }
 
 #[cfg(test)]

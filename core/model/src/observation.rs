@@ -349,18 +349,21 @@ impl Observations {
             .unwrap_or_else(CheckObservation::never)
     }
 
-    /// Which instance of a leased service says to be primary.
+    /// Which instance of a leased service says to be primary. One of which nothing is known stands against nobody: who says
+    /// so holds the lease, and nobody else can. Without a primary it may be the one.
     fn primary(&self, service: &Service) -> Active {
         let mut found = None;
+        let mut untold = None;
         for node in &service.nodes {
             let state = self.instance(node, &service.name);
             if state.is_down() {
                 continue;
             }
-            let seen = self
-                .nodes
-                .get(node)
-                .filter(|_| state != InstanceState::Unknown);
+            if state == InstanceState::Unknown {
+                untold = untold.or(Some(node));
+                continue;
+            }
+            let seen = self.nodes.get(node);
             let role = seen.and_then(|seen| seen.instances.get(&service.name)?.role.as_ref());
             match role.map_or(Side::Unknown, |role| role.side) {
                 Side::Standby => {}
@@ -381,9 +384,15 @@ impl Observations {
                 },
             }
         }
-        match found {
-            Some(node) => Active::On(node.clone()),
-            None => Active::Unknown(format!("no instance of {} holds its lease", service.name)),
+        match (found, untold) {
+            (Some(node), _) => Active::On(node.clone()),
+            (None, Some(node)) => Active::Unknown(format!(
+                "no instance of {} is known to be primary, and of the one on {node} nothing is known",
+                service.name
+            )),
+            (None, None) => {
+                Active::Unknown(format!("no instance of {} holds its lease", service.name))
+            }
         }
     }
 

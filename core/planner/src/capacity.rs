@@ -65,12 +65,21 @@ impl Draft<'_> {
             self.keeps.insert(service.name.clone());
         }
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        if number(would_leave) < service.at_least {
+        let (have, would_leave) = (number(have), number(would_leave));
+        let (service, at_least) = (service.name.clone(), service.at_least);
+        if would_leave < at_least {
             self.report.add(Entry::CapacityShort {
-                service: service.name.clone(),
-                have: number(have),
-                would_leave: number(would_leave),
-                at_least: service.at_least,
+                service,
+                have,
+                would_leave,
+                at_least,
+            });
+        } else if at_least > 0 {
+            self.report.add(Entry::Keeps {
+                service,
+                have,
+                would_leave,
+                at_least,
             });
         }
     }

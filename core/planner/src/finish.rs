@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use interlock_model::action::Action;
+use interlock_model::lease::Recovery;
 use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step};
+use interlock_model::spec::Failover;
 
 use crate::Outcome;
 use crate::checker;
@@ -58,6 +60,7 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
         draft.report.add(limits);
     }
     let steps = std::mem::take(&mut draft.graph).into_steps(&order);
+    recoveries(&mut draft, &steps);
     let plan = Plan {
         cluster: draft.spec.cluster.clone(),
         generation: draft.input.generation,
@@ -114,6 +117,23 @@ fn add_gates(draft: &mut Draft<'_>) {
             for (step, end) in &ends {
                 draft.graph.after(approve, *step, *end);
             }
+        }
+    }
+}
+
+/// How long each leased service of the plan would have no primary if the machine of that one was lost.
+fn recoveries(draft: &mut Draft<'_>, steps: &[Step]) {
+    for service in draft.spec.services.values() {
+        let touched = steps
+            .iter()
+            .any(|step| step.service.as_ref() == Some(&service.name));
+        let recovery = service.failover.as_ref().filter(|_| touched);
+        if let Some(Recovery { typical, worst }) = recovery.and_then(Failover::recovery) {
+            draft.report.add(Entry::Recovery {
+                service: service.name.clone(),
+                typical,
+                worst,
+            });
         }
     }
 }

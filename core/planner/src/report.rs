@@ -142,6 +142,28 @@ pub enum Entry {
         /// How many the spec wants at least.
         at_least: u32,
     },
+    /// The capacity that the plan keeps. Counted again right before each step that takes an instance out of service.
+    Keeps {
+        /// The service.
+        service: ServiceName,
+        /// How many instances in service it has now.
+        have: u32,
+        /// How many the plan leaves at its lowest point.
+        would_leave: u32,
+        /// How many the spec wants at least.
+        at_least: u32,
+    },
+    /// How long nobody takes writes of a service in the plan after its primary's machine is lost, by the timings of its lease.
+    Recovery {
+        /// The service.
+        service: ServiceName,
+        /// When nothing else is wrong.
+        #[serde(with = "human")]
+        typical: Duration,
+        /// When the coordinators' leader is lost at the same moment, and clocks are as wrong as they may be.
+        #[serde(with = "human")]
+        worst: Duration,
+    },
     /// The active side of an exclusive service, and how it is known. Looked at again right before the step.
     Active {
         /// The service.
@@ -198,6 +220,8 @@ impl Entry {
             | Self::LeftForYou { .. }
             | Self::Included { .. }
             | Self::AlreadyDone { .. }
+            | Self::Keeps { .. }
+            | Self::Recovery { .. }
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
@@ -215,6 +239,8 @@ impl Entry {
             | Self::Included { .. }
             | Self::AlreadyDone { .. }
             | Self::CapacityShort { .. }
+            | Self::Keeps { .. }
+            | Self::Recovery { .. }
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
@@ -257,6 +283,26 @@ impl fmt::Display for Entry {
                 f,
                 "capacity: service {service} has {have} in service, the plan would leave {would_leave}, \
                  at least {at_least} must stay"
+            )?,
+            Self::Keeps {
+                service,
+                have,
+                would_leave,
+                at_least,
+            } => write!(
+                f,
+                "keeps: service {service} has {have} in service and never less than {would_leave}, at least {at_least} must stay"
+            )?,
+            Self::Recovery {
+                service,
+                typical,
+                worst,
+            } => write!(
+                f,
+                "recovery: service {service}: once its primary's machine is lost, nobody takes writes for {} typically, \
+                 {} at worst",
+                human::text(*typical),
+                human::text(*worst)
             )?,
             Self::Active {
                 service,

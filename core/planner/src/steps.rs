@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use interlock_model::action::{Action, PowerRef};
 use interlock_model::member::{Member, Membership};
-use interlock_model::names::{GateName, LocalName, MAX_NAME, NodeName, ServiceName};
+use interlock_model::names::{GateName, LocalName, NodeName, ServiceName};
 use interlock_model::plan::{Digest, Gate, Step, StepId, Undo};
 use interlock_model::spec::{ManualGate, Node, NodePower, Role, Service};
 
@@ -264,10 +264,9 @@ pub(crate) fn manual_stop(service: &ServiceName, node: &NodeName) -> Option<Step
     })
 }
 
-/// None only if `name` is no name, which names joined by dots always are.
+/// None only if `name` is no name of a gate, which the names of an instance joined by dots always are.
 fn by_hand(name: &str, text: String) -> Option<Step> {
-    let gate: String = name.chars().take(MAX_NAME).collect();
-    Some(approve(name, gate.parse().ok()?, text, Role::Operator))
+    Some(approve(name, name.parse().ok()?, text, Role::Operator))
 }
 
 fn approve(id: &str, gate: GateName, text: String, role: Role) -> Step {

@@ -42,7 +42,7 @@ pub(crate) use why::{Why, WhyAbout};
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use interlock_model::names::NodeName;
 
 use crate::exit::Exit;
@@ -61,13 +61,17 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line.
+    /// Reads the command line, and whether a program reads what comes of it: `-o json`.
     ///
     /// # Errors
     /// If it is wrong, or asks for help or the version. What is wrong is told as if nothing were in the environment:
     /// otherwise the usage line would ask for what the environment says.
-    pub(crate) fn read() -> Result<Self, clap::Error> {
-        Self::try_parse().map_err(|error| {
+    pub(crate) fn read() -> Result<(Self, bool), clap::Error> {
+        let read = Self::command().try_get_matches().and_then(|matches| {
+            let cli = Self::from_arg_matches(&matches)?;
+            Ok((cli, wants_json(&matches)))
+        });
+        read.map_err(|error| {
             if !error.use_stderr() {
                 return error;
             }
@@ -80,6 +84,20 @@ impl Cli {
             typed.try_get_matches().err().unwrap_or(error)
         })
     }
+}
+
+/// Is what the command prints for a program that reads JSON?
+fn wants_json(matches: &ArgMatches) -> bool {
+    let mut command = matches;
+    while let Some((_, below)) = command.subcommand() {
+        command = below;
+    }
+    let output = |id| {
+        let format = command.try_get_one::<Format>(id).ok().flatten();
+        let plan = command.try_get_one::<PlanFormat>(id).ok().flatten();
+        format == Some(&Format::Json) || plan == Some(&PlanFormat::Json)
+    };
+    output("output") || output("format")
 }
 
 /// Where each shell looks for scripts.

@@ -14,6 +14,9 @@ pub(crate) enum SpecCommand {
         /// The file; - is standard input.
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
+        /// Also warn of what this file of a node's agent gives more time than the spec does: `stop_grace` of a process.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        agent_config: Vec<PathBuf>,
         #[command(flatten)]
         output: Output,
     },

@@ -47,3 +47,11 @@ pub(crate) struct Why {
     #[command(flatten)]
     pub(crate) output: Output,
 }
+
+impl Why {
+    /// The option that only a service has, if one is said.
+    pub(crate) fn of_service(&self) -> Option<&'static str> {
+        let epoch = self.epoch.map(|_| "--epoch");
+        epoch.or(self.last.map(|_| "--last"))
+    }
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use interlock_mesh::channel::{Address, ConnectError};
 use interlock_mesh::identity::Identity;
+use interlock_mesh::reason;
 use tonic::{Code, Status};
 
 use crate::exit::Exit;
@@ -16,6 +17,8 @@ pub(crate) struct RpcFailure {
     address: Address,
     own: String,
     status: Status,
+    /// What was found out about it since.
+    more: String,
 }
 
 impl RpcFailure {
@@ -25,12 +28,32 @@ impl RpcFailure {
             address,
             own: own.caller().to_string(),
             status,
+            more: String::new(),
+        }
+    }
+
+    /// The same with what was found out about it.
+    pub(crate) fn explained(self, more: &str) -> Self {
+        Self {
+            more: format!("\n  {more}"),
+            ..self
         }
     }
 
     /// What the other side answered.
     pub(crate) fn code(&self) -> Code {
         self.status.code()
+    }
+
+    /// The stable word for it: the other side's, or that of the code.
+    pub(crate) fn word(&self) -> String {
+        if ConnectError::inside(&self.status).is_some() || self.broke() {
+            return "unreachable".to_owned();
+        }
+        match reason::of(&self.status) {
+            Some(word) => clean(word),
+            None => kebab(&format!("{:?}", self.status.code())),
+        }
     }
 
     /// The exit code that stands for it.
@@ -56,6 +79,18 @@ impl RpcFailure {
     }
 }
 
+/// `FailedPrecondition` as `failed-precondition`.
+fn kebab(name: &str) -> String {
+    let mut word = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
+}
+
 /// The exit code that stands for what the other side answered; `docs/errors.md` has the same.
 fn exit_of(code: Code) -> Exit {
     match code {
@@ -77,11 +112,19 @@ fn exit_of(code: Code) -> Exit {
 
 impl fmt::Display for RpcFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.told(f)?;
+        f.write_str(&self.more)
+    }
+}
+
+impl RpcFailure {
+    fn told(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             doing,
             address,
             own,
             status,
+            ..
         } = self;
         if let Some(error) = ConnectError::inside(status) {
             return write!(f, "cannot {doing}: {error}");

@@ -20,6 +20,7 @@ mod plan_difference;
 mod power;
 mod spec;
 mod spec_agent_config;
+mod spec_agent_file;
 mod status;
 mod store;
 mod support;

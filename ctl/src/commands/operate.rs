@@ -183,8 +183,6 @@ async fn explained(
     if different.is_empty() {
         return refused.into();
     }
-    Failure::Refused(format!(
-        "{refused}\n  what is different now: {}",
-        different.join("; ")
-    ))
+    let different = format!("what is different now: {}", different.join("; "));
+    refused.explained(&different).into()
 }

@@ -13,7 +13,7 @@ use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
 use crate::render::{
     Beside, Out, Table, Tone, clean, counted, date_time, left_down, operation_text,
-    operation_value, operations_table, rfc3339, summary_value,
+    operation_value, operations_table, rfc3339, store_trouble, summary_value,
 };
 
 pub(super) async fn run(connection: &Connection, command: OperationCommand, out: Out) -> Outcome {
@@ -115,13 +115,17 @@ async fn list(client: &Client, limit: u32, output: Output, out: Out) -> Outcome 
             SHORT,
             operations.list_operations(request),
         )
-        .await?
-        .operations;
+        .await?;
+    let trouble = store_trouble(&listed.store_trouble, out.talk_paint());
+    let listed = listed.operations;
     out.show(
         output.output,
         || listed.iter().map(summary_value).collect(),
         |paint| operations_table(&listed, paint),
     )?;
+    if let Some(trouble) = trouble {
+        out.say(&trouble)?;
+    }
     Ok(Exit::Ok)
 }
 
@@ -151,11 +155,11 @@ fn verb(verb: &str, operation: &str, step: &str, reason: &str) -> v1::ControlOpe
         verb: verb.to_owned(),
         step: step.to_owned(),
         reason: reason.to_owned(),
+        confirm_cluster: String::new(),
     }
 }
 
 /// Asks for something, and says how the operation is then.
-        confirm_cluster: String::new(),
 pub(super) async fn control(
     client: &Client,
     request: v1::ControlOperationRequest,

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
 use interlock_proto::v1;
 use serde_json::json;
 
-use super::spec_agent_config;
+use super::{spec_agent_config, spec_agent_file};
 use crate::cli::{Connection, Format, SpecApply, SpecCommand};
 use crate::client::{Client, SHORT};
 use crate::context;
@@ -21,7 +21,11 @@ const APPLYING: &str = "apply the spec";
 
 pub(super) async fn run(connection: &Connection, command: SpecCommand, out: Out) -> Outcome {
     match command {
-        SpecCommand::Check { file, output } => check(&file, output.output, out),
+        SpecCommand::Check {
+            file,
+            agent_config,
+            output,
+        } => check(&file, &agent_config, output.output, out),
         SpecCommand::Apply(args) => apply(connection, args, out).await,
         SpecCommand::Show { generation, output } => {
             let client = context::coordinators(connection)?.connect().await?;
@@ -109,7 +113,7 @@ fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn check(file: &Path, format: Format, out: Out) -> Outcome {
+fn check(file: &Path, agents: &[PathBuf], format: Format, out: Out) -> Outcome {
     let bytes = bytes(file)?;
     let (problems, spec) = match Spec::parse(&bytes, &name(file)) {
         Ok(parsed) => (
@@ -121,11 +125,26 @@ fn check(file: &Path, format: Format, out: Out) -> Outcome {
     if !problems.problems.is_empty() {
         out.say(problems.render(&bytes).trim_end())?;
     }
+    let mut of_agents = Vec::new();
+    // What a file fits is not known of a spec that cannot be used.
+    for (spec, agent) in spec
+        .iter()
+        .flat_map(|spec| agents.iter().map(move |it| (spec, it)))
+    {
+        let (found, text) = spec_agent_file::check(spec, agent)?;
+        if !found.problems.is_empty() {
+            out.say(found.render(text.as_bytes()).trim_end())?;
+        }
+        of_agents.push(found);
+    }
     let value = || {
         let mut value = problems.to_json();
         value["valid"] = json!(spec.is_some());
+        value["agent_configs"] = of_agents.iter().map(Problems::to_json).collect();
         value
     };
+    let all = of_agents.iter().chain([&problems]);
+    let warnings: usize = all.map(|it| it.problems.len()).sum();
     out.show(format, value, |_| match &spec {
         Some(spec) => format!(
             "{}: cluster {}, {}, {}: valid{}\n",
@@ -133,7 +152,7 @@ fn check(file: &Path, format: Format, out: Out) -> Outcome {
             spec.cluster,
             counted(spec.nodes.len(), "node"),
             counted(spec.services.len(), "service"),
-            match problems.problems.len() {
+            match warnings {
                 0 => String::new(),
                 count => format!(", {}", counted(count, "warning")),
             }
@@ -219,6 +238,7 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
             "changes": applied.changes,
             "warnings": applied.warnings,
             "let_go": applied.let_go,
+            "held": applied.held,
         })
     };
     out.show(args.output.output, value, |paint| {
@@ -226,6 +246,12 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
     })?;
     if args.yes || args.dry_run {
         tell_let_go(&applied.let_go, out)?;
+    }
+    for held in &applied.held {
+        out.say(&format!(
+            "warning: {}: this can be applied when it is over",
+            clean(held)
+        ))?;
     }
     out.say(&if applied.unchanged {
         format!("no difference to generation {base}: nothing was applied")
@@ -273,6 +299,12 @@ async fn confirm(client: &Client, request: &v1::ApplySpecRequest, out: Out) -> R
     let found = send(client, APPLYING, dry).await?;
     if found.unchanged {
         return Ok(());
+    }
+    if let Some(held) = found.held.first() {
+        return Err(Failure::Refused(format!(
+            "cannot {APPLYING}: {}: a spec is applied only while no operation runs. Nothing was applied",
+            clean(held)
+        )));
     }
     if found.changes.is_empty() {
         out.say("this changes nothing but the text of the file")?;

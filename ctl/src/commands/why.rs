@@ -18,6 +18,14 @@ use super::events::{event_line, event_value};
 const WRITTEN_LATER: u64 = 5000;
 
 pub(super) async fn run(connection: &Connection, args: &Why, out: Out) -> Outcome {
+    if let Some(WhyAbout::Event(number)) = &args.about
+        && let Some(option) = args.of_service()
+    {
+        return Err(Failure::Usage(format!(
+            "{option} is about the epochs of a service, and {number} is an event, which has one decision behind it: \
+             `interlockctl why {number}`, or `interlockctl why SERVICE {option} N`"
+        )));
+    }
     let client = context::coordinators(connection)?.connect().await?;
     let last = args.last.unwrap_or(1);
     let (event, decisions) = match &args.about {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use interlock_model::plan::{SealedPlan, Step};
 use interlock_model::time::human;
+use interlock_planner::view;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -13,7 +14,9 @@ use super::{Silence, elapsed, operation_value, under_way};
 /// The plan of an operation, and how its agents are, as far as either is known.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
-    /// Steps of the plan by their names.
+    /// The plan, if it is told and can be read.
+    plan: Option<SealedPlan>,
+    /// Its steps by their names.
     steps: BTreeMap<String, Step>,
     silence: Silence,
     /// By the coordinator's clock, in milliseconds since 1970; 0 if that is not known.
@@ -24,14 +27,13 @@ impl Beside {
     /// Reads the plan out of an operation, and the agents out of a status.
     pub(crate) fn new(operation: &v1::Operation, status: Option<&v1::Status>) -> Self {
         // A plan that cannot be read, of a newer version, costs the limits and nothing else.
-        let steps = SealedPlan::open(operation.plan_json.clone().into_bytes())
-            .map(|sealed| sealed.plan().steps.clone())
-            .unwrap_or_default();
+        let plan = SealedPlan::open(operation.plan_json.clone().into_bytes()).ok();
+        let steps = plan.iter().flat_map(|sealed| &sealed.plan().steps);
         let mut beside = Self {
             steps: steps
-                .into_iter()
-                .map(|step| (step.id.to_string(), step))
+                .map(|step| (step.id.to_string(), step.clone()))
                 .collect(),
+            plan,
             ..Self::default()
         };
         if let Some(status) = status {
@@ -68,9 +70,11 @@ impl Beside {
         self.silence.about(step, planned, self.now)
     }
 
-    /// The operation for programs, with the limit of each step in milliseconds and what is to say of its agent.
+    /// The operation for programs, with its plan, and of each step its limit in milliseconds and what is to say of its
+    /// agent.
     pub(crate) fn value(&self, operation: &v1::Operation) -> Value {
         let mut value = operation_value(operation);
+        value["plan"] = json!(self.plan.as_ref().map(view::plan_json));
         let steps = value["steps"].as_array_mut().into_iter().flatten();
         for (written, step) in steps.zip(&operation.steps) {
             let limit = self.steps.get(&step.step).map(|it| it.timeout.as_millis());

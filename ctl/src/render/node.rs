@@ -21,22 +21,26 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
     };
     field("address", clean(&node.address));
     field("host", clean(&node.host));
-    field(
-        "agent",
-        format!(
-            "{}, heard {}{}",
-            paint.tone(agent_tone, &agent),
-            age(node.heard_ms),
-            match node.agent_version.as_str() {
-                "" => String::new(),
-                version => format!(
-                    ", version {}, works by generation {}",
-                    clean(version),
-                    node.agent_generation
-                ),
-            }
-        ),
-    );
+    if let Some(agentless) = &node.agentless {
+        field("agent", format!("none, by the spec: {}", probed(agentless)));
+    } else {
+        field(
+            "agent",
+            format!(
+                "{}, heard {}{}",
+                paint.tone(agent_tone, &agent),
+                age(node.heard_ms),
+                match node.agent_version.as_str() {
+                    "" => String::new(),
+                    version => format!(
+                        ", version {}, works by generation {}",
+                        clean(version),
+                        node.agent_generation
+                    ),
+                }
+            ),
+        );
+    }
     field("boot", clean(&node.boot_id));
     if !node.power_verified.is_empty() {
         field(
@@ -65,6 +69,11 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
     text
 }
 
+/// From where a node without an agent is looked at: `probed from a, b`.
+pub(crate) fn probed(agentless: &v1::Agentless) -> String {
+    format!("probed from {}", clean(&agentless.probed_from.join(", ")))
+}
+
 /// What an agent would refuse, and why.
 fn refused(refusal: &v1::Refusal, paint: Paint) -> String {
     let what = match refusal_from_wire(refusal) {
@@ -84,6 +93,9 @@ fn power_known_by(node: &v1::NodeStatus) -> String {
     match node.power_age_ms {
         Some(0..1000) => "its source was asked just now".to_owned(),
         Some(millis) => format!("its source was asked {} ago", age(Some(millis))),
+        None if word == "on" && node.agentless.is_some() => {
+            "what runs there answers, its source was not asked".to_owned()
+        }
         None if word == "on" => "its agent speaks, its source was not asked".to_owned(),
         None => "its source was not asked".to_owned(),
     }
@@ -205,7 +217,9 @@ pub(crate) fn node_value(node: &v1::NodeStatus) -> Value {
         "node": node.node,
         "address": node.address,
         "host": some(&node.host),
-        "liveness": liveness(node.liveness).0,
+        // Of a node without an agent there is none.
+        "liveness": node.agentless.is_none().then(|| liveness(node.liveness).0),
+        "agentless": node.agentless.as_ref().map(|it| json!({ "probed_from": it.probed_from })),
         "heard_ms": node.heard_ms,
         "power": power(node.power).0,
         "power_age_ms": node.power_age_ms,

@@ -10,6 +10,9 @@ use super::{Beside, Paint, Table, Tone, clean, counted, date_time, elapsed, rfc3
 /// How many of what is left down are named in a line; programs are given all.
 const LEFT_NAMED: usize = 8;
 
+/// How many of the last things that people have asked for are shown; the journal has all, and so have programs.
+const ASKED_SHOWN: usize = 10;
+
 /// The tone of an operation's state.
 pub(crate) fn operation_tone(state: &str) -> Tone {
     match state {
@@ -97,9 +100,19 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
             paint.tone(Tone::Bad, &clean(&operation.attention))
         ));
     }
+    if let Some(trouble) = store_trouble(&operation.store_trouble, paint) {
+        text.push_str(&format!("{trouble}\n"));
+    }
+    if !operation.end_waits_for.is_empty() {
+        text.push_str(&format!(
+            "{}\n",
+            paint.tone(Tone::Doubt, &ending(operation))
+        ));
+    }
     if let Some(left) = left_down(operation, paint) {
         text.push_str(&format!("{left}\n"));
     }
+    text.push_str(&asked_lines(operation));
     if !operation.possible.is_empty() {
         text.push_str(&format!(
             "possible now: {}\n",
@@ -141,6 +154,55 @@ pub(crate) fn operation_text(operation: &v1::Operation, beside: &Beside, paint: 
         ]);
     }
     text.push_str(&table.render(paint));
+    text
+}
+
+/// That the store takes no writes, if so.
+pub(crate) fn store_trouble(trouble: &str, paint: Paint) -> Option<String> {
+    (!trouble.is_empty()).then(|| {
+        let text = format!(
+            "the store takes no writes ({}): this is what it holds, and what has happened since is not kept yet",
+            clean(trouble)
+        );
+        paint.tone(Tone::Bad, &text)
+    })
+}
+
+/// What people have asked of it, a line each.
+fn asked_lines(operation: &v1::Operation) -> String {
+    let asked = &operation.asked;
+    let hidden = asked.len().saturating_sub(ASKED_SHOWN);
+    let mut text = String::new();
+    if hidden > 0 {
+        let name = operation
+            .summary
+            .as_ref()
+            .map_or("", |summary| &summary.operation);
+        text.push_str(&format!(
+            "asked {hidden} times before that: interlockctl operation journal {}\n",
+            clean(name)
+        ));
+    }
+    for one in &asked[hidden..] {
+        text.push_str(&format!(
+            "asked {}: {}\n",
+            date_time(one.at_ms),
+            asked_one(one)
+        ));
+    }
+    text
+}
+
+/// `retry stop:web@web1 by anna: its disk was full`.
+fn asked_one(one: &v1::Asked) -> String {
+    let mut text = command_word(&one.verb);
+    if !one.step.is_empty() {
+        text.push_str(&format!(" {}", clean(&one.step)));
+    }
+    text.push_str(&format!(" by {}", clean(&one.by)));
+    if !one.reason.is_empty() {
+        text.push_str(&format!(": {}", clean(&one.reason)));
+    }
     text
 }
 
@@ -221,8 +283,24 @@ pub(crate) fn operation_value(operation: &v1::Operation) -> Value {
         "" => Value::Null,
         command => json!(command),
     };
+    value["asked"] = operation.asked.iter().map(asked_value).collect();
+    value["store_trouble"] = match operation.store_trouble.as_str() {
+        "" => Value::Null,
+        trouble => json!(trouble),
+    };
     value["steps"] = operation.steps.iter().map(step_value).collect();
     value
+}
+
+fn asked_value(one: &v1::Asked) -> Value {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    json!({
+        "at": rfc3339(one.at_ms),
+        "by": one.by,
+        "verb": one.verb,
+        "step": some(&one.step),
+        "reason": some(&one.reason),
+    })
 }
 
 fn left_value(left: &v1::LeftDown) -> Value {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use serde_json::Value;
 
@@ -22,8 +23,8 @@ impl Out {
         let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && env::var_os("TERM").is_none_or(|term| term != "dumb");
         Self {
-            data: Paint::new(wanted && io::stdout().is_terminal()),
-            talk: Paint::new(wanted && io::stderr().is_terminal()),
+            data: Paint::new(wanted && io::stdout().is_terminal()).within(width(io::stdout())),
+            talk: Paint::new(wanted && io::stderr().is_terminal()).within(width(io::stderr())),
         }
     }
 
@@ -113,9 +114,16 @@ impl Out {
 
 /// The size of the terminal that standard output or standard error is, if one of them is.
 pub(crate) fn width_and_height() -> Option<(usize, usize)> {
-    let size = rustix::termios::tcgetwinsize(io::stdout())
-        .or_else(|_| rustix::termios::tcgetwinsize(io::stderr()))
-        .ok()?;
+    size(io::stdout()).or_else(|| size(io::stderr()))
+}
+
+/// The columns of the terminal that this is, if it is one.
+fn width(of: impl AsFd) -> Option<usize> {
+    size(of).map(|(width, _)| width)
+}
+
+fn size(of: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
     // A serial line or a script says 0 x 0.
     (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
 }

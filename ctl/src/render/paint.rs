@@ -18,16 +18,28 @@ pub(crate) enum Tone {
     Strong,
 }
 
-/// Colours, or none.
+/// Colours or none, and the room for a line: what is known of where a text goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paint {
     on: bool,
+    /// None where it is no terminal: a file and a pipe take lines of any length.
+    width: Option<usize>,
 }
 
 impl Paint {
     /// With colours or without.
     pub(crate) const fn new(on: bool) -> Self {
-        Self { on }
+        Self { on, width: None }
+    }
+
+    /// The same on a terminal of so many columns.
+    pub(crate) const fn within(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
+    }
+
+    /// How many columns there are, if it is a terminal.
+    pub(crate) const fn width(self) -> Option<usize> {
+        self.width
     }
 
     /// The text in a tone (SGR sequences of ECMA-48, 8.3.117).

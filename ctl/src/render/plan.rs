@@ -28,7 +28,13 @@ fn tone(entry: &Entry) -> Tone {
         | Entry::Warning { .. }
         | Entry::Assumed { .. }
         | Entry::LeftForYou { .. } => Tone::Doubt,
-        Entry::Excluded { .. } | Entry::AlreadyDone { .. } | Entry::Limits { .. } => Tone::Faint,
-        Entry::Included { .. } | Entry::Active { .. } => Tone::Plain,
+        Entry::Excluded { .. }
+        | Entry::AlreadyDone { .. }
+        | Entry::Limits { .. }
+        | Entry::Recovery { .. } => Tone::Faint,
+        Entry::Included { .. }
+        | Entry::Active { .. }
+        | Entry::AtEnd { .. }
+        | Entry::Keeps { .. } => Tone::Plain,
     }
 }

@@ -10,10 +10,12 @@ use futures_util::{Stream, StreamExt as _, stream};
 use interlock_mesh::authz::Table;
 use interlock_mesh::credentials::{Files, open, system_clock};
 use interlock_mesh::identity::Kind;
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_mesh::server::{Options, Server};
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use interlock_proto::v1::event_service_server::{EventService, EventServiceServer};
+use interlock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
 use interlock_proto::v1::operation_service_server::{OperationService, OperationServiceServer};
 use interlock_proto::v1::plan_service_server::{PlanService, PlanServiceServer};
 use tonic::service::Routes;
@@ -36,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) spec: v1::GetSpecResponse,
     /// Why no spec is applied, if so.
     pub(crate) spec_refusal: Option<&'static str>,
+    /// The operation that keeps a spec from being applied, if one does.
+    pub(crate) spec_held: Option<&'static str>,
     /// What was applied; what is applied already is not.
     pub(crate) applied: Mutex<Vec<v1::ApplySpecRequest>>,
     /// The resource agents of nodes.
@@ -56,12 +60,21 @@ pub(crate) struct Script {
     pub(crate) started: Mutex<Vec<v1::StartOperationRequest>>,
     /// Streams stay open after their last message.
     pub(crate) patient: bool,
+    /// What is found out about plugs.
+    pub(crate) matches: Vec<v1::PowerMatch>,
+    /// What an agent says of its node.
+    pub(crate) node: v1::Node,
+    /// Its ledger.
+    pub(crate) ledger: Vec<v1::LedgerEntry>,
+    /// What becomes of an instance that is started or stopped by hand.
+    pub(crate) instance: v1::Instance,
 }
 
 /// A running one, and a workplace whose current context leads to it.
 pub(crate) struct Scripted {
     pub(crate) place: Workplace,
     pub(crate) script: Arc<Script>,
+    pub(crate) address: SocketAddr,
     // Dropped last: it ends the server.
     _runtime: tokio::runtime::Runtime,
 }
@@ -69,19 +82,33 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Starts one in a fresh cluster `shop`; the context's certificate has this role.
     pub(crate) fn start(script: Script, role: &str) -> Self {
+        Self::start_as(Kind::Coordinator, script, role)
+    }
+
+    /// The agent of db1, in a fresh cluster; there is no coordinator.
+    pub(crate) fn agent(script: Script, role: &str) -> Self {
+        Self::start_as(Kind::Agent, script, role)
+    }
+
+    fn start_as(kind: Kind, script: Script, role: &str) -> Self {
         let place = Workplace::new();
         place.run("pki init --cluster shop").exits(0);
         place.run("pki issue coordinator mgmt1").exits(0);
+        place.run("pki issue agent db1").exits(0);
         place
             .run(&format!("pki issue operator anna --role {role}"))
             .exits(0);
-        let files = Files::named(&place.path("pki/coordinator/mgmt1"), "coordinator");
-        let (_, credentials) = open(files, Kind::Coordinator, system_clock()).unwrap();
+        let files = match kind {
+            Kind::Agent => Files::named(&place.path("pki/agent/db1"), "agent"),
+            _ => Files::named(&place.path("pki/coordinator/mgmt1"), "coordinator"),
+        };
+        let (_, credentials) = open(files, kind, system_clock()).unwrap();
         let script = Arc::new(script);
         let service = Speaker(script.clone());
         let routes = Routes::new(PlanServiceServer::new(service.clone()))
             .add_service(OperationServiceServer::new(service.clone()))
             .add_service(ClusterServiceServer::new(service.clone()))
+            .add_service(NodeServiceServer::new(service.clone()))
             .add_service(EventServiceServer::new(service));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let server = runtime
@@ -102,6 +129,7 @@ impl Scripted {
         Self {
             place,
             script,
+            address,
             _runtime: runtime,
         }
     }
@@ -128,7 +156,7 @@ impl OperationService for Speaker {
         request: Request<v1::StartOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
         if let Some(why) = &self.0.refusal {
-            return Err(Status::failed_precondition(why.clone()));
+            return Err(Status::failed_precondition(why.clone()).because(Reason::PlanStale));
         }
         self.0.started.lock().unwrap().push(request.into_inner());
         let first = self.0.watches.lock().unwrap().front().cloned();
@@ -139,7 +167,10 @@ impl OperationService for Speaker {
         &self,
         _: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        Ok(Response::new(v1::ListOperationsResponse {
+            operations: self.0.status.operations.clone(),
+            ..Default::default()
+        }))
     }
 
     async fn get_operation(
@@ -235,6 +266,7 @@ impl ClusterService for Speaker {
                 generation: request.base,
                 changes: vec!["~ what would change".to_owned()],
                 let_go: vec!["web on web3 is running and goes on".to_owned()],
+                held: self.0.spec_held.into_iter().map(str::to_owned).collect(),
                 ..Default::default()
             }));
         }

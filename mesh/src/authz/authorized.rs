@@ -11,6 +11,7 @@ use tower_service::Service;
 use tracing::warn;
 
 use super::Table;
+use crate::reason::{Because as _, Reason};
 use crate::server::PeerIdentity;
 
 /// A service that passes on the requests that the table admits, and answers the others with `PERMISSION_DENIED`.
@@ -35,7 +36,7 @@ impl<S> Authorized<S> {
             .check(caller, request.uri().path())
             .map_err(|denied| {
                 warn!(peer = %peer.address(), %caller, reason = %denied, "request denied");
-                Status::permission_denied(denied.to_string())
+                Status::permission_denied(denied.to_string()).because(Reason::RoleMissing)
             })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use interlock_model::action::STOP_GRACE;
 use interlock_model::ids::BootId;
 use interlock_model::time::human;
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ impl Default for Stop {
     fn default() -> Self {
         Self {
             signal: StopSignal::Term,
-            grace: Duration::from_secs(10),
+            grace: STOP_GRACE,
         }
     }
 }

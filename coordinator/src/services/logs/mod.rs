@@ -60,6 +60,17 @@ impl Logs {
         if self.driver.serve_logs(node.clone(), call).await? {
             return Ok(());
         }
+        let about = node.clone();
+        let agentless = self.driver.call(move |desk| {
+            let spec = desk.coordinator.applied().map(|applied| &applied.spec);
+            let node = spec.and_then(|spec| spec.nodes.get(&about));
+            node.is_some_and(|node| node.agentless.is_some())
+        });
+        if agentless.await? {
+            return Err(Status::failed_precondition(format!(
+                "no agent runs on {node}, by the spec: its logs can be read on the node alone"
+            )));
+        }
         Err(Status::unavailable(format!(
             "the agent of {node} is not connected: its logs can be read on the node alone"
         )))

@@ -1,5 +1,6 @@
 //! Starting operations, and telling them what happens.
 
+use std::fmt;
 use std::sync::Arc;
 
 use interlock_model::attempt::AttemptReport;
@@ -49,6 +50,20 @@ pub struct Wish {
     pub role: Role,
     /// Why.
     pub reason: String,
+}
+
+impl fmt::Display for Wish {
+    /// `retry stop:web@web1: its disk was full`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verb)?;
+        if let Some(step) = &self.step {
+            write!(f, " {step}")?;
+        }
+        match self.reason.trim() {
+            "" => Ok(()),
+            reason => write!(f, ": {reason}"),
+        }
+    }
 }
 
 /// Why an operation was not started.
@@ -244,12 +259,7 @@ impl Coordinator {
     ) -> Option<Result<(), Refused>> {
         self.operations.get(&id)?;
         let mut result = Ok(());
-        let text = format!(
-            "{} {} {}",
-            wish.verb,
-            wish.step.as_deref().unwrap_or_default(),
-            wish.reason
-        );
+        let text = wish.to_string();
         self.with_operation_told(id, now, |operation, ctx| {
             result = operation.control(
                 wish.verb,
@@ -259,7 +269,7 @@ impl Coordinator {
                 &wish.reason,
                 ctx,
             );
-            let told = (wish.by.clone(), text.trim().to_owned());
+            let told = (wish.by.clone(), text);
             result.is_ok().then_some(told)
         });
         Some(result)

@@ -2,7 +2,7 @@
 //!
 //! One cause, not N alarms: a service that suffers only because something that it needs is not well is listed under
 //! that cause; so is one whose machine went off under it, under the machine. An `after` edge is never a cause, and neither is a stop that an operation wanted. An agent that is not
-//! heard is a cause too, where no service tells of it: without causes, nothing is in doubt.
+//! heard is a cause too, where no service tells of it, or more than one would: without causes, nothing is in doubt.
 //!
 //! *Down* is said of what is known to be down. Where too little is known to tell whether enough works, the service is
 //! *unknown* (invariant I5): an instance that runs, and whose check is too old, is neither healthy nor sick.
@@ -75,8 +75,19 @@ pub struct ServiceStatus {
     pub healthy: usize,
     /// Nodes of whose instances too little is known; the reason tells of them.
     pub untold: BTreeSet<NodeName>,
+    /// Nodes whose agents are not heard, so that nothing is known of the instances there.
+    pub silent: BTreeSet<NodeName>,
+    /// Something besides that is not as it should be.
+    pub else_at_fault: bool,
     /// Nodes that are off while the instances there are wanted running. That is no fault of the service.
     pub cut_off: BTreeSet<NodeName>,
+}
+
+impl ServiceStatus {
+    /// Is nothing wrong with it but that agents are not heard?
+    fn is_only_silenced(&self) -> bool {
+        !self.silent.is_empty() && !self.else_at_fault && self.cut_off.is_empty()
+    }
 }
 
 /// One root cause and what suffers from it.
@@ -182,6 +193,8 @@ impl Coordinator {
             service: service.name.clone(),
             health,
             at_fault: !found.faults.is_empty(),
+            else_at_fault: found.faults.len() > found.silent_on.len(),
+            silent: std::mem::take(&mut found.silent_on),
             reason: found.reason(health == ServiceHealth::Stopped),
             active,
             running,
@@ -255,6 +268,7 @@ impl Coordinator {
             })
             .map(|status| (status.service.clone(), status))
             .collect();
+        let silenced = self.silent_by_themselves(&sick, now);
         let mut causes = Vec::new();
         for (name, status) in &sick {
             let Some(service) = applied.spec.services.get(name) else {
@@ -266,14 +280,10 @@ impl Coordinator {
                 .any(|(other, edge)| edge.needed && sick.contains_key(other));
             // Its machines are the cause, if nothing else is wrong with it.
             let explained = !status.at_fault && !status.cut_off.is_empty();
-            // Nothing is known of it because its agents are not let in.
-            let refused = status.health == ServiceHealth::Unknown
-                && !status.untold.is_empty()
-                && status
-                    .untold
-                    .iter()
-                    .all(|node| self.turned_away(node, now).is_some());
-            if blamed || explained || refused {
+            // Nothing else is wrong with it than that agents are not heard, and each of those is a cause already.
+            let is_silenced = status.is_only_silenced()
+                && status.silent.iter().all(|node| silenced.contains_key(node));
+            if blamed || explained || is_silenced {
                 continue;
             }
             let mut dependants = BTreeSet::new();
@@ -289,12 +299,10 @@ impl Coordinator {
             });
         }
         causes.extend(machines_off(&applied.spec, &sick));
-        let told = sick.values().flat_map(|status| &status.untold);
-        let told = told.cloned().collect();
         causes.extend(self.contests(now));
         causes.extend(self.refusals(now));
         causes.extend(self.strays());
-        causes.extend(self.silent_agents(&applied.spec, &told, now));
+        causes.extend(self.silent_agents(&applied.spec, &sick, &silenced, now));
         causes.extend(self.forgotten_sides());
         causes
     }

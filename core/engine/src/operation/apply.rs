@@ -12,6 +12,7 @@ impl Operation {
             .step()
             .and_then(|step| self.index.get(step))
             .copied();
+        self.remember_asked(entry);
         match &entry.what {
             What::Started {
                 by,

@@ -241,7 +241,11 @@ impl Operation {
             }
             Verb::Next => {
                 self.take_turns_anew();
-                self.record(What::Next { by: by.clone() }, ctx.now);
+                let next = What::Next {
+                    by: by.clone(),
+                    reason: reason.clone(),
+                };
+                self.record(next, ctx.now);
                 if self.state != State::Running {
                     self.turn(State::Running, by, reason, ctx);
                 }

@@ -123,6 +123,9 @@ pub enum What {
     Next {
         /// Who.
         by: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// A person ends the single steps: what is left begins as soon as it may.
     AllSteps {
@@ -229,7 +232,7 @@ impl What {
             Self::Approved { by, reason, .. }
             | Self::Retried { by, reason, .. }
             | Self::Skipped { by, reason, .. } => because(by, reason),
-            Self::Next { by } => because(by, ""),
+            Self::Next { by, reason } => because(by, reason),
             Self::AllSteps { by, reason } => {
                 format!("{}, no longer one step at a time", because(by, reason))
             }

@@ -33,12 +33,14 @@
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `report` | what agents say of attempts |
 //! | `control` | what people ask for |
+//! | `asked` | what people have asked for, with who, when and why |
 //! | `left` | what is left down where it ends before all is done |
 //! | `unwind` | taking back what was done |
 //! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
 
 mod apply;
+mod asked;
 mod assumption;
 mod attempt;
 mod beside;
@@ -69,6 +71,8 @@ use interlock_model::names::NodeName;
 use interlock_model::plan::{SealedPlan, Step, StepId, Wait};
 use interlock_model::time::{Now, Timestamp};
 
+pub use asked::Asked;
+pub use claims::{Claims, Clash};
 pub use control::{Refused, Verb};
 pub use effect::{Ctx, Effect};
 pub use entry::{Entry, What};
@@ -89,6 +93,7 @@ pub struct Operation {
     started: Timestamp,
     ended: Option<Timestamp>,
     attention: String,
+    asked: Vec<Asked>,
     single_step: bool,
     tokens: u32,
     steps: Vec<StepState>,
@@ -218,6 +223,7 @@ impl Operation {
             started: Timestamp(0),
             ended: None,
             attention: String::new(),
+            asked: Vec::new(),
             single_step: false,
             tokens: 0,
             steps: vec![StepState::default(); count],

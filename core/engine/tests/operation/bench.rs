@@ -491,6 +491,14 @@ impl Bench {
         self.with(|operation, ctx| operation.control(verb, step, "anna", role, "because", ctx))
     }
 
+    /// Anna asks for something, of a step or of the whole, and says why.
+    pub(crate) fn asks_because(&mut self, verb: Verb, step: &str, why: &str) {
+        let step = Some(step).filter(|step| !step.is_empty());
+        let role = Role::Operator;
+        self.with(|operation, ctx| operation.control(verb, step, "anna", role, why, ctx))
+            .unwrap();
+    }
+
     fn state_of(&self, step: &str) -> &interlock_engine::operation::StepState {
         let mut steps = self.operation.steps();
         steps

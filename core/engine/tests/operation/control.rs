@@ -1,9 +1,12 @@
 //! What people ask for.
 
-use interlock_engine::operation::{Phase, Refused, State, Verb};
+use std::sync::Arc;
+
+use interlock_engine::operation::{Entry, Operation, Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
+use interlock_model::ids::OperationId;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{StepId, Wait};
 use interlock_model::spec::Role;
@@ -520,4 +523,56 @@ fn no_check_is_late_by_the_time_in_which_a_person_had_paused() {
     assert_eq!(bench.phase("start:db@a"), Phase::Checking, "a whole limit");
     bench.pass(1);
     assert_eq!(bench.phase("start:db@a"), Phase::Failed);
+}
+
+#[test]
+fn whatever_a_person_asks_is_kept_with_who_when_and_why_also_over_a_crash() {
+    let steps = vec![
+        step("stop:db@a", &[]),
+        step("stop:db@b", &[("stop:db@a", Wait::Down)]),
+    ];
+    let mut bench = Bench::of(seal(steps), true);
+    bench.advance();
+    bench.asks_because(Verb::Next, "", "the first one");
+    bench.asks_because(Verb::Pause, "", "lunch");
+    bench.says("stop:db@a", AttemptState::Failed);
+    bench.asks_because(Verb::Retry, "stop:db@a", "its disk was full");
+    bench.asks_because(Verb::Next, "", "again");
+    bench.says("stop:db@a", AttemptState::Failed);
+    bench.asks_because(Verb::Skip, "stop:db@a", "stopped by hand");
+    bench.asks_because(Verb::Resume, "", "enough");
+    bench.asks_because(Verb::Abort, "", "changed my mind");
+
+    let told = |operation: &Operation| {
+        let asked = operation.asked().iter();
+        let told = asked.map(|one| {
+            assert!(!one.by.is_empty() && one.at.0 > 0, "{one:?}");
+            let step = one.step.as_ref().map_or("", |step| step.as_str());
+            format!("{} {step}: {}", one.verb, one.reason)
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&bench.operation),
+        [
+            "next : the first one",
+            "pause : lunch",
+            "retry stop:db@a: its disk was full",
+            "next : again",
+            "skip stop:db@a: stopped by hand",
+            "resume : enough",
+            "abort : changed my mind",
+        ]
+    );
+    let entries = bench.journal.iter().map(|entry| {
+        let text = serde_json::to_string(entry).unwrap();
+        serde_json::from_str::<Entry>(&text).unwrap()
+    });
+    let entries: Vec<Entry> = entries.collect();
+    let again = Operation::replay(OperationId(1), Arc::clone(&bench.plan), entries);
+    assert_eq!(told(&again.unwrap()), told(&bench.operation));
+    // What a version wrote that kept no reason of `next` is read as well.
+    let old = r#"{"at":1,"what":"next","by":"anna"}"#;
+    let Entry { what, .. } = serde_json::from_str(old).unwrap();
+    assert_eq!(what.detail(), "by anna");
 }

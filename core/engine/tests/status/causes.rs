@@ -213,3 +213,73 @@ fn agents_that_are_not_let_in_are_one_cause_with_the_reason_and_not_dead_machine
     bench.coordinator.believe(&node, &hello, now).unwrap();
     assert!(bench.coordinator.turn_away(&node, why, now));
 }
+
+/// A service on two nodes beside the one that is there, so that a silent agent silences both.
+fn with_a_neighbour() -> Bench {
+    let mut bench = Bench::well();
+    let neighbour =
+        "  mon: { nodes: [db1, jb1], active: all, manager: { systemd: { unit: mon.service } } }\n";
+    let more = format!("{SPEC}{neighbour}");
+    let spec = Spec::parse(more.as_bytes(), "bench.yaml").unwrap().spec;
+    let now = bench.now();
+    bench
+        .coordinator
+        .apply_spec(Arc::new(spec), String::new(), String::new(), "admin", now);
+    for node in ["db1", "jb1"] {
+        let running = InstanceState::Running;
+        bench.instance(node, "mon", running, Some(Wanted::Running), "");
+    }
+    assert_eq!(bench.causes(), []);
+    bench
+}
+
+#[test]
+fn an_agent_that_is_lost_under_two_services_is_one_cause_and_both_suffer_from_it() {
+    let mut bench = with_a_neighbour();
+    bench.silent("db1", 60);
+    bench.jb_is_well();
+    for service in ["db", "mon"] {
+        assert!(bench.status(service).reason.contains("db1 is lost"));
+    }
+    let [cause] = &bench.causes()[..] else {
+        panic!("{:?}", bench.causes())
+    };
+    assert_eq!(cause.subject, "db1");
+    assert_eq!(cause.what, "lost: its agent was last heard 60s ago");
+    assert_eq!(cause.dependants, ["db", "mon"]);
+
+    // What is wrong besides is told as well.
+    bench.instance(
+        "jb1",
+        "mon",
+        InstanceState::Failed,
+        Some(Wanted::Running),
+        "exit code 1",
+    );
+    let causes = bench.causes();
+    let of = |subject: &str| causes.iter().find(|cause| cause.subject == subject);
+    assert!(
+        of("mon").unwrap().what.contains("exit code 1"),
+        "{causes:?}"
+    );
+    assert!(of("db").is_some() && causes.len() == 2, "{causes:?}");
+}
+
+#[test]
+fn an_agent_that_is_refused_is_one_cause_also_where_the_service_still_works() {
+    let mut bench = Bench::well();
+    let (node, now) = ("jb3".parse().unwrap(), bench.now());
+    let why = "this agent works for the store s1, and this coordinator has the store s2";
+    bench.coordinator.session_closed(&node);
+    bench.coordinator.turn_away(&node, why, now);
+    bench.silent("jb3", 60);
+    bench.jb_is_well();
+    let now = bench.now();
+    bench.coordinator.turn_away(&node, why, now);
+    assert_eq!(bench.status("jb").health, ServiceHealth::Degraded);
+    let [cause] = &bench.causes()[..] else {
+        panic!("{:?}", bench.causes())
+    };
+    assert_eq!(cause.subject, "jb3");
+    assert!(cause.what.starts_with("refused: "), "{}", cause.what);
+}

@@ -5,4 +5,5 @@
 mod bench;
 mod causes;
 mod health;
+mod leased;
 mod paused;

@@ -1,10 +1,11 @@
 //! How the role of an exclusive service moves, and what may happen to it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lease::{ControlLoss, Terms, Timings, VmPause};
+use crate::lease::{ControlLoss, Costs, Recovery, Terms, Timings, VmPause, Way};
 use crate::names::NodeName;
 
 /// The lease of an exclusive service: one that has it is *leased*. Its primary is whoever holds the lease, and never merely
@@ -38,6 +39,20 @@ pub enum Clients {
 }
 
 impl Failover {
+    /// How long nobody takes writes after the primary's machine is lost, to a tenth of a second. None where no lease
+    /// expires by itself, or the role does not move by itself: then it waits for a person.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        let expires = self.on_control_loss.expires() && self.vm_pause == VmPause::Accepted;
+        (self.automatic && expires).then(|| {
+            let Recovery { typical, worst } = self.timings.recovery(Way::Expired, Costs::EXPECTED);
+            Recovery {
+                typical: tenths(typical),
+                worst: tenths(worst),
+            }
+        })
+    }
+
     /// The terms that are proposed to the holder.
     #[must_use]
     pub fn terms(&self, members: impl IntoIterator<Item = NodeName>) -> Terms {
@@ -49,4 +64,14 @@ impl Failover {
             max_lag: self.max_lag,
         }
     }
+}
+
+/// Rounded up: nothing is promised to the nanosecond.
+fn tenths(duration: Duration) -> Duration {
+    let tenths = duration.as_millis().div_ceil(100);
+    Duration::from_millis(
+        u64::try_from(tenths)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(100),
+    )
 }

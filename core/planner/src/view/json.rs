@@ -2,63 +2,56 @@
 
 use interlock_model::action::Action;
 use interlock_model::file::Text;
-use interlock_model::plan::{Digest, SealedPlan, Step, StepId};
+use interlock_model::member::Member;
+use interlock_model::plan::{Digest, Gate, SealedPlan, Step, StepId};
 use interlock_model::time::human;
 use serde_json::{Map, Value, json as value};
 
 use crate::report::{Entry, Report};
 
-/// The plan and its report as one JSON value, the format of `interlockctl plan -o json`.
-///
-/// `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `forced`, `steps` and `report`; `texts` with what files will say,
-/// by digest, where there are any: a step that tries or writes a file names its `file` and `text`. Without a plan
-/// the digest is null and there are no steps. A step is `id`, `action`, `node`, `service`, `stage`,
-/// `after: [{step, until}]`, `timeout` (`1m 30s`) and `undo` (a word or null); `gates` and `healthy` name the checks
-/// that it waits for before and after, where there are any. The stage is a derived view, never a barrier. An entry of
-/// the report has its kind in `entry`, its fields, and in `text` the line for people.
+/// The plan and its report as one JSON value, the format of `interlockctl plan -o json`: the fields of [`plan`], and `report`.
+/// Without a plan the digest is null and there are no steps. An entry of the report has its kind in `entry`, its fields, and
+/// in `text` the line for people.
 #[must_use]
-pub fn json(plan: Option<&SealedPlan>, report: &Report) -> Value {
-    let mut fields = Map::new();
-    fields.insert(
-        "digest".into(),
-        plan.map_or(Value::Null, |sealed| value!(sealed.digest().to_string())),
-    );
-    if let Some(plan) = plan.map(SealedPlan::plan) {
-        fields.insert("generation".into(), value!(plan.generation));
-        fields.insert("kind".into(), value!(plan.kind));
-        fields.insert("cluster".into(), value!(plan.cluster));
-        fields.insert("scope".into(), value!(plan.scope));
-        fields.insert("assumptions".into(), value!(plan.assumptions));
-        fields.insert(
-            "forced".into(),
-            plan.forced.iter().map(ToString::to_string).collect(),
-        );
-        if !plan.texts.is_empty() {
-            let shown =
-                |(digest, text): (&Digest, &Text)| (digest.to_string(), value!(text.to_string()));
-            let texts: Map<String, Value> = plan.texts.iter().map(shown).collect();
-            fields.insert("texts".into(), Value::Object(texts));
-        }
-        let stages = plan.stages();
-        let stage = |id: &StepId| stages.get(id).copied().unwrap_or(1);
-        fields.insert(
-            "steps".into(),
-            plan.steps
-                .iter()
-                .map(|one| step(one, stage(&one.id)))
-                .collect(),
-        );
-    } else {
-        fields.insert("steps".into(), value!([]));
-    }
-    fields.insert(
-        "report".into(),
-        report.entries().iter().map(entry).collect(),
-    );
-    Value::Object(fields)
+pub fn json(sealed: Option<&SealedPlan>, report: &Report) -> Value {
+    let mut fields = match sealed {
+        Some(sealed) => plan(sealed),
+        None => value!({ "digest": null, "steps": [] }),
+    };
+    fields["report"] = report.entries().iter().map(entry).collect();
+    fields
+}
+
+/// The plan alone as a JSON value: `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `forced`, `keeps`,
+/// `texts` (what files will say, by digest) and `steps`.
+///
+/// A step is `id`, `action`, `node`, `service`, `stage`, `after: [{step, until}]`, `gates` and `healthy` (the checks that it
+/// waits for before and after, and where each runs), `timeout` (`1m 30s`), `undo` (a word or null), and what its action needs:
+/// `gate`, `question` and `role` of an approval, `power` of what switches a machine, `member`, `within` and `then` of what
+/// changes a load balancer, `file` and `text` of what writes. The stage is a derived view, never a barrier.
+#[must_use]
+pub fn plan(sealed: &SealedPlan) -> Value {
+    let plan = sealed.plan();
+    let stages = plan.stages();
+    let stage = |id: &StepId| stages.get(id).copied().unwrap_or(1);
+    let shown = |(digest, text): (&Digest, &Text)| (digest.to_string(), value!(text.to_string()));
+    let texts: Map<String, Value> = plan.texts.iter().map(shown).collect();
+    value!({
+        "digest": sealed.digest().to_string(),
+        "generation": plan.generation,
+        "kind": plan.kind,
+        "cluster": plan.cluster,
+        "scope": plan.scope,
+        "assumptions": plan.assumptions,
+        "forced": plan.forced.iter().map(ToString::to_string).collect::<Value>(),
+        "keeps": plan.keeps,
+        "texts": texts,
+        "steps": plan.steps.iter().map(|one| step(one, stage(&one.id))).collect::<Value>(),
+    })
 }
 
 fn step(step: &Step, stage: u32) -> Value {
+    let gate = |gate: &Gate| value!({ "check": gate.check.to_string(), "on": gate.on });
     let mut fields = value!({
         "id": step.id,
         "action": step.action.word(),
@@ -66,20 +59,52 @@ fn step(step: &Step, stage: u32) -> Value {
         "service": step.service,
         "stage": stage,
         "after": step.after,
+        "gates": step.gates.iter().map(gate).collect::<Value>(),
+        "healthy": step.healthy.iter().map(gate).collect::<Value>(),
         "timeout": human::text(step.timeout),
         "undo": step.undo.as_ref().map(|undo| undo.0.word()),
     });
-    if let Action::TryFile { file, text } | Action::WriteFile { file, text } = &step.action {
-        fields["file"] = value!(file);
-        fields["text"] = value!(text);
-    }
-    for (key, gates) in [("gates", &step.gates), ("healthy", &step.healthy)] {
-        if !gates.is_empty() {
-            let gate = |gate: &interlock_model::plan::Gate| value!({"check": gate.check.to_string(), "on": gate.on});
-            fields[key] = gates.iter().map(gate).collect();
+    match &step.action {
+        Action::PowerOn { power } | Action::PowerOff { power } => {
+            fields["power"] = value!(power);
         }
+        Action::Drain {
+            member,
+            within,
+            then,
+        } => {
+            fields["member"] = self::member(member);
+            fields["within"] = value!(human::text(*within));
+            fields["then"] = value!(then.to_string());
+        }
+        Action::Admit { member } => fields["member"] = self::member(member),
+        Action::TryFile { file, text } | Action::WriteFile { file, text } => {
+            fields["file"] = value!(file);
+            fields["text"] = value!(text);
+        }
+        Action::RestoreFile { file } => fields["file"] = value!(file),
+        Action::Approve { gate, text, role } => {
+            fields["gate"] = value!(gate);
+            fields["question"] = value!(text);
+            fields["role"] = value!(role.to_string());
+        }
+        Action::Start
+        | Action::Stop
+        | Action::Verify
+        | Action::Promote
+        | Action::Reboot
+        | Action::Check => {}
     }
     fields
+}
+
+fn member(member: &Member) -> Value {
+    value!({
+        "service": member.service,
+        "node": member.node,
+        "backends": member.backends,
+        "server": member.server,
+    })
 }
 
 fn entry(entry: &Entry) -> Value {

@@ -9,7 +9,7 @@ mod table;
 mod tree;
 
 pub use dot::dot;
-pub use json::json;
+pub use json::{json, plan as plan_json};
 pub use table::{Row, rows};
 pub use tree::tree;
 

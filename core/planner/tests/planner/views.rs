@@ -35,7 +35,8 @@ fn the_json_of_a_plan_has_the_documented_shape() {
         step(&json, "stop:db@a"),
         serde_json::json!({
             "id": "stop:db@a", "action": "stop", "node": "a", "service": "db", "stage": 3,
-            "after": [{"step": "power-off:b", "until": "down"}], "timeout": "1m 30s", "undo": "start",
+            "after": [{"step": "power-off:b", "until": "down"}], "gates": [], "healthy": [], "timeout": "1m 30s",
+            "undo": "start",
         })
     );
     assert_eq!(

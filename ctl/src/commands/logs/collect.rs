@@ -137,15 +137,24 @@ pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -
     }
 }
 
-/// The nodes that are meant.
+/// The nodes that are meant: if none is named, all on which an agent runs that could read something.
 fn chosen(status: &v1::Status, args: &LogsCollect) -> Result<Vec<String>, Failure> {
     let all = || status.nodes.iter().map(|node| node.node.clone());
+    let has_no_agent = |name: &str| {
+        let mut nodes = status.nodes.iter();
+        nodes.any(|node| node.node == name && node.agentless.is_some())
+    };
     if args.nodes.is_empty() {
-        return Ok(all().collect());
+        return Ok(all().filter(|node| !has_no_agent(node)).collect());
     }
     let named: BTreeSet<String> = Names::all(&args.nodes)
         .map(|node| node.to_string())
         .collect();
+    if let Some(mute) = named.iter().find(|node| has_no_agent(node)) {
+        return Err(Failure::Refused(format!(
+            "no agent runs on {mute}, by the spec: its logs can be read on the machine alone"
+        )));
+    }
     match named
         .iter()
         .find(|node| !all().any(|known| known == **node))

@@ -92,7 +92,8 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
         same(&status.version),
         format!("{}, this program is {own}", status.version),
     );
-    for node in &status.nodes {
+    let with_agents = status.nodes.iter().filter(|node| node.agentless.is_none());
+    for node in with_agents {
         let (word, _) = liveness(node.liveness);
         let alive = node.liveness() == v1::Liveness::Alive;
         found.add(format!("agent of {}", node.node), alive, word);
@@ -103,7 +104,10 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
                 same(&node.agent_version),
                 detail,
             );
-            found.certificate(&format!("certificate of the agent of {}", node.node), node.certificate_ends_ms);
+            found.certificate(
+                &format!("certificate of the agent of {}", node.node),
+                node.certificate_ends_ms,
+            );
             if !node.log_share.is_empty() {
                 let share = format!("share for the logs of {}", node.node);
                 found.add(share, false, &node.log_share);

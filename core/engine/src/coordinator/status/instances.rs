@@ -29,6 +29,8 @@ pub(super) struct Instances {
     pub(super) untold: usize,
     /// Where those are.
     pub(super) untold_on: BTreeSet<NodeName>,
+    /// Where nothing is known because the agent is not heard: each is one of the faults.
+    pub(super) silent_on: BTreeSet<NodeName>,
     /// Where machines are off while instances are wanted running.
     pub(super) cut_off: BTreeSet<NodeName>,
     /// Those that wait for what they depend on.
@@ -175,6 +177,9 @@ impl Coordinator {
             InstanceState::Unknown => {
                 found.untold(node);
                 found.faults.push(self.untold(spec, node, name, now));
+                if self.is_silent(spec, node) {
+                    found.silent_on.insert(node.clone());
+                }
             }
             InstanceState::Stopped | InstanceState::Failed | InstanceState::Stopping
                 if wanted == Some(Wanted::Stopped) =>
