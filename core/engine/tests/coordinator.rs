@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Coordinator, FromAgent, Hello, Loaded, ToAgent};
+use interlock_engine::coordinator::{Coordinator, Event, FromAgent, Hello, Loaded, ToAgent};
 use interlock_model::action::Power;
-use interlock_model::ids::{BootId, Term};
+use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
+use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
 use interlock_model::spec::Spec;
 use interlock_model::time::{Now, Timestamp};
 
@@ -196,4 +197,73 @@ fn a_source_that_says_off_of_a_machine_that_speaks_is_contradicted_and_not_belie
     answers(&mut coordinator, ask, Power::Off, 161);
     assert_eq!(power(&coordinator).0, Power::Off);
     assert!(!coordinator.view().alive(&node("a")));
+}
+
+const GUARDED: &str = "
+cluster: bench
+nodes: { a: { address: 10.0.0.2 } }
+services:
+  web: { nodes: [a], manager: { systemd: { unit: web.service } } }
+";
+
+/// What happens to web on a, as its agent tells it one after the other; returns the events of instances.
+fn told(states: &[(InstanceState, Option<Wanted>, &str)]) -> Vec<String> {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    let spec = Spec::parse(GUARDED.as_bytes(), "bench.yaml").unwrap().spec;
+    coordinator.apply_spec(
+        Arc::new(spec),
+        String::new(),
+        String::new(),
+        "admin",
+        at(100),
+    );
+    says_hello(&mut coordinator, "a", 100);
+    for (state, wanted, reason) in states {
+        let seen = InstanceObservation {
+            state: *state,
+            wanted: *wanted,
+            reason: (*reason).to_owned(),
+            ..InstanceObservation::default()
+        };
+        let observed = FromAgent::Observed {
+            full: false,
+            generation: Generation(1),
+            instances: vec![("web".parse().unwrap(), seen)],
+            checks: Vec::new(),
+            refuses: Vec::new(),
+        };
+        coordinator.agent(&node("a"), observed, at(101));
+    }
+    let writes = coordinator.take_output().writes.into_iter();
+    let events = writes
+        .filter_map(|write| serde_json::from_slice::<Event>(&write.value?).ok())
+        .filter(|event| event.kind.starts_with("instance-"));
+    events
+        .map(|event| format!("{} {}", event.kind, event.text))
+        .collect()
+}
+
+#[test]
+fn an_instance_that_was_to_run_and_ends_by_itself_is_an_event() {
+    use InstanceState::{Failed, Running, Stopped};
+    let run = Some(Wanted::Running);
+    let ended = told(&[(Running, run, ""), (Stopped, run, "exit code 0")]);
+    assert_eq!(
+        ended,
+        ["instance-ended web on a: exit code 0, and it was to run"]
+    );
+    // Said once, and not of what somebody wanted, nor of what was down before or was never seen up.
+    let again = [
+        (Running, run, ""),
+        (Stopped, run, ""),
+        (Stopped, run, "still"),
+    ];
+    assert_eq!(told(&again).len(), 1);
+    let none: [&str; 0] = [];
+    let wanted = [(Running, run, ""), (Stopped, Some(Wanted::Stopped), "")];
+    assert_eq!(told(&wanted), none);
+    assert_eq!(told(&[(Running, None, ""), (Stopped, None, "")]), none);
+    assert_eq!(told(&[(Stopped, run, "")]), none);
+    let reset = told(&[(Failed, run, "died"), (Stopped, run, "")]);
+    assert_eq!(reset, none);
 }

@@ -13,6 +13,7 @@ use interlock_engine::operation::{Phase, State, Verb};
 use interlock_model::action::Action;
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::ids::{AttemptId, AttemptNo, Generation, OperationId, Term};
+use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{After, Plan, PlanKind, SealedPlan, Step, StepId, Wait};
 use interlock_model::spec::{Role, Spec};
 use interlock_model::time::{Now, Timestamp};
@@ -111,6 +112,22 @@ fn done(operation: OperationId, node: &str) -> AttemptReport {
     }
 }
 
+/// An agent tells all that runs on its node: web does not.
+fn is_stopped(coordinator: &mut Coordinator, node: &str) {
+    let seen = InstanceObservation {
+        state: InstanceState::Stopped,
+        ..InstanceObservation::default()
+    };
+    let observed = FromAgent::Observed {
+        full: true,
+        generation: Generation(1),
+        instances: vec![("web".parse().unwrap(), seen)],
+        checks: Vec::new(),
+        refuses: Vec::new(),
+    };
+    coordinator.agent(&node.parse().unwrap(), observed, now());
+}
+
 /// The nodes that were sent an attempt.
 fn dispatched(coordinator: &mut Coordinator) -> Vec<String> {
     let sends = coordinator.take_output().sends.into_iter();
@@ -172,6 +189,7 @@ fn an_agent_that_remembers_another_operation_of_this_number_is_not_asked_to_prov
         assert!(told[1].contains("operation-turned"), "{told:?}");
         let first = FromAgent::Attempt(done(id, "a"));
         coordinator.agent(&"a".parse().unwrap(), first, now());
+        is_stopped(&mut coordinator, "a");
         coordinator.advance(now());
         assert_eq!(dispatched(&mut coordinator), [""; 0]);
         let operation = coordinator.operation(id).unwrap();
@@ -234,6 +252,7 @@ fn an_agent_that_remembers_the_attempts_of_this_operation_is_believed() {
         ..Hello::default()
     };
     hello(&mut coordinator, "a", memory);
+    is_stopped(&mut coordinator, "a");
     hello(&mut coordinator, "b", Hello::default());
     assert_eq!(coordinator.operation(id).unwrap().state(), State::Running);
     assert_eq!(dispatched(&mut coordinator), ["a", "b"]);

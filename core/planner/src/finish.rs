@@ -8,6 +8,7 @@ use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step};
 use interlock_model::spec::Failover;
 
 use crate::Outcome;
+use crate::at_end;
 use crate::checker;
 use crate::draft::Draft;
 use crate::graph::{Graph, Handle};
@@ -55,6 +56,7 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
             format!("{check} is overridden: whatever it says stands against nothing here"),
         );
     }
+    at_end::tell(&mut draft, &order);
     if !order.is_empty() {
         let limits = limits(&draft.graph, &order);
         draft.report.add(limits);

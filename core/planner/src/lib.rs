@@ -38,6 +38,7 @@ pub mod view;
 
 mod activity;
 mod again;
+mod at_end;
 mod capacity;
 mod checks;
 mod draft;
@@ -63,13 +64,13 @@ mod steps;
 mod template;
 mod world;
 
-pub use input::{Change, Input, Request, Scope};
 pub use files::Rendering;
+pub use input::{Change, Input, Request, Scope};
 pub use report::{Entry, Report, Subject};
 
 use interlock_model::plan::{PlanKind, SealedPlan};
-
 use interlock_model::spec::Spec;
+
 /// What came of planning.
 #[derive(Debug, Clone)]
 #[must_use = "a report that nobody reads explains nothing"]
@@ -80,7 +81,6 @@ pub struct Outcome {
     pub report: Report,
 }
 
-/// Makes a plan, or says why not.
 /// Renders the texts of files that a plan for this request writes; nothing if it writes none. Takes the longer the more a
 /// template does, and the longer the more nodes there are: whoever must not wait has it done apart.
 #[must_use]
@@ -88,6 +88,7 @@ pub fn render(spec: &Spec, request: &Request) -> Rendering {
     Rendering::new(spec, request)
 }
 
+/// Makes a plan, or says why not.
 pub fn plan(input: &Input<'_>) -> Outcome {
     plan_with(input, &render(input.spec, &input.request))
 }

@@ -188,6 +188,14 @@ pub enum Entry {
         /// What to think of.
         text: String,
     },
+    /// What must be green before the operation ends, besides what its steps wait for: those who run on reach again what was
+    /// restarted. Who they are is seen once more at the end.
+    AtEnd {
+        /// The check.
+        check: CheckId,
+        /// The nodes where something runs now that requires its service.
+        on: BTreeSet<NodeName>,
+    },
     /// The plan in numbers.
     Limits {
         /// How many steps it has.
@@ -225,6 +233,7 @@ impl Entry {
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
+            | Self::AtEnd { .. }
             | Self::Limits { .. } => false,
         }
     }
@@ -244,6 +253,7 @@ impl Entry {
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
+            | Self::AtEnd { .. }
             | Self::Limits { .. }
             | Self::Internal { .. } => None,
         }
@@ -316,6 +326,11 @@ impl fmt::Display for Entry {
             }
             Self::Assumed { subject, what } => write!(f, "assumed: {subject}: {what}")?,
             Self::Warning { subject, text } => write!(f, "warning: {subject}: {text}")?,
+            Self::AtEnd { check, on } => {
+                let on: Vec<&str> = on.iter().map(NodeName::as_str).collect();
+                let on = on.join(", ");
+                write!(f, "at the end: waits until {check} is green again on {on}")?;
+            }
             Self::Limits {
                 steps,
                 stages,

@@ -143,6 +143,14 @@ impl Progress {
             }
         }
         let summary = next.summary.clone().unwrap_or_default();
+        let begins_to_wait =
+            !next.end_waits_for.is_empty() && self.operation.end_waits_for.is_empty();
+        if begins_to_wait && summary.state == self.summary().state {
+            changes.push(Change::Operation {
+                state: summary.state.clone(),
+                at: self.now(),
+            });
+        }
         if summary.state != self.summary().state {
             let at = self.time_of_operation(&summary);
             let state = summary.state;

@@ -255,6 +255,14 @@ fn command_word(verb: &str) -> String {
     }
 }
 
+/// What the end of an operation waits for, as a line.
+pub(crate) fn ending(operation: &v1::Operation) -> String {
+    format!(
+        "every step is settled; its end waits for {}",
+        clean(&operation.end_waits_for)
+    )
+}
+
 /// An operation in a line, for programs.
 pub(crate) fn summary_value(summary: &v1::OperationSummary) -> Value {
     json!({
@@ -276,6 +284,7 @@ pub(crate) fn summary_value(summary: &v1::OperationSummary) -> Value {
 pub(crate) fn operation_value(operation: &v1::Operation) -> Value {
     let mut value = summary_value(&operation.summary.clone().unwrap_or_default());
     value["attention"] = json!(operation.attention);
+    value["end_waits_for"] = json!(operation.end_waits_for);
     value["possible"] = json!(operation.possible);
     value["single_step"] = json!(operation.single_step);
     value["left_down"] = operation.left_down.iter().map(left_value).collect();

@@ -124,6 +124,27 @@ fn what_is_started_is_what_was_shown_and_it_is_followed_until_proven() {
 }
 
 #[test]
+fn what_the_end_waits_for_is_a_line() {
+    let waits = v1::Operation {
+        end_waits_for: "db.port on db1 is unknown: waiting for a fresh result".into(),
+        ..word("running", "done", "is stopped")
+    };
+    let words = vec![
+        word("running", "running", ""),
+        waits.clone(),
+        waits,
+        word("done", "done", "is stopped"),
+    ];
+    let coordinator = Scripted::start(script(vec![words]), "operator");
+    let ran = coordinator
+        .place
+        .run("shutdown --service web --yes --reason patch")
+        .exits(0);
+    let line = "every step is settled; its end waits for db.port on db1 is unknown";
+    assert_eq!(ran.stdout.matches(line).count(), 1, "{}", ran.stdout);
+}
+
+#[test]
 fn a_refusal_because_the_cluster_has_changed_says_what_has() {
     let everything = || response_for(PlanKind::Shutdown, Scope::All, "db2");
     let first = response(Scope::All);

@@ -124,6 +124,13 @@ fn a_clean_exit_is_reported_and_left_alone() -> Result<()> {
     let (mut cluster, pid) = started()?;
     kill_process(pid, Signal::TERM)?;
     agent_says(&cluster, InstanceState::Stopped, "exit code 0")?;
+    eventually("the event", Duration::from_secs(10), || {
+        let events = cluster.admin()?.events()?;
+        let mut ended = events.iter().filter(|it| it.kind == "instance-ended");
+        let told = ended.any(|it| it.text.contains("exit code 0, and it was to run"));
+        ensure!(told, "no event tells of it");
+        Ok(())
+    })?;
     // The next agent sees it for the first time: one more chance to mistake it for a failure.
     cluster.kill_agent("web1")?;
     cluster.start_agent("web1")?;

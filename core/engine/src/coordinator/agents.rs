@@ -3,7 +3,7 @@
 use interlock_model::ids::Generation;
 use interlock_model::member::PutBackWhy;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{InstanceObservation, InstanceState, Liveness};
+use interlock_model::observation::{InstanceObservation, InstanceState, Liveness, Wanted};
 use interlock_model::time::Now;
 
 use super::Coordinator;
@@ -139,6 +139,17 @@ impl Coordinator {
             {
                 noted.push(("instance-failed", service.clone(), instance.reason.clone()));
             }
+            let ended = instance.state == InstanceState::Stopped
+                && instance.wanted == Some(Wanted::Running)
+                && before.is_some_and(|before| !before.state.is_down());
+            if ended {
+                let reason = match instance.reason.as_str() {
+                    "" => "it ended cleanly".to_owned(),
+                    reason => reason.to_owned(),
+                };
+                let what = format!("{reason}, and it was to run");
+                noted.push(("instance-ended", service.clone(), what));
+            }
             for told in seen.put_back(&service, &instance.members) {
                 let kind = match told.why {
                     PutBackWhy::Changed => "member-put-back",
@@ -172,6 +183,10 @@ impl Coordinator {
                 },
             );
         }
+        // While an attempt is under way on it, that decides what becomes of it.
+        noted.retain(|(kind, service, _)| {
+            *kind != "instance-ended" || !self.is_under_attempt(node, service)
+        });
         for (kind, service, reason) in noted {
             self.event(kind, now, |event| {
                 event.node = node.to_string();
@@ -180,6 +195,19 @@ impl Coordinator {
             });
         }
         self.remember_activity(node, now);
+    }
+
+    /// Does a step that is under way act on an instance?
+    fn is_under_attempt(&self, node: &NodeName, service: &ServiceName) -> bool {
+        let mut operations = self.operations.values();
+        operations.any(|operation| {
+            let mut steps = operation.steps();
+            steps.any(|(step, state)| {
+                state.phase.in_flight()
+                    && step.node.as_ref() == Some(node)
+                    && step.service.as_ref() == Some(service)
+            })
+        })
     }
 
     pub(super) fn liveness_changed(&mut self, change: &LivenessChange, now: Now) {

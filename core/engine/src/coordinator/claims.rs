@@ -6,14 +6,12 @@
 //! that. What changes while an operation begins or ends waits for the next message to that node, so that both travel as
 //! one, or for the next tick, whichever is first. Nothing is said in between.
 
-use std::collections::BTreeSet;
-
 use interlock_model::ids::OperationId;
 use interlock_model::names::{NodeName, ServiceName};
 
 use super::Coordinator;
 use super::message::{Assignment, Claim, ToAgent};
-use crate::operation::Operation;
+use crate::operation::{Claims, Operation};
 
 /// What one operation holds.
 #[derive(Debug)]
@@ -21,8 +19,7 @@ pub(super) struct Hold {
     operation: OperationId,
     /// For people: what it is for, and whose it is.
     what: String,
-    nodes: BTreeSet<NodeName>,
-    services: BTreeSet<ServiceName>,
+    claims: Claims,
 }
 
 impl Hold {
@@ -32,34 +29,30 @@ impl Hold {
         Self {
             operation: operation.id(),
             what: format!("{} {}, started by {by}", plan.kind, plan.scope),
-            nodes: plan.steps.iter().filter_map(|it| it.node.clone()).collect(),
-            services: plan
-                .steps
-                .iter()
-                .filter_map(|it| it.service.clone())
-                .collect(),
+            claims: operation.claims().clone(),
         }
     }
 
-    /// The operation, if it holds this node or this service.
+    /// The operation, if it holds this node or this service for itself alone.
     pub(super) fn has(
         &self,
         node: Option<&NodeName>,
         service: Option<&ServiceName>,
     ) -> Option<OperationId> {
-        let has = node.is_some_and(|node| self.nodes.contains(node))
-            || service.is_some_and(|service| self.services.contains(service));
+        let has = self.claims.changes(node, service);
         has.then_some(self.operation)
     }
 
-    /// What of it concerns this node's agent, if anything does: a held node is held with all of its instances.
+    /// What of it concerns this node's agent, if anything does: a held node is held with all of its instances. Nobody acts
+    /// by hand on an instance that a step asks for its health, either.
     fn on(&self, node: &NodeName, assignment: &Assignment) -> Option<Claim> {
-        let whole = self.nodes.contains(node);
+        let whole = self.claims.changes(Some(node), None);
+        let held = |service: &ServiceName| {
+            let changes = self.claims.changes(None, Some(service));
+            whole || changes || self.claims.asks_after(service, node)
+        };
         let services = assignment.instances.iter().map(|it| &it.service);
-        let held: Vec<ServiceName> = services
-            .filter(|service| whole || self.services.contains(*service))
-            .cloned()
-            .collect();
+        let held: Vec<ServiceName> = services.filter(|service| held(service)).cloned().collect();
         (!held.is_empty()).then(|| Claim {
             operation: self.operation,
             what: self.what.clone(),

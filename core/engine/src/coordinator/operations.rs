@@ -16,7 +16,7 @@ use super::Coordinator;
 use super::message::ToAgent;
 use super::records::{Head, Write, head_key, journal_key, plan_key};
 use super::spec::NoSpec;
-use crate::operation::{Corrupt, Ctx, Operation, Refused, Verb};
+use crate::operation::{Claims, Clash, Corrupt, Ctx, Operation, Refused, Verb};
 
 /// How many bytes of a plan go under one key; etcd's default limit of a whole request is 1.5 MiB.
 const PLAN_PART: usize = 256 * 1024;
@@ -82,13 +82,11 @@ pub enum NotStarted {
         /// The current one.
         current: Generation,
     },
-    /// Another operation holds something of it.
-    #[error(
-        "{what} is held by {holder} ({kind} {scope}, started by {by}): wait for it, or abort it"
-    )]
+    /// Another operation holds something of it, or relies upon what it would change.
+    #[error("{what} by {holder} ({kind} {scope}, started by {by}): wait for it, or abort it")]
     Held {
-        /// What is held.
-        what: String,
+        /// What is held, and how.
+        what: Clash,
         /// The operation that holds it.
         holder: OperationId,
         /// What that is for.
@@ -196,28 +194,16 @@ impl Coordinator {
     /// holds tells who changes the cluster instead of only that it has changed.
     ///
     /// # Errors
-    /// [`NotStarted::Held`] with the first operation that holds something of it, or [`NotStarted::Failover`].
+    /// [`NotStarted::Held`] with the first operation that it clashes with, or [`NotStarted::Failover`].
     pub fn unheld(&self, plan: &Plan) -> Result<(), NotStarted> {
         self.no_failover_on(plan)?;
+        let wanted = Claims::of(plan);
         for other in self
             .operations
             .values()
             .filter(|other| !other.state().is_over())
         {
-            let held = plan.steps.iter().find_map(|step| {
-                let node = step
-                    .node
-                    .as_ref()
-                    .filter(|node| other.holds(Some(node), None));
-                let service = step
-                    .service
-                    .as_ref()
-                    .filter(|service| other.holds(None, Some(service)));
-                service
-                    .map(ToString::to_string)
-                    .or_else(|| node.map(ToString::to_string))
-            });
-            if let Some(what) = held {
+            if let Some(what) = other.claims().clash(&wanted) {
                 return Err(NotStarted::Held {
                     what,
                     holder: other.id(),

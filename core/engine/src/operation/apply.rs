@@ -83,6 +83,7 @@ impl Operation {
                 state.attempt = *attempt;
                 state.on.clone_from(on);
                 state.acted |= on.is_some() && !undo;
+                state.takes_back = *undo;
                 state.boot.clone_from(boot);
                 state.began.get_or_insert(entry.at);
                 state.intended = Some(entry.at);
@@ -96,6 +97,10 @@ impl Operation {
             } => {
                 state.reached.insert(*until, entry.at);
                 state.evidence.clone_from(evidence);
+                // An undo that came up after its limit has yet to turn healthy.
+                if *until == Wait::Up && state.phase == Phase::UndoFailed {
+                    state.phase = Phase::Undoing;
+                }
                 if *until == Wait::Healthy && state.phase == Phase::Checking {
                     state.phase = Phase::Done;
                     settle = true;
@@ -104,7 +109,7 @@ impl Operation {
             What::Proven { evidence, .. } => {
                 state.evidence.clone_from(evidence);
                 state.reached.entry(Wait::Issued).or_insert(entry.at);
-                if state.phase == Phase::Undoing {
+                if matches!(state.phase, Phase::Undoing | Phase::UndoFailed) {
                     state.phase = Phase::Undone;
                     settle = true;
                 } else {

@@ -8,13 +8,12 @@
 //! |---|---|
 //! | a start, going forward or back | of each service that it requires, without a step of the plan that stands for it: do enough instances run? |
 //! | a stop in a shutdown that takes the service away | of each service that requires it: does an instance run that the plan does not stop? |
-//! | a stop that takes back a start | the same, if no other instance of the service is up |
+//! | a stop that takes back a start | the same, if fewer than `at_least` others of the service are up |
 //!
 //! *Enough* is what the planner takes for it: the active side, or `at_least` instances and one at any rate. A standby that runs
 //! is no active side; which it is must be known where the spec has checks for that. For a start only what is known to run
-//! counts (invariant I5). For a stop only what is seen running does: silence says nothing.
-
-use std::time::Duration;
+//! counts (invariant I5). For a stop what is seen running does, and what is not known yet is waited for (`word`); the silence
+//! of an agent that is lost says nothing.
 
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
@@ -24,6 +23,7 @@ use interlock_model::spec::Service;
 
 use super::gates::Readiness;
 use super::instances::LATE_LOOK;
+use super::word::Word;
 use super::{Ctx, Operation, Phase};
 
 impl Operation {
@@ -84,7 +84,13 @@ impl Operation {
         if again.is_some_and(|node| self.has(&Action::Stop, service, node)) {
             return Readiness::Yes;
         }
-        if self.is_up_elsewhere(service, &Action::Start, ctx) {
+        let at_least = match service.is_exclusive() {
+            true => 1,
+            false => usize::try_from(service.at_least)
+                .unwrap_or(usize::MAX)
+                .max(1),
+        };
+        if self.up_elsewhere(service, &Action::Start, ctx) >= at_least {
             return Readiness::Yes;
         }
         self.no_dependant_runs(service, &Action::Start, ctx)
@@ -99,15 +105,16 @@ impl Operation {
             let active = self.plan().assumptions.get(&service.name);
             return active.is_none_or(|it| self.has(&Action::Stop, service, &it.active));
         }
-        !self.is_up_elsewhere(service, &Action::Stop, ctx)
+        self.up_elsewhere(service, &Action::Stop, ctx) == 0
     }
 
-    /// Is an instance seen running for which the plan has no such step?
-    fn is_up_elsewhere(&self, service: &Service, action: &Action, ctx: &Ctx<'_>) -> bool {
-        service.nodes.iter().any(|node| {
+    /// How many instances are seen running for which the plan has no such step?
+    fn up_elsewhere(&self, service: &Service, action: &Action, ctx: &Ctx<'_>) -> usize {
+        let up = service.nodes.iter().filter(|node| {
             !self.has(action, service, node)
                 && ctx.view.state(ctx.spec, node, &service.name) == InstanceState::Running
-        })
+        });
+        up.count()
     }
 
     fn has(&self, action: &Action, service: &Service, node: &NodeName) -> bool {
@@ -122,6 +129,7 @@ impl Operation {
 
     /// Is nothing seen running that requires a service, but what the plan has such a step for?
     fn no_dependant_runs(&self, service: &Service, but: &Action, ctx: &Ctx<'_>) -> Readiness {
+        let mut not_yet = Readiness::Yes;
         for dependant in ctx.spec.services.values() {
             let edge = dependant.dependencies.get(&service.name);
             if !edge.is_some_and(|edge| edge.needed && edge.stop != Wait::None) {
@@ -129,12 +137,17 @@ impl Operation {
             }
             let others = dependant.nodes.iter();
             for node in others.filter(|node| !self.has(but, dependant, node)) {
-                let Some(told) = seen_up(node, &dependant.name, ctx) else {
-                    continue;
-                };
                 let (name, required) = (&dependant.name, &service.name);
+                let told = match self.word(node, name, ctx) {
+                    Word::Up(_, told) => told,
+                    Word::Awaited(why) => {
+                        not_yet = Readiness::NotYet(format!("{why}, and it requires {required}"));
+                        continue;
+                    }
+                    Word::Down | Word::Silent => continue,
+                };
                 let what = format!("{name} on {node} runs, and requires {required}");
-                if ctx.now.since(told) < LATE_LOOK {
+                if ctx.now.since(told) < LATE_LOOK || !ctx.view.alive(node) {
                     return Readiness::NotYet(what);
                 }
                 return Readiness::Never(format!(
@@ -142,7 +155,7 @@ impl Operation {
                 ));
             }
         }
-        Readiness::Yes
+        not_yet
     }
 
     /// Why a service is not there for those who require it; none if it is.
@@ -185,14 +198,4 @@ impl Operation {
         };
         Some(format!("{name} on {node} is {}{more}", state(node)))
     }
-}
-
-/// Since when an agent says that an instance is up; none if it does not, or is not heard.
-fn seen_up(node: &NodeName, service: &ServiceName, ctx: &Ctx<'_>) -> Option<Duration> {
-    let (seen, told) = ctx.view.instance(node, service)?;
-    let up = matches!(
-        seen.state,
-        InstanceState::Running | InstanceState::Paused | InstanceState::Starting
-    );
-    (up && ctx.view.alive(node)).then_some(told)
 }

@@ -11,6 +11,9 @@
 //! go by, and no deeper ones. Too few are waited for like a gate: the guard may bring one back. Only an instance that is
 //! down is stopped all the same, for its turn may be to start again.
 //!
+//! On the way back a stop that takes back a start is held in the same way, and so is a drain; what was started again by
+//! taking its stop back is there.
+//!
 //! In service is what the planner takes for it: running, its own checks green by their last fresh results, and taking part
 //! in the load balancers that run.
 
@@ -58,11 +61,22 @@ impl Operation {
         self.probe(&gates, ctx);
     }
 
-    /// The instances that a step takes out of service, of services whose capacity the plan keeps.
+    /// The instances that a step takes out of service, of services whose capacity the plan keeps: while it is taken back,
+    /// those that this takes.
     fn taken<'a>(&'a self, at: usize, ctx: &Ctx<'a>) -> Vec<(&'a Service, &'a NodeName)> {
+        let action = self.undoes(at).unwrap_or(&self.step(at).action);
+        self.taken_by(at, action, ctx)
+    }
+
+    fn taken_by<'a>(
+        &'a self,
+        at: usize,
+        action: &'a Action,
+        ctx: &Ctx<'a>,
+    ) -> Vec<(&'a Service, &'a NodeName)> {
         let step = self.step(at);
         let mut taken = Vec::new();
-        match (&step.action, &step.service, &step.node) {
+        match (action, &step.service, &step.node) {
             (Action::Stop, Some(service), Some(node)) => {
                 taken.extend(ctx.spec.services.get(service).map(|it| (it, node)));
             }
@@ -84,6 +98,17 @@ impl Operation {
         }
         taken.retain(|(service, _)| self.plan().keeps.contains(&service.name));
         taken
+    }
+
+    /// What takes a step back, if it is taken back, or about to be.
+    fn undoes(&self, at: usize) -> Option<&Action> {
+        let is_taken_back = self.live[at].undoing
+            || matches!(
+                self.steps[at].phase,
+                Phase::Undoing | Phase::Undone | Phase::UndoFailed
+            );
+        let undo = self.step(at).undo.as_ref().filter(|_| is_taken_back);
+        undo.map(|undo| &*undo.0)
     }
 
     /// Is a person asked to take down a machine before the step that proves it? By then it goes down already.
@@ -154,19 +179,26 @@ impl Operation {
         Some(format!("{} on {node} is {}", service.name, apart.text))
     }
 
-    /// The nodes whose instances of a service this plan takes away for good, or has taken and not brought back yet.
+    /// The nodes whose instances of a service this plan takes away for good, or has taken and not brought back yet: by a
+    /// start, or by taking the stop back.
     fn away<'a>(&'a self, service: &Service, ctx: &Ctx<'a>) -> BTreeSet<&'a NodeName> {
         let for_good = self.plan().kind == PlanKind::Shutdown;
         let (mut taken, mut back) = (BTreeSet::new(), BTreeSet::new());
         for (at, (step, state)) in self.steps().enumerate() {
-            let is_start = matches!(step.action, Action::Start | Action::Verify);
-            if is_start && step.service.as_ref() == Some(&service.name) {
-                let is_back = matches!(state.phase, Phase::Done | Phase::Skipped);
-                back.extend(step.node.as_ref().filter(|_| is_back));
+            let is_back = match step.action {
+                Action::Start | Action::Verify => {
+                    matches!(state.phase, Phase::Done | Phase::Skipped) && self.undoes(at).is_none()
+                }
+                Action::Stop => state.phase == Phase::Undone,
+                _ => false,
+            };
+            if is_back && step.service.as_ref() == Some(&service.name) {
+                back.extend(step.node.as_ref());
             }
             let has_begun = state.acted || !matches!(state.phase, Phase::Waiting | Phase::Blocked);
-            if has_begun || for_good {
-                let all = self.taken(at, ctx).into_iter();
+            let forward = (has_begun || for_good).then_some(&step.action);
+            for action in forward.into_iter().chain(self.undoes(at)) {
+                let all = self.taken_by(at, action, ctx).into_iter();
                 taken.extend(
                     all.filter(|(of, _)| of.name == service.name)
                         .map(|(_, node)| node),

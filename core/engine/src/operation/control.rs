@@ -15,7 +15,7 @@ use super::{Ctx, Live, Operation, Phase, State, What};
 pub enum Verb {
     /// Begin nothing new.
     Pause,
-    /// Go on; with single steps over, if the operation goes in them.
+    /// Go on, the way it went; with single steps over, if the operation goes in them.
     Resume,
     /// Let one more step begin; where single steps are paused, by going on in them.
     Next,
@@ -128,11 +128,11 @@ impl Operation {
     #[must_use]
     pub fn possible(&self) -> Vec<Verb> {
         let mut verbs = Vec::new();
-        let any = |check: fn(&Phase) -> bool| self.steps.iter().any(|step| check(&step.phase));
+        let undecided = self.steps.iter().any(|step| self.is_undecided(step.phase));
         match self.state {
             State::Running => verbs.push(Verb::Pause),
             State::Pausing | State::Paused => verbs.push(Verb::Resume),
-            State::NeedsAttention if !any(|phase| phase.needs_person()) => {
+            State::NeedsAttention if !undecided => {
                 verbs.push(Verb::Resume);
             }
             State::NeedsAttention => {
@@ -151,7 +151,7 @@ impl Operation {
         if self.single_step && self.state == State::Running {
             // To resume is to end the single steps: there is no other way out of them, and nothing else to resume.
             verbs.extend([Verb::Next, Verb::Resume]);
-        } else if self.single_step && verbs.contains(&Verb::Resume) {
+        } else if self.is_single_step() && verbs.contains(&Verb::Resume) {
             verbs.push(Verb::Next);
         }
         if self.approvable().next().is_some() {
@@ -170,9 +170,18 @@ impl Operation {
         verbs
     }
 
+    /// Does a step in this phase wait for a person's decision? On the way back only what cannot be taken back does: where the
+    /// way forward ended is of no interest any more.
+    fn is_undecided(&self, phase: Phase) -> bool {
+        match self.goes_back() {
+            true => phase == Phase::UndoFailed,
+            false => phase.needs_person(),
+        }
+    }
+
     /// May a person take the step for done? An approval is given by who may give it, and by nobody else.
     fn may_skip(&self, at: usize) -> bool {
-        self.steps[at].phase.needs_person()
+        self.is_undecided(self.steps[at].phase)
             && !matches!(self.step(at).action, Action::Approve { .. })
     }
 
@@ -235,7 +244,9 @@ impl Operation {
                     let (by, reason) = (by.clone(), reason.clone());
                     self.record(What::AllSteps { by, reason }, ctx.now);
                 }
-                if self.state != State::Running {
+                if self.goes_back() {
+                    self.turn(State::Unwinding, by, reason, ctx);
+                } else if self.state != State::Running {
                     self.turn(State::Running, by, reason, ctx);
                 }
             }
@@ -378,12 +389,15 @@ impl Operation {
     ) -> Result<(), Refused> {
         let at = self.find(step)?;
         let (id, phase) = (self.step(at).id.clone(), self.steps[at].phase);
-        if !phase.needs_person() {
+        if !self.is_undecided(phase) {
             return Err(Refused::Phase {
                 step: id,
                 phase,
                 verb,
-                hint: ": only blocked, failed and unknown steps can be decided",
+                hint: match self.goes_back() {
+                    true => ": it is being taken back, and only undo-failed steps can be decided",
+                    false => ": only blocked, failed and unknown steps can be decided",
+                },
             });
         }
         if verb == Verb::Skip && !self.may_skip(at) {

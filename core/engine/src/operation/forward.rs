@@ -25,6 +25,7 @@ impl Operation {
         if self.state.is_over() {
             return;
         }
+        self.taken.get_or_insert(ctx.now.mono);
         // A pass over a thousand steps under way shall not look up a thousand sessions at every message.
         let sessions = Some(ctx.view.sessions());
         self.reconnected = self.sessions != sessions;
@@ -84,7 +85,8 @@ impl Operation {
                         }
                         // It is heard again with the next word of the agent, or a moment later.
                         Readiness::NotYet(why) => {
-                            let late = self.waits_to_end(ctx);
+                            let late = self.waits_to_end(&why, ctx);
+                            let why = format!("{why}: repair that and `resume`, or abort");
                             late.then_some((State::NeedsAttention, why))
                         }
                         Readiness::Never(why) => Some((State::NeedsAttention, why)),
@@ -126,21 +128,21 @@ impl Operation {
     }
 
     /// All steps are settled, and something that they proved is not known to be so now. Has that been awaited for too long?
-    fn waits_to_end(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    fn waits_to_end(&mut self, why: &str, ctx: &mut Ctx<'_>) -> bool {
         let now = ctx.now;
-        let ending = *self.ending.get_or_insert(Ending {
+        let ending = self.ending.get_or_insert(Ending {
             since: now.mono,
             asked: None,
+            seen: String::new(),
         });
+        why.clone_into(&mut ending.seen);
+        let since = ending.since;
         let rested = |asked| now.since(asked) >= ASK_AGAIN;
         if ending.asked.is_none_or(rested) {
+            ending.asked = Some(now.mono);
             self.probe_at_end(ctx);
-            self.ending = Some(Ending {
-                asked: Some(now.mono),
-                ..ending
-            });
         }
-        now.since(ending.since) > END_WITHIN
+        now.since(since) > END_WITHIN
     }
 
     /// Is there nothing that an abort has kept from being done?
@@ -210,6 +212,7 @@ impl Operation {
             .and(|| self.requirements(at, required, ctx))
             .and(|| self.capacity(at, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
+            .and(|| self.batches(at, ready, ctx))
             .and(|| self.reachable(at, ready, ctx));
         let awaits_next = self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0;
         match readiness {
@@ -241,6 +244,7 @@ impl Operation {
                     self.probe_assumption(at, ctx);
                     self.probe_requirements(at, ctx);
                     self.probe_capacity(at, ctx);
+                    self.probe_batches(at, ctx);
                     self.ask_power(at, ctx);
                 }
             }

@@ -259,7 +259,7 @@ impl Operation {
         }
     }
 
-    fn is_still_up(&self, other: usize, until: Wait, ctx: &Ctx<'_>) -> Readiness {
+    pub(super) fn is_still_up(&self, other: usize, until: Wait, ctx: &Ctx<'_>) -> Readiness {
         self.is_up(other, ctx).and(|| match until {
             Wait::Healthy => self.are_green(other, ctx),
             _ => Readiness::Yes,

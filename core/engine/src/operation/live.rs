@@ -53,10 +53,12 @@ impl Live {
 }
 
 /// How long an operation, all of whose steps are settled, has been waiting for a word about what they proved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Ending {
     /// Since when.
     pub(super) since: Duration,
     /// When the checks were last asked.
     pub(super) asked: Option<Duration>,
+    /// For which word.
+    pub(super) seen: String,
 }

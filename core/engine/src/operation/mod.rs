@@ -23,15 +23,18 @@
 //! | `effect` | what a machine is given, and what it wants done |
 //! | `forward` | the pass: what begins, what settles |
 //! | `assumption` | the active side that the plan was made for |
+//! | `batches` | whether the next batch of a restart begins upon the one before, and can come back itself |
 //! | `capacity` | whether enough is left in service while a part is taken away |
 //! | `gates` | checks that must be fresh and green |
 //! | `instances` | whether what was started is still up, for its own health and for those who require it |
 //! | `beside` | whether what the plan has no step for, and the spec ties to a step, is as the step needs it |
 //! | `risen` | whether what was stopped is still down, for those below it and for the end |
+//! | `word` | the last word on what must be down, and whether one is still to come |
 //! | `reached` | whether dependants that ran on reach again what was restarted |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `report` | what agents say of attempts |
+//! | `claims` | what it holds, alone or together with others |
 //! | `control` | what people ask for |
 //! | `asked` | what people have asked for, with who, when and why |
 //! | `left` | what is left down where it ends before all is done |
@@ -43,8 +46,10 @@ mod apply;
 mod asked;
 mod assumption;
 mod attempt;
+mod batches;
 mod beside;
 mod capacity;
+mod claims;
 mod control;
 mod effect;
 mod entry;
@@ -61,6 +66,7 @@ mod report;
 mod risen;
 mod state;
 mod unwind;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,6 +93,7 @@ use live::{Ending, Live};
 pub struct Operation {
     id: OperationId,
     sealed: Arc<SealedPlan>,
+    claims: Claims,
     state: State,
     started_by: String,
     reason: String,
@@ -108,6 +115,8 @@ pub struct Operation {
     reported: BTreeSet<usize>,
     /// When a pass last looked through those.
     watched: Option<Duration>,
+    /// When this process first had a look at it.
+    taken: Option<Duration>,
     /// It waits for a word about what its steps have proven, and they are all settled.
     ending: Option<Ending>,
     fresh: Vec<Entry>,
@@ -217,6 +226,7 @@ impl Operation {
         let count = plan.steps.len();
         Ok(Self {
             id,
+            claims: Claims::of(plan),
             state: State::Running,
             started_by: String::new(),
             reason: String::new(),
@@ -234,6 +244,7 @@ impl Operation {
             open: (0..count).collect(),
             reported: BTreeSet::new(),
             watched: None,
+            taken: None,
             ending: None,
             fresh: Vec::new(),
             sessions: None,
@@ -253,6 +264,9 @@ impl Operation {
         self.live.iter_mut().for_each(|live| live.forgive(pause));
         if let Some(ending) = &mut self.ending {
             ending.since += pause;
+        }
+        if let Some(taken) = &mut self.taken {
+            *taken += pause;
         }
     }
 

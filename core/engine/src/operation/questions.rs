@@ -58,14 +58,18 @@ impl Operation {
             .filter(|step| step.phase.is_settled())
             .count()
     }
-    /// Does it hold the node or the service? Over, it holds nothing (invariant I8).
+    /// Does it hold the node or the service for itself alone? Over, it holds nothing (invariant I8).
     #[must_use]
     pub fn holds(&self, node: Option<&NodeName>, service: Option<&ServiceName>) -> bool {
-        !self.state.is_over()
-            && self.plan().steps.iter().any(|step| {
-                node.is_some_and(|node| step.node.as_ref() == Some(node))
-                    || service.is_some_and(|service| step.service.as_ref() == Some(service))
-            })
+        !self.state.is_over() && self.claims().changes(node, service)
+    }
+
+    /// What its end waits for now that all of its steps are settled, in one line; empty if it is not about to end, or waits
+    /// for nothing.
+    #[must_use]
+    pub fn end_waits_for(&self) -> &str {
+        let ending = self.ending.as_ref().filter(|_| !self.state.is_over());
+        ending.map_or("", |ending| &ending.seen)
     }
 
     /// What a step waits for, in one line; empty if for nothing.
@@ -138,6 +142,7 @@ impl Operation {
     #[must_use]
     pub fn awaits_undo(&self, step: &StepId) -> bool {
         self.goes_back()
+            && !self.state.is_over()
             && self
                 .index
                 .get(step)
@@ -176,10 +181,12 @@ impl Operation {
     /// Is it being taken back, or stands it still on the way back?
     pub(super) fn goes_back(&self) -> bool {
         self.state == State::Unwinding
-            || self
-                .steps
-                .iter()
-                .any(|step| matches!(step.phase, Phase::Undoing | Phase::UndoFailed))
+            || self.steps.iter().any(|step| {
+                matches!(
+                    step.phase,
+                    Phase::Undoing | Phase::Undone | Phase::UndoFailed
+                )
+            })
     }
 
     /// How far the attempt of a step under way is from its deadline.

@@ -39,7 +39,7 @@ impl Operation {
             more => format!(" (and {more} more)"),
         };
         Readiness::NotYet(format!(
-            "{first}{more}, after {} was restarted: repair that and `resume`, or abort",
+            "{first}{more}, after {} was restarted",
             self.plan().scope
         ))
     }
@@ -54,7 +54,7 @@ impl Operation {
             let starts = matches!(step.action, Action::Start | Action::Verify);
             if let (true, Phase::Done, Some(service)) = (starts, state.phase, &step.service) {
                 // Who has taken the operation over does not know when: what was seen before now is no word of it.
-                let ending = self.ending.map(|ending| ending.since);
+                let ending = self.ending.as_ref().map(|ending| ending.since);
                 let proven = self.live[at].proven.or(ending).unwrap_or(ctx.now.mono);
                 let last = started.entry(service).or_default();
                 *last = proven.max(*last);

@@ -32,9 +32,12 @@ impl Operation {
         match state.phase {
             Phase::Running | Phase::Undoing => self.progress(at, report, ctx),
             // The answer came after the deadline: better late than unknown. A person has been called by then, and
-            // decides when to go on. An undo that took too long is tried again instead: it is finished only when what
-            // came back is healthy, and trying it again finds what is so already.
+            // decides when to go on.
             Phase::Unknown if !self.doing(at).is_power() => self.late_word(at, report, ctx),
+            // The same on the way back, if it is an attempt to take the step back that the answer is about.
+            Phase::UndoFailed if state.takes_back && !self.doing(at).is_power() => {
+                self.late_undo(at, report, ctx);
+            }
             _ => {}
         }
     }
@@ -118,11 +121,33 @@ impl Operation {
         }
     }
 
+    /// An undo was done after its limit. What came up again counts as taken back when it is healthy, and has its limit for
+    /// that; what an agent says of its attempt once more changes nothing.
+    fn late_undo(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
+        if report.state != AttemptState::Done || self.steps[at].reached.contains_key(&Wait::Up) {
+            return;
+        }
+        let evidence = format!("after the deadline: {}", report.evidence);
+        if self.goes_down_by_undo(at) {
+            let step = self.step(at).id.clone();
+            self.record(What::Proven { step, evidence }, ctx.now);
+            return;
+        }
+        self.live[at].deadline = None;
+        self.live[at].checking = None;
+        self.reached(at, Wait::Up, evidence, ctx);
+    }
+
+    /// Is what takes a step back proven by its agent alone? What comes up must turn healthy besides; a file that is as it was
+    /// has no health: its instance is stopped.
+    fn goes_down_by_undo(&self, at: usize) -> bool {
+        let doing = self.doing(at);
+        doing.takes_down() || matches!(doing, Action::RestoreFile { .. })
+    }
+
     /// The agent proved the action. Taking something back is proven only when what came back is healthy.
     fn proven(&mut self, at: usize, evidence: String, ctx: &mut Ctx<'_>) {
-        // A file that is as it was has no health; its instance is stopped.
-        let is_file = matches!(self.doing(at), Action::RestoreFile { .. });
-        if self.steps[at].phase == Phase::Undoing && !self.doing(at).takes_down() && !is_file {
+        if self.steps[at].phase == Phase::Undoing && !self.goes_down_by_undo(at) {
             self.reached(at, Wait::Up, evidence, ctx);
             return;
         }

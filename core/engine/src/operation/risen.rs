@@ -1,22 +1,24 @@
-//! What this operation stopped, and runs again; and at its end what it started, and runs no more.
+//! What this operation stopped, and runs again; and at its end what it started or found well, and is so no more.
 //!
 //! A stop is proven at one moment. A person can start the instance at its agent's own door right afterwards, or a unit behind
 //! everybody's back. Going on would take the database from under it, or the machine, and end in *done* over something that
 //! is not. So the agents are heard again where something is taken from under what was stopped, and once more at the end.
 //!
-//! Only what is seen up counts. An agent that is silent by now says nothing against the proof: its machine may have been
-//! shut down meanwhile, as the plan wanted. A word that may be about the time before the proof is waited out, like
-//! everywhere ([`LATE_LOOK`]).
+//! What is seen up counts, and what is not known yet is waited for: a coordinator that has just begun has heard nobody, and
+//! nothing heard is not nothing there (`word`). An agent that is lost or has left by now says nothing against the proof: its
+//! machine may have been shut down meanwhile, as the plan wanted. A word that may be about the time before the proof is
+//! waited out, like everywhere ([`LATE_LOOK`]).
 
 use std::time::Duration;
 
 use interlock_model::action::{Action, Power};
 use interlock_model::check::Verdict;
-use interlock_model::observation::{InstanceState, Liveness};
-use interlock_model::plan::Gate;
+use interlock_model::observation::Liveness;
+use interlock_model::plan::{Gate, PlanKind};
 
 use super::gates::Readiness;
 use super::instances::LATE_LOOK;
+use super::word::Word;
 use super::{Ctx, Operation, Phase};
 
 impl Operation {
@@ -54,7 +56,9 @@ impl Operation {
         let mut not_yet = Readiness::Yes;
         for at in 0..self.steps.len() {
             let stands = match self.step(at).action {
-                Action::Start | Action::Verify | Action::Promote => self.still_stands(at, ctx),
+                Action::Start | Action::Verify | Action::Promote | Action::Check => {
+                    self.still_stands(at, ctx)
+                }
                 Action::Stop => self.stayed_down(at, ctx),
                 Action::PowerOff { .. } => self.stayed_off(at, ctx),
                 _ => Readiness::Yes,
@@ -72,11 +76,11 @@ impl Operation {
     pub(super) fn probe_at_end(&self, ctx: &mut Ctx<'_>) {
         let mut gates = Vec::new();
         for (step, state) in self.steps() {
-            let is_start = matches!(
+            let is_looked_at = matches!(
                 step.action,
-                Action::Start | Action::Verify | Action::Promote
+                Action::Start | Action::Verify | Action::Promote | Action::Check
             );
-            if is_start && state.phase == Phase::Done {
+            if is_looked_at && state.phase == Phase::Done {
                 let unknown = |gate: &&Gate| {
                     let seen = ctx.view.check(ctx.spec, &gate.on, &gate.check, ctx.now);
                     seen.verdict == Verdict::Unknown
@@ -89,11 +93,12 @@ impl Operation {
         self.probe(&gates, ctx);
     }
 
-    /// Is what a step brought up as it was proven? What its guard may still bring back is waited for, and so is an agent that
-    /// has only just lost its session.
+    /// Is what a step brought up, or found well, as it was proven? What its guard may still bring back is waited for, and so is
+    /// an agent that has only just lost its session. What the plan itself took down later is not asked for.
     fn still_stands(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
-        if self.steps[at].phase != Phase::Done {
+        let is_past = step.action == Action::Check && self.plan().kind == PlanKind::Shutdown;
+        if self.steps[at].phase != Phase::Done || is_past {
             return Readiness::Yes;
         }
         let stands = self.lasts(at, ctx).and(|| {
@@ -150,7 +155,10 @@ impl Operation {
         let proven = self.live[at].proven.unwrap_or_default();
         let is_on = matches!(ctx.view.power_since(node, proven), Some((Power::On, _)));
         let why = match (is_on, ctx.view.alive(node)) {
-            (false, false) => return Readiness::Yes,
+            (false, false) => {
+                let awaited = self.awaits_power(node, ctx);
+                return awaited.map_or(Readiness::Yes, Readiness::NotYet);
+            }
             (_, true) => "its agent is heard",
             (true, false) => "its power source says so",
         };
@@ -179,23 +187,17 @@ impl Operation {
         else {
             return Readiness::Yes;
         };
-        let Some((seen, told)) = ctx
-            .view
-            .instance(node, name)
-            .filter(|_| ctx.view.alive(node))
-        else {
-            return Readiness::Yes;
-        };
-        let proven = self.live[at].proven.unwrap_or(Duration::ZERO);
-        let up = matches!(
-            seen.state,
-            InstanceState::Running | InstanceState::Paused | InstanceState::Starting
-        );
-        if !up || told < proven || self.has_restarted(at) {
+        if self.has_restarted(at) {
             return Readiness::Yes;
         }
-        let what = format!("{name} on {node} is {} again", seen.state);
-        if ctx.now.since(told) < LATE_LOOK {
+        let proven = self.live[at].proven.unwrap_or(Duration::ZERO);
+        let (state, told) = match self.word(node, name, ctx) {
+            Word::Up(state, told) if told >= proven => (state, told),
+            Word::Awaited(why) => return Readiness::NotYet(why),
+            Word::Up(..) | Word::Down | Word::Silent => return Readiness::Yes,
+        };
+        let what = format!("{name} on {node} is {state} again");
+        if ctx.now.since(told) < LATE_LOOK || !ctx.view.alive(node) {
             return Readiness::NotYet(what);
         }
         Readiness::Never(format!(

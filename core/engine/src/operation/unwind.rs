@@ -111,6 +111,7 @@ impl Operation {
         } else {
             self.assumption_of_undo(at, &undo.0, ready, ctx)
                 .and(|| self.beside_undo(at, &undo.0, ready, ctx))
+                .and(|| self.capacity(at, ctx))
                 .and(|| agent_ready(&node, ctx))
         };
         match readiness {
@@ -134,6 +135,7 @@ impl Operation {
                     } else {
                         self.probe_assumption(at, ctx);
                         self.probe(&self.required_checks(at, ctx), ctx);
+                        self.probe_capacity(at, ctx);
                     }
                 }
             }

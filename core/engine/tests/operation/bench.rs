@@ -86,6 +86,20 @@ services:
     at_least: 1
     manager: { systemd: { unit: page.service } }
     member_of: { lb: { backend: page } }
+  team:
+    nodes: [mgmt, a, b]
+    timeouts: { start: 1m, stop: 1m }
+    active: all
+    at_least: 2
+    manager: { systemd: { unit: team.service } }
+    checks:
+      port: { tcp: "{address}:4" }
+      config: { same: /etc/team.json }
+  user:
+    nodes: [mgmt]
+    timeouts: { start: 1m, stop: 1m }
+    manager: { systemd: { unit: user.service } }
+    requires: [team]
 gates:
   look: { manual: "Look at it", at_end_of: [startup], role: admin }
 "#;
@@ -235,7 +249,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A started operation on a cluster whose agents are all there.
+    /// A started operation on a cluster whose agents are all there. What requires something else is down.
     pub(crate) fn new(steps: Vec<Step>) -> Self {
         Self::of(seal(steps), false)
     }
@@ -267,6 +281,15 @@ impl Bench {
         };
         for node in ["mgmt", "a", "b"] {
             bench.connects(node, "boot-1");
+        }
+        // Long before the operation.
+        for (service, node) in [("web", "b"), ("front", "b"), ("user", "mgmt")] {
+            let seen = InstanceObservation {
+                state: InstanceState::Stopped,
+                ..InstanceObservation::default()
+            };
+            let node = bench.view.entry(&node.parse().unwrap());
+            node.tell(service.parse().unwrap(), seen, Now::default());
         }
         bench
     }
@@ -459,15 +482,15 @@ impl Bench {
 
     /// The agent of a step's node shows what the step, or taking it back, has made of the instance.
     fn shows(&mut self, step: &str) {
-        let phase = self.phase(step);
+        let goes_back = matches!(self.phase(step), Phase::Undoing | Phase::UndoFailed);
         let mut steps = self.plan.plan().steps.iter();
         let it = steps.find(|other| other.id.as_str() == step).unwrap();
         let (Some(service), Some(node)) = (it.service.clone(), it.node.clone()) else {
             return;
         };
         let running = match &it.action {
-            Action::Start | Action::Verify => phase != Phase::Undoing,
-            Action::Stop => phase == Phase::Undoing,
+            Action::Start | Action::Verify => !goes_back,
+            Action::Stop => goes_back,
             _ => return,
         };
         let state = match running {

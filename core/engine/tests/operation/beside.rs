@@ -173,3 +173,32 @@ fn a_standby_that_runs_is_not_the_active_side_that_a_start_requires() {
     bench.probed("db.leads", "b", Verdict::Ok).advance();
     assert_eq!(bench.phase("start:web@b"), Phase::Running);
 }
+
+#[test]
+fn a_start_is_not_taken_back_under_a_dependant_that_would_have_fewer_than_it_needs() {
+    let mut plan = seal(vec![
+        step("start:team@b", &[]),
+        step("approve:look", &[("start:team@b", Wait::Healthy)]),
+    ]);
+    plan.kind = PlanKind::Startup;
+    let mut bench = Bench::of(plan, false);
+    bench.instance("team", "a", InstanceState::Running);
+    bench.advance().pass(1);
+    bench.says("start:team@b", AttemptState::Done);
+    bench.instance("user", "mgmt", InstanceState::Running);
+    bench.pass(SOON).sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.phase("start:team@b"), Phase::UndoFailed);
+    let evidence = bench.evidence("start:team@b");
+    assert!(
+        evidence.contains("user on mgmt runs, and requires team"),
+        "{evidence}"
+    );
+
+    // Two others are enough for it.
+    bench.instance("team", "mgmt", InstanceState::Running);
+    bench.asks(Verb::Retry, "start:team@b").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop start:team@b #2 on b"]);
+}

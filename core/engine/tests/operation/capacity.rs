@@ -278,3 +278,64 @@ fn what_a_person_has_confirmed_goes_down_already() {
     bench.pass(1).power("tel", Power::Off).advance();
     assert_eq!(bench.phase("power-off:tel"), Phase::Done);
 }
+
+/// Both batches are through, and wait for a person's look; then they are taken back.
+fn taken_back() -> Bench {
+    let mut plan = rolling();
+    let look = step("approve:look", &[("start:app@b", Wait::Healthy)]);
+    plan.steps.push(look);
+    let mut bench = between_batches(plan);
+    bench.probed("app.port", "mgmt", Verdict::Ok).advance();
+    bench.pass(1).says("stop:app@b", AttemptState::Done);
+    bench.pass(1).says("start:app@b", AttemptState::Done);
+    bench.pass(1).probed("app.port", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:app@b"), Phase::Done);
+    bench.pass(6).sent();
+    bench
+}
+
+#[test]
+fn a_stop_on_the_way_back_is_held_while_too_few_would_be_left() {
+    let mut bench = taken_back();
+    bench.instance("app", "mgmt", InstanceState::Failed);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(
+        bench.waits_for("start:app@b"),
+        "at least 1 of app must stay in service, and 0 would be left: app on mgmt is failed"
+    );
+    let sent = bench.sent();
+    assert!(sent.iter().all(|it| it.starts_with("probe ")), "{sent:?}");
+    assert!(sent.contains(&"probe mgmt".to_owned()), "{sent:?}");
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("start:app@b"), Phase::UndoFailed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let evidence = bench.evidence("start:app@b");
+    assert!(evidence.contains("0 would be left"), "{evidence}");
+
+    bench.instance("app", "mgmt", InstanceState::Running);
+    bench.probed("app.port", "mgmt", Verdict::Ok);
+    bench.asks(Verb::Retry, "start:app@b").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop start:app@b #2 on b"]);
+}
+
+#[test]
+fn on_the_way_back_what_was_put_back_counts_and_what_is_down_for_it_does_not() {
+    let mut bench = taken_back();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop start:app@b #2 on b"]);
+    bench.pass(1).says("start:app@b", AttemptState::Done);
+    assert_eq!(bench.sent(), ["start stop:app@b #2 on b"]);
+    assert_eq!(bench.phase("start:app@mgmt"), Phase::Done, "one at a time");
+    bench.pass(1).says("stop:app@b", AttemptState::Done);
+    bench.pass(1).probed("app.port", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("stop:app@b"), Phase::Undone);
+    bench.advance();
+    let sent = bench.sent();
+    assert!(
+        sent.contains(&"stop start:app@mgmt #2 on mgmt".to_owned()),
+        "{sent:?}"
+    );
+}

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use interlock_engine::coordinator::{
     Claim, Coordinator, FromAgent, Hello, Loaded, NotStarted, Send, StartRequest, ToAgent, Wish,
 };
-use interlock_engine::operation::Verb;
+use interlock_engine::operation::{Clash, Verb};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::ids::{AttemptId, AttemptNo, BootId, Generation, OperationId, Term};
-use interlock_model::plan::{SealedPlan, StepId};
+use interlock_model::observation::{InstanceObservation, InstanceState};
+use interlock_model::plan::{SealedPlan, StepId, Wait};
 use interlock_model::spec::Role;
 use interlock_model::time::Now;
 
-use crate::bench::{seal, spec, step};
+use crate::bench::{gate, seal, spec, step};
 
 pub(crate) fn coordinator() -> Coordinator {
     let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
@@ -55,12 +56,90 @@ fn a_second_operation_on_the_same_node_or_service_is_told_who_holds_it() {
         else {
             panic!("{refused}");
         };
-        assert_eq!((what.as_str(), *holder, by.as_str()), (held, first, "anna"));
+        assert_eq!(what, &Clash::Held(held.into()));
+        assert_eq!((*holder, by.as_str()), (first, "anna"));
         assert!(refused.to_string().contains("started by anna"), "{refused}");
     }
     coordinator
         .start(&request("bert", &["stop:web@b"]), now)
         .unwrap();
+}
+
+/// A startup upon a database that runs already: it looks at it.
+fn upon_db(by: &str, start: &str) -> StartRequest {
+    let mut look = step("check:db@a", &[]);
+    look.healthy = vec![gate("db.port", "a")];
+    let plan = seal(vec![look, step(start, &[("check:db@a", Wait::Healthy)])]);
+    StartRequest {
+        plan: Arc::new(SealedPlan::seal(plan).unwrap()),
+        ..request(by, &[])
+    }
+}
+
+#[test]
+fn two_operations_look_at_the_same_service_and_neither_goes_with_one_that_changes_it() {
+    let mut coordinator = coordinator();
+    let now = Now::default();
+    let first = coordinator
+        .start(&upon_db("anna", "start:web@b"), now)
+        .unwrap();
+    coordinator
+        .start(&upon_db("bert", "start:lb@mgmt"), now)
+        .unwrap();
+    // Another service on the node of the database is no matter of theirs; its machine is.
+    let other = ["stop:team@a"];
+    coordinator.start(&request("carl", &other), now).unwrap();
+    for (steps, relied) in [(["stop:db@fax"], "db"), (["reboot:a"], "a")] {
+        let refused = coordinator
+            .start(&request("dora", &steps), now)
+            .unwrap_err();
+        let NotStarted::Held { what, holder, .. } = &refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(what, &Clash::ReliedUpon(relied.into()));
+        assert_eq!(*holder, first);
+    }
+    let refused = coordinator.start(&request("dora", &["stop:db@fax"]), now);
+    let refused = refused.unwrap_err().to_string();
+    let said =
+        "db is relied upon by op-1 (shutdown --all, started by anna): wait for it, or abort it";
+    assert_eq!(refused, said);
+}
+
+#[test]
+fn who_changes_a_service_keeps_out_those_who_would_look_at_it() {
+    let mut coordinator = coordinator();
+    let now = Now::default();
+    coordinator
+        .start(&request("anna", &["stop:db@b"]), now)
+        .unwrap();
+    let refused = coordinator
+        .start(&upon_db("bert", "start:lb@mgmt"), now)
+        .unwrap_err();
+    assert!(refused.to_string().starts_with("db is held by op-1"));
+    // What a gate waits for is looked at as well.
+    let mut gated = step("start:lb@mgmt", &[]);
+    gated.gates = vec![gate("db.port", "mgmt")];
+    let gated = StartRequest {
+        plan: Arc::new(SealedPlan::seal(seal(vec![gated])).unwrap()),
+        ..request("bert", &[])
+    };
+    let refused = coordinator.start(&gated, now).unwrap_err();
+    assert!(refused.to_string().starts_with("db is held by op-1"));
+    assert!(coordinator.is_held(&"db".parse().unwrap()).is_some());
+}
+
+#[test]
+fn what_is_only_looked_at_keeps_no_failover_off_and_nobody_stops_it_by_hand() {
+    let mut coordinator = coordinator();
+    says_hello(&mut coordinator, "a");
+    coordinator.take_output();
+    coordinator
+        .start(&upon_db("anna", "start:web@b"), Now::default())
+        .unwrap();
+    assert_eq!(coordinator.is_held(&"db".parse().unwrap()), None);
+    coordinator.tick(Now::default());
+    assert_eq!(told(&coordinator.take_output().sends), ["a db"]);
 }
 
 #[test]
@@ -112,6 +191,22 @@ pub(crate) fn says_hello(coordinator: &mut Coordinator, node: &str) {
     coordinator.agent(&node.parse().unwrap(), hello, Now::default());
 }
 
+/// An agent tells all that runs on its node: this, and it does not.
+fn is_stopped(coordinator: &mut Coordinator, service: &str, node: &str) {
+    let seen = InstanceObservation {
+        state: InstanceState::Stopped,
+        ..InstanceObservation::default()
+    };
+    let observed = FromAgent::Observed {
+        full: true,
+        generation: Generation(1),
+        instances: vec![(service.parse().unwrap(), seen)],
+        checks: Vec::new(),
+        refuses: Vec::new(),
+    };
+    coordinator.agent(&node.parse().unwrap(), observed, Now::default());
+}
+
 /// Whom it is told that `op-1` holds which services; of nothing held, `-`.
 fn told(sends: &[Send]) -> Vec<String> {
     let names = |claim: &Claim| {
@@ -141,6 +236,7 @@ fn agents_are_told_what_is_held_of_their_nodes_before_the_first_step_and_when_it
     for node in ["a", "b", "mgmt"] {
         says_hello(&mut coordinator, node);
     }
+    is_stopped(&mut coordinator, "web", "b");
     let greeted = coordinator.take_output().sends;
     assert_eq!(told(&greeted), ["a -", "b -", "mgmt -"]);
     coordinator
@@ -148,7 +244,7 @@ fn agents_are_told_what_is_held_of_their_nodes_before_the_first_step_and_when_it
         .unwrap();
     let began = coordinator.take_output().sends;
     // The node a, with all that is on it, since something is wanted of it.
-    assert_eq!(told(&began), ["a db"]);
+    assert_eq!(told(&began), ["a db+team"]);
     let first = |wanted: fn(&ToAgent) -> bool| began.iter().position(|it| wanted(&it.message));
     let dispatched = first(|it| matches!(it, ToAgent::Dispatch { .. }));
     let claimed = first(|it| matches!(it, ToAgent::Claims(_)));

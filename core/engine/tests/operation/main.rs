@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 mod attempts;
+mod batches;
 mod bench;
 mod beside;
 mod capacity;
@@ -13,10 +14,12 @@ mod files;
 mod gates;
 mod held_up;
 mod instances;
+mod late_undo;
 mod left;
 mod power;
 mod reached;
 mod replay;
 mod risen;
 mod roles;
+mod takeover;
 mod unwind;

@@ -39,8 +39,16 @@ fn a_restart_is_done_when_its_dependants_reach_it_again_by_a_look_since() {
         "what was green before is old"
     );
     assert!(bench.sent().contains(&"probe b".to_owned()));
+    let waits = bench.operation.end_waits_for().to_owned();
+    assert!(waits.starts_with("app.way on b is unknown: "), "{waits}");
+    assert!(
+        waits.ends_with(", after --service app was restarted"),
+        "{waits}"
+    );
     bench.pass(1).probed("app.way", "b", Verdict::Bad).advance();
     assert_eq!(bench.state(), State::Running);
+    let waits = bench.operation.end_waits_for();
+    assert!(waits.starts_with("app.way on b is bad: "), "{waits}");
     bench.pass(1).probed("app.way", "b", Verdict::Ok).advance();
     assert_eq!(bench.state(), State::Done);
 }
@@ -56,6 +64,30 @@ fn a_restart_that_its_dependants_do_not_reach_needs_attention() {
     // Repaired, it goes on to its end.
     bench.probed("app.way", "b", Verdict::Ok);
     bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn whoever_takes_it_over_waits_for_a_look_of_its_own() {
+    let mut bench = restarted(restart());
+    bench.pass(1).probed("app.way", "b", Verdict::Ok).advance();
+    assert_eq!(bench.state(), State::Done);
+    bench.restarts_before_its_last_turn();
+    for node in ["mgmt", "b"] {
+        bench.connects(node, "boot-1");
+        bench.instance("app", node, InstanceState::Running);
+        bench.probed("app.port", node, Verdict::Ok);
+    }
+    bench.instance("front", "b", InstanceState::Running);
+    // What came in before the first look may be about any time.
+    bench.probed("app.way", "b", Verdict::Ok);
+    bench.pass(1);
+    let asked = bench.now().mono;
+    assert_eq!(bench.state(), State::Running);
+    assert!(bench.sent().contains(&"probe b".to_owned()));
+    bench.pass(1).advance();
+    assert_eq!(bench.state(), State::Running, "nothing new was said");
+    bench.answered("app.way", "b", Verdict::Ok, asked).advance();
     assert_eq!(bench.state(), State::Done);
 }
 

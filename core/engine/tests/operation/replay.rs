@@ -122,7 +122,8 @@ fn may_follow(from: Phase, to: Phase) -> bool {
         ),
         Done => matches!(to, Undoing | UndoFailed),
         Undoing => matches!(to, Done | Undone | UndoFailed),
-        UndoFailed => matches!(to, Done | Undone),
+        // What it could not prove in time it may prove later.
+        UndoFailed => matches!(to, Done | Undoing | Undone),
         // What acted before it was skipped.
         Skipped => matches!(to, Undoing | UndoFailed),
         Undone => false,

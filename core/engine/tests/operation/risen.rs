@@ -5,10 +5,10 @@ use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::{InstanceObservation, InstanceState, Liveness};
-use interlock_model::plan::Wait;
+use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::Role;
 
-use crate::bench::{Bench, LIMIT, gate, step};
+use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 /// Longer than an agent may take to take back what it saw before the end of an attempt.
 const SOON: u64 = 6;
@@ -351,4 +351,57 @@ fn an_operation_does_not_end_as_done_over_a_check_or_an_instance_that_is_unknown
         let attention = bench.operation.attention();
         assert!(attention.contains(why), "{attention}");
     }
+}
+
+#[test]
+fn an_operation_does_not_end_as_done_over_what_it_found_well_and_is_so_no_more() {
+    let found = || {
+        let mut look = step("check:db@a", &[]);
+        look.healthy = vec![gate("db.port", "a")];
+        let mut plan = seal(vec![
+            look,
+            step("approve:look", &[("check:db@a", Wait::Healthy)]),
+        ]);
+        plan.kind = PlanKind::Startup;
+        let mut bench = Bench::of(plan, false);
+        bench.instance("db", "a", InstanceState::Running);
+        bench.advance().pass(1);
+        bench.probed("db.port", "a", Verdict::Ok).advance();
+        assert_eq!(bench.phase("check:db@a"), Phase::Done);
+        bench.pass(1);
+        bench
+    };
+    let mut bench = found();
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::Done);
+
+    let mut bench = found();
+    bench.probed("db.port", "a", Verdict::Bad);
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    let attention = bench.operation.attention().to_owned();
+    assert!(attention.contains("db.port on a is bad"), "{attention}");
+    assert!(attention.contains("check:db@a was done"), "{attention}");
+    bench.probed("db.port", "a", Verdict::Ok);
+    bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.state(), State::Done);
+
+    // It is down although something else keeps its port open.
+    let mut bench = found();
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.pass(SOON);
+    bench.probed("db.port", "a", Verdict::Ok);
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::NeedsAttention);
+
+    // What is unknown is looked at, and waited for.
+    let mut bench = found();
+    bench.probed("db.port", "a", Verdict::Unknown).sent();
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::Running);
+    assert!(bench.sent().contains(&"probe a".to_owned()));
+    let waits = bench.operation.end_waits_for();
+    assert!(waits.contains("db.port on a is unknown"), "{waits}");
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.state(), State::Done);
 }

@@ -100,13 +100,19 @@ fn an_undo_that_fails_is_for_a_person_and_is_tried_again_as_an_undo() {
 }
 
 #[test]
-fn a_late_word_about_an_undo_does_not_make_its_step_done() {
-    let mut bench = unwinding();
-    bench.says("stop:db@b", AttemptState::Failed).advance();
-    bench
-        .pass(LIMIT.as_secs())
-        .says("stop:db@b", AttemptState::Done);
-    assert_eq!(bench.phase("stop:db@b"), Phase::UndoFailed);
+fn what_is_put_back_one_by_one_differs_from_the_rest_until_all_of_it_is() {
+    let mut bench = Bench::new(vec![
+        step("stop:team@a", &[]),
+        step("approve:look", &[("stop:team@a", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:team@a", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance().says("stop:team@a", AttemptState::Done);
+    bench.pass(1).probed("team.config", "a", Verdict::Bad);
+    bench.advance();
+    assert_eq!(bench.phase("stop:team@a"), Phase::Undoing, "its own port");
+    bench.probed("team.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("stop:team@a"), Phase::Undone);
 }
 
 #[test]

@@ -32,6 +32,38 @@ fn a_restart_goes_on_only_when_the_batch_before_is_healthy() {
     assert_eq!(checks(&plan, "start:web@w2").1, ["web.http@w2"]);
 }
 
+#[test]
+fn a_restart_names_the_checks_of_those_who_run_on_that_its_end_waits_for() {
+    let cluster = web()
+        .with("web", |web| web.at_least = 2)
+        .check("db", "path", CheckFrom::Consumers)
+        .check("web", "way", CheckFrom::Consumers);
+    let seen = cluster
+        .all_up(&[])
+        .state("web", "w3", InstanceState::Stopped);
+    let told = |kind, scope, force: Option<&str>| {
+        let mut asked = ask(&cluster, kind, scope).seeing(&seen);
+        if let Some(check) = force {
+            asked = asked.forcing(check);
+        }
+        let outcome = asked.outcome();
+        assert!(outcome.plan.is_some(), "{}", outcome.report);
+        let report = outcome.report.to_string();
+        let lines = report.lines().filter(|line| line.starts_with("at the end"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let waits = ["at the end: waits until db.path is green again on w1, w2, w4"];
+    assert_eq!(told(PlanKind::Restart, services(&["db"]), None), waits);
+    let none: [&str; 0] = [];
+    assert_eq!(
+        told(PlanKind::Restart, services(&["db"]), Some("db.path")),
+        none
+    );
+    // Nobody requires it, and a shutdown leaves nobody behind.
+    assert_eq!(told(PlanKind::Restart, nodes(&["w1"]), None), none);
+    assert_eq!(told(PlanKind::Shutdown, services(&["db"]), None), none);
+}
+
 /// What is taken back of a restart is a stop, by a start; what runs again runs as before.
 #[test]
 fn a_start_again_has_no_undo_and_its_stop_is_taken_back_by_a_start() {

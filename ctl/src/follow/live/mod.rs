@@ -17,7 +17,8 @@ use interlock_proto::v1;
 use super::progress::{Progress, is_settled};
 use crate::failure::Failure;
 use crate::render::{
-    Out, Paint, Tone, age, clean, counted, cut, elapsed, operation_tone, width_and_height,
+    Out, Paint, Tone, age, clean, counted, cut, elapsed, ending, operation_tone, width_and_height,
+    wrap,
 };
 use steps::{Place, active};
 
@@ -138,6 +139,10 @@ fn frame(
         );
         paint.tone(Tone::Bad, &cut(&text, width))
     }));
+    if !progress.operation().end_waits_for.is_empty() {
+        let wrapped = wrap(&ending(progress.operation()), 2, width);
+        lines.extend(wrapped.iter().map(|line| paint.tone(Tone::Doubt, line)));
+    }
     let mut stages: BTreeMap<u32, Vec<&v1::StepStatus>> = BTreeMap::new();
     for step in &progress.operation().steps {
         let stage = progress.stage(&step.step);

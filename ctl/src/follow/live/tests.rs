@@ -260,3 +260,18 @@ fn a_coordinator_that_says_nothing_leaves_a_picture_that_says_so_and_stands_stil
     progress.hear_of_agents(None);
     assert!(progress.quiet(heard + Duration::from_secs(5)).is_some());
 }
+
+#[test]
+fn what_the_end_waits_for_is_drawn_where_every_step_is_settled() {
+    let mut progress = progress(vec![step("start:web@n1", "done", "healthy")]);
+    let mut next = progress.operation().clone();
+    next.end_waits_for = "db.port on n1 is unknown: waiting for a fresh result".into();
+    progress.update(next);
+    let lines = drawn(&progress, 60, 20);
+    let text = lines[1..].join(" ");
+    assert!(
+        text.contains("its end waits for db.port on n1 is unknown:"),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().all(|line| line.chars().count() <= 60));
+}

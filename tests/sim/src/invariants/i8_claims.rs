@@ -1,6 +1,7 @@
-//! I8: at most one operation holds a node or service, and a second operator is told who does.
+//! I8: at most one operation changes a node or service, none beside it looks at it, and a second operator is told who does.
 
 use interlock_engine::operation::What;
+use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
 
 use super::{Invariant, Number};
@@ -55,7 +56,8 @@ impl Invariant for Claims {
     }
 }
 
-/// Does no other operation that is not over share a node or service with this one?
+/// Does no other operation that is not over change a node or service of this one? Of what a step only looks at, the service
+/// counts: another one may run on its node.
 fn alone(id: OperationId, store: &mut Store) -> Result<(), String> {
     let under_way: Vec<OperationId> = store
         .heads()
@@ -71,7 +73,8 @@ fn alone(id: OperationId, store: &mut Store) -> Result<(), String> {
             continue;
         };
         let shared = plan.plan().steps.iter().find(|step| {
-            step.node.is_some() && theirs.holds(step.node.as_ref(), None)
+            let acts = step.action != Action::Check;
+            acts && step.node.is_some() && theirs.holds(step.node.as_ref(), None)
                 || step.service.is_some() && theirs.holds(None, step.service.as_ref())
         });
         if let Some(step) = shared {

@@ -1,0 +1,155 @@
+//! Batches: does the next one begin only upon the one before, and upon what it will need itself to come back?
+//!
+//! A restart takes instances down a batch at a time, and a reboot machines. The edges of the plan say that the batch before
+//! was healthy at one moment. A person may have paused the operation since, and what was started may have lost what it
+//! requires: its own checks stay green while nobody can use it. So right before a stop, and the drain that leads to it, is
+//! looked at again
+//!
+//! * each start that it comes behind, of the batch before or of a service that is restarted first: is its instance up, are
+//!   its checks green by their last fresh results, and are the gates of that start green, by a look since this one's turn;
+//! * the gates of the start that shall bring back this very instance: what would wait for a database that cannot be reached
+//!   from its node is not stopped for it.
+//!
+//! An instance that is down anyway is not held: nothing is taken away, and its turn may be to come back. A start that a person
+//! took for done is believed. A gate about a service of which something is down that this plan brings back is not asked here:
+//! the start waits for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use interlock_model::action::Action;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::{Gate, PlanKind, Wait};
+
+use super::gates::Readiness;
+use super::{Ctx, Operation, Phase};
+
+impl Operation {
+    /// May a step take its instance away, as far as the batch before goes, and what its own start will wait for?
+    pub(super) fn batches(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let Some(start) = self.brought_back(at, ctx) else {
+            return Readiness::Yes;
+        };
+        for other in self.started_before(at) {
+            let (first, step) = (self.step(other).id.clone(), &self.step(other).gates);
+            let stands = self
+                .is_still_up(other, Wait::Healthy, ctx)
+                .and(|| self.gates(other, step, ready, ctx));
+            match stands {
+                Readiness::Yes => {}
+                Readiness::NotYet(why) => {
+                    return Readiness::NotYet(format!("{first} to stand: {why}"));
+                }
+                Readiness::Never(why) => {
+                    return Readiness::Never(format!(
+                        "{why}, after {first} was done: repair that and `retry`, or abort and plan again"
+                    ));
+                }
+            }
+        }
+        match self.gates(start, &self.own_gates(start, ctx), ready, ctx) {
+            Readiness::NotYet(why) => Readiness::NotYet(format!(
+                "what {} needs to bring it back: {why}",
+                self.step(start).id
+            )),
+            other => other,
+        }
+    }
+
+    /// Has the checks looked at again that [`batches`](Self::batches) goes by.
+    pub(super) fn probe_batches(&self, at: usize, ctx: &mut Ctx<'_>) {
+        let Some(start) = self.brought_back(at, ctx) else {
+            return;
+        };
+        let mut gates = self.own_gates(start, ctx);
+        for other in self.started_before(at) {
+            let step = self.step(other);
+            gates.extend(step.gates.iter().chain(&step.healthy).cloned());
+        }
+        self.probe(&gates, ctx);
+    }
+
+    /// The start that brings back what a step of a restart takes away; none if it takes away nothing that is there.
+    fn brought_back(&self, at: usize, ctx: &Ctx<'_>) -> Option<usize> {
+        if !matches!(self.plan().kind, PlanKind::Restart | PlanKind::Reboot) {
+            return None;
+        }
+        let step = self.step(at);
+        let (service, node): (&ServiceName, &NodeName) = match (&step.action, &step.service) {
+            (Action::Stop, Some(service)) => (service, step.node.as_ref()?),
+            (Action::Drain { member, .. }, _) => (&member.service, &member.node),
+            _ => return None,
+        };
+        if ctx.view.state(ctx.spec, node, service).is_down() {
+            return None;
+        }
+        (at + 1..self.steps.len()).find(|&later| self.starts(later, service, node))
+    }
+
+    fn starts(&self, at: usize, service: &ServiceName, node: &NodeName) -> bool {
+        let step = self.step(at);
+        matches!(step.action, Action::Start | Action::Verify)
+            && step.service.as_ref() == Some(service)
+            && step.node.as_ref() == Some(node)
+    }
+
+    /// The proven starts that a step comes behind, also through what stands between them: where many meet, what joins a
+    /// load balancer again, and the drain of this instance.
+    fn started_before(&self, at: usize) -> BTreeSet<usize> {
+        let mut started = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<usize> = self.before[at].iter().map(|(other, _)| *other).collect();
+        while let Some(other) = open.pop() {
+            match self.step(other).action {
+                Action::Start | Action::Verify => {
+                    if self.steps[other].phase == Phase::Done {
+                        started.insert(other);
+                    }
+                }
+                Action::Check
+                | Action::Approve { .. }
+                | Action::Promote
+                | Action::Drain { .. }
+                | Action::Admit { .. }
+                    if seen.insert(other) =>
+                {
+                    open.extend(self.before[other].iter().map(|(before, _)| *before));
+                }
+                _ => {}
+            }
+        }
+        started
+    }
+
+    /// The gates of a start, without those about a service that the plan has yet to bring back.
+    fn own_gates(&self, start: usize, ctx: &Ctx<'_>) -> Vec<Gate> {
+        let gates = self.step(start).gates.iter();
+        let asked = gates.filter(|gate| !self.has_down(&gate.check.service, ctx));
+        asked.cloned().collect()
+    }
+
+    /// Is an instance of a service down, or going down, that the plan brings back?
+    fn has_down(&self, service: &ServiceName, ctx: &Ctx<'_>) -> bool {
+        self.steps().any(|(step, state)| {
+            let starts = matches!(step.action, Action::Start | Action::Verify);
+            let (true, Some(of), Some(node)) = (starts, &step.service, &step.node) else {
+                return false;
+            };
+            of == service
+                && !matches!(state.phase, Phase::Done | Phase::Skipped)
+                && (self.is_stopping(service, node)
+                    || ctx.view.state(ctx.spec, node, service) != InstanceState::Running)
+        })
+    }
+
+    /// Has the plan begun to stop an instance?
+    fn is_stopping(&self, service: &ServiceName, node: &NodeName) -> bool {
+        self.steps().any(|(step, state)| {
+            step.action == Action::Stop
+                && step.service.as_ref() == Some(service)
+                && step.node.as_ref() == Some(node)
+                && !matches!(state.phase, Phase::Waiting | Phase::Blocked)
+        })
+    }
+}

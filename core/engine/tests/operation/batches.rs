@@ -1,0 +1,188 @@
+//! Batches: the next one begins only upon the one before, and upon what it needs itself to come back.
+
+use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
+use interlock_model::observation::{InstanceObservation, InstanceState};
+use interlock_model::plan::{Plan, PlanKind, Wait};
+
+use crate::bench::{Bench, LIMIT, gate, seal, step};
+
+/// Both instances of app are restarted, one after the other; each needs `db.port` on its own node to start.
+fn rolling() -> Plan {
+    let start = |id: &str, after: &str, on| {
+        let mut start = step(id, &[(after, Wait::Down)]);
+        start.healthy = vec![gate("app.port", on)];
+        start.gates = vec![gate("db.port", on)];
+        start
+    };
+    let mut plan = seal(vec![
+        step("stop:app@mgmt", &[]),
+        start("start:app@mgmt", "stop:app@mgmt", "mgmt"),
+        step("check:met", &[("start:app@mgmt", Wait::Healthy)]),
+        step("stop:app@b", &[("check:met", Wait::Healthy)]),
+        start("start:app@b", "stop:app@b", "b"),
+    ]);
+    plan.kind = PlanKind::Restart;
+    plan
+}
+
+fn well() -> Bench {
+    let mut bench = Bench::of(rolling(), false);
+    for node in ["mgmt", "b"] {
+        bench.instance("app", node, InstanceState::Running);
+        bench.probed("app.port", node, Verdict::Ok);
+    }
+    bench.instance("db", "a", InstanceState::Running);
+    bench.advance();
+    bench
+}
+
+/// Both look at what they need, and it is there.
+fn reached(bench: &mut Bench) {
+    for node in ["mgmt", "b"] {
+        bench.probed("db.port", node, Verdict::Ok);
+    }
+    bench.advance();
+}
+
+/// The first batch is through, and the second one is about to have its turn.
+fn between_batches() -> Bench {
+    let mut bench = well();
+    reached(&mut bench);
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+    bench.pass(1).says("stop:app@mgmt", AttemptState::Done);
+    reached(&mut bench);
+    bench.pass(1).says("start:app@mgmt", AttemptState::Done);
+    bench.pass(1);
+    bench
+}
+
+#[test]
+fn nothing_is_stopped_that_could_not_come_back_now() {
+    let mut bench = well();
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Waiting);
+    assert!(bench.sent().contains(&"probe mgmt".to_owned()));
+    bench.probed("db.port", "mgmt", Verdict::Bad).advance();
+    assert_eq!(
+        bench.waits_for("stop:app@mgmt"),
+        "what start:app@mgmt needs to bring it back: db.port on mgmt is bad: seen"
+    );
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Blocked);
+    assert_eq!(bench.state(), State::NeedsAttention);
+
+    bench.asks(Verb::Retry, "stop:app@mgmt").unwrap();
+    reached(&mut bench);
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+}
+
+#[test]
+fn the_next_batch_waits_for_the_gates_of_the_one_before() {
+    let mut bench = between_batches();
+    bench.probed("app.port", "mgmt", Verdict::Ok).advance();
+    assert_eq!(bench.phase("check:met"), Phase::Done);
+    bench.probed("db.port", "b", Verdict::Ok).sent();
+    bench.probed("db.port", "mgmt", Verdict::Bad).advance();
+    assert_eq!(bench.phase("stop:app@b"), Phase::Waiting);
+    assert_eq!(
+        bench.waits_for("stop:app@b"),
+        "start:app@mgmt to stand: db.port on mgmt is bad: seen"
+    );
+    bench.pass(2);
+    assert!(bench.sent().contains(&"probe mgmt".to_owned()));
+    reached(&mut bench);
+    assert_eq!(bench.phase("stop:app@b"), Phase::Running);
+}
+
+#[test]
+fn what_was_green_before_its_turn_does_not_let_the_next_batch_begin() {
+    let mut bench = between_batches();
+    bench.pass(1);
+    bench.probed("app.port", "mgmt", Verdict::Ok);
+    bench.advance().pass(1);
+    assert_eq!(bench.phase("start:app@mgmt"), Phase::Done);
+    assert_eq!(bench.phase("stop:app@b"), Phase::Waiting);
+    let waits = bench.waits_for("stop:app@b");
+    assert!(waits.contains("waiting for a fresh result"), "{waits}");
+    reached(&mut bench);
+    assert_eq!(bench.phase("stop:app@b"), Phase::Running);
+}
+
+#[test]
+fn the_next_batch_waits_for_an_instance_of_the_one_before_that_is_down_again_or_sick() {
+    type Becomes = fn(&mut Bench);
+    let ways: [(&str, Becomes); 2] = [
+        ("app on mgmt is failed", |bench| {
+            bench.instance("app", "mgmt", InstanceState::Failed);
+        }),
+        ("app.port on mgmt is bad", |bench| {
+            bench.probed("app.port", "mgmt", Verdict::Bad);
+        }),
+    ];
+    for (why, becomes) in ways {
+        let mut bench = between_batches();
+        bench.asks(Verb::Pause, "").unwrap();
+        bench.probed("app.port", "mgmt", Verdict::Ok).advance();
+        assert_eq!(bench.state(), State::Paused);
+        becomes(&mut bench);
+        bench.asks(Verb::Resume, "").unwrap();
+        reached(&mut bench);
+        assert_eq!(bench.phase("stop:app@b"), Phase::Waiting);
+        let waits = bench.waits_for("stop:app@b");
+        assert!(waits.contains(why), "{waits}");
+        bench.instance("app", "mgmt", InstanceState::Running);
+        bench.probed("app.port", "mgmt", Verdict::Ok);
+        reached(&mut bench);
+        assert_eq!(bench.phase("stop:app@b"), Phase::Running, "{why}");
+    }
+    // For good: nobody starts it again, and a person is called at once.
+    let mut bench = between_batches();
+    bench.asks(Verb::Pause, "").unwrap();
+    bench.probed("app.port", "mgmt", Verdict::Ok).advance();
+    let seen = InstanceObservation {
+        state: InstanceState::Failed,
+        given_up: true,
+        ..InstanceObservation::default()
+    };
+    bench.tells("app", "mgmt", seen);
+    bench.pass(6);
+    bench.asks(Verb::Resume, "").unwrap();
+    reached(&mut bench);
+    assert_eq!(bench.phase("stop:app@b"), Phase::Blocked);
+    let evidence = bench.evidence("stop:app@b");
+    assert!(
+        evidence.contains("after start:app@mgmt was done"),
+        "{evidence}"
+    );
+}
+
+#[test]
+fn an_instance_that_is_down_anyway_has_its_turn_and_a_forced_check_is_not_asked() {
+    let mut bench = well();
+    bench.instance("app", "mgmt", InstanceState::Failed);
+    bench.probed("db.port", "mgmt", Verdict::Bad).advance();
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+
+    let mut plan = rolling();
+    plan.forced = vec![gate("db.port", "mgmt").check];
+    let mut bench = Bench::of(plan, false);
+    bench.instance("app", "mgmt", InstanceState::Running);
+    bench.probed("db.port", "mgmt", Verdict::Bad).advance();
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+}
+
+#[test]
+fn a_gate_about_what_the_plan_itself_brings_back_is_left_to_the_start() {
+    let mut plan = rolling();
+    plan.kind = PlanKind::Reboot;
+    plan.steps.push(step("start:db@a", &[]));
+    let mut bench = Bench::of(plan, true);
+    bench.instance("app", "mgmt", InstanceState::Running);
+    bench.instance("db", "a", InstanceState::Failed);
+    bench.probed("db.port", "mgmt", Verdict::Bad);
+    bench.asks(Verb::Next, "").unwrap();
+    bench.asks(Verb::Next, "").unwrap();
+    bench.advance();
+    assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+}
