@@ -12,6 +12,7 @@
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
 //! | [`address`] | addresses that move with a role, and who reaches them |
 //! | `roles` | who keeps the leases of this node's instances, and acts for them |
+//! | `health` | what load balancers are told of roles |
 //! | [`logs`] | reading logs for people who may not come here themselves |
 //! | [`facts`], [`notify`] | what the machine is; telling the service manager |
 //!
@@ -24,6 +25,7 @@ pub mod exec;
 pub mod facts;
 mod files;
 mod group;
+mod health;
 pub mod ledger;
 pub mod logs;
 mod node_service;

@@ -57,6 +57,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         .into_iter()
         .map(|(name, file)| (name, check.managed_file(file)))
         .collect();
+    let health = check.health(raw.health, &raw.allow, raw.listen.address);
     let allow = check.allow(file, raw.allow, &processes, &execs, files);
     let postgres = check.postgres(raw.postgres, &processes);
     let state_dir = check.absolute(raw.node.state_dir);
@@ -91,6 +92,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         },
         shutdown_command,
         lease: check.lease(raw.lease),
+        health,
     };
     if check.problems.is_empty() {
         Ok(config)

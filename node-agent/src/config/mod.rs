@@ -12,6 +12,7 @@ mod allow;
 mod check;
 mod commands;
 mod files;
+mod health;
 mod lease;
 mod ocf;
 mod one_or_more;
@@ -37,6 +38,7 @@ pub use account::{Account, AccountError};
 pub use allow::{Allow, Haproxy, Managers, Nginx, Told};
 pub use commands::{Exec, Listener, Process, Ready, Setting};
 pub use files::ManagedFile;
+pub use health::Health;
 pub use lease::{Lease, Reset};
 pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
 pub use postgres::{Postgres, PostgresHost};
@@ -90,6 +92,8 @@ pub struct Config {
     pub shutdown_command: Option<Vec<String>>,
     /// How leases are kept.
     pub lease: Lease,
+    /// Leased services whose health load balancers may ask for.
+    pub health: BTreeMap<ServiceName, Health>,
 }
 
 /// A log: files that belong together.

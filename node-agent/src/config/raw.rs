@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) ocf: Option<Ocf>,
     pub(super) shutdown: Option<Shutdown>,
     pub(super) lease: Option<Lease>,
+    #[serde(default)]
+    pub(super) health: BTreeMap<Spanned<ServiceName>, Health>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,6 +220,12 @@ pub(super) struct Shutdown {
 pub(super) struct Lease {
     pub(super) reset: Option<Reset>,
     pub(super) runtime_dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) listen: Spanned<Vec<Spanned<SocketAddr>>>,
 }
 
 #[derive(Debug, Deserialize)]

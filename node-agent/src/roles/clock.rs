@@ -6,7 +6,7 @@ use interlock_engine::lease::Clock;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Reads both, right before each call of a machine (safety rule E13).
-pub(super) fn read() -> Clock {
+pub(crate) fn read() -> Clock {
     Clock {
         boottime: reading(ClockId::Boottime),
         raw: reading(ClockId::MonotonicRaw),

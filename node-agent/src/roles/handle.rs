@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::facts;
 use super::input::{Input, Newcomer, Outcome, Readiness, Sight, Work};
 use super::keeper::Keeper;
+use super::sign::Signs;
 use super::tenures::Tenures;
 use super::view::{View, Views};
 use crate::config::Reset;
@@ -60,6 +61,7 @@ struct Shared {
     /// Not bounded: whoever tells something must not wait for this thread, and it does nothing that waits.
     inputs: Sender<Input>,
     views: watch::Receiver<Views>,
+    signs: watch::Sender<Signs>,
     mails: Vec<Arc<LeaseMail>>,
     facts: PathBuf,
     runtime: PathBuf,
@@ -76,11 +78,13 @@ impl Roles {
         let (jobs, todo) = channel();
         let (works, work) = mpsc::unbounded_channel();
         let (views, seen) = watch::channel(Views::new());
+        let signs = watch::Sender::new(Signs::new());
         let mails: Vec<Arc<LeaseMail>> =
             (0..options.coordinators).map(|_| Arc::default()).collect();
         let shared = Shared {
             inputs: inputs.clone(),
             views: seen,
+            signs: signs.clone(),
             mails: mails.clone(),
             facts: options.facts.clone(),
             runtime: options.runtime.clone(),
@@ -88,7 +92,7 @@ impl Roles {
         };
         let dir = options.facts.clone();
         spawn("roles-disk", move || facts::write_all(&dir, &todo, &inputs))?;
-        let keeper = Keeper::new(options, mails, jobs, works, views);
+        let keeper = Keeper::new(options, mails, jobs, works, (views, signs));
         spawn("roles", move || {
             let ended = catch_unwind(AssertUnwindSafe(|| keeper.run(&queue)));
             if ended.is_err() {
@@ -241,6 +245,11 @@ impl Roles {
     /// How all roles look, and how they change.
     pub(crate) fn views(&self) -> watch::Receiver<Views> {
         self.shared.views.clone()
+    }
+
+    /// What is to be said of all roles to who sends clients, with every turn of the thread.
+    pub(crate) fn signs(&self) -> watch::Receiver<Signs> {
+        self.shared.signs.subscribe()
     }
 
     /// How the role of a service looks; none if it has none here.

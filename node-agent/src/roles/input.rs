@@ -26,6 +26,8 @@ pub(crate) struct Leased {
     pub(crate) clients: Clients,
     /// How often its primary parts are restarted here before the role is given back.
     pub(crate) guard: GuardPolicy,
+    /// Does anything of it run on every instance, also of a standby?
+    pub(crate) everywhere: bool,
 }
 
 impl Leased {
@@ -79,16 +81,6 @@ pub(crate) struct Sight {
     pub(crate) data: Option<DataSight>,
 }
 
-/// A look at the data of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct DataSight {
-    /// How far they go; none if nobody can tell.
-    pub(crate) position: Option<u64>,
-    /// Whom writes wait for, if they are all known to wait for them.
-    pub(crate) synchronous: Option<Waited>,
-    /// How they follow those of somebody else.
-    pub(crate) following: Option<Following>,
-    /// That in words.
 /// Whom all writes wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waited {
@@ -99,7 +91,28 @@ pub(crate) struct Waited {
     pub(crate) known: Option<u64>,
 }
 
+/// A look at the data of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct DataSight {
+    /// How far they go; none if nobody can tell.
+    pub(crate) position: Option<u64>,
+    /// Whom writes wait for, if they are all known to wait for them.
+    pub(crate) synchronous: Option<Waited>,
+    /// How they follow those of somebody else.
+    pub(crate) following: Option<Following>,
+    /// That in words.
     pub(crate) text: String,
+}
+
+/// How data follow those of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Following {
+    /// Do they come as they are written there?
+    pub(crate) streaming: bool,
+    /// How far what is on disk here is behind, in the unit of positions; none if nobody can tell.
+    pub(crate) behind: Option<u64>,
+    /// The same of what readers see.
+    pub(crate) applied_behind: Option<u64>,
 }
 
 /// How an instance looks to who would promote it.

@@ -14,6 +14,7 @@ use super::facts::Job;
 use super::handle::Options;
 use super::input::{Input, Newcomer, Work};
 use super::seat::{Claims, Seat, Shell};
+use super::sign::Signs;
 use super::tenures::Tenures;
 use super::view::Views;
 use super::{clock, memory};
@@ -31,6 +32,7 @@ pub(super) struct Keeper {
     shell: Shell,
     runtime: std::path::PathBuf,
     views: watch::Sender<Views>,
+    signs: watch::Sender<Signs>,
     exits: Vec<oneshot::Sender<()>>,
 }
 
@@ -40,7 +42,7 @@ impl Keeper {
         mails: Vec<Arc<LeaseMail>>,
         jobs: Sender<Job>,
         works: UnboundedSender<Work>,
-        views: watch::Sender<Views>,
+        (views, signs): (watch::Sender<Views>, watch::Sender<Signs>),
     ) -> Self {
         Self {
             seats: BTreeMap::new(),
@@ -55,6 +57,7 @@ impl Keeper {
             },
             runtime: options.runtime,
             views,
+            signs,
             exits: Vec::new(),
         }
     }
@@ -71,6 +74,7 @@ impl Keeper {
                 seat.tick(&mut self.shell);
             }
             self.publish();
+            self.show();
             self.answer_exits();
         }
     }
@@ -136,6 +140,9 @@ impl Keeper {
                     seat.asked = asked;
                     // What was seen before this may say that writes wait.
                     seat.changed();
+                    // From now on the record is to say how far it has written itself.
+                    let written = seat.data.as_ref().and_then(|data| data.position);
+                    seat.tell(Event::Position(written), shell);
                     seat.tell(Event::Degrade, shell);
                 });
             }
@@ -143,9 +150,6 @@ impl Keeper {
                 for seat in self.seats.values_mut().filter(|seat| !seat.is_at_rest()) {
                     seat.say_standing(true, &self.shell);
                 }
-                    // From now on the record is to say how far it has written itself.
-                    let written = seat.data.as_ref().and_then(|data| data.position);
-                    seat.tell(Event::Position(written), shell);
             }
             Input::LeaveAll => {
                 for seat in self.seats.values_mut() {
@@ -216,6 +220,16 @@ impl Keeper {
             *views = now;
             changed
         });
+    }
+
+    /// Only if anybody is there to be told: this is of every turn.
+    fn show(&self) {
+        if self.signs.receiver_count() > 0 {
+            let now = clock::read();
+            let seats = self.seats.iter().filter(|(_, seat)| !seat.is_at_rest());
+            let signs = seats.map(|(service, seat)| (service.clone(), seat.sign(now)));
+            self.signs.send_replace(signs.collect());
+        }
     }
 
     fn answer_exits(&mut self) {

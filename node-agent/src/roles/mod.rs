@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `keeper` | the thread |
 //! | `seat`, `effects`, `standing`, `view` | one service: events in, effects out, how it looks |
+//! | `sign` | how it looks to load balancers, at the moment in which they ask |
 //! | `force` | the forced stop |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
@@ -48,14 +49,17 @@ mod input;
 mod keeper;
 mod memory;
 mod seat;
+mod sign;
 mod standing;
 mod tenures;
 mod view;
 
+pub(crate) use clock::read as read_clocks;
 pub(crate) use door::Door;
 pub(crate) use handle::Error;
 pub(crate) use handle::{Options, Roles};
 pub(crate) use input::{
-    Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited, Work,
+    Condition, DataSight, Following, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited, Work,
 };
+pub(crate) use sign::{Looked, Sign, Signs};
 pub(crate) use view::View;

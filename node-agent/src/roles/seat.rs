@@ -21,6 +21,7 @@ use super::door::Door;
 use super::facts::Job;
 use super::force::Force;
 use super::input::{Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Work};
+use super::sign::Looked;
 use super::tenures::Tenures;
 use crate::config::Reset;
 use crate::session::{self, LeaseMail};
@@ -137,6 +138,8 @@ pub(super) struct Seat {
     pub(super) again: bool,
     /// What was last seen of its data.
     pub(super) data: Option<DataSight>,
+    /// The last look at its parts.
+    pub(super) looked: Option<Looked>,
     /// Which request to wait for nobody was the last one.
     pub(super) asked: u64,
     /// The request by which writes may be acknowledged without waiting for anybody. Only until it is seen that they wait again.
@@ -192,6 +195,7 @@ impl Seat {
             ended: None,
             again: false,
             data: None,
+            looked: None,
             asked: 0,
             asynchronous: None,
             told: None,
@@ -352,6 +356,7 @@ impl Seat {
         if sight.turn != self.turn {
             return;
         }
+        self.looked = Some(Looked::of(&sight, clock::read()));
         for (part, grip) in sight.grips {
             self.hold(part, grip);
         }
@@ -481,6 +486,7 @@ impl Seat {
             self.since = (side == Side::Primary).then(|| session::Clock.wall());
             self.down = self.down.take().filter(|_| side != Side::Standby);
             self.asynchronous = None;
+            self.looked = (side == Side::Primary).then(|| Looked::primary(clock::read()));
             self.changed();
             self.say_standing(false, shell);
         }

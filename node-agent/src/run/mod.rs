@@ -76,6 +76,7 @@ use crate::config::Config;
 use crate::exec::Exec;
 use crate::facts::{FactsReader, boot_id};
 use crate::files;
+use crate::health;
 use crate::ledger::Recorder;
 use crate::logs::Logs;
 use crate::node_service::{self, NodeState};
@@ -251,6 +252,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         assigned: follow,
     };
     tokio::spawn(usher.run());
+    health::serve(&config, &roles);
     let leases = leases::Leases {
         roles: roles.clone(),
         assigned,

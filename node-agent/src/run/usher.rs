@@ -292,6 +292,7 @@ fn leased_as(instance: &AssignedInstance) -> Option<Leased> {
         peers: Arc::from(instance.peers.as_slice()),
         clients: instance.lease?,
         guard: instance.guard,
+        everywhere: !instance.parts.is_empty(),
     })
 }
 

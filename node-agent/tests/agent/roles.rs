@@ -1,5 +1,6 @@
 //! Who is primary of a leased service, and when it is not any more.
 
+mod health;
 mod leftovers;
 mod path;
 mod permits;

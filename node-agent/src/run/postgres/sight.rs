@@ -4,8 +4,8 @@ use interlock_model::names::NodeName;
 use interlock_model::postgres::Postgres;
 
 use super::{Server, any_of};
-use crate::postgres::{Facts, Lsn, Observed, Primary, Role, Standby, Sync, Waits};
-use crate::roles::{Condition, DataSight, Waited};
+use crate::postgres::{Facts, Lsn, Observed, Primary, Role, Source, Standby, Sync, Waits};
+use crate::roles::{Condition, DataSight, Following, Waited};
 use crate::run::managers::{Managers, chain};
 
 /// Bytes of a page of the log (`XLOG_BLCKSZ`).
@@ -57,6 +57,7 @@ impl Server {
                 let sight = DataSight {
                     position,
                     synchronous: promised,
+                    following: None,
                     text: format!("timeline {}{standbys}{known}", facts.timeline),
                 };
                 (Condition::Up, sight)
@@ -66,6 +67,10 @@ impl Server {
                 let sight = DataSight {
                     position: Some(position),
                     synchronous: None,
+                    following: standby
+                        .source
+                        .as_ref()
+                        .map(|source| following(standby, source)),
                     text: format!("timeline {}{}", facts.timeline, source(standby)),
                 };
                 (Condition::Standby, sight)
@@ -152,6 +157,15 @@ fn standbys(primary: &Primary) -> String {
         text.push_str(&format!(", {} {what} ({sync}, {lag})", standby.name));
     }
     text
+}
+
+fn following(standby: &Standby, source: &Source) -> Following {
+    let behind = |at: Lsn| source.told.map(|told| told.bytes_after(at));
+    Following {
+        streaming: source.streaming,
+        behind: behind(standby.received),
+        applied_behind: behind(standby.replayed),
+    }
 }
 
 /// `, streams from 10.0.0.1, 0 B behind`.
@@ -279,13 +293,13 @@ mod tests {
                     login: "interlock".to_owned(),
                     database: "postgres".to_owned(),
                     passfile: None,
-                    run: crate::config::PostgresRun::Unit("postgresql.service".to_owned()),
+                    run: crate::config::Runner::Unit("postgresql.service".to_owned()),
                     aside: "/aside".into(),
                     aside_limit: 0,
                 },
                 "db1".parse().unwrap(),
             ),
-            run: crate::config::PostgresRun::Unit("postgresql.service".to_owned()),
+            run: crate::config::Runner::Unit("postgresql.service".to_owned()),
             acting: tokio::sync::Mutex::default(),
             stirred: tokio::sync::Notify::new(),
             known: std::sync::Mutex::default(),

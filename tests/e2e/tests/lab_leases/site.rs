@@ -16,6 +16,9 @@ const BOOT: Duration = Duration::from_secs(60);
 /// Time in which something that was just caused is seen.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// Where the agents tell load balancers of the service.
+pub(crate) const HEALTH_PORT: u16 = 8008;
+
 const WRITER: &str = include_str!("writer.py");
 
 /// The server that only the primary runs. It keeps nothing: what is tried here is who takes writes, not what becomes of
@@ -68,6 +71,7 @@ impl<'lab> Site<'lab> {
         cluster.install_coordinator(&management)?;
         for host in [&one, &two] {
             cluster.install_agent(host, &[])?;
+            tell_health(host)?;
             install_unit(host, "register.service", UNIT)?;
         }
         for host in [&one, &two, &client] {
@@ -187,6 +191,17 @@ impl<'lab> Site<'lab> {
             &self.two
         }
     }
+}
+
+/// Has the agent of a host tell load balancers of the service, as its administrator would.
+fn tell_health(host: &Host) -> Result<()> {
+    let path = "/etc/interlock/interlock-agent.toml";
+    let file = host.root().join(path.trim_start_matches('/'));
+    let config = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let listen = format!("{}:{HEALTH_PORT}", host.address());
+    let config = format!("{config}\n[health.register]\nlisten = [\"{listen}\"]\n");
+    host.put_file(path, config.as_bytes(), 0o644)
 }
 
 fn text(value: &Value) -> String {

@@ -30,8 +30,13 @@ pub(crate) struct Writers {
 impl Writers {
     /// One more writes from a host, every 10 ms.
     pub(crate) fn add(&mut self, host: &Host, address: &str) -> Result<()> {
+        self.add_at(host, address, 6379)
+    }
+
+    /// The same at another port.
+    pub(crate) fn add_at(&mut self, host: &Host, address: &str, port: u16) -> Result<()> {
         let name = format!("writer-{}", host.name());
-        let argv = ["python3", PROGRAM, address, "6379", "0.01"];
+        let argv = ["python3", PROGRAM, address, &port.to_string(), "0.01"];
         let process = host.spawn(&name, &argv)?;
         self.at_work.push((host.name().to_owned(), process));
         Ok(())

@@ -30,6 +30,15 @@ impl Clause {
         let expires = self.terms.on_control_loss.expires();
         expires.then(|| fence.saturating_sub(gone))
     }
+
+    /// Is so much left of the life of the lease, counted since this bound, that clients may be sent here?
+    fn is_ample(&self, now: Clock) -> bool {
+        let timings = &self.terms.timings;
+        let gone = now.longest_since(self.since);
+        // One renewal may be lost without a word to anybody, however closely S follows L.
+        let ample = (timings.life().saturating_sub(timings.fence())).max(timings.renewal() * 2);
+        !self.terms.on_control_loss.expires() || gone < ample.min(timings.fence())
+    }
 }
 
 /// The right to be primary, and when it ends: what is kept in `/run` for the next agent of this boot (safety rule E12).
@@ -109,6 +118,13 @@ impl Tenure {
         self.left(now) == Some(Duration::ZERO)
     }
 
+    /// May clients still be sent here? No longer as soon as what is left of the lease is less than S: by the time that the right
+    /// ends, those who ask now and then have heard of it, and before anybody else can be primary.
+    #[must_use]
+    pub fn is_ample(&self, now: Clock) -> bool {
+        self.clauses().all(|clause| clause.is_ample(now))
+    }
+
     /// Every set of terms that binds at this time.
     fn clauses(&self) -> impl Iterator<Item = &Clause> {
         [&self.agreed].into_iter().chain(&self.proposed)
@@ -166,5 +182,69 @@ impl Tenure {
     /// May promises of peers stand in for a renewal?
     pub(super) fn counts_promises(&self) -> bool {
         self.agreed.terms.on_control_loss == ControlLoss::Failsafe && self.proposed.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use interlock_model::lease::{Profile, Timings, VmPause};
+
+    use super::*;
+
+    fn at(millis: u64) -> Clock {
+        let time = Duration::from_millis(100_000 + millis);
+        Clock {
+            boottime: time,
+            raw: time,
+        }
+    }
+
+    fn tenure(on_control_loss: ControlLoss, profile: Profile) -> Tenure {
+        let terms = Terms {
+            timings: Timings::of(profile),
+            on_control_loss,
+            vm_pause: VmPause::Accepted,
+            members: ["n1", "n2"].map(|node| node.parse().unwrap()).into(),
+            max_lag: 0,
+        };
+        Tenure::new(BootId("boot-1".into()), Epoch(1), terms, at(0))
+    }
+
+    #[test]
+    fn clients_are_sent_away_long_before_the_right_ends() {
+        for (profile, until) in [(Profile::Fast, 550), (Profile::Conservative, 3000)] {
+            let tenure = tenure(ControlLoss::Demote, profile);
+            assert!(tenure.is_ample(at(until - 1)), "{profile}");
+            assert!(!tenure.is_ample(at(until)), "{profile}");
+            assert!(!tenure.has_lapsed(at(until)), "{profile}");
+        }
+    }
+
+    #[test]
+    fn a_suspension_counts_although_one_of_the_clocks_stands_still() {
+        let tenure = tenure(ControlLoss::Demote, Profile::Fast);
+        let thawed = Clock {
+            boottime: at(60_000).boottime,
+            raw: at(1).raw,
+        };
+        assert!(!tenure.is_ample(thawed));
+    }
+
+    #[test]
+    fn a_right_without_an_end_is_always_ample() {
+        let tenure = tenure(ControlLoss::Hold, Profile::Fast);
+        assert!(tenure.is_ample(at(3_600_000)));
+    }
+
+    #[test]
+    fn terms_that_are_on_their_way_bind_as_well() {
+        let mut tenure = tenure(ControlLoss::Demote, Profile::Conservative);
+        let fast = Terms {
+            timings: Timings::of(Profile::Fast),
+            ..tenure.terms().clone()
+        };
+        tenure.propose(fast, at(100));
+        assert!(tenure.is_ample(at(600)));
+        assert!(!tenure.is_ample(at(700)));
     }
 }
