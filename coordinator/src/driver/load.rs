@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use interlock_engine::coordinator::{
     ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, Loaded,
-    LoadedOperation, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
+    LoadedOperation, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
 };
 use interlock_engine::operation::Entry;
 use interlock_model::ids::{Generation, OperationId};
@@ -75,6 +75,7 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         forgotten: named(store, FORGOTTEN).await?,
         verified: named(store, VERIFIED).await?,
         acts: named(store, BY_HAND).await?,
+        maintenance: all(store, MAINTENANCE).await?,
         ..Loaded::default()
     };
     let outrun = named::<NodeName, OperationId>(store, OUTRUN).await?;
@@ -191,6 +192,14 @@ where
         named.insert(name, read_json(&entry.key, &entry.value)?);
     }
     Ok(named)
+}
+
+async fn all<V: DeserializeOwned>(store: &dyn Store, prefix: &str) -> Result<Vec<V>, LoadError> {
+    let snapshot = store.snapshot(&Prefix::new(prefix)?).await?;
+    let entries = snapshot.entries.iter();
+    entries
+        .map(|entry| read_json(&entry.key, &entry.value))
+        .collect()
 }
 
 async fn operation(store: &dyn Store, head: Head) -> Result<LoadedOperation, LoadError> {

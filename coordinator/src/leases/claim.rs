@@ -49,6 +49,32 @@ pub(super) async fn take(
     }
 }
 
+/// Takes a service in the engine in order to begin an epoch, if nobody wants it or these nodes, whose role it is or will be, left
+/// alone: one word to the engine, so that what is entered before is obeyed.
+///
+/// # Errors
+/// Why it was not taken.
+pub(super) async fn begin(
+    leases: &Leases,
+    service: &ServiceName,
+    epoch: Epoch,
+    node: NodeName,
+    from: Option<NodeName>,
+) -> Result<(), String> {
+    let service = service.clone();
+    let begun = leases.driver().call(move |desk| {
+        let nodes = from.iter().chain([&node]);
+        if let Some(maintenance) = desk.coordinator.rests(&service, nodes) {
+            return Err(maintenance.to_string());
+        }
+        let taken = desk.coordinator.failover_takes(&service, epoch, &node);
+        taken.map_err(|held| held.to_string())
+    });
+    begun
+        .await
+        .unwrap_or_else(|not_done| Err(not_done.to_string()))
+}
+
 impl Claim {
     pub(super) fn new(leases: Leases, service: ServiceName) -> Self {
         Self {

@@ -37,6 +37,10 @@ pub(super) struct Keeper {
     service: ServiceName,
     leader: Leader,
     facts: Facts,
+    /// Why nothing moves by itself, if a person wants it so for a time.
+    rest: Option<String>,
+    /// What the leader was last told of that.
+    automatic: Option<bool>,
     surveys: watch::Receiver<Arc<Survey>>,
     standings: mpsc::Receiver<Standing>,
     /// The read under way.
@@ -86,6 +90,8 @@ impl Keeper {
             service,
             leader,
             facts,
+            rest: None,
+            automatic: None,
             surveys,
             standings,
             reading: None,
@@ -99,7 +105,7 @@ impl Keeper {
 
     /// Runs until the service is leased no more, or the driver has ended.
     pub(super) async fn run(mut self) {
-        self.handle(Event::Automatic(self.facts.automatic));
+        self.say_automatic();
         self.handle(Event::Wanted(self.facts.wanted.clone()));
         loop {
             let pause = self.pause();
@@ -120,8 +126,9 @@ impl Keeper {
             let now = clock::of_leases();
             let candidates = || self.leader.candidates(now);
             let (stored, reason) = (self.stored.as_ref(), self.leader.reason());
+            let rest = self.rest.as_deref();
             self.story
-                .shows(stored, &self.facts, reason, candidates, now);
+                .shows(stored, &self.facts, rest, reason, candidates, now);
         }
         // What is under way may still be committed; until then no operation may begin on it.
         if let Some(deciding) = self.deciding.take() {
@@ -154,6 +161,13 @@ impl Keeper {
         // What an operation holds is not touched, and its instance there may be about to go down.
         if let (None, Some(holder)) = (&standing.unready, self.facts.busy.get(&node)) {
             standing.unready = Some(format!("{holder} holds its node"));
+        }
+        // A person who has the role moved there knows better.
+        let wanted = self.facts.wanted.as_ref().map(|(_, wanted)| wanted);
+        if let (None, Some(rest)) = (&standing.unready, self.facts.resting.get(&node))
+            && wanted != Some(&node)
+        {
+            standing.unready = Some(rest.clone());
         }
         if let Some(record) = self.record() {
             let word = Word::heard(record, &node);
@@ -200,10 +214,19 @@ impl Keeper {
         if before.wanted != facts.wanted {
             self.handle(Event::Wanted(facts.wanted.clone()));
         }
-        if before.automatic != facts.automatic {
-            self.handle(Event::Automatic(facts.automatic));
-        }
+        self.say_automatic();
         true
+    }
+
+    /// Tells the leader whether the role moves by itself, if that is news. Whose it is, or was last, may want to be left alone.
+    fn say_automatic(&mut self) {
+        let last = self.record().and_then(LeaseRecord::last_primary);
+        let of_node = last.and_then(|node| self.facts.resting.get(node));
+        self.rest = self.facts.rest.clone().or(of_node.cloned());
+        let automatic = self.facts.automatic && self.rest.is_none();
+        if self.automatic.replace(automatic) != Some(automatic) {
+            self.handle(Event::Automatic(automatic));
+        }
     }
 
     async fn read(&mut self, read: Result<Stored, String>) {
@@ -222,10 +245,13 @@ impl Keeper {
         self.trouble = None;
         stored.operation = self.facts.operation;
         if self.deciding.is_none() {
-            self.claim.align(&stored, self.facts.automatic).await;
+            let automatic = self.facts.automatic && self.rest.is_none();
+            self.claim.align(&stored, automatic).await;
         }
         self.story.read(&stored, clock::of_leases()).await;
         self.stored = Some(stored.clone());
+        // First: by what was read it may be somebody's who wants to be left alone.
+        self.say_automatic();
         self.handle(Event::Read(stored));
         self.tell_members();
     }
@@ -293,11 +319,12 @@ impl Keeper {
         let more = decision.map(|decision| decision.writes());
         let more = more.unwrap_or_default();
         let claims = claimed(&transaction);
+        let from = self.record().and_then(LeaseRecord::last_primary).cloned();
         let (leases, service) = (self.leases.clone(), self.service.clone());
         let commit = transaction.clone();
         let fate = async move {
             if let Some((epoch, node)) = claims
-                && let Err(why) = super::claim::take(&leases, &service, epoch, node).await
+                && let Err(why) = super::claim::begin(&leases, &service, epoch, node, from).await
             {
                 return Fate::Not(why);
             }

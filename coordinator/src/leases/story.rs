@@ -183,6 +183,7 @@ impl Story {
         &mut self,
         stored: Option<&Stored>,
         facts: &Facts,
+        rest: Option<&str>,
         reason: Option<&str>,
         candidates: impl FnOnce() -> BTreeMap<NodeName, Option<String>>,
         now: Clock,
@@ -195,6 +196,7 @@ impl Story {
         let reason = match reason.filter(|why| !why.is_empty()) {
             _ if !self.is_vacant(record, now) => None,
             Some(reason) => Some(reason.to_owned()),
+            None if rest.is_some() => rest.map(str::to_owned),
             // While somebody holds it, a leader keeps to itself why nobody could take over.
             None if facts.automatic => nobody(candidates()),
             None => None,
@@ -207,7 +209,7 @@ impl Story {
                 .map(|holder| holder.node.clone()),
             is_held: record.is_some_and(LeaseRecord::is_held),
             since: self.since.and_then(|(_, since)| since),
-            automatic: facts.automatic,
+            automatic: facts.automatic && rest.is_none(),
             reason: reason.unwrap_or_default(),
         };
         if self.shown.as_ref() != Some(&shown) {

@@ -15,8 +15,12 @@ use crate::driver::Desk;
 pub(super) struct Facts {
     /// What the applied spec says.
     pub(super) terms: Terms,
-    /// Does the role move by itself now? The spec says so, and no operation holds the service.
+    /// Does the role move by itself now? The spec says so, no operation holds the service, and it is not in maintenance.
     pub(super) automatic: bool,
+    /// Why nothing of the service moves by itself, if a person wants it so for a time.
+    pub(super) rest: Option<String>,
+    /// The same of members: none of them gets a role by itself, or loses one.
+    pub(super) resting: BTreeMap<NodeName, String>,
     /// The operation that holds the service.
     pub(super) operation: Option<OperationId>,
     /// The promotion that an operation waits for.
@@ -82,9 +86,17 @@ fn facts(
         let role = seen.role.as_ref()?;
         (role.side == Side::Primary).then(|| (node.clone(), role.epoch))
     });
+    let rest = coordinator.maintenance_of_service(&service.name);
+    let rest = rest.map(ToString::to_string);
+    let resting = service.nodes.iter().filter_map(|node| {
+        let maintenance = coordinator.maintenance_of_node(node)?;
+        Some((node.clone(), maintenance.to_string()))
+    });
     Some(Facts {
         terms: failover.terms(service.nodes.iter().cloned()),
-        automatic: failover.automatic && operation.is_none(),
+        automatic: failover.automatic && operation.is_none() && rest.is_none(),
+        rest,
+        resting: resting.collect(),
         operation,
         wanted: wanted.map(|(_, id, node)| (*id, node.clone())),
         busy: busy.collect(),

@@ -264,6 +264,37 @@ impl ClusterService for Cluster {
         let matches = power::verify(&self.driver, request.into_inner(), &caller.name).await?;
         Ok(Response::new(v1::VerifyPowerResponse { matches }))
     }
+
+    async fn enter_maintenance(
+        &self,
+        request: Request<v1::EnterMaintenanceRequest>,
+    ) -> Result<Response<v1::Maintenance>, Status> {
+        let by = Caller::of(&request)?.name;
+        let entered = maintenance::enter(&self.driver, request.into_inner(), by).await?;
+        Ok(Response::new(entered))
+    }
+
+    async fn leave_maintenance(
+        &self,
+        request: Request<v1::LeaveMaintenanceRequest>,
+    ) -> Result<Response<v1::Maintenance>, Status> {
+        let by = Caller::of(&request)?.name;
+        let left = maintenance::leave(&self.driver, request.into_inner(), by).await?;
+        Ok(Response::new(left))
+    }
+
+    async fn list_maintenance(
+        &self,
+        _: Request<v1::ListMaintenanceRequest>,
+    ) -> Result<Response<v1::ListMaintenanceResponse>, Status> {
+        let all = self
+            .driver
+            .call(|desk| maintenance::all(&desk.coordinator))
+            .await?;
+        Ok(Response::new(v1::ListMaintenanceResponse {
+            maintenance: all,
+        }))
+    }
 }
 
 /// The resource agents of the nodes whose agents are connected. What others said may not be so any more, and must not

@@ -7,6 +7,7 @@ mod cluster;
 mod event;
 mod held;
 mod logs;
+mod maintenance;
 mod operation;
 mod plan;
 mod power;

@@ -193,6 +193,7 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
             .operations()
             .map(|operation| summary(&Head::of(operation)))
             .collect(),
+        maintenance: super::maintenance::all(coordinator),
     }
 }
 

@@ -55,6 +55,12 @@ async fn abort(bed: &Bed, operation: &str) {
     operations.control_operation(request).await.unwrap();
 }
 
+/// A person moves the role to this node.
+pub(crate) async fn switch(bed: &Bed, to: &str) {
+    let switchover = plan_of(bed, "switchover", "db", to).await;
+    start_with(bed, &switchover, false).await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_moves_while_an_operation_holds_the_service() {
     let bed = Bed::new().await;

@@ -5,6 +5,7 @@
 mod agent;
 mod bed;
 mod claims;
+mod maintenance;
 mod moves;
 mod on_etcd;
 #[path = "../store/etcd/server.rs"]

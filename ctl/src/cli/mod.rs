@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod follow;
 mod logs;
+mod maintenance;
 mod names;
 mod node;
 mod operation;
@@ -26,6 +27,7 @@ pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
 pub(crate) use follow::{Answer, Confirm};
 pub(crate) use logs::{LogsCollect, LogsCommand, LogsFollow};
+pub(crate) use maintenance::{MaintenanceCommand, MaintenanceScope};
 pub(crate) use names::Names;
 pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
 pub(crate) use operation::OperationCommand;
@@ -135,6 +137,9 @@ pub(crate) enum Command {
     Switchover(Switchover),
     /// Give the role of an exclusive service to another node, on your word that its primary's machine is down.
     Failover(Failover),
+    /// Keep automatic failover off something while you work on it.
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
     /// Operations: look, follow, steer.
     #[command(subcommand, visible_alias = "op")]
     Operation(OperationCommand),

@@ -8,6 +8,7 @@ mod confirm;
 mod context;
 mod events;
 mod logs;
+mod maintenance;
 mod man;
 mod node;
 mod node_direct;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Failover(args) => {
             operate::run(&connection, PlanKind::Failover, &args.into(), out).await
         }
+        Command::Maintenance(command) => maintenance::run(&connection, command, out).await,
         Command::Operation(command) => operation::run(&connection, command, out).await,
         Command::Approve(args) => approve::run(&connection, &args, out).await,
         Command::Events(args) => events::run(&connection, &args, out).await,

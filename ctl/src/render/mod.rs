@@ -6,6 +6,7 @@
 mod beside;
 mod clean;
 mod fit;
+mod maintenance;
 mod node;
 mod operation;
 mod out;
@@ -21,6 +22,7 @@ mod wrap;
 pub(crate) use beside::Beside;
 pub(crate) use clean::{clean, clean_lines};
 pub(crate) use fit::fit;
+pub(crate) use maintenance::{maintenance_table, maintenance_value};
 pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
 pub(crate) use operation::{
     ending, left_down, operation_text, operation_tone, operation_value, operations_table, step_tone,

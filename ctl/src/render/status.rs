@@ -11,7 +11,8 @@ use std::time::Duration;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::node::node_value;
+use super::maintenance::{maintenance_table, maintenance_value};
+use super::node::{node_value, probed};
 use super::operation::operations_table;
 use super::{
     Paint, Table, Tone, age, clean, clock_time, date_time, elapsed, liveness, power, rfc3339,
@@ -53,6 +54,10 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
             "\n{}",
             operations_table(&status.operations, paint)
         ));
+    }
+    if !status.maintenance.is_empty() {
+        let table = maintenance_table(&status.maintenance, paint);
+        text.push_str(&format!("\n{table}"));
     }
     text.push_str(&format!("\n{}", services_table(&status.services, paint)));
     if status.services.iter().any(|it| it.lease.is_some()) {
@@ -344,6 +349,7 @@ pub(crate) fn status_value(status: &v1::Status) -> Value {
         "services": status.services.iter().map(service_value).collect::<Value>(),
         "nodes": status.nodes.iter().map(node_value).collect::<Value>(),
         "operations": status.operations.iter().map(summary_value).collect::<Value>(),
+        "maintenance": status.maintenance.iter().map(maintenance_value).collect::<Value>(),
     })
 }
 

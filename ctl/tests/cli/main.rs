@@ -15,6 +15,7 @@ mod harmless;
 mod help;
 mod json;
 mod looking;
+mod maintenance;
 mod nothing_to_do;
 mod output;
 mod pki;

@@ -292,7 +292,71 @@ impl ClusterService for Speaker {
         &self,
         _: Request<v1::VerifyPowerRequest>,
     ) -> Result<Response<v1::VerifyPowerResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        Ok(Response::new(v1::VerifyPowerResponse {
+            matches: self.0.matches.clone(),
+        }))
+    }
+
+    async fn enter_maintenance(
+        &self,
+        request: Request<v1::EnterMaintenanceRequest>,
+    ) -> Result<Response<v1::Maintenance>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(v1::Maintenance {
+            scope: request.scope,
+            owner: "anna".to_owned(),
+            reason: request.reason,
+            since_ms: 1_000,
+            until_ms: 1_000 + request.for_ms,
+        }))
+    }
+
+    async fn leave_maintenance(
+        &self,
+        request: Request<v1::LeaveMaintenanceRequest>,
+    ) -> Result<Response<v1::Maintenance>, Status> {
+        let wanted = request.into_inner().scope;
+        let mut all = self.0.status.maintenance.iter();
+        let found = all.find(|it| it.scope == wanted).cloned();
+        found.map(Response::new).ok_or_else(|| Status::not_found("it is not in maintenance"))
+    }
+
+    async fn list_maintenance(
+        &self,
+        _: Request<v1::ListMaintenanceRequest>,
+    ) -> Result<Response<v1::ListMaintenanceResponse>, Status> {
+        Ok(Response::new(v1::ListMaintenanceResponse {
+            maintenance: self.0.status.maintenance.clone(),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for Speaker {
+    async fn get_node(
+        &self,
+        _: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::Node>, Status> {
+        Ok(Response::new(self.0.node.clone()))
+    }
+
+    async fn list_attempts(
+        &self,
+        _: Request<v1::ListAttemptsRequest>,
+    ) -> Result<Response<v1::ListAttemptsResponse>, Status> {
+        Ok(Response::new(v1::ListAttemptsResponse {
+            entries: self.0.ledger.clone(),
+        }))
+    }
+
+    async fn control_instance(
+        &self,
+        _: Request<v1::ControlInstanceRequest>,
+    ) -> Result<Response<v1::ControlInstanceResponse>, Status> {
+        Ok(Response::new(v1::ControlInstanceResponse {
+            instance: Some(self.0.instance.clone()),
+            evidence: "seen".to_owned(),
+        }))
     }
 }
 

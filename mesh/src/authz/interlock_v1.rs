@@ -20,10 +20,22 @@ pub(super) const ROWS: &[(&str, Access)] = &[
     // The one stream between an agent and a coordinator. Not even for admins: who speaks here speaks for a node.
     ("/interlock.v1.AgentService/Connect", Access::AGENTS),
     ("/interlock.v1.ClusterService/ApplySpec", Access::ADMINS),
+    (
+        "/interlock.v1.ClusterService/EnterMaintenance",
+        Access::OPERATORS,
+    ),
     ("/interlock.v1.ClusterService/GetSpec", Access::READERS),
     ("/interlock.v1.ClusterService/GetStatus", Access::READERS),
     (
+        "/interlock.v1.ClusterService/LeaveMaintenance",
+        Access::OPERATORS,
+    ),
+    (
         "/interlock.v1.ClusterService/ListAgentTypes",
+        Access::READERS,
+    ),
+    (
+        "/interlock.v1.ClusterService/ListMaintenance",
         Access::READERS,
     ),
     (

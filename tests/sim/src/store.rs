@@ -154,6 +154,7 @@ impl Store {
             activity: self.named::<ServiceName, NodeName>(ACTIVITY),
             forgotten: self.named(FORGOTTEN),
             acts: BTreeMap::new(),
+            maintenance: Vec::new(),
             verified: self.named(VERIFIED),
             operations: heads
                 .iter()

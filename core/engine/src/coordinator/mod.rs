@@ -40,6 +40,7 @@ mod forgotten;
 mod frozen;
 mod identity;
 mod let_go;
+mod maintenance;
 mod message;
 mod operations;
 mod output;
@@ -72,6 +73,7 @@ pub use assignment::{assignments, runs_on};
 pub use belief::Absurd;
 pub use contest::Contested;
 pub use identity::{ListedPlug, PlugList, Proof};
+pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
     AssignedInstance, Assignment, CheckReport, Claim, FromAgent, Hello, Send, ToAgent,
 };
@@ -125,6 +127,8 @@ pub struct Coordinator {
     strays: BTreeMap<(NodeName, ServiceName), let_go::Stray>,
     /// What automatic failover has taken.
     failovers: BTreeMap<ServiceName, Failover>,
+    /// Of what nothing moves by itself for a time.
+    maintenance: BTreeMap<Scope, Maintenance>,
     looked: frozen::Looked,
     output: Output,
 }
@@ -208,6 +212,7 @@ impl Coordinator {
     /// Time has passed. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
         self.look(now);
+        self.expire_maintenance(now);
         self.tell_claims();
         let Some(spec) = self.spec() else {
             return;

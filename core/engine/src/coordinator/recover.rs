@@ -8,6 +8,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::SealedPlan;
 
 use super::claims::Hold;
+use super::maintenance::Maintenance;
 use super::records::{Head, Verified};
 use super::{Applied, Coordinator, Output, Unreadable};
 use crate::by_hand::ActId;
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub forgotten: BTreeMap<ServiceName, String>,
     /// Verified plugs.
     pub verified: BTreeMap<NodeName, Verified>,
+    /// Of what nothing moves by itself for a time.
+    pub maintenance: Vec<Maintenance>,
     /// The acts by hand that there is, or was, an event of.
     pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
@@ -101,6 +104,11 @@ impl Coordinator {
             voices: BTreeMap::new(),
             strays: BTreeMap::new(),
             failovers: BTreeMap::new(),
+            maintenance: loaded
+                .maintenance
+                .into_iter()
+                .map(|it| (it.scope.clone(), it))
+                .collect(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };

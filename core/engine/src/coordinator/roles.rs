@@ -90,6 +90,18 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Why nothing of a service may move by itself now: it is in maintenance, or one of these nodes.
+    #[must_use]
+    pub fn rests<'a>(
+        &self,
+        service: &ServiceName,
+        nodes: impl IntoIterator<Item = &'a NodeName>,
+    ) -> Option<&super::Maintenance> {
+        let mut of_nodes = nodes.into_iter();
+        let of_node = || of_nodes.find_map(|node| self.maintenance_of_node(node));
+        self.maintenance_of_service(service).or_else(of_node)
+    }
+
     /// A failover is over, or never began.
     pub fn failover_gives_back(&mut self, service: &ServiceName) {
         self.failovers.remove(service);

@@ -121,6 +121,22 @@ impl LeaseRecord {
     pub fn last_held(&self) -> Epoch {
         self.data.epoch
     }
+    /// Who was primary last, as far as it was written down.
+    #[must_use]
+    pub fn last_primary(&self) -> Option<&NodeName> {
+        if self.is_held()
+            && let Some(holder) = &self.holder
+        {
+            return Some(&holder.node);
+        }
+        match self.exclusions.get(&self.last_held())? {
+            Exclusion::Released { by: holder } | Exclusion::Expired { holder, .. } => {
+                Some(&holder.node)
+            }
+            Exclusion::Fenced { node } | Exclusion::Attested { node, .. } => Some(node),
+            Exclusion::NeverHeld | Exclusion::AllReported => None,
+        }
+    }
     /// The store that a leader last vouched for.
     #[must_use]
     pub fn incarnation(&self) -> &str {

@@ -1,6 +1,6 @@
 //! Whether a standby may take over by itself (safety rules D1, E2, E6, E17).
 
-use interlock_model::lease::{Epoch, Exclusion, Synchrony, Terms};
+use interlock_model::lease::{Epoch, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
 use super::event::Standing;
@@ -143,23 +143,7 @@ pub(super) fn judge(
 /// who writes; where there are none, nothing can be missing anywhere, and nobody is ever seen to follow.
 fn is_with_everybody(record: &LeaseRecord) -> bool {
     let covers = |node: &NodeName| record.synchrony().covers(node);
-    record.terms().members.iter().all(covers) || last_writer(record).is_some_and(covers)
-}
-
-/// Who was primary last, as far as it was written down.
-fn last_writer(record: &LeaseRecord) -> Option<&NodeName> {
-    if record.is_held()
-        && let Some(holder) = record.holder()
-    {
-        return Some(&holder.node);
-    }
-    match record.exclusions().get(&record.last_held())? {
-        Exclusion::Released { by: holder } | Exclusion::Expired { holder, .. } => {
-            Some(&holder.node)
-        }
-        Exclusion::Fenced { node } | Exclusion::Attested { node, .. } => Some(node),
-        Exclusion::NeverHeld | Exclusion::AllReported => None,
-    }
+    record.terms().members.iter().all(covers) || record.last_primary().is_some_and(covers)
 }
 
 /// Does it know less than it has once said? Then its disk went back.
