@@ -30,6 +30,9 @@ fi
 
 install -D -m 755 "$built/interlock-$role" "$root/usr/bin/interlock-$role"
 install -D -m 644 "$here/systemd/interlock-$role.service" "$root/usr/lib/systemd/system/interlock-$role.service"
+for page in "$here/man/interlock-$role"*.8; do
+    [ ! -f "$page" ] || install -D -m 644 "$page" "$root/usr/share/man/man8/${page##*/}"
+done
 install -d -m 755 "$root/etc/interlock"
 # Readable for the coordinator's user: certificates are no secret, each key has its own mode.
 install -d -m 755 "$root/etc/interlock/tls"

@@ -313,7 +313,7 @@ fn instances(node: &v1::NodeStatus) -> String {
         let wanted = super::wanted(instance.wanted);
         let mut text = format!("{} {state}", instance.service);
         if node.agentless.is_some() {
-            text.push_str(", with its machine");
+            text.push_str(", as its machine is taken to be");
             return text;
         }
         if !wanted.is_empty() && wanted != state {

@@ -100,7 +100,7 @@ fn a_node_on_which_no_agent_runs_is_no_silent_one() {
             "-",
             "-",
             "-",
-            "pbx running, with its machine"
+            "pbx running, as its machine is taken to be"
         ]
     );
     let said = place.run("node show box").exits(0).stdout;

@@ -17,7 +17,7 @@ const SPEC: &str = "
 cluster: bench
 nodes: { \"db[1-3]\": { address: \"10.0.0.[1-3]\" } }
 services:
-  db: { nodes: \"db[1-3]\", active: one, parts: [ { systemd: { unit: db.service, on: primary } }, { process: { name: w } } ], failover: {} }
+  db: { nodes: \"db[1-3]\", active: one, parts: [ { process: { name: w } }, { systemd: { unit: db.service, on: primary } } ], failover: {} }
 ";
 
 fn now() -> Now {

@@ -237,6 +237,47 @@ fn where_the_machine_stays_a_person_stops_what_no_agent_can() {
     assert_eq!(after(&plan, "stop:db@a"), ["approve:stop.tel.tel1 up"]);
 }
 
+/// A person approves by the gate's name: a name that is cut would be that of another one, too.
+#[test]
+fn the_gate_of_what_a_person_stops_has_the_whole_names_of_service_and_node() {
+    let long = |last: &str| format!("{}{last}", "n".repeat(62));
+    let (one, other) = (long("1"), long("2"));
+    let service = "s".repeat(63);
+    let mut cluster = Cluster::new()
+        .service("db", &["a"])
+        .service(&service, &[&one, &other])
+        .requires(&service, &["db"]);
+    for node in [&one, &other] {
+        cluster = cluster.with_node(node, |node| {
+            node.agentless = Some(vec![name("mgmt1")]);
+            node.power.as_mut().unwrap().shutdown = ShutdownBy::Manual;
+        });
+    }
+    let mut seen = cluster.all_up(&[]);
+    for node in [&one, &other] {
+        seen.node(node).liveness = Liveness::Unheard;
+        seen.node(node).instances.clear();
+    }
+    let plan = ask(&cluster, PlanKind::Shutdown, services(&["db"]))
+        .seeing(&seen)
+        .plan();
+    let gates: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Approve { gate, .. } => Some(gate.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        gates,
+        [
+            format!("stop.{service}.{one}"),
+            format!("stop.{service}.{other}")
+        ]
+    );
+}
+
 #[test]
 fn what_no_agent_can_start_is_waited_for_by_its_checks() {
     let cluster = with_agentless();

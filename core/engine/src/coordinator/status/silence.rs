@@ -56,12 +56,9 @@ impl Coordinator {
     /// Should an agent run there, and is it not heard?
     pub(super) fn is_silent(&self, spec: &Spec, node: &NodeName) -> bool {
         let declared = spec.nodes.get(node);
+        let liveness = self.view.node(node).map(|seen| seen.liveness);
         declared.is_some_and(|node| node.agentless.is_none())
-            && !self.view.connected(node)
-            && !matches!(
-                self.view.node(node).map(|seen| seen.liveness),
-                Some(Liveness::Alive | Liveness::Late)
-            )
+            && !matches!(liveness, Some(Liveness::Alive | Liveness::Late))
     }
 
     /// The nodes whose silence is a cause of its own, with the services of which nothing else is wrong: those whose agents
