@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
-    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
+    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, MAINTENANCE, OPERATIONS, OUTRUN, SPECS,
+    VERIFIED, Write,
 };
 use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
@@ -29,7 +30,17 @@ use crate::store::{Entry, Prefix, Store};
 /// What is taken along: everything but leadership. Leases too: that their records are of another store is told by the
 /// incarnation in them, and nothing is decided by them until all members have spoken (safety rule E11).
 pub(crate) const PORTABLE: &[&str] = &[
-    ACTIVITY, BY_HAND, EVENTS, FORGOTTEN, LEASES, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, VERIFIED, WHY,
+    ACTIVITY,
+    BY_HAND,
+    EVENTS,
+    FORGOTTEN,
+    LEASES,
+    MAINTENANCE,
+    OPERATIONS,
+    OUTRUN,
+    SPECS,
+    VERIFIED,
+    WHY,
 ];
 
 /// The format of an export that this program writes, and the only one that it reads.

@@ -318,7 +318,9 @@ impl ClusterService for Speaker {
         let wanted = request.into_inner().scope;
         let mut all = self.0.status.maintenance.iter();
         let found = all.find(|it| it.scope == wanted).cloned();
-        found.map(Response::new).ok_or_else(|| Status::not_found("it is not in maintenance"))
+        found
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found("it is not in maintenance"))
     }
 
     async fn list_maintenance(
@@ -333,10 +335,7 @@ impl ClusterService for Speaker {
 
 #[tonic::async_trait]
 impl NodeService for Speaker {
-    async fn get_node(
-        &self,
-        _: Request<v1::GetNodeRequest>,
-    ) -> Result<Response<v1::Node>, Status> {
+    async fn get_node(&self, _: Request<v1::GetNodeRequest>) -> Result<Response<v1::Node>, Status> {
         Ok(Response::new(self.0.node.clone()))
     }
 

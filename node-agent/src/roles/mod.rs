@@ -59,7 +59,8 @@ pub(crate) use door::Door;
 pub(crate) use handle::Error;
 pub(crate) use handle::{Options, Roles};
 pub(crate) use input::{
-    Condition, DataSight, Following, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited, Work,
+    Condition, DataSight, Following, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited,
+    Work,
 };
 pub(crate) use sign::{Looked, Sign, Signs};
 pub(crate) use view::View;
