@@ -21,8 +21,14 @@ impl Seat {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = clock::read();
+            let lost = matches!(event, Event::Empty { .. }) && self.has_lost_its_memory();
             let effects = self.holder.handle(event, now);
             self.carry_out(effects, now, shell, &mut events);
+            if lost {
+                // Before anybody is told that it is idle. How far the record says that it had written stays there.
+                self.data = None;
+                events.push_back(Event::Position(None));
+            }
         }
         self.look_at_self(shell);
     }

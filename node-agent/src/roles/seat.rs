@@ -345,6 +345,12 @@ impl Seat {
         }
     }
 
+    /// Has it ended with what it had in memory alone? What was seen of its data before is not so any more (safety rule D2).
+    pub(super) fn has_lost_its_memory(&self) -> bool {
+        let mut parts = self.leased.parts.iter();
+        parts.any(|part| !Leased::is_restarted(part) && !self.demoted.contains(part))
+    }
+
     /// A part was started.
     pub(super) fn hold(&mut self, part: Part, grip: Grip) {
         self.grips.retain(|(held, _)| *held != part);

@@ -46,6 +46,12 @@ impl Note {
         noted.as_deref() == Some(line)
     }
 
+    /// Is anything noted? Not of a server that has neither followed nor led here yet.
+    pub(super) fn is_any(&self) -> bool {
+        let noted = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.is_some()
+    }
+
     /// Notes that it is this one, durably.
     ///
     /// # Errors

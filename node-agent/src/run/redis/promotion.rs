@@ -59,7 +59,10 @@ impl Hands {
                         "it is being filled from {}: its own data are gone",
                         replica.host
                     )),
-                    Role::Replica(_) => server.redis.objection(CHANGE).await.map_err(failed)?,
+                    Role::Replica(_) => match server.not_what_it_had(facts) {
+                        None => server.redis.objection(CHANGE).await.map_err(failed)?,
+                        why => why,
+                    },
                 },
                 Ok(Observed::Stopped) => Some("nobody listens at its port".to_owned()),
                 Err(error) => Some(chain(error)),

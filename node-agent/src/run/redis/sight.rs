@@ -53,6 +53,14 @@ impl Server {
         (condition, sight)
     }
 
+    /// Why its data are not those that it had when it last followed, or led: it was started with older ones, or with none.
+    pub(super) fn not_what_it_had(&self, facts: &Facts) -> Option<String> {
+        let same = facts.data().is_some_and(|data| self.note.is(&data.line));
+        (self.note.is_any() && !same).then(|| {
+            "its data are not what it had when it was last seen to follow or to lead, but older, or none".to_owned()
+        })
+    }
+
     /// How far its data go, if they are known to be of the line that they should be of.
     fn position(&self, facts: &Facts) -> Option<u64> {
         let data = facts.data()?;

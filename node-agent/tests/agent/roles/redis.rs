@@ -54,6 +54,16 @@ impl Bed {
         Some(Self { lab, port })
     }
 
+    /// A replica of it, which no agent knows.
+    fn replica(&self) -> Replica {
+        let mut command = std::process::Command::new(self.lab.path("redis-server"));
+        command.args(["--port", "0", "--save", "", "--dir", &self.lab.here()]);
+        command.args(["--dbfilename", "replica.rdb", "--replicaof", "127.0.0.1"]);
+        command.arg(self.port.to_string());
+        command.stdout(std::process::Stdio::null());
+        Replica(command.spawn().unwrap())
+    }
+
     /// Waits until it runs and has read its data, whoever has started it.
     async fn until_up(&self) {
         let up = async {
@@ -76,6 +86,16 @@ impl Bed {
         String::from_utf8_lossy(&answer[..read])
             .trim_end()
             .to_owned()
+    }
+}
+
+/// Ended when dropped.
+struct Replica(std::process::Child);
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -145,15 +165,19 @@ async fn a_primary_that_died_gives_its_role_back_and_starts_as_a_replica() {
     stand_by(&mut session, &book).await;
     primary(&mut session, &book, 1).await;
     assert_eq!(bed.say("SET a 1"), "+OK");
+    // Its writes are counted as soon as somebody follows.
+    let _replica = bed.replica();
+    book.standing(&mut session, |it| it.position.is_some())
+        .await;
     let pid = pid_in(&bed.lab, "redis").unwrap();
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
 
     // The guard has restarts left, and they are not for this.
     let release = book.release(&mut session).await;
     assert!((release.epoch, release.began) == (1, true), "{release:?}");
+    let standing = book.standing(&mut session, |it| it.idle).await;
+    assert_eq!(standing.position, None, "what it had was in its memory");
     book.say(&session, 1, Word::ReleaseWritten(1)).await;
-    book.standing(&mut session, |it| it.idle && it.unready.is_empty())
-        .await;
     bed.until_up().await;
     let now = pid_in(&bed.lab, "redis").unwrap();
     assert!(now != pid && lives(now));
