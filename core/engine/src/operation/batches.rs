@@ -102,10 +102,8 @@ impl Operation {
         let mut open: Vec<usize> = self.before[at].iter().map(|(other, _)| *other).collect();
         while let Some(other) = open.pop() {
             match self.step(other).action {
-                Action::Start | Action::Verify => {
-                    if self.steps[other].phase == Phase::Done {
-                        started.insert(other);
-                    }
+                Action::Start | Action::Verify if self.steps[other].phase == Phase::Done => {
+                    started.insert(other);
                 }
                 Action::Check
                 | Action::Approve { .. }
