@@ -71,13 +71,10 @@ impl Error {
     /// Has HAProxy, or the machine in its place, said something by it? Nobody knows how it is otherwise.
     pub(crate) fn is_an_answer(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => {
-                source.kind() == io::ErrorKind::ConnectionRefused
+            Self::Unreachable { source, .. } => source.kind() == io::ErrorKind::ConnectionRefused,
+            Self::NoBackend { .. } | Self::Vacant { .. } | Self::Empty | Self::NoServer { .. } => {
+                true
             }
-            Self::NoBackend { .. }
-            | Self::Vacant { .. }
-            | Self::Empty
-            | Self::NoServer { .. } => true,
             Self::Late { .. } | Self::Refused { .. } => false,
         }
     }

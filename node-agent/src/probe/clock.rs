@@ -110,7 +110,11 @@ fn sample(answer: &[u8], sent: f64, took: f64) -> Result<Sample, Trouble> {
         return useless("it does not answer as a time server");
     }
     // Of the codes of stratum 0 these mean who asks, the others the server (RFC 5905, section 7.4).
-    if stratum == 0 && [b"DENY", b"RSTR", b"RATE"].iter().any(|code| answer[12..16] == **code) {
+    if stratum == 0
+        && [b"DENY", b"RSTR", b"RATE"]
+            .iter()
+            .any(|code| answer[12..16] == **code)
+    {
         let code = String::from_utf8_lossy(&answer[12..16]).into_owned();
         return Err(Trouble::Useless(format!(
             "it wants to be left alone ({code})"

@@ -236,7 +236,10 @@ impl<R: FnMut(Report) + Send> Scheduler<R> {
     /// own time.
     fn take_due(&mut self, now: Instant, until: Instant) -> Option<(CheckId, u64, Arc<Check>)> {
         let (due, id) = self.due.first()?;
-        let early = self.entries.get(id).map_or(Duration::ZERO, |it| it.check.every / 10);
+        let early = self
+            .entries
+            .get(id)
+            .map_or(Duration::ZERO, |it| it.check.every / 10);
         if *due > until.min(now + early) {
             return None;
         }

@@ -256,7 +256,10 @@ impl Held {
                 match self.watched.is_well(key, held) {
                     Some(true) => Now {
                         wanted,
-                        by_checks: Some((PutBackWhy::Well, "is well again, and takes part".to_owned())),
+                        by_checks: Some((
+                            PutBackWhy::Well,
+                            "is well again, and takes part".to_owned(),
+                        )),
                     },
                     Some(false) => as_put,
                     None => Now {
@@ -293,12 +296,7 @@ impl PutOut for Held {
             };
             there && member.server == server && member.backends.iter().any(|it| it == backend)
         });
-        meant.any(|(key, _)| {
-            matches!(
-                self.wanted(key),
-                Some(Admin::Maint | Admin::Drain)
-            )
-        })
+        meant.any(|(key, _)| matches!(self.wanted(key), Some(Admin::Maint | Admin::Drain)))
     }
 }
 

@@ -80,10 +80,13 @@ impl Members {
     pub(super) fn assign(&self, assignment: &Assignment, board: &Board, tools: &Tools) {
         let mut holders = Vec::new();
         self.held.watched().assigned();
-        let each = assignment.instances.iter().flat_map(|(balancer, instance)| {
-            let members = instance.members.iter();
-            members.map(move |held| (Key::of(balancer, &held.member), held.member.clone()))
-        });
+        let each = assignment
+            .instances
+            .iter()
+            .flat_map(|(balancer, instance)| {
+                let members = instance.members.iter();
+                members.map(move |held| (Key::of(balancer, &held.member), held.member.clone()))
+            });
         self.held.assign(each.collect());
         for (balancer, instance) in &assignment.instances {
             board.keep_members(balancer, |seen| {

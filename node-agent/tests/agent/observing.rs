@@ -148,7 +148,11 @@ async fn many_results_that_say_nothing_new_are_few_messages() {
     let target = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let names: Vec<String> = (0..CHECKS).map(|number| format!("c{number}")).collect();
-    let tcp = || Kind::Tcp(v1::TcpCheck { target: target.clone() });
+    let tcp = || {
+        Kind::Tcp(v1::TcpCheck {
+            target: target.clone(),
+        })
+    };
     let checks = names.iter().map(|name| check(name, tcp(), 1_000));
     session.assign_with(&[], 0, checks.collect(), false).await;
     for name in &names {

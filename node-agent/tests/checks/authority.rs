@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use interlock_agent::probe::Trust;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
@@ -63,7 +63,11 @@ impl Authority {
     pub(crate) fn files(&self, names: &[&str]) -> Shown {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        // Not that of the authority, as whose own it would be taken.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a server");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let shown = Shown {

@@ -45,7 +45,11 @@ impl TimeServer {
         }
         command
             .args([&format!("port {}", address.port()), "cmdport 0"])
-            .args(["bindaddress 127.0.0.1", "bindcmdaddress /", "allow 127.0.0.1"])
+            .args([
+                "bindaddress 127.0.0.1",
+                "bindcmdaddress /",
+                "allow 127.0.0.1",
+            ])
             .arg(format!("pidfile {}", dir.path().join("pid").display()))
             .args(lines);
         Some(Self {

@@ -345,12 +345,19 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
         ensure!(told.contains(wanted), "{told}");
         Ok(())
     };
-    says(&["status"], "note: the logs of web1 wait: nothing is mounted at")?;
+    says(
+        &["status"],
+        "note: the logs of web1 wait: nothing is mounted at",
+    )?;
     says(&["node", "show", "web1"], "nothing is mounted at")?;
     let bundle = cluster.path("away.tar.zst");
     let examined = || -> Result<String> {
         let out = bundle.display().to_string();
-        cluster.ctl("olga", Role::Operator, &["support", "bundle", "--out", &out])?;
+        cluster.ctl(
+            "olga",
+            Role::Operator,
+            &["support", "bundle", "--out", &out],
+        )?;
         let mut tar = tar::Archive::new(zstd::Decoder::new(fs::File::open(&bundle)?)?);
         for entry in tar.entries()? {
             let mut entry = entry?;

@@ -70,9 +70,11 @@ impl<'c> Client<'c> {
         })?;
         let authorities = match check.tls {
             None => None,
-            Some(_) => Some(trust.bundle().map_err(|why| {
-                unknown(format!("cannot verify certificates: {why}"))
-            })?),
+            Some(_) => Some(
+                trust
+                    .bundle()
+                    .map_err(|why| unknown(format!("cannot verify certificates: {why}")))?,
+            ),
         };
         let options = options(check, password, authorities.as_deref(), patience.left())
             .ok_or_else(|| unknown(format!("{} is not host:port", check.target)))?;

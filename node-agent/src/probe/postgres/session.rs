@@ -10,8 +10,8 @@ use md5::{Digest as _, Md5};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::super::outcome::{bad, unknown};
 use super::super::Trust;
+use super::super::outcome::{bad, unknown};
 use super::super::talk::{Incoming, broke};
 use super::super::tls::Stream;
 use super::message::{Fields, Message, message, nonsense, startup, text};

@@ -1,7 +1,7 @@
 //! `same`, `mount`, `clock` and `haproxy`: what is looked at on the machine itself.
 
-use super::super::{Field, Section};
 use super::super::members::{proxy_names, socket};
+use super::super::{Field, Section};
 use super::texts::{filled, path, target};
 use crate::check::{ClockCheck, Compared, HaproxyCheck, MountCheck};
 use crate::spec::problem::{Problem, quoted};
