@@ -176,13 +176,7 @@ fn brief(node: &Node) -> Value {
 }
 
 /// What a template sees.
-fn values(
-    spec: &Spec,
-    service: &Service,
-    file: &ServiceFile,
-    node: &Node,
-    nodes: Value,
-) -> Value {
+fn values(spec: &Spec, service: &Service, file: &ServiceFile, node: &Node, nodes: Value) -> Value {
     let mut own = file.values.clone();
     own.extend(file.nodes.get(&node.name).cloned().unwrap_or_default());
     let mut about = BTreeMap::from([

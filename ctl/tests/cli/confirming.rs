@@ -46,7 +46,10 @@ fn acted(kind: PlanKind, scope: Scope, found_so: &[&str]) -> Script {
 fn asked(coordinator: &Scripted, line: &str, code: i32, says: &str) -> (Ran, bool) {
     let ran = coordinator.place.run(line).exits(code);
     assert!(ran.stderr.contains(says), "{says} in:\n{}", ran.stderr);
-    (ran, coordinator.script.controlled.lock().unwrap().len() == 1)
+    (
+        ran,
+        coordinator.script.controlled.lock().unwrap().len() == 1,
+    )
 }
 
 /// The name of the cluster that came with the unwinding that was asked for.

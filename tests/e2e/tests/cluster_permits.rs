@@ -150,7 +150,10 @@ services:
     let mut reboot = for_services("reboot", &[]);
     reboot.nodes = vec!["store1".to_owned()];
     for (request, refused) in [
-        (change, "the agent of store1 would refuse try-file and write-file"),
+        (
+            change,
+            "the agent of store1 would refuse try-file and write-file",
+        ),
         (reboot, "the agent of store1 would refuse reboot"),
     ] {
         let plan = operator.plan(&request)?;

@@ -213,7 +213,10 @@ impl fmt::Display for Violation {
                 write!(f, "{step} does not ask check {check} on {on}")
             }
             Self::NobodyToProbe { step, check, on } => {
-                write!(f, "{step} asks check {check} on {on}, which does not run it for that")
+                write!(
+                    f,
+                    "{step} asks check {check} on {on}, which does not run it for that"
+                )
             }
             Self::NotSwitched { step, expected } => {
                 write!(f, "{step} is not ordered with {expected}")

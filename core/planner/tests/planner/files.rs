@@ -171,8 +171,15 @@ fn a_secret_is_written_by_itself_and_nothing_is_made_of_it() {
             refusal.contains("by itself, in no filter"),
             "{misused}: {refusal}"
         );
-        let wrong = if misused.contains("mail") { "mail" } else { "db" };
-        assert!(refusal.contains(&format!("the secret {wrong} is")), "{refusal}");
+        let wrong = if misused.contains("mail") {
+            "mail"
+        } else {
+            "db"
+        };
+        assert!(
+            refusal.contains(&format!("the secret {wrong} is")),
+            "{refusal}"
+        );
     }
     let refusal = restart(&cluster, &seen, "{{ secret('../x') }}").refusal();
     assert!(refusal[0].contains("at 1:"), "{refusal:?}");
@@ -201,7 +208,10 @@ fn the_texts_of_all_nodes_together_have_a_bound() {
     let [refusal] = refusal.as_slice() else {
         panic!("{refusal:?}")
     };
-    assert!(refusal.contains("more than 786432 bytes together"), "{refusal}");
+    assert!(
+        refusal.contains("more than 786432 bytes together"),
+        "{refusal}"
+    );
     assert!(refusal.contains("of 150 nodes"), "{refusal}");
     // A mistake is not told for each of hundreds of nodes.
     let refusal = restart(&cluster, &seen, "{{ values.nothing }}").refusal();

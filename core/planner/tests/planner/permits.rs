@@ -144,17 +144,29 @@ fn a_plan_that_is_made_offline_says_that_no_agent_was_asked_what_it_permits() {
     let offline = ask(&cluster, PlanKind::Reboot, nodes(&["b"])).outcome();
     let says = "no agent was asked what its own file permits";
     assert!(offline.plan.is_some());
-    assert!(offline.report.to_string().contains(says), "{}", offline.report);
+    assert!(
+        offline.report.to_string().contains(says),
+        "{}",
+        offline.report
+    );
     let seen = cluster.all_up(&[]);
-    let online = ask(&cluster, PlanKind::Reboot, nodes(&["b"])).seeing(&seen).outcome();
-    assert!(!online.report.to_string().contains(says), "{}", online.report);
+    let online = ask(&cluster, PlanKind::Reboot, nodes(&["b"]))
+        .seeing(&seen)
+        .outcome();
+    assert!(
+        !online.report.to_string().contains(says),
+        "{}",
+        online.report
+    );
 }
 
 #[test]
-fn a_step_that_waits_for_a_check_which_an_agent_would_not_run_is_not_planned_unless_it_is_overridden() {
-    let cluster = shop()
-        .check("web", "http", CheckFrom::Own)
-        .check("db", "path", CheckFrom::Consumers);
+fn a_step_that_waits_for_a_check_which_an_agent_would_not_run_is_not_planned_unless_it_is_overridden()
+ {
+    let cluster =
+        shop()
+            .check("web", "http", CheckFrom::Own)
+            .check("db", "path", CheckFrom::Consumers);
     for (on, check) in [("c", "web.http"), ("b", "db.path")] {
         let seen = cluster
             .all_up(&[])

@@ -4,8 +4,8 @@ use interlock_model::action::ShutdownBy;
 use interlock_model::check::CheckFrom;
 use interlock_model::observation::Liveness;
 use interlock_model::plan::{Plan, PlanKind};
-use interlock_planner::checker::{self, Violation};
 use interlock_planner::Scope;
+use interlock_planner::checker::{self, Violation};
 
 use crate::support::{Cluster, ask, checks, name};
 
