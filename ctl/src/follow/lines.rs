@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::commands;
 use super::progress::{Change, Progress};
-use crate::render::{
-    Paint, clean, counted, elapsed, ending, moment, operation_tone, step_tone,
-};
+use crate::render::{Paint, clean, counted, elapsed, ending, moment, operation_tone, step_tone};
 
 /// The change as a line: time, what, state, and what there is to say.
 pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String {
@@ -20,9 +18,7 @@ pub(super) fn line(change: &Change, progress: &Progress, paint: Paint) -> String
                     "nothing new begins; go on with: interlockctl operation resume {}",
                     progress.name()
                 ),
-                _ if !progress.operation().end_waits_for.is_empty() => {
-                    ending(progress.operation())
-                }
+                _ if !progress.operation().end_waits_for.is_empty() => ending(progress.operation()),
                 _ => format!(
                     "{} {}, {} of {} settled",
                     summary.kind,

@@ -104,6 +104,19 @@ fn what_an_agent_repeats_of_the_way_forward_is_no_proof_of_the_way_back() {
     assert_eq!(bench.phase("start:db@a"), Phase::UndoFailed);
     bench.says_of("start:db@a", 1, AttemptState::Done, false);
     assert_eq!(bench.phase("start:db@a"), Phase::UndoFailed);
+
+    // A stop, whose start has nothing to run upon.
+    let mut bench = Bench::new(vec![
+        step("stop:web@b", &[]),
+        step("approve:look", &[("stop:web@b", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:web@b", AttemptState::Done);
+    bench.instance("db", "a", InstanceState::Failed);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance().pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("stop:web@b"), Phase::UndoFailed);
+    bench.says_of("stop:web@b", 1, AttemptState::Done, false);
+    assert_eq!(bench.phase("stop:web@b"), Phase::UndoFailed);
 }
 
 /// A stop that is being taken back; the start is not done within its limit.

@@ -268,7 +268,8 @@ fn what_the_end_waits_for_is_drawn_where_every_step_is_settled() {
     next.end_waits_for = "db.port on n1 is unknown: waiting for a fresh result".into();
     progress.update(next);
     let lines = drawn(&progress, 60, 20);
-    let text = lines[1..].join(" ");
+    let text: Vec<&str> = lines[1..].iter().map(|line| line.trim()).collect();
+    let text = text.join(" ");
     assert!(
         text.contains("its end waits for db.port on n1 is unknown:"),
         "{lines:#?}"
