@@ -54,16 +54,6 @@ impl Bed {
         Some(Self { lab, port })
     }
 
-    /// A replica of it, which no agent knows.
-    fn replica(&self) -> Replica {
-        let mut command = std::process::Command::new(self.lab.path("redis-server"));
-        command.args(["--port", "0", "--save", "", "--dir", &self.lab.here()]);
-        command.args(["--dbfilename", "replica.rdb", "--replicaof", "127.0.0.1"]);
-        command.arg(self.port.to_string());
-        command.stdout(std::process::Stdio::null());
-        Replica(command.spawn().unwrap())
-    }
-
     /// Waits until it runs and has read its data, whoever has started it.
     async fn until_up(&self) {
         let up = async {
@@ -86,16 +76,6 @@ impl Bed {
         String::from_utf8_lossy(&answer[..read])
             .trim_end()
             .to_owned()
-    }
-}
-
-/// Ended when dropped.
-struct Replica(std::process::Child);
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -165,10 +145,6 @@ async fn a_primary_that_died_gives_its_role_back_and_starts_as_a_replica() {
     stand_by(&mut session, &book).await;
     primary(&mut session, &book, 1).await;
     assert_eq!(bed.say("SET a 1"), "+OK");
-    // Its writes are counted as soon as somebody follows.
-    let _replica = bed.replica();
-    book.standing(&mut session, |it| it.position.is_some())
-        .await;
     let pid = pid_in(&bed.lab, "redis").unwrap();
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
 

@@ -6,5 +6,4 @@
 //! is promised: on a planned move, and with synchronous writes.
 
 mod moves;
-mod rows;
 mod site;

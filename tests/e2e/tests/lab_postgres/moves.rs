@@ -1,9 +1,10 @@
 //! The role moves on purpose and by itself, and who was primary follows afterwards.
 
 use anyhow::{Result, ensure};
+use interlock_e2e::pair::SOON;
 use interlock_e2e::{Lab, Machine, eventually};
 
-use crate::site::{SOON, Site, UNIT};
+use crate::site::{Site, UNIT};
 
 #[test]
 fn a_planned_move_loses_no_row_and_the_former_primary_follows() -> Result<()> {
