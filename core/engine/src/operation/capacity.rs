@@ -196,7 +196,9 @@ impl Operation {
                 back.extend(step.node.as_ref());
             }
             let has_begun = state.acted || !matches!(state.phase, Phase::Waiting | Phase::Blocked);
-            let forward = (has_begun || for_good).then_some(&step.action);
+            // A drain that is taken back takes nothing, whether or not its stop came to be.
+            let stands = has_begun && state.phase != Phase::Undone;
+            let forward = (stands || for_good).then_some(&step.action);
             for action in forward.into_iter().chain(self.undoes(at)) {
                 let all = self.taken_by(at, action, ctx).into_iter();
                 taken.extend(

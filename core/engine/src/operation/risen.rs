@@ -22,12 +22,12 @@ use super::word::Word;
 use super::{Ctx, Operation, Phase};
 
 impl Operation {
-    /// May a stop, a power-off or a reboot take away what it takes away? Only while everything that the plan had stopped
-    /// before is down.
+    /// May a stop, a power-off or a reboot take away what it takes away, and a file be changed? Only while everything that the
+    /// plan had stopped before is down: what runs reads the new text whenever it likes, or never.
     pub(super) fn is_clear(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
         if !matches!(
             self.step(at).action,
-            Action::Stop | Action::PowerOff { .. } | Action::Reboot
+            Action::Stop | Action::PowerOff { .. } | Action::Reboot | Action::WriteFile { .. }
         ) {
             return Readiness::Yes;
         }

@@ -88,3 +88,24 @@ fn the_file_is_written_while_the_instance_is_stopped_and_put_back_before_it_star
     bench.advance();
     assert_eq!(bench.state(), State::Unwound);
 }
+
+#[test]
+fn a_file_is_not_changed_under_an_instance_that_somebody_has_started_again() {
+    let mut bench = change();
+    bench.advance();
+    bench.reports("stop:app@mgmt", 1, AttemptState::Done, false);
+    bench.instance("app", "mgmt", InstanceState::Running);
+    bench.sent();
+    bench.pass(1);
+    assert_eq!(bench.sent(), [""; 0], "it would run with the old text");
+    bench.pass(6);
+    assert_eq!(bench.phase("write-file:app@mgmt"), Phase::Blocked);
+    let evidence = bench.evidence("write-file:app@mgmt").to_owned();
+    assert!(
+        evidence.contains("app on mgmt is running again"),
+        "{evidence}"
+    );
+    bench.instance("app", "mgmt", InstanceState::Stopped);
+    bench.asks(Verb::Retry, "write-file:app@mgmt").unwrap();
+    done(&mut bench, "write-file:app@mgmt", "write-file");
+}
