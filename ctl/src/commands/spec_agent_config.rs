@@ -94,6 +94,8 @@ struct Wanted {
     authorities: bool,
     check_secrets: BTreeMap<LocalName, BTreeSet<String>>,
     services: BTreeMap<String, Vec<Part>>,
+    /// The files that a restart may write, by service.
+    written_files: BTreeMap<String, Vec<LocalName>>,
     /// The load balancers, and the backends whose members are switched there, by service.
     balancers: BTreeMap<String, (Balancer, BTreeSet<String>)>,
 }
@@ -103,10 +105,9 @@ impl Wanted {
         let mut wanted = Self::default();
         if let Some(power) = &node.power {
             wanted.shutdown = power.shutdown != ShutdownBy::Manual;
-    /// The files that a restart may write, by service.
-    written_files: BTreeMap<String, Vec<LocalName>>,
             wanted.by_command = power.shutdown == ShutdownBy::Command;
         }
+        wanted.reboot = spec.reboots_by_agent(node);
         for device in spec.power.values() {
             if device.via.contains(&node.name) {
                 wanted.fence_agents.push(device.fence.clone());
@@ -116,7 +117,6 @@ impl Wanted {
             }
         }
         if let Some(assignment) = assignments(spec, Generation(0)).remove(&node.name) {
-        wanted.reboot = spec.reboots_by_agent(node);
             for instance in assignment.instances {
                 let mut parts = instance.parts;
                 parts.extend(instance.primary_parts);
@@ -127,6 +127,10 @@ impl Wanted {
                         .extend(resource.parameters.values().filter_map(secret));
                 }
                 let service = instance.service.to_string();
+                if !instance.files.is_empty() {
+                    let files = instance.files.clone();
+                    wanted.written_files.insert(service.clone(), files);
+                }
                 wanted.services.insert(service, parts);
             }
             for (_, check) in assignment.checks {
@@ -136,10 +140,6 @@ impl Wanted {
                     path, write: true, ..
                 } = &check.kind
                 {
-                if !instance.files.is_empty() {
-                    let files = instance.files.clone();
-                    wanted.written_files.insert(service.clone(), files);
-                }
                     wanted.written.push(path.clone());
                 }
                 if let CheckKind::Haproxy(haproxy) = &check.kind {
@@ -296,6 +296,7 @@ impl Wanted {
                 key(check.as_str())
             );
         }
+        self.write_files(text);
         if self.by_command {
             text.push_str(
                 "# To be filled in: what shuts this machine down.\n[shutdown]\ncommand = [\"/usr/bin/false\"]\n\n",
@@ -318,6 +319,30 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The files that a restart may write: where each lies is known to the machine's owner alone.
+    fn write_files(&self, text: &mut String) {
+        let mut services: BTreeMap<&LocalName, Vec<&str>> = BTreeMap::new();
+        for (service, files) in &self.written_files {
+            for file in files {
+                services.entry(file).or_default().push(service);
+            }
+        }
+        for (file, services) in services {
+            let _ = write!(
+                text,
+                "# To be filled in: where this file of {} lies, who owns it, what checks a text of it ({{file}} stands for that\n\
+                 # text, before it is in its place), and the secrets of this node that a text may name.\n[file.{}]\n\
+                 path = \"/etc/{}/{file}\"\n# owner = \"root\"\n# mode = \"0640\"\n\
+                 # check = [\"/usr/bin/false\", \"{{file}}\"]\n# secrets = []\n\n",
+                services.join(" and "),
+                key(file.as_str()),
+                services.first().unwrap_or(&""),
+            );
+        }
+    }
+}
+
 fn secret(value: &OptionValue) -> Option<LocalName> {
     match value {
         OptionValue::Secret(name) => Some(name.clone()),
@@ -326,7 +351,6 @@ fn secret(value: &OptionValue) -> Option<LocalName> {
 }
 
 /// `{ systemd = ["a.service"], process = "web" }`.
-        self.write_files(text);
 fn managers(
     parts: &[Part],
     balancer: Option<&(Balancer, BTreeSet<String>)>,
@@ -354,30 +378,6 @@ fn managers(
             Part::Process { name } => Some(name.as_str()),
             Part::Systemd { .. }
             | Part::Exec { .. }
-impl Wanted {
-    /// The files that a restart may write: where each lies is known to the machine's owner alone.
-    fn write_files(&self, text: &mut String) {
-        let mut services: BTreeMap<&LocalName, Vec<&str>> = BTreeMap::new();
-        for (service, files) in &self.written_files {
-            for file in files {
-                services.entry(file).or_default().push(service);
-            }
-        }
-        for (file, services) in services {
-            let _ = write!(
-                text,
-                "# To be filled in: where this file of {} lies, who owns it, what checks a text of it ({{file}} stands for that\n\
-                 # text, before it is in its place), and the secrets of this node that a text may name.\n[file.{}]\n\
-                 path = \"/etc/{}/{file}\"\n# owner = \"root\"\n# mode = \"0640\"\n\
-                 # check = [\"/usr/bin/false\", \"{{file}}\"]\n# secrets = []\n\n",
-                services.join(" and "),
-                key(file.as_str()),
-                services.first().unwrap_or(&""),
-            );
-        }
-    }
-}
-
             | Part::Ocf(_)
             | Part::Address(_)
             | Part::Postgres(_)
@@ -442,6 +442,9 @@ impl Wanted {
             }
         });
     }
+    if !files.is_empty() {
+        fields.push(format!("files = [{}]", quoted(files)));
+    }
     format!("{{ {} }}", fields.join(", "))
 }
 
@@ -483,9 +486,6 @@ fn quoted<T: ToString>(texts: impl IntoIterator<Item = T>) -> String {
     texts
         .into_iter()
         .map(|text| toml::Value::String(text.to_string()).to_string())
-    if !files.is_empty() {
-        fields.push(format!("files = [{}]", quoted(files)));
-    }
         .collect::<Vec<_>>()
         .join(", ")
 }
