@@ -12,9 +12,9 @@ mod operation;
 mod plan;
 mod power;
 mod render;
+mod rendering;
 mod store;
 
-mod rendering;
 pub use cluster::Cluster;
 pub use event::Events;
 pub use logs::{Logs, Relay};
