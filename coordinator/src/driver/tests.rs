@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use interlock_engine::coordinator::{Hello, Loaded, StartRequest, Wish};
-use interlock_engine::operation::Verb;
+use interlock_engine::coordinator::{Hello, Loaded, StartRequest};
 use interlock_model::action::Action;
 use interlock_model::ids::{Generation, OperationId};
 use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
@@ -184,15 +183,10 @@ impl Bench {
 
     /// Starts an operation that waits for an approval.
     pub(super) async fn starts(&self) -> OperationId {
-        self.starts_with(&["look"]).await
-    }
-
-    /// The same with an approval for each of these gates.
-    async fn starts_with(&self, gates: &[&str]) -> OperationId {
-        let step = |gate: &&str| Step {
-            id: StepId::new(&format!("approve:{gate}")),
+        let step = Step {
+            id: StepId::new("approve:look"),
             action: Action::Approve {
-                gate: gate.parse().unwrap(),
+                gate: "look".parse().unwrap(),
                 text: "Look at it".into(),
                 role: Role::Operator,
             },
@@ -213,7 +207,7 @@ impl Bench {
             forced: Vec::new(),
             keeps: std::collections::BTreeSet::new(),
             texts: std::collections::BTreeMap::new(),
-            steps: gates.iter().map(step).collect(),
+            steps: vec![step],
         };
         let request = StartRequest {
             plan: Arc::new(SealedPlan::seal(plan).unwrap()),
@@ -223,15 +217,6 @@ impl Bench {
         };
         let start = move |desk: &mut Desk| desk.coordinator.start(&request, clock::now()).unwrap();
         self.handle.call(start).await.unwrap()
-    }
-
-    /// An operation, and the list of all.
-    async fn both(&self, id: OperationId) -> (v1::Operation, v1::ListOperationsResponse) {
-        let store: Arc<dyn Store> = Arc::<Filled>::clone(&self.store);
-        let service = Operations::new(self.handle.clone(), store);
-        let request = tonic::Request::new(v1::ListOperationsRequest::default());
-        let listed = service.list_operations(request).await.unwrap().into_inner();
-        (self.get(&id.to_string()).await.unwrap(), listed)
     }
 
     pub(super) async fn get(&self, operation: &str) -> Result<v1::Operation, tonic::Status> {
@@ -484,48 +469,4 @@ async fn a_second_process_that_speaks_as_a_node_ends_the_session_of_the_first_an
         .call(|desk| desk.coordinator.view().alive(&"a".parse().unwrap()))
         .await;
     assert_eq!(alive, Ok(false), "none of them is believed");
-}
-
-/// On a full disk both are told out of the store, and agree.
-#[tokio::test]
-async fn a_list_and_a_look_say_the_same_of_an_operation_while_the_store_takes_no_writes() {
-    let bench = Bench::new().await;
-    let id = bench.starts_with(&["look", "listen"]).await;
-    let approve = |gate: &str| {
-        let wish = Wish {
-            verb: Verb::Approve,
-            step: Some(gate.to_owned()),
-            by: "anna".into(),
-            role: Role::Operator,
-            reason: "heard".into(),
-        };
-        bench.handle.call(move |desk| {
-            let followed = desk.coordinator.control(id, &wish, clock::now());
-            followed.unwrap().unwrap();
-        })
-    };
-    let agree = async |done: u32, trouble: &str| {
-        let (shown, listed) = bench.both(id).await;
-        assert_eq!(shown.summary.as_ref(), listed.operations.first());
-        assert_eq!(shown.summary.unwrap().steps_done, done);
-        for told in [&shown.store_trouble, &listed.store_trouble] {
-            assert!(
-                told.contains(trouble) && told.is_empty() == trouble.is_empty(),
-                "{told:?}"
-            );
-        }
-    };
-    // The operation does not turn by this: its head stays as it was, and its journal goes on.
-    approve("look").await.unwrap();
-    agree(1, "").await;
-
-    bench.fill(true);
-    let told = async {
-        bench.refused(1).await;
-        agree(1, "cannot grow").await;
-        bench.fill(false);
-    };
-    let (approved, ()) = tokio::join!(approve("listen"), told);
-    approved.unwrap();
-    agree(2, "").await;
 }
