@@ -1,6 +1,6 @@
 //! What is asked of a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use interlock_model::names::{LocalName, NodeName};
@@ -273,7 +273,7 @@ impl Server {
     async fn own_facts(&self, talk: &mut Talk) -> Result<Facts, Trouble> {
         let facts = talk.facts().await?;
         // Another server may have taken the port.
-        if PathBuf::from(&facts.config_file) != self.config.config {
+        if Path::new(&facts.config_file) != self.config.config {
             return Err(Trouble::AnotherServer {
                 server: talk.server().to_owned(),
                 theirs: facts.config_file,

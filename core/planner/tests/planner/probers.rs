@@ -13,7 +13,7 @@ use crate::support::{Cluster, ask, checks, name};
 fn telephony() -> Cluster {
     let agentless = |cluster: Cluster, node: &str, from: [&str; 2]| {
         cluster.with_node(node, |node| {
-            node.agentless = Some(from.map(|from| name(from)).to_vec());
+            node.agentless = Some(from.map(name).to_vec());
             node.power.as_mut().unwrap().shutdown = ShutdownBy::Manual;
         })
     };
