@@ -122,6 +122,9 @@ impl Operation {
                 self.give_up_power(at, ctx);
             }
         }
+        if self.steps[at].phase.in_flight() {
+            self.watch_off(at, ctx);
+        }
         self.watch_deadline(at, ctx);
     }
 

@@ -246,6 +246,7 @@ impl Operation {
                     self.probe_capacity(at, ctx);
                     self.probe_batches(at, ctx);
                     self.ask_power(at, ctx);
+                    self.ask_power_of_silent(at, ctx);
                 }
             }
             Readiness::Never(why) => {
@@ -292,14 +293,17 @@ impl Operation {
             | Action::RestoreFile { .. }
             | Action::Drain { .. }
             | Action::Admit { .. } => {
-                let Some(node) = step.node.clone() else {
+                let (action, Some(node)) = (step.action.clone(), step.node.clone()) else {
                     return;
                 };
-                match self.command(at, &step.action, ctx) {
+                if self.is_stopped_by_off(at, &action, false, ctx) {
+                    return;
+                }
+                match self.command(at, &action, ctx) {
                     Some(command) => self.dispatch(at, &node, command, false, ctx),
                     None => {
                         let evidence = "the spec no longer has this service".to_owned();
-                        let id = step.id.clone();
+                        let id = self.step(at).id.clone();
                         self.record(What::Blocked { step: id, evidence }, ctx.now);
                     }
                 }

@@ -104,7 +104,7 @@ impl Operation {
             (action, Some(node)) if action.is_power() => {
                 super::power::ready(action, node, ready, ctx)
             }
-            (_, Some(node)) => agent_ready(node, ctx),
+            (action, Some(node)) => super::off::ready(action, node, ready, ctx),
             (_, None) => Readiness::Never("the step names no node".to_owned()),
         }
     }

@@ -59,6 +59,7 @@ mod instances;
 mod left;
 mod live;
 mod namesake;
+mod off;
 mod power;
 mod questions;
 mod reached;

@@ -21,7 +21,7 @@ use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
-use super::gates::{ASK_AGAIN, Readiness, agent_ready, green};
+use super::gates::{ASK_AGAIN, Readiness, green};
 use super::{Ctx, Operation, Phase, State, What};
 
 impl Operation {
@@ -112,11 +112,14 @@ impl Operation {
             self.assumption_of_undo(at, &undo.0, ready, ctx)
                 .and(|| self.beside_undo(at, &undo.0, ready, ctx))
                 .and(|| self.capacity(at, ctx))
-                .and(|| agent_ready(&node, ctx))
+                .and(|| super::off::ready(&undo.0, &node, ready, ctx))
         };
         match readiness {
             Readiness::Yes if undo.0.is_power() => self.begin_power(at, true, ctx),
             Readiness::Yes => {
+                if self.is_stopped_by_off(at, &undo.0, true, ctx) {
+                    return;
+                }
                 if let Some(command) = self.command(at, &undo.0, ctx) {
                     self.dispatch(at, &node, command, true, ctx);
                 }
@@ -136,6 +139,7 @@ impl Operation {
                         self.probe_assumption(at, ctx);
                         self.probe(&self.required_checks(at, ctx), ctx);
                         self.probe_capacity(at, ctx);
+                        self.ask_power_of_silent(at, ctx);
                     }
                 }
             }

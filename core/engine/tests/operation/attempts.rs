@@ -93,7 +93,11 @@ fn a_new_session_is_asked_for_an_attempt_that_it_has_not_seen() {
     let mut bench = stopping();
     bench.goes_silent("a");
     bench.pass(5);
-    assert_eq!(bench.sent(), [""; 0], "silence is not an answer");
+    assert_eq!(
+        bench.sent(),
+        ["power a"],
+        "silence is not an answer: its power source is asked for one"
+    );
     assert_eq!(bench.phase("stop:db@a"), Phase::Running);
     bench.connects("a", "boot-1");
     bench.advance().pass(1);

@@ -16,6 +16,7 @@ mod held_up;
 mod instances;
 mod late_undo;
 mod left;
+mod off;
 mod power;
 mod reached;
 mod replay;
