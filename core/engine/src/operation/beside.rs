@@ -118,12 +118,9 @@ impl Operation {
     }
 
     fn has(&self, action: &Action, service: &Service, node: &NodeName) -> bool {
-        self.steps().any(|(step, _)| {
+        self.steps_of(&service.name, node).any(|step| {
             let starts = matches!(step.action, Action::Start | Action::Verify);
-            let is_meant = step.action == *action || *action == Action::Start && starts;
-            is_meant
-                && step.service.as_ref() == Some(&service.name)
-                && step.node.as_ref() == Some(node)
+            step.action == *action || *action == Action::Start && starts
         })
     }
 

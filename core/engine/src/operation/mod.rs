@@ -74,7 +74,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::ids::OperationId;
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{SealedPlan, Step, StepId, Wait};
 use interlock_model::time::{Now, Timestamp};
 
@@ -109,6 +109,8 @@ pub struct Operation {
     index: BTreeMap<StepId, usize>,
     before: Vec<Vec<(usize, Wait)>>,
     behind: Vec<Vec<usize>>,
+    /// The steps of each instance.
+    places: BTreeMap<ServiceName, BTreeMap<NodeName, Vec<usize>>>,
     /// The steps that are not settled, without those in `reported`.
     open: BTreeSet<usize>,
     /// The steps under way that get on by the reports of agents alone. A pass finds nothing new in them but a deadline or
@@ -210,7 +212,12 @@ impl Operation {
             .collect();
         let mut before = Vec::with_capacity(plan.steps.len());
         let mut behind = vec![Vec::new(); plan.steps.len()];
+        let mut places = BTreeMap::<ServiceName, BTreeMap<NodeName, Vec<usize>>>::new();
         for (at, step) in plan.steps.iter().enumerate() {
+            if let (Some(service), Some(node)) = (&step.service, &step.node) {
+                let nodes = places.entry(service.clone()).or_default();
+                nodes.entry(node.clone()).or_default().push(at);
+            }
             let mut edges = Vec::with_capacity(step.after.len());
             for after in &step.after {
                 let Some(&other) = index.get(&after.step) else {
@@ -242,6 +249,7 @@ impl Operation {
             index,
             before,
             behind,
+            places,
             open: (0..count).collect(),
             reported: BTreeSet::new(),
             watched: None,
@@ -289,5 +297,12 @@ impl Operation {
 
     fn step(&self, at: usize) -> &Step {
         &self.sealed.plan().steps[at]
+    }
+
+    /// The steps of an instance, in plan order.
+    fn steps_of(&self, service: &ServiceName, node: &NodeName) -> impl Iterator<Item = &Step> {
+        let nodes = self.places.get(service);
+        let steps = nodes.and_then(|nodes| nodes.get(node)).into_iter();
+        steps.flatten().map(|at| self.step(*at))
     }
 }
