@@ -213,3 +213,58 @@ fn another_manager_for_what_runs_is_named_and_for_what_is_down_is_free() {
     let said = coordinator.may_run_by_other_parts(&spec(&other));
     assert_eq!(said.len(), 2, "{said:?}");
 }
+
+fn observes(coordinator: &mut Coordinator, node: &str, service: &str, state: InstanceState) {
+    let seen = InstanceObservation {
+        state,
+        ..InstanceObservation::default()
+    };
+    let message = FromAgent::Observed {
+        full: true,
+        generation: Generation(1),
+        instances: vec![(service.parse().unwrap(), seen)],
+        checks: Vec::new(),
+        refuses: Vec::new(),
+    };
+    coordinator.agent(&node.parse().unwrap(), message, NOW);
+}
+
+#[test]
+fn what_an_unheard_agent_may_run_is_told_and_found_again_when_it_is_back() {
+    let mut coordinator = running();
+    coordinator.session_closed(&"web3".parse().unwrap());
+    let told = coordinator.would_let_go(&spec(WITHOUT));
+    let may_run = "web on web3 may run: its agent is not heard (last seen running)";
+    assert!(told.iter().any(|it| it.starts_with(may_run)), "{told:?}");
+    let output = apply(&mut coordinator, WITHOUT);
+    assert!(events(&output).contains("web on web3 may run"));
+    assert!(said(&coordinator, "web3").unwrap().contains("web may run"));
+
+    // It is back, and says that it runs still; later, that it does so no more.
+    hello(&mut coordinator, "web3", "one");
+    coordinator.take_output();
+    observes(&mut coordinator, "web3", "web", InstanceState::Running);
+    let back = events(&coordinator.take_output());
+    assert!(back.contains("\"let-go\"") && back.contains("web on web3 is running"));
+    let web3 = said(&coordinator, "web3").unwrap();
+    assert!(web3.contains("web was running"), "{web3}");
+    observes(&mut coordinator, "web3", "web", InstanceState::Running);
+    assert!(
+        !events(&coordinator.take_output()).contains("let-go"),
+        "once"
+    );
+    observes(&mut coordinator, "web3", "web", InstanceState::Stopped);
+    assert!(!said(&coordinator, "web3").unwrap().contains("web was"));
+}
+
+#[test]
+fn what_nobody_has_told_since_the_start_may_run_too() {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    apply(&mut coordinator, WITH);
+    let told = coordinator.would_let_go(&spec(WITHOUT));
+    assert_eq!(told.len(), 2, "{told:?}");
+    let unheard =
+        "may run: its agent is not heard (nothing was heard of it since this coordinator began)";
+    assert!(told.iter().all(|it| it.contains(unheard)), "{told:?}");
+    assert!(coordinator.would_let_go(&spec(WITH)).is_empty());
+}

@@ -122,6 +122,9 @@ impl Coordinator {
         checks: Vec<CheckReport>,
         now: Now,
     ) {
+        for (service, instance) in &instances {
+            self.told_of_stray(node, service, instance.state, now);
+        }
         let mut noted = Vec::new();
         let seen = self.view.entry(node);
         seen.generation = generation;

@@ -3,8 +3,10 @@
 //! A spec that leaves out a node or a service stops nothing (invariant I6). But nobody owns what runs there from then on:
 //! no plan stops it, no guard restarts it, no status tells how it is. So it is told before the spec is applied, by an event
 //! when it is, and as a cause for as long as it may run: until its machine has booted anew, is off or is not heard any
-//! more, or a spec has it again. The agent of such a node is told that it has nothing to do, since it would keep to its last
-//! assignment otherwise, and restart what nobody wants.
+//! more, or a spec has it again. Where no agent is heard that could tell, it may run (invariant I5): that is told too, with
+//! what was seen last, and stands until its agent says how it is, or its machine is off or has booted anew. The agent of
+//! such a node is told that it has nothing to do, since it would keep to its last assignment otherwise, and restart what
+//! nobody wants.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +20,12 @@ use super::Coordinator;
 use super::message::{Assignment, ToAgent};
 use super::status::Cause;
 
-/// An instance that ran when it was let go.
+/// An instance that ran, or may have run, when it was let go.
 #[derive(Debug, Clone)]
 pub(super) struct Stray {
     state: InstanceState,
+    /// Has its agent said so? It was not heard otherwise.
+    heard: bool,
     boot: Option<BootId>,
     generation: Generation,
 }
@@ -29,6 +33,13 @@ pub(super) struct Stray {
 fn has(spec: &Spec, node: &NodeName, service: &ServiceName) -> bool {
     let nodes = spec.services.get(service).map(|service| &service.nodes);
     spec.nodes.contains_key(node) && nodes.is_some_and(|nodes| nodes.contains(node))
+}
+
+fn last_seen(last: Option<InstanceState>) -> String {
+    last.map_or_else(
+        || "nothing was heard of it since this coordinator began".to_owned(),
+        |state| format!("last seen {state}"),
+    )
 }
 
 impl Coordinator {
@@ -44,7 +55,90 @@ impl Coordinator {
                      stop it before it is removed"
                 )
             })
+            .chain(self.unheard_without(spec).into_iter().map(|(node, service, last)| {
+                format!(
+                    "{service} on {node} may run: its agent is not heard ({}). If it does, it goes on: nothing stops it, guards \
+                     it or tells how it is",
+                    last_seen(last)
+                )
+            }))
             .collect()
+    }
+
+    /// What the spec so far has, and this one has not, where no agent is heard that could tell how it is, and no power
+    /// source says that the machine is off.
+    fn unheard_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, Option<InstanceState>)> {
+        let Some(old) = self.spec() else {
+            return Vec::new();
+        };
+        let services = old.services.values().filter(|service| !service.external);
+        let instances = services.flat_map(|service| {
+            let nodes = service.nodes.iter();
+            nodes.map(move |node| (node, &service.name))
+        });
+        let has_agent = |node: &NodeName| {
+            let declared = old.nodes.get(node);
+            declared.is_some_and(|it| it.agentless.is_none())
+        };
+        instances
+            .filter(|(node, service)| has_agent(node) && !has(spec, node, service))
+            .filter(|(node, _)| !self.view.connected(node) && !self.view.is_off(node))
+            .map(|(node, service)| {
+                let last = self.view.instance(node, service);
+                (
+                    node.clone(),
+                    service.clone(),
+                    last.map(|(seen, _)| seen.state),
+                )
+            })
+            .collect()
+    }
+
+    /// An agent says how an instance is that the spec does not have: it runs and is nobody's, or it does so no more.
+    pub(super) fn told_of_stray(
+        &mut self,
+        node: &NodeName,
+        service: &ServiceName,
+        state: InstanceState,
+        now: Now,
+    ) {
+        let Some(generation) = self
+            .applied
+            .as_ref()
+            .filter(|applied| !has(&applied.spec, node, service))
+            .map(|applied| applied.record.generation)
+        else {
+            return;
+        };
+        let key = (node.clone(), service.clone());
+        if matches!(state, InstanceState::Stopped | InstanceState::Failed) {
+            self.strays.remove(&key);
+            return;
+        }
+        if state == InstanceState::Unknown {
+            return;
+        }
+        let boot = self.view.node(node).and_then(|seen| seen.boot.clone());
+        let known = self.strays.get(&key);
+        if known.is_some_and(|stray| stray.heard && stray.boot == boot) {
+            return;
+        }
+        let generation = known.map_or(generation, |stray| stray.generation);
+        self.event("let-go", now, |event| {
+            event.node = node.to_string();
+            event.service = service.to_string();
+            event.text = format!(
+                "{service} on {node} is {state}, as its agent says, and generation {generation} does not have it: it goes on, \
+                 and nobody owns it"
+            );
+        });
+        let stray = Stray {
+            state,
+            heard: true,
+            boot,
+            generation,
+        };
+        self.strays.insert(key, stray);
     }
 
     fn running_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, InstanceState)> {
@@ -78,6 +172,29 @@ impl Coordinator {
             let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
             let stray = Stray {
                 state,
+                heard: true,
+                boot,
+                generation,
+            };
+            self.strays.insert((node, service), stray);
+        }
+        for (node, service, last) in self.unheard_without(spec) {
+            self.event("let-go", now, |event| {
+                event.node = node.to_string();
+                event.service = service.to_string();
+                event.text = format!(
+                    "{service} on {node} may run, and generation {generation} does not have it: its agent is not heard ({}); \
+                     if it runs, it goes on, and nobody owns it",
+                    last_seen(last)
+                );
+            });
+            if matches!(last, Some(InstanceState::Stopped | InstanceState::Failed)) {
+                continue;
+            }
+            let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
+            let stray = Stray {
+                state: last.unwrap_or_default(),
+                heard: false,
                 boot,
                 generation,
             };
@@ -128,7 +245,10 @@ impl Coordinator {
     pub(super) fn strays(&self) -> Vec<Cause> {
         let may_run = |node: &NodeName, stray: &Stray| {
             let seen = self.view.node(node);
-            seen.is_some_and(|seen| seen.session.is_some() && seen.boot == stray.boot)
+            match seen.filter(|seen| seen.session.is_some()) {
+                Some(seen) => seen.boot == stray.boot || !stray.heard && stray.boot.is_none(),
+                None => !stray.heard && !self.view.is_off(node),
+            }
         };
         let left: Vec<(&NodeName, String)> = self
             .strays
@@ -136,10 +256,16 @@ impl Coordinator {
             .filter(|((node, _), stray)| may_run(node, stray))
             .map(|((node, service), stray)| {
                 let (state, generation) = (stray.state, stray.generation);
-                (
-                    node,
-                    format!("{service} was {state} when generation {generation} let it go"),
-                )
+                let text = if stray.heard {
+                    format!("{service} was {state} when generation {generation} let it go")
+                } else {
+                    format!(
+                        "{service} may run: its agent was not heard when generation {generation} let it go, and has not told \
+                         of it since ({})",
+                        last_seen(Some(state).filter(|state| *state != InstanceState::Unknown))
+                    )
+                };
+                (node, text)
             })
             .collect();
         let removed: BTreeSet<&NodeName> = self.removed_nodes().collect();
