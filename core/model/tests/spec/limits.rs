@@ -300,3 +300,96 @@ fn hundreds_of_services_that_all_depend_on_each_other_are_a_list_of_circles() {
         .filter(|problem| problem.what.contains("in a circle: "));
     assert!(circles.count() > 90, "{problems}");
 }
+
+/// It would be found out when a machine is to be switched.
+#[test]
+fn what_fence_agents_are_told_stands_on_one_line_and_is_refused_before_it_is_applied() {
+    let text = r#"cluster: c
+power:
+  p: { fence: fence_x, via: [m], options: { ip: "x\naction=off", "k\nplug": v, "a=b": c, "-o": d, ssl-insecure: "1", login: "a\tb" } }
+nodes:
+  m: { address: 10.0.0.1 }
+  a: { address: 10.0.0.2, power: { by: p, plug: "db1\naction=off", alias: "db1\u0085" } }
+  "b[1-2]": { address: "10.0.0.[3-4]", power: { by: p, plug: "b[1-2]\r" } }
+"#;
+    let problems = Spec::parse(text.as_bytes(), "hostile.yaml").unwrap_err();
+    let mut told: Vec<(&str, &str)> = problems
+        .problems
+        .iter()
+        .map(|problem| (problem.path.as_str(), problem.what.as_str()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            (
+                "nodes.a.power.alias",
+                "'db1\u{fffd}' has control characters in it"
+            ),
+            (
+                "nodes.a.power.plug",
+                "'db1\u{fffd}action=off' has control characters in it"
+            ),
+            (
+                "nodes.b[1-2].power.plug",
+                "'b[1-2]\u{fffd}' has control characters in it"
+            ),
+            ("power.p.options.-o", "'-o' is not the name of an option"),
+            ("power.p.options.a=b", "'a=b' is not the name of an option"),
+            (
+                "power.p.options.ip",
+                "'x\u{fffd}action=off' has control characters in it"
+            ),
+            (
+                "power.p.options.k\nplug",
+                "'k\u{fffd}plug' is not the name of an option"
+            ),
+            (
+                "power.p.options.login",
+                "'a b' has control characters in it"
+            ),
+        ]
+    );
+    // Without them the same spec is good.
+    let good = text
+        .replace(r#""k\nplug": v, "a=b": c, "-o": d, "#, "")
+        .replace(r"\naction=off", "")
+        .replace(r"a\tb", "a b")
+        .replace(r"\u0085", "")
+        .replace(r"\r", "");
+    Spec::parse(good.as_bytes(), "good.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+#[test]
+fn nothing_that_a_command_could_take_for_an_option_is_a_unit_or_an_address() {
+    let text = r#"cluster: c
+nodes:
+  a: { address: "-oProxy", networks: { back: "-v.example" } }
+  b: { address: 10.0.0.2 }
+services:
+  s:
+    nodes: [b]
+    manager: { systemd: { unit: "-x.service" } }
+    checks: { port: { tcp: "-x:80" }, unit: { unit: "-.mount" } }
+"#;
+    let problems = Spec::parse(text.as_bytes(), "hostile.yaml").unwrap_err();
+    let mut paths: Vec<&str> = problems
+        .problems
+        .iter()
+        .map(|problem| problem.path.as_str())
+        .collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        [
+            "nodes.a.address",
+            "nodes.a.networks.back",
+            "services.s.checks.port.tcp",
+            "services.s.checks.unit.unit",
+            "services.s.manager.systemd.unit",
+        ],
+        "{problems}"
+    );
+    let good = text.replace("\"-", "\"x");
+    Spec::parse(good.as_bytes(), "good.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+}

@@ -36,3 +36,60 @@ fn a_report_as_json_has_what_an_editor_needs() {
     assert_eq!(problem["what"], "unknown key 'hots' in node");
     assert_eq!(problem["suggestion"], "did you mean 'host'?");
 }
+
+/// What the help proposes is a way out.
+#[test]
+fn a_circle_says_by_what_it_goes_round_and_how_to_open_it() {
+    let circle = |x: &str, y: &str| {
+        let text = format!(
+            "cluster: c\nnodes: {{ n: {{ address: 10.0.0.1 }} }}\nservices:\n  \
+             x: {{ nodes: [n], manager: {{ process: {{ name: x }} }}, {x} }}\n  \
+             y: {{ nodes: [n], manager: {{ process: {{ name: y }} }}, {y} }}\n"
+        );
+        let problems = Spec::parse(text.as_bytes(), "c.yaml").err()?.problems;
+        let [only] = problems.as_slice() else {
+            panic!("{problems:?}");
+        };
+        Some((only.why.clone(), only.suggestion.clone().unwrap()))
+    };
+    let said = |why: &str, help: &str| Some((why.to_owned(), help.to_owned()));
+    // Either could start first, and the other one stop first; and yet each needs the other.
+    assert_eq!(
+        circle(
+            "requires: { y: { start: none } }",
+            "requires: { x: { stop: none } }"
+        ),
+        said(
+            "each of them needs the next, whatever it waits for",
+            "remove one of the edges, or see that one is an `after`"
+        )
+    );
+    assert_eq!(
+        circle(
+            "after: { y: { start: none } }",
+            "requires: { x: { stop: none } }"
+        ),
+        None
+    );
+    assert_eq!(
+        circle("requires: [y]", "requires: { x: { start: none } }"),
+        said(
+            "none of them could stop first",
+            "remove one of the edges, or see that one is an `after`, and another one has `stop: none`"
+        )
+    );
+    assert_eq!(
+        circle(
+            "after: { y: { stop: none } }",
+            "requires: { x: { start: none } }"
+        ),
+        None
+    );
+    assert_eq!(
+        circle("after: [y]", "after: [x]"),
+        said(
+            "none of them could start first",
+            "remove one of the edges, or see that one has `start: none`, and another one has `stop: none`"
+        )
+    );
+}

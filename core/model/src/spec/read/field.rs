@@ -79,6 +79,20 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Has it no control characters, if it is a text? Those are reported.
+    pub(super) fn is_one_line(&self) -> bool {
+        let text = self.yaml.text();
+        let Some(text) = text.filter(|text| text.contains(char::is_control)) else {
+            return true;
+        };
+        self.report(
+            Problem::error(format!("{} has control characters in it", quoted(text)))
+                .why("fence agents are told a line for each option, and an end of line would begin another one")
+                .suggest("write it on one line, without escapes"),
+        );
+        false
+    }
+
     /// A name.
     pub(super) fn name<N: FromStr<Err = NameError>>(&self) -> Option<N> {
         self.parse_name(self.text()?, self.yaml.at)

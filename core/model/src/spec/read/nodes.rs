@@ -219,7 +219,8 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
     let agentless: Option<Vec<NodeName>> =
         section.optional("agentless", |agentless| agentless.names("probes_from"));
     let power = section.optional("power", |power| {
-        let plugs = spread.texts(power.get("plug"));
+        let line = |key| power.get(key).filter(|field| field.is_one_line());
+        let plugs = spread.texts(line("plug"));
         let implied = if agentless.is_some() {
             ShutdownBy::Manual
         } else {
@@ -231,7 +232,7 @@ fn read(section: &Section<'_>, names: &[NodeName], spread: Spread) -> Vec<Node> 
                 .map_while(|name| field.parse_name(&name, field.yaml.at))
                 .collect()
         });
-        let aliases = spread.texts(power.get("alias"));
+        let aliases = spread.texts(line("alias"));
         let shutdown = power.word("shutdown").unwrap_or(implied);
         let limit = |key| power.duration(key).unwrap_or_default();
         let (off_within, on_within) = (limit("off_within"), limit("on_within"));

@@ -419,6 +419,16 @@ pub(super) fn unit(field: &Field<'_>) -> Option<String> {
         );
         return None;
     }
+    if text.starts_with('-') {
+        field.report(
+            Problem::error(format!(
+                "{} is not the name of a unit that can be operated",
+                quoted(text)
+            ))
+            .why("what begins with '-' is taken for an option"),
+        );
+        return None;
+    }
     if !SUFFIXES.contains(&suffix) {
         field.report(
             Problem::error(format!(

@@ -67,7 +67,10 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
         options: options
             .into_iter()
             .filter_map(|(name, field)| {
-                Some((name.to_owned(), option(name, &field, "the `via` nodes")?))
+                // Each is looked at, whatever is wrong with the other.
+                let fits = [is_option(name, &field), field.is_one_line()];
+                let value = option(name, &field, "the `via` nodes")?;
+                (fits == [true, true]).then(|| (name.to_owned(), value))
             })
             .collect(),
         timeout: section.duration("timeout").unwrap_or_default(),
@@ -76,10 +79,7 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
 
 fn fence(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
-    let bare = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    if bare && !text.starts_with('-') {
+    if is_word(text) {
         return Some(text.to_owned());
     }
     let problem = Problem::error(format!("{} is not a bare program name", quoted(text)))
@@ -95,6 +95,26 @@ fn fence(field: &Field<'_>) -> Option<String> {
         },
     );
     None
+}
+
+/// Can it be taken for nothing but one word?
+fn is_word(text: &str) -> bool {
+    let bare = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    bare && !text.is_empty() && !text.starts_with('-')
+}
+
+/// Can the key of this field be an option of a fence agent?
+fn is_option(name: &str, field: &Field<'_>) -> bool {
+    let fits = is_word(name);
+    if !fits {
+        field.report_key(
+            Problem::error(format!("{} is not the name of an option", quoted(name)))
+                .why("the options of fence agents are made of letters, digits, '_' and '-'"),
+        );
+    }
+    fits
 }
 
 /// Reads the value of an option, which `nodes` will be given. One that looks like a secret draws a warning.

@@ -19,24 +19,19 @@ struct Graph<'s> {
     left: Vec<bool>,
 }
 
+/// Does an edge count in the graph of need, of starts, of stops?
+const GRAPHS: [fn(&Dependency) -> bool; 3] = [
+    |edge| edge.needed,
+    |edge| edge.start != Wait::None,
+    |edge| edge.stop != Wait::None,
+];
+
 pub(super) fn verify(facts: &Facts<'_>) {
-    type Kind = (fn(&Dependency) -> bool, &'static str);
-    let kinds: [Kind; 3] = [
-        (|edge| edge.needed, "none of them could start first"),
-        (
-            |edge| edge.start != Wait::None,
-            "none of them could start first",
-        ),
-        (
-            |edge| edge.stop != Wait::None,
-            "none of them could stop first",
-        ),
-    ];
     let mut reported = BTreeSet::new();
-    for (counts, why) in kinds {
+    for counts in GRAPHS {
         for cycle in Graph::new(facts.spec, counts).cycles() {
             if reported.insert(cycle.iter().copied().collect::<BTreeSet<_>>()) {
-                report(facts, &cycle, why);
+                report(facts, &cycle);
             }
         }
     }
@@ -130,10 +125,13 @@ fn rotated(mut cycle: Vec<&ServiceName>) -> Vec<&ServiceName> {
     cycle
 }
 
-fn report(facts: &Facts<'_>, cycle: &[&ServiceName], why: &str) {
+fn report(facts: &Facts<'_>, cycle: &[&ServiceName]) {
     let next = |i: usize| cycle[(i + 1) % cycle.len()];
+    let edge = |i: usize| &facts.spec.services[cycle[i]].dependencies[next(i)];
+    // By which of the graphs does it go round? One circle may be of all three.
+    let [needs, starts, stops] = GRAPHS.map(|counts| (0..cycle.len()).all(|i| counts(edge(i))));
     let keys = |i: usize| {
-        let needed = facts.spec.services[cycle[i]].dependencies[next(i)].needed;
+        let needed = edge(i).needed;
         [
             "services",
             cycle[i].as_str(),
@@ -154,9 +152,30 @@ fn report(facts: &Facts<'_>, cycle: &[&ServiceName], why: &str) {
                 circle.join(" → ")
             ),
         };
-        let problem = Problem::error(what)
-            .why(why)
-            .suggest("remove one of the edges, or let one of them wait in one direction only");
+        let why = match (starts, stops) {
+            (true, _) => "none of them could start first",
+            (false, true) => "none of them could stop first",
+            (false, false) => "each of them needs the next, whatever it waits for",
+        };
+        let ways = [
+            (needs, "one is an `after`"),
+            (starts, "one has `start: none`"),
+            (stops, "one has `stop: none`"),
+        ];
+        let ways: Vec<&str> = ways
+            .into_iter()
+            .filter_map(|(round, way)| round.then_some(way))
+            .collect();
+        let help = match (cycle, ways.as_slice()) {
+            ([_], _) => "remove this edge".to_owned(),
+            (_, [way]) => format!("remove one of the edges, or see that {way}"),
+            (_, []) => "remove one of the edges".to_owned(),
+            (_, [first @ .., last]) => format!(
+                "remove one of the edges, or see that {}, and another {last}",
+                first.join(", ")
+            ),
+        };
+        let problem = Problem::error(what).why(why).suggest(help);
         (1..cycle.len().min(SHOWN)).fold(problem, |problem, i| {
             problem.note(
                 facts.place(&keys(i)),

@@ -123,6 +123,9 @@ fn references(facts: &Facts<'_>, name: &NodeName, node: &Node) {
                         .why("what ends in a number is an IPv4 address, and this is none")
                         .suggest("write four numbers from 0 to 255, such as 10.1.0.9");
                 }
+                if address.starts_with('-') {
+                    return problem.why("no host name begins with '-'");
+                }
                 let problem =
                     problem.why("an address is an IP address or a host name, without a port");
                 match address.rsplit_once(':').filter(|(host, _)| is_host(host)) {

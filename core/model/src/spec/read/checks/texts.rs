@@ -63,6 +63,7 @@ fn host_and_port(text: &str) -> Result<(), &'static str> {
 ///
 /// What ends in a number is no host name: the last label of a name is alphabetic (RFC 3696, section 2), so `10.0.0.256` is
 /// a mistyped address. Resolvers read such texts by older rules, and go elsewhere: `5` is 0.0.0.5, and `10.1.3` is 10.1.0.3.
+/// Nor is what begins with `-`, which a command would take for an option.
 pub(in crate::spec) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -71,7 +72,10 @@ pub(in crate::spec) fn is_host(text: &str) -> bool {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     text.parse::<IpAddr>().is_ok()
-        || (text.len() <= 253 && text.split('.').all(label) && !ends_in_a_number(text))
+        || (text.len() <= 253
+            && !text.starts_with('-')
+            && text.split('.').all(label)
+            && !ends_in_a_number(text))
 }
 
 /// Is it meant for an IPv4 address, as the URL Standard tells it from a name ("ends in a number"): is its last label all
