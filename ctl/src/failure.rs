@@ -17,6 +17,9 @@ pub(crate) enum Failure {
     /// A file of the user's is wrong; the text is complete and ends its own lines.
     #[error("{0}")]
     Invalid(String),
+    /// No plan can be made; its report, which says why, is printed already.
+    #[error("{0}")]
+    NoPlan(String),
     /// Nobody to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectFailure),
@@ -37,6 +40,7 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Refused(_) | Self::Invalid(_) => Exit::Refused,
+            Self::NoPlan(_) => Exit::NoPlan,
             Self::Connect(failure) => failure.exit(),
             Self::Rpc(failure) => failure.exit(),
             Self::Output(_) | Self::Other(_) => Exit::Failed,
@@ -49,6 +53,7 @@ impl Failure {
             Self::Usage(_) => "usage".to_owned(),
             Self::Refused(_) => "refused".to_owned(),
             Self::Invalid(_) => "invalid-file".to_owned(),
+            Self::NoPlan(_) => "no-plan".to_owned(),
             Self::Connect(failure) if failure.exit() == Exit::Unreachable => {
                 "unreachable".to_owned()
             }
@@ -67,6 +72,7 @@ impl Failure {
             Self::Usage(_)
             | Self::Refused(_)
             | Self::Invalid(_)
+            | Self::NoPlan(_)
             | Self::Output(_)
             | Self::Other(_) => false,
         }

@@ -26,6 +26,7 @@ mod interrupt;
 mod reader;
 mod render;
 
+use std::env;
 use std::error::Error as _;
 use std::process::ExitCode;
 
@@ -43,6 +44,13 @@ fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command).complete();
     let (cli, for_programs) = match Cli::read() {
         Ok(read) => read,
+        Err(error) if error.use_stderr() && Cli::asks_for_json(env::args_os()) => {
+            let rendered = error.render().to_string();
+            let message = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+            let failure = Failure::Usage(message.to_owned());
+            drop(Out::new().say(&as_value(&failure)));
+            return failure.exit().code();
+        }
         Err(error) => {
             // Help and version go to standard output, errors to standard error; that a pipe is closed is no matter.
             drop(error.print());
@@ -107,7 +115,8 @@ fn text(failure: &Failure) -> String {
 /// The failure as a person reads it.
 fn told(failure: &Failure, out: Out) -> String {
     let text = text(failure);
-    if let Failure::Invalid(_) = failure {
+    // The one is a whole text of its own, the other follows upon its report.
+    if let Failure::Invalid(_) | Failure::NoPlan(_) = failure {
         return text;
     }
     format!("{} {text}", out.talk_paint().tone(Tone::Bad, "error:"))

@@ -41,6 +41,7 @@ pub(crate) use support::{SupportBundle, SupportCommand};
 pub(crate) use switchover::{Failover, Switchover};
 pub(crate) use why::{Why, WhyAbout};
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
@@ -86,6 +87,35 @@ impl Cli {
             typed.try_get_matches().err().unwrap_or(error)
         })
     }
+
+    /// Does a command line that cannot be read ask for JSON? By its words alone: where it is wrong, there is nothing else.
+    pub(crate) fn asks_for_json(line: impl IntoIterator<Item = OsString>) -> bool {
+        let mut awaited = false;
+        for word in line {
+            let word = word.to_string_lossy();
+            let word: &str = &word;
+            if word == "--" {
+                return false;
+            }
+            let asks = match word.strip_suffix("json") {
+                Some("") => awaited,
+                Some(before) => is_output(before.strip_suffix('=').unwrap_or(before)),
+                None => false,
+            };
+            if asks {
+                return true;
+            }
+            awaited = is_output(word);
+        }
+        false
+    }
+}
+
+/// Is it the option that says how data is printed? `-o` may stand behind other flags of one letter, as in `-wo`.
+fn is_output(word: &str) -> bool {
+    let flags = word.strip_prefix('-').unwrap_or_default();
+    let short = flags.ends_with('o') && flags.bytes().all(|b| b.is_ascii_alphabetic());
+    short || matches!(word, "--output" | "--format")
 }
 
 /// Is what the command prints for a program that reads JSON?

@@ -1,9 +1,11 @@
 //! `plan`, and what all commands that plan have in common.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{HostName, NodeName, ServiceName};
 use interlock_model::plan::PlanKind;
 
 use super::restart::{Config, PlanRestart};
@@ -114,10 +116,37 @@ pub(crate) struct Scope {
     pub(crate) node: Vec<Names<NodeName>>,
     /// The instances on the nodes with this label; switches no machine.
     #[arg(long, short, value_name = "KEY=VALUE", group = "scope", help_heading = SCOPE, add = complete::labels())]
-    pub(crate) label: Option<String>,
+    pub(crate) label: Option<Label>,
     /// The nodes on this VM host with all that is on them, machines too.
     #[arg(long, value_name = "HOST", group = "scope", help_heading = SCOPE, add = complete::hosts())]
-    pub(crate) host: Option<String>,
+    pub(crate) host: Option<HostName>,
+}
+
+/// A label that a node may have, as `KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+            _ => Err("write KEY=VALUE, such as tier=web".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
 }
 
 /// Reads `SERVICE=NODE`.

@@ -34,9 +34,8 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         if format != Format::Table {
             out.show(format, || made.value(), |_| String::new())?;
         }
-        out.say(&no_plan_line(&made.report))?;
         tell_who_is_at_work(&client, out).await?;
-        return Ok(Exit::NoPlan);
+        return Err(Failure::NoPlan(no_plan_line(&made.report)));
     };
     if plan.plan().steps.is_empty() {
         is_meant(&args.confirm.answer, plan.plan().cluster.as_str())?;

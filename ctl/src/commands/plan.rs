@@ -49,25 +49,23 @@ pub(super) async fn run(connection: &Connection, command: PlanCommand, out: Out)
     if let Some(file) = &args.file {
         let made = offline(kind, &args.plan, file)?;
         print(&made, args.output, out)?;
-        return told(&made, out);
+        return ended(&made);
     }
     let client = context::coordinators(connection)?.connect().await?;
     let made = make(&client, kind, &args.plan).await?;
     print(&made, args.output, out)?;
-    let exit = told(&made, out)?;
     if made.plan.is_none() {
         tell_who_is_at_work(&client, out).await?;
     }
-    Ok(exit)
+    ended(&made)
 }
 
-/// Says that there is no plan, if so.
-fn told(made: &Made, out: Out) -> Outcome {
-    if made.plan.is_some() {
-        return Ok(Exit::Ok);
+/// How a command ends that only plans.
+fn ended(made: &Made) -> Outcome {
+    match made.plan {
+        Some(_) => Ok(Exit::Ok),
+        None => Err(Failure::NoPlan(no_plan_line(&made.report))),
     }
-    out.say(&no_plan_line(&made.report))?;
-    Ok(Exit::NoPlan)
 }
 
 /// What an operation under way has half done is often why there is no plan: says which ones are there, and whose.
@@ -100,8 +98,8 @@ pub(super) async fn make(
         all: args.scope.all,
         services: texts(&args.scope.service),
         nodes: texts(&args.scope.node),
-        label: args.scope.label.clone().unwrap_or_default(),
-        host: args.scope.host.clone().unwrap_or_default(),
+        label: text(args.scope.label.as_ref()),
+        host: text(args.scope.host.as_ref()),
         batch: args.batch.unwrap_or(0),
         serial: args.serial,
         force: args.force.clone(),
@@ -109,11 +107,7 @@ pub(super) async fn make(
             .iter()
             .map(|(service, node)| (service.to_string(), node.to_string()))
             .collect(),
-        to: args
-            .to
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        to: text(args.to.as_ref()),
         attested_down: args.attested.iter().map(ToString::to_string).collect(),
         change: change(args)?.map(|change| v1::FileChange {
             file: change.file.map(|name| name.to_string()).unwrap_or_default(),
@@ -219,22 +213,12 @@ fn scope(args: &PlanArgs) -> Result<Scope, Failure> {
     } else if !scope.node.is_empty() {
         Scope::Nodes(Names::all(&scope.node).collect())
     } else if let Some(label) = &scope.label {
-        match label.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Scope::Label {
-                key: key.to_owned(),
-                value: value.to_owned(),
-            },
-            _ => {
-                return Err(Failure::Usage(format!(
-                    "--label {label}: write KEY=VALUE, such as tier=web"
-                )));
-            }
+        Scope::Label {
+            key: label.key.clone(),
+            value: label.value.clone(),
         }
     } else if let Some(host) = &scope.host {
-        Scope::Host(
-            host.parse()
-                .map_err(|error| Failure::Usage(format!("--host: {error}")))?,
-        )
+        Scope::Host(host.clone())
     } else {
         return Err(Failure::Usage(
             "say what it is about: --all, --service, --node, --label or --host".to_owned(),
@@ -286,6 +270,11 @@ fn check_batch(kind: PlanKind, args: &PlanArgs) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// What is not given is empty on the wire.
+fn text<T: ToString>(given: Option<&T>) -> String {
+    given.map(ToString::to_string).unwrap_or_default()
 }
 
 fn texts<T: Clone + ToString>(names: &[Names<T>]) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::cli::{Connection, Names, PowerCommand};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::render::{Out, Table, Tone, date_time, power, rfc3339};
+use crate::render::{Out, Table, Tone, clean, date_time, power, rfc3339};
 
 /// Each power source takes some seconds, one after the other; the contract's deadline and a little more.
 const VERIFYING: Duration = Duration::from_secs(130);
@@ -51,7 +51,7 @@ pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out
     })?;
     let remedies = remedies(&matches);
     for remedy in &remedies {
-        out.say(remedy)?;
+        out.say(&clean(remedy))?;
     }
     Ok(if remedies.is_empty() {
         Exit::Ok

@@ -176,3 +176,55 @@ fn a_certificate_that_cannot_be_used_is_2_and_says_why() {
         .exits(2);
     assert!(ran.stderr.contains("pki issue operator"), "{}", ran.stderr);
 }
+
+/// Also where the command line cannot even be read.
+#[test]
+fn with_json_the_last_line_of_an_error_is_json_whatever_is_wrong() {
+    let place = Workplace::with_spec();
+    for (line, code, exit) in [
+        ("plan shutdown -f shop.yaml --offline -o json", "usage", 64),
+        ("plan restart --all --batch 0 --output=json", "usage", 64),
+        ("shutdown -ojson --all --bogus", "usage", 64),
+        ("statsu -o json", "usage", 64),
+        ("status -wo json extra", "usage", 64),
+        ("logs collect --bogus --format json", "usage", 64),
+        ("plan shutdown --label ab -o json", "usage", 64),
+        (
+            "plan shutdown --all -f shop.yaml --offline -o json",
+            "no-plan",
+            5,
+        ),
+    ] {
+        let ran = place.run(line).exits(exit);
+        let last = ran.stderr.lines().last().unwrap();
+        let value: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|_| panic!("{line}: {}", ran.stderr));
+        assert_eq!(value["error"]["code"], code, "{line}: {value}");
+        assert_eq!(value["error"]["exit"], exit, "{line}: {value}");
+        let message = value["error"]["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.starts_with("error"));
+    }
+    // For people it stays a text, also where the word is only a value.
+    for line in [
+        "plan shutdown -f shop.yaml --offline -o yaml",
+        "status --bogus json",
+        "status --bogus -- -o json",
+    ] {
+        let ran = place.run(line).exits(64);
+        assert!(ran.stderr.starts_with("error: "), "{line}: {}", ran.stderr);
+    }
+}
+
+/// Before anything is asked: there is no context that could be.
+#[test]
+fn a_label_or_a_host_that_is_none_is_wrong_usage() {
+    let place = Workplace::new();
+    for (line, said) in [
+        ("shutdown --label ab", "write KEY=VALUE, such as tier=web"),
+        ("shutdown --label =web", "write KEY=VALUE, such as tier=web"),
+        ("shutdown --host a/b", "a name is made of letters"),
+    ] {
+        let ran = place.run(line).exits(64);
+        assert!(ran.stderr.contains(said), "{line}: {}", ran.stderr);
+    }
+}

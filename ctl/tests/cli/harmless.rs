@@ -60,6 +60,16 @@ fn everything_nasty() -> Script {
         ..Default::default()
     };
     nasty.operations = [("op-7".to_owned(), standing)].into();
+    nasty.matches = vec![v1::PowerMatch {
+        node: "db1".into(),
+        device: "kvm".into(),
+        plug: NASTY.into(),
+        proof: v1::PlugProof::Contradicted.into(),
+        expected: NASTY.into(),
+        found: NASTY.into(),
+        detail: NASTY.into(),
+        ..Default::default()
+    }];
     nasty.refusal = Some(NASTY.to_owned());
     nasty
 }
@@ -73,6 +83,7 @@ fn whatever_is_printed_for_people_obeys_nobody_else() {
         ("node show db1", 0),
         ("operation show op-7", 0),
         ("operation watch op-7", 4),
+        ("power verify", 2),
         ("shutdown --service web --yes", 2),
     ] {
         is_harmless(&coordinator.place.run(line).exits(code));

@@ -201,6 +201,30 @@ fn a_plan_that_cannot_be_made_names_who_is_at_work() {
         "{}",
         ran.stderr
     );
+    // For programs that is before the error, which is the last line.
+    for line in [
+        "plan shutdown --service web -o json",
+        "startup --service web -o json",
+    ] {
+        let ran = coordinator.place.run(line).exits(5);
+        assert!(ran.stderr.contains("started by berta"), "{}", ran.stderr);
+        let last = ran.stderr.lines().last().unwrap();
+        let value: serde_json::Value = serde_json::from_str(last).unwrap();
+        assert_eq!(value["error"]["code"], "no-plan", "{line}: {value}");
+        assert_eq!(value["error"]["exit"], 5, "{line}: {value}");
+    }
+}
+
+#[test]
+fn before_the_first_spec_there_is_no_node_and_that_is_said() {
+    let coordinator = Scripted::start(Script::default(), "reader");
+    let ran = coordinator.place.run("node show db1").exits(2);
+    assert!(
+        ran.stderr
+            .contains("there is no node db1: no spec is applied yet"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
