@@ -31,7 +31,6 @@ pub(super) enum Readiness {
 /// That so many checks are green.
 pub(super) fn green(checks: usize) -> String {
     match checks {
-        0 => "it has no checks".to_owned(),
         1 => "1 check is green".to_owned(),
         more => format!("{more} checks are green"),
     }

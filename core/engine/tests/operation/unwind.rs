@@ -116,6 +116,20 @@ fn what_is_put_back_one_by_one_differs_from_the_rest_until_all_of_it_is() {
 }
 
 #[test]
+fn what_came_back_and_has_no_checks_is_proven_by_what_its_agent_saw() {
+    let mut bench = Bench::new(vec![
+        step("stop:log@b", &[]),
+        step("approve:look", &[("stop:log@b", Wait::Down)]),
+    ]);
+    bench.advance().says("stop:log@b", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance().says("stop:log@b", AttemptState::Done);
+    bench.pass(1).advance();
+    assert_eq!(bench.phase("stop:log@b"), Phase::Undone);
+    assert_eq!(bench.evidence("stop:log@b"), "said");
+}
+
+#[test]
 fn a_power_off_that_was_to_be_tried_again_is_taken_back_not_tried_again() {
     let mut bench = Bench::new(vec![step("power-off:a", &[])]);
     bench.advance().power("a", Power::On).advance();
