@@ -306,6 +306,11 @@ fn heights(spec: &Spec) -> BTreeMap<&ServiceName, u32> {
     let mut known: BTreeMap<&ServiceName, u32> = BTreeMap::new();
     let mut open: Vec<&Service> = spec.services.values().collect();
     while let Some(service) = open.last() {
+        // It is there once for each that stands upon it, and is looked at once.
+        if known.contains_key(&service.name) {
+            open.pop();
+            continue;
+        }
         let below = service.dependencies.keys();
         let below: Vec<&Service> = below.filter_map(|name| spec.services.get(name)).collect();
         let missing = below

@@ -1,5 +1,7 @@
 //! Every edge of the spec, wherever both of its ends are in the plan.
 
+use std::collections::BTreeMap;
+
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, PlanKind, Wait};
 use interlock_model::spec::{Service, Spec};
@@ -10,7 +12,25 @@ use super::paths::Paths;
 /// Instances of one service that the plan touches, as step indices.
 type Steps = Vec<(usize, bool)>;
 
+/// What the plan does to the instances of one service.
+struct Turns {
+    stops: Steps,
+    starts: Steps,
+}
+
 pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
+    // Once for each service, not for each edge: where many depend on many there are far more of those.
+    let turns: BTreeMap<&ServiceName, Turns> = spec
+        .services
+        .values()
+        .map(|service| {
+            let of_it = Turns {
+                stops: stops(spec, paths, service),
+                starts: starts(plan, paths, service),
+            };
+            (&service.name, of_it)
+        })
+        .collect();
     for service in spec.services.values() {
         let active = active(plan, service);
         let touched = touched(spec, paths, service);
@@ -29,17 +49,20 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
         }
         sequence(spec, plan, paths, service, found);
         for (name, dependency) in &service.dependencies {
-            let Some(required) = spec.services.get(name) else {
+            let (Some(required), Some(own), Some(below)) = (
+                spec.services.get(name),
+                turns.get(&service.name),
+                turns.get(name),
+            ) else {
                 continue;
             };
             match plan.kind {
                 PlanKind::Shutdown => {
-                    let (first, then) = (stops(spec, paths, service), stops(spec, paths, required));
-                    require(paths, &first, &then, dependency.stop, found);
+                    require(paths, &own.stops, &below.stops, dependency.stop, found);
                 }
                 PlanKind::Startup => {
-                    let mut first = starts(plan, paths, required);
-                    let mut then = starts(plan, paths, service);
+                    let mut first = below.starts.clone();
+                    let mut then = own.starts.clone();
                     // What runs already is up; its health is waited for, and it waits for nothing itself.
                     first.retain(|(step, _)| {
                         dependency.start == Wait::Healthy || !looks(spec, paths, *step)
@@ -49,10 +72,8 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                 }
                 PlanKind::Restart => {
                     // Dependencies are through with their restart before the first dependant stops.
-                    let (first, then) =
-                        (starts(plan, paths, required), stops(spec, paths, service));
-                    let first: Steps = first.into_iter().map(|(step, _)| (step, true)).collect();
-                    require(paths, &first, &then, Wait::Healthy, found);
+                    let first: Steps = below.starts.iter().map(|(step, _)| (*step, true)).collect();
+                    require(paths, &first, &own.stops, Wait::Healthy, found);
                 }
                 // A role moves; nothing starts or stops.
                 PlanKind::Switchover | PlanKind::Failover => {}
