@@ -1,5 +1,7 @@
 //! Machines: who may be switched, in which order, and what is left to people.
 
+use std::collections::BTreeSet;
+
 use interlock_model::action::{Action, ShutdownBy};
 use interlock_model::check::CheckFrom;
 use interlock_model::observation::Liveness;
@@ -261,7 +263,7 @@ fn the_gate_of_what_a_person_stops_has_the_whole_names_of_service_and_node() {
     let plan = ask(&cluster, PlanKind::Shutdown, services(&["db"]))
         .seeing(&seen)
         .plan();
-    let gates: Vec<String> = plan
+    let gates: BTreeSet<String> = plan
         .steps
         .iter()
         .filter_map(|step| match &step.action {
@@ -270,7 +272,7 @@ fn the_gate_of_what_a_person_stops_has_the_whole_names_of_service_and_node() {
         })
         .collect();
     assert_eq!(
-        gates,
+        Vec::from_iter(gates),
         [
             format!("stop.{service}.{one}"),
             format!("stop.{service}.{other}")
