@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_names_a_check_is_whole_where_there_is_room_and_in_a_pipe() {
-        for width in [None, Some(200), Some(92)] {
+        for width in [None, Some(200), Some(93)] {
             let text = plan().render(Paint::new(false).within(width));
             let check =
                 "check shop-database-primary.answers-from-every-consumer on web1  1m 30s  start\n";
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn on_a_narrow_terminal_the_widest_column_gives_way_and_none_is_lost() {
-        for width in 40..92 {
+        for width in 40..93 {
             let text = plan().render(Paint::new(false).within(Some(width)));
             let row = text.lines().nth(1).unwrap();
             assert!(row.contains("…  1m 30s  start"), "{width}: {text}");
