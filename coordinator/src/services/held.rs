@@ -3,29 +3,39 @@
 use std::collections::BTreeSet;
 
 use interlock_engine::coordinator::Coordinator;
-use interlock_engine::operation::Operation;
+use interlock_engine::operation::{Claims, Clash, Operation};
 use interlock_model::plan::Plan;
 use interlock_planner::{Entry, Subject};
 
 use super::NAMED;
 
-/// What operations hold of a plan, an entry for each of them: it can be looked at, and not be started before they are over.
+/// The operations that a plan cannot be carried out beside, an entry for each of them: it can be looked at, and not be started
+/// before they are over.
 pub(super) fn of(coordinator: &Coordinator, plan: &Plan) -> Vec<Entry> {
-    let told = coordinator.operations().filter_map(|operation| {
-        let held = named_in(plan)
-            .filter(|name| match name {
-                Name::Service(service) => operation.holds(None, Some(service)),
-                Name::Node(node) => operation.holds(Some(node), None),
-            })
-            .map(|name| name.to_string())
-            .collect();
-        told(operation, &held)
+    let wanted = Claims::of(plan);
+    let running = coordinator
+        .operations()
+        .filter(|operation| !operation.state().is_over());
+    let told = running.filter_map(|operation| match operation.claims().clash(&wanted)? {
+        Clash::Held(_) => told(operation, &held(operation, plan)),
+        relied @ Clash::ReliedUpon(_) => Some(format!("{}: {relied}", is(operation))),
     });
     let warn = |told: String| Entry::Warning {
         subject: Subject::cluster(),
         text: format!("{told}: this plan can be started when it is over"),
     };
     told.map(warn).collect()
+}
+
+/// What of a plan an operation changes.
+fn held(operation: &Operation, plan: &Plan) -> BTreeSet<String> {
+    named_in(plan)
+        .filter(|name| match name {
+            Name::Service(service) => operation.claims().changes(None, Some(service)),
+            Name::Node(node) => operation.claims().changes(Some(node), None),
+        })
+        .map(|name| name.to_string())
+        .collect()
 }
 
 /// The operations that are not over, with what they hold. None where no spec can be read: then they stand still, and go on
@@ -36,9 +46,7 @@ pub(super) fn by_all(coordinator: &Coordinator) -> Vec<String> {
         .operations()
         .filter(|operation| readable && !operation.state().is_over());
     let told = running.map(|operation| {
-        let held = named_in(operation.plan())
-            .map(|name| name.to_string())
-            .collect();
+        let held = held(operation, operation.plan());
         told(operation, &held).unwrap_or_else(|| is(operation))
     });
     told.collect()

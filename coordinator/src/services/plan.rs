@@ -128,7 +128,8 @@ impl PlanService for Plans {
                 {
                     return Err(Status::aborted(
                         "another spec was applied while the template was rendered; plan again",
-                    ));
+                    )
+                    .because(Reason::PlanStale));
                 }
                 let outcome = desk
                     .plan(request.clone(), &rendered.rendering)

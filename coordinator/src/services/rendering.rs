@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::ids::Generation;
 use interlock_model::spec::Spec;
 use interlock_planner::{Rendering, Request};
@@ -53,7 +54,9 @@ impl Renderer {
                 let applied = desk.coordinator.plannable();
                 applied
                     .map(|applied| (Arc::clone(&applied.spec), applied.record.generation))
-                    .map_err(|why| Status::failed_precondition(why.to_string()))
+                    .map_err(|why| {
+                        Status::failed_precondition(why.to_string()).because(Reason::NoSpec)
+                    })
             })
             .await??;
         Ok(Rendered {
@@ -94,8 +97,8 @@ services:
   web: { nodes: [a, b], active: all, manager: { process: { name: web } }, files: { app: {} } }
 ";
 
-    #[tokio::test]
-    async fn a_template_is_rendered_while_everything_else_goes_on() {
+    #[test]
+    fn a_template_is_rendered_while_everything_else_goes_on() {
         let spec = Spec::parse(SPEC.as_bytes(), "test").unwrap().spec;
         let services = BTreeSet::from(["web".parse().unwrap()]);
         let mut request = Request::new(PlanKind::Restart, Scope::Services(services));
@@ -103,10 +106,18 @@ services:
             file: None,
             template: "{{ node.name }}".to_owned(),
         });
-        let renderer = Renderer::new();
-        let mut rendering = Box::pin(renderer.apart(Arc::new(spec), request));
-        // The one thread of this runtime has come back here before anything was rendered on it.
-        assert!(poll!(&mut rendering).is_pending());
-        assert!(rendering.await.unwrap().has_texts());
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            // The only other thread has something else to do until it is let go.
+            let (let_go, held) = std::sync::mpsc::channel::<()>();
+            let other = tokio::task::spawn_blocking(move || held.recv());
+            let renderer = Renderer::new();
+            let mut rendering = Box::pin(renderer.apart(Arc::new(spec), request));
+            assert!(poll!(&mut rendering).is_pending());
+            drop(let_go);
+            other.await.unwrap().unwrap_err();
+            assert!(rendering.await.unwrap().has_texts());
+        });
     }
 }

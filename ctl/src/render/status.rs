@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use std::time::Duration;
 
+use interlock_model::permission::Permission;
+use interlock_proto::convert::refusal_from_wire;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -91,15 +93,22 @@ fn shares(nodes: &[v1::NodeStatus], paint: Paint) -> String {
     text
 }
 
-/// Which agents would refuse what the spec may ask of them. No cause: nothing is wrong yet.
+/// Which agents would refuse what the spec may ask of them. No cause: nothing is wrong yet. That a machine may not be restarted
+/// is told by the plans that would: most clusters never ask for it.
 fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
+    let is_reboot = |refusal: &v1::Refusal| {
+        refusal_from_wire(refusal).is_ok_and(|it| it.permission == Permission::Reboot)
+    };
     let mut text = String::new();
-    for node in nodes.iter().filter(|node| !node.refuses.is_empty()) {
+    for node in nodes {
+        let told = node.refuses.iter().filter(|it| !is_reboot(it)).count();
+        if told == 0 {
+            continue;
+        }
         text.push_str(&format!(
-            "{} the agent of {} would refuse {} of what plans may ask of it: `interlockctl node show {}` says what\n",
+            "{} the agent of {} would refuse {told} of what plans may ask of it: `interlockctl node show {}` says what\n",
             paint.tone(Tone::Doubt, "note:"),
             clean(&node.node),
-            node.refuses.len(),
             clean(&node.node)
         ));
     }
