@@ -84,14 +84,14 @@ impl Operation {
         if ctx.view.state(ctx.spec, node, service).is_down() {
             return None;
         }
-        (at + 1..self.steps.len()).find(|&later| self.starts(later, service, node))
+        let later = self.places_of(service, node).iter().copied();
+        later
+            .filter(|&later| later > at)
+            .find(|&later| self.starts(later))
     }
 
-    fn starts(&self, at: usize, service: &ServiceName, node: &NodeName) -> bool {
-        let step = self.step(at);
-        matches!(step.action, Action::Start | Action::Verify)
-            && step.service.as_ref() == Some(service)
-            && step.node.as_ref() == Some(node)
+    fn starts(&self, at: usize) -> bool {
+        matches!(self.step(at).action, Action::Start | Action::Verify)
     }
 
     /// The proven starts that a step comes behind, also through what stands between them: where many meet, what joins a
@@ -129,25 +129,29 @@ impl Operation {
 
     /// Is an instance of a service down, or going down, that the plan brings back?
     fn has_down(&self, service: &ServiceName, ctx: &Ctx<'_>) -> bool {
-        self.steps().any(|(step, state)| {
-            let starts = matches!(step.action, Action::Start | Action::Verify);
-            let (true, Some(of), Some(node)) = (starts, &step.service, &step.node) else {
-                return false;
-            };
-            of == service
-                && !matches!(state.phase, Phase::Done | Phase::Skipped)
-                && (self.is_stopping(service, node)
-                    || ctx.view.state(ctx.spec, node, service) != InstanceState::Running)
+        self.yet_to_start(service).any(|node| {
+            self.is_stopping(service, node)
+                || ctx.view.state(ctx.spec, node, service) != InstanceState::Running
         })
+    }
+
+    /// The nodes on which the plan has an instance of a service yet to start.
+    fn yet_to_start<'a>(&'a self, service: &ServiceName) -> impl Iterator<Item = &'a NodeName> {
+        let nodes = self.places.get(service).into_iter().flatten();
+        let is_open = move |at: &usize| {
+            let phase = self.steps[*at].phase;
+            self.starts(*at) && !matches!(phase, Phase::Done | Phase::Skipped)
+        };
+        nodes
+            .filter(move |(_, steps)| steps.iter().any(is_open))
+            .map(|(node, _)| node)
     }
 
     /// Has the plan begun to stop an instance?
     fn is_stopping(&self, service: &ServiceName, node: &NodeName) -> bool {
-        self.steps().any(|(step, state)| {
-            step.action == Action::Stop
-                && step.service.as_ref() == Some(service)
-                && step.node.as_ref() == Some(node)
-                && !matches!(state.phase, Phase::Waiting | Phase::Blocked)
+        self.places_of(service, node).iter().any(|&at| {
+            self.step(at).action == Action::Stop
+                && !matches!(self.steps[at].phase, Phase::Waiting | Phase::Blocked)
         })
     }
 }

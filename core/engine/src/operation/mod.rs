@@ -301,8 +301,14 @@ impl Operation {
 
     /// The steps of an instance, in plan order.
     fn steps_of(&self, service: &ServiceName, node: &NodeName) -> impl Iterator<Item = &Step> {
+        let places = self.places_of(service, node).iter();
+        places.map(|at| self.step(*at))
+    }
+
+    /// Where the steps of an instance are in the plan, in its order.
+    fn places_of(&self, service: &ServiceName, node: &NodeName) -> &[usize] {
         let nodes = self.places.get(service);
-        let steps = nodes.and_then(|nodes| nodes.get(node)).into_iter();
-        steps.flatten().map(|at| self.step(*at))
+        let places = nodes.and_then(|nodes| nodes.get(node));
+        places.map(Vec::as_slice).unwrap_or_default()
     }
 }

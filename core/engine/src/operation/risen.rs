@@ -169,13 +169,17 @@ impl Operation {
         ))
     }
 
-    /// Has the operation itself begun to start what this step stopped?
+    /// Has the operation itself begun to start what this step stopped, or a person taken that start for done? What waits for
+    /// another attempt has begun; what was blocked before its first one has not.
     fn has_restarted(&self, at: usize) -> bool {
         let stop = self.step(at);
-        self.steps().any(|(step, state)| {
-            matches!(step.action, Action::Start | Action::Verify)
-                && (&step.service, &step.node) == (&stop.service, &stop.node)
-                && state.phase != Phase::Waiting
+        let (Some(service), Some(node)) = (&stop.service, &stop.node) else {
+            return false;
+        };
+        self.places_of(service, node).iter().any(|&other| {
+            let state = &self.steps[other];
+            matches!(self.step(other).action, Action::Start | Action::Verify)
+                && (state.acted || state.phase == Phase::Skipped)
         })
     }
 

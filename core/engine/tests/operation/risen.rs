@@ -57,6 +57,40 @@ fn nothing_is_stopped_under_a_dependant_that_was_started_again() {
 }
 
 #[test]
+fn what_the_operation_itself_has_begun_to_start_again_holds_nothing_up() {
+    let mut start = step("start:app@b", &[("stop:app@b", Wait::Down)]);
+    start.gates = vec![gate("team.port", "b")];
+    let mut plan = seal(vec![
+        step("stop:app@b", &[]),
+        start,
+        step("approve:look", &[]),
+        step(
+            "stop:db@a",
+            &[("stop:app@b", Wait::Down), ("approve:look", Wait::Up)],
+        ),
+    ]);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, false);
+    bench.instance("app", "b", InstanceState::Running);
+    bench.instance("db", "a", InstanceState::Running);
+    bench.advance();
+    bench.probed("team.port", "b", Verdict::Ok).advance();
+    bench.pass(1).says("stop:app@b", AttemptState::Done);
+    bench.probed("team.port", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:app@b"), Phase::Running);
+    // It came up, although its agent called the attempt failed.
+    bench.pass(1);
+    bench.instance("app", "b", InstanceState::Running);
+    bench.says("start:app@b", AttemptState::Failed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    bench.asks(Verb::Retry, "start:app@b").unwrap();
+    assert_eq!(bench.state(), State::Running);
+    assert_eq!(bench.phase("start:app@b"), Phase::Waiting, "for its gate");
+    approve(&mut bench);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}
+
+#[test]
 fn an_operation_does_not_end_as_done_while_what_it_stopped_runs_again() {
     let mut bench = plan();
     bench
