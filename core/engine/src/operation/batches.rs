@@ -12,7 +12,8 @@
 //!
 //! An instance that is down anyway is not held: nothing is taken away, and its turn may be to come back. A start that a person
 //! took for done is believed. A gate about a service of which something is down that this plan brings back is not asked here:
-//! the start waits for it.
+//! the start waits for it. Nor are the own checks of what requires such a service, itself or by what it requires, once the plan
+//! has begun to stop it: they may be red for that alone, and what would turn them green comes behind this very step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,11 +33,8 @@ impl Operation {
             return Readiness::Yes;
         };
         for other in self.started_before(at) {
-            let (first, step) = (self.step(other).id.clone(), &self.step(other).gates);
-            let stands = self
-                .is_still_up(other, Wait::Healthy, ctx)
-                .and(|| self.gates(other, step, ready, ctx));
-            match stands {
+            let first = self.step(other).id.clone();
+            match self.stands(other, ready, ctx) {
                 Readiness::Yes => {}
                 Readiness::NotYet(why) => {
                     return Readiness::NotYet(format!("{first} to stand: {why}"));
@@ -127,12 +125,60 @@ impl Operation {
         asked.cloned().collect()
     }
 
+    /// Does a start that a step comes behind still stand? All is green as a rule, and then nobody needs to know what may be red.
+    fn stands(&self, start: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let step = self.step(start);
+        let all = self
+            .is_still_up(start, Wait::Healthy, ctx)
+            .and(|| self.gates(start, &step.gates, ready, ctx));
+        if matches!(all, Readiness::Yes) {
+            return all;
+        }
+        let below_is_down = step
+            .service
+            .as_ref()
+            .is_some_and(|name| self.stands_upon_down(name, ctx));
+        let until = match below_is_down {
+            true => Wait::Up,
+            false => Wait::Healthy,
+        };
+        self.is_still_up(start, until, ctx)
+            .and(|| self.gates(start, &self.own_gates(start, ctx), ready, ctx))
+    }
+
+    /// Does a service require one, itself or by what it requires, that the plan has stopped and has yet to bring back?
+    fn stands_upon_down(&self, service: &ServiceName, ctx: &Ctx<'_>) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![service];
+        while let Some(name) = open.pop() {
+            let Some(service) = ctx.spec.services.get(name) else {
+                continue;
+            };
+            let needed = service.dependencies.iter().filter(|(_, edge)| edge.needed);
+            for (required, _) in needed {
+                if self.has_taken_down(required) {
+                    return true;
+                }
+                if seen.insert(required) {
+                    open.push(required);
+                }
+            }
+        }
+        false
+    }
+
     /// Is an instance of a service down, or going down, that the plan brings back?
     fn has_down(&self, service: &ServiceName, ctx: &Ctx<'_>) -> bool {
         self.yet_to_start(service).any(|node| {
             self.is_stopping(service, node)
                 || ctx.view.state(ctx.spec, node, service) != InstanceState::Running
         })
+    }
+
+    /// The same, of those that the plan itself has begun to stop.
+    fn has_taken_down(&self, service: &ServiceName) -> bool {
+        self.yet_to_start(service)
+            .any(|node| self.is_stopping(service, node))
     }
 
     /// The nodes on which the plan has an instance of a service yet to start.

@@ -1,12 +1,14 @@
 //! Batches: the next one begins only upon the one before, and upon what it needs itself to come back.
 
 use interlock_engine::operation::{Phase, State, Verb};
+use interlock_model::action::Action;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
+use interlock_model::member::{Member, Then};
 use interlock_model::observation::{InstanceObservation, InstanceState};
-use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_model::plan::{Plan, PlanKind, StepId, Wait};
 
-use crate::bench::{Bench, LIMIT, gate, seal, step};
+use crate::bench::{Bench, LIMIT, gate, seal, spec, step};
 
 /// Both instances of app are restarted, one after the other; each needs `db.port` on its own node to start.
 fn rolling() -> Plan {
@@ -185,4 +187,72 @@ fn a_gate_about_what_the_plan_itself_brings_back_is_left_to_the_start() {
     bench.asks(Verb::Next, "").unwrap();
     bench.advance();
     assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
+}
+
+/// `web`, which requires db, goes down and comes back on b. Then all of a goes down: db at once, and team once it is drained.
+fn upon_db() -> Plan {
+    let mut web = step("start:web@b", &[("stop:web@b", Wait::Down)]);
+    web.healthy = vec![gate("web.http", "b")];
+    web.gates = vec![gate("db.port", "b")];
+    let mut drain = step("stop:lb@mgmt", &[("start:web@b", Wait::Healthy)]);
+    drain.id = StepId::new("drain:team@a");
+    drain.action = Action::Drain {
+        member: Member {
+            service: "team".parse().unwrap(),
+            node: "a".parse().unwrap(),
+            by: spec().services["lb"].balancer.clone().unwrap(),
+            backends: vec!["team".into()],
+            server: "a".into(),
+        },
+        within: LIMIT,
+        then: Then::Maint,
+    };
+    let all_down = [("stop:db@a", Wait::Down), ("stop:team@a", Wait::Down)];
+    let mut plan = seal(vec![
+        step("stop:web@b", &[]),
+        web,
+        drain,
+        step("stop:db@a", &[("start:web@b", Wait::Healthy)]),
+        step("stop:team@a", &[("drain:team@a", Wait::Down)]),
+        step("start:db@a", &all_down),
+        step("start:team@a", &all_down),
+    ]);
+    plan.kind = PlanKind::Reboot;
+    plan
+}
+
+#[test]
+fn what_is_red_because_the_plan_stopped_what_it_stands_upon_does_not_hold_the_rest_of_the_batch() {
+    let mut bench = Bench::of(upon_db(), false);
+    bench.leads("a");
+    bench.instance("web", "b", InstanceState::Running);
+    bench.instance("team", "a", InstanceState::Running);
+    bench.advance();
+    bench.probed("db.port", "b", Verdict::Ok).advance();
+    bench.pass(1).says("stop:web@b", AttemptState::Done);
+    bench.probed("db.port", "b", Verdict::Ok).advance();
+    bench.pass(1).says("start:web@b", AttemptState::Done);
+    bench.pass(1);
+    bench.probed("web.http", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("start:web@b"), Phase::Done);
+
+    // While nothing of the batch has been taken, what came back is asked for all of its health.
+    bench.probed("db.port", "b", Verdict::Ok);
+    bench.probed("web.http", "b", Verdict::Bad).advance();
+    for first in ["drain:team@a", "stop:db@a"] {
+        assert_eq!(bench.phase(first), Phase::Waiting);
+        assert_eq!(
+            bench.waits_for(first),
+            "start:web@b to stand: web.http on b is bad: seen"
+        );
+    }
+    bench.probed("web.http", "b", Verdict::Ok).advance();
+    assert_eq!(bench.phase("drain:team@a"), Phase::Running);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+
+    bench.pass(1).says("stop:db@a", AttemptState::Done);
+    bench.probed("db.port", "b", Verdict::Bad);
+    bench.probed("web.http", "b", Verdict::Bad);
+    bench.pass(1).says("drain:team@a", AttemptState::Done);
+    assert_eq!(bench.phase("stop:team@a"), Phase::Running);
 }
