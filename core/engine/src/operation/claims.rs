@@ -85,8 +85,8 @@ impl Claims {
     /// Has it a step that asks the instance of a service on a node for its health?
     #[must_use]
     pub fn asks_after(&self, service: &ServiceName, node: &NodeName) -> bool {
-        let mut asked = self.instances_looked_at.iter();
-        asked.any(|(of, on)| of == service && on == node)
+        let instance = (service.clone(), node.clone());
+        self.instances_looked_at.contains(&instance)
     }
 
     /// What keeps another plan out while this one is carried out; none if both can be.
