@@ -6,7 +6,8 @@
 //! looked at again
 //!
 //! * each start that it comes behind, of the batch before or of a service that is restarted first: is its instance up, are
-//!   its checks green by their last fresh results, and are the gates of that start green, by a look since this one's turn;
+//!   its checks green by their last fresh results, and are the gates of that start green, by a look since this one's turn?
+//!   For a primary by its lease the checks are those of its promotion;
 //! * the gates of the start that shall bring back this very instance: what would wait for a database that cannot be reached
 //!   from its node is not stopped for it.
 //!
@@ -92,8 +93,8 @@ impl Operation {
         matches!(self.step(at).action, Action::Start | Action::Verify)
     }
 
-    /// The proven starts that a step comes behind, also through what stands between them: where many meet, what joins a
-    /// load balancer again, and the drain of this instance.
+    /// The proven starts and promotions that a step comes behind, also through what stands between them: where many meet,
+    /// what joins a load balancer again, and the drain of this instance.
     fn started_before(&self, at: usize) -> BTreeSet<usize> {
         let mut started = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -110,12 +111,20 @@ impl Operation {
                 | Action::Admit { .. }
                     if seen.insert(other) =>
                 {
+                    if self.is_promoted(other) {
+                        started.insert(other);
+                    }
                     open.extend(self.before[other].iter().map(|(before, _)| *before));
                 }
                 _ => {}
             }
         }
         started
+    }
+
+    /// Is it a proven promotion? The checks of the primary are its own, and not those of the start before it.
+    fn is_promoted(&self, at: usize) -> bool {
+        self.step(at).action == Action::Promote && self.steps[at].phase == Phase::Done
     }
 
     /// The gates of a start, without those about a service that the plan has yet to bring back.

@@ -256,3 +256,44 @@ fn what_is_red_because_the_plan_stopped_what_it_stands_upon_does_not_hold_the_re
     bench.pass(1).says("drain:team@a", AttemptState::Done);
     assert_eq!(bench.phase("stop:team@a"), Phase::Running);
 }
+
+#[test]
+fn the_next_batch_waits_for_the_checks_of_a_primary_that_was_promoted_again() {
+    let mut promote = step("start:db@a", &[("start:db@a", Wait::Up)]);
+    promote.id = StepId::new("promote:db@a");
+    promote.action = Action::Promote;
+    promote.undo = None;
+    promote.healthy = vec![gate("db.port", "a")];
+    let mut plan = seal(vec![
+        step("stop:db@a", &[]),
+        step("start:db@a", &[("stop:db@a", Wait::Down)]),
+        promote,
+        step("stop:web@b", &[("promote:db@a", Wait::Healthy)]),
+        step("start:web@b", &[("stop:web@b", Wait::Down)]),
+    ]);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, false);
+    bench.instance("db", "a", InstanceState::Running);
+    bench.instance("web", "b", InstanceState::Running);
+    bench.advance();
+    for first in ["stop:db@a", "start:db@a", "promote:db@a"] {
+        assert_eq!(bench.phase(first), Phase::Running);
+        bench.pass(1).says(first, AttemptState::Done);
+    }
+    bench.asks(Verb::Pause, "").unwrap();
+    bench.pass(1);
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("promote:db@a"), Phase::Done);
+    assert_eq!(bench.state(), State::Paused);
+
+    bench.probed("db.port", "a", Verdict::Bad).sent();
+    bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.phase("stop:web@b"), Phase::Waiting);
+    assert_eq!(
+        bench.waits_for("stop:web@b"),
+        "promote:db@a to stand: db.port on a is bad: seen"
+    );
+    assert!(bench.sent().contains(&"probe a".to_owned()));
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.phase("stop:web@b"), Phase::Running);
+}
