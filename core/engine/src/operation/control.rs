@@ -283,16 +283,25 @@ impl Operation {
     }
 
     fn turn(&mut self, to: State, by: String, reason: String, ctx: &mut Ctx<'_>) {
-        if to == State::Running {
+        if matches!(to, State::Running | State::Unwinding) {
             self.take_turns_anew();
         }
         self.record(What::Turned { to, by, reason }, ctx.now);
     }
 
     /// A person lets it go on. What has not begun, or is not healthy yet, has its whole limit from now on, since until now it
-    /// waited for that person; and what was seen meanwhile is looked at again.
+    /// waited for that person; and what was seen meanwhile is looked at again. On the way back, too: what a power source said
+    /// while nothing was considered is no proof of how it is now.
     fn take_turns_anew(&mut self) {
         for (state, live) in self.steps.iter().zip(&mut self.live) {
+            let is_begun = matches!(
+                state.phase,
+                Phase::Undoing | Phase::UndoFailed | Phase::Undone
+            );
+            if live.undoing && !is_begun {
+                *live = Live::default();
+                continue;
+            }
             match state.phase {
                 Phase::Waiting => {
                     live.ready = None;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 mod attempts;
+mod back_anew;
 mod batches;
 mod bench;
 mod beside;
