@@ -1,5 +1,7 @@
 //! What a call wants done: collected while it runs, taken by the caller when it has ended.
 
+use std::collections::BTreeSet;
+
 use interlock_model::check::CheckId;
 use interlock_model::names::NodeName;
 use interlock_model::time::Now;
@@ -80,6 +82,7 @@ impl Coordinator {
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, now: Now) {
+        let mut polled = BTreeSet::new();
         for effect in effects {
             match effect {
                 Effect::Dispatch {
@@ -91,8 +94,13 @@ impl Coordinator {
                 Effect::Query { to, id } => self.send(to, ToAgent::Query(id)),
                 Effect::Cancel { to, id } => self.send(to, ToAgent::Cancel(id)),
                 Effect::Probe { on, checks } => self.probe(on, checks, now),
-                Effect::AskPower(node) => self.ask_power(&node, now),
+                Effect::AskPower(node) => {
+                    polled.insert(node);
+                }
             }
+        }
+        if !polled.is_empty() {
+            self.poll_power(polled, now);
         }
     }
 }

@@ -28,6 +28,10 @@ const AT_ONCE: usize = 2;
 /// How long an unanswered question keeps another one about the same node from being asked, beyond the device's limit.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many questions that are asked again every second may be under way at one agent. It takes 32 at a time and refuses the
+/// rest; what is left is for those that people and verifications ask.
+const AT_A_VIA: usize = 24;
+
 /// A question to a power source that has no answer yet.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -35,10 +39,21 @@ pub(super) struct Asked {
     number: u64,
     /// When it was asked.
     at: Duration,
+    /// Whose agent was asked.
+    via: NodeName,
+    /// For how long it is waited for.
+    limit: Duration,
     /// What for.
     why: Why,
     /// Somebody asked once more in the meantime, and must not be served with an answer that is older than that.
     again: Option<Why>,
+}
+
+impl Asked {
+    /// Is the answer still awaited?
+    fn is_under_way(&self, now: Now) -> bool {
+        now.since(self.at) < self.limit
+    }
 }
 
 /// What a power source is asked for.
@@ -101,6 +116,38 @@ impl Coordinator {
         self.ask_for(node, Why::ToKnow, now);
     }
 
+    /// Asks the power sources of nodes that are asked about every second, for as long as a step waits for their word. A question
+    /// that is under way is left alone, for the next one comes by itself; and where an agent has as many as it takes, those are
+    /// asked first that were asked, or told, the longest time ago.
+    pub(super) fn poll_power(&mut self, nodes: BTreeSet<NodeName>, now: Now) {
+        let Some(spec) = self.spec() else {
+            return;
+        };
+        let last = |node: &NodeName| {
+            let seen = self.view.node(node);
+            let told = seen.and_then(|seen| seen.power.as_ref()).map(|it| it.1);
+            told.max(self.asked.get(node).map(|asked| asked.at))
+        };
+        let mut nodes: Vec<(Option<Duration>, NodeName)> =
+            nodes.into_iter().map(|node| (last(&node), node)).collect();
+        nodes.sort();
+        for (_, node) in nodes {
+            let Some(power) = power_ref(&spec, &node) else {
+                continue;
+            };
+            let is_asked = |asked: &Asked| asked.is_under_way(now);
+            if self.asked.get(&node).is_some_and(is_asked) {
+                continue;
+            }
+            let via = self.via(&power);
+            let asked = self.asked.values();
+            let there = asked.filter(|it| it.is_under_way(now) && Some(&it.via) == via.as_ref());
+            if there.count() < AT_A_VIA {
+                self.ask_for(&node, Why::ToKnow, now);
+            }
+        }
+    }
+
     /// Sees to it that the power source of a node is asked at `since` or later, and says what of that is still awaited.
     pub fn want_power(&mut self, node: &NodeName, since: Duration, now: Now) -> Awaited {
         let Some(spec) = self.spec() else {
@@ -128,9 +175,7 @@ impl Coordinator {
                 Awaited::Nothing
             };
         }
-        let call = fence_call(&spec, node, &power, FenceAction::Status);
-        let limit = call.map(|call| call.limit).unwrap_or_default() + PATIENCE;
-        let is_asked = |asked: &Asked| asked.at >= since && now.since(asked.at) < limit;
+        let is_asked = |asked: &Asked| asked.at >= since && asked.is_under_way(now);
         if !self.asked.get(node).is_some_and(is_asked) {
             self.ask_power(node, now);
         }
@@ -168,7 +213,7 @@ impl Coordinator {
             return;
         };
         if let Some(asked) = self.asked.get_mut(node)
-            && now.since(asked.at) < call.limit + PATIENCE
+            && asked.is_under_way(now)
         {
             asked.again = asked.again.max(Some(why));
             return;
@@ -184,6 +229,8 @@ impl Coordinator {
             Asked {
                 number: self.next_ask,
                 at: now.mono,
+                via: via.clone(),
+                limit: call.limit + PATIENCE,
                 why,
                 again: None,
             },

@@ -34,6 +34,20 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
     }
 }
 
+/// Asks the power source of a silent machine, once in a pass, if its answer could prove anything: the word of a plug that is
+/// not proven to be the node's does not.
+fn ask_for_proof(node: &NodeName, ctx: &mut Ctx<'_>) {
+    let declared = ctx.spec.nodes.get(node);
+    let has_power = declared.is_some_and(|it| it.power.is_some() && it.agentless.is_none());
+    if !has_power || !ctx.verified.contains_key(node) {
+        return;
+    }
+    let ask = Effect::AskPower(node.clone());
+    if !ctx.effects.contains(&ask) {
+        ctx.effects.push(ask);
+    }
+}
+
 impl Operation {
     /// If this stop, or the stop that takes a step back, has nothing left to stop, its machine being off: that is its proof.
     pub(super) fn is_stopped_by_off(
@@ -76,7 +90,7 @@ impl Operation {
         let asked = self.live[at].asked;
         if asked.is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN) {
             self.live[at].asked = Some(ctx.now.mono);
-            ctx.effects.push(Effect::AskPower(node));
+            ask_for_proof(&node, ctx);
         }
     }
 
@@ -85,16 +99,8 @@ impl Operation {
         let node = self.step(at).node.as_ref();
         let by_agent = !self.doing(at).is_power();
         let silent = node.filter(|node| by_agent && !ctx.view.alive(node));
-        let has_power = |node: &&NodeName| {
-            let declared = ctx.spec.nodes.get(*node);
-            declared.is_some_and(|it| it.power.is_some() && it.agentless.is_none())
-        };
-        let is_asked = |node: &&NodeName| {
-            let ask = Effect::AskPower((*node).clone());
-            ctx.effects.contains(&ask)
-        };
-        if let Some(node) = silent.filter(has_power).filter(|it| !is_asked(it)) {
-            ctx.effects.push(Effect::AskPower(node.clone()));
+        if let Some(node) = silent {
+            ask_for_proof(node, ctx);
         }
     }
 }

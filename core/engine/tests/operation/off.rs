@@ -53,6 +53,40 @@ fn silence_and_a_plug_that_is_not_proven_stop_nothing() {
 }
 
 #[test]
+fn a_plug_that_is_not_proven_is_not_asked_for_a_proof() {
+    let mut bench = Bench::new(vec![step("stop:web@b", &[])]);
+    bench.verified.clear();
+    bench.goes_silent("b");
+    bench.advance();
+    assert_eq!(bench.sent(), [""; 0], "its answer would prove nothing");
+
+    let mut bench = Bench::new(vec![step("stop:web@b", &[])]);
+    bench.instance("web", "b", InstanceState::Running);
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop stop:web@b #1 on b"]);
+    bench.verified.clear();
+    bench.goes_silent("b");
+    bench.pass(1);
+    assert_eq!(bench.phase("stop:web@b"), Phase::Running);
+    assert_eq!(bench.sent(), [""; 0]);
+}
+
+#[test]
+fn a_machine_under_two_stops_is_asked_of_its_power_source_once() {
+    let mut bench = Bench::new(vec![step("stop:web@b", &[]), step("stop:log@b", &[])]);
+    bench.instance("web", "b", InstanceState::Running);
+    bench.instance("log", "b", InstanceState::Running);
+    bench.advance();
+    assert_eq!(
+        bench.sent(),
+        ["stop stop:web@b #1 on b", "stop stop:log@b #1 on b"]
+    );
+    bench.goes_silent("b");
+    bench.pass(1);
+    assert_eq!(bench.sent(), ["power b"]);
+}
+
+#[test]
 fn a_stop_that_has_waited_in_vain_is_proven_by_a_retry_once_the_machine_is_off() {
     let mut bench = Bench::new(vec![step("stop:web@b", &[])]);
     bench.goes_silent("b");
