@@ -4,7 +4,7 @@
 //! back up must be healthy before what depended on it follows; what goes down must be proven down. A start on the way back
 //! waits for what its service requires like any other start, and a stop for those who require what it takes away. What is
 //! done has the limit of such an action by the spec: how long the way forward took says nothing. An undo that fails is a
-//! state of its own, for a person.
+//! state of its own, for a person. A file is put back only while what the plan stopped for it is down.
 //!
 //! A step that has acted and was then skipped is taken back like any other: a person took it for done so that the
 //! operation went on, which says nothing about what it left behind. One that was skipped before it acted has left
@@ -112,6 +112,11 @@ impl Operation {
             self.assumption_of_undo(at, &undo.0, ready, ctx)
                 .and(|| self.beside_undo(at, &undo.0, ready, ctx))
                 .and(|| self.capacity(at, ctx))
+                .and(|| match &*undo.0 {
+                    // Not under an instance that somebody has started with the new text.
+                    Action::RestoreFile { .. } => self.is_clear(at, ctx),
+                    _ => Readiness::Yes,
+                })
                 .and(|| super::off::ready(&undo.0, &node, ready, ctx))
         };
         match readiness {

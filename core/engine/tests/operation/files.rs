@@ -6,7 +6,7 @@ use interlock_model::check::Verdict;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{PlanKind, Wait};
 
-use crate::bench::{Bench, seal, step};
+use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 /// Both instances of `app`, one after the other; `front` requires it and runs on.
 fn change() -> Bench {
@@ -108,4 +108,72 @@ fn a_file_is_not_changed_under_an_instance_that_somebody_has_started_again() {
     bench.instance("app", "mgmt", InstanceState::Stopped);
     bench.asks(Verb::Retry, "write-file:app@mgmt").unwrap();
     done(&mut bench, "write-file:app@mgmt", "write-file");
+}
+
+/// The file is written, and its start has not begun: it waits for a gate.
+fn written() -> Bench {
+    let mut start = step(
+        "start:app@mgmt",
+        &[
+            ("stop:app@mgmt", Wait::Down),
+            ("write-file:app@mgmt", Wait::Up),
+        ],
+    );
+    start.gates = vec![gate("db.port", "a")];
+    let mut plan = seal(vec![
+        step("stop:app@mgmt", &[]),
+        step("write-file:app@mgmt", &[("stop:app@mgmt", Wait::Down)]),
+        start,
+    ]);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, false);
+    bench.instance("app", "mgmt", InstanceState::Running);
+    // The stop waits for the gate of its start, by a look since its turn.
+    bench.pass(6).pass(1).probed("db.port", "a", Verdict::Ok);
+    done(&mut bench, "stop:app@mgmt", "stop");
+    bench.probed("db.port", "a", Verdict::Bad);
+    done(&mut bench, "write-file:app@mgmt", "write-file");
+    assert_eq!(bench.phase("start:app@mgmt"), Phase::Waiting);
+    bench.sent();
+    bench
+}
+
+/// Somebody starts the instance with the new text, and takes the plan back: the file stays until it is stopped again.
+fn is_not_put_back_under_it(bench: &mut Bench) {
+    bench.instance("app", "mgmt", InstanceState::Running);
+    bench.pass(6).sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.advance();
+    let sent = bench.sent();
+    assert!(
+        !sent.iter().any(|it| it.starts_with("restore-file")),
+        "{sent:?}"
+    );
+    assert_eq!(bench.phase("write-file:app@mgmt"), Phase::UndoFailed);
+    let evidence = bench.evidence("write-file:app@mgmt").to_owned();
+    assert!(
+        evidence.contains("app on mgmt is running again"),
+        "{evidence}"
+    );
+    bench.instance("app", "mgmt", InstanceState::Stopped);
+    bench.pass(1);
+    bench.asks(Verb::Retry, "write-file:app@mgmt").unwrap();
+    done(bench, "write-file:app@mgmt", "restore-file");
+    assert_eq!(bench.phase("write-file:app@mgmt"), Phase::Undone);
+    done(bench, "stop:app@mgmt", "start");
+    bench.advance();
+    assert_eq!(bench.state(), State::Unwound);
+}
+
+#[test]
+fn a_file_is_not_put_back_under_an_instance_that_somebody_has_started_with_the_new_text() {
+    is_not_put_back_under_it(&mut written());
+}
+
+#[test]
+fn nor_where_the_start_of_the_plan_was_blocked_before_it_began() {
+    let mut bench = written();
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("start:app@mgmt"), Phase::Blocked);
+    is_not_put_back_under_it(&mut bench);
 }
