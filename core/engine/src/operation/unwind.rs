@@ -125,8 +125,17 @@ impl Operation {
                 if self.is_stopped_by_off(at, &undo.0, true, ctx) {
                     return;
                 }
-                if let Some(command) = self.command(at, &undo.0, ctx) {
-                    self.dispatch(at, &node, command, true, ctx);
+                match self.command(at, &undo.0, ctx) {
+                    Some(command) => self.dispatch(at, &node, command, true, ctx),
+                    None => {
+                        let evidence = "cannot be taken back: the spec no longer has this service; take it back by hand and \
+                                        `skip` the step";
+                        let what = What::UndoFailed {
+                            step: self.step(at).id.clone(),
+                            evidence: evidence.to_owned(),
+                        };
+                        self.record(what, ctx.now);
+                    }
                 }
             }
             Readiness::NotYet(what)

@@ -14,7 +14,7 @@ use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::file::{Piece, Text};
 use interlock_model::ids::{AttemptId, AttemptNo, BootId, Generation, OperationId, Term};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{
     After, Assumption, Gate, Known, Plan, PlanKind, SealedPlan, Step, StepId, Undo, Wait,
@@ -353,6 +353,12 @@ impl Bench {
 
     pub(crate) fn goes_silent(&mut self, node: &str) {
         self.view.closed(&node.parse().unwrap());
+    }
+
+    /// The spec has a service no more.
+    pub(crate) fn loses_service(&mut self, service: &str) {
+        let name: ServiceName = service.parse().unwrap();
+        assert!(self.spec.services.remove(&name).is_some());
     }
 
     /// A probe that ran just now, after it was asked for.

@@ -17,6 +17,7 @@ mod held_up;
 mod instances;
 mod late_undo;
 mod left;
+mod no_service;
 mod off;
 mod power;
 mod reached;
