@@ -75,7 +75,11 @@ fn checks(draft: &mut Draft<'_>) {
     }
     for ((agent, check), (subject, why)) in refused {
         // It is unknown already, for that reason: one fact is one cause.
-        if draft.report.refusals().any(|entry| entry.force() == Some(&check)) {
+        if draft
+            .report
+            .refusals()
+            .any(|entry| entry.force() == Some(&check))
+        {
             continue;
         }
         draft.report.add(Entry::Blocked {
