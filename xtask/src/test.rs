@@ -171,6 +171,8 @@ fn deny(cargo: &Cargo, report: &mut Report) -> Result<()> {
         "security advisories",
         "their database is in no package registry",
     );
+    // Of every platform, which no build here asks for. What cannot be had is said by the check itself.
+    let _ = cargo.run(&["fetch", "--quiet", "--locked"], &[]);
     let checks = ["--offline", "check", "bans", "licenses", "sources"];
     if cargo.has("deny") {
         return cargo.run(&[["deny"].as_slice(), &checks].concat(), &[]);
