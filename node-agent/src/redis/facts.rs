@@ -9,6 +9,8 @@ use super::include::NOBODY;
 pub struct Facts {
     /// The file that it was started with.
     pub config_file: String,
+    /// Its process: each start gives it another one.
+    pub run_id: String,
     /// It reads its data from the disk, or those of a primary, and answers nothing else.
     pub loading: bool,
     /// Has it no key at all?
@@ -100,6 +102,7 @@ impl Facts {
         let before = shared.zip(all.text("master_replid2").ok());
         Ok(Self {
             config_file: all.text("config_file")?,
+            run_id: all.text("run_id")?,
             loading: all.flag("loading")? || all.flag("async_loading")?,
             empty: !info.lines().any(|line| line.starts_with("db")),
             line,
@@ -216,13 +219,13 @@ mod tests {
     use super::*;
 
     /// As Redis 7.0.15 says it, shortened.
-    const REPLICA: &str = "# Server\r\nredis_version:7.0.15\r\nconfig_file:/etc/redis/redis.conf\r\n# Persistence\r\nloading:0\r\n\
+    const REPLICA: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:8f1e\r\nconfig_file:/etc/redis/redis.conf\r\n# Persistence\r\nloading:0\r\n\
         async_loading:0\r\n# Replication\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:1\r\nmaster_link_status:down\r\n\
         master_sync_in_progress:0\r\nslave_read_repl_offset:130\r\nslave_repl_offset:128\r\nslave_read_only:1\r\n\
         connected_slaves:0\r\nmaster_replid:d26c\r\nmaster_replid2:6267\r\nmaster_repl_offset:128\r\nsecond_repl_offset:51\r\n\
         repl_backlog_active:1\r\n# Keyspace\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n";
 
-    const PRIMARY: &str = "config_file:/c\r\nloading:0\r\nasync_loading:0\r\nrole:master\r\nconnected_slaves:1\r\n\
+    const PRIMARY: &str = "run_id:8f1e\r\nconfig_file:/c\r\nloading:0\r\nasync_loading:0\r\nrole:master\r\nconnected_slaves:1\r\n\
         slave0:ip=10.0.0.2,port=6379,state=online,offset=40,lag=0\r\nmaster_replid:d26c\r\nmaster_replid2:0000\r\n\
         master_repl_offset:50\r\nsecond_repl_offset:-1\r\nrepl_backlog_active:1\r\n";
 
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        for name in ["role", "loading", "master_replid", "config_file"] {
+        for name in ["role", "loading", "master_replid", "config_file", "run_id"] {
             let cut = PRIMARY.replace(&format!("{name}:"), "gone:");
             assert_eq!(Facts::read(&cut).unwrap_err(), format!("no {name}"));
         }

@@ -83,6 +83,7 @@ mod tests {
     fn replica(line: &str, offset: Option<u64>, before: Option<(&str, u64)>) -> Facts {
         Facts {
             config_file: String::new(),
+            run_id: String::new(),
             loading: false,
             empty: offset.is_none(),
             line: line.to_owned(),

@@ -54,9 +54,14 @@ pub struct Upstream {
     pub port: u16,
 }
 
-/// A primary that has become a replica of nobody.
+/// A server that is a replica, after it was to become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demoted {
+    /// Was it the primary until now? If not, somebody else has turned it, or started it again: how far the primary had written
+    /// is then not known.
+    pub was_primary: bool,
+    /// Its process.
+    pub run_id: String,
     /// How far it had written; none if nobody counted.
     pub data: Option<Data>,
     /// Who has all of that, as they said before it turned.
@@ -158,7 +163,9 @@ impl Server {
                 talk.tell(&["CLIENT", "UNPAUSE"]).await?;
                 need_read_only(&facts)?;
                 return Ok(Demoted {
+                    was_primary: false,
                     data: facts.data(),
+                    run_id: facts.run_id,
                     complete: Vec::new(),
                 });
             };
@@ -178,7 +185,12 @@ impl Server {
             talk.tell(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
                 .await?;
             let data = demoted.data().filter(|_| facts.data().is_some());
-            Ok(Demoted { data, complete })
+            Ok(Demoted {
+                was_primary: true,
+                run_id: demoted.run_id,
+                data,
+                complete,
+            })
         };
         self.named("have it refuse writes", within(limit, demote).await)
     }

@@ -33,6 +33,9 @@ const FINISH_AGAIN: Duration = Duration::from_millis(500);
 /// How long an ordered stop has that could not be done in order: then nothing else is known to be quicker.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
+/// For how long a primary that does not answer is taken to have written as far as it was seen to.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// What all seats share.
 #[derive(Debug)]
 pub(super) struct Shell {
@@ -105,6 +108,8 @@ pub(super) struct Seat {
     /// Parts that were seen to accept no writes any more, and run on: an ordered stop does not end them. Until something is
     /// started, or ended by force.
     pub(super) demoted: Vec<Part>,
+    /// Since when what is promoted does not answer.
+    silent_since: Option<Clock>,
     /// A start may be on its way that nobody here waits for any more: that all grips are empty proves nothing then.
     pub(super) unproven: bool,
     pub(super) work: Option<Running>,
@@ -169,6 +174,7 @@ impl Seat {
             door: newcomer.door,
             grips: newcomer.grips,
             demoted: Vec::new(),
+            silent_since: None,
             // What the agent before this one has begun is not known, until all of it is seen to run.
             unproven: true,
             work: None,
@@ -370,12 +376,19 @@ impl Seat {
             return;
         }
         // How far a primary had written is known also when it is dead.
-        let dead = sight
-            .parts
-            .iter()
-            .any(|(part, seen)| part.is_promoted() && matches!(seen, Condition::Down(_)));
+        // One that is a standby now was turned, or started again, by somebody: what it shows is not how far it had written.
+        let primary = self.holder.is_primary();
+        let dead = sight.parts.iter().any(|(part, seen)| {
+            part.is_promoted()
+                && match seen {
+                    Condition::Down(_) => true,
+                    Condition::Standby => primary,
+                    Condition::Up | Condition::Unknown(_) => false,
+                }
+        });
+        let silent = self.is_silent(&sight.parts);
         if let Some(data) = sight.data
-            && (!dead || self.holder.is_standby())
+            && ((!dead && !silent) || self.holder.is_standby())
         {
             self.saw_data(data, shell);
         }
@@ -389,12 +402,12 @@ impl Seat {
             self.down.clone_from(&down);
             if let Some(down) = down {
                 tracing::warn!(service = %self.service, "the primary has lost a part: {down}");
-                let lost = sight
+                let mut lost = sight
                     .parts
                     .iter()
-                    .find(|(_, seen)| matches!(seen, Condition::Down(_) | Condition::Standby));
+                    .filter(|(_, seen)| matches!(seen, Condition::Down(_) | Condition::Standby));
                 let restart =
-                    lost.is_none_or(|(part, _)| Leased::is_restarted(part)) && self.takes_restart();
+                    lost.all(|(part, _)| Leased::is_restarted(part)) && self.takes_restart();
                 self.tell(Event::Died { restart }, shell);
             }
         } else {
@@ -406,6 +419,21 @@ impl Seat {
                 self.tell(Event::Found(Found::Primary), shell);
             }
         }
+    }
+
+    /// Does a primary not answer, since a moment ago only? It may have just died: how far it had written is not forgotten before
+    /// that is known. What goes on and does not answer is not known to be where it was.
+    fn is_silent(&mut self, parts: &[(Part, Condition)]) -> bool {
+        let unknown = |(part, seen): &(Part, Condition)| {
+            part.is_promoted() && matches!(seen, Condition::Unknown(_))
+        };
+        if !parts.iter().any(unknown) {
+            self.silent_since = None;
+            return false;
+        }
+        let now = clock::read();
+        let since = *self.silent_since.get_or_insert(now);
+        now.longest_since(since) < MOMENT
     }
 
     /// Its data were looked at.

@@ -44,6 +44,7 @@ async fn what_was_acknowledged_is_there_when_the_other_one_takes_over() {
     println!("turned within {:?}", begun.elapsed());
     assert!(one.say("SADD rows late").starts_with("-READONLY"));
     assert_eq!(demoted.complete, [two.upstream().node]);
+    assert!(demoted.was_primary && demoted.run_id == one.facts().await.run_id);
     let data = demoted.data.unwrap();
     assert_eq!(two.facts().await.data().unwrap(), data);
     let promoted = two.server.promote(SOON).await.unwrap();
@@ -92,7 +93,7 @@ async fn one_that_is_a_replica_already_was_no_primary() {
         return;
     };
     let demoted = two.server.demote(&[], PATIENCE, SOON).await.unwrap();
-    assert!(demoted.complete.is_empty());
+    assert!(demoted.complete.is_empty() && !demoted.was_primary);
     let facts = two.facts().await;
     assert!(matches!(facts.role, Role::Replica(_)), "{facts:?}");
 }

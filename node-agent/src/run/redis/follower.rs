@@ -160,7 +160,8 @@ impl Follower {
             return;
         };
         // As soon as its writes are counted: its replicas are of this line from now on.
-        if let Err(error) = server.note.set(&data.line).await {
+        let noted = server.note.leads(Some(&data.line), &facts.run_id).await;
+        if let Err(error) = noted {
             tracing::error!(service = %self.service, %error, "of which line its data are is not noted");
         }
         self.see_settings(server, memory).await;
@@ -384,7 +385,7 @@ impl Follower {
             if !matches!(other.role, Role::Primary(_)) || other.line != facts.line {
                 return Ok(Step::Done);
             }
-            let noted = server.note.set(&facts.line).await;
+            let noted = server.note.follows(&facts.line, &facts.run_id).await;
             noted.map_err(|error| format!("of which line its data are is not noted: {error}"))?;
             memory.compared = Some(key);
         }

@@ -9,6 +9,8 @@
 //!   replica has more. It comes back as one.
 //! * **An offset says something of its line only.** Which line the data of a server are of, as far as it was seen to follow or
 //!   to lead, is noted durably; of any other line it is not told how far it goes.
+//! * **A process that led is not another one.** What it had in memory alone went with it, and a save point of its term has the same
+//!   line: so which process leads is noted as well, and nothing that has less than was told of it is told of, or promoted.
 //! * **To follow may be to lose**: a replica throws away what its primary does not know, without a word. So it is asked before.
 //!
 //! | file | holds |
@@ -16,7 +18,7 @@
 //! | `follower` | one task per instance: a replica follows who is primary |
 //! | `promotion` | a replica becomes the primary, and the primary a replica |
 //! | `sight` | how a server looks to who keeps its role |
-//! | `note` | which line its data are of |
+//! | `note` | which line its data are of, and which process led |
 
 mod follower;
 mod note;
@@ -35,7 +37,7 @@ use tokio::sync::Notify;
 
 use self::note::Note;
 use crate::config::{self, Runner, Secrets};
-use crate::redis::{self, Error, Observed, Upstream};
+use crate::redis::{self, Data, Error, Observed, Upstream};
 
 pub(super) use follower::Follower;
 
@@ -71,9 +73,21 @@ struct Known {
     trouble: Option<String>,
     /// The line in which its writes were counted since it is primary.
     counted: Option<String>,
+    /// The last line of which it was told how far its data go, and the furthest of that.
+    told: Option<Data>,
     /// Was it asked to become a primary since it was last to be promoted in a new epoch? Nobody knows of an agent before this
     /// one.
     asked: Option<bool>,
+}
+
+impl Known {
+    /// Notes how far it was told that its data go.
+    fn tell(&mut self, data: &Data) {
+        match &mut self.told {
+            Some(told) if told.line == data.line => told.offset = told.offset.max(data.offset),
+            told => *told = Some(data.clone()),
+        }
+    }
 }
 
 impl Servers {

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(4);
 
 impl Hands {
-    /// Promotes a server, which is started as a replica if it does not run. By the right of its seat, which ends the server by
-    /// force if that is lost meanwhile.
+    /// Promotes a server that runs as a replica. By the right of its seat, which ends the server by force if that is lost
+    /// meanwhile. One that is down is not started for it: what was told of its data was in its memory.
     pub(in crate::run) async fn promote_redis(
         &self,
         work: &Work,
@@ -38,6 +38,14 @@ impl Hands {
             }
             let mut observed = server.observe().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
+                let run = self.managers.look_at_runner(&server.run).await;
+                if work.again || run.state.is_down() {
+                    let run = run.text();
+                    return Err(Trouble::Failed(format!(
+                        "it is not promoted: its server is gone, with what it had in memory, or does not answer ({run})"
+                    )));
+                }
+                // It comes up, and is waited for.
                 self.managers.start_replica(server, errand).await?;
                 observed = server.observe().await;
             }
@@ -51,30 +59,53 @@ impl Hands {
                     ));
                 }
             }
-            let why = match &observed {
-                Ok(Observed::Up(facts)) => match &facts.role {
-                    Role::Primary(_) => return Ok("primary already".to_owned()),
-                    Role::Replica(_) if facts.loading => Some("it reads its data".to_owned()),
-                    Role::Replica(replica) if replica.copying => Some(format!(
-                        "it is being filled from {}: its own data are gone",
-                        replica.host
-                    )),
-                    Role::Replica(_) => match server.not_what_it_had(facts) {
-                        None => server.redis.objection(CHANGE).await.map_err(failed)?,
-                        why => why,
-                    },
+            let facts = match &observed {
+                Ok(Observed::Up(facts)) => facts,
+                Ok(Observed::Stopped) => {
+                    return Err(Trouble::Failed(
+                        "it is not promoted: nobody listens at its port".to_owned(),
+                    ));
+                }
+                Err(error) => {
+                    let why = chain(error);
+                    return Err(Trouble::Failed(format!("it is not promoted: {why}")));
+                }
+            };
+            let why = match &facts.role {
+                Role::Primary(_) => return Ok("primary already".to_owned()),
+                Role::Replica(_) if facts.loading => Some("it reads its data".to_owned()),
+                Role::Replica(replica) if replica.copying => Some(format!(
+                    "it is being filled from {}: its own data are gone",
+                    replica.host
+                )),
+                Role::Replica(_) => match server.not_what_it_had(facts) {
+                    None => server.redis.objection(CHANGE).await.map_err(failed)?,
+                    why => why,
                 },
-                Ok(Observed::Stopped) => Some("nobody listens at its port".to_owned()),
-                Err(error) => Some(chain(error)),
             };
             if let Some(why) = why {
                 return Err(Trouble::Failed(format!("it is not promoted: {why}")));
             }
+            // Before it takes a write: whoever starts it again has less than this process.
+            let run_id = &facts.run_id;
+            let noted = server.note.leads(None, run_id).await;
+            noted.map_err(|error| {
+                let path = server.note.path().display();
+                Trouble::Failed(format!(
+                    "it is not promoted: that it leads cannot be noted in {path}: {error}"
+                ))
+            })?;
             server.known().asked = Some(true);
-            let facts = server.redis.promote(CHANGE).await.map_err(failed)?;
-            let data = facts.data();
+            let promoted = server.redis.promote(CHANGE).await.map_err(failed)?;
+            if promoted.run_id != *run_id {
+                return Err(Trouble::Failed(
+                    "it was started again while it was promoted: what it had in memory is gone"
+                        .to_owned(),
+                ));
+            }
+            let data = promoted.data();
             if let Some(data) = &data
-                && let Err(error) = server.note.set(&data.line).await
+                && let Err(error) = server.note.leads(Some(&data.line), run_id).await
             {
                 tracing::error!(service = %work.service, %error, "of which line its data are is not noted");
             }
@@ -118,20 +149,34 @@ impl Hands {
         let demoted = server.redis.demote(&others, PATIENCE, TURN).await;
         let demoted = demoted.map_err(|error| Trouble::Failed(chain(&error)))?;
         let never = server.known().asked == Some(false);
+        let why = if demoted.was_primary {
+            let another = server.note.has_led_before(&demoted.run_id);
+            another.then_some("it is another process than the one that was promoted")
+        } else {
+            (!never).then_some("it is a replica already, and nobody here made it one")
+        };
+        if let Some(why) = why {
+            return Err(Trouble::Failed(format!(
+                "{why}: how far it had written is not known"
+            )));
+        }
         if never {
             self.roles.unwritten(&work.service);
         }
-        if let Some(data) = &demoted.data
-            && !never
-            && let Err(error) = server.note.set(&data.line).await
-        {
+        let line = demoted.data.as_ref().map(|data| data.line.as_str());
+        if !never && let Err(error) = server.note.ends(line, &demoted.run_id).await {
             tracing::error!(service = %work.service, %error, "of which line its data are is not noted");
         }
-        let offset = demoted.data.map(|data| data.offset);
+        // Only what a primary had is how far it had written.
+        let data = demoted.data.filter(|_| demoted.was_primary);
+        let offset = data.map(|data| data.offset);
         self.roles.ended(&work.service, offset);
         self.roles
             .demoted(&work.service, &Part::Redis(redis.clone()));
         server.stirred.notify_one();
+        if !demoted.was_primary {
+            return Ok("refuses writes; it was not promoted".to_owned());
+        }
         let at = offset.map_or_else(
             || "nobody counted its writes".to_owned(),
             |offset| format!("it ended at {offset}"),

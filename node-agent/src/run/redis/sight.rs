@@ -3,7 +3,7 @@
 use interlock_model::redis::Redis;
 
 use super::Server;
-use crate::redis::{Facts, Observed, Role};
+use crate::redis::{Data, Facts, Observed, Role};
 use crate::roles::{Condition, DataSight, Following};
 use crate::run::managers::{Managers, chain};
 
@@ -55,24 +55,49 @@ impl Server {
 
     /// Why its data are not those that it had when it last followed, or led: it was started with older ones, or with none.
     pub(super) fn not_what_it_had(&self, facts: &Facts) -> Option<String> {
-        let same = facts.data().is_some_and(|data| self.note.is(&data.line));
-        (self.note.is_any() && !same).then(|| {
-            "its data are not what it had when it was last seen to follow or to lead, but older, or none".to_owned()
+        // A save point of its term is of the line that is noted, and older than what it had.
+        if self.note.has_led_before(&facts.run_id) {
+            let note = self.note.path().display();
+            return Some(format!(
+                "it was started again after it led, and what it had in memory alone is gone: it is to follow one that has more; where \
+                 nothing has, end the agent, remove {note}, and start it"
+            ));
+        }
+        let data = facts.data();
+        let same = |data: &Data| self.note.is(&data.line);
+        if self.note.is_any() && !data.as_ref().is_some_and(same) {
+            return Some(
+                "its data are not what it had when it was last seen to follow or to lead, but older, or none".to_owned(),
+            );
+        }
+        let data = data?;
+        let told = self.known().told.clone()?;
+        let less = told.line == data.line && told.offset > data.offset;
+        less.then(|| {
+            format!(
+                "its data go to {}, and it was seen to have them to {}: it was started with older ones",
+                data.offset, told.offset
+            )
         })
     }
 
     /// How far its data go, if they are known to be of the line that they should be of.
     fn position(&self, facts: &Facts) -> Option<u64> {
         let data = facts.data()?;
-        match &facts.role {
-            Role::Replica(_) => self.note.is(&data.line).then_some(data.offset),
+        let is_known = match &facts.role {
+            Role::Replica(_) => self.note.is(&data.line) && self.not_what_it_had(facts).is_none(),
             Role::Primary(_) => {
                 // Had it stopped counting in between, an offset of before would be none of now.
                 let mut known = self.known();
                 let line = known.counted.get_or_insert_with(|| data.line.clone());
-                (*line == data.line).then_some(data.offset)
+                *line == data.line
             }
+        };
+        if !is_known {
+            return None;
         }
+        self.known().tell(&data);
+        Some(data.offset)
     }
 }
 

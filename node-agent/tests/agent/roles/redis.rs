@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::*;
 
@@ -46,12 +46,49 @@ impl Bed {
         lab.configure(
             endpoint,
             &format!(
-                "[allow.services]\ndb = {{ redis = [\"main\"] }}\n[redis.main]\nconfig = \"{here}/redis.conf\"\nport = {port}\n\
+                "[allow.services]\ndb = {{ redis = [\"main\"], process = [\"side\"] }}\n[redis.main]\nconfig = \"{here}/redis.conf\"\nport = {port}\n\
                  process = \"redis\"\n[process.redis]\ncommand = [\"{here}/redis-server\", \"{here}/redis.conf\"]\n\
-                 [lease]\nruntime_dir = \"{here}/run\"\n"
+                 [process.side]\ncommand = [\"/bin/sleep\", \"1000\"]\n[lease]\nruntime_dir = \"{here}/run\"\n"
             ),
         );
         Some(Self { lab, port })
+    }
+
+    /// A replica of it, which no agent knows.
+    fn replica(&self) -> Replica {
+        let mut command = std::process::Command::new(self.lab.path("redis-server"));
+        // It listens to nobody but has to listen somewhere.
+        command.args(["--port", "0", "--unixsocket"]);
+        command.arg(self.lab.path("replica.sock"));
+        command.args(["--save", "", "--dir", &self.lab.here()]);
+        command.args(["--dbfilename", "replica.rdb", "--replicaof", "127.0.0.1"]);
+        command.arg(self.port.to_string());
+        command.stdout(std::process::Stdio::null());
+        Replica(command.spawn().unwrap())
+    }
+
+    /// Ends it as a crash does.
+    fn kill(&self) -> u32 {
+        let pid = pid_in(&self.lab, "redis").unwrap();
+        crate::lab::signal(pid, Signal::KILL);
+        pid
+    }
+
+    /// Waits until the agent has noted the line of its data.
+    async fn until_noted(&self) {
+        let noted = async {
+            loop {
+                let info = self.say("INFO replication");
+                let mut lines = info.lines();
+                let line = lines.find_map(|line| line.strip_prefix("master_replid:"));
+                let note = fs::read_to_string(self.lab.path("state/redis/main"));
+                if note.is_ok_and(|note| note.contains(line.unwrap())) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        patiently(noted).await;
     }
 
     /// Waits until it runs and has read its data, whoever has started it.
@@ -79,7 +116,22 @@ impl Bed {
     }
 }
 
+/// Ended when dropped.
+struct Replica(std::process::Child);
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 async fn stand_by(session: &mut Session, book: &Book) {
+    stand_by_with(session, book, Vec::new()).await;
+}
+
+/// The same with parts that only the primary has, before the server.
+async fn stand_by_with(session: &mut Session, book: &Book, before: Vec<v1::Part>) {
     let instance = || v1::InstanceCommand {
         service: "db".into(),
         parts: vec![part()],
@@ -87,7 +139,7 @@ async fn stand_by(session: &mut Session, book: &Book) {
     session
         .assign_all(&[instance()], 3, Vec::new(), |instance| {
             instance.exclusive = true;
-            instance.primary_parts = vec![part()];
+            instance.primary_parts = before.iter().cloned().chain([part()]).collect();
             instance.lease = Some(v1::LeaseAssignment::default());
         })
         .await;
@@ -145,12 +197,17 @@ async fn a_primary_that_died_gives_its_role_back_and_starts_as_a_replica() {
     stand_by(&mut session, &book).await;
     primary(&mut session, &book, 1).await;
     assert_eq!(bed.say("SET a 1"), "+OK");
-    let pid = pid_in(&bed.lab, "redis").unwrap();
-    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    // Its writes are counted as soon as somebody follows.
+    let _replica = bed.replica();
+    book.standing(&mut session, |it| it.position.is_some())
+        .await;
+    let pid = bed.kill();
 
     // The guard has restarts left, and they are not for this.
     let release = book.release(&mut session).await;
     assert!((release.epoch, release.began) == (1, true), "{release:?}");
+    let standing = book.standing(&mut session, |it| it.idle).await;
+    assert_eq!(standing.position, None, "what it had was in its memory");
     book.say(&session, 1, Word::ReleaseWritten(1)).await;
     bed.until_up().await;
     let now = pid_in(&bed.lab, "redis").unwrap();
@@ -179,4 +236,101 @@ async fn a_primary_whose_lease_is_over_is_ended_and_is_a_replica_afterwards() {
     book.say(&session, 1, Word::ReleaseWritten(1)).await;
     bed.until_up().await;
     assert!(bed.say("SET a 2").starts_with("-READONLY"));
+}
+
+/// With a save point of its term, as Debian's settings make them: the line of its data is the one that it led, and they are older.
+#[tokio::test]
+async fn what_was_saved_while_it_led_is_not_what_it_had_when_it_died() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    let _replica = bed.replica();
+    book.standing(&mut session, |it| it.position.is_some())
+        .await;
+    assert_eq!(bed.say("SET a 1"), "+OK");
+    assert_eq!(bed.say("SAVE"), "+OK");
+    assert_eq!(bed.say("SET a 2"), "+OK");
+    bed.until_noted().await;
+    bed.kill();
+    let release = book.release(&mut session).await;
+    assert_eq!((release.epoch, release.position), (1, None), "{release:?}");
+    book.say(&session, 1, Word::ReleaseWritten(1)).await;
+    bed.until_up().await;
+    assert_eq!(bed.say("GET a"), "$1\r\n1", "its disk has less");
+
+    refuses(&bed, &mut session, &book, 2).await;
+    // Another agent, which has seen nothing of that, knows it as well.
+    agent.kill().await;
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    refuses(&bed, &mut session, &book, 3).await;
+}
+
+/// It is ready, says nothing of how far its data go, and is not promoted although it is told to be.
+async fn refuses(bed: &Bed, session: &mut Session, book: &Book, epoch: u64) {
+    // What is told from then on is of after a look at it.
+    let second = std::time::Duration::from_secs(1);
+    let _ = tokio::time::timeout(second, book.until(session, |_| false)).await;
+    let standing = book
+        .standing(session, |it| it.idle && it.unready.is_empty())
+        .await;
+    assert_eq!(standing.position, None, "{standing:?}");
+    book.promote(session, epoch).await;
+    let is = |said: &Said| release_in(said).is_some_and(|release| release.epoch == epoch);
+    let said = book.until(session, is).await;
+    assert_eq!(release_in(&said).unwrap().position, None, "{said:?}");
+    book.say(session, 1, Word::ReleaseWritten(epoch)).await;
+    let log = bed.lab.log();
+    assert!(log.contains("it was started again after it led"), "{log}");
+}
+
+#[tokio::test]
+async fn a_primary_that_somebody_else_turned_is_ended_and_does_not_say_how_far_it_had_written() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    let _replica = bed.replica();
+    book.standing(&mut session, |it| it.position.is_some())
+        .await;
+    assert_eq!(bed.say("SET a 1"), "+OK");
+    let pid = pid_in(&bed.lab, "redis").unwrap();
+    assert_eq!(bed.say("REPLICAOF 127.0.0.1 1"), "+OK");
+    let release = book.release(&mut session).await;
+    assert!(!lives(pid), "it is taken for what it is");
+    assert_eq!((release.epoch, release.position), (1, None), "{release:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_died_with_another_part_is_not_started_in_its_place_either() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    let side = super::part("side");
+    stand_by_with(&mut session, &book, vec![side]).await;
+    primary(&mut session, &book, 1).await;
+    assert_eq!(bed.say("SET a 1"), "+OK");
+    let side = pid_in(&bed.lab, "side").unwrap();
+    crate::lab::signal(side, Signal::KILL);
+    bed.kill();
+    let release = book.release(&mut session).await;
+    assert!((release.epoch, release.began) == (1, true), "{release:?}");
 }
