@@ -107,6 +107,14 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         self.say_automatic();
         self.handle(Event::Wanted(self.facts.wanted.clone()));
+        // What is so already is no news in any later survey.
+        for node in self.facts.lost.clone() {
+            self.story.suspected(&node, true);
+            self.handle(Event::Suspected { node, lost: true });
+        }
+        for (node, (by, why)) in self.facts.attested.clone() {
+            self.handle(Event::Attest { node, by, why });
+        }
         loop {
             let pause = self.pause();
             tokio::select! {

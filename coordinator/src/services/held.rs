@@ -16,9 +16,14 @@ pub(super) fn of(coordinator: &Coordinator, plan: &Plan) -> Vec<Entry> {
     let running = coordinator
         .operations()
         .filter(|operation| !operation.state().is_over());
-    let told = running.filter_map(|operation| match operation.claims().clash(&wanted)? {
-        Clash::Held(_) => told(operation, &held(operation, plan)),
-        relied @ Clash::ReliedUpon(_) => Some(format!("{}: {relied}", is(operation))),
+    let told = running.filter_map(|operation| {
+        let clash = operation.claims().clash(&wanted)?;
+        let named = match clash {
+            Clash::Held(_) => told(operation, &held(operation, plan)),
+            Clash::ReliedUpon(_) => None,
+        };
+        // What only a gate asks about is no step's.
+        Some(named.unwrap_or_else(|| format!("{}: {clash}", is(operation))))
     });
     let warn = |told: String| Entry::Warning {
         subject: Subject::cluster(),
@@ -107,8 +112,9 @@ mod tests {
     use std::sync::Arc;
 
     use interlock_engine::coordinator::{Loaded, StartRequest};
+    use interlock_model::check::CheckId;
     use interlock_model::ids::{Generation, Term};
-    use interlock_model::plan::{PlanKind, SealedPlan};
+    use interlock_model::plan::{Gate, PlanKind, SealedPlan};
     use interlock_model::spec::Spec;
     use interlock_planner::{Input, Request as PlanRequest, Scope};
 
@@ -161,6 +167,22 @@ services:
             "{said:?}"
         );
         assert_eq!(of(&coordinator, shutdown(&spec, &["mail"]).plan()), []);
+
+        // What only a gate waits for is in the way, too.
+        let mut gated = shutdown(&spec, &["mail"]).plan().clone();
+        gated.steps[0].gates.push(Gate {
+            check: CheckId {
+                service: "web".parse().unwrap(),
+                check: "port".parse().unwrap(),
+            },
+            on: "b".parse().unwrap(),
+        });
+        let said: Vec<String> = of(&coordinator, &gated)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("web is held"), "{said:?}");
 
         // Who would apply a spec is told of it as a whole.
         let all = by_all(&coordinator);

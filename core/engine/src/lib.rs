@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`agent`] | what an agent does with an attempt, a term, a restart, a death: ledger, guard |
 //! | [`coordinator`] | who is told what, what is written down, who holds what, which cause is behind what |
-//! | [`lease`] | who may be primary of an exclusive service; no program uses it yet |
+//! | [`lease`] | who may be primary of an exclusive service |
 //! | [`operation`] | when a step begins, when it is proven, when a person must look |
 //! | [`collecting`] | which part of a log is new to who collects it |
 //! | [`by_hand`] | what both sides say of what people did at an agent's door |

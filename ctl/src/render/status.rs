@@ -4,8 +4,6 @@
 //! is yellow and says so; only what is known to be good is green. What is under way comes next, the long lists last:
 //! a terminal that is too small loses the end.
 
-use std::collections::BTreeMap;
-
 use std::time::Duration;
 
 use interlock_model::permission::Permission;
@@ -74,34 +72,34 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     text
 }
 
-/// Whose share for logs does not have everything, the nodes with the same trouble together: a share that is gone is one
-/// cause, however many miss it.
+/// Whose share for logs does not have everything, and how much waits on each node.
 fn shares(nodes: &[v1::NodeStatus], paint: Paint) -> String {
-    let mut away: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for node in nodes.iter().filter(|node| !node.log_share.is_empty()) {
-        away.entry(&node.log_share).or_default().push(&node.node);
-    }
     let mut text = String::new();
-    for (trouble, nodes) in away {
+    for node in nodes.iter().filter(|node| !node.log_share.is_empty()) {
         text.push_str(&format!(
             "{} the logs of {} wait: {}\n",
             paint.tone(Tone::Doubt, "note:"),
-            clean(&nodes.join(", ")),
-            clean(trouble)
+            clean(&node.node),
+            clean(&node.log_share)
         ));
     }
     text
 }
 
-/// Which agents would refuse what the spec may ask of them. No cause: nothing is wrong yet. That a machine may not be restarted
-/// is told by the plans that would: most clusters never ask for it.
-fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
+/// What an agent would refuse that is told unasked. That a machine may not be restarted is told by the plans that would: most
+/// clusters never ask for it.
+pub(crate) fn told_refusals(node: &v1::NodeStatus) -> impl Iterator<Item = &v1::Refusal> {
     let is_reboot = |refusal: &v1::Refusal| {
         refusal_from_wire(refusal).is_ok_and(|it| it.permission == Permission::Reboot)
     };
+    node.refuses.iter().filter(move |it| !is_reboot(it))
+}
+
+/// Which agents would refuse what the spec may ask of them. No cause: nothing is wrong yet.
+fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
     let mut text = String::new();
     for node in nodes {
-        let told = node.refuses.iter().filter(|it| !is_reboot(it)).count();
+        let told = told_refusals(node).count();
         if told == 0 {
             continue;
         }

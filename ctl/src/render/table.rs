@@ -179,10 +179,7 @@ mod tests {
             let text = plan().render(Paint::new(false).within(Some(width)));
             let row = text.lines().nth(1).unwrap();
             assert!(row.contains("…  1m 30s  start"), "{width}: {text}");
-            assert!(
-                row.contains("stop:web@web1") || row.contains("stop:"),
-                "{text}"
-            );
+            assert!(row.starts_with("stop:"), "{text}");
             assert!(
                 text.lines().all(|line| line.chars().count() <= width),
                 "{width}: {text}"

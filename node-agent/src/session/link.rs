@@ -333,7 +333,8 @@ impl<E: Executor> Link<E> {
     fn hear(&self, wire: &v1::LeaseWord) {
         match LeaseWord::from_wire(wire) {
             Ok(word) => {
-                // The ledger learns of a later term when it can; nobody waits for that here.
+                // The ledger learns of a later term when it can; nobody waits for that here. Where the desk has no room for it
+                // now, the next word tells it.
                 let term = word.term;
                 self.executor.lease_word(self.peer, word);
                 let heard = Order::Heard {
@@ -341,8 +342,9 @@ impl<E: Executor> Link<E> {
                     term,
                     incarnation: None,
                 };
-                if self.term.fetch_max(term.0, Ordering::Relaxed) < term.0 {
-                    let _ = self.orders.try_send(heard);
+                if self.term.load(Ordering::Relaxed) < term.0 && self.orders.try_send(heard).is_ok()
+                {
+                    self.term.store(term.0, Ordering::Relaxed);
                 }
             }
             Err(problem) => {

@@ -257,7 +257,7 @@ impl Coordinator {
             .map(|((node, service), stray)| {
                 let (state, generation) = (stray.state, stray.generation);
                 let text = if stray.heard {
-                    format!("{service} was {state} when generation {generation} let it go")
+                    format!("{service} was {state}, and generation {generation} does not have it")
                 } else {
                     format!(
                         "{service} may run: its agent was not heard when generation {generation} let it go, and has not told \

@@ -21,6 +21,7 @@
 //! | `operations` | starting operations, and telling them what happens |
 //! | `claims` | telling agents what operations hold of their nodes |
 //! | `roles` | promotions that operations wait for, and failovers that keep operations off |
+//! | `maintenance` | of what nothing moves by itself for a time |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
 //! | `let_go` | what runs, and is in the spec no more |
 //! | `output` | what a call wants written and sent |
@@ -191,17 +192,24 @@ impl Coordinator {
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
         self.operations.get(&id)
     }
-    /// The operation that holds a node or a service.
+
+    /// The operation that holds a node or a service. By the index: this is asked many times a second, and a plan may have a
+    /// thousand steps.
     #[must_use]
     pub fn holder(
         &self,
         node: Option<&NodeName>,
         service: Option<&ServiceName>,
     ) -> Option<OperationId> {
-        self.operations
+        let goes_on = |id: &OperationId| {
+            let operation = self.operations.get(id);
+            operation.is_some_and(|operation| !operation.state().is_over())
+        };
+        let mut held = self
+            .holds
             .values()
-            .find(|operation| operation.holds(node, service))
-            .map(Operation::id)
+            .filter_map(|hold| hold.has(node, service));
+        held.find(goes_on)
     }
 
     /// Leadership was renewed under a higher term.

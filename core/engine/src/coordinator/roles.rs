@@ -41,26 +41,13 @@ impl Coordinator {
     /// The operation that holds a service, if one does.
     #[must_use]
     pub fn is_held(&self, service: &ServiceName) -> Option<OperationId> {
-        self.has(None, Some(service))
+        self.holder(None, Some(service))
     }
 
     /// The operation that holds a node, if one does.
     #[must_use]
     pub fn is_node_held(&self, node: &NodeName) -> Option<OperationId> {
-        self.has(Some(node), None)
-    }
-
-    /// By the index: this is asked many times a second, and a plan may have a thousand steps.
-    fn has(&self, node: Option<&NodeName>, service: Option<&ServiceName>) -> Option<OperationId> {
-        let goes_on = |id: &OperationId| {
-            let operation = self.operations.get(id);
-            operation.is_some_and(|operation| !operation.state().is_over())
-        };
-        let mut has = self
-            .holds
-            .values()
-            .filter_map(|hold| hold.has(node, service));
-        has.find(goes_on)
+        self.holder(Some(node), None)
     }
 
     /// The promotions that operations wait for: of which service, in whose name, to which node.

@@ -27,6 +27,7 @@ use interlock_model::plan::{Gate, PlanKind};
 use interlock_model::spec::Service;
 
 use super::gates::Readiness;
+use super::instances::is_agentless;
 use super::{Ctx, Operation, Phase};
 
 /// How many of those that are missing are told in a line.
@@ -212,8 +213,9 @@ impl Operation {
     }
 }
 
-/// The checks by which an instance of a service whose instances all work is healthy.
-fn own_checks(service: &Service) -> impl Iterator<Item = CheckId> + '_ {
+/// The checks by which one instance of a service is healthy by itself. Not those that compare it with the others: what is taken
+/// away or put back one by one differs from the rest until all of it is.
+pub(super) fn own_checks(service: &Service) -> impl Iterator<Item = CheckId> + '_ {
     let own = service.checks.iter().filter(|(name, check)| {
         check.from == CheckFrom::Own
             && !matches!(check.kind, CheckKind::Same { .. })
@@ -223,9 +225,4 @@ fn own_checks(service: &Service) -> impl Iterator<Item = CheckId> + '_ {
         service: service.name.clone(),
         check: name.clone(),
     })
-}
-
-fn is_agentless(node: &NodeName, ctx: &Ctx<'_>) -> bool {
-    let node = ctx.spec.nodes.get(node);
-    node.is_some_and(|node| node.agentless.is_some())
 }

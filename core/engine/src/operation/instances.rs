@@ -283,7 +283,7 @@ impl Operation {
     }
 }
 
-fn is_agentless(node: &NodeName, ctx: &Ctx<'_>) -> bool {
+pub(super) fn is_agentless(node: &NodeName, ctx: &Ctx<'_>) -> bool {
     let node = ctx.spec.nodes.get(node);
     node.is_some_and(|node| node.agentless.is_some())
 }

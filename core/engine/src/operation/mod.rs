@@ -33,6 +33,7 @@
 //! | `reached` | whether dependants that ran on reach again what was restarted |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
+//! | `off` | stops that a machine which is off proves done |
 //! | `report` | what agents say of attempts |
 //! | `claims` | what it holds, alone or together with others |
 //! | `control` | what people ask for |

@@ -11,7 +11,7 @@ use interlock_model::action::{Action, Power};
 use interlock_model::names::NodeName;
 
 use super::gates::{ASK_AGAIN, Readiness, agent_ready};
-use super::{Ctx, Effect, Operation, What};
+use super::{Ctx, Effect, Operation, Phase, What};
 
 /// Why it is proven that a machine is off, by what its power source has said since `since`; none if that proves it not.
 fn proven_off(node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> Option<String> {
@@ -65,11 +65,16 @@ impl Operation {
         else {
             return false;
         };
+        self.prove_by_off(at, &off, undo, ctx);
+        true
+    }
+
+    /// Nothing runs on a machine that is off. No agent's attempt is the proof.
+    fn prove_by_off(&mut self, at: usize, off: &str, undo: bool, ctx: &mut Ctx<'_>) {
         self.intend(at, "prove", undo, ctx);
         let step = self.step(at).id.clone();
         let evidence = format!("{off}: nothing runs there");
         self.record(What::Proven { step, evidence }, ctx.now);
-        true
     }
 
     /// Has the machine gone off under a stop that its agent was asked for?
@@ -82,9 +87,8 @@ impl Operation {
         }
         let began = self.live[at].began.unwrap_or(ctx.now.mono);
         if let Some(off) = proven_off(&node, began, ctx) {
-            let step = self.step(at).id.clone();
-            let evidence = format!("{off}: nothing runs there");
-            self.record(What::Proven { step, evidence }, ctx.now);
+            let undo = self.steps[at].phase == Phase::Undoing;
+            self.prove_by_off(at, &off, undo, ctx);
             return;
         }
         let asked = self.live[at].asked;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
-use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, SealedPlan, Step, StepId, Wait};
 use interlock_model::time::{Now, Timestamp};
 
@@ -57,11 +56,6 @@ impl Operation {
             .iter()
             .filter(|step| step.phase.is_settled())
             .count()
-    }
-    /// Does it hold the node or the service for itself alone? Over, it holds nothing (invariant I8).
-    #[must_use]
-    pub fn holds(&self, node: Option<&NodeName>, service: Option<&ServiceName>) -> bool {
-        !self.state.is_over() && self.claims().changes(node, service)
     }
 
     /// What its end waits for now that all of its steps are settled, in one line; empty if it is not about to end, or waits

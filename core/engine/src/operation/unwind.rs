@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId, CheckKind};
-use interlock_model::names::NodeName;
 use interlock_model::plan::{Gate, Wait};
 
+use super::capacity::own_checks;
 use super::gates::{ASK_AGAIN, Readiness, green};
 use super::{Ctx, Operation, Phase, State, What};
 
@@ -212,14 +212,14 @@ impl Operation {
     /// The step that has brought up again, and seen healthy, what this one stopped.
     fn started_again(&self, at: usize) -> Option<usize> {
         let stop = self.step(at);
-        let later = (at + 1..self.steps.len()).filter(|_| stop.action == Action::Stop);
+        let (Action::Stop, Some(service), Some(node)) = (&stop.action, &stop.service, &stop.node)
+        else {
+            return None;
+        };
+        let later = self.places_of(service, node).iter().copied();
         later
-            .filter(|&later| self.steps[later].phase == Phase::Done)
-            .find(|&later| {
-                let step = self.step(later);
-                matches!(step.action, Action::Start | Action::Verify)
-                    && (&step.service, &step.node) == (&stop.service, &stop.node)
-            })
+            .filter(|&later| later > at && self.steps[later].phase == Phase::Done)
+            .find(|&later| matches!(self.step(later).action, Action::Start | Action::Verify))
     }
 
     /// What came back up must be healthy before it counts as taken back.
@@ -286,23 +286,10 @@ impl Operation {
         else {
             return Vec::new();
         };
-        let on: &NodeName = node;
-        service
-            .checks
-            .iter()
-            .filter(|(name, check)| {
-                // What is put back one by one differs from the rest until all of it is.
-                check.from == CheckFrom::Own
-                    && !matches!(check.kind, CheckKind::Same { .. })
-                    && !service.active_when.contains(name)
-            })
-            .map(|(name, _)| Gate {
-                check: CheckId {
-                    service: service.name.clone(),
-                    check: name.clone(),
-                },
-                on: on.clone(),
-            })
-            .collect()
+        let own = own_checks(service).map(|check| Gate {
+            check,
+            on: node.clone(),
+        });
+        own.collect()
     }
 }

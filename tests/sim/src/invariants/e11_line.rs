@@ -172,8 +172,6 @@ impl Line {
                 What::Intent {
                     step, attempt, on, ..
                 } => drop(latest.insert(step, on.is_some().then_some(*attempt))),
-                // On the word of a power source: nothing runs on a machine that is off, whoever stopped it.
-                What::Proven { evidence, .. } if evidence.ends_with("nothing runs there") => {}
                 What::Proven { step, .. } if is_of_agent(step) => {
                     let Some(attempt) = latest.get(step).copied().flatten() else {
                         continue;

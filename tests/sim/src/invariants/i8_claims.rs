@@ -69,13 +69,13 @@ fn alone(id: OperationId, store: &mut Store) -> Result<(), String> {
         return Ok(());
     };
     for other in under_way {
-        let Some(theirs) = store.operation(other) else {
+        let Some(theirs) = store.operation(other).filter(|it| !it.state().is_over()) else {
             continue;
         };
         let shared = plan.plan().steps.iter().find(|step| {
             let acts = step.action != Action::Check;
-            acts && step.node.is_some() && theirs.holds(step.node.as_ref(), None)
-                || step.service.is_some() && theirs.holds(None, step.service.as_ref())
+            acts && step.node.is_some() && theirs.claims().changes(step.node.as_ref(), None)
+                || step.service.is_some() && theirs.claims().changes(None, step.service.as_ref())
         });
         if let Some(step) = shared {
             return Err(format!(

@@ -49,7 +49,7 @@ pub enum Undecided {
     /// Somebody has not spoken.
     #[error(
         "{0} has not spoken to this coordinator yet, and before all members have nothing tells which epoch is the last: \
-         bring its agent up"
+         bring its agent up or, once its machine is certainly down, `interlockctl failover` with --attest-down"
     )]
     NotReported(NodeName),
     /// Somebody is in the middle of something.
