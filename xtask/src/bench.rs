@@ -6,13 +6,20 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::tools;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure: overhead, etcd, state, fan-out, processes, heartbeats, idle, checks, engine, planner.
-    /// Everything by default.
+    /// What to measure: overhead, etcd, state, fan-out, processes, heartbeats, idle, checks, engine, planner, failover.
+    /// Everything but failover by default: that one needs root.
     names: Vec<String>,
+    /// Of failover: how often each case is run.
+    #[arg(long, default_value = "10")]
+    runs: String,
+    /// Of failover: only this case; may be given several times.
+    #[arg(long, value_name = "CASE")]
+    only: Vec<String>,
     /// How the figures are printed: table or json.
     #[arg(short, long, default_value = "table")]
     output: String,
@@ -46,6 +53,11 @@ const PLANNER: &[&str] = &[
 
 /// Builds and measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.names.iter().any(|name| name == "failover") {
+        // Before a build of minutes.
+        tools::can_have_a_lab()
+            .context("the figures of failover are measured on hosts made of namespaces")?;
+    }
     let own = std::env::var("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
     let root = Path::new(&own)
         .parent()
@@ -67,6 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let status = Command::new(target.join("release/interlock-bench"))
         .args(&arguments.names)
         .args(["--output", &arguments.output])
+        .args(["--runs", &arguments.runs])
+        .args(arguments.only.iter().flat_map(|case| ["--only", case]))
         .status()
         .context("cannot run interlock-bench")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

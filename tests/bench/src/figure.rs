@@ -31,6 +31,9 @@ pub(crate) struct Figure {
     pub(crate) floor: Option<f64>,
     /// What was promised.
     pub(crate) budget: Budget,
+    /// What else is to be told of it, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) details: Vec<String>,
 }
 
 impl Figure {
@@ -43,6 +46,7 @@ impl Figure {
             absent: None,
             floor: None,
             budget: Budget::None,
+            details: Vec::new(),
         }
     }
 
@@ -66,6 +70,11 @@ impl Figure {
     /// With what was promised.
     pub(crate) fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// With these lines.
+    pub(crate) fn details(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
     }
 
     fn ratio(&self) -> Option<f64> {
@@ -125,6 +134,9 @@ impl fmt::Display for Table {
                 or_dash(figure.ratio()),
             );
             writeln!(f, "{}", row.trim_end())?;
+            for line in &figure.details {
+                writeln!(f, "    {line}")?;
+            }
         }
         let over = self
             .0
@@ -190,6 +202,18 @@ mod tests {
         assert!(text.contains("absent: there is no etcd"), "{text}");
         assert!(text.contains("1 absent. "), "{text}");
         assert!(!text.contains("OVER"), "{text}");
+    }
+
+    #[test]
+    fn the_lines_of_a_figure_stand_below_it() {
+        let mut table = Table::default();
+        let figure = Figure::new("host loss", "s", 2.5).details(vec!["min 2.4".to_owned()]);
+        table.extend([figure, Figure::new("stage", "ms", 6.0)]);
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("host loss, s"), "{text}");
+        assert_eq!(lines[2], "    min 2.4");
+        assert!(lines[3].starts_with("stage, ms"), "{text}");
     }
 
     #[test]

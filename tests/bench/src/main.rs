@@ -19,6 +19,7 @@
 mod body;
 mod cluster;
 mod etcd;
+mod failover;
 mod figure;
 mod figures;
 mod fleet;
@@ -47,8 +48,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "interlock-bench", version)]
 struct Arguments {
-    /// Only these; everything by default.
+    /// Only these; everything but failover by default.
     names: Vec<Name>,
+    #[command(flatten)]
+    failover: failover::Options,
     /// How the figures are printed.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -81,16 +84,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(directory) = &arguments.wire_server {
         return runtime.block_on(wire::serve(directory));
     }
+    let all = Name::value_variants().iter().copied();
     let names = if arguments.names.is_empty() {
-        Name::value_variants()
+        all.filter(|name| *name != Name::Failover).collect()
     } else {
-        &arguments.names
+        arguments.names.clone()
     };
     let mut table = Table::default();
     runtime.block_on(async {
         for name in names {
             eprintln!("measuring {name} ...");
-            table.extend(figures::measure(*name).await?);
+            table.extend(figures::measure(name, &arguments.failover).await?);
         }
         anyhow::Ok(())
     })?;

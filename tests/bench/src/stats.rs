@@ -25,6 +25,14 @@ pub(crate) fn median(samples: &mut [Duration]) -> Result<f64> {
     percentile(samples, 50).map(millis)
 }
 
+/// Sorts them, and tells their median; none of none.
+pub(crate) fn middle(numbers: &mut [f64]) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().checked_sub(1)?;
+    let (low, high) = (numbers.get(last / 2)?, numbers.get(last.div_ceil(2))?);
+    Some(f64::midpoint(*low, *high))
+}
+
 /// In milliseconds.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
@@ -44,5 +52,12 @@ mod tests {
         assert_eq!(at(&mut samples, 90), 10);
         assert_eq!(at(&mut samples, 100), 11);
         assert!(percentile(&mut [], 50).is_err());
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        assert_eq!(middle(&mut [4.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(middle(&mut [4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(middle(&mut []), None);
     }
 }

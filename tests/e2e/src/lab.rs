@@ -45,6 +45,16 @@ impl Lab {
     ///
     /// The machine could have a lab, but making it failed.
     pub fn open(test: &str) -> Result<Option<Self>> {
+        Self::open_with(test, &[])
+    }
+
+    /// The same, with these built programs on its hosts in place of those beside the running executable; all of those if
+    /// there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and if one of the programs cannot be copied.
+    pub fn open_with(test: &str, built: &[PathBuf]) -> Result<Option<Self>> {
         if let Err(why) = tools::can_have_a_lab() {
             // The test runner names a test's thread after the test.
             let thread = std::thread::current();
@@ -65,9 +75,13 @@ impl Lab {
         let cgroup = root.child(&id)?;
         let reaper = Reaper::start(&directory, &id, &cgroup)?;
         let subnet = u8::try_from(random % 250).unwrap_or(0);
+        let programs = match built {
+            [] => programs::directory()?,
+            built => put_into(&directory.join("hosts/programs"), built)?,
+        };
         let site = Site {
             network: Network::create(&id, subnet)?,
-            programs: programs::directory()?,
+            programs,
             names: Mutex::new(BTreeMap::new()),
             ended: AtomicBool::new(false),
             directory,
@@ -221,6 +235,18 @@ impl Lab {
     pub(crate) fn site(&self) -> &Arc<Site> {
         &self.site
     }
+}
+
+/// Copies programs into a directory, and says which.
+fn put_into(directory: &Path, programs: &[PathBuf]) -> Result<PathBuf> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for program in programs {
+        let name = program.file_name().context("a program without a name")?;
+        fs::copy(program, directory.join(name))
+            .with_context(|| format!("cannot copy {}", program.display()))?;
+    }
+    Ok(directory.to_owned())
 }
 
 impl Drop for Lab {

@@ -1,5 +1,9 @@
 //! A service with a lease on two machines of a lab, one that coordinates, and one of a client: what the tests of leases have in
-//! common, whatever the service is.
+//! common, whatever the service is. The services themselves: [`postgres`], [`redis`], and an [`address`] alone.
+
+pub mod address;
+pub mod postgres;
+pub mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,6 +217,13 @@ impl<'lab> Pair<'lab> {
             &self.two
         }
     }
+}
+
+/// The lease of a role that moves by itself, with what it says besides.
+fn leased(besides: &str) -> String {
+    format!(
+        "{{ automatic: true, on_control_loss: demote, vm_pause: accepted, clients: address, {besides} }}"
+    )
 }
 
 fn text(value: &Value) -> String {

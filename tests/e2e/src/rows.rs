@@ -17,8 +17,10 @@ pub const PROGRAM: &str = "/opt/writer.py";
 /// A row that was acknowledged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    sent: f64,
-    acknowledged: f64,
+    /// When it was sent, in seconds of `CLOCK_MONOTONIC`.
+    pub sent: f64,
+    /// When it was acknowledged.
+    pub acknowledged: f64,
     /// The node and the timeline of the server that took it.
     pub server: String,
     /// What was written.
@@ -41,6 +43,11 @@ impl Writers {
         let process = host.spawn(&name, &["python3", PROGRAM, address, host.name(), "0.01"])?;
         self.at_work.push(process);
         Ok(())
+    }
+
+    /// This process is one more: its output is that of a writer.
+    pub fn add_process(&mut self, process: Process) {
+        self.at_work.push(process);
     }
 
     /// All rows that were acknowledged, in the order in which they were sent.

@@ -18,6 +18,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::body::Work;
+use crate::failover;
 use crate::figure::Figure;
 
 /// An experiment.
@@ -43,6 +44,8 @@ pub(crate) enum Name {
     Engine,
     /// Plans for 1,000 nodes and 200 services.
     Planner,
+    /// For how long nobody takes writes when a role moves. Needs root; not part of everything.
+    Failover,
 }
 
 impl fmt::Display for Name {
@@ -52,8 +55,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Measures.
-pub(crate) async fn measure(name: Name) -> Result<Vec<Figure>> {
+/// Measures; `hosts` is for what is measured on hosts.
+pub(crate) async fn measure(name: Name, hosts: &failover::Options) -> Result<Vec<Figure>> {
     match name {
         Name::Overhead => overhead::measure().await,
         Name::Etcd => etcd::measure().await,
@@ -65,5 +68,7 @@ pub(crate) async fn measure(name: Name) -> Result<Vec<Figure>> {
         Name::Checks => checks::measure().await,
         Name::Engine => engine::measure(),
         Name::Planner => planner::measure(),
+        // Hosts are handled by calls that wait.
+        Name::Failover => tokio::task::block_in_place(|| failover::measure(hosts)),
     }
 }

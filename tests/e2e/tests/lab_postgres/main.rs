@@ -6,4 +6,5 @@
 //! is promised: on a planned move, and with synchronous writes.
 
 mod moves;
-mod site;
+
+use interlock_e2e::pair::postgres as site;

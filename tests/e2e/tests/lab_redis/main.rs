@@ -7,4 +7,5 @@
 
 mod moves;
 mod returns;
-mod site;
+
+use interlock_e2e::pair::redis as site;

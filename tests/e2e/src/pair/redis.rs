@@ -4,25 +4,25 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result};
-use interlock_e2e::pair::Pair;
-use interlock_e2e::rows::Writers;
-use interlock_e2e::{Host, Lab, Machine};
 
-const WRITER: &str = include_str!("writer.py");
+use super::{Pair, leased};
+use crate::rows::Writers;
+use crate::{Host, Lab, Machine};
+
+const WRITER: &str = include_str!("redis_writer.py");
 
 /// The unit of Debian's package.
-pub(crate) const UNIT: &str = "redis-server.service";
+pub const UNIT: &str = "redis-server.service";
 
 /// Its configuration.
 const CONFIG: &str = "etc/redis/redis.conf";
 
 /// The lease of a role that moves by itself in seconds.
-const LEASE: &str = "{ automatic: true, profile: fast, on_control_loss: demote, vm_pause: accepted, clients: address, \
-                     max_lag: 1MiB }";
+const LEASE: &str = "profile: fast, max_lag: 1MiB";
 
 /// Two machines with Redis.
 #[derive(Debug)]
-pub(crate) struct Site<'lab> {
+pub struct Site<'lab> {
     pair: Pair<'lab>,
 }
 
@@ -36,13 +36,17 @@ impl<'lab> Deref for Site<'lab> {
 
 impl<'lab> Site<'lab> {
     /// Builds it; its machines are on, and its service is stopped. `server` is what the spec says of the server beside its name.
-    pub(crate) fn build(lab: &'lab Lab, server: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build(lab: &'lab Lab, server: &str) -> Result<Self> {
         let declared = |address: &str| {
             format!(
                 "    parts:\n      \
                  - redis: {{ server: main, {server} }}\n      \
                  - address: {{ ip: {address}/24, interface: host0 }}\n    \
-                 failover: {LEASE}\n"
+                 failover: {}\n",
+                leased(LEASE)
             )
         };
         let pair = Pair::build(lab, "cache", declared, WRITER, prepare)?;
@@ -51,20 +55,43 @@ impl<'lab> Site<'lab> {
 
     /// Starts the service, and has a client and both machines write to it: the client by its address, the machines to their
     /// own server.
-    pub(crate) fn start(&self) -> Result<Writers> {
-        self.cluster
-            .run(&["startup", "--service", "cache", "--yes"])?;
+    ///
+    /// # Errors
+    /// If that does not succeed.
+    pub fn start(&self) -> Result<Writers> {
+        self.begin()?;
         self.write()
     }
 
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// If that does not succeed.
+    pub fn begin(&self) -> Result<()> {
+        let startup = ["startup", "--service", "cache", "--yes"];
+        self.cluster.run(&startup).map(drop)
+    }
+
+    /// What of it is the same with every service.
+    #[must_use]
+    pub fn into_pair(self) -> Pair<'lab> {
+        self.pair
+    }
+
     /// All rows that the server of this machine has.
-    pub(crate) fn rows_of(&self, host: &Host) -> Result<BTreeSet<String>> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn rows_of(&self, host: &Host) -> Result<BTreeSet<String>> {
         let rows = host.exec(&["redis-cli", "SMEMBERS", "rows"])?;
         Ok(rows.lines().map(str::to_owned).collect())
     }
 
     /// All rows that the primary has.
-    pub(crate) fn rows_there(&self) -> Result<BTreeSet<String>> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn rows_there(&self) -> Result<BTreeSet<String>> {
         let (primary, _) = self.primary()?;
         self.rows_of(self.host(&primary))
     }

@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::pair::{Pair, SOON};
-use interlock_e2e::rows::Writers;
-use interlock_e2e::{Host, Lab, Machine, eventually};
 use serde_json::Value;
 
-const WRITER: &str = include_str!("writer.py");
+use super::{Pair, SOON, leased};
+use crate::rows::Writers;
+use crate::{Host, Lab, Machine, eventually};
+
+const WRITER: &str = include_str!("postgres_writer.py");
 
 /// The unit of Debian's package.
-pub(crate) const UNIT: &str = "postgresql@15-main.service";
+pub const UNIT: &str = "postgresql@15-main.service";
 
 /// Whom the server lets in.
 const HBA: &str =
     "local all all trust\nhost all all 0.0.0.0/0 trust\nhost replication all 0.0.0.0/0 trust\n";
 
 /// The lease of a role that moves by itself in seconds.
-const LEASE: &str = "{ automatic: true, profile: fast, on_control_loss: demote, vm_pause: accepted, clients: address, \
-                     max_lag: 16MiB }";
+const LEASE: &str = "profile: fast, max_lag: 16MiB";
 
 /// Two machines with PostgreSQL.
 #[derive(Debug)]
-pub(crate) struct Site<'lab> {
+pub struct Site<'lab> {
     pair: Pair<'lab>,
 }
 
@@ -38,13 +38,25 @@ impl<'lab> Deref for Site<'lab> {
 
 impl<'lab> Site<'lab> {
     /// Builds it; its machines are on, and its service is stopped. `server` is what the spec says of the server beside its name.
-    pub(crate) fn build(lab: &'lab Lab, server: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build(lab: &'lab Lab, server: &str) -> Result<Self> {
+        Self::under(lab, server, LEASE)
+    }
+
+    /// The same under this lease: what the spec says of it beside that it moves by itself.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn under(lab: &'lab Lab, server: &str, lease: &str) -> Result<Self> {
         let declared = |address: &str| {
             format!(
                 "    parts:\n      \
                  - postgres: {{ cluster: main, user: postgres, {server} }}\n      \
                  - address: {{ ip: {address}/24, interface: host0 }}\n    \
-                 failover: {LEASE}\n"
+                 failover: {}\n",
+                leased(lease)
             )
         };
         let pair = Pair::build(lab, "db", declared, WRITER, prepare)?;
@@ -53,14 +65,34 @@ impl<'lab> Site<'lab> {
 
     /// Starts the service, and has a client and both machines write to it: the client by its address, the machines to their
     /// own server.
-    pub(crate) fn start(&self) -> Result<Writers> {
-        self.cluster.run(&["startup", "--service", "db", "--yes"])?;
-        self.sql("CREATE TABLE rows (text text)")?;
+    ///
+    /// # Errors
+    /// If that does not succeed.
+    pub fn start(&self) -> Result<Writers> {
+        self.begin()?;
         self.write()
     }
 
+    /// Starts the service, with a table for rows.
+    ///
+    /// # Errors
+    /// If that does not succeed.
+    pub fn begin(&self) -> Result<()> {
+        self.cluster.run(&["startup", "--service", "db", "--yes"])?;
+        self.sql("CREATE TABLE rows (text text)").map(drop)
+    }
+
+    /// What of it is the same with every service.
+    #[must_use]
+    pub fn into_pair(self) -> Pair<'lab> {
+        self.pair
+    }
+
     /// Asks the primary by the service's address.
-    pub(crate) fn sql(&self, text: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn sql(&self, text: &str) -> Result<String> {
         let host = if self.one.is_on() {
             &self.one
         } else {
@@ -82,13 +114,19 @@ impl<'lab> Site<'lab> {
     }
 
     /// All rows that the primary has.
-    pub(crate) fn rows_there(&self) -> Result<BTreeSet<String>> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn rows_there(&self) -> Result<BTreeSet<String>> {
         let rows = self.sql("SELECT text FROM rows")?;
         Ok(rows.lines().map(str::to_owned).collect())
     }
 
     /// Waits until commits wait for the standby on this machine, by the word of the primary.
-    pub(crate) fn wait_synchronous(&self, node: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// If they do not.
+    pub fn wait_synchronous(&self, node: &str) -> Result<()> {
         eventually(&format!("commits that wait for {node}"), SOON, || {
             let seen = self.cluster.node(self.other(node).name())?;
             let detail = text(&seen["instances"][0]["role"]["detail"]);
@@ -127,7 +165,7 @@ fn own_data(host: &Host) -> Result<()> {
     let copy = data.with_extension("own");
     let run = |argv: &[&std::ffi::OsStr]| {
         let mut command = std::process::Command::new(argv[0]);
-        interlock_e2e::run(command.args(&argv[1..])).map(drop)
+        crate::run(command.args(&argv[1..])).map(drop)
     };
     run(&["cp".as_ref(), "-a".as_ref(), data.as_ref(), copy.as_ref()])?;
     run(&["rm".as_ref(), "-r".as_ref(), data.as_ref()])?;
