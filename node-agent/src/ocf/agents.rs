@@ -14,6 +14,7 @@ use interlock_model::names::{LocalName, NodeName};
 use interlock_model::ocf::{PARAMETER_PREFIX, Resource};
 
 use super::environment::{WORD, environment};
+use super::notebook::Notebook;
 use super::slot::Slot;
 use super::{Catalogue, Error, Report};
 use crate::config::Secrets;
@@ -75,6 +76,8 @@ pub struct Options {
     pub node: NodeName,
     /// Where agents keep their state files.
     pub state: PathBuf,
+    /// Where this agent keeps what it knows of resources.
+    pub memory: PathBuf,
     /// Where secrets are.
     pub secrets: Secrets,
 }
@@ -90,20 +93,23 @@ struct Inner {
     options: Options,
     catalogue: Catalogue,
     runs: Runs,
+    notebook: Notebook,
     slots: Mutex<BTreeMap<LocalName, Arc<Slot>>>,
     /// Short runs so far, which their ids tell apart.
     short: AtomicU64,
 }
 
 impl ResourceAgents {
-    /// Of this catalogue.
+    /// Of this catalogue. Blocks, for one small file.
     #[must_use]
     pub fn new(runs: Runs, catalogue: Catalogue, options: Options) -> Self {
+        let notebook = Notebook::open(options.memory.clone(), runs.boot_id().clone());
         Self {
             inner: Arc::new(Inner {
                 options,
                 catalogue,
                 runs,
+                notebook,
                 slots: Mutex::default(),
                 short: AtomicU64::new(0),
             }),
@@ -151,7 +157,13 @@ impl ResourceAgents {
             .slots
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(resource.name.clone()).or_default())
+        let new = || Arc::new(Slot::new(resource, &self.inner.notebook));
+        Arc::clone(slots.entry(resource.name.clone()).or_insert_with(new))
+    }
+
+    /// Has this agent, or an earlier one in this boot, seen a resource running since it was last stopped?
+    pub(crate) fn was_up(&self, resource: &Resource) -> bool {
+        self.slot(resource).was_up()
     }
 
     /// Monitors a resource, unless it is being started or stopped. To its end: dropping the future does not keep it any
@@ -193,7 +205,7 @@ impl ResourceAgents {
         let report = read(&run, &secrets).await;
         self.forget(&run).await;
         if report.code.is_some_and(super::Code::is_up) {
-            slot.is_up_now();
+            slot.is_up_now().await;
         }
         Ok(Look::Monitored {
             report,

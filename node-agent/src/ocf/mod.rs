@@ -18,6 +18,8 @@
 //!   (invariant I5).
 //! * A `stop` that failed leaves its resource in doubt until a `start` or `stop` succeeds: that `monitor` says *stopped*
 //!   does not count until then.
+//! * **That, and that a resource was seen running, outlives this program** (`notebook`), until the next boot: an agent that
+//!   starts anew looks by a `monitor`, and what is gone by then has died.
 //! * Secrets go through a pipe into the environment of the agent, never into arguments or onto the disk, and are taken
 //!   out of what it says (invariant I12).
 
@@ -27,6 +29,7 @@ mod code;
 mod environment;
 mod error;
 mod metadata;
+mod notebook;
 mod report;
 mod slot;
 

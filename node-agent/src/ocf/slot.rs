@@ -2,27 +2,22 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use interlock_model::ocf::Resource;
 use tokio::sync::watch;
 
 use super::Verb;
+use super::notebook::{Memory, Notebook};
 
 /// One resource.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
+    resource: Resource,
+    notebook: Notebook,
     /// Held by whoever runs an action of it.
     turn: tokio::sync::Mutex<()>,
     /// The action that a `monitor` must make way for.
     acting: watch::Sender<Option<Verb>>,
     memory: Mutex<Memory>,
-}
-
-/// What was seen of a resource by this process.
-#[derive(Debug, Default, Clone)]
-struct Memory {
-    /// It was seen running since it was last stopped by a `stop`.
-    up: bool,
-    /// Why it cannot be taken for stopped although its agent says so.
-    doubt: Option<String>,
 }
 
 /// The right to run `start` and `stop` of a resource. Whoever monitors it has made way.
@@ -37,6 +32,17 @@ pub(crate) struct Acting<'s> {
 struct Announced<'s>(&'s Slot);
 
 impl Slot {
+    /// Of a resource of which an earlier agent may have written something down.
+    pub(super) fn new(resource: &Resource, notebook: &Notebook) -> Self {
+        Self {
+            resource: resource.clone(),
+            notebook: notebook.clone(),
+            turn: tokio::sync::Mutex::default(),
+            acting: watch::Sender::default(),
+            memory: Mutex::new(notebook.of(resource)),
+        }
+    }
+
     /// Waits for the turn to act. Two never act on one resource: whoever does has its instance in hand.
     pub(crate) async fn act(&self, verb: Verb) -> Acting<'_> {
         self.acting.send_replace(Some(verb));
@@ -74,8 +80,17 @@ impl Slot {
     }
 
     /// It was seen running.
-    pub(super) fn is_up_now(&self) {
-        self.memory().up = true;
+    pub(super) async fn is_up_now(&self) {
+        let doubt = self.doubt();
+        self.remember(Memory { up: true, doubt }).await;
+    }
+
+    /// Remembers it, durably if it is news. Whoever calls this has the turn.
+    async fn remember(&self, memory: Memory) {
+        let is_news = std::mem::replace(&mut *self.memory(), memory.clone()) != memory;
+        if is_news {
+            self.notebook.remember(&self.resource, memory).await;
+        }
     }
 
     /// Was it seen running since it was last stopped?
@@ -96,21 +111,23 @@ impl Slot {
 
 impl Acting<'_> {
     /// An action has succeeded.
-    pub(crate) fn succeeded(&self, verb: Verb) {
-        *self.announced.0.memory() = Memory {
+    pub(crate) async fn succeeded(&self, verb: Verb) {
+        let memory = Memory {
             up: verb == Verb::Start,
             doubt: None,
         };
+        self.announced.0.remember(memory).await;
     }
 
     /// An action has not succeeded, or nobody knows. What was started in vain may be there in part; what was not stopped
     /// is there until a later action says otherwise.
-    pub(crate) fn failed(&self, verb: Verb, why: &str) {
-        let mut memory = self.announced.0.memory();
-        memory.up = false;
-        if verb == Verb::Stop {
-            memory.doubt = Some(why.to_owned());
-        }
+    pub(crate) async fn failed(&self, verb: Verb, why: &str) {
+        let slot = self.announced.0;
+        let doubt = match verb {
+            Verb::Start => slot.doubt(),
+            Verb::Stop => Some(why.to_owned()),
+        };
+        slot.remember(Memory { up: false, doubt }).await;
     }
 }
 
@@ -122,11 +139,27 @@ impl Drop for Announced<'_> {
 
 #[cfg(test)]
 mod tests {
+    use interlock_model::ids::BootId;
+
     use super::*;
+
+    fn slot() -> (tempfile::TempDir, Slot) {
+        let dir = tempfile::tempdir().unwrap();
+        let resource = Resource {
+            agent: "heartbeat:Dummy".parse().unwrap(),
+            name: "a".parse().unwrap(),
+            parameters: std::collections::BTreeMap::new(),
+            limits: Default::default(),
+            every: None,
+        };
+        let notebook = Notebook::open(dir.path().join("ocf.json"), BootId::default());
+        let slot = Slot::new(&resource, &notebook);
+        (dir, slot)
+    }
 
     #[tokio::test]
     async fn who_monitors_makes_way_for_who_acts_and_is_told_for_what() {
-        let slot = Slot::default();
+        let (_dir, slot) = slot();
         let turn = slot.monitor().await.unwrap();
         let act = slot.act(Verb::Stop);
         let monitor = async {
@@ -141,15 +174,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_that_failed_is_in_doubt_until_an_action_succeeds() {
-        let slot = Slot::default();
+        let (_dir, slot) = slot();
         let acting = slot.act(Verb::Start).await;
-        acting.succeeded(Verb::Start);
+        acting.succeeded(Verb::Start).await;
         assert!(slot.was_up() && slot.doubt().is_none());
-        acting.failed(Verb::Stop, "why");
+        acting.failed(Verb::Stop, "why").await;
         assert_eq!(slot.doubt().as_deref(), Some("why"));
-        acting.failed(Verb::Start, "another");
+        acting.failed(Verb::Start, "another").await;
         assert_eq!(slot.doubt().as_deref(), Some("why"));
-        acting.succeeded(Verb::Stop);
+        acting.succeeded(Verb::Stop).await;
         assert!(!slot.was_up() && slot.doubt().is_none());
     }
 }

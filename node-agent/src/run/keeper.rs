@@ -149,7 +149,7 @@ impl Keeper {
         let kept = self.session.guard(&self.service);
         let mut memory = Memory {
             guard: Guard::restore(assigned.guard, kept.clone()),
-            last: vec![None; assigned.parts.len()],
+            last: self.last_known(&assigned),
             assigned,
             kept,
             looks: Looks::default(),
@@ -172,6 +172,16 @@ impl Keeper {
                 },
             }
         }
+    }
+
+    /// What ran when an agent last looked, in this boot: gone by now it has died, and broken by now it has failed. Not so of
+    /// an exclusive service, which may be primary elsewhere by now.
+    fn last_known(&self, assigned: &AssignedInstance) -> Vec<Option<InstanceState>> {
+        let known = |part| match assigned.exclusive {
+            true => None,
+            false => self.managers.last_known(part),
+        };
+        assigned.parts.iter().map(known).collect()
     }
 
     fn reassign(&mut self, memory: &mut Memory) {

@@ -12,6 +12,7 @@
 //! ```text
 //! state_dir/ledger.redb     attempts, term, wanted, refusals, last assignment       (module ledger)
 //! state_dir/members.json    what the members of load balancers were put to             (module held)
+//! state_dir/ocf.json        what is known of resources of OCF agents in this boot      (module ocf)
 //! state_dir/files/           what files said before an operation wrote them             (module files)
 //! state_dir/runs/           one directory per running command                      (module shim)
 //! state_dir/logs/           what supervised processes print
@@ -181,6 +182,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         ocf::Options {
             node: config.node.clone(),
             state: config.ocf.state.clone(),
+            memory: state.join("ocf.json"),
             secrets: config.secrets.clone(),
         },
     );

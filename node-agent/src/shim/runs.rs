@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use interlock_model::ids::BootId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,13 @@ use super::record::{self, RunRecord, Status};
 use super::run::{Followed, Run};
 use super::spec::SpecFile;
 use super::{RunId, RunSpec};
+
+/// How long the lock of an agent that was killed may outlive it: what it was about to start has all its files until it
+/// executes its program.
+const LET_GO: Duration = Duration::from_secs(2);
+
+/// How often the lock is tried meanwhile.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where runs live and how their shims are started.
 #[derive(Debug, Clone)]
@@ -75,6 +83,19 @@ pub enum RemoveError {
     Dir(RunId, #[source] io::Error),
 }
 
+/// Takes a lock that another process may be about to let go.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    let give_up = Instant::now() + LET_GO;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
+                std::thread::sleep(LOCK_AGAIN);
+            }
+            result => return result,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     options: Options,
@@ -103,7 +124,7 @@ impl Runs {
             .create(&dir)
             .map_err(failed)?;
         let lock = File::create(dir.join(".lock")).map_err(failed)?;
-        match lock.try_lock() {
+        match lock_soon(&lock) {
             Ok(()) => Ok(Self {
                 inner: Arc::new(Inner {
                     options,
@@ -310,5 +331,31 @@ impl Runs {
             .known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_let_go_a_moment_later_is_taken_and_one_that_is_not_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = File::create(dir.path().join(".lock")).unwrap();
+        held.lock().unwrap();
+        let open = || {
+            Runs::open(Options::new(
+                dir.path().to_owned(),
+                BootId("boot".to_owned()),
+            ))
+        };
+        assert!(matches!(open(), Err(OpenError::InUse(_))));
+        // As of a process that was about to execute its program when its agent was killed.
+        let about_to = std::thread::spawn(move || {
+            std::thread::sleep(LET_GO / 10);
+            drop(held);
+        });
+        open().unwrap();
+        about_to.join().unwrap();
     }
 }

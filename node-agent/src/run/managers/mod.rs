@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
+use interlock_model::observation::InstanceState;
 
 pub(super) use runner::Runners;
 
@@ -59,6 +60,15 @@ impl Managers {
             Part::Postgres(postgres) => self.look_at_postgres(postgres).await,
             Part::Redis(redis) => self.look_at_redis(redis).await,
             Part::Address(_) => Seen::unknown(WITH_THE_ROLE.to_owned()),
+        }
+    }
+
+    /// What an earlier agent of this boot knew of a part by the end: that it ran. Where its manager knows that itself, it is
+    /// asked.
+    pub(super) fn last_known(&self, part: &Part) -> Option<InstanceState> {
+        match part {
+            Part::Ocf(resource) if self.ocf.was_up(resource) => Some(InstanceState::Running),
+            _ => None,
         }
     }
 

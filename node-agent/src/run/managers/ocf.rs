@@ -175,7 +175,7 @@ impl Managers {
         };
         let report = match ended {
             Ok(report) if report.success() => {
-                acting.succeeded(verb);
+                acting.succeeded(verb).await;
                 return Ok(report);
             }
             Ok(report) => report,
@@ -184,11 +184,12 @@ impl Managers {
                 let left =
                     killed.map_or_else(|error| format!("; {}", chain(&error)), |()| String::new());
                 let text = format!("{halt}; `{action}` of {name} was killed{left}");
-                acting.failed(verb, &text);
+                acting.failed(verb, &text).await;
                 return Err(Trouble::unknown(text, true));
             }
         };
-        acting.failed(verb, &format!("`{action}`: {}", report.text));
+        let why = format!("`{action}`: {}", report.text);
+        acting.failed(verb, &why).await;
         Ok(report)
     }
 

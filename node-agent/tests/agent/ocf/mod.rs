@@ -1,11 +1,14 @@
 //! OCF resource agents: those of the package `resource-agents` as they are, and one that fails on demand.
 
 mod real;
+mod restarts;
+mod tester;
 mod thing;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command as Program;
 
 use interlock_proto::v1;
 use interlock_proto::v1::dispatch::Command;
@@ -25,6 +28,37 @@ fn is_here(agent: &str) -> bool {
         ));
     }
     here
+}
+
+/// Set where the network and the mounts belong to this test alone.
+const APART: &str = "INTERLOCK_TEST_APART";
+
+/// Runs a test of this program, which is ignored otherwise, with a network and mounts of its own.
+fn run_apart(name: &str) {
+    let apart = "mount --make-rprivate / && ip link set lo up && exec \"$0\" \"$@\"";
+    let run = Program::new("unshare")
+        .args(["--net", "--mount", "sh", "-c", apart])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", name])
+        .env(APART, "1")
+        .output();
+    let ran = match run {
+        Ok(ran) => ran,
+        Err(error) => return skip(&format!("cannot run unshare: {error}")),
+    };
+    let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    if said.contains("unshare failed") {
+        return skip("no network namespace can be made (needs root)");
+    }
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// Ends a test that would change the network of this machine.
+fn is_apart() {
+    assert!(
+        std::env::var_os(APART).is_some(),
+        "this would change the network of this machine"
+    );
 }
 
 fn skip(why: &str) {

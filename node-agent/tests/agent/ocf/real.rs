@@ -5,19 +5,15 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command as Program;
 
 use interlock_proto::v1;
 use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::{AttemptState, InstanceState};
 use rustix::process::Signal;
 
-use super::{does, is_here, permit, skip};
+use super::{does, is_apart, is_here, permit, run_apart};
 use crate::lab::{Lab, signal};
 use crate::scripted::ocf;
-
-/// Set where the network and the mounts belong to this test alone.
-const APART: &str = "INTERLOCK_TEST_APART";
 
 /// The program of the redis server, in a package that starts none.
 const REDIS: &str = "/usr/bin/redis-check-rdb";
@@ -122,35 +118,15 @@ async fn a_real_nginx_is_started_restarted_when_it_is_killed_and_stopped() {
 
 #[test]
 fn an_address_and_a_file_system_come_and_go_on_a_network_of_their_own() {
-    const NAME: &str = "ocf::real::on_a_network_of_its_own";
-    if !is_here("IPaddr2") {
-        return;
+    if is_here("IPaddr2") {
+        run_apart("ocf::real::on_a_network_of_its_own");
     }
-    let apart = "mount --make-rprivate / && ip link set lo up && exec \"$0\" \"$@\"";
-    let run = Program::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", apart])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", NAME])
-        .env(APART, "1")
-        .output();
-    let ran = match run {
-        Ok(ran) => ran,
-        Err(error) => return skip(&format!("cannot run unshare: {error}")),
-    };
-    let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
-    if said.contains("unshare failed") {
-        return skip("no network namespace can be made (needs root)");
-    }
-    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[tokio::test]
 #[ignore = "a part of an_address_and_a_file_system_come_and_go_on_a_network_of_their_own"]
 async fn on_a_network_of_its_own() {
-    assert!(
-        std::env::var_os(APART).is_some(),
-        "this would change the network of this machine"
-    );
+    is_apart();
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
     let parameters = "ip = [\"10.77.0.9\"], nic = [\"lo\"], cidr_netmask = [\"32\"]";

@@ -46,13 +46,13 @@ esac
 "#;
 
 /// The agent that fails on demand, and where it looks.
-struct Thing {
-    lab: Lab,
-    dir: PathBuf,
+pub(super) struct Thing {
+    pub(super) lab: Lab,
+    pub(super) dir: PathBuf,
 }
 
 impl Thing {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let lab = Lab::new();
         let (agents, dir) = (lab.path("ocf.d/test"), lab.path("thing"));
         for made in [&agents, &dir] {
@@ -63,12 +63,12 @@ impl Thing {
         Self { lab, dir }
     }
 
-    fn permit(&self) -> String {
+    pub(super) fn permit(&self) -> String {
         let secret = "dir = true, port = true, password = { secret = \"pass\" }";
         permit(&self.lab, "test:Thing", secret)
     }
 
-    fn command(&self) -> v1::InstanceCommand {
+    pub(super) fn command(&self) -> v1::InstanceCommand {
         ocf(
             "probe",
             "test:Thing",
@@ -77,18 +77,18 @@ impl Thing {
     }
 
     /// Tells the agent what to do from now on.
-    fn set(&self, name: &str, text: &str) {
+    pub(super) fn set(&self, name: &str, text: &str) {
         // As a whole, for an agent that may look at any moment.
         fs::write(self.dir.join("new"), text).unwrap();
         fs::rename(self.dir.join("new"), self.dir.join(name)).unwrap();
     }
 
-    fn clear(&self, name: &str) {
+    pub(super) fn clear(&self, name: &str) {
         fs::remove_file(self.dir.join(name)).unwrap();
     }
 
     /// How often an action was called.
-    fn calls(&self, action: &str) -> usize {
+    pub(super) fn calls(&self, action: &str) -> usize {
         let calls = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
         calls.lines().filter(|line| *line == action).count()
     }
