@@ -199,3 +199,55 @@ fn pip(directory: &Path) -> Result<PathBuf> {
     }
     Ok(pip)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Output;
+
+    use super::*;
+
+    /// What the build calls as `protoc`, on a machine with these programs, and this directory for what is built.
+    fn protoc(programs: &Path, target: &Path) -> Output {
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/protoc"))
+            .arg("--version")
+            .env_clear()
+            .env("PATH", programs)
+            .env("CARGO_TARGET_DIR", target)
+            .output()
+            .unwrap()
+    }
+
+    fn compiler(path: &Path, says: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\necho {says} \"$@\"\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_build_without_a_proto_compiler_is_told_in_one_line_what_to_do() {
+        let bed = tempfile::tempdir().unwrap();
+        let (programs, target) = (bed.path().join("bin"), bed.path().join("target"));
+        let lacking = protoc(&programs, &target);
+        assert_eq!(lacking.status.code(), Some(1), "{lacking:?}");
+        let said = String::from_utf8(lacking.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for words in [
+            "no protobuf compiler",
+            "cargo xtask test install",
+            "protobuf-compiler",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+
+        // The machine's own, and before it the one that the chores have built.
+        for (path, says) in [
+            (programs.join("protoc"), "theirs"),
+            (target.join("tools/bin").join(PROTO_COMPILER.0), "ours"),
+        ] {
+            compiler(&path, says);
+            let found = protoc(&programs, &target);
+            let said = String::from_utf8(found.stdout).unwrap();
+            assert_eq!(said, format!("{says} --version\n"));
+        }
+    }
+}
