@@ -212,7 +212,14 @@ impl Site {
     /// # Errors
     /// It has not told.
     pub fn check(&self, number: u8, service: &str, check: &str) -> Result<(Verdict, String)> {
-        let node = format!("hipchat{number}");
+        self.check_on(&format!("hipchat{number}"), service, check)
+    }
+
+    /// The same of any node.
+    ///
+    /// # Errors
+    /// As [`Site::check`].
+    pub fn check_on(&self, node: &str, service: &str, check: &str) -> Result<(Verdict, String)> {
         let status = self.operator.status()?;
         let node = status.nodes.into_iter().find(|it| it.node == node);
         let mut checks = node.context("no such node")?.checks.into_iter();
@@ -280,7 +287,9 @@ fn machines(mounted: &[u8]) -> Vec<Machine> {
         Postgres::machine("pg1", DATABASE_AT, "db"),
         Redis::machine("redis1", REDIS_AT, "redis"),
         Machine::new("nfs1", SHARE_AT).process("nfs"),
-        Machine::new("lb1", BALANCER_AT).haproxy("lb", "hipchat"),
+        Machine::new("lb1", BALANCER_AT)
+            .haproxy("lb", "hipchat")
+            .allow("check_sockets = [\"DIR/lb.sock\"]"),
     ];
     for number in NUMBERS {
         machines.push(machine(number, mounted.contains(&number)));

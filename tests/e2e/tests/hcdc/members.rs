@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
 use interlock_e2e::local::{for_all, for_services, web};
 use interlock_e2e::systems::hcdc::{NUMBERS, SOON, Site};
-use interlock_proto::v1::MakePlanRequest;
+use interlock_proto::v1::{MakePlanRequest, Verdict};
 use serde_json::Value;
 
 /// The node that serves a client, by a cookie or to whom it comes.
@@ -79,6 +79,63 @@ fn who_has_a_cookie_stays_while_his_node_is_drained_and_is_sent_on_afterwards_al
     site.members_are(["UP"; 3])?;
     ensure!(served(&site, cookie)? == "hipchat1", "it is not back");
     Ok(())
+}
+
+#[test]
+fn who_is_taken_out_by_hand_is_seen_by_what_the_load_balancer_says_and_comes_back() -> Result<()> {
+    let Some(site) = Site::begin()? else {
+        return Ok(());
+    };
+    site.operator.run(&for_all("startup"))?;
+    let servers = || site.check_on("lb1", "lb", "servers");
+    eventually("all take clients", SOON, || {
+        let (verdict, evidence) = servers()?;
+        let well = "3 servers take clients";
+        ensure!(verdict == Verdict::Ok && evidence == well, "{evidence}");
+        Ok(())
+    })?;
+    let by_hand = |what: &str| -> Result<()> {
+        let command = format!("set server hipchat/hipchat2 {what}");
+        site.balancer().tell(&command).map(drop)
+    };
+    by_hand("state maint")?;
+    eventually("it is seen", SOON, || {
+        // It is put back now and then, which may be before two checks in a row have seen it.
+        by_hand("state maint")?;
+        let (verdict, evidence) = servers()?;
+        let named = evidence.contains("hipchat/hipchat2 is MAINT");
+        ensure!(verdict == Verdict::Bad && named, "{evidence}");
+        let told = site
+            .operator
+            .until_service("lb", "degraded", &["lb.servers on lb1"]);
+        told.map(drop)
+    })?;
+    eventually("it is put back", SOON, || {
+        site.members_are(["UP"; 3])?;
+        let (verdict, evidence) = servers()?;
+        ensure!(verdict == Verdict::Ok, "{evidence}");
+        Ok(())
+    })?;
+
+    // Well by its own checks, and not for the load balancer: nobody else sees that.
+    by_hand("addr 127.255.255.254 port 9")?;
+    eventually("it is down there", SOON, || {
+        let (verdict, evidence) = servers()?;
+        let named = evidence.contains("hipchat/hipchat2 is DOWN");
+        ensure!(verdict == Verdict::Bad && named, "{evidence}");
+        Ok(())
+    })?;
+    let (verdict, evidence) = site.check(2, "hipchat", "web")?;
+    ensure!(verdict == Verdict::Ok, "{evidence}");
+
+    // Who is put out by a plan is as he should be.
+    site.operator.run(&for_node("shutdown", "hipchat2"))?;
+    eventually("it is named as put out", SOON, || {
+        let (verdict, evidence) = servers()?;
+        let named = evidence.contains("put out by a plan: hipchat/hipchat2 is");
+        ensure!(verdict == Verdict::Ok && named, "{evidence}");
+        Ok(())
+    })
 }
 
 #[test]
