@@ -14,6 +14,7 @@ use interlock_mesh::credentials::Files;
 use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_model::action::{Command as Ask, Part, ShutdownBy};
 use interlock_model::check::{CheckKind, Compared, HaproxyCheck, Login, MountCheck, RedisCheck};
+use interlock_model::file::{FileWork, Piece, Text};
 use interlock_model::names::{LocalName, ServiceName};
 
 fn sample() -> PathBuf {
@@ -364,6 +365,73 @@ fn the_same_holds_for_checks_targets_paths_and_fence_agents() {
     assert!(allow("shutdown = true").permits(&Ask::Reboot).is_err());
 }
 
+#[test]
+fn a_secret_is_put_into_the_files_that_the_file_permits_it_for() {
+    // Two files that are alike in all but their names.
+    let file = |secrets: &str| {
+        let one = format!("path = \"/etc/app\"\n{secrets}\n");
+        let services = "[allow.services]\na = { systemd = [\"a.service\"], files = [\"first\", \"second.one\"] }\n";
+        let text = format!("[file.first]\n{one}[file.\"second.one\"]\n{one}{services}");
+        parse(&text).unwrap().allow
+    };
+    let ask = Ask::File {
+        service: service("a"),
+        file: local("second.one"),
+        work: FileWork::Write(Text {
+            pieces: vec![Piece::Secret(local("db"))],
+        }),
+    };
+    let refusal = file("secrets = [\"other\"]").permits(&ask).unwrap_err();
+    assert_eq!(
+        (&*refusal.table, &*refusal.line),
+        ("file.\"second.one\"", "secrets = [\"other\", \"db\"]")
+    );
+    assert!(file(&refusal.line).permits(&ask).is_ok());
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_told_with_the_table_that_is_to_be_added() {
+    let text = LEAST.to_owned()
+        + r#"
+[allow.services]
+a = { systemd = ["a.service"], files = ["conf"] }
+b = { postgres = ["main"] }
+c = { redis = ["cache"] }
+d = { process = ["web", "extra"] }
+[process.extra]
+command = ["/bin/extra"]
+[redis.other]
+config = "/etc/redis.conf"
+process = "server"
+"#;
+    let told: Vec<(usize, String, String)> = problems(&text)
+        .into_iter()
+        .map(|one| (one.line, one.what, one.remedy))
+        .collect();
+    let expected = [
+        (14, "file named conf", "[file.conf] with its `path`"),
+        (
+            15,
+            "PostgreSQL server named main",
+            "[postgres.main] with its `data`",
+        ),
+        (
+            16,
+            "Redis server named cache",
+            "[redis.cache] with its `config`",
+        ),
+        (17, "process named web", "[process.web] with its `command`"),
+        (
+            22,
+            "process named server",
+            "[process.server] with its `command`",
+        ),
+    ];
+    let expected = expected
+        .map(|(line, what, remedy)| (line, format!("there is no {what}"), format!("add {remedy}")));
+    assert_eq!(told, expected);
+}
+
 /// A secret that a spec could have sent anywhere would be everybody's who may write the spec.
 #[test]
 fn a_secret_is_sent_only_where_the_file_lets_it_go() {
@@ -383,7 +451,7 @@ fn a_secret_is_sent_only_where_the_file_lets_it_go() {
     let fresh = allow("").permits_check(&check("10.0.0.9:6379"));
     let refusal = fresh.unwrap_err();
     assert_eq!(
-        (refusal.table, &*refusal.line),
+        (&*refusal.table, &*refusal.line),
         ("allow.check_secrets", "queue = [\"10.0.0.9:6379\"]")
     );
     let permitted = allow(&format!("[{}]\n{}", refusal.table, refusal.line));

@@ -302,9 +302,11 @@ impl Allow {
                 file,
                 work,
             } => {
-                let file = self.permits_file(service, file)?;
+                let managed = self.permits_file(service, file)?;
                 match work {
-                    FileWork::Try(text) | FileWork::Write(text) => self.permits_secrets(file, text),
+                    FileWork::Try(text) | FileWork::Write(text) => {
+                        self.permits_secrets(file, managed, text)
+                    }
                     FileWork::Restore => Ok(()),
                 }
             }
@@ -360,15 +362,19 @@ impl Allow {
         Err(self.refuse(what, "allow.services", line))
     }
 
-    fn permits_secrets(&self, file: &ManagedFile, text: &Text) -> Result<(), Refusal> {
+    fn permits_secrets(
+        &self,
+        name: &LocalName,
+        file: &ManagedFile,
+        text: &Text,
+    ) -> Result<(), Refusal> {
         let Some(missing) = text.secrets().find(|it| !file.secrets.contains(it)) else {
             return Ok(());
         };
-        let name = self.files.iter().find(|(_, it)| *it == file);
-        let name = name.map(|(name, _)| name.to_string()).unwrap_or_default();
-        let line = list(&format!("{name}.secrets"), file.secrets.iter(), missing);
+        let table = format!("file.{}", quoted_key(name.as_str()));
+        let line = list("secrets", file.secrets.iter(), missing);
         let what = format!("to put the secret {missing} into the file {name}");
-        Err(self.refuse(what, "file", line))
+        Err(self.refuse(what, table, line))
     }
 
     /// May this member be switched in this load balancer? Then how that one is told.
@@ -518,11 +524,11 @@ impl Allow {
         }
     }
 
-    fn refuse(&self, what: String, table: &'static str, line: String) -> Refusal {
+    fn refuse(&self, what: String, table: impl Into<String>, line: String) -> Refusal {
         Refusal {
             what,
             file: self.file.clone(),
-            table,
+            table: table.into(),
             line,
         }
     }

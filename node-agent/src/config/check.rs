@@ -13,6 +13,7 @@ use tonic::codegen::http::Uri;
 use super::allow::{Allow, Haproxy, Managers, Nginx};
 use super::commands::{Exec, Process, Ready, Setting};
 use super::files::ManagedFile;
+use super::named::Named;
 use super::ocf::Ocf;
 use super::problem::Problem;
 use super::{Config, Lease, Log, LogShare, Secrets, Tls, raw};
@@ -50,13 +51,19 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let processes = check.processes(raw.process);
     let execs = check.execs(raw.exec);
     let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
-    check.knows_servers(&raw.allow, &raw.postgres);
-    check.knows_redis(&raw.allow, &raw.redis);
+    check.knows_all(
+        &raw.allow,
+        |it| &it.postgres,
+        &raw.postgres,
+        Named::Postgres,
+    );
+    check.knows_all(&raw.allow, |it| &it.redis, &raw.redis, Named::Redis);
     let files: BTreeMap<_, _> = raw
         .file
         .into_iter()
         .map(|(name, file)| (name, check.managed_file(file)))
         .collect();
+    check.knows_all(&raw.allow, |it| &it.files, &files, Named::File);
     let health = check.health(raw.health, &raw.allow, raw.listen.address);
     let allow = check.allow(file, raw.allow, &processes, &execs, files);
     let postgres = check.postgres(raw.postgres, &processes);
@@ -371,9 +378,7 @@ impl Check<'_> {
         files: BTreeMap<LocalName, ManagedFile>,
     ) -> Allow {
         let managers = |check: &mut Self, (name, given): (ServiceName, Spanned<raw::Managers>)| {
-            check.knows_files(&given.get_ref().files, &files);
-            let managers = check.managers(given, processes, execs);
-            (name, managers)
+            (name, check.managers(given, processes, execs))
         };
         let services = given
             .services
@@ -470,13 +475,8 @@ impl Check<'_> {
         if let Some(names) = raw.process {
             let span = names.span();
             process = names.into_inner().0;
-            for name in process.iter().filter(|name| !processes.contains_key(*name)) {
-                let what = format!("there is no process named {name}");
-                self.report(
-                    &span,
-                    what,
-                    format!("add [process.{name}] with its `command`"),
-                );
+            for name in &process {
+                self.knows(&span, name, processes, Named::Process);
             }
         }
         if let Some(name) = &raw.exec {

@@ -1,6 +1,5 @@
 //! Files that the cluster may have written: where each lies, whose it is, and what checks it.
 
-use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 
 use interlock_model::names::LocalName;
@@ -56,19 +55,6 @@ pub(super) struct Raw {
 }
 
 impl Check<'_> {
-    /// Names of files lead to files.
-    pub(super) fn knows_files(
-        &mut self,
-        names: &[Spanned<LocalName>],
-        files: &BTreeMap<LocalName, ManagedFile>,
-    ) {
-        for name in names.iter().filter(|it| !files.contains_key(it.get_ref())) {
-            let what = format!("there is no file named {}", name.get_ref());
-            let remedy = format!("add [file.{}] with its `path`", name.get_ref());
-            self.report(&name.span(), what, remedy);
-        }
-    }
-
     /// A file that may be written.
     pub(super) fn managed_file(&mut self, given: Raw) -> ManagedFile {
         let span = given.path.span();

@@ -14,6 +14,7 @@ mod commands;
 mod files;
 mod health;
 mod lease;
+mod named;
 mod ocf;
 mod one_or_more;
 mod postgres;

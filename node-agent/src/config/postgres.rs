@@ -79,22 +79,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Check<'_> {
-    /// Looks whether the servers that the cluster is permitted to operate are defined.
-    pub(super) fn knows_servers(
-        &mut self,
-        allow: &raw::Allow,
-        defined: &BTreeMap<LocalName, raw::Postgres>,
-    ) {
-        let services = allow.services.values();
-        for name in services.flat_map(|managers| &managers.get_ref().postgres) {
-            if !defined.contains_key(name.get_ref()) {
-                let what = format!("there is no PostgreSQL server named {}", name.get_ref());
-                let remedy = format!("add [postgres.{}] with its `data`", name.get_ref());
-                self.report(&name.span(), what, remedy);
-            }
-        }
-    }
-
     pub(super) fn postgres(
         &mut self,
         given: BTreeMap<LocalName, raw::Postgres>,

@@ -43,22 +43,6 @@ pub struct Redis {
 }
 
 impl Check<'_> {
-    /// Looks whether the Redis servers that the cluster is permitted to operate are defined.
-    pub(super) fn knows_redis(
-        &mut self,
-        allow: &raw::Allow,
-        defined: &BTreeMap<LocalName, raw::Redis>,
-    ) {
-        let services = allow.services.values();
-        for name in services.flat_map(|managers| &managers.get_ref().redis) {
-            if !defined.contains_key(name.get_ref()) {
-                let what = format!("there is no Redis server named {}", name.get_ref());
-                let remedy = format!("add [redis.{}] with its `config`", name.get_ref());
-                self.report(&name.span(), what, remedy);
-            }
-        }
-    }
-
     /// `state` is where the agent keeps what it must remember.
     pub(super) fn redis(
         &mut self,

@@ -11,7 +11,7 @@ pub struct Refusal {
     /// The file that would have to permit it.
     pub file: PathBuf,
     /// The table of the line.
-    pub table: &'static str,
+    pub table: String,
     /// The line that permits it: the complete new value of its key.
     pub line: String,
 }

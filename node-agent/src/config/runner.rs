@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::check::Check;
 use super::commands::Process;
+use super::named::Named;
 
 /// What runs a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +69,7 @@ impl Check<'_> {
         given: Spanned<LocalName>,
         processes: &BTreeMap<LocalName, Process>,
     ) -> Runner {
-        let name = given.get_ref();
-        if !processes.contains_key(name) {
-            let remedy = format!("add [process.{name}] with its `command`");
-            self.report(
-                &given.span(),
-                format!("there is no process named {name}"),
-                remedy,
-            );
-        }
+        self.knows(&given.span(), given.get_ref(), processes, Named::Process);
         Runner::Process(given.into_inner())
     }
 }

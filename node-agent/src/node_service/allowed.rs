@@ -1,36 +1,12 @@
 //! The allow-list, one line each, as a person would say it.
 
-use crate::config::Allow;
+use crate::config::{Allow, Managers};
 
 /// What the agent's own file permits.
 pub(super) fn lines(allow: &Allow) -> Vec<String> {
     let mut lines = Vec::new();
     for (service, managers) in &allow.services {
-        let units = managers
-            .systemd
-            .iter()
-            .map(|unit| format!("systemd {unit}"));
-        let process = managers
-            .process
-            .iter()
-            .map(|name| format!("process {name}"));
-        let exec = managers.exec.iter().map(|name| format!("exec {name}"));
-        let ocf = managers.ocf.iter().map(|permit| {
-            let names: Vec<&str> = permit.parameters.keys().map(String::as_str).collect();
-            match names.as_slice() {
-                [] => format!("ocf {}", permit.agent),
-                names => format!("ocf {} with {}", permit.agent, names.join(", ")),
-            }
-        });
-        let address = managers.address.iter().map(|it| format!("address {it}"));
-        lines.extend(
-            units
-                .chain(process)
-                .chain(exec)
-                .chain(ocf)
-                .chain(address)
-                .map(|part| format!("start and stop {service}: {part}")),
-        );
+        lines.extend(parts(managers).map(|part| format!("start and stop {service}: {part}")));
     }
     for (service, managers) in &allow.services {
         lines.extend(managers.haproxy.iter().map(|haproxy| {
@@ -38,6 +14,13 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
                 "drain and admit members of {} in {service}: haproxy at {}",
                 haproxy.backends.join(", "),
                 haproxy.socket.display()
+            )
+        }));
+        lines.extend(managers.nginx.iter().map(|nginx| {
+            format!(
+                "drain and admit members of {} in {service}: nginx by {}",
+                nginx.upstreams.join(", "),
+                nginx.file.display()
             )
         }));
     }
@@ -104,6 +87,43 @@ pub(super) fn lines(allow: &Allow) -> Vec<String> {
     lines
 }
 
+/// What may be started and stopped, one each.
+fn parts(managers: &Managers) -> impl Iterator<Item = String> {
+    // Named one by one: a manager that is added must be told here, or below.
+    let Managers {
+        systemd,
+        process,
+        exec,
+        ocf,
+        address,
+        postgres,
+        redis,
+        haproxy: _,
+        nginx: _,
+        files: _,
+    } = managers;
+    let units = systemd.iter().map(|unit| format!("systemd {unit}"));
+    let process = process.iter().map(|name| format!("process {name}"));
+    let exec = exec.iter().map(|name| format!("exec {name}"));
+    let ocf = ocf.iter().map(|permit| {
+        let names: Vec<&str> = permit.parameters.keys().map(String::as_str).collect();
+        match names.as_slice() {
+            [] => format!("ocf {}", permit.agent),
+            names => format!("ocf {} with {}", permit.agent, names.join(", ")),
+        }
+    });
+    let address = address.iter().map(|it| format!("address {it}"));
+    let postgres = postgres.iter().map(|name| format!("postgres {name}"));
+    let redis = redis.iter().map(|name| format!("redis {name}"));
+    units
+        .chain(process)
+        .chain(exec)
+        .chain(ocf)
+        .chain(address)
+        .chain(postgres)
+        .chain(redis)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -123,16 +143,42 @@ mod tests {
             power = ["fence_virsh"]
             probe_targets = ["10.1.0.0/16"]
             [allow.services]
-            web = { systemd = ["wildfly.service"], process = "web" }
+            web = { systemd = ["wildfly.service"], process = "web", files = ["conf"] }
+            app = { ocf = [{ agent = "heartbeat:thing", parameters = { key = ["a"] } }], exec = "app" }
+            db = { postgres = ["main"], address = [{ ip = "10.1.0.9", prefix = 24, interface = "eth0" }] }
+            queue = { redis = ["cache"] }
+            lb = { haproxy = { socket = "/run/haproxy.sock", backends = ["web", "api"] } }
+            front = { nginx = { file = "/etc/nginx/web.conf", upstreams = ["web"] } }
             [process.web]
             command = ["/usr/bin/web"]
+            [exec.app]
+            start = ["/bin/app", "start"]
+            stop = ["/bin/app", "stop"]
+            check = ["/bin/app", "check"]
+            [file.conf]
+            path = "/etc/web.conf"
+            [postgres.main]
+            data = "/srv/db/main"
+            programs = "/usr/lib/postgresql/15/bin"
+            unit = "db.service"
+            [redis.cache]
+            config = "/etc/redis/redis.conf"
+            unit = "redis.service"
         "#;
         let allow = Config::parse(Path::new("agent.toml"), text).unwrap().allow;
         assert_eq!(
             lines(&allow),
             [
+                "start and stop app: exec app",
+                "start and stop app: ocf heartbeat:thing with key",
+                "start and stop db: address 10.1.0.9/24 on eth0",
+                "start and stop db: postgres main",
+                "start and stop queue: redis cache",
                 "start and stop web: systemd wildfly.service",
                 "start and stop web: process web",
+                "drain and admit members of web in front: nginx by /etc/nginx/web.conf",
+                "drain and admit members of web, api in lb: haproxy at /run/haproxy.sock",
+                "write the file conf of web: /etc/web.conf",
                 "shut this machine down",
                 "run fence_virsh against other machines",
                 "connect to 10.1.0.0/16 for checks",

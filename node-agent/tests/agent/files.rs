@@ -321,7 +321,9 @@ async fn a_file_or_a_secret_that_the_agents_own_file_does_not_permit_is_refused_
     let refused = bed.work(5, "write", 1, Work::Write(text("# @@\n"))).await;
     assert_eq!(refused.state(), State::Refused, "{refused:?}");
     assert!(
-        refused.evidence.contains("app.secrets = [\"db\"]"),
+        refused
+            .evidence
+            .contains("set `secrets = [\"db\"]` under [file.app] in"),
         "{refused:?}"
     );
     let id = v1::AttemptId {
