@@ -43,7 +43,7 @@ pub enum Reason {
     NotPossible,
     /// The caller's role may not do it.
     RoleMissing,
-    /// The store cannot be read, or takes no writes.
+    /// The store cannot be read.
     StoreUnavailable,
 }
 

@@ -11,6 +11,7 @@ use interlock_model::check::{HaproxyCheck, ProbeResult};
 
 use super::outcome::{bad, ok, unknown};
 use crate::balance::{Haproxy, HaproxyServer};
+use crate::run::chain;
 
 /// Knows which servers of load balancers are out because a plan has put them out.
 pub trait PutOut: fmt::Debug + Send + Sync {
@@ -65,17 +66,6 @@ fn judge(servers: &[HaproxyServer], is_put_out: impl Fn(&HaproxyServer) -> bool)
 fn listed(servers: &[&HaproxyServer]) -> String {
     let each: Vec<String> = servers.iter().map(ToString::to_string).collect();
     each.join(", ")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use interlock_model::spec::Clients;
 
 use super::clock;
 use crate::address::{Addresses, ClientPath, path};
+use crate::run::chain;
 
 /// How often a path is opened anew because this process was stopped in between. Then the next renewal does it.
 const TRIES: u32 = 3;
@@ -264,16 +265,4 @@ fn address(part: &Part) -> Option<&FloatingAddress> {
         | Part::Postgres(_)
         | Part::Redis(_) => None,
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -57,30 +57,19 @@ impl Ended {
             },
         }
     }
-
-    /// The reason with its causes, in one line.
-    pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::chain;
 
     #[test]
     fn who_is_refused_tells_the_coordinators_reason_and_none_of_its_own() {
         let why = "this agent works for the store s1, and this coordinator has the store s2: \
                    `interlockctl store adopt s1`";
         let status = Status::failed_precondition(why);
-        let told = Ended::by(&status, "mgmt1:7443".to_owned(), "web1").chain();
+        let told = chain(&Ended::by(&status, "mgmt1:7443".to_owned(), "web1"));
         assert_eq!(
             told,
             format!("mgmt1:7443 does not let this agent in: {why}")

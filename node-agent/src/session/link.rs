@@ -25,6 +25,7 @@ use super::order::{NoOrder, Order};
 use super::outbox::Outbox;
 use super::reach::Reach;
 use super::{Board, Clock, Executor, LeaseMail, LeaseWord, Options};
+use crate::run::chain;
 
 /// Messages that wait to be sent. A coordinator that does not read is not waited for with more than these.
 const QUEUE: usize = 4;
@@ -93,7 +94,7 @@ impl<E: Executor> Link<E> {
             if matches!(ended, Ended::Stopped) {
                 return;
             }
-            let text = ended.chain();
+            let text = chain(&ended);
             if self.reach.set(false, text.clone()) {
                 tracing::warn!(coordinator = %self.target.address, "{text}");
             } else {

@@ -87,12 +87,12 @@ pub fn terms_from_wire(wire: &v1::LeaseTerms) -> Result<Terms, Invalid> {
             "hold" => ControlLoss::Hold,
             "failsafe" => ControlLoss::Failsafe,
             "demote" => ControlLoss::Demote,
-            _ => return Err(unknown("lease.terms.on_control_loss")),
+            other => return Err(Invalid::word("lease.terms.on_control_loss", other)),
         },
         vm_pause: match wire.vm_pause.as_str() {
             "possible" => VmPause::Possible,
             "accepted" => VmPause::Accepted,
-            _ => return Err(unknown("lease.terms.vm_pause")),
+            other => return Err(Invalid::word("lease.terms.vm_pause", other)),
         },
         members: parse_names("lease.terms.members", &wire.members)?,
         max_lag: wire.max_lag,
@@ -147,10 +147,6 @@ fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> Vec<String> {
 
 fn parse_names<C: FromIterator<NodeName>>(field: &str, texts: &[String]) -> Result<C, Invalid> {
     texts.iter().map(|text| name(field, text)).collect()
-}
-
-fn unknown(field: &str) -> Invalid {
-    Invalid::new(field, "is a word that this version does not know")
 }
 
 #[cfg(test)]

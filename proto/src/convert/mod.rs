@@ -62,6 +62,12 @@ impl Invalid {
     pub fn missing(field: &str) -> Self {
         Self::new(field, "is missing")
     }
+
+    /// A word that is of a later version, or of none.
+    pub(crate) fn word(field: &str, word: &str) -> Self {
+        let problem = format!("{word:?} is no word that this version knows");
+        Self::new(field, problem)
+    }
 }
 
 impl From<Invalid> for tonic::Status {

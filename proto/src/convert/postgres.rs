@@ -40,22 +40,15 @@ pub(super) fn postgres_from_wire(wire: &v1::PostgresServer) -> Result<Postgres, 
             "off" => Synchronous::Off,
             "on" => Synchronous::On,
             "strict" => Synchronous::Strict,
-            other => return Err(unknown("part.postgres.synchronous", other)),
+            other => return Err(Invalid::word("part.postgres.synchronous", other)),
         },
         rejoin: match wire.rejoin.as_str() {
             "never" => Rejoin::Never,
             "rewind" => Rejoin::Rewind,
             "clone" => Rejoin::Clone,
-            other => return Err(unknown("part.postgres.rejoin", other)),
+            other => return Err(Invalid::word("part.postgres.rejoin", other)),
         },
     })
-}
-
-fn unknown(field: &str, word: &str) -> Invalid {
-    Invalid::new(
-        field,
-        format!("{word:?} is no word that this version knows"),
-    )
 }
 
 /// Where another instance is, for the wire.

@@ -32,12 +32,7 @@ pub(super) fn redis_from_wire(wire: &v1::RedisServer) -> Result<Redis, Invalid> 
         rejoin: match wire.rejoin.as_str() {
             "never" => Rejoin::Never,
             "clone" => Rejoin::Clone,
-            other => {
-                return Err(Invalid::new(
-                    "part.redis.rejoin",
-                    format!("{other:?} is no word that this version knows"),
-                ));
-            }
+            other => return Err(Invalid::word("part.redis.rejoin", other)),
         },
     })
 }

@@ -73,7 +73,7 @@ pub(super) fn redis_from_wire(wire: &v1::RedisCheck) -> Result<RedisCheck, Inval
             "" => None,
             "master" => Some(RedisRole::Master),
             "replica" => Some(RedisRole::Replica),
-            _ => return Err(Invalid::new("check.redis.role", ROLE)),
+            other => return Err(Invalid::word("check.redis.role", other)),
         },
         max_lag: wire.max_lag_ms.map(Duration::from_millis),
         tls: None,
@@ -114,7 +114,7 @@ pub(super) fn postgres_from_wire(wire: &v1::PostgresCheck) -> Result<PostgresChe
             "" => None,
             "primary" => Some(PostgresRole::Primary),
             "standby" => Some(PostgresRole::Standby),
-            _ => return Err(Invalid::new("check.postgres.role", ROLE)),
+            other => return Err(Invalid::word("check.postgres.role", other)),
         },
         standbys: wire.standbys,
         max_lag: wire.max_lag.map(|lag| match lag {
@@ -153,8 +153,6 @@ pub(super) fn mariadb_from_wire(wire: &v1::MariadbCheck) -> Result<MariadbCheck,
         tls: None,
     })
 }
-
-const ROLE: &str = "is a role that this version does not know";
 
 fn login_to_wire(login: &Login) -> v1::Login {
     v1::Login {

@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use super::super::{Cause, Error};
+use crate::driver::chain;
 
 /// A failed call.
 #[derive(Debug, Clone)]
@@ -165,10 +166,6 @@ fn told(status: &tonic::Status) -> String {
         text.push_str(&chain(source));
     }
     text
-}
-
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    crate::driver::chain(error)
 }
 
 #[cfg(test)]
