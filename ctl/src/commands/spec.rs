@@ -8,7 +8,7 @@ use interlock_model::spec::{MAX_BYTES, Parsed, Problems, Spec, diff, schema};
 use interlock_proto::v1;
 use serde_json::json;
 
-use super::{spec_agent_config, spec_agent_file};
+use super::{spec_agent_config, spec_agent_file, status};
 use crate::cli::{Connection, Format, SpecApply, SpecCommand};
 use crate::client::{Client, SHORT};
 use crate::context;
@@ -268,15 +268,7 @@ async fn apply(connection: &Connection, args: SpecApply, out: Out) -> Outcome {
 
 /// The generation that is applied now. If it changes before the next call, the coordinator refuses.
 async fn current(client: &Client) -> Result<u64, Failure> {
-    let mut cluster = client.cluster();
-    let status = client
-        .call(
-            "read the status",
-            SHORT,
-            cluster.get_status(v1::GetStatusRequest {}),
-        )
-        .await?;
-    Ok(status.generation)
+    Ok(status::get(client).await?.generation)
 }
 
 async fn send(

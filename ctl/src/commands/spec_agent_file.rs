@@ -76,7 +76,12 @@ fn processes(service: &Service) -> impl Iterator<Item = &str> {
     let parts = service.parts.iter().chain(&service.primary_parts);
     parts.filter_map(|part| match part {
         Part::Process { name } => Some(name.as_str()),
-        _ => None,
+        Part::Systemd { .. }
+        | Part::Exec { .. }
+        | Part::Ocf(_)
+        | Part::Address(_)
+        | Part::Postgres(_)
+        | Part::Redis(_) => None,
     })
 }
 

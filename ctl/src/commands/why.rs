@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::render::{Out, Paint, Tone, clean, clock_time, date_time, elapsed, rfc3339};
 
 use super::events::{event_line, event_value};
+use super::status;
 
 /// How long after the decision its event may have been written down, in milliseconds.
 const WRITTEN_LATER: u64 = 5000;
@@ -92,9 +93,7 @@ async fn list(
 
 /// The newest of each service that has a lease, by name.
 async fn newest_of_all(client: &Client) -> Result<Vec<v1::Decision>, Failure> {
-    let mut cluster = client.cluster();
-    let request = cluster.get_status(v1::GetStatusRequest {});
-    let status = client.call("read the status", SHORT, request).await?;
+    let status = status::get(client).await?;
     let mut newest = Vec::new();
     for service in status
         .services

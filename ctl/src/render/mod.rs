@@ -32,7 +32,7 @@ pub(crate) use out::{Out, width_and_height};
 pub(crate) use paint::{Paint, Tone};
 pub(crate) use plan::{no_plan_line, report_lines};
 pub(crate) use silence::{Silence, under_way};
-pub(crate) use status::{status_text, status_value};
+pub(crate) use status::{status_text, status_value, told_refusals};
 pub(crate) use table::{Table, cut};
 pub(crate) use time::{age, clock_time, date_time, elapsed, moment, now_millis, rfc3339};
 pub(crate) use words::{counted, instance_state, liveness, power, side, verdict, wanted};

@@ -117,6 +117,40 @@ fn a_node_on_which_no_agent_runs_is_no_silent_one() {
     assert_eq!(value["agentless"]["probed_from"], json!(["a", "b"]));
 }
 
+/// Most clusters never ask for a restart of a machine: the plans that would tell it.
+#[test]
+fn a_bundle_tells_the_refusals_that_the_status_tells() {
+    use v1::refusal::Permission;
+    let refusal = |permission, why: &str| v1::Refusal {
+        permission: Some(permission),
+        why: why.to_owned(),
+    };
+    let mut known = Script::default();
+    known.status.generation = 1;
+    known.status.nodes = vec![v1::NodeStatus {
+        node: "web1".into(),
+        liveness: v1::Liveness::Alive.into(),
+        refuses: vec![
+            refusal(Permission::Reboot(v1::Reboot {}), "it may not be restarted"),
+            refusal(Permission::Operate("web".into()), "web is not permitted"),
+        ],
+        ..Default::default()
+    }];
+    let coordinator = Scripted::start(known, "reader");
+    let place = &coordinator.place;
+    let said = place.run("status").exits(0).stdout;
+    assert!(
+        said.contains("the agent of web1 would refuse 1 of"),
+        "{said}"
+    );
+    let said = place.run("support bundle --out b.tar.zst").stderr;
+    assert!(
+        said.contains("agent of web1: web is not permitted"),
+        "{said}"
+    );
+    assert!(!said.contains("it may not be restarted"), "{said}");
+}
+
 #[test]
 fn an_event_has_one_decision_and_no_epoch_can_be_asked_of_it() {
     let coordinator = Scripted::start(Script::default(), "reader");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Public;
 use crate::client::Coordinators;
-use crate::render::{liveness, now_millis, rfc3339};
+use crate::render::{liveness, now_millis, rfc3339, told_refusals};
 
 /// How long before the end of a certificate it is told.
 const SOON: Duration = Duration::from_secs(7 * 86_400);
@@ -112,7 +112,7 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
                 let share = format!("share for the logs of {}", node.node);
                 found.add(share, false, &node.log_share);
             }
-            for refusal in &node.refuses {
+            for refusal in told_refusals(node) {
                 found.add(format!("agent of {}", node.node), false, &refusal.why);
             }
         }
