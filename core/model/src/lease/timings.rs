@@ -145,7 +145,7 @@ pub struct Durations {
     /// S: how long after sending its last acknowledged renewal the holder decides to fence itself.
     #[serde(with = "human")]
     pub fence: Duration,
-    /// K: within what time a forced stop is done; afterwards the node is reset.
+    /// K: within what time a forced stop is done; afterwards the node is reset, if its agent's own file says so.
     #[serde(with = "human")]
     pub stop: Duration,
     /// W: how long after it was last petted a watchdog resets the node. Linux: whole seconds for most devices.

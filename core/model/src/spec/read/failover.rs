@@ -108,7 +108,8 @@ static TIMINGS: Shape = Shape {
             "stop",
             Kind::Duration,
             "as the profile has it",
-            "K: within what time a forced stop is done; afterwards the node is reset.",
+            "K: within what time a forced stop is done. What is not ended by then has the node reset, if its agent's own file says so \
+             (`[lease] reset`); otherwise the role stays taken.",
         ),
     ],
     choice: &[],

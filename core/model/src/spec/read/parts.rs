@@ -98,7 +98,15 @@ static ADDRESS: Shape = Shape {
             "The address with the length of its prefix: `10.1.0.10/24`.",
         ),
         required("interface", Kind::Text, "The interface that it is put on."),
-        ON,
+        default(
+            "on",
+            Kind::Word {
+                words: &["primary"],
+                later: &[],
+            },
+            "primary",
+            "Nothing else: an address goes with the role, also where this is not written.",
+        ),
     ],
     choice: &[],
     later: &[],
