@@ -1,6 +1,7 @@
 //! A node in a temporary directory: certificates, a file, the agent's program.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,29 @@ use tonic::transport::Channel;
 use crate::scripted::{Coordinator, PATIENCE};
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// Says what is not tested here, and why: also where `cargo xtask test` collects it.
+pub(crate) fn skip(what: &str, why: &str) {
+    let line = format!("SKIPPED: {what}: {why}\n");
+    eprint!("{line}");
+    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
+        let file = fs::File::options().create(true).append(true).open(list);
+        // One write: lines of tests that run at the same time do not mix.
+        file.unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// Is this program here? What cannot be tested without it is said otherwise.
+pub(crate) fn has(what: &str, program: &str, package: &str) -> bool {
+    let there = Path::new(program).exists();
+    if !there {
+        skip(
+            what,
+            &format!("{program} is missing; `cargo xtask test` installs {package}"),
+        );
+    }
+    there
+}
 
 /// A cluster `lab` with one node, `n1`.
 pub(crate) struct Lab {

@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Child;
 use tokio::sync::Semaphore;
 
-use crate::lab::{Agent, Lab};
+use crate::lab::{Agent, Lab, has};
 use crate::scripted::{Coordinator, PATIENCE, Session, id};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -38,8 +38,7 @@ struct Bed {
 impl Bed {
     /// None, with a word about it, where there is no HAProxy.
     async fn new(backends: &str) -> Option<Self> {
-        if !std::path::Path::new(HAPROXY).exists() {
-            skip();
+        if !has("members of HAProxy", HAPROXY, "haproxy") {
             return None;
         }
         let lab = Lab::new();
@@ -233,19 +232,6 @@ fn balance(lab: &Lab) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap()
-}
-
-fn skip() {
-    use std::io::Write as _;
-    let line = "SKIPPED: members of HAProxy: /usr/sbin/haproxy is missing; `cargo xtask test` installs haproxy\n";
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(list);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use interlock_proto::v1;
 use interlock_proto::v1::InstanceState;
 use interlock_proto::v1::dispatch::Command;
 
-use crate::lab::{Agent, Lab};
+use crate::lab::{Agent, Lab, skip};
 use crate::scripted::{Coordinator, Session, id, unit};
 
 /// A node with one unit, which is the service `db`. The unit is removed at the end.
@@ -23,7 +23,10 @@ impl Node {
     /// A unit of this name and `[Service]` section, guarded with this budget; none where there is no systemd.
     async fn with(name: &str, section: &str, budget: u32) -> Option<Self> {
         if std::env::var("INTERLOCK_TEST_SYSTEMD").as_deref() != Ok("1") {
-            eprintln!("SKIPPED: not a machine for tests of systemd (INTERLOCK_TEST_SYSTEMD=1)");
+            skip(
+                "units of systemd",
+                "not a machine for tests of systemd (INTERLOCK_TEST_SYSTEMD=1)",
+            );
             return None;
         }
         let name = format!("interlock-agent-test-{name}.service");

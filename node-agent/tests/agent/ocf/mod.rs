@@ -5,8 +5,6 @@ mod restarts;
 mod tester;
 mod thing;
 
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command as Program;
 
@@ -62,12 +60,7 @@ fn is_apart() {
 }
 
 fn skip(why: &str) {
-    let line = format!("SKIPPED: OCF resource agents: {why}\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = fs::File::options().create(true).append(true).open(list);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
+    crate::lab::skip("OCF resource agents", why);
 }
 
 /// A file that permits an agent to be given these parameters for the service `probe`.
