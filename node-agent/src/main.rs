@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use interlock_agent::config::{Config, Error};
-use interlock_agent::{ocf, probe, run, shim};
+use interlock_agent::{logs, ocf, probe, run, shim};
 use interlock_mesh::log;
 use signal_hook::consts::SIGCHLD;
 
@@ -85,6 +85,12 @@ fn main() -> ExitCode {
         && word == probe::HELPER_WORD
     {
         return probe::helper(rest);
+    }
+    // And for the one that writes to a share which may hang.
+    if let [_, word, rest @ ..] = arguments.as_slice()
+        && word == logs::DELIVER_WORD
+    {
+        return logs::deliver(rest);
     }
     // What becomes a resource agent that is told secrets is this program for a moment.
     if let [_, word, rest @ ..] = arguments.as_slice()

@@ -34,6 +34,7 @@ mod tail;
 mod tree;
 
 pub use glob::{BadGlob, Glob};
+pub use share::{WORD as DELIVER_WORD, helper as deliver};
 
 use std::sync::Arc;
 
@@ -87,7 +88,8 @@ impl Logs {
         }))
     }
 
-    /// What is wrong with the share that they are brought to, now and whenever that changes; none if there is no share.
+    /// What is wrong with the share that they are brought to, now and whenever that changes: empty if nothing is, none as long as
+    /// that is not known. None at all if there is no share.
     pub(crate) fn share(&self) -> Option<watch::Receiver<Option<String>>> {
         self.0.has_share.then(|| self.0.share.watch())
     }

@@ -389,12 +389,15 @@ async fn said(leases: Option<&LeaseMail>) -> v1::LeaseReport {
     }
 }
 
-/// What there is to say of the share for logs, when it is something else than before.
+/// What there is to say of the share for logs, when it is something else than before. Nothing, as long as it is not known: an
+/// agent that has just begun would say that all is well.
 async fn changed(share: &mut Option<watch::Receiver<Option<String>>>) -> String {
-    if let Some(share) = share
-        && share.changed().await.is_ok()
-    {
-        return share.borrow_and_update().clone().unwrap_or_default();
+    if let Some(share) = share {
+        while share.changed().await.is_ok() {
+            if let Some(said) = share.borrow_and_update().clone() {
+                return said;
+            }
+        }
     }
     // There is no share, or the agent is ending.
     std::future::pending().await

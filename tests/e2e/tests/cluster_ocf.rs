@@ -9,6 +9,7 @@ use interlock_e2e::local::keeper::kill;
 use interlock_e2e::local::{Cluster, Layout, Machine, Operator, for_all};
 use interlock_e2e::{eventually, skip};
 use interlock_mesh::identity::Role;
+use interlock_proto::v1::InstanceState;
 use rustix::process::Pid;
 
 const SPEC: &str = r#"
@@ -91,7 +92,7 @@ fn nginx(cluster: &Cluster) -> Result<Pid> {
 #[test]
 fn services_of_resource_agents_go_up_and_down_in_order_and_what_dies_is_started_again() -> Result<()>
 {
-    let Some(cluster) = start()? else {
+    let Some(mut cluster) = start()? else {
         return Ok(());
     };
     let operator = cluster.admin()?;
@@ -101,16 +102,36 @@ fn services_of_resource_agents_go_up_and_down_in_order_and_what_dies_is_started_
     ensure!(before < after, "web was started before its store");
     ensure!(cluster.path("store").exists(), "its agent has not worked");
 
+    let is_restarted = |service: &str| -> Result<()> {
+        let status = operator.status()?;
+        let mut instances = status.nodes.into_iter().flat_map(|node| node.instances);
+        let seen = instances.find(|seen| seen.service == service);
+        let seen = seen.context("no instance")?;
+        let runs = seen.state() == InstanceState::Running;
+        ensure!(runs && seen.restarts == 1, "{seen:?}");
+        Ok(())
+    };
     let first = nginx(&cluster)?;
     kill(first)?;
     eventually("nginx is started again", Duration::from_secs(20), || {
-        let status = operator.status()?;
-        let instances = status.nodes.into_iter().flat_map(|node| node.instances);
-        let web = instances.into_iter().find(|seen| seen.service == "web");
-        let web = web.context("no instance")?;
-        ensure!(web.restarts == 1 && nginx(&cluster)? != first, "{web:?}");
+        is_restarted("web")?;
+        ensure!(nginx(&cluster)? != first);
         Ok(())
     })?;
+
+    // What goes while no agent is there has died for the next one, and what runs is adopted.
+    cluster.kill_agent("store1")?;
+    cluster.kill_agent("web1")?;
+    fs::remove_file(cluster.path("store"))?;
+    let before = nginx(&cluster)?;
+    cluster.start_agent("store1")?;
+    cluster.start_agent("web1")?;
+    eventually("so is the store", Duration::from_secs(20), || {
+        is_restarted("store")?;
+        ensure!(cluster.path("store").exists());
+        is_restarted("web")
+    })?;
+    ensure!(nginx(&cluster)? == before, "nginx was started once more");
 
     let down = operator.run(&for_all("shutdown"))?;
     let before = position(&operator, &down, "stop:web@web1", "proven")?;

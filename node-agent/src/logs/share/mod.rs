@@ -13,14 +13,18 @@
 //! * **The spool is bounded.** What does not fit is not taken, and so it is taken the next day if its file is still there.
 //! * **Each line once**, but for a crash in the very moment between the end of a file in the spool and the memory of it: then
 //!   that file comes twice. A delivery that is broken off leaves a name that ends in `.part`, and is made again.
+//! * **A share that hangs holds up nothing.** A helper process writes ([`helper`]), one at a time; what is new is taken into the
+//!   spool meanwhile, and this program ends without waiting for it.
 //! * **What is wrong is told**: coordinators have an event of it, and whoever collects logs sees it in the result.
 
+mod courier;
 mod delivery;
+mod helper;
 mod memory;
 mod spool;
 mod taker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use interlock_engine::collecting::daily::{AGAIN, Daily, Due};
@@ -30,30 +34,42 @@ use interlock_model::time::Timestamp;
 
 use tokio::sync::watch;
 
+pub use helper::{WORD, helper};
+
 use super::Logs;
 use crate::config::LogShare;
 use crate::probe::{FileProbes, is_mounted};
 use crate::session::Clock;
+use courier::{Courier, News};
 use memory::Memory;
 use spool::Spool;
 
 /// How long the share may take to show its marker.
 const MARKER: Duration = Duration::from_secs(10);
 
-/// After how long a share that is written to does not answer.
-const ANSWERS: Duration = Duration::from_secs(60);
+/// After how long without anything that reaches it a share does not answer: one piece of a file has to, and a busy server takes
+/// its time for that.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// What is told of it then.
+const SILENT: &str = "it does not answer";
+
+/// The helper is this very program. Not `current_exe`: after an upgrade its path leads to another version, and this link to
+/// the one that runs.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// The longest sleep: a clock may be set meanwhile.
 const SLEEP: Duration = Duration::from_secs(60);
 
-/// What is wrong with the share now, for coordinators and whoever collects. Cheap to clone.
+/// What is wrong with the share now, for coordinators and whoever collects: empty if it has everything, none as long as that is
+/// not known. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trouble(watch::Sender<Option<String>>);
 
 impl Trouble {
     /// What is to be told.
     pub(super) fn told(&self) -> Option<String> {
-        self.0.borrow().clone()
+        self.0.borrow().clone().filter(|said| !said.is_empty())
     }
 
     /// The same, and whenever it changes.
@@ -61,15 +77,20 @@ impl Trouble {
         self.0.subscribe()
     }
 
+    fn is_known(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     fn is(&self, trouble: Option<String>) {
         self.0.send_if_modified(|now| {
-            let is_news = *now != trouble;
+            let said = trouble.unwrap_or_default();
+            let is_news = now.as_deref() != Some(&*said);
             if is_news {
-                match &trouble {
-                    Some(why) => tracing::warn!("{why}"),
-                    None => tracing::info!("the log share has everything"),
+                match &*said {
+                    "" => tracing::info!("the log share has everything"),
+                    why => tracing::warn!("{why}"),
                 }
-                *now = trouble;
+                *now = Some(said);
             }
             is_news
         });
@@ -88,6 +109,7 @@ pub(super) async fn run(
         trouble: logs.0.share.clone(),
         memory: Memory::load(state.join("log-share.json")),
         spool: Spool::new(state.join("log-spool"), options.spool),
+        courier: None,
         missed: None,
         full: false,
         logs,
@@ -99,13 +121,14 @@ pub(super) async fn run(
         let now = Clock.wall();
         let daily = Daily {
             taken: share.memory.taken,
-            spooled: share.spool.holds_something(),
+            // What is being delivered need not be delivered.
+            spooled: share.courier.is_none() && share.spool.holds_something(),
             missed: share.missed,
         };
         match daily.due(share.options.at, now) {
             Due::Take => share.take(now).await,
             Due::Deliver => share.deliver(now).await,
-            Due::Nothing { until } => tokio::time::sleep(until.since(now).min(SLEEP)).await,
+            Due::Nothing { until } => share.wait(until.since(now).min(SLEEP)).await,
         }
     }
 }
@@ -118,6 +141,8 @@ struct Share {
     trouble: Trouble,
     memory: Memory,
     spool: Spool,
+    /// The delivery that is under way.
+    courier: Option<Courier>,
     /// When the last delivery did not succeed.
     missed: Option<Timestamp>,
     /// Was the spool full when logs were taken last?
@@ -131,6 +156,9 @@ impl Share {
             Ok(full) => {
                 self.full = full;
                 self.memory.taken = Some(now);
+                if self.courier.as_ref().is_some_and(Courier::hangs) {
+                    self.trouble.is(Some(self.waits(SILENT)));
+                }
                 if let Err(error) = self.memory.save() {
                     self.trouble.is(Some(format!(
                         "what was taken of the logs cannot be remembered: {error}"
@@ -147,12 +175,45 @@ impl Share {
         }
     }
 
-    /// Delivers what lies in the spool, if the share is there.
+    /// Begins to deliver what lies in the spool, if the share is there.
     async fn deliver(&mut self, now: Timestamp) {
-        let delivered = match self.is_there().await {
-            Ok(()) => self.write().await,
+        let (spool, dir, node) = (self.spool.dir(), &self.options.dir, self.node.as_str());
+        let begun = match self.is_there().await {
+            Ok(()) => Courier::start(Path::new(PROGRAM), spool, dir, node, ANSWERS)
+                .map_err(|error| format!("its helper cannot be started: {error}")),
             Err(why) => Err(why),
         };
+        match begun {
+            Ok(courier) => self.courier = Some(courier),
+            Err(why) => self.ended(now, Err(why)),
+        }
+    }
+
+    /// Waits for so long, or until there is something to be done about the delivery.
+    async fn wait(&mut self, most: Duration) {
+        let Some(courier) = &mut self.courier else {
+            // An earlier agent has brought all that it had taken.
+            if !self.trouble.is_known() && !self.spool.holds_something() {
+                self.trouble.is(None);
+            }
+            return tokio::time::sleep(most).await;
+        };
+        let news = tokio::select! {
+            news = courier.news() => news,
+            () = tokio::time::sleep(most) => return,
+        };
+        match news {
+            News::Moves => {}
+            News::Hangs => self.trouble.is(Some(self.waits(SILENT))),
+            News::Over(delivered) => {
+                self.courier = None;
+                self.ended(Clock.wall(), delivered);
+            }
+        }
+    }
+
+    /// A delivery is over, or was not begun.
+    fn ended(&mut self, now: Timestamp, delivered: Result<(), String>) {
         match delivered {
             Ok(()) => {
                 self.missed = None;
@@ -200,20 +261,6 @@ impl Share {
             Ok(())
         } else {
             Err(seen.evidence)
-        }
-    }
-
-    /// One thread writes, however long it takes: a second one would hang as well.
-    async fn write(&self) -> Result<(), String> {
-        let (spool, dir) = (self.spool.dir().to_owned(), self.options.dir.clone());
-        let node = self.node.to_string();
-        let mut writing =
-            tokio::task::spawn_blocking(move || delivery::deliver(&spool, &dir, &node));
-        loop {
-            match tokio::time::timeout(ANSWERS, &mut writing).await {
-                Ok(ended) => return ended.unwrap_or_else(|error| Err(error.to_string())),
-                Err(_) => self.trouble.is(Some(self.waits("it does not answer"))),
-            }
         }
     }
 }

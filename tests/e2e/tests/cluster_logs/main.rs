@@ -1,8 +1,10 @@
-//! Logs of nodes, brought to a workstation.
+//! Logs of nodes, brought to a workstation, and to a share (`share`).
+
+mod share;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::local::{Cluster, Life, shop};
-use interlock_e2e::{eventually, programs, skip};
+use interlock_e2e::{eventually, programs};
 use interlock_mesh::identity::Role;
 
 /// A cluster whose web nodes have a log `app`, with some lines in it.
@@ -244,180 +246,6 @@ fn the_log_of_a_service_is_shown_as_it_is_written_and_ends_with_its_reader() -> 
     ended(&nothing, 2)?;
     let talk = String::from_utf8_lossy(&nothing.stderr);
     ensure!(talk.contains("[logs.db]"), "{talk}");
-    Ok(())
-}
-
-/// A file system in memory. Unmounted at the end.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn mount(at: &Path) -> Result<Option<Self>> {
-        let arguments = ["-t", "tmpfs", "-o", "size=1m", "share"];
-        let mounted = Command::new("mount").args(arguments).arg(at).output()?;
-        if !mounted.status.success() {
-            skip("a share that is away", "mounting needs root");
-            return Ok(None);
-        }
-        Ok(Some(Self(at.to_owned())))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily, because the agent may be looking.
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).output());
-    }
-}
-
-fn unzipped(path: &Path) -> Result<String> {
-    let output = Command::new("gzip")
-        .args(["--decompress", "--stdout"])
-        .arg(path)
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{}: {}",
-        path.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Everything that is in a share of this node's log `app`.
-fn shared(logs: &Path, node: &str) -> Result<Vec<String>> {
-    let of_node = format!("/{node}/app/");
-    let paths = walk(logs)?.into_iter();
-    let paths = paths.filter(|path| path.display().to_string().contains(&of_node));
-    let mut all: Vec<String> = paths.map(|path| unzipped(&path)).collect::<Result<_>>()?;
-    all.sort();
-    Ok(all)
-}
-
-#[test]
-fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> Result<()> {
-    let mut cluster = prepared()?;
-    let share = cluster.path("share");
-    fs::create_dir(&share)?;
-    let text = format!(
-        "\n[log_share]\ndir = {:?}\nmount = {share:?}\nmarker = \".alive\"\n",
-        share.join("logs")
-    );
-    add(&cluster.path("nodes/web1/agent.toml"), &text)?;
-    // The directory is there, with the marker in it, and nothing is mounted.
-    fs::write(share.join(".alive"), "")?;
-    cluster.start_coordinator()?;
-    cluster.join()?;
-    eventually("the node to be named", Duration::from_secs(30), || {
-        let output = collect(
-            &cluster,
-            &cluster.path("collected"),
-            &["--node", "web[1-2]"],
-        )?;
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let problems = told["nodes"]["web1"]["problems"].to_string();
-        ensure!(problems.contains("nothing is mounted at"), "{told}");
-        ensure!(
-            told["nodes"]["web2"]["problems"] == serde_json::json!([]),
-            "{told}"
-        );
-        ended(&output, 8)
-    })?;
-    ensure!(
-        !share.join("logs").exists(),
-        "it wrote below the mount point"
-    );
-    let has_event = |kind: &str| -> Result<()> {
-        let told = cluster.ctl("olga", Role::Operator, &["events"])?;
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let lines: Vec<&str> = told.lines().filter(|line| line.contains(kind)).collect();
-        ensure!(
-            matches!(lines.as_slice(), [line] if line.contains("web1")),
-            "{told}"
-        );
-        Ok(())
-    };
-    eventually("that to be told", Duration::from_secs(30), || {
-        has_event("log-share-away")
-    })?;
-    let says = |words: &[&str], wanted: &str| -> Result<()> {
-        let told = cluster.ctl("olga", Role::Operator, words)?;
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        ensure!(told.contains(wanted), "{told}");
-        Ok(())
-    };
-    says(&["status"], "note: the logs of web1 wait: ")?;
-    says(&["status"], "nothing is mounted at")?;
-    says(&["node", "show", "web1"], "nothing is mounted at")?;
-    let bundle = cluster.path("away.tar.zst");
-    let examined = || -> Result<String> {
-        let out = bundle.display().to_string();
-        // One that is there is not written over.
-        if bundle.exists() {
-            fs::remove_file(&bundle)?;
-        }
-        cluster.ctl(
-            "olga",
-            Role::Operator,
-            &["support", "bundle", "--out", &out],
-        )?;
-        let mut tar = tar::Archive::new(zstd::Decoder::new(fs::File::open(&bundle)?)?);
-        for entry in tar.entries()? {
-            let mut entry = entry?;
-            if entry.path()?.ends_with("doctor.json") {
-                let mut text = String::new();
-                entry.read_to_string(&mut text)?;
-                return Ok(text);
-            }
-        }
-        anyhow::bail!("nobody was examined")
-    };
-    let doctor = examined()?;
-    ensure!(doctor.contains("share for the logs of web1"), "{doctor}");
-    ensure!(!doctor.contains("share for the logs of web2"), "{doctor}");
-    for node in ["web1", "web2"] {
-        let certificate = format!("certificate of the agent of {node}");
-        ensure!(doctor.contains(&certificate), "{doctor}");
-    }
-
-    let Some(mounted) = Mounted::mount(&share)? else {
-        return Ok(());
-    };
-    fs::write(share.join(".alive"), "")?;
-    let logs = share.join("logs");
-    let both = "web1 line 1\nweb1 line 2\n".to_owned();
-    eventually("the logs to be brought", Duration::from_secs(60), || {
-        let found = shared(&logs, "web1")?;
-        ensure!(found == [both.clone()], "{found:?}");
-        Ok(())
-    })?;
-
-    eventually("that to be told", Duration::from_secs(30), || {
-        has_event("log-share-back")
-    })?;
-    let doctor = examined()?;
-    ensure!(!doctor.contains("share for the logs"), "{doctor}");
-
-    // Another day, for all that the agent knows: only what is new comes.
-    cluster.kill_agent("web1")?;
-    let memory = cluster.path("nodes/web1/state/log-share.json");
-    let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&memory)?)?;
-    value["taken"] = serde_json::Value::Null;
-    fs::write(&memory, value.to_string())?;
-    add(&app(&cluster, "web1", "app.log"), "web1 line 3\n")?;
-    cluster.start_agent("web1")?;
-    eventually(
-        "the new line to be brought",
-        Duration::from_secs(60),
-        || {
-            let found = shared(&logs, "web1")?;
-            ensure!(
-                found == [both.clone(), "web1 line 3\n".to_owned()],
-                "{found:?}"
-            );
-            Ok(())
-        },
-    )?;
-    drop(mounted);
     Ok(())
 }
 
