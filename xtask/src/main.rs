@@ -26,6 +26,10 @@ enum Chore {
     /// Install what the tests need, then check and test everything, and list what was skipped.
     Test(test::Arguments),
     /// The main job, live on this machine: needs no root, installs nothing on it.
+    ///
+    /// Exit code 0: shown. 1: something has failed. 69: this machine lacks what the system needs, which is named; nothing was
+    /// begun, downloaded or installed.
+    #[command(verbatim_doc_comment)]
     Demo(demo::Options),
     /// What Interlock costs, against floors measured in the same run.
     Bench(bench::Arguments),
@@ -57,9 +61,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         // These build the programs as well.
         Chore::Bench(arguments) => install::proto_compiler().and_then(|()| bench::run(&arguments)),
-        Chore::Demo(options) => install::proto_compiler()
-            .and_then(|()| demo::tell(&options))
-            .map(|()| ExitCode::SUCCESS),
+        Chore::Demo(options) => demo::tell(&options).map(|()| ExitCode::SUCCESS),
         Chore::Machine { directory } => interlock_e2e::programs::agent()
             .and_then(|agent| demo::Machine::new(&directory).keep(&agent))
             .map(|()| ExitCode::SUCCESS),
@@ -71,6 +73,9 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        match error.is::<demo::Missing>() {
+            true => ExitCode::from(demo::MISSING_CODE),
+            false => ExitCode::FAILURE,
+        }
     })
 }

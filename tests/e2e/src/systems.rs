@@ -6,18 +6,26 @@ pub mod mstr;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 use interlock_mesh::identity::Role;
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::local::{Cluster, Operator};
 
 /// What is asked of each of them alike.
-pub trait System: Sync {
+pub trait System: Sized + Sync {
     /// The cluster.
     fn cluster(&self) -> &Cluster;
+
+    /// Lets all of it go on without this process: where its files are, and which process keeps it ([`Cluster::keep`]).
+    ///
+    /// # Errors
+    /// Nothing goes on.
+    fn keep(self) -> Result<(PathBuf, Pid)>;
 
     /// Somebody who may do everything.
     fn operator(&self) -> &Operator;

@@ -12,12 +12,21 @@ use super::machine::{Machine, Process};
 /// The file that names the coordinator's process.
 pub(crate) const COORDINATOR: &str = "coordinator.pid";
 
+/// The file that names the process that keeps a whole system.
+pub(super) const KEEPER: &str = "keeper.pid";
+
+/// The file that ends that.
+const END: &str = "end";
+
 /// How long the coordinator gets for its end; it has nothing to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends the coordinator and the machines of a demo, and removes its directory with the keys in it. Nothing else: a process
 /// that only has the pid of one of them is left alone.
 pub(crate) fn end(directory: &Path) -> Result<()> {
+    if let Some(keeper) = Process::read(&directory.join(KEEPER)) {
+        return end_system(directory, &keeper);
+    }
     let machines = directory.join("machines");
     ensure!(
         directory.join("cluster.yaml").is_file() && machines.join("owner").is_file(),
@@ -42,6 +51,26 @@ pub(crate) fn end(directory: &Path) -> Result<()> {
             Machine::new(&machine).pull_plug()?;
         }
     }
+    removed(directory)
+}
+
+/// The same of a whole system, whose keeper ends everything below itself.
+fn end_system(directory: &Path, keeper: &Process) -> Result<()> {
+    fs::write(directory.join(END), "").with_context(|| directory.display().to_string())?;
+    let give_up = Instant::now() + PATIENCE;
+    while let Some(pid) = keeper.pid() {
+        ensure!(
+            Instant::now() < give_up,
+            "process {} keeps it, and does not end: kill it, and remove {}",
+            pid.as_raw_nonzero(),
+            directory.display()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    removed(directory)
+}
+
+fn removed(directory: &Path) -> Result<()> {
     fs::remove_dir_all(directory)
         .with_context(|| format!("cannot remove {}", directory.display()))?;
     println!("ended, and {} is removed", directory.display());
@@ -85,6 +114,25 @@ mod tests {
             .unwrap();
         end(directory.path()).unwrap();
         assert!(other.wait().unwrap().code().is_none(), "ended by a signal");
+        assert!(!directory.path().exists());
+    }
+
+    #[test]
+    fn a_system_ends_with_the_process_that_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let wait = "while [ ! -e \"$0/end\" ]; do sleep 0.02; done";
+        let mut keeper = Command::new("/bin/sh")
+            .args(["-c", wait])
+            .arg(directory.path())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&keeper);
+        let kept = Process::running(pid).unwrap();
+        kept.write(&directory.path().join(KEEPER)).unwrap();
+        // It is reaped as its parent would, which has ended by then.
+        let reaped = std::thread::spawn(move || keeper.wait().unwrap());
+        end(directory.path()).unwrap();
+        assert!(reaped.join().unwrap().success());
         assert!(!directory.path().exists());
     }
 

@@ -4,17 +4,20 @@
 //! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
 //! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
 //!
-//! `--system` shows a whole [`system`] instead: its shipped spec with real servers.
+//! `--system` shows a whole [`system`] instead: its shipped spec with real servers. Nothing is installed for that: what is
+//! [`missing`] is named.
 
 mod cluster;
 mod end;
 mod fence;
 mod machine;
+mod missing;
 mod stand_in;
 mod story;
 mod system;
 
 pub(crate) use fence::run as fence;
 pub(crate) use machine::Machine;
+pub(crate) use missing::{CODE as MISSING_CODE, Missing};
 pub(crate) use stand_in::StandIn;
 pub(crate) use story::{Options, tell};

@@ -13,7 +13,9 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::end::end;
+use super::missing::Missing;
 use super::system::{self, Name};
+use crate::install;
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -34,9 +36,13 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     if let Some(directory) = &options.end {
         return end(directory);
     }
+    // Before anything is built, or fetched for that.
+    if let Some(missing) = options.system.missing() {
+        return Err(Missing(missing).into());
+    }
+    install::proto_compiler()?;
     if options.system != Name::Jtel {
-        ensure!(!options.keep, "only the demo of jtel can be kept");
-        return system::tell(options.system);
+        return system::tell(options.system, options.keep);
     }
     build(&[])?;
     let began = Instant::now();
@@ -133,7 +139,8 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     let proof = prove(&cluster, &steps)?;
     println!("\n{proof}\nThe demo took {} s.", began.elapsed().as_secs());
     if options.keep {
-        look_around(&mut cluster, directory.path())?;
+        cluster.keep()?;
+        look_around(&cluster.ctl()?, directory.path(), "jb");
         // Kept on purpose: the cluster runs from it.
         let _kept = directory.keep();
     }
@@ -320,9 +327,8 @@ fn prove(cluster: &Cluster, operation: &str) -> Result<String> {
     ))
 }
 
-fn look_around(cluster: &mut Cluster, directory: &Path) -> Result<()> {
-    cluster.keep()?;
-    let ctl = cluster.ctl()?;
+/// Says how to look around in what goes on running, and how to end it.
+pub(super) fn look_around(ctl: &Command, directory: &Path, service: &str) {
     println!("\nIt goes on running. To look around:\n");
     for (key, value) in ctl.get_envs() {
         if let Some(value) = value {
@@ -338,12 +344,11 @@ fn look_around(cluster: &mut Cluster, directory: &Path) -> Result<()> {
         ctl.get_program().to_string_lossy()
     );
     println!(
-        "  interlockctl status --watch\n  interlockctl events --tail 20\n  interlockctl restart --service jb\n"
+        "  interlockctl status --watch\n  interlockctl events --tail 20\n  interlockctl restart --service {service}\n"
     );
     println!(
         "All of it is in {0}, with the keys of its authority, for you alone (mode 0700). To end it, and remove that:\n\n  \
          cargo xtask demo --end {0}\n",
         directory.display()
     );
-    Ok(())
 }

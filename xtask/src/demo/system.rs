@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use interlock_e2e::eventually;
 use interlock_e2e::systems::{System, hcdc, mstr};
 
-use super::story::{act, build, say, show};
+use super::end::KEEPER;
+use super::machine::Process;
+use super::story::{self, act, build, look_around, say};
 
 /// The longest that anything takes here.
 const SOON: Duration = Duration::from_secs(60);
@@ -25,16 +27,19 @@ pub(crate) enum Name {
     Mstr,
 }
 
-/// Builds the programs and shows one of those with real servers; none of `Jtel`.
-pub(crate) fn tell(name: Name) -> Result<()> {
-    let missing = match name {
-        Name::Hcdc => hcdc::missing(),
-        Name::Mstr => mstr::missing(),
-        Name::Jtel => None,
-    };
-    if let Some(missing) = missing {
-        bail!("{missing}");
+impl Name {
+    /// What this machine lacks for it, in a line.
+    pub(super) fn missing(self) -> Option<String> {
+        match self {
+            Self::Hcdc => hcdc::missing(),
+            Self::Mstr => mstr::missing(),
+            Self::Jtel => None,
+        }
     }
+}
+
+/// Builds the programs and shows one of those with real servers; none of `Jtel`.
+pub(crate) fn tell(name: Name, keep: bool) -> Result<()> {
     build(&["-p", "interlock-e2e"])?;
     say(match name {
         Name::Hcdc => {
@@ -51,19 +56,35 @@ pub(crate) fn tell(name: Name) -> Result<()> {
     });
     let gone = "something went missing meanwhile";
     match name {
-        Name::Hcdc => story(&hcdc::Site::begin()?.context(gone)?),
-        Name::Mstr => story(&mstr::Site::begin()?.context(gone)?),
+        Name::Hcdc => tell_of(hcdc::Site::begin()?.context(gone)?, keep),
+        Name::Mstr => tell_of(mstr::Site::begin()?.context(gone)?, keep),
         Name::Jtel => Ok(()),
     }
 }
 
-fn story(site: &impl System) -> Result<()> {
+fn tell_of(site: impl System, keep: bool) -> Result<()> {
+    show(&site)?;
+    if keep {
+        act(5, "And up again, to be looked at.");
+        operation(&site, &["startup", "--all"])?;
+        let (ctl, product) = (site.ctl()?, site.product());
+        let (directory, keeper) = site.keep()?;
+        Process::running(keeper)?.write(&directory.join(KEEPER))?;
+        look_around(&ctl, &directory, product);
+    }
+    Ok(())
+}
+
+/// Runs an operation, and shows it.
+fn operation(site: &impl System, words: &[&str]) -> Result<()> {
+    let always = ["--yes", "--cluster", "local", "--reason", "demo"];
+    ctl(site, &[words, &always].concat())
+}
+
+fn show(site: &impl System) -> Result<()> {
     let began = Instant::now();
     let (product, (store, on)) = (site.product(), site.store());
-    let operation = |words: &[&str]| {
-        let always = ["--yes", "--cluster", "local", "--reason", "demo"];
-        ctl(site, &[words, &always].concat())
-    };
+    let operation = |words: &[&str]| operation(site, words);
     let is = |state: &str| site.operator().until_service(product, state, &[]);
 
     act(
@@ -136,5 +157,5 @@ fn story(site: &impl System) -> Result<()> {
 
 /// Runs a command of the operator, and shows it and what it prints.
 fn ctl(site: &impl System, arguments: &[&str]) -> Result<()> {
-    show(site.ctl()?.args(arguments), arguments)
+    story::show(site.ctl()?.args(arguments), arguments)
 }

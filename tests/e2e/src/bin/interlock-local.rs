@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use interlock_e2e::local::{keeper, stand_in};
+use interlock_e2e::systems::hcdc;
 
 /// The helper of local clusters; tests start it.
 #[derive(Debug, Parser)]
@@ -14,6 +15,8 @@ enum Role {
     Serve(stand_in::Serve),
     /// A command of a service.
     Act(stand_in::Act),
+    /// A time server.
+    Clock(hcdc::ServeClock),
 }
 
 fn main() -> ExitCode {
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         Role::Keep => keeper::keep().map(|()| ExitCode::SUCCESS),
         Role::Serve(serve) => serve.run(),
         Role::Act(act) => act.run(),
+        Role::Clock(clock) => clock.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("interlock-local: {error:#}");

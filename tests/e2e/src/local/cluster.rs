@@ -14,7 +14,7 @@ use interlock_proto::v1::{InstanceState, Liveness};
 use rustix::process::Pid;
 use tempfile::TempDir;
 
-use super::keeper::{self, Keeper, Start};
+use super::keeper::{self, Keeper, Start, Stay};
 use super::layout::Places;
 use super::network::Network;
 use super::stand_in::FAIL;
@@ -115,6 +115,32 @@ impl Cluster {
         let under = under.map(|it| (it.node.clone(), places.fill_all(&it.under)));
         cluster.under = under.collect();
         Ok(cluster)
+    }
+
+    /// Lets everything go on without this process, and tells where its files are and which process keeps it. It ends when
+    /// there is a file `end` there.
+    ///
+    /// # Errors
+    /// Nothing goes on.
+    pub fn keep(self) -> Result<(PathBuf, Pid)> {
+        let stay = Stay {
+            until: self.path("end"),
+            hold: self.network.holder(),
+        };
+        let keeper = self.keeper.stay(stay)?;
+        Ok((self.directory.keep(), keeper))
+    }
+
+    /// Starts a helper of the cluster with these words, which logs to the file of this name.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_helper(&self, words: &[&str], log: &str) -> Result<Pid> {
+        self.keeper.start(Start {
+            program: programs::local()?,
+            arguments: words.iter().map(|word| (*word).to_owned()).collect(),
+            log: self.path(log),
+        })
     }
 
     fn places<'a>(&'a self, helper: &'a Path, endpoint: &'a str) -> Places<'a> {
@@ -253,7 +279,7 @@ impl Cluster {
         let log = self.path("coordinator.log");
         let said = |log: &Path| fs::read_to_string(log).unwrap_or_default();
         let before = said(&log).len();
-        let pid = self.keeper.start(&Start {
+        let pid = self.keeper.start(Start {
             program,
             arguments,
             log: log.clone(),
@@ -297,7 +323,7 @@ impl Cluster {
         words.push(programs::agent()?.display().to_string());
         words.extend(["run".to_owned(), "--config".to_owned()]);
         words.push(here.join("agent.toml").display().to_string());
-        let pid = self.keeper.start(&Start {
+        let pid = self.keeper.start(Start {
             program: PathBuf::from(words.remove(0)),
             arguments: words,
             log: here.join("agent.log"),

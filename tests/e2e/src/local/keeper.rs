@@ -2,10 +2,11 @@
 //!
 //! It reads one request per line from its standard input, starts what the line says, and answers with the pid. The end
 //! of its input is the end of the test: then it kills everything below itself and ends. It is a child subreaper
-//! (prctl(2), `PR_SET_CHILD_SUBREAPER`), so nothing that is orphaned leaves its tree.
+//! (prctl(2), `PR_SET_CHILD_SUBREAPER`), so nothing that is orphaned leaves its tree. One that is told to [`Stay`] ends later.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,9 @@ use crate::{eventually, programs};
 /// How often the keeper looks for children that have ended.
 const REAP: Duration = Duration::from_millis(5);
 
+/// How often a keeper that stays looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// What is to be started.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Start {
@@ -30,6 +34,21 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// Where its output is appended.
     pub log: PathBuf,
+}
+
+/// That everything goes on when the input ends.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stay {
+    /// Until there is this file, or not even its directory any more.
+    pub until: PathBuf,
+    /// An address to listen at meanwhile, as soon as whoever asks for this does so no more.
+    pub hold: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Request {
+    Start(Start),
+    Stay(Stay),
 }
 
 #[derive(Debug)]
@@ -43,6 +62,7 @@ struct Pipes {
 pub struct Keeper {
     child: Child,
     pipes: Option<Mutex<Pipes>>,
+    stays: bool,
 }
 
 impl Keeper {
@@ -63,6 +83,7 @@ impl Keeper {
         Ok(Self {
             child,
             pipes: Some(Mutex::new(Pipes { requests, answers })),
+            stays: false,
         })
     }
 
@@ -70,19 +91,33 @@ impl Keeper {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(&self, start: &Start) -> Result<Pid> {
+    pub fn start(&self, start: Start) -> Result<Pid> {
+        let program = start.program.display().to_string();
+        self.ask(&Request::Start(start))
+            .with_context(|| format!("{program} was not started"))
+    }
+
+    /// Lets everything that it started go on without this process, and tells the pid of the keeper itself.
+    ///
+    /// # Errors
+    /// It is gone: then everything is.
+    pub fn stay(mut self, stay: Stay) -> Result<Pid> {
+        let pid = self.ask(&Request::Stay(stay))?;
+        // The end of its input, and not its end: nobody waits for that.
+        drop(self.pipes.take());
+        self.stays = true;
+        Ok(pid)
+    }
+
+    fn ask(&self, request: &Request) -> Result<Pid> {
         let pipes = self.pipes.as_ref().context("the keeper is gone")?;
         let mut pipes = pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(pipes.requests, "{}", serde_json::to_string(start)?)?;
+        writeln!(pipes.requests, "{}", serde_json::to_string(request)?)?;
         let mut answer = String::new();
         pipes.answers.read_line(&mut answer)?;
         match answer.trim().parse().ok().and_then(Pid::from_raw) {
             Some(pid) => Ok(pid),
-            None => bail!(
-                "{} was not started: {}",
-                start.program.display(),
-                answer.trim()
-            ),
+            None => bail!("{}", answer.trim()),
         }
     }
 }
@@ -91,6 +126,9 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         // The end of its input; then it ends everything and itself.
         drop(self.pipes.take());
+        if self.stays {
+            return;
+        }
         if let Err(error) = self.child.wait() {
             eprintln!("cannot wait for the keeper: {error}");
         }
@@ -146,16 +184,25 @@ pub fn keep() -> Result<()> {
             }
         }
     });
+    let mut stays = None;
     for line in std::io::stdin().lines() {
-        let answer = serde_json::from_str(&line?)
-            .map_err(Into::into)
-            .and_then(|start: Start| spawn(&start));
+        let answer = match serde_json::from_str(&line?) {
+            Ok(Request::Start(start)) => spawn(&start),
+            Ok(Request::Stay(stay)) => {
+                stays = Some(stay);
+                Ok(std::process::id())
+            }
+            Err(error) => Err(error.into()),
+        };
         let mut out = std::io::stdout();
         match answer {
             Ok(pid) => writeln!(out, "{pid}")?,
             Err(error) => writeln!(out, "{}", format!("{error:#}").replace('\n', " "))?,
         }
         out.flush()?;
+    }
+    if let Some(stay) = stays {
+        wait_for_the_end(&stay);
     }
     let me = rustix::process::getpid();
     loop {
@@ -167,6 +214,17 @@ pub fn keep() -> Result<()> {
             kill_process(pid, Signal::KILL).ok();
         }
         sleep(REAP);
+    }
+}
+
+/// Returns when what was kept is to end.
+fn wait_for_the_end(stay: &Stay) {
+    let there_is = |path: Option<&Path>| path.is_some_and(Path::exists);
+    let mut held = None;
+    while !stay.until.exists() && there_is(stay.until.parent()) {
+        // Whoever had it may not have ended yet.
+        held = held.or_else(|| TcpListener::bind(&stay.hold).ok());
+        sleep(LOOK);
     }
 }
 

@@ -23,7 +23,7 @@ impl Network {
                 .wrapping_mul(31)
                 .wrapping_add(attempt.wrapping_mul(7919));
             let prefix = format!("127.{}.{}.", 64 + number % 128, (number / 128) % 250);
-            match TcpListener::bind(format!("{prefix}1:1024")) {
+            match TcpListener::bind(holder(&prefix)) {
                 Ok(held) => {
                     return Ok(Self {
                         prefix,
@@ -37,8 +37,17 @@ impl Network {
         bail!("all of {TRIES} networks of 127.0.0.0/8 that were tried are taken")
     }
 
+    /// Whoever listens there has it.
+    pub(super) fn holder(&self) -> String {
+        holder(&self.prefix)
+    }
+
     /// Its addresses without their last number: `127.77.0.`.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
+}
+
+fn holder(prefix: &str) -> String {
+    format!("{prefix}1:1024")
 }

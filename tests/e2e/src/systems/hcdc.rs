@@ -7,7 +7,7 @@
 mod clocks;
 mod spec;
 
-pub use clocks::Clock;
+pub use clocks::{Clock, Serve as ServeClock};
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_proto::v1::Verdict;
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::{SECRETS, System, secret};
@@ -128,7 +129,7 @@ impl Site {
             let line = format!("hipchat{number} yesterday\n");
             fs::write(here.join("log/hipchat.log.1"), line)?;
         }
-        let clock = |number: u8| Clock::at(&format!("{}:8123", cluster.address(30 + number)));
+        let clock = |number: u8| Clock::of(&cluster, 30 + number);
         let clocks = [clock(1)?, clock(2)?, clock(3)?];
         cluster.start_coordinator()?;
         cluster.join()?;
@@ -242,6 +243,10 @@ impl Site {
 impl System for Site {
     fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    fn keep(self) -> Result<(PathBuf, Pid)> {
+        self.cluster.keep()
     }
 
     fn operator(&self) -> &Operator {

@@ -5,9 +5,11 @@ pub mod clients;
 mod spec;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rustix::process::Pid;
 use serde_json::Value;
 
 use super::{SECRETS, System, secret};
@@ -215,6 +217,10 @@ impl Site {
 impl System for Site {
     fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    fn keep(self) -> Result<(PathBuf, Pid)> {
+        self.cluster.keep()
     }
 
     fn operator(&self) -> &Operator {

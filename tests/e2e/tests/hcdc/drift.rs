@@ -28,9 +28,9 @@ fn a_node_with_another_version_another_time_or_an_old_configuration_is_named() -
     all_is_well()?;
 
     // Its clock is behind a time server that is ahead.
-    site.clocks[1].be_ahead(30);
+    site.clocks[1].be_ahead(30)?;
     told("degraded", &["hipchat.clock on hipchat2", "behind"])?;
-    site.clocks[1].be_ahead(0);
+    site.clocks[1].be_ahead(0)?;
     all_is_well()?;
 
     // A configuration of one, then the same on all nodes, and in force on none of them.

@@ -1,41 +1,78 @@
 //! A time server for each node (SNTP, RFC 4330). The node's clock is as far behind as its server is ahead.
 
+use std::fs;
 use std::net::UdpSocket;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::local::Cluster;
 
 /// Seconds from 1900 to 1970.
 const FROM_1900: u64 = 2_208_988_800;
 
-/// The time server of one node. It ends with the test's process.
+/// The time server of one node. It ends with its cluster.
 #[derive(Debug)]
 pub struct Clock {
-    ahead: Arc<AtomicU64>,
+    ahead: PathBuf,
 }
 
 impl Clock {
-    /// At this address, and right.
-    pub(super) fn at(address: &str) -> Result<Self> {
-        let socket = UdpSocket::bind(address)?;
-        let ahead = Arc::new(AtomicU64::new(0));
-        let its = Arc::clone(&ahead);
-        std::thread::spawn(move || {
-            let mut request = [0; 48];
-            while let Ok((48, from)) = socket.recv_from(&mut request) {
-                // Who asks again is answered again.
-                let _ = socket.send_to(&answer(&request, its.load(Ordering::Relaxed)), from);
-            }
-        });
-        Ok(Self { ahead })
+    /// Of the machine with this last number, and right.
+    pub(super) fn of(cluster: &Cluster, host: u8) -> Result<Self> {
+        let clock = Self {
+            ahead: cluster.path(&format!("clock.{host}")),
+        };
+        clock.be_ahead(0)?;
+        let listen = format!("{}:8123", cluster.address(host));
+        let ahead = clock.ahead.display().to_string();
+        cluster.start_helper(&["clock", &listen, &ahead], "clocks.log")?;
+        Ok(clock)
     }
 
     /// So many seconds ahead from now on.
-    pub fn be_ahead(&self, seconds: u64) {
-        self.ahead.store(seconds, Ordering::Relaxed);
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn be_ahead(&self, seconds: u64) -> Result<()> {
+        // As a whole, for a server that looks at any moment.
+        let new = self.ahead.with_extension("new");
+        fs::write(&new, seconds.to_string())?;
+        Ok(fs::rename(&new, &self.ahead)?)
     }
+}
+
+/// A time server, as a process of its own.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where it is asked: `ADDRESS:PORT`.
+    listen: String,
+    /// The file that says how many seconds it is ahead.
+    ahead: PathBuf,
+}
+
+impl Serve {
+    /// Answers for ever.
+    ///
+    /// # Errors
+    /// It cannot listen, or does not know how wrong it is.
+    pub fn run(&self) -> Result<()> {
+        let socket = UdpSocket::bind(&self.listen).with_context(|| self.listen.clone())?;
+        let mut request = [0; 48];
+        loop {
+            if let Ok((48, from)) = socket.recv_from(&mut request) {
+                // Who asks again is answered again.
+                let _ = socket.send_to(&answer(&request, ahead(&self.ahead)?), from);
+            }
+        }
+    }
+}
+
+fn ahead(file: &Path) -> Result<u64> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    Ok(text.parse()?)
 }
 
 /// Of a server of stratum 2, with the time of the request's arrival as that of its answer.
