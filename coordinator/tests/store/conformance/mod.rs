@@ -33,6 +33,7 @@ macro_rules! suite {
             reads: a_prefix_does_not_reach_into_its_neighbours,
             reads: a_page_goes_on_although_its_last_key_was_deleted,
             reads: a_snapshot_larger_than_a_page_is_of_one_revision,
+            reads: ten_thousand_keys_are_read_page_by_page_and_in_one_snapshot,
             transactions: every_commit_that_changes_something_is_one_revision,
             transactions: a_commit_that_changes_nothing_has_no_revision_of_its_own,
             transactions: created_stays_and_modified_moves_until_the_key_is_deleted,

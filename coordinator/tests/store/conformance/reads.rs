@@ -150,3 +150,43 @@ pub(crate) async fn a_snapshot_larger_than_a_page_is_of_one_revision(store: Arc<
     }
     writer.await.unwrap();
 }
+
+pub(crate) async fn ten_thousand_keys_are_read_page_by_page_and_in_one_snapshot(
+    store: Arc<dyn Store>,
+) {
+    const KEYS: u64 = 10_000;
+    let many = key("/n");
+    let value = |number: u64| format!("{number:0>100}").into_bytes();
+    for first in (0..KEYS).step_by(100) {
+        let mut batch = Transaction::new();
+        for number in first..first + 100 {
+            batch = batch.put(&many.indexed(number).unwrap(), value(number));
+        }
+        commit(&*store, batch).await;
+    }
+    // Neighbours on both sides.
+    put(&*store, "/m/z", "before").await;
+    put(&*store, "/n0", "behind").await;
+    let (below, mut read) = (many.below(), Vec::new());
+    loop {
+        let request = PageRequest {
+            after: read.last().map(|entry: &Entry| &entry.key),
+            limit: PageRequest::MAX + 1,
+        };
+        let page = store.range(&below, request).await.unwrap();
+        assert!(page.entries.len() <= PageRequest::MAX);
+        read.extend(page.entries);
+        if !page.more {
+            break;
+        }
+    }
+    let all = store.snapshot(&below).await.unwrap();
+    assert_eq!(read, all.entries);
+    assert_eq!(all.revision, Revision(KEYS / 100 + 2));
+    assert_eq!(all.entries.len() as u64, KEYS);
+    for (number, entry) in (0..KEYS).zip(all.entries) {
+        assert_eq!(entry.key, many.indexed(number).unwrap());
+        assert_eq!(&*entry.value, value(number), "{}", entry.key);
+        assert_eq!(entry.modified, Revision(number / 100 + 1), "{}", entry.key);
+    }
+}

@@ -76,6 +76,7 @@ each_version! {
     access: a_token_that_expired_is_renewed_within_the_call_and_watches_go_on,
     commits: what_is_said_of_a_commit_is_true_through_stops_and_kills,
     commits: a_member_that_is_stopped_is_left_for_the_next_one,
+    commits: members_that_are_slow_by_turns_cost_time_and_no_truth,
     holding: a_second_process_is_refused_or_waits_until_the_first_lets_go,
     holding: a_process_that_was_killed_is_followed_when_its_lease_ends,
     holding: a_holder_whose_lease_ended_commits_nothing_and_is_told,
@@ -86,6 +87,7 @@ each_version! {
     watching: a_watch_goes_on_over_a_killed_member_and_skips_nothing,
     watching: a_watch_on_a_stopped_member_goes_on_at_another,
     watching: a_watch_of_what_is_compacted_says_so,
+    watching: a_watch_that_was_cut_off_over_a_compaction_is_told_when_it_is_taken_up,
     watching: a_snapshot_is_of_one_revision_while_others_compact,
 }
 

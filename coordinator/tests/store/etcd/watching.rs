@@ -93,6 +93,45 @@ pub(crate) async fn a_watch_of_what_is_compacted_says_so(version: Version) {
     assert_eq!(next(&mut oldest).await, (3, vec!["/a=3".to_owned()]));
 }
 
+pub(crate) async fn a_watch_that_was_cut_off_over_a_compaction_is_told_when_it_is_taken_up(
+    version: Version,
+) {
+    let Some(mut cluster) = Cluster::start(version) else {
+        return;
+    };
+    let store = cluster.open().await.unwrap();
+    let mut watch = store.watch(&Prefix::root(), Revision(1)).await.unwrap();
+    put(&store, "/a", "1").await;
+    assert_eq!(next(&mut watch).await.1, ["/a=1"]);
+    // Its connection goes. Nobody waits for the watch meanwhile, so it is taken up only below; etcd then cancels it without
+    // an error.
+    cluster.kill(0);
+    cluster.restart(0);
+    for value in ["2", "3"] {
+        put_anyway(&store, "/a", value).await;
+    }
+    let mut client = cluster.client(None).await;
+    let now = client.get("/", None).await.unwrap();
+    let now = now.header().unwrap().revision();
+    client.compact(now, None).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap();
+    let oldest = store.revision().await.unwrap();
+    let compacted = WatchEvent::Compacted { oldest };
+    assert_eq!(told, Some(compacted), "a change is skipped");
+    let over = tokio::time::timeout(PATIENCE, watch.next()).await;
+    assert_eq!(over.unwrap(), None);
+    // What was missed is in a snapshot, and another watch goes on behind it.
+    let all = store.snapshot(&Prefix::root()).await.unwrap();
+    assert_eq!(&*all.entries[0].value, b"3");
+    let mut watch = store
+        .watch(&Prefix::root(), all.revision.next())
+        .await
+        .unwrap();
+    put_anyway(&store, "/a", "4").await;
+    let told = tokio::time::timeout(PATIENCE, next(&mut watch)).await;
+    assert_eq!(told.unwrap().1, ["/a=4"]);
+}
+
 pub(crate) async fn a_snapshot_is_of_one_revision_while_others_compact(version: Version) {
     const KEYS: u64 = 350;
     const ROUNDS: u64 = 200;
