@@ -1,6 +1,6 @@
 //! What the demo shows, act by act.
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -346,9 +346,14 @@ pub(super) fn look_around(ctl: &Command, directory: &Path, service: &str) {
     println!(
         "  interlockctl status --watch\n  interlockctl events --tail 20\n  interlockctl restart --service {service}\n"
     );
+    let mode = fs::metadata(directory).map(|found| found.permissions().mode() & 0o777);
+    // A server that may not run as root has to find its files: there the keys alone are nobody else's.
+    let alone = match mode {
+        Ok(0o700) => ", for you alone (mode 0700)",
+        _ => "",
+    };
     println!(
-        "All of it is in {0}, with the keys of its authority, for you alone (mode 0700). To end it, and remove that:\n\n  \
-         cargo xtask demo --end {0}\n",
+        "All of it is in {0}, with its keys{alone}. To end it, and remove that:\n\n  cargo xtask demo --end {0}\n",
         directory.display()
     );
 }
