@@ -34,6 +34,7 @@ pub mod ocf;
 pub mod postgres;
 pub mod power;
 pub mod probe;
+mod reach;
 pub mod redis;
 mod replace;
 mod roles;

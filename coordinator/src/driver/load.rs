@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Applied, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, Loaded,
-    LoadedOperation, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
+    ACTIVITY, Applied, AppliedSpec, BLOCKS, BY_HAND, COUNTED, EVENTS, Event, FORGOTTEN, Head,
+    Loaded, LoadedOperation, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
 };
 use interlock_engine::operation::Entry;
 use interlock_model::ids::{Generation, OperationId};
@@ -76,6 +76,8 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         verified: named(store, VERIFIED).await?,
         acts: named(store, BY_HAND).await?,
         maintenance: all(store, MAINTENANCE).await?,
+        counted: named(store, COUNTED).await?,
+        blocks: all(store, BLOCKS).await?,
         ..Loaded::default()
     };
     let outrun = named::<NodeName, OperationId>(store, OUTRUN).await?;

@@ -11,12 +11,14 @@
 //! Nothing that may still be written is given back: after a bump of which nobody knows whether it was committed, the engine
 //! keeps the claim until the record has moved on, for then that bump cannot be committed any more.
 
+use interlock_engine::coordinator::Write;
 use interlock_engine::lease::Stored;
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
 
 use super::Leases;
 use super::book;
+use crate::clock;
 
 /// What the engine has of one service.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ pub(super) async fn take(
 }
 
 /// Takes a service in the engine in order to begin an epoch, if nobody wants it or these nodes, whose role it is or will be, left
-/// alone: one word to the engine, so that what is entered before is obeyed.
+/// alone, and no budget is spent: one word to the engine, so that what is entered before is obeyed. Returns what is to be
+/// written with the bump, so that it counts; the first epoch of all moves nothing.
 ///
 /// # Errors
 /// Why it was not taken.
@@ -60,15 +63,22 @@ pub(super) async fn begin(
     epoch: Epoch,
     node: NodeName,
     from: Option<NodeName>,
-) -> Result<(), String> {
+) -> Result<Option<Write>, String> {
     let service = service.clone();
     let begun = leases.driver().call(move |desk| {
         let nodes = from.iter().chain([&node]);
         if let Some(maintenance) = desk.coordinator.rests(&service, nodes) {
             return Err(maintenance.to_string());
         }
+        let now = clock::now();
+        if from.is_some() {
+            let may = desk.coordinator.may_fail_over(&service, now);
+            may.map_err(|block| block.to_string())?;
+        }
         let taken = desk.coordinator.failover_takes(&service, epoch, &node);
-        taken.map_err(|held| held.to_string())
+        taken.map_err(|held| held.to_string())?;
+        let counts = || desk.coordinator.failover_counts(&service, now);
+        Ok(from.is_some().then(counts))
     });
     begun
         .await
@@ -89,6 +99,16 @@ impl Claim {
     pub(super) fn is_taken(&mut self, epoch: Epoch) {
         self.taken = Some(Some(epoch));
         self.unsettled = None;
+    }
+
+    /// A bump of automatic failover was committed, or may have been: it counts against the budget, but for the first epoch.
+    pub(super) async fn counts(&self) {
+        let service = self.service.clone();
+        let counted = self.leases.driver().call(move |desk| {
+            desk.coordinator.failover_counted(&service, clock::now());
+        });
+        // A driver that has ended counts by what was written.
+        drop(counted.await);
     }
 
     /// The claim was not written; whether the engine took it does not matter any more.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use interlock_engine::lease::leader::{Config, Effect, Event, Leader, Standing};
-use interlock_engine::lease::{Change, Condition, LeaseRecord, Stored, Transaction};
+use interlock_engine::lease::{Change, Clock, Condition, LeaseRecord, Stored, Transaction};
 use interlock_model::names::{NodeName, ServiceName};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::Leases;
 use super::book::Fate;
 use super::claim::Claim;
+use super::fencing::Fencing;
 use super::story::Story;
 use super::survey::{Facts, Survey};
 use super::wire::Word;
@@ -53,6 +54,7 @@ pub(super) struct Keeper {
     /// What was read last.
     stored: Option<Stored>,
     claim: Claim,
+    fencing: Fencing,
     /// What each member was last told of the record.
     told: BTreeMap<NodeName, Word>,
     story: Story,
@@ -65,6 +67,8 @@ type Reading = BoxFuture<'static, Result<Stored, String>>;
 struct Deciding {
     id: u64,
     transaction: Transaction,
+    /// Does it count against a budget?
+    counts: bool,
     fate: BoxFuture<'static, Fate>,
 }
 
@@ -80,11 +84,11 @@ impl Keeper {
             service: service.clone(),
             incarnation: leases.book().incarnation(),
             terms: facts.terms.clone(),
-            // No power device is called for a lease: see the module.
-            fence: false,
+            fence: facts.fences,
         });
         Self {
             claim: Claim::new(leases.clone(), service.clone()),
+            fencing: Fencing::new(leases.clone(), service.clone()),
             story: Story::new(leases.clone(), service.clone()),
             leases,
             service,
@@ -107,10 +111,10 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         self.say_automatic();
         self.handle(Event::Wanted(self.facts.wanted.clone()));
+        self.handle(Event::Doubted(self.facts.doubted.clone()));
         // What is so already is no news in any later survey.
-        for node in self.facts.lost.clone() {
-            self.story.suspected(&node, true);
-            self.handle(Event::Suspected { node, lost: true });
+        for node in &self.facts.lost {
+            self.story.suspected(node, true);
         }
         for (node, (by, why)) in self.facts.attested.clone() {
             self.handle(Event::Attest { node, by, why });
@@ -120,6 +124,7 @@ impl Keeper {
             tokio::select! {
                 fate = fate(&mut self.deciding) => self.decided(fate).await,
                 read = read(&mut self.reading) => self.read(read).await,
+                ordered = self.fencing.ordered() => self.fenced(ordered),
                 standing = self.standings.recv() => match standing {
                     Some(standing) => self.stands(standing),
                     None => break,
@@ -200,11 +205,21 @@ impl Keeper {
             (true, facts.lost.difference(&before.lost)),
             (false, before.lost.difference(&facts.lost)),
         ] {
-            for node in nodes.cloned() {
-                self.story.suspected(&node, lost);
-                self.handle(Event::Suspected { node, lost });
+            for node in nodes {
+                self.story.suspected(node, lost);
             }
         }
+        if before.fences != facts.fences {
+            self.handle(Event::Fences(facts.fences));
+        }
+        if before.doubted != facts.doubted {
+            self.handle(Event::Doubted(facts.doubted.clone()));
+        }
+        for tried in tried(&before, facts) {
+            self.handle(tried);
+        }
+        let answer = self.fencing.answer(&facts.fencings);
+        self.fenced(answer);
         for (node, (by, why)) in &facts.attested {
             if before.attested.get(node) != Some(&(by.clone(), why.clone())) {
                 self.handle(Event::Attest {
@@ -296,9 +311,27 @@ impl Keeper {
             Effect::Clear(node) => {
                 self.leases.tell(&node, service, &Word::Cleared);
             }
-            Effect::Fence(node) => {
-                warn!(%service, %node, "nothing here calls a power device for a lease");
+            Effect::Probe(node) => {
+                let driver = self.leases.driver().clone();
+                // What others find is told with the facts; a driver that has ended asks nobody.
+                tokio::spawn(async move {
+                    let asked =
+                        driver.call(move |desk| desk.coordinator.ask_others(&node, clock::now()));
+                    drop(asked.await);
+                });
             }
+            Effect::Fence { node, epoch } => {
+                let operation = self.facts.operation;
+                self.fencing.order(node, epoch, operation);
+            }
+        }
+    }
+
+    /// An order to switch a machine off was not given, or has an answer.
+    fn fenced(&mut self, came_of_it: Option<Event>) {
+        if let Some(event) = came_of_it {
+            self.story.fenced(&event);
+            self.handle(event);
         }
     }
 
@@ -321,20 +354,27 @@ impl Keeper {
     fn begin_to_decide(&mut self, id: u64, transaction: Transaction) {
         let candidates = self.leader.candidates(clock::of_leases());
         let stored = self.stored.as_ref();
-        let decision = self
-            .story
-            .decides(&transaction, stored, candidates, clock::of_leases());
+        let decision = self.story.decides(
+            &transaction,
+            stored,
+            candidates,
+            &self.facts,
+            clock::of_leases(),
+        );
         let more = decision.map(|decision| decision.writes());
         let more = more.unwrap_or_default();
         let claims = claimed(&transaction);
         let from = self.record().and_then(LeaseRecord::last_primary).cloned();
+        let counts = claims.is_some() && from.is_some();
         let (leases, service) = (self.leases.clone(), self.service.clone());
         let commit = transaction.clone();
         let fate = async move {
-            if let Some((epoch, node)) = claims
-                && let Err(why) = super::claim::begin(&leases, &service, epoch, node, from).await
-            {
-                return Fate::Not(why);
+            let mut more = more;
+            if let Some((epoch, node)) = claims {
+                match super::claim::begin(&leases, &service, epoch, node, from).await {
+                    Ok(counts) => more.extend(counts),
+                    Err(why) => return Fate::Not(why),
+                }
             }
             let guard = leases.driver().leading().guard();
             let committed = leases.book().commit(&service, &commit, &guard, &more);
@@ -345,13 +385,17 @@ impl Keeper {
         self.deciding = Some(Deciding {
             id,
             transaction,
+            counts,
             fate: fate.boxed(),
         });
     }
 
     async fn decided(&mut self, fate: Fate) {
         let Some(Deciding {
-            id, transaction, ..
+            id,
+            transaction,
+            counts,
+            ..
         }) = self.deciding.take()
         else {
             return;
@@ -361,6 +405,9 @@ impl Keeper {
             .changes()
             .iter()
             .any(|change| matches!(change, Change::Unclaim(_)));
+        if counts && !matches!(fate, Fate::Not(_)) {
+            self.claim.counts().await;
+        }
         match fate {
             Fate::Committed => {
                 self.failed = 0;
@@ -390,6 +437,31 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What others have found since, when they tried to reach the machines of members.
+fn tried(before: &Facts, facts: &Facts) -> Vec<Event> {
+    let (clock, mono) = (clock::of_leases(), clock::now().mono);
+    let mut news = Vec::new();
+    for (node, of_node) in &facts.tries {
+        let known = before.tries.get(node);
+        for (observer, tried) in of_node {
+            if known.and_then(|known| known.get(observer)) == Some(tried) {
+                continue;
+            }
+            let age = mono.saturating_sub(tried.asked);
+            news.push(Event::Tried {
+                observer: observer.clone(),
+                node: node.clone(),
+                reached: tried.reached,
+                asked: Clock {
+                    boottime: clock.boottime.saturating_sub(age),
+                    raw: clock.raw.saturating_sub(age),
+                },
+            });
+        }
+    }
+    news
 }
 
 /// Whom automatic failover claims the service for, if it does with this transaction.

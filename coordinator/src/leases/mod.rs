@@ -25,8 +25,8 @@
 //!   that leads. A bump of an earlier leader fails by its guard, one of this process by what the engine has taken. The bump
 //!   of an operation is conditional on the operation's own head, which is rewritten when it turns.
 //!
-//! No power device is called for a lease: `Config::fence` is never set, and an automatic failover rests on a lease that was
-//! released or has expired, or was never held.
+//! An automatic failover rests on a lease that was released or has expired, or was never held, or on a power source that has
+//! confirmed that the holder's machine is off: that is ordered through the engine, so that no operation is in the way of it.
 //!
 //! | file | holds |
 //! |---|---|
@@ -35,6 +35,7 @@
 //! | `writer` | renewals and releases |
 //! | `keeper` | the shell around one leader |
 //! | `claim` | the claim of automatic failover |
+//! | `fencing` | orders to switch a lost holder off |
 //! | `survey` | what the engine knows |
 //! | `story`, `why`, `scribe`, `board` | events, the record of why an epoch began, the status |
 //! | `decisions` | those records, for whoever asks |
@@ -43,6 +44,7 @@ mod board;
 mod book;
 mod claim;
 mod decisions;
+mod fencing;
 mod keeper;
 mod scribe;
 mod story;

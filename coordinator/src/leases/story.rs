@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use interlock_engine::lease::leader::Event;
 use interlock_engine::lease::{Clock, Condition, LeaseRecord, Stored, Transaction};
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
@@ -22,6 +23,8 @@ pub(super) struct Story {
     moved: Option<(u64, Clock, Timestamp)>,
     /// When each member was first suspected to be lost.
     suspected: BTreeMap<NodeName, Timestamp>,
+    /// What came of orders to switch members off.
+    fenced: BTreeMap<NodeName, String>,
     /// The decision that is being committed.
     decision: Option<Decision>,
     /// The decision that is committed, and whose holder is not primary yet.
@@ -40,6 +43,7 @@ impl Story {
             service,
             moved: None,
             suspected: BTreeMap::new(),
+            fenced: BTreeMap::new(),
             decision: None,
             begun: None,
             since: None,
@@ -54,6 +58,21 @@ impl Story {
             self.suspected.insert(node.clone(), clock::now().wall);
         } else {
             self.suspected.remove(node);
+        }
+    }
+
+    /// An order to switch a member off has come to this.
+    pub(super) fn fenced(&mut self, what: &Event) {
+        match what {
+            Event::PoweredOff { node, .. } => {
+                let text = "its power source confirmed that it is off".to_owned();
+                self.fenced.insert(node.clone(), text);
+            }
+            Event::NotFenced { node, why, .. } => {
+                self.fenced
+                    .insert(node.clone(), format!("it was not switched off: {why}"));
+            }
+            _ => {}
         }
     }
 
@@ -89,6 +108,7 @@ impl Story {
         transaction: &Transaction,
         stored: Option<&Stored>,
         candidates: BTreeMap<NodeName, Option<String>>,
+        facts: &Facts,
         now: Clock,
     ) -> Option<&Decision> {
         self.decision = None;
@@ -112,6 +132,26 @@ impl Story {
             if self.suspected.contains_key(&former.node) {
                 evidence.push(format!("the agent of {} is not heard", former.node));
             }
+            // What was tried before its last sign of life says nothing.
+            let mono = clock::now().mono;
+            let tries = facts.tries.get(&former.node).into_iter().flatten();
+            for (observer, tried) in tries {
+                let age = mono.saturating_sub(tried.asked);
+                if age < now.shortest_since(since) {
+                    let reaches = if tried.reached {
+                        "reaches"
+                    } else {
+                        "does not reach"
+                    };
+                    evidence.push(format!(
+                        "{observer} {reaches} its machine, {:.1}s ago ({})",
+                        age.as_secs_f64(),
+                        tried.detail
+                    ));
+                }
+            }
+            evidence.extend(self.fenced.get(&former.node).cloned());
+            evidence.extend(facts.doubted.clone());
         }
         let former = former.map(|former| former.node.clone());
         self.decision = Some(Decision {
@@ -142,6 +182,7 @@ impl Story {
             let (node, text) = (decision.node.to_string(), decision.to_string());
             self.since = Some((decision.epoch, decision.times.decided));
             self.begun = Some(decision);
+            self.fenced.clear();
             self.note(Some("lease-begun"), node, text, None);
             return;
         }

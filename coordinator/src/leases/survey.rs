@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_engine::coordinator::{Fencing, Tried};
 use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Terms};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{Liveness, Side, Wanted};
-use interlock_model::spec::Service;
+use interlock_model::spec::{Fence, Service};
 
+use crate::clock;
 use crate::driver::Desk;
 
 /// What concerns the lease of one service.
@@ -27,8 +29,16 @@ pub(super) struct Facts {
     pub(super) wanted: Option<(OperationId, NodeName)>,
     /// Members that another operation holds.
     pub(super) busy: BTreeMap<NodeName, OperationId>,
-    /// Members that two independent signals say are lost.
+    /// Members whose agents are not heard any more.
     pub(super) lost: BTreeSet<NodeName>,
+    /// May a holder that is lost be switched off?
+    pub(super) fences: bool,
+    /// Why this coordinator doubts what it sees.
+    pub(super) doubted: Option<String>,
+    /// What others found when they tried to reach the machines of members: by the member, and by who tried.
+    pub(super) tries: BTreeMap<NodeName, BTreeMap<NodeName, Tried>>,
+    /// The last order to switch off each member.
+    pub(super) fencings: BTreeMap<NodeName, Fencing>,
     /// Members whose agents say that their instance is primary, and in which epoch.
     pub(super) primaries: BTreeMap<NodeName, Epoch>,
     /// Members whose machines are down by a person's word: who gave it, and why.
@@ -54,8 +64,12 @@ pub(super) fn survey(desk: &Desk) -> Survey {
         return Survey::new();
     }
     let wanted = desk.coordinator.roles_wanted();
+    let doubted = desk.coordinator.doubts_itself(clock::now());
     leased()
-        .filter_map(|service| Some((service.name.clone(), facts(desk, service, &wanted)?)))
+        .filter_map(|service| {
+            let facts = facts(desk, service, &wanted, doubted.as_deref())?;
+            Some((service.name.clone(), facts))
+        })
         .collect()
 }
 
@@ -63,6 +77,7 @@ fn facts(
     desk: &Desk,
     service: &Service,
     wanted: &[(ServiceName, OperationId, NodeName)],
+    doubted: Option<&str>,
 ) -> Option<Facts> {
     let failover = service.failover.as_ref()?;
     let coordinator = &desk.coordinator;
@@ -73,7 +88,8 @@ fn facts(
         let holder = coordinator.is_node_held(node)?;
         (Some(holder) != operation).then(|| (node.clone(), holder))
     });
-    // Its session is over, and it has been silent for long: two signals of one path, until other nodes look as well.
+    // Its session is over, and it has been silent for long: two signals of one path, for people. Its power is touched only when
+    // other nodes do not reach it either.
     let lost = service.nodes.iter().filter(|node| {
         let is_lost = |liveness| liveness == Liveness::Lost;
         !view.connected(node) && view.node(node).is_some_and(|seen| is_lost(seen.liveness))
@@ -88,6 +104,17 @@ fn facts(
     });
     let rest = coordinator.maintenance_of_service(&service.name);
     let rest = rest.map(ToString::to_string);
+    let block = || coordinator.block_of(&service.name).map(ToString::to_string);
+    let rest = rest.or_else(block);
+    let tries = service.nodes.iter().map(|node| {
+        let of_node = coordinator.tries(node);
+        let of_node = of_node.map(|(observer, tried)| (observer.clone(), tried.clone()));
+        (node.clone(), of_node.collect())
+    });
+    let fencings = service.nodes.iter().filter_map(|node| {
+        let fencing = coordinator.fencing(node)?;
+        Some((node.clone(), fencing.clone()))
+    });
     let resting = service.nodes.iter().filter_map(|node| {
         let maintenance = coordinator.maintenance_of_node(node)?;
         Some((node.clone(), maintenance.to_string()))
@@ -101,6 +128,10 @@ fn facts(
         wanted: wanted.map(|(_, id, node)| (*id, node.clone())),
         busy: busy.collect(),
         lost: lost.cloned().collect(),
+        fences: failover.fence == Fence::Off,
+        doubted: doubted.map(str::to_owned),
+        tries: tries.collect(),
+        fencings: fencings.collect(),
         primaries: primaries.collect(),
         attested: desk
             .attested

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, MAX_REASON, bounded, held, maintenance, next_change, power, render};
+use super::{Caller, MAX_REASON, blocks, bounded, held, maintenance, next_change, power, render};
 use crate::clock;
 use crate::driver::{Desk, Handle, read_json};
 use crate::store::{Key, Store};
@@ -281,6 +281,15 @@ impl ClusterService for Cluster {
         let by = Caller::of(&request)?.name;
         let left = maintenance::leave(&self.driver, request.into_inner(), by).await?;
         Ok(Response::new(left))
+    }
+
+    async fn unblock_failover(
+        &self,
+        request: Request<v1::UnblockFailoverRequest>,
+    ) -> Result<Response<v1::UnblockFailoverResponse>, Status> {
+        let by = Caller::of(&request)?.name;
+        let ended = blocks::unblock(&self.driver, request.into_inner(), by).await?;
+        Ok(Response::new(ended))
     }
 
     async fn list_maintenance(

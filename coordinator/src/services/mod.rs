@@ -3,6 +3,7 @@
 //! Handlers convert, call the driver once, and convert back. Who may call what is decided before, by the one table of
 //! the mesh; who called is read from the certificate, for the audit.
 
+mod blocks;
 mod cluster;
 mod event;
 mod held;

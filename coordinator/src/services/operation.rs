@@ -433,7 +433,9 @@ fn not_started(error: &NotStarted) -> Status {
     let text = error.to_string();
     match error {
         NotStarted::Held { .. } => Status::aborted(text).because(Reason::Held),
-        NotStarted::Failover { .. } => Status::aborted(text).because(Reason::FailoverUnderWay),
+        NotStarted::Failover { .. } | NotStarted::Fencing { .. } => {
+            Status::aborted(text).because(Reason::FailoverUnderWay)
+        }
         NotStarted::NoSpec(_) => Status::failed_precondition(text).because(Reason::NoSpec),
         NotStarted::Generation { .. } | NotStarted::Forgotten { .. } => {
             Status::failed_precondition(text).because(Reason::PlanStale)

@@ -5,10 +5,11 @@ mod node;
 use interlock_engine::coordinator::{Coordinator, Event, Head};
 use interlock_engine::operation::{Asked, Entry, LeftDown, Operation};
 use interlock_model::ids::JournalSeq;
+use interlock_model::lease::Recovery;
 use interlock_model::member::MemberState;
 use interlock_model::names::NodeName;
 use interlock_model::observation::Active;
-use interlock_model::spec::{Failover, Service, Spec};
+use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
 use interlock_proto::convert::millis;
 use interlock_proto::v1;
@@ -194,6 +195,7 @@ pub(super) fn status(desk: &Desk, now: Now) -> v1::Status {
             .map(|operation| summary(&Head::of(operation)))
             .collect(),
         maintenance: super::maintenance::all(coordinator),
+        blocks: super::blocks::all(coordinator),
     }
 }
 
@@ -280,14 +282,13 @@ fn services(desk: &Desk, now: Now) -> Vec<v1::ServiceStatus> {
                 lease: desk
                     .leases
                     .of(&status.service)
-                    .map(|shown| lease(shown, service)),
+                    .map(|shown| lease(shown, applied.spec.recovery(service))),
             })
         })
         .collect()
 }
 
-fn lease(shown: Shown, service: &Service) -> v1::LeaseStatus {
-    let recovery = service.failover.as_ref().and_then(Failover::recovery);
+fn lease(shown: Shown, recovery: Option<Recovery>) -> v1::LeaseStatus {
     v1::LeaseStatus {
         epoch: shown.epoch.0,
         holder: shown

@@ -65,6 +65,12 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
             power: answer.power().into(),
             detail: cut(&answer.detail),
         },
+        Some(Message::Tried(answer)) => FromAgent::Tried {
+            ask: answer.ask,
+            node: name("tried.node", &answer.node)?,
+            reached: answer.reached,
+            detail: cut(&answer.detail),
+        },
         Some(Message::Plugs(answer)) => FromAgent::Plugs {
             ask: answer.ask,
             list: plugs(answer.list),

@@ -44,6 +44,20 @@ pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
             ask,
             call: Some(fence_to_wire(&call)),
         }),
+        ToAgent::SwitchOff { order, call } => Message::SwitchOff(v1::SwitchOff {
+            term,
+            ask: order,
+            call: Some(fence_to_wire(&call)),
+        }),
+        ToAgent::TryToReach {
+            ask,
+            node,
+            addresses,
+        } => Message::TryToReach(v1::TryToReach {
+            ask,
+            node: node.to_string(),
+            addresses: addresses.into_iter().collect(),
+        }),
         ToAgent::Close(below) => Message::Close(v1::CloseOperations {
             term,
             below: below.0,

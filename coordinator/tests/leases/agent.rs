@@ -40,6 +40,12 @@ pub(crate) struct Script {
     pub(crate) renewed: Option<Instant>,
     /// The attempt of a promotion that it waits for.
     attempt: Option<v1::AttemptId>,
+    /// Whether it reaches the machines of others.
+    pub(crate) reaches: Option<bool>,
+    /// What its fence agent says when it is to switch a machine off.
+    pub(crate) switches: v1::Power,
+    /// The plugs that it was to switch off.
+    pub(crate) switched: Vec<String>,
     /// All that it was told of the lease, and when.
     pub(crate) words: Vec<(Instant, Word)>,
 }
@@ -70,6 +76,9 @@ impl Agent {
             holds: None,
             renewed: None,
             attempt: None,
+            reaches: None,
+            switches: v1::Power::Unknown,
+            switched: Vec::new(),
             words: Vec::new(),
         };
         Self::with(bed, node, script).await
@@ -104,6 +113,7 @@ impl Agent {
         let opened = client.connect(ReceiverStream::new(messages)).await;
         let mut incoming = opened.unwrap().into_inner();
         let script = Arc::clone(&agent.script);
+        let answers = agent.outgoing.clone();
         agent.tasks.push(tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
                 match message.message {
@@ -113,7 +123,15 @@ impl Agent {
                         assert!(is_promotion, "nothing else is done here: {dispatch:?}");
                         script.lock().unwrap().attempt = dispatch.id;
                     }
-                    _ => {}
+                    Some(other) => {
+                        let message = answer(&script, other);
+                        if message.is_some()
+                            && answers.send(v1::AgentMessage { message }).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                    None => {}
                 }
             }
         }));
@@ -269,6 +287,45 @@ fn renewal(node: &str, epoch: u64, sent: Duration, terms: Option<v1::LeaseTerms>
         synchrony: None,
         position: Some(0),
     })
+}
+
+/// What it answers to questions about other machines, and to an order to switch one off.
+fn answer(script: &Mutex<Script>, asked: Told) -> Option<Message> {
+    let mut script = script.lock().unwrap();
+    let power = |ask, node, power: v1::Power| {
+        Message::Power(v1::PowerAnswer {
+            ask,
+            node,
+            power: power.into(),
+            detail: "as the script says".to_owned(),
+        })
+    };
+    match asked {
+        Told::TryToReach(asked) => Some(Message::Tried(v1::Tried {
+            ask: asked.ask,
+            node: asked.node,
+            reached: script.reaches,
+            detail: asked.addresses.join(","),
+        })),
+        Told::SwitchOff(order) => {
+            assert!(order.term > 0, "{order:?}");
+            let call = order.call.unwrap();
+            script.switched.push(call.plug);
+            Some(power(order.ask, call.node, script.switches))
+        }
+        Told::AskPower(question) => {
+            let call = question.call.unwrap();
+            Some(if call.action == "list" {
+                Message::Plugs(v1::PlugList {
+                    ask: question.ask,
+                    list: Some(v1::plug_list::List::NotOffered(true)),
+                })
+            } else {
+                power(question.ask, call.node, v1::Power::On)
+            })
+        }
+        _ => None,
+    }
 }
 
 fn hear(script: &Mutex<Script>, word: Word) {

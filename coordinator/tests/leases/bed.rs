@@ -75,8 +75,13 @@ fn authority() -> CertificateAuthority {
 impl Bed {
     /// A coordinator with the spec applied.
     pub(crate) async fn new() -> Self {
+        Self::with(|spec| spec).await
+    }
+
+    /// The same with another spec.
+    pub(crate) async fn with(change: impl FnOnce(String) -> String) -> Self {
         let bed = Self::of(authority(), None).await;
-        bed.apply(SPEC, 0).await;
+        bed.apply(&change(SPEC.to_owned()), 0).await;
         bed
     }
 

@@ -4,7 +4,9 @@
 
 mod agent;
 mod bed;
+mod budget;
 mod claims;
+mod fencing;
 mod maintenance;
 mod moves;
 mod on_etcd;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use interlock_model::action::Action;
 use interlock_model::lease::Recovery;
 use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step};
-use interlock_model::spec::Failover;
 
 use crate::Outcome;
 use crate::at_end;
@@ -129,8 +128,8 @@ fn recoveries(draft: &mut Draft<'_>, steps: &[Step]) {
         let touched = steps
             .iter()
             .any(|step| step.service.as_ref() == Some(&service.name));
-        let recovery = service.failover.as_ref().filter(|_| touched);
-        if let Some(Recovery { typical, worst }) = recovery.and_then(Failover::recovery) {
+        let recovery = draft.spec.recovery(service).filter(|_| touched);
+        if let Some(Recovery { typical, worst }) = recovery {
             draft.report.add(Entry::Recovery {
                 service: service.name.clone(),
                 typical,

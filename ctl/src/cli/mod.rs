@@ -21,6 +21,7 @@ mod spec;
 mod store;
 mod support;
 mod switchover;
+mod unblock;
 mod why;
 
 pub(crate) use connection::Connection;
@@ -39,6 +40,7 @@ pub(crate) use spec::{SpecApply, SpecCommand};
 pub(crate) use store::{StoreCommand, StoreFile};
 pub(crate) use support::{SupportBundle, SupportCommand};
 pub(crate) use switchover::{Failover, Switchover};
+pub(crate) use unblock::Unblock;
 pub(crate) use why::{Why, WhyAbout};
 
 use std::ffi::OsString;
@@ -170,6 +172,8 @@ pub(crate) enum Command {
     /// Keep automatic failover off something while you work on it.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Let something fail over by itself again, after it has done so too often.
+    Unblock(Unblock),
     /// Operations: look, follow, steer.
     #[command(subcommand, visible_alias = "op")]
     Operation(OperationCommand),

@@ -25,6 +25,7 @@ mod spec_agent_file;
 mod status;
 mod store;
 mod support;
+mod unblock;
 mod unwind;
 mod why;
 
@@ -56,6 +57,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
             operate::run(&connection, PlanKind::Failover, &args.into(), out).await
         }
         Command::Maintenance(command) => maintenance::run(&connection, command, out).await,
+        Command::Unblock(args) => unblock::run(&connection, args, out).await,
         Command::Operation(command) => operation::run(&connection, command, out).await,
         Command::Approve(args) => approve::run(&connection, &args, out).await,
         Command::Events(args) => events::run(&connection, &args, out).await,

@@ -4,6 +4,7 @@
 //! here makes text or values and prints nothing.
 
 mod beside;
+mod blocks;
 mod clean;
 mod fit;
 mod maintenance;
@@ -20,6 +21,7 @@ mod words;
 mod wrap;
 
 pub(crate) use beside::Beside;
+pub(crate) use blocks::{block_value, blocks_table};
 pub(crate) use clean::{clean, clean_lines};
 pub(crate) use fit::fit;
 pub(crate) use maintenance::{maintenance_table, maintenance_value};

@@ -11,6 +11,7 @@ use interlock_proto::convert::refusal_from_wire;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
+use super::blocks::{block_value, blocks_table};
 use super::maintenance::{maintenance_table, maintenance_value};
 use super::node::{node_value, probed};
 use super::operation::operations_table;
@@ -57,6 +58,10 @@ pub(crate) fn status_text(status: &v1::Status, paint: Paint) -> String {
     }
     if !status.maintenance.is_empty() {
         let table = maintenance_table(&status.maintenance, paint);
+        text.push_str(&format!("\n{table}"));
+    }
+    if !status.blocks.is_empty() {
+        let table = blocks_table(&status.blocks, paint);
         text.push_str(&format!("\n{table}"));
     }
     text.push_str(&format!("\n{}", services_table(&status.services, paint)));
@@ -113,11 +118,12 @@ fn refusals(nodes: &[v1::NodeStatus], paint: Paint) -> String {
     text
 }
 
-/// Nothing unknown, nothing sick, nobody silent who should be heard, and no operation that has yet to bring something or
+/// Nothing unknown, nothing sick, nobody silent who should be heard, nothing that moves no more, and no operation that has yet to bring something or
 /// to ask a person.
 fn is_well(status: &v1::Status) -> bool {
     let all_ok = status.services.iter().all(|service| service.state == "ok");
-    let quiet = status.causes.is_empty() && status.operations.is_empty();
+    let moves = status.blocks.is_empty();
+    let quiet = moves && status.causes.is_empty() && status.operations.is_empty();
     quiet && !status.services.is_empty() && all_ok
 }
 
@@ -357,6 +363,7 @@ pub(crate) fn status_value(status: &v1::Status) -> Value {
         "nodes": status.nodes.iter().map(node_value).collect::<Value>(),
         "operations": status.operations.iter().map(summary_value).collect::<Value>(),
         "maintenance": status.maintenance.iter().map(maintenance_value).collect::<Value>(),
+        "blocks": status.blocks.iter().map(block_value).collect::<Value>(),
     })
 }
 

@@ -207,6 +207,7 @@ fn the_page_has_every_field_that_is_printed_and_no_other() {
     let json = |line: &str, code: i32| place.run(&format!("{line} -o json")).exits(code).json();
     printed.value("status", &json("status", 0));
     printed.list("maintenance", &json("maintenance list", 0));
+    printed.list("block", &json("unblock --all --reason x", 0));
     printed.list("summary", &json("operation list", 0));
     printed.value("operation", &json("operation show op-7", 0));
     printed.list("entry", &json("operation journal op-7", 0));

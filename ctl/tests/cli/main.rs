@@ -25,5 +25,6 @@ mod scripted;
 mod spec;
 mod support;
 mod systems;
+mod unblock;
 mod views;
 mod why;

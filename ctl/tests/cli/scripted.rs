@@ -323,6 +323,22 @@ impl ClusterService for Speaker {
             .ok_or_else(|| Status::not_found("it is not in maintenance"))
     }
 
+    async fn unblock_failover(
+        &self,
+        request: Request<v1::UnblockFailoverRequest>,
+    ) -> Result<Response<v1::UnblockFailoverResponse>, Status> {
+        let service = request.into_inner().service;
+        let blocks = self.0.status.blocks.iter();
+        let ended: Vec<v1::FailoverBlock> = blocks
+            .filter(|it| service.is_empty() || it.service == service)
+            .cloned()
+            .collect();
+        if ended.is_empty() {
+            return Err(Status::not_found(format!("{service} is not blocked")));
+        }
+        Ok(Response::new(v1::UnblockFailoverResponse { ended }))
+    }
+
     async fn list_maintenance(
         &self,
         _: Request<v1::ListMaintenanceRequest>,

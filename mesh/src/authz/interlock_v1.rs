@@ -39,6 +39,10 @@ pub(super) const ROWS: &[(&str, Access)] = &[
         Access::READERS,
     ),
     (
+        "/interlock.v1.ClusterService/UnblockFailover",
+        Access::OPERATORS,
+    ),
+    (
         "/interlock.v1.ClusterService/VerifyPower",
         Access::OPERATORS,
     ),

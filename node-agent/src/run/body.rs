@@ -414,6 +414,13 @@ impl Executor for Body {
         }
     }
 
+    async fn switch_off(&self, call: FenceCall) -> (Power, String) {
+        match self.allow.permits_fence(&call.agent) {
+            Ok(()) => self.fence.switch_off(call).await,
+            Err(refusal) => (Power::Unknown, refusal.to_string()),
+        }
+    }
+
     async fn list_plugs(&self, call: FenceCall) -> v1::plug_list::List {
         match self.allow.permits_fence(&call.agent) {
             Ok(()) => self.fence.list(&call).await,

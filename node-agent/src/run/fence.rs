@@ -83,10 +83,17 @@ impl Fence {
 
     /// Asks for the power of a node.
     pub(super) async fn ask(&self, call: FenceCall) -> (Power, String) {
-        let call = FenceCall {
-            action: FenceAction::Status,
-            ..call
-        };
+        let action = FenceAction::Status;
+        self.power(FenceCall { action, ..call }).await
+    }
+
+    /// Switches a node off. *Off* is what the fence agent itself has verified.
+    pub(super) async fn switch_off(&self, call: FenceCall) -> (Power, String) {
+        let action = FenceAction::Off;
+        self.power(FenceCall { action, ..call }).await
+    }
+
+    async fn power(&self, call: FenceCall) -> (Power, String) {
         let request = match self.request(&call).await {
             Ok(request) => request,
             Err(why) => return (Power::Unknown, why),

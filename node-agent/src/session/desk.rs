@@ -18,7 +18,7 @@ use super::judge::judge;
 use super::open::{Happened, Open, short};
 use super::order::Order;
 use super::outbox::Outbox;
-use super::questions::Questions;
+use super::questions::{Questions, power_unknown};
 use super::{Assignment, Board, Claims, Clock, Executor, acts};
 use crate::ledger::{Recorder, Report};
 
@@ -178,6 +178,38 @@ impl<E: Executor> Desk<E> {
                 let told = acts::but(&known, &self.ledger());
                 if let (Some(told), Some(outbox)) = (told, self.outbox(from)) {
                     outbox.say(told);
+                }
+            }
+            Order::SwitchOff {
+                from,
+                term,
+                ask,
+                call,
+            } => {
+                let Some(outbox) = self.outbox(from).cloned() else {
+                    return;
+                };
+                let highest = self.ledger().term();
+                if term < highest {
+                    let why = format!("refused: of {term}, and {highest} was seen");
+                    tracing::warn!(node = %call.node, "an order to switch off is {why}");
+                    return outbox.say(power_unknown(ask, &call, why));
+                }
+                self.tell(Event::Heard {
+                    term,
+                    incarnation: None,
+                });
+                let executor = Arc::clone(&self.executor);
+                self.questions.switch_off(outbox, executor, ask, *call);
+            }
+            Order::TryToReach {
+                from,
+                ask,
+                node,
+                addresses,
+            } => {
+                if let Some(outbox) = self.outbox(from).cloned() {
+                    self.questions.reach(outbox, ask, node, addresses);
                 }
             }
             Order::AskPower { from, ask, call } => {

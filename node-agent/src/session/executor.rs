@@ -61,6 +61,11 @@ pub trait Executor: Send + Sync + 'static {
         async { (Power::Unknown, "this agent asks no power source".to_owned()) }
     }
 
+    /// Switches a machine off, and says what its power source confirms.
+    fn switch_off(&self, _: FenceCall) -> impl Future<Output = (Power, String)> + Send {
+        async { (Power::Unknown, "this agent asks no power source".to_owned()) }
+    }
+
     /// Asks a power device for its plugs.
     fn list_plugs(&self, _: FenceCall) -> impl Future<Output = v1::plug_list::List> + Send {
         async { v1::plug_list::List::Failed("this agent asks no power source".to_owned()) }

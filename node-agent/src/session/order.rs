@@ -59,6 +59,18 @@ pub(super) enum Order {
         ask: u64,
         call: Box<FenceCall>,
     },
+    SwitchOff {
+        from: Peer,
+        term: Term,
+        ask: u64,
+        call: Box<FenceCall>,
+    },
+    TryToReach {
+        from: Peer,
+        ask: u64,
+        node: String,
+        addresses: Vec<String>,
+    },
 }
 
 /// Why a message is no order.
@@ -134,29 +146,45 @@ impl Order {
                 from,
                 known: wire.acts.into_iter().map(acts::from_wire).collect(),
             }),
-            Some(Message::AskPower(wire)) => {
-                let call = wire
-                    .call
-                    .as_ref()
-                    .ok_or_else(|| NoOrder::Ignore(Invalid::missing("ask_power.call")))?;
-                match convert::fence_from_wire(call) {
-                    Ok(call) => Ok(Self::AskPower {
-                        from,
-                        ask: wire.ask,
-                        call: Box::new(call),
-                    }),
-                    Err(problem) => Err(NoOrder::answer(v1::agent_message::Message::Power(
-                        v1::PowerAnswer {
-                            ask: wire.ask,
-                            node: call.node.clone(),
-                            power: v1::Power::Unknown.into(),
-                            detail: problem.to_string(),
-                        },
-                    ))),
-                }
-            }
+            Some(Message::AskPower(wire)) => Ok(Self::AskPower {
+                from,
+                ask: wire.ask,
+                call: call("ask_power.call", wire.ask, wire.call.as_ref())?,
+            }),
+            Some(Message::SwitchOff(wire)) => Ok(Self::SwitchOff {
+                from,
+                term: Term(wire.term),
+                ask: wire.ask,
+                call: call("switch_off.call", wire.ask, wire.call.as_ref())?,
+            }),
+            Some(Message::TryToReach(wire)) => Ok(Self::TryToReach {
+                from,
+                ask: wire.ask,
+                node: wire.node,
+                addresses: wire.addresses,
+            }),
         }
     }
+}
+
+/// A call of a fence agent; one that is none is answered, so that nobody waits for it.
+fn call(
+    field: &'static str,
+    ask: u64,
+    wire: Option<&v1::FenceCall>,
+) -> Result<Box<FenceCall>, NoOrder> {
+    let wire = wire.ok_or_else(|| NoOrder::Ignore(Invalid::missing(field)))?;
+    convert::fence_from_wire(wire)
+        .map(Box::new)
+        .map_err(|problem| {
+            let answer = v1::PowerAnswer {
+                ask,
+                node: wire.node.clone(),
+                power: v1::Power::Unknown.into(),
+                detail: problem.to_string(),
+            };
+            NoOrder::answer(v1::agent_message::Message::Power(answer))
+        })
 }
 
 fn ask(from: Peer, term: u64, id: Option<&v1::AttemptId>) -> Result<Ask, NoOrder> {

@@ -1,8 +1,12 @@
-//! Questions of coordinators to power sources: they change nothing, and the ledger knows nothing of them.
+//! Questions of coordinators to power sources and to other machines: they change nothing, and the ledger knows nothing of them.
+//!
+//! Nor does it of the order to switch a machine off whose role is to move: to give it twice does no harm, and whoever gave it
+//! and has no answer takes it for unknown. It waits for no turn of a question.
 
 use std::sync::Arc;
 
-use interlock_model::action::{FenceAction, FenceCall, Power};
+use interlock_engine::agent::ledger::Permit;
+use interlock_model::action::{Command, FenceAction, FenceCall, Power};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 use tokio::sync::Semaphore;
@@ -10,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Executor;
 use super::outbox::Outbox;
+use crate::reach::{self, Found};
 
 /// Questions that may be under way or wait for their turn.
 const MAX_UNDER_WAY: usize = 32;
@@ -17,6 +22,19 @@ const MAX_UNDER_WAY: usize = 32;
 /// Questions that are asked at a time. Each is an interpreter that starts: a dozen of them at once slow each other down
 /// until none has an answer within its limit.
 const AT_ONCE: usize = 4;
+
+/// Addresses of one machine that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// The answer to a question to a power source that was not asked.
+pub(super) fn power_unknown(ask: u64, call: &FenceCall, detail: String) -> Message {
+    Message::Power(v1::PowerAnswer {
+        ask,
+        node: call.node.to_string(),
+        power: v1::Power::Unknown.into(),
+        detail,
+    })
+}
 
 /// The questions that are under way.
 #[derive(Debug)]
@@ -77,6 +95,59 @@ impl Questions {
                 let (said, detail) = executor.ask_power(call).await;
                 power(said, detail)
             });
+        });
+    }
+
+    /// Switches a machine off, if the agent's own file permits that; the answer goes to whoever has ordered it.
+    pub(super) fn switch_off<E: Executor>(
+        &mut self,
+        outbox: Arc<Outbox>,
+        executor: Arc<E>,
+        ask: u64,
+        call: FenceCall,
+    ) {
+        let request = call.clone();
+        if call.action != FenceAction::Off {
+            let why = "an order to switch off that is another one".to_owned();
+            return outbox.say(power_unknown(ask, &call, why));
+        }
+        if let Permit::Denied(why) = executor.permit(&Command::Fence { request }) {
+            return outbox.say(power_unknown(ask, &call, why));
+        }
+        tracing::warn!(node = %call.node, device = %call.device, plug = call.plug, "a coordinator has its machine switched off");
+        self.under_way.spawn(async move {
+            let node = call.node.to_string();
+            let (said, detail) = executor.switch_off(call).await;
+            outbox.say(Message::Power(v1::PowerAnswer {
+                ask,
+                node,
+                power: v1::Power::from(said).into(),
+                detail,
+            }));
+        });
+    }
+
+    /// Tries to reach the machine of another node.
+    pub(super) fn reach(
+        &mut self,
+        outbox: Arc<Outbox>,
+        ask: u64,
+        node: String,
+        mut addresses: Vec<String>,
+    ) {
+        addresses.truncate(MAX_ADDRESSES);
+        if self.under_way.len() >= MAX_UNDER_WAY {
+            // What was not tried is no answer, and is asked for again.
+            return;
+        }
+        self.under_way.spawn(async move {
+            let Found { reached, detail } = reach::machine(&addresses).await;
+            outbox.say(Message::Tried(v1::Tried {
+                ask,
+                node,
+                reached,
+                detail,
+            }));
         });
     }
 

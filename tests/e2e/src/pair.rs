@@ -219,10 +219,10 @@ impl<'lab> Pair<'lab> {
     }
 }
 
-/// The lease of a role that moves by itself, with what it says besides.
+/// The lease of a role that moves by itself, however often, with what it says besides.
 fn leased(besides: &str) -> String {
     format!(
-        "{{ automatic: true, on_control_loss: demote, vm_pause: accepted, clients: address, {besides} }}"
+        "{{ automatic: true, budget: 1000, on_control_loss: demote, vm_pause: accepted, clients: address, {besides} }}"
     )
 }
 

@@ -155,6 +155,8 @@ impl Store {
             forgotten: self.named(FORGOTTEN),
             acts: BTreeMap::new(),
             maintenance: Vec::new(),
+            counted: BTreeMap::new(),
+            blocks: Vec::new(),
             verified: self.named(VERIFIED),
             operations: heads
                 .iter()

@@ -45,6 +45,12 @@ impl Coordinator {
                 power,
                 detail,
             } => self.power_answer(ask, &about, power, &detail, now),
+            FromAgent::Tried {
+                ask,
+                node: about,
+                reached,
+                detail,
+            } => self.tried(node, &about, ask, reached, detail),
             FromAgent::Plugs { ask, list } => self.plugs_answer(ask, list),
             FromAgent::ByHand(acts) => self.by_hand(node, acts, now),
             FromAgent::Goodbye(reason) => {

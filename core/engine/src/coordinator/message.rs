@@ -1,5 +1,6 @@
 //! What coordinator and agents say to each other, in the core's words.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_model::action::{Command, FenceCall, Part, Power, ShutdownBy};
@@ -105,6 +106,17 @@ pub enum FromAgent {
         /// What it said.
         list: PlugList,
     },
+    /// It has tried to reach the machine of another node.
+    Tried {
+        /// The question.
+        ask: u64,
+        /// Which node.
+        node: NodeName,
+        /// Did the machine's kernel answer? None if it could not try.
+        reached: Option<bool>,
+        /// What it saw.
+        detail: String,
+    },
     /// What people did at its door.
     ByHand(Vec<Act>),
     /// The agent stops on purpose.
@@ -142,6 +154,22 @@ pub enum ToAgent {
         ask: u64,
         /// How to ask.
         call: FenceCall,
+    },
+    /// Switch a machine off by a fence agent: its role has to move, and it is lost. Answered as [`ToAgent::AskPower`] is.
+    SwitchOff {
+        /// The order's number, of the same row as questions.
+        order: u64,
+        /// How.
+        call: FenceCall,
+    },
+    /// Try to reach the machine of another node, at each of these addresses.
+    TryToReach {
+        /// The question's number.
+        ask: u64,
+        /// Which node.
+        node: NodeName,
+        /// Its addresses.
+        addresses: BTreeSet<String>,
     },
     /// Operations below this one are over.
     Close(OperationId),

@@ -24,6 +24,8 @@
 //! | `maintenance` | of what nothing moves by itself for a time |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
 //! | `let_go` | what runs, and is in the spec no more |
+//! | `budget` | how often roles move by themselves |
+//! | `fencing` | machines that may be lost: whether others reach them, and switching them off |
 //! | `output` | what a call wants written and sent |
 //! | `message` | messages from and to agents |
 //! | `records` | what lies in the store, under which keys |
@@ -34,9 +36,11 @@ mod activity;
 mod agents;
 mod assignment;
 mod belief;
+mod budget;
 mod by_hand;
 mod claims;
 mod contest;
+mod fencing;
 mod forgotten;
 mod frozen;
 mod identity;
@@ -64,7 +68,7 @@ use interlock_model::ids::{Generation, OperationId, Term};
 use interlock_model::names::{NodeName, PowerName, ServiceName};
 use interlock_model::observation::Observations;
 use interlock_model::spec::Spec;
-use interlock_model::time::Now;
+use interlock_model::time::{Now, Timestamp};
 
 use crate::by_hand::ActId;
 use crate::operation::Operation;
@@ -72,7 +76,9 @@ use crate::view::View;
 
 pub use assignment::{assignments, runs_on};
 pub use belief::Absurd;
+pub use budget::{BLOCKS, Block, Blocked, COUNTED, NotUnblocked};
 pub use contest::Contested;
+pub use fencing::{Fencing, NotFenced, Tried};
 pub use identity::{ListedPlug, PlugList, Proof};
 pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
@@ -130,6 +136,11 @@ pub struct Coordinator {
     failovers: BTreeMap<ServiceName, Failover>,
     /// Of what nothing moves by itself for a time.
     maintenance: BTreeMap<Scope, Maintenance>,
+    /// When roles moved by themselves, as far as budgets ask for it.
+    counted: BTreeMap<ServiceName, Vec<Timestamp>>,
+    /// Of what nothing moves by itself before a person says so.
+    blocks: BTreeMap<Blocked, Block>,
+    watched: fencing::Watched,
     looked: frozen::Looked,
     output: Output,
 }
@@ -221,6 +232,7 @@ impl Coordinator {
     pub fn tick(&mut self, now: Now) {
         self.look(now);
         self.expire_maintenance(now);
+        self.give_up_fencing(now);
         self.tell_claims();
         let Some(spec) = self.spec() else {
             return;

@@ -106,6 +106,16 @@ pub enum NotStarted {
         /// The epoch that begins.
         epoch: Epoch,
     },
+    /// A machine of it is being switched off.
+    #[error(
+        "{node} is being switched off, since it is lost with the role of {service}: wait until that has ended"
+    )]
+    Fencing {
+        /// For which service.
+        service: ServiceName,
+        /// Which machine.
+        node: NodeName,
+    },
     /// The plan goes by a memory that was given up since it was made.
     #[error(
         "the plan takes it from memory which side of {service} was active; that is given up: {why}: plan again"

@@ -295,6 +295,9 @@ impl Coordinator {
         detail: &str,
         now: Now,
     ) {
+        if self.fence_answer(number, node, power, detail, now) {
+            return;
+        }
         // An agent that is older than `list` answers so.
         self.plugs_answer(number, PlugList::Failed(detail.to_owned()));
         let Some(asked) = self.asked.get(node).filter(|asked| asked.number == number) else {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use interlock_model::ids::{OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::SealedPlan;
+use interlock_model::time::Timestamp;
 
 use super::claims::Hold;
 use super::maintenance::Maintenance;
 use super::records::{Head, Verified};
-use super::{Applied, Coordinator, Output, Unreadable};
+use super::{Applied, Block, Coordinator, Output, Unreadable};
 use crate::by_hand::ActId;
 use crate::operation::{Corrupt, Entry, Operation};
 use crate::view::View;
@@ -30,6 +31,10 @@ pub struct Loaded {
     pub verified: BTreeMap<NodeName, Verified>,
     /// Of what nothing moves by itself for a time.
     pub maintenance: Vec<Maintenance>,
+    /// When roles moved by themselves.
+    pub counted: BTreeMap<ServiceName, Vec<Timestamp>>,
+    /// Of what nothing moves by itself before a person says so.
+    pub blocks: Vec<Block>,
     /// The acts by hand that there is, or was, an event of.
     pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
@@ -109,6 +114,13 @@ impl Coordinator {
                 .into_iter()
                 .map(|it| (it.scope.clone(), it))
                 .collect(),
+            counted: loaded.counted,
+            blocks: loaded
+                .blocks
+                .into_iter()
+                .map(|it| (it.of.clone(), it))
+                .collect(),
+            watched: super::fencing::Watched::default(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };

@@ -112,6 +112,18 @@ impl Coordinator {
                 step.service.as_ref() == Some(service) || step.node.as_ref() == Some(&failover.node)
             })
         });
+        let mut fencings = self.fencings();
+        let fenced = fencings.find(|(node, fencing)| {
+            plan.steps.iter().any(|step| {
+                step.service.as_ref() == Some(&fencing.service) || step.node.as_ref() == Some(*node)
+            })
+        });
+        if let Some((node, fencing)) = fenced {
+            return Err(NotStarted::Fencing {
+                service: fencing.service.clone(),
+                node: node.clone(),
+            });
+        }
         match touched {
             None => Ok(()),
             Some((service, failover)) => Err(NotStarted::Failover {

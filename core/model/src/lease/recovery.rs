@@ -22,8 +22,6 @@ pub struct Costs {
     pub commit: Duration,
     /// From the command to the first write that is accepted.
     pub promote: Duration,
-    /// Until two independent signals say that the machine is lost, which is when a fence agent is called.
-    pub detection: Duration,
     /// A change of the coordinators' leader, which may fall together with the loss.
     pub leadership: Duration,
 }
@@ -35,7 +33,6 @@ impl Costs {
     pub const EXPECTED: Self = Self {
         commit: Duration::from_millis(10),
         promote: Duration::from_millis(100),
-        detection: Duration::ZERO,
         leadership: Duration::from_secs(8),
     };
 }
@@ -59,8 +56,12 @@ impl Timings {
         let reading = self.renewal() / 2 + costs.commit;
         let (typical, worst) = match way {
             Way::Released => (costs.commit, costs.commit),
-            // Nothing to wait out: a machine that is off needs no time to stop.
-            Way::Fenced(confirms) => (costs.detection + confirms, costs.detection + confirms),
+            // Nothing to wait out: a machine that is off needs no time to stop. It is called when two signals say that the
+            // machine is lost: the hold-down counts from the last renewal, which was, on average, half a period ago.
+            Way::Fenced(confirms) => (
+                self.hold_down().saturating_sub(self.renewal() / 2) + confirms,
+                self.hold_down() + confirms,
+            ),
             // The loss falls, on average, half way between two renewals.
             Way::Expired => (
                 (self.life() + reading).saturating_sub(self.renewal() / 2),
@@ -82,7 +83,6 @@ mod tests {
     const COSTS: Costs = Costs {
         commit: Duration::from_millis(10),
         promote: Duration::from_millis(100),
-        detection: Duration::from_secs(1),
         leadership: Duration::from_secs(2),
     };
 

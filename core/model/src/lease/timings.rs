@@ -221,6 +221,12 @@ impl Timings {
     pub fn pet_age(&self) -> Duration {
         self.0.pet_age
     }
+    /// How long nothing is heard of a holder before its machine may be lost: one renewal may be late. Sessions and connections
+    /// stall for some hundred milliseconds and are well again, so it is never less than a second.
+    #[must_use]
+    pub fn hold_down(&self) -> Duration {
+        (self.0.renewal * 3 / 2).max(Duration::from_secs(1))
+    }
     /// ρ: what clocks may err in rate.
     #[must_use]
     pub fn rate_error(&self) -> RateError {

@@ -1,12 +1,16 @@
 //! How the role of an exclusive service moves, and what may happen to it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::lease::{ControlLoss, Costs, Recovery, Terms, Timings, VmPause, Way};
 use crate::names::NodeName;
+use crate::time::human;
+
+use super::{Service, Spec};
 
 /// The lease of an exclusive service: one that has it is *leased*. Its primary is whoever holds the lease, and never merely
 /// seen to be active.
@@ -24,6 +28,57 @@ pub struct Failover {
     pub max_lag: u64,
     /// How those who write reach the primary.
     pub clients: Clients,
+    /// What may be done to the machine of a primary that is lost.
+    pub fence: Fence,
+    /// How often the role moves by itself before a person has to look.
+    pub budget: Budget,
+}
+
+/// What may be done, without asking anybody, to the machine of a primary that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// Nothing.
+    #[default]
+    Never,
+    /// Its power source switches it off, and it stays off until somebody switches it on.
+    Off,
+}
+
+/// So many failovers within a sliding window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// How many.
+    pub times: u32,
+    /// Within what time.
+    #[serde(with = "human")]
+    pub window: Duration,
+}
+
+impl Budget {
+    /// Of a service: what moves more often does not get well by moving.
+    pub const OF_SERVICE: Self = Self {
+        times: 3,
+        window: Duration::from_secs(3600),
+    };
+    /// Of a cluster: more than the roles of one host, and fewer than a network that comes and goes would move.
+    pub const OF_CLUSTER: Self = Self {
+        times: 20,
+        window: Duration::from_secs(600),
+    };
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::OF_SERVICE
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = humantime::format_duration(self.window);
+        write!(f, "{} within {window}", self.times)
+    }
 }
 
 /// How those who write reach the primary (safety rule E4).
@@ -39,17 +94,38 @@ pub enum Clients {
 }
 
 impl Failover {
-    /// How long nobody takes writes after the primary's machine is lost, to a tenth of a second. None where no lease
-    /// expires by itself, or the role does not move by itself: then it waits for a person.
+    /// Does time alone prove that a lost primary is over?
     #[must_use]
-    pub fn recovery(&self) -> Option<Recovery> {
-        let expires = self.on_control_loss.expires() && self.vm_pause == VmPause::Accepted;
-        (self.automatic && expires).then(|| {
-            let Recovery { typical, worst } = self.timings.recovery(Way::Expired, Costs::EXPECTED);
-            Recovery {
-                typical: tenths(typical),
-                worst: tenths(worst),
-            }
+    pub fn expires(&self) -> bool {
+        let acts = self.clients == Clients::Address;
+        acts && self.on_control_loss.expires() && self.vm_pause == VmPause::Accepted
+    }
+
+    /// How long nobody takes writes after the primary's machine is lost, to a tenth of a second. `limit` is how long a power
+    /// device may take. None where no lease expires by itself and nobody is switched off, or the role does not move by itself:
+    /// then it waits for a person.
+    #[must_use]
+    pub fn recovery(&self, limit: Duration) -> Option<Recovery> {
+        let by = |way| self.timings.recovery(way, Costs::EXPECTED);
+        let expired = self.expires().then(|| by(Way::Expired));
+        let fenced = (self.fence == Fence::Off).then(|| Recovery {
+            typical: by(Way::Fenced(CONFIRMS)).typical,
+            worst: by(Way::Fenced(limit)).worst,
+        });
+        // Both run at once, and whichever proves it first ends the wait. That a source confirms nothing is no rare thing: then
+        // the lease is what is left.
+        let Recovery { typical, worst } = match (expired, fenced) {
+            _ if !self.automatic => return None,
+            (Some(expired), Some(fenced)) => Recovery {
+                typical: expired.typical.min(fenced.typical),
+                worst: expired.worst,
+            },
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return None,
+        };
+        Some(Recovery {
+            typical: tenths(typical),
+            worst: tenths(worst),
         })
     }
 
@@ -66,6 +142,23 @@ impl Failover {
     }
 }
 
+impl Spec {
+    /// How long nobody takes writes after the machine of a service's primary is lost; see [`Failover::recovery`].
+    #[must_use]
+    pub fn recovery(&self, service: &Service) -> Option<Recovery> {
+        let nodes = service.nodes.iter().filter_map(|it| self.nodes.get(it));
+        let devices = nodes.filter_map(|node| self.power.get(&node.power.as_ref()?.by));
+        let limit = devices.map(|device| device.timeout).max();
+        service
+            .failover
+            .as_ref()?
+            .recovery(limit.unwrap_or_default())
+    }
+}
+
+/// What a power source usually takes to confirm that it has switched a machine off.
+const CONFIRMS: Duration = Duration::from_secs(1);
+
 /// Rounded up: nothing is promised to the nanosecond.
 fn tenths(duration: Duration) -> Duration {
     let tenths = duration.as_millis().div_ceil(100);
@@ -74,4 +167,83 @@ fn tenths(duration: Duration) -> Duration {
             .unwrap_or(u64::MAX)
             .saturating_mul(100),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lease: &str, change: (&str, &str)) -> Result<Spec, String> {
+        let text = format!(
+            "
+cluster: c
+control: {{ coordinators: [ctl] }}
+power:
+  kvm: {{ fence: fence_virsh, via: [ctl, a], timeout: 20s }}
+nodes:
+  ctl: {{ address: 10.0.0.1 }}
+  a: {{ address: 10.0.0.2, power: {{ by: kvm, plug: a }} }}
+  b: {{ address: 10.0.0.3, power: {{ by: kvm, plug: b }} }}
+services:
+  db: {{ nodes: [a, b], active: one, manager: {{ address: {{ ip: 10.1.0.1/24, interface: eth0 }} }}, failover: {{ automatic: true, {lease} }} }}
+"
+        )
+        .replace(change.0, change.1);
+        let parsed = Spec::parse(text.as_bytes(), "test");
+        let parsed = parsed.map_err(|problems| problems.render(text.as_bytes()));
+        parsed.map(|parsed| parsed.spec)
+    }
+
+    const SAME: (&str, &str) = ("", "");
+
+    #[test]
+    fn a_power_source_makes_a_role_move_by_itself_under_any_policy() {
+        let spec = parse("fence: off", SAME).unwrap();
+        let failover = spec.services.values().next().unwrap().failover.clone();
+        let failover = failover.unwrap();
+        assert_eq!(failover.fence, Fence::Off);
+        assert_eq!(failover.budget, Budget::OF_SERVICE);
+        assert_eq!(spec.control.failovers, Budget::OF_CLUSTER);
+        assert!(parse("fence: never", SAME).is_err());
+    }
+
+    #[test]
+    fn who_cannot_be_switched_off_by_somebody_else_is_refused() {
+        for (change, why) in [
+            (("via: [ctl, a]", "via: [a]"), "through itself alone"),
+            (
+                ("coordinators: [ctl]", "coordinators: [b]"),
+                "a coordinator",
+            ),
+            (
+                (", power: { by: kvm, plug: b }", ""),
+                "it has no power source",
+            ),
+        ] {
+            let refused = parse("fence: off", change).unwrap_err();
+            assert!(refused.contains("cannot be switched off"), "{refused}");
+            assert!(refused.contains(why), "{why}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_confirms_is_faster_than_time_and_time_bounds_one_that_does_not() {
+        let recovery = |lease: &str| {
+            let spec = parse(lease, SAME).unwrap();
+            let service = spec.services.values().next().unwrap();
+            spec.recovery(service).unwrap()
+        };
+        let expires = "on_control_loss: demote, vm_pause: accepted, clients: address";
+        let (by_time, both) = (
+            recovery(expires),
+            recovery(&format!("fence: off, {expires}")),
+        );
+        assert!(both.typical < Duration::from_secs(3), "{both:?}");
+        assert!(by_time.typical > Duration::from_secs(10), "{by_time:?}");
+        assert_eq!(both.worst, by_time.worst);
+        // Under `hold` there is nothing but the source, which may take its time.
+        let hold = recovery("fence: off");
+        assert_eq!(hold.typical, both.typical);
+        assert!(hold.worst >= Duration::from_secs(20), "{hold:?}");
+    }
 }

@@ -22,7 +22,7 @@ mod verify;
 mod yaml;
 
 pub use diff::{Change, diff};
-pub use failover::{Clients, Failover};
+pub use failover::{Budget, Clients, Failover, Fence};
 pub use parse::{Parsed, Stored};
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};
 pub use range::{MAX_RANGE, RangeError, expand};
@@ -63,7 +63,7 @@ pub struct Spec {
 }
 
 /// Where the control plane itself runs: a plan must not switch that off underneath itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// Nodes that run a coordinator. Names that are not nodes of the cluster are machines outside of it.
     pub coordinators: Vec<NodeName>,
@@ -78,6 +78,21 @@ pub struct Control {
     /// Silence after which a node is *lost*.
     #[serde(with = "human")]
     pub lost: Duration,
+    /// How often roles may move by themselves in the whole cluster before a person has to look.
+    pub failovers: Budget,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            coordinators: Vec::new(),
+            etcd: Vec::new(),
+            heartbeat: Duration::ZERO,
+            late: Duration::ZERO,
+            lost: Duration::ZERO,
+            failovers: Budget::OF_CLUSTER,
+        }
+    }
 }
 
 /// A VM host.

@@ -6,7 +6,7 @@ use interlock_model::lease::{ControlLoss, Epoch, Timings, VmPause};
 use interlock_model::names::ServiceName;
 use interlock_model::observation::{InstanceState, Liveness, RoleObservation, Side};
 use interlock_model::plan::{PlanKind, Wait};
-use interlock_model::spec::{Clients, Failover};
+use interlock_model::spec::{Budget, Clients, Failover, Fence};
 use interlock_planner::Scope;
 
 use crate::support::{
@@ -30,6 +30,8 @@ fn cluster() -> Cluster {
                 vm_pause: VmPause::Possible,
                 max_lag: 0,
                 clients: Clients::Any,
+                fence: Fence::Never,
+                budget: Budget::default(),
             });
         })
         .check("db", "login", CheckFrom::Own)

@@ -6,6 +6,7 @@
 //! loopback, where no cut of the network keeps them out.
 
 mod balancer;
+mod fencing;
 mod moves;
 mod site;
 mod writes;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::bmc::{self, Bmcs};
 use interlock_e2e::cluster::{Cluster, install_unit};
 use interlock_e2e::{Host, Lab, Machine, eventually};
 use serde_json::Value;
@@ -40,6 +41,7 @@ pub(crate) struct Site<'lab> {
     pub(crate) two: Arc<Host>,
     /// The address that goes with the role.
     pub(crate) address: String,
+    _bmcs: Option<Bmcs>,
 }
 
 impl<'lab> Site<'lab> {
@@ -50,14 +52,48 @@ impl<'lab> Site<'lab> {
 
     /// Builds it with this lease.
     pub(crate) fn under(lab: &'lab Lab, failover: &str) -> Result<Self> {
+        Self::build_as(lab, failover, false)
+    }
+
+    /// Builds it with this lease, and with controllers by which its two machines can be switched off.
+    pub(crate) fn with_power(lab: &'lab Lab, failover: &str) -> Result<Self> {
+        let site = Self::build_as(lab, failover, true)?;
+        eventually("the agent of mgmt1", SOON, || {
+            let seen = site.cluster.node("mgmt1")?;
+            ensure!(seen["liveness"] == "alive", "{seen}");
+            Ok(())
+        })?;
+        // A controller does not know whose it is: a person says so.
+        let attest = ["power", "verify", "--attest", "cabled by the test"];
+        site.cluster.run(&[&attest[..], &["db1", "db2"]].concat())?;
+        Ok(site)
+    }
+
+    fn build_as(lab: &'lab Lab, failover: &str, with_power: bool) -> Result<Self> {
         let management = lab.nspawn("mgmt1")?;
         let client = lab.plain("client")?;
         let (one, two) = (lab.nspawn("db1")?, lab.nspawn("db2")?);
         let address = lab.service_address(0)?.to_string();
+        let bmcs = with_power.then(|| Bmcs::start(lab, &[&one, &two]));
+        let bmcs = bmcs.transpose()?;
+        let plug = |host: &Host| {
+            let address = bmcs.as_ref().and_then(|bmcs| bmcs.address(host.name()));
+            address.map_or_else(String::new, |at| {
+                format!(", power: {{ by: bmc, plug: \"{at}\" }}")
+            })
+        };
+        let devices = bmcs.as_ref().map_or_else(String::new, |_| {
+            format!(
+                "power:\n  bmc:\n    fence: fence_ipmilan\n    via: [mgmt1]\n    options: {{ port_as_ip: \"1\", lanplus: \"1\", \
+                 username: {}, password: {{ secret: bmc }}, power_wait: \"0\" }}\n",
+                bmc::USER
+            )
+        });
         let spec = format!(
             "cluster: pair\n\
              control: {{ coordinators: [mgmt1], heartbeat: 500ms, late: 2s, lost: 5s }}\n\
-             nodes:\n  mgmt1: {{ address: {} }}\n  db1: {{ address: {} }}\n  db2: {{ address: {} }}\n\
+             {devices}\
+             nodes:\n  mgmt1: {{ address: {} }}\n  db1: {{ address: {}{} }}\n  db2: {{ address: {}{} }}\n\
              services:\n  register:\n    nodes: [db1, db2]\n    active: one\n    parts:\n      \
              - systemd: {{ unit: register.service, on: primary }}\n      \
              - address: {{ ip: {address}/24, interface: host0 }}\n    \
@@ -65,10 +101,16 @@ impl<'lab> Site<'lab> {
              checks:\n      answers: {{ redis: {{ address: \"{address}:6379\", role: master }}, every: 1s }}\n",
             management.address(),
             one.address(),
-            two.address()
+            plug(&one),
+            two.address(),
+            plug(&two)
         );
         let mut cluster = Cluster::create(lab, "pair", &spec)?;
         cluster.install_coordinator(&management)?;
+        if with_power {
+            cluster.install_agent(&management, &[])?;
+            cluster.install_secret(&management, "bmc", bmc::PASSWORD)?;
+        }
         for host in [&one, &two] {
             cluster.install_agent(host, &[])?;
             tell_health(host)?;
@@ -90,6 +132,7 @@ impl<'lab> Site<'lab> {
             one,
             two,
             address,
+            _bmcs: bmcs,
         };
         eventually("the coordinator", SOON, || {
             site.cluster

@@ -14,7 +14,7 @@ use super::event::{Event, Payload, Place, Purpose};
 use super::machine::{Clocks, name, number};
 use super::mutant::Mutant;
 use super::run::Run;
-use super::setup::NODES;
+use super::setup::{Kind, NODES};
 use super::writing::edited;
 
 /// A coordinator process.
@@ -156,17 +156,11 @@ impl Run {
             self.coordinators[c].flying = None;
             self.lead_with(c, Told::NotCommitted(id));
         }
-        for node in 0..NODES {
-            let heard = self.coordinators[c].sessions.get(&node).map(|(_, at)| *at);
-            let lost = heard.is_none_or(|at| now > at + Duration::from_millis(1500));
-            self.lead_with(
-                c,
-                Told::Suspected {
-                    node: name(node),
-                    lost,
-                },
-            );
-        }
+        let heard = self.coordinators[c].sessions.values();
+        let silent = heard.filter(|(_, at)| now > *at + Duration::from_millis(1500));
+        let silent = silent.count();
+        let doubt = (silent * 2 > NODES).then(|| format!("{silent} nodes are silent"));
+        self.lead_with(c, Told::Doubted(doubt));
         self.lead_with(c, Told::Tick);
     }
 
@@ -234,12 +228,15 @@ impl Run {
             Effect::Clear(node) => {
                 self.send(me, Place::Node(number(&node)), Payload::Cleared);
             }
-            Effect::Fence(node) => {
+            Effect::Probe(node) => self.ask_others(c, number(&node)),
+            Effect::Fence { node, .. } => {
                 self.count("fence calls");
                 let asked = self.coordinator_clock(c);
                 let life = self.coordinators[c].life;
                 let delay = self.random.millis(300, 2000);
                 let node = number(&node);
+                let since = self.reached_since(node);
+                self.oracle.fences(node, since, self.now());
                 self.schedule.after(
                     delay,
                     Event::FenceEnds {
@@ -263,7 +260,9 @@ impl Run {
         if works {
             self.power_cycle(node);
         }
-        if is_told && self.coordinators[c].alive && self.coordinators[c].life == life {
+        let believes = !works && self.setup.is(Mutant::TakesFailedFence);
+        if (is_told || believes) && self.coordinators[c].alive && self.coordinators[c].life == life
+        {
             self.lead_with(
                 c,
                 Told::PoweredOff {
@@ -271,7 +270,82 @@ impl Run {
                     asked,
                 },
             );
+        } else if !works {
+            self.lead_with(
+                c,
+                Told::NotFenced {
+                    node: name(node),
+                    why: "the fence agent says so".to_owned(),
+                    asked: true,
+                },
+            );
         }
+    }
+
+    /// Has the agents of all other nodes try to reach a machine.
+    fn ask_others(&mut self, c: usize, node: usize) {
+        self.count("others asked");
+        let asked = self.coordinator_clock(c);
+        let life = self.coordinators[c].life;
+        for observer in (0..NODES).filter(|other| *other != node) {
+            let delay = self.random.millis(20, 450);
+            self.schedule.after(
+                delay,
+                Event::Tried {
+                    coordinator: c,
+                    life,
+                    observer,
+                    node,
+                    asked,
+                },
+            );
+        }
+    }
+
+    pub(super) fn others_tried(
+        &mut self,
+        c: usize,
+        life: u64,
+        observer: usize,
+        node: usize,
+        asked: Clock,
+    ) {
+        let (me, there) = (Place::Coordinator(c), Place::Node(observer));
+        let machine = &self.machines[observer];
+        let agent = machine.agent.as_ref().filter(|_| machine.runs());
+        let tries = agent.is_some_and(|agent| agent.frozen_until <= self.now());
+        let heard = !self.is_cut(me, there) && !self.is_cut(there, me);
+        let is_same = self.coordinators[c].alive && self.coordinators[c].life == life;
+        if !(tries && heard && is_same) {
+            return;
+        }
+        let other = Place::Node(node);
+        let cut = self.is_cut(there, other) || self.is_cut(other, there);
+        // The kernel answers, whatever its agent does.
+        let reached = !cut && self.machines[node].runs();
+        self.lead_with(
+            c,
+            Told::Tried {
+                observer: name(observer),
+                node: name(node),
+                reached: reached && !self.setup.is(Mutant::FencesOnOneSignal),
+                asked,
+            },
+        );
+    }
+
+    /// Since when every other node reaches this machine; none if one of them does not, or it is not known.
+    fn reached_since(&self, node: usize) -> Option<Duration> {
+        let machine = &self.machines[node];
+        if !machine.runs() || self.setup.kind == Kind::Pauses {
+            return None;
+        }
+        let others = (0..NODES).filter(|other| *other != node).map(Place::Node);
+        let here = Place::Node(node);
+        let links = others.flat_map(|other| [(other, here), (here, other)]);
+        let cuts = links.filter_map(|link| self.cuts.get(&link).copied());
+        let since = cuts.fold(machine.clocks.since(), Duration::max);
+        (since <= self.now()).then_some(since)
     }
 
     pub(super) fn watched(&mut self, c: usize, life: u64, stored: Stored) {

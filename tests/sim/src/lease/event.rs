@@ -173,6 +173,13 @@ pub(super) enum Event {
         node: usize,
         asked: interlock_engine::lease::Clock,
     },
+    Tried {
+        coordinator: usize,
+        life: u64,
+        observer: usize,
+        node: usize,
+        asked: interlock_engine::lease::Clock,
+    },
     Write,
     Replicate,
     Operator,

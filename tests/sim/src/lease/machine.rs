@@ -66,6 +66,11 @@ impl Clocks {
         self.stood = Duration::ZERO;
     }
 
+    /// When they began.
+    pub(super) fn since(&self) -> Duration {
+        self.begun
+    }
+
     pub(super) fn stand(&mut self, for_: Duration) {
         self.stood += for_;
     }

@@ -64,13 +64,17 @@ pub enum Mutant {
     DegradesFirst,
     /// D1: a lag that nobody knows is none.
     TakesUnknownForNone,
+    /// X2: a fence call that failed is taken for one that did it.
+    TakesFailedFence,
+    /// I6: a machine is switched off on one signal, and nobody else is asked.
+    FencesOnOneSignal,
     /// D1, D3: data are said to follow whoever is primary, and nobody has looked.
     ClaimsToFollow,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::CountsFromWatch,
@@ -99,6 +103,8 @@ impl Mutant {
         Self::DegradesFirst,
         Self::TakesUnknownForNone,
         Self::ClaimsToFollow,
+        Self::TakesFailedFence,
+        Self::FencesOnOneSignal,
     ];
 
     /// The rule of the safety argument that it breaks.
@@ -124,6 +130,8 @@ impl Mutant {
             Self::ForgetsWhoWasPrimary => "E17",
             Self::IgnoresClaims => "E18",
             Self::DegradesFirst | Self::TakesUnknownForNone | Self::ClaimsToFollow => "D1",
+            Self::TakesFailedFence => "X2",
+            Self::FencesOnOneSignal => "I6",
         }
     }
 
@@ -131,7 +139,7 @@ impl Mutant {
     #[must_use]
     pub fn kind(self) -> Kind {
         match self {
-            Self::ExpiresHolders => Kind::Hold,
+            Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
             Self::PromisesNothing => Kind::Failsafe,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
@@ -169,6 +177,7 @@ impl Mutant {
             Self::IgnoresElections => Rule::Hiccup,
             Self::ForgetsWhoWasPrimary | Self::ClaimsToFollow => Rule::History,
             Self::IgnoresClaims => Rule::Claim,
+            Self::FencesOnOneSignal => Rule::Reached,
             Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,
         }

@@ -30,6 +30,8 @@ pub enum Rule {
     Quarantine,
     /// E15: an election of the store demotes nobody.
     Hiccup,
+    /// Whom all others reach is not switched off.
+    Reached,
     /// When nothing goes wrong any more there is one primary.
     Liveness,
 }
@@ -158,6 +160,19 @@ impl Oracle {
         }
         if lost > 0 {
             self.acknowledged = log.clone();
+        }
+    }
+
+    /// A machine is about to be switched off, that all others reach since then.
+    pub(super) fn fences(&mut self, node: usize, reached_since: Option<Duration>, at: Duration) {
+        // What others found counts for three seconds.
+        let known = Duration::from_secs(4);
+        if let Some(since) = reached_since
+            && at > since + known
+        {
+            let what =
+                format!("node {node} is switched off, and all others reach it since {since:?}");
+            self.complain(Rule::Reached, at, what);
         }
     }
 

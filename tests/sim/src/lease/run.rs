@@ -253,6 +253,13 @@ impl Run {
             } => {
                 self.fence_ends(coordinator, life, node, asked);
             }
+            Event::Tried {
+                coordinator,
+                life,
+                observer,
+                node,
+                asked,
+            } => self.others_tried(coordinator, life, observer, node, asked),
             Event::Write => self.write(),
             Event::Replicate => self.replicate(),
             Event::Operator => self.operator(),

@@ -226,6 +226,7 @@ impl Simulation {
                 FromAgent::Heartbeat
                 | FromAgent::Observed { .. }
                 | FromAgent::ByHand(_)
+                | FromAgent::Tried { .. }
                 | FromAgent::ResourceAgents(_)
                 | FromAgent::Plugs { .. } => String::new(),
             };

@@ -95,6 +95,8 @@ impl Simulation {
             ToAgent::AskPower { ask, call } => self.ask_power(node, travel.session, *ask, call),
             // What operations hold, and what was done by hand, is for people at the machine; nobody is there.
             ToAgent::Claims(_) | ToAgent::KnownActs(_) => {}
+            // Nobody leads a lease here: those have a simulation of their own.
+            ToAgent::SwitchOff { .. } | ToAgent::TryToReach { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ impl Leader {
     pub fn candidates(&self, now: Clock) -> BTreeMap<NodeName, Option<String>> {
         let record = self.reading.as_ref().and_then(|reading| {
             let record = reading.record()?;
-            Some((record, reading.is_recent(now)))
+            Some((record, self.is_recent(reading, now)))
         });
         let terms = record.map_or(&self.config.terms, |(record, _)| self.terms_after(record));
         let why = |node: &NodeName| {

@@ -66,19 +66,36 @@ pub enum Event {
         /// Whether it does.
         writable: bool,
     },
-    /// Two independent signals say that this node is lost, or no longer so. Calls a fence agent, and proves nothing.
-    Suspected {
-        /// Which node.
+    /// Another node has tried to reach the machine of this one (see [`Effect::Probe`]).
+    Tried {
+        /// Who has tried.
+        observer: NodeName,
+        /// Whose machine.
         node: NodeName,
-        /// Is it suspected?
-        lost: bool,
+        /// Did its kernel answer, in whatever way?
+        reached: bool,
+        /// When that was asked for.
+        asked: Clock,
     },
+    /// So many nodes are silent at once that the coordinator doubts itself; none ends that.
+    Doubted(Option<String>),
+    /// Whether a holder that is lost may be switched off, as the spec says.
+    Fences(bool),
     /// A power device has confirmed that a node is off.
     PoweredOff {
         /// Which node.
         node: NodeName,
         /// When the device was asked: an answer to an older question proves nothing of a newer boot.
         asked: Clock,
+    },
+    /// A power device was not asked, has refused, or nobody knows what it did.
+    NotFenced {
+        /// Which node.
+        node: NodeName,
+        /// Why.
+        why: String,
+        /// Was it asked at all?
+        asked: bool,
     },
     /// A person gives their word that a node is down.
     Attest {
@@ -140,6 +157,13 @@ pub enum Effect {
     },
     /// Tell a node that a person has looked at it.
     Clear(NodeName),
+    /// Have other nodes try to reach the machine of this one, and say what they found.
+    Probe(NodeName),
     /// Power this node off, and say when that is confirmed.
-    Fence(NodeName),
+    Fence {
+        /// Which node.
+        node: NodeName,
+        /// Whose epoch that is to end.
+        epoch: Epoch,
+    },
 }

@@ -121,8 +121,10 @@ pub(super) fn judge(
             Ok(())
         };
     }
+    // Who has given the role back and could not say how far it had written may have written since it last renewed.
+    let told = recent && !(planned && record.holder().is_none());
     let known = ended
-        .or(record.position().filter(|_| recent))
+        .or(record.position().filter(|_| told))
         .zip(standing.position);
     let (written, position) = known.ok_or(Unfit::UnknownLag)?;
     let lag = written.saturating_sub(position);

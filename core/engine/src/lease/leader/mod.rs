@@ -15,6 +15,8 @@
 //! | `event` | what comes in, what goes out |
 //! | `reading` | what was read, and since when it counts |
 //! | `expiry` | when time is a proof |
+//! | `hasten` | what ends an epoch sooner: its holder is asked to, or switched off |
+//! | `suspicion` | when a machine is lost, and may be switched off |
 //! | `evidence` | power devices and people |
 //! | `fitness` | who may take over |
 //! | `candidates` | the same for people |
@@ -28,8 +30,10 @@ mod event;
 pub(super) mod evidence;
 pub(super) mod expiry;
 mod fitness;
+mod hasten;
 mod pass;
 mod reading;
+mod suspicion;
 
 #[cfg(test)]
 mod tests;
@@ -44,10 +48,13 @@ pub use doubt::Undecided;
 pub use event::{Effect, Event, Holding, Standing};
 pub use expiry::NotExpired;
 pub use fitness::Unfit;
+pub use suspicion::NotLost;
 
 use super::clock::Clock;
 use evidence::{Attested, PoweredOff};
+use hasten::Fencing;
 use reading::Reading;
+use suspicion::Tried;
 
 /// What a leader knows when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +65,7 @@ pub struct Config {
     pub incarnation: String,
     /// What the spec says. Proposed to the holder; binding only for the first epoch of all.
     pub terms: Terms,
-    /// Is there a fence agent for the nodes of this service?
+    /// May a holder that is lost be switched off?
     pub fence: bool,
 }
 
@@ -86,7 +93,12 @@ pub struct Leader {
     cleared: BTreeSet<NodeName>,
     /// Who sees the instance of which node accept writes, and since when it last said so.
     sightings: BTreeMap<(NodeName, NodeName), Clock>,
-    suspected: BTreeSet<NodeName>,
+    /// What other nodes have found: who has tried, at whose machine.
+    tries: BTreeMap<(NodeName, NodeName), Tried>,
+    /// Why this coordinator doubts itself, if it does.
+    doubted: Option<String>,
+    /// When others were last asked for the holder's machine.
+    probed: Option<Clock>,
     off: Option<PoweredOff>,
     attested: BTreeMap<NodeName, (String, String)>,
     word: Option<Attested>,
@@ -94,7 +106,9 @@ pub struct Leader {
     in_flight: Option<(u64, Option<Promotion>)>,
     /// When commands and proposals were last sent.
     told: Option<Clock>,
-    fenced: Option<Clock>,
+    /// When the holder was last asked to give the role back.
+    asked_back: Option<Clock>,
+    fencing: Option<Fencing>,
     /// Why nothing is done, in the words of the last pass.
     reason: Option<String>,
 }
@@ -122,14 +136,17 @@ impl Leader {
             witnessed: BTreeMap::new(),
             cleared: BTreeSet::new(),
             sightings: BTreeMap::new(),
-            suspected: BTreeSet::new(),
+            tries: BTreeMap::new(),
+            doubted: None,
+            probed: None,
             off: None,
             attested: BTreeMap::new(),
             word: None,
             last_transaction: 0,
             in_flight: None,
             told: None,
-            fenced: None,
+            asked_back: None,
+            fencing: None,
             reason: None,
         }
     }
@@ -153,20 +170,21 @@ impl Leader {
                     self.sightings.remove(&key);
                 }
             }
-            Event::Suspected { node, lost } => {
-                if lost {
-                    self.suspected.insert(node);
-                } else {
-                    self.suspected.remove(&node);
+            Event::Tried {
+                observer,
+                node,
+                reached,
+                asked,
+            } => self.tried(observer, node, Tried { reached, asked }),
+            Event::Doubted(doubted) => self.doubted = doubted,
+            Event::Fences(fences) => self.config.fence = fences,
+            Event::PoweredOff { node, asked } => self.powered_off(&node, asked),
+            Event::NotFenced { node, why, asked } => {
+                if let Some(fencing) = &mut self.fencing
+                    && self.reading.as_ref().is_none_or(|it| it.is_held_by(&node))
+                {
+                    fencing.failed = Some((why, asked));
                 }
-            }
-            Event::PoweredOff { node, asked } => {
-                self.fenced = None;
-                let off = self
-                    .reading
-                    .as_ref()
-                    .and_then(|reading| PoweredOff::establish(&node, asked, reading));
-                self.off = off.or(self.off.take());
             }
             Event::Attest { node, by, why } => self.attest(node, by, why),
             Event::Cleared(node) => drop(self.cleared.insert(node)),
@@ -201,7 +219,8 @@ impl Leader {
         self.outdated = false;
         let reading = Reading::next(self.reading.as_ref(), stored, now);
         let epoch = reading.record().map(super::LeaseRecord::epoch);
-        self.off.take_if(|off| Some(off.epoch()) != epoch);
+        self.off
+            .take_if(|off| Some(off.epoch()) != epoch || off.is_contradicted_by(&reading));
         self.word.take_if(|word| Some(word.epoch) != epoch);
         if self.word.is_none() {
             // Given before this leader had read who holds the role.
@@ -220,7 +239,21 @@ impl Leader {
         // It lives, so nobody's word that it is down holds any more.
         self.attested.remove(&node);
         self.word.take_if(|word| word.node == node);
+        self.off.take_if(|off| off.is_of(&standing.holder));
         self.heard.insert(node, Heard { standing, at: now });
+    }
+
+    fn powered_off(&mut self, node: &NodeName, asked: Clock) {
+        // If it proves nothing it may be asked again as soon as the holder is lost again.
+        self.fencing = None;
+        let heard = &self.heard;
+        let spoke = |holder: &Member| {
+            let heard = heard.get(&holder.node)?;
+            (heard.standing.holder == *holder).then_some(heard.at)
+        };
+        let reading = self.reading.as_ref();
+        let off = reading.and_then(|reading| PoweredOff::establish(node, asked, reading, spoke));
+        self.off = off.or(self.off.take());
     }
 
     fn attest(&mut self, node: NodeName, by: String, why: String) {

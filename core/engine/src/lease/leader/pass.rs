@@ -35,10 +35,13 @@ impl Leader {
             return;
         }
         self.tell(record, now, out);
+        if self.cause(&reading).is_some() {
+            self.ask_others(&reading, now, out);
+        }
         self.decide(&reading, record, now, out);
     }
 
-    fn timings(&self) -> Timings {
+    pub(super) fn timings(&self) -> Timings {
         let record = self.reading.as_ref().and_then(Reading::record);
         record.map_or(self.config.terms.timings, |record| record.terms().timings)
     }
@@ -294,7 +297,8 @@ impl Leader {
             Ok(proof) => proof,
             Err(not_expired) => {
                 self.reason = Some(not_expired.to_string());
-                self.hasten(record, &candidate, cause, now, out);
+                self.ask_back(record, &candidate, cause, now, out);
+                self.fence(reading, record, &candidate, now, out);
                 return;
             }
         };
@@ -361,7 +365,7 @@ impl Leader {
         cause: Cause,
         now: Clock,
     ) -> Result<Standing, String> {
-        let recent = reading.is_recent(now);
+        let recent = self.is_recent(reading, now);
         let mut best: Option<&Standing> = None;
         let mut reasons = Vec::new();
         let terms = self.terms_after(record);
@@ -398,42 +402,6 @@ impl Leader {
             }
         }
         best.cloned().ok_or_else(|| reasons.join("; "))
-    }
-
-    /// The current epoch is not over: what may end it sooner.
-    fn hasten(
-        &mut self,
-        record: &LeaseRecord,
-        candidate: &Standing,
-        cause: Cause,
-        now: Clock,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(holder) = record.holder() else {
-            return;
-        };
-        let again =
-            |last: Option<Clock>, after| last.is_none_or(|at| now.longest_since(at) >= after);
-        let timings = record.terms().timings;
-        if matches!(cause, Cause::Operation(_)) {
-            if candidate.holder.node != holder.node && again(self.fenced, timings.renewal()) {
-                self.fenced = Some(now);
-                out.push(Effect::AskRelease {
-                    from: holder.clone(),
-                    epoch: record.epoch(),
-                });
-            }
-            return;
-        }
-        // A fence agent may take a while, and one that does not answer says nothing.
-        let patience = timings.life() * 2;
-        if self.config.fence
-            && self.suspected.contains(&holder.node)
-            && again(self.fenced, patience)
-        {
-            self.fenced = Some(now);
-            out.push(Effect::Fence(holder.node.clone()));
-        }
     }
 
     fn begin(

@@ -68,6 +68,11 @@ impl Reading {
         self.since
     }
 
+    /// When the last renewal was read first, if this leader has seen it come.
+    pub(super) fn renewed_since(&self) -> Option<Clock> {
+        self.renewed_since
+    }
+
     /// Since when this leader knows that this holder has this epoch.
     pub(super) fn holder_since(&self) -> Clock {
         self.holder_since

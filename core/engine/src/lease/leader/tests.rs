@@ -1,5 +1,7 @@
 //! Rules of the leader's side, one by one.
 
+mod fencing;
+
 use std::time::Duration;
 
 use interlock_model::ids::{BootId, OperationId};

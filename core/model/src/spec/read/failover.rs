@@ -5,7 +5,7 @@ use super::{Field, Section};
 use crate::lease::{ControlLoss, Profile, Timings, VmPause};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
-use crate::spec::{Clients, Failover};
+use crate::spec::{Budget, Clients, Failover, Fence};
 
 /// The lease.
 pub(super) static FAILOVER: Shape = Shape {
@@ -66,6 +66,32 @@ pub(super) static FAILOVER: Shape = Shape {
             "any",
             "`address`: all who write come by the addresses among its parts, which the kernel of the node shuts by itself \
              when the lease is not renewed.",
+        ),
+        default(
+            "fence",
+            Kind::Word {
+                words: &["never", "off"],
+                later: &[],
+            },
+            "never",
+            "What may be done, without asking anybody, to the machine of a primary that is lost: nothing is heard of it, and other \
+             nodes do not reach it either. `off`: its power source switches it off, and what it confirms is a proof that the \
+             role may move; it stays off until somebody switches it on.",
+        ),
+        default(
+            "budget",
+            Kind::Count {
+                least: 1,
+                most: 1000,
+            },
+            "3",
+            "How often the role may move by itself within `window`. Then it waits for a person (`interlockctl unblock`).",
+        ),
+        default(
+            "window",
+            Kind::Duration,
+            "1h",
+            "The sliding window of the budget.",
         ),
         default(
             "max_lag",
@@ -159,6 +185,13 @@ pub(super) fn failover(section: &Section<'_>) -> Option<Failover> {
             .map_or(Some(0), |field| size(&field))
             .unwrap_or_default(),
         clients: section.word("clients").unwrap_or(Clients::Any),
+        fence: section.word("fence").unwrap_or(Fence::Never),
+        budget: Budget {
+            times: section
+                .count("budget")
+                .map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            window: section.duration("window").unwrap_or_default(),
+        },
     };
     match Timings::new(durations) {
         Ok(timings) => Some(Failover { timings, ..read }),

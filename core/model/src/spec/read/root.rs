@@ -2,6 +2,7 @@
 
 use super::checks::is_host;
 use super::{Field, Reader, Section, gates, nodes, power, services};
+use crate::spec::Budget;
 use crate::spec::problem::{Problem, Report, quoted};
 use crate::spec::shape::{Kind, Shape, default, later, optional, required};
 use crate::spec::yaml::{Place, Value, Yaml};
@@ -87,6 +88,22 @@ static CONTROL: Shape = Shape {
             "10s",
             "The silence after which a node is *lost*: unknown. Above `late`.",
         ),
+        default(
+            "failovers",
+            Kind::Count {
+                least: 1,
+                most: 10_000,
+            },
+            "20",
+            "How often roles may move by themselves in the whole cluster within `failover_window`. Then they all wait for a \
+             person (`interlockctl unblock --all`): so many are no broken machine.",
+        ),
+        default(
+            "failover_window",
+            Kind::Duration,
+            "10m",
+            "The sliding window of `failovers`.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -166,5 +183,11 @@ fn control(section: &Section<'_>) -> Control {
         heartbeat: section.duration("heartbeat").unwrap_or_default(),
         late: section.duration("late").unwrap_or_default(),
         lost: section.duration("lost").unwrap_or_default(),
+        failovers: Budget {
+            times: section
+                .count("failovers")
+                .map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            window: section.duration("failover_window").unwrap_or_default(),
+        },
     }
 }

@@ -6,7 +6,7 @@ use crate::lease::{ControlLoss, Election, VmPause};
 use crate::names::ServiceName;
 use crate::postgres::Synchronous;
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::{Clients, Failover, Service};
+use crate::spec::{Clients, Failover, Fence, Service};
 
 pub(super) fn verify(facts: &Facts<'_>) {
     for (name, service) in &facts.spec.services {
@@ -77,6 +77,7 @@ fn lease(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fa
     }
     clients(facts, name, service, failover);
     data(facts, name, service, failover);
+    fence(facts, name, service, failover);
     expiry(facts, name, failover);
     elections(facts, name, failover);
 }
@@ -135,10 +136,45 @@ fn waits(server: &Part) -> bool {
     server.is_some_and(|server| server.synchronous != Synchronous::Off)
 }
 
-/// An automatic failover needs a proof that the former primary is over: an expiry that counts as one. Power devices are not
-/// asked for it.
+/// Who may be switched off has to have a power source that somebody else reaches, and nothing on it that all depend on.
+fn fence(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
+    if failover.fence == Fence::Never {
+        return;
+    }
+    let keys = ["services", name.as_str(), "failover", "fence"];
+    for node in service
+        .nodes
+        .iter()
+        .filter_map(|it| facts.spec.nodes.get(it))
+    {
+        let device = node.power.as_ref();
+        let device = device.and_then(|power| facts.spec.power.get(&power.by));
+        let why = match device {
+            None if node.power.is_some() => continue, // refused for a reason of its own
+            None => "it has no power source",
+            Some(device) if device.via.iter().all(|via| *via == node.name) => {
+                "its power source is reached through itself alone"
+            }
+            Some(_) if facts.spec.runs_control(node) => {
+                "a coordinator or a member of etcd runs on it, and would be switched off with it"
+            }
+            Some(_) => continue,
+        };
+        facts.error(&keys, || {
+            Problem::error(format!(
+                "{} cannot be switched off when it is lost",
+                quoted(node.name.as_str())
+            ))
+            .why(why)
+            .suggest("correct that, or write `fence: never`")
+        });
+    }
+}
+
+/// An automatic failover needs a proof that the former primary is over: an expiry that counts as one, or a power source that
+/// is asked for it.
 fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
-    if !failover.automatic {
+    if !failover.automatic || failover.fence == Fence::Off {
         return;
     }
     let (why, write) = if failover.on_control_loss == ControlLoss::Hold {
@@ -164,7 +200,8 @@ fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
         Problem::error(format!("{name} could never fail over by itself"))
             .why(why)
             .suggest(format!(
-                "write `{write}` if that is so, or leave the move to a person: `automatic: false`"
+                "write `{write}` if that is so, or `fence: off` where its nodes have a power source, or leave the move to a \
+                 person: `automatic: false`"
             ))
     });
 }

@@ -1,0 +1,110 @@
+//! What ends an epoch sooner than time: its holder gives the role back, or its machine is switched off.
+//!
+//! Switching off is asked for once a holder is [lost](super::suspicion), where the spec says so, and where somebody else is fit
+//! to take over: a machine that is off serves nobody. What became of it is told; only a confirmed *off* is a proof (see
+//! [`PoweredOff`](super::evidence::PoweredOff)), and the lease goes on to expire meanwhile, if it does.
+
+use std::time::Duration;
+
+use super::bump::Cause;
+use super::event::{Effect, Standing};
+use super::reading::Reading;
+use super::{Clock, Leader};
+use crate::lease::LeaseRecord;
+
+/// When it is tried again after its power source was not even asked.
+const SOON: Duration = Duration::from_millis(500);
+
+/// A power device was asked to switch the holder off.
+#[derive(Debug, Clone)]
+pub(super) struct Fencing {
+    pub(super) at: Clock,
+    /// Why that came to nothing, and whether it was asked at all.
+    pub(super) failed: Option<(String, bool)>,
+}
+
+impl Leader {
+    /// The current epoch is not over, and an operation wants the role elsewhere.
+    pub(super) fn ask_back(
+        &mut self,
+        record: &LeaseRecord,
+        candidate: &Standing,
+        cause: Cause,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(holder) = record.holder() else {
+            return;
+        };
+        let period = record.terms().timings.renewal();
+        let asked = |at: Clock| now.longest_since(at) < period;
+        if matches!(cause, Cause::Operation(_))
+            && candidate.holder.node != holder.node
+            && !self.asked_back.is_some_and(asked)
+        {
+            self.asked_back = Some(now);
+            out.push(Effect::AskRelease {
+                from: holder.clone(),
+                epoch: record.epoch(),
+            });
+        }
+    }
+
+    /// The current epoch is not over, and its holder may be lost: then its power source may end it sooner. Whatever comes of
+    /// that, the lease goes on to expire, if it does.
+    pub(super) fn fence(
+        &mut self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        candidate: &Standing,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let other = record
+            .holder()
+            .filter(|holder| holder.node != candidate.holder.node);
+        let (true, true, Some(holder)) = (self.config.fence, record.is_held(), other) else {
+            return;
+        };
+        let lost = self.is_lost(reading, now);
+        let tell = |reason: &mut Option<String>, what: String| {
+            if let Some(reason) = reason {
+                reason.push_str("; ");
+                reason.push_str(&what);
+            }
+        };
+        if let Err(why) = lost {
+            tell(&mut self.reason, format!("not switched off: {why}"));
+            return;
+        }
+        // A fence agent may take a while, and one that does not answer says nothing.
+        let patience = record.terms().timings.life() * 2;
+        let waits = self.fencing.as_ref().filter(|fencing| {
+            let patience = match &fencing.failed {
+                Some((_, false)) => SOON,
+                Some((_, true)) | None => patience,
+            };
+            now.longest_since(fencing.at) < patience
+        });
+        match waits {
+            Some(Fencing {
+                failed: Some((why, _)),
+                ..
+            }) => tell(&mut self.reason, format!("not switched off: {why}")),
+            Some(_) => tell(
+                &mut self.reason,
+                "its power source was asked to switch it off".to_owned(),
+            ),
+            None => {
+                self.fencing = Some(Fencing {
+                    at: now,
+                    failed: None,
+                });
+                out.push(Effect::Fence {
+                    node: holder.node.clone(),
+                    epoch: record.epoch(),
+                });
+            }
+        }
+    }
+}
