@@ -1,10 +1,19 @@
 //! The role moves on purpose and by itself, and who was primary follows afterwards.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use interlock_e2e::pair::SOON;
-use interlock_e2e::{Lab, Machine, eventually};
+use interlock_e2e::{Host, Lab, Machine, eventually};
 
 use crate::site::{Site, UNIT};
+
+/// All rows that the server of this machine has.
+fn rows_of(host: &Host) -> Result<BTreeSet<String>> {
+    let question = "SELECT text FROM rows";
+    let rows = host.exec(&["psql", "-XAt", "-U", "postgres", "-c", question, "postgres"])?;
+    Ok(rows.lines().map(str::to_owned).collect())
+}
 
 #[test]
 fn a_planned_move_loses_no_row_and_the_former_primary_follows() -> Result<()> {
@@ -48,6 +57,8 @@ fn who_loses_power_loses_its_role_and_comes_back_rewound() -> Result<()> {
     let writers = site.start()?;
     let (lost, _) = site.primary()?;
     let other = site.other(&lost).name().to_owned();
+    let at_cut = rows_of(site.host(&other))?;
+    ensure!(!at_cut.is_empty(), "the standby has nothing");
     site.host(&lost).pull_plug()?;
     let epoch = site.wait_primary(&other, &writers)?;
     println!("power loss: no row for {:?}", writers.longest_gap()?);
@@ -58,12 +69,14 @@ fn who_loses_power_loses_its_role_and_comes_back_rewound() -> Result<()> {
     writers.never_two_at_once()?;
     // What the old one had and the new one never got is gone, and nothing else.
     let first = format!("{lost}/");
-    let rows = writers.rows()?;
-    let missing = writers.lost(&rows, &site.rows_there()?);
+    let (rows, there) = (writers.rows()?, site.rows_there()?);
+    let missing = writers.lost(&rows, &there);
     ensure!(
         missing.iter().all(|row| row.server.starts_with(&first)),
         "{missing:?}"
     );
+    let gone: Vec<&String> = at_cut.difference(&there).collect();
+    ensure!(gone.is_empty(), "{gone:?} was at the standby, and is gone");
     lab.close()
 }
 

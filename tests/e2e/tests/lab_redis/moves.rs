@@ -34,19 +34,6 @@ fn a_planned_move_loses_no_row_and_the_former_primary_follows_where_it_was() -> 
     let acknowledged = writers.rows()?;
     let lost = writers.lost(&acknowledged, &site.rows_there()?);
     site.tell(&writers)?;
-    for host in [&site.one, &site.two] {
-        println!(
-            "{}",
-            host.exec(&[
-                "journalctl",
-                "-u",
-                "interlock-agent",
-                "-o",
-                "short-precise",
-                "--no-pager"
-            ])?
-        );
-    }
     ensure!(lost.is_empty(), "{} rows are lost: {lost:?}", lost.len());
     writers.never_two_at_once()?;
 

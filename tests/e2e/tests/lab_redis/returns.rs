@@ -1,5 +1,7 @@
 //! A machine loses power, and comes back with rows that the new primary never got.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use interlock_e2e::{Lab, Machine};
 
@@ -20,6 +22,8 @@ fn what_a_former_primary_has_alone_is_measured_and_kept_before_it_follows() -> R
     writers.wait_more(30)?;
     old.exec(&["redis-cli", "SAVE"])?;
     let alone = site.rows_of(old)?;
+    let at_cut = site.rows_of(site.host(&other))?;
+    ensure!(!at_cut.is_empty(), "the replica has nothing");
     old.pull_plug()?;
     lab.heal()?;
     let epoch = site.wait_primary(&other, &writers)?;
@@ -54,6 +58,12 @@ fn what_a_former_primary_has_alone_is_measured_and_kept_before_it_follows() -> R
         only_there.len()
     );
     ensure!(!site.rows_of(old)?.contains(row), "{row} is back");
+    // What the replica had is nowhere gone.
+    let gone = |rows: BTreeSet<String>| at_cut.difference(&rows).cloned().collect::<Vec<_>>();
+    for rows in [site.rows_there()?, site.rows_of(old)?] {
+        let gone = gone(rows);
+        ensure!(gone.is_empty(), "{gone:?} was at the replica, and is gone");
+    }
     writers.never_two_at_once()?;
     // The process, without the line of its data: that is another one once it is promoted.
     let process = |server: &str| server.split('/').next().unwrap_or_default().to_owned();
