@@ -29,10 +29,7 @@ struct Bed {
 
 impl Bed {
     fn on(lab: Lab, endpoint: &str) -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            eprintln!(
-                "SKIPPED: roles with a real Redis: {PROGRAM} is missing (package redis-tools)"
-            );
+        if !crate::lab::has("roles with a real Redis", PROGRAM, "redis-tools") {
             return None;
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -312,25 +309,4 @@ async fn a_primary_that_somebody_else_turned_is_ended_and_does_not_say_how_far_i
     let release = book.release(&mut session).await;
     assert!(!lives(pid), "it is taken for what it is");
     assert_eq!((release.epoch, release.position), (1, None), "{release:?}");
-}
-
-#[tokio::test]
-async fn a_server_that_died_with_another_part_is_not_started_in_its_place_either() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
-        return;
-    };
-    let _agent = bed.lab.start().await;
-    let mut session = coordinator.session(1).await;
-    let book = Book::new(ControlLoss::Demote, Profile::Fast);
-    let side = super::part("side");
-    stand_by_with(&mut session, &book, vec![side]).await;
-    primary(&mut session, &book, 1).await;
-    assert_eq!(bed.say("SET a 1"), "+OK");
-    let side = pid_in(&bed.lab, "side").unwrap();
-    crate::lab::signal(side, Signal::KILL);
-    bed.kill();
-    let release = book.release(&mut session).await;
-    assert!((release.epoch, release.began) == (1, true), "{release:?}");
 }
