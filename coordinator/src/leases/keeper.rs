@@ -119,9 +119,11 @@ impl Keeper {
         for (node, (by, why)) in self.facts.attested.clone() {
             self.handle(Event::Attest { node, by, why });
         }
+        let given_back = self.leases.pokes().of(&self.service);
         loop {
             let pause = self.pause();
             tokio::select! {
+                () = given_back.notified() => self.begin_to_read(),
                 fate = fate(&mut self.deciding) => self.decided(fate).await,
                 read = read(&mut self.reading) => self.read(read).await,
                 ordered = self.fencing.ordered() => self.fenced(ordered),

@@ -34,6 +34,7 @@
 //! | `book` | keys, readings, transactions |
 //! | `writer` | renewals and releases |
 //! | `keeper` | the shell around one leader |
+//! | `poke` | what has it read at once |
 //! | `claim` | the claim of automatic failover |
 //! | `fencing` | orders to switch a lost holder off |
 //! | `survey` | what the engine knows |
@@ -46,6 +47,7 @@ mod claim;
 mod decisions;
 mod fencing;
 mod keeper;
+mod poke;
 mod scribe;
 mod story;
 mod survey;
@@ -74,6 +76,7 @@ pub(crate) use why::WHY;
 
 use book::Book;
 use keeper::Keeper;
+use poke::Pokes;
 use scribe::{Note, Scribe};
 use survey::{Survey, survey};
 use wire::{Report, Word};
@@ -115,6 +118,7 @@ struct Shared {
     board: Board,
     scribe: Scribe,
     lines: Lines,
+    pokes: Pokes,
     keepers: Mutex<BTreeMap<ServiceName, mpsc::Sender<Standing>>>,
 }
 
@@ -132,6 +136,7 @@ impl Leases {
             book: Book::new(store),
             board,
             lines: Lines::default(),
+            pokes: Pokes::default(),
             keepers: Mutex::default(),
         }));
         let found = leases.driver().call(|desk| survey(desk)).await?;
@@ -192,6 +197,10 @@ impl Leases {
 
     fn board(&self) -> &Board {
         &self.0.board
+    }
+
+    fn pokes(&self) -> &Pokes {
+        &self.0.pokes
     }
 
     fn lines(&self) -> &Lines {

@@ -180,6 +180,7 @@ async fn write_release(leases: &Leases, report: &ReleaseReport) {
         if is_written(leases, service, &written).await {
             if matches!(written, Written::Commit(_)) {
                 leases.note(Note::released(report));
+                leases.pokes().of(service).notify_one();
             }
             leases.tell(&holder.node, service, &Word::ReleaseWritten(report.epoch));
             return;

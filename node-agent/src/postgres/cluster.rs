@@ -85,6 +85,20 @@ impl Cluster {
         self.named(Operation::Observe, work(Deadline::new(limit)).await)
     }
 
+    /// The process that all others of the server that runs stand and fall with; none if it does not run.
+    ///
+    /// # Errors
+    /// If nobody can tell.
+    pub(crate) async fn postmaster(&self, limit: Duration) -> Result<Option<u32>, Error> {
+        let work = async |deadline| {
+            let site = self.site(deadline, None).await?;
+            let data = site.layout.data.clone();
+            let found = site.blocking(deadline, move || holders::postmaster(&data));
+            Ok(found.await?.map(|process| process.pid))
+        };
+        self.named(Operation::Observe, work(Deadline::new(limit)).await)
+    }
+
     /// Reads the control file. What it says of a running server is old; see [`Control`].
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! What is asked of a server.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::names::{LocalName, NodeName};
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -32,6 +34,8 @@ pub struct Server {
     name: LocalName,
     config: Redis,
     secrets: Secrets,
+    /// Held while its files are looked at: on a disk that hangs that does not end.
+    files: Arc<Mutex<()>>,
 }
 
 /// How a server looks.
@@ -76,6 +80,7 @@ impl Server {
             name,
             config,
             secrets,
+            files: Arc::default(),
         }
     }
 
@@ -106,12 +111,11 @@ impl Server {
     /// Sees to it that its next start is that of a replica, whoever starts it.
     ///
     /// # Errors
-    /// If it would not be, with what to do.
-    pub async fn prepare_start(&self) -> Result<(), Error> {
+    /// If it would not be, with what to do; or if nobody can tell in time, because its disk hangs.
+    pub async fn prepare_start(&self, limit: Duration) -> Result<(), Error> {
         let (config, own) = (self.config.config.clone(), self.config.include.clone());
-        let seen = spawn_blocking(move || include::see_to(&config, &own)).await;
-        let seen = seen.unwrap_or(Err(Trouble::Ending));
-        self.named("have it start as a replica", seen)
+        let seen = alone(&self.files, limit, move || include::see_to(&config, &own));
+        self.named("have it start as a replica", seen.await)
     }
 
     /// Makes it take writes. Whoever calls has the right to that.
@@ -325,6 +329,26 @@ impl Server {
     }
 }
 
+/// A step on a disk, in the turn of those before it. One that takes too long is given up, and the next one waits for its end:
+/// a disk that hangs holds one of them, and not more with each try.
+async fn alone<T, F>(turn: &Arc<Mutex<()>>, limit: Duration, step: F) -> Result<T, Trouble>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Trouble> + Send + 'static,
+{
+    let turn = Arc::clone(turn);
+    let work = async {
+        let turn = turn.lock_owned().await;
+        let done = spawn_blocking(move || {
+            let done = step();
+            drop(turn);
+            done
+        });
+        done.await.unwrap_or(Err(Trouble::Ending))
+    };
+    within(limit, work).await
+}
+
 /// Waits until so many of these say that they have all of it; returns who does.
 async fn complete_ones(
     mut waited: Vec<(NodeName, Talk)>,
@@ -363,5 +387,37 @@ fn need_read_only(facts: &Facts) -> Result<(), Trouble> {
             "takes writes as a replica: set replica-read-only yes".to_owned(),
         )),
         Role::Primary(_) => Err(Trouble::NotDone("still takes writes".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_nobody_up_and_is_not_asked_twice_at_once() {
+        let turn = Arc::default();
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let hangs = alone(&turn, SHORT, move || {
+            let _ = held.recv();
+            Ok(())
+        });
+        assert!(matches!(hangs.await, Err(Trouble::Limit(SHORT))));
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        let next = alone(&turn, SHORT, move || {
+            let _ = begin.send(());
+            Ok(())
+        });
+        assert!(matches!(next.await, Err(Trouble::Limit(SHORT))));
+        assert_eq!(
+            begun.try_recv(),
+            Err(std::sync::mpsc::TryRecvError::Disconnected),
+            "it was given up before it began"
+        );
+        drop(let_go);
+        let patience = Duration::from_secs(60);
+        alone(&turn, patience, || Ok(())).await.unwrap();
     }
 }

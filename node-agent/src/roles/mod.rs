@@ -34,6 +34,7 @@
 //! | `seat`, `effects`, `standing`, `view` | one service: events in, effects out, how it looks |
 //! | `sign` | how it looks to load balancers, at the moment in which they ask |
 //! | `force` | the forced stop |
+//! | `refusal` | a promotion that failed |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
 //! | `handle`, `input` | how the rest of the agent talks to the thread |
@@ -48,6 +49,7 @@ mod handle;
 mod input;
 mod keeper;
 mod memory;
+mod refusal;
 mod seat;
 mod sign;
 mod standing;

@@ -21,6 +21,7 @@ use super::door::Door;
 use super::facts::Job;
 use super::force::Force;
 use super::input::{Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Work};
+use super::refusal::Refusal;
 use super::sign::Looked;
 use super::tenures::Tenures;
 use crate::config::Reset;
@@ -121,6 +122,8 @@ pub(super) struct Seat {
     /// By who looks at its parts.
     pub(super) readiness: Readiness,
     told_unready: Option<Option<String>>,
+    /// A promotion here failed.
+    refusal: Refusal,
     pub(super) claims: Claims,
     pub(super) unassigned: bool,
     /// The machine is on its way down.
@@ -187,6 +190,7 @@ impl Seat {
                 down: None,
             },
             told_unready: None,
+            refusal: Refusal::default(),
             claims: Claims::default(),
             unassigned: false,
             machine_goes: false,
@@ -252,6 +256,13 @@ impl Seat {
         let door = self.door.trouble().map(str::to_owned);
         door.or_else(|| self.unclear.clone())
             .or_else(|| self.readiness.unready.clone())
+            .or_else(|| self.refusal.stands(clock::read()).map(str::to_owned))
+    }
+
+    /// Is this the only instance of its service? By the terms of the lease as well: who is told of no others may only not be told.
+    fn is_alone(&self) -> bool {
+        let terms = self.holder.tenure().map(Tenure::terms);
+        self.leased.peers.is_empty() && terms.is_some_and(|terms| terms.members.len() == 1)
     }
 
     /// Starts work on the runtime. One at a time: who calls has seen that there is none.
@@ -267,6 +278,7 @@ impl Seat {
             peers: Arc::clone(&self.leased.peers),
             door: self.door.clone(),
             again: self.again,
+            alone: self.is_alone(),
             halt: halt.clone(),
         };
         if shell.works.send(work).is_err() {
@@ -313,12 +325,14 @@ impl Seat {
         match (work.task, outcome) {
             (Task::Start, Ok(_)) => {
                 self.down = None;
+                self.refusal.done();
                 self.tell(Event::Promoted, shell);
                 if self.holder.is_primary() {
                     self.door.announce();
                 }
             }
             (Task::Start, Err(why)) => {
+                self.refusal.failed(&why, clock::read());
                 self.down = Some(why);
                 self.tell(Event::PromotionFailed, shell);
             }
@@ -354,7 +368,7 @@ impl Seat {
     /// Has it ended with what it had in memory alone? What was seen of its data before is not so any more (safety rule D2).
     pub(super) fn has_lost_its_memory(&self) -> bool {
         let mut parts = self.leased.parts.iter();
-        parts.any(|part| !Leased::is_restarted(part) && !self.demoted.contains(part))
+        parts.any(|part| !Leased::is_restarted(part, false) && !self.demoted.contains(part))
     }
 
     /// A part was started.
@@ -406,8 +420,9 @@ impl Seat {
                     .parts
                     .iter()
                     .filter(|(_, seen)| matches!(seen, Condition::Down(_) | Condition::Standby));
+                let alone = self.is_alone();
                 let restart =
-                    lost.all(|(part, _)| Leased::is_restarted(part)) && self.takes_restart();
+                    lost.all(|(part, _)| Leased::is_restarted(part, alone)) && self.takes_restart();
                 self.tell(Event::Died { restart }, shell);
             }
         } else {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::errand::{Errand, Trouble, role_tag};
 use super::managers::Managers;
+use super::postgres::LOOK;
 use crate::roles::{Condition, Outcome, Roles, Sight, Task, Work};
 use crate::shim::{Grip, RunId};
 
@@ -224,8 +225,12 @@ impl Hands {
             }
             Part::Systemd { unit } => {
                 let state = self.managers.systemd.observe(unit).await.ok()?;
+                let group = state.control_group?;
                 // What such a unit has done is not undone by the end of processes that it does not have.
-                let (pid, group) = (state.main_pid?, state.control_group?);
+                let pid = match state.main_pid {
+                    Some(pid) => pid,
+                    None => self.postmaster(part).await?,
+                };
                 let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
                 paths.find_map(|path| Grip::of_group(path, pid))
             }
@@ -237,6 +242,12 @@ impl Hands {
             }
             Part::Address(_) | Part::Postgres(_) | Part::Redis(_) => None,
         }
+    }
+
+    /// The process of a server whose unit does not know it yet: one of Debian's is told of it seconds after it lets in whoever asks.
+    async fn postmaster(&self, part: &Part) -> Option<u32> {
+        let server = self.managers.servers.get(part.postgres()?).ok()?;
+        server.cluster.postmaster(LOOK).await.ok()?
     }
 
     /// Holds on what is left of parts that are down by their managers' word: processes that nobody could end, or that

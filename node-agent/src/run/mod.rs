@@ -53,6 +53,7 @@ mod look;
 mod machine;
 mod managers;
 mod members;
+mod mortal;
 mod postgres;
 mod probes;
 mod readiness;

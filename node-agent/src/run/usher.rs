@@ -17,9 +17,10 @@ use tokio::time::Instant;
 
 use super::hands::Hands;
 use super::instances::Instances;
+use super::mortal::{Mortal, dies};
 use super::seen::Seen;
 use crate::address::Addresses;
-use crate::roles::{Condition, Door, Leased, Newcomer, Sight};
+use crate::roles::{Condition, Door, Leased, Newcomer, Sight, View};
 use crate::session::{AssignedInstance, Assignment};
 use crate::shim::Grip;
 
@@ -28,6 +29,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The same where how far data go is told with renewals: the shortest of their periods.
 const LOOK_AT_DATA: Duration = Duration::from_millis(250);
+
+/// The same right after something has changed that the next step waits for: a server has died, or the role is free. Until it has
+/// been seen, or for so long.
+const LOOK_SOON: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// How long the first look waits for an answer of managers that may be starting themselves, where no right waits for it.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
@@ -210,19 +215,63 @@ impl Guest {
             true => LOOK_AT_DATA,
             false => LOOK_AGAIN,
         };
+        let mut server: Option<Mortal> = None;
+        let (mut soon, mut vacant) = (Instant::now(), None);
         while let Some(view) = self.hands.roles.view(&self.service) {
+            self.bury(&mut server, &mut soon);
             let sight = self.hands.sight(&self.service, &view.parts, view.turn);
             let sight = sight.await;
+            // Before it is told what is down: what is started afterwards is none of what it has left.
+            self.bury(&mut server, &mut soon);
+            if let Some(now) = Mortal::among(&sight.grips)
+                && server.as_ref().is_none_or(|before| !before.is(&now))
+            {
+                server = Some(now);
+            }
             self.hands.roles.seen(&self.service, sight);
             if view.torn {
-                self.mend(view.parts).await;
+                self.mend(Arc::clone(&view.parts)).await;
             }
+            // Whoever is to take a free role is measured by what is seen of its data now.
+            let free = is_free(&view).then(|| view.heard.clone());
+            if free.is_some() && free != vacant {
+                soon = Instant::now() + LOOK_SOON.1;
+            }
+            vacant = free;
+            let pause = match Instant::now() < soon {
+                true => rhythm.min(LOOK_SOON.0),
+                false => rhythm,
+            };
+            let heard = views.wait_for(|views| {
+                let now = views.get(&self.service);
+                now.is_none_or(|now| now.heard != view.heard)
+            });
             tokio::select! {
-                () = tokio::time::sleep(rhythm) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = instance.role_stirred() => {}
+                _ = heard => {}
+                () = dies(server.as_ref()) => {}
             }
         }
     }
+
+    /// Ends what a server has left that is dead and was the primary's: nothing of that has a right any more. What is being stopped is
+    /// its manager's.
+    fn bury(&self, server: &mut Option<Mortal>, soon: &mut Instant) {
+        let Some(dead) = server.take_if(|server| server.is_dead()) else {
+            return;
+        };
+        *soon = Instant::now() + LOOK_SOON.1;
+        let view = self.hands.roles.view(&self.service);
+        if view.is_some_and(|view| view.is_primary()) {
+            dead.end_rest(&self.service);
+        }
+    }
+}
+
+/// Is the role free, by the last word of a coordinator, so that this node may be to take it?
+fn is_free(view: &View) -> bool {
+    view.is_standby() && matches!(view.heard, Some((_, None)))
 }
 
 impl Guest {

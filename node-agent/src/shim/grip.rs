@@ -19,6 +19,8 @@ pub(crate) struct Grip {
     /// Who became the parent of whatever the command left behind, and the command.
     pub(super) shim: Option<ProcessRef>,
     pub(super) child: Option<ProcessRef>,
+    /// The process that a group was found by, which is of somebody else's making.
+    pub(super) main: Option<ProcessRef>,
     pub(super) cgroup: Option<PathBuf>,
     /// What processes of the run carry in their environment.
     pub(super) marker: Option<String>,
@@ -33,6 +35,7 @@ impl Grip {
         holds.then(|| Self {
             shim: None,
             child: None,
+            main: ProcessRef::of(process),
             cgroup: Some(leaf.path().to_owned()),
             marker: None,
         })
@@ -44,9 +47,15 @@ impl Grip {
         left.then_some(Self {
             shim: None,
             child: None,
+            main: None,
             cgroup: Some(path),
             marker: None,
         })
+    }
+
+    /// The process that all of it stands and falls with; none if there is no such process.
+    pub(crate) fn main(&self) -> Option<ProcessRef> {
+        self.child.or(self.main)
     }
 
     /// Sends SIGKILL to all that is there now. What forks meanwhile is hit by the next call.
@@ -144,6 +153,7 @@ mod tests {
         let grip = Grip {
             shim: None,
             child: ProcessRef::of(shell.id()),
+            main: None,
             cgroup: None,
             marker: None,
         };

@@ -60,6 +60,7 @@ pub use leftover::{Group, Proof};
 pub use outcome::{ChildEnd, Ended, Lost, Outcome};
 pub(crate) use procfs::{ProcessRef, children, marked};
 pub use record::{Exit, Status};
+pub(crate) use run::watch_fd;
 pub use run::{KillError, Run};
 pub use runs::{OpenError, Options, RemoveError, Runs};
 pub use signal::{BadSignal, StopSignal};

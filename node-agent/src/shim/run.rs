@@ -385,6 +385,7 @@ impl Run {
         Grip {
             shim: record.map(|record| record.shim),
             child: record.and_then(|record| record.child),
+            main: None,
             cgroup: self.cgroup().cloned(),
             marker: Some(self.shared.spec.marker.clone()),
         }
@@ -492,6 +493,6 @@ impl Run {
     deprecated,
     reason = "its successor is unsafe; what it demands, an owned descriptor fulfils by itself"
 )]
-pub(super) fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(fd)
 }

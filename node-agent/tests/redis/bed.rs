@@ -97,7 +97,7 @@ impl Redis {
 
     /// Prepares and starts it, and waits until it has read its data.
     pub(crate) async fn start(&mut self) -> Facts {
-        self.server.prepare_start().await.unwrap();
+        self.server.prepare_start(SOON).await.unwrap();
         self.launch();
         self.until("to be up", |facts| !facts.loading).await
     }

@@ -33,7 +33,7 @@ async fn a_start_that_would_not_be_that_of_a_replica_is_none() {
     let config = redis.path("redis.conf");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text + "replicaof no one\n").unwrap();
-    let error = redis.server.prepare_start().await.unwrap_err();
+    let error = redis.server.prepare_start(SOON).await.unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(
         why.contains("no one") && why.contains("as its last line"),

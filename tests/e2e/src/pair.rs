@@ -1,5 +1,5 @@
-//! A service with a lease on two machines of a lab, one that coordinates, and one of a client: what the tests of leases have in
-//! common, whatever the service is. The services themselves: [`postgres`], [`redis`], and an [`address`] alone.
+//! A service with a lease on two machines of a lab or more, one that coordinates, and one of a client: what the tests of leases have
+//! in common, whatever the service is. The services themselves: [`postgres`], [`redis`], and an [`address`] alone.
 
 pub mod address;
 pub mod postgres;
@@ -21,7 +21,7 @@ const BOOT: Duration = Duration::from_secs(60);
 /// Time in which something that was just caused is seen.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// Two machines of which one is primary, one that coordinates, and one of a client.
+/// Machines of which one is primary, one that coordinates, and one of a client.
 #[derive(Debug)]
 pub struct Pair<'lab> {
     /// What the coordinator and the agents are of.
@@ -34,8 +34,10 @@ pub struct Pair<'lab> {
     pub client: Arc<Host>,
     /// A member: `db1`.
     pub one: Arc<Host>,
-    /// The other member: `db2`.
+    /// Another member: `db2`.
     pub two: Arc<Host>,
+    /// All members: those, and `db3` and so on if there are more.
+    pub members: Vec<Arc<Host>>,
     /// The address that goes with the role.
     pub address: String,
 }
@@ -55,27 +57,51 @@ impl<'lab> Pair<'lab> {
         writer: &str,
         prepare: impl Fn(&Host) -> Result<()>,
     ) -> Result<Self> {
+        Self::build_of(lab, 2, service, declared, writer, prepare)
+    }
+
+    /// The same with so many members.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_of(
+        lab: &'lab Lab,
+        count: usize,
+        service: &'static str,
+        declared: impl Fn(&str) -> String,
+        writer: &str,
+        prepare: impl Fn(&Host) -> Result<()>,
+    ) -> Result<Self> {
         let management = lab.nspawn("mgmt1")?;
         let client = lab.plain("client")?;
-        let (one, two) = (lab.nspawn("db1")?, lab.nspawn("db2")?);
+        let members = (1..=count).map(|number| lab.nspawn(&format!("db{number}")));
+        let members = members.collect::<Result<Vec<_>>>()?;
+        let [one, two, ..] = members.as_slice() else {
+            anyhow::bail!("a pair has two members or more");
+        };
+        let (one, two) = (Arc::clone(one), Arc::clone(two));
+        let names: Vec<&str> = members.iter().map(|host| host.name()).collect();
+        let nodes: String = members
+            .iter()
+            .map(|host| format!("  {}: {{ address: {} }}\n", host.name(), host.address()))
+            .collect();
         let address = lab.service_address(0)?.to_string();
         let spec = format!(
             "cluster: pair\n\
              control: {{ coordinators: [mgmt1], heartbeat: 500ms, late: 2s, lost: 5s }}\n\
-             nodes:\n  mgmt1: {{ address: {} }}\n  db1: {{ address: {} }}\n  db2: {{ address: {} }}\n\
-             services:\n  {service}:\n    nodes: [db1, db2]\n    active: one\n{}",
+             nodes:\n  mgmt1: {{ address: {} }}\n{nodes}\
+             services:\n  {service}:\n    nodes: [{}]\n    active: one\n{}",
             management.address(),
-            one.address(),
-            two.address(),
+            names.join(", "),
             declared(&address)
         );
         let mut cluster = Cluster::create(lab, "pair", &spec)?;
         cluster.install_coordinator(&management)?;
-        for host in [&one, &two] {
+        for host in &members {
             cluster.install_agent(host, &[])?;
             prepare(host)?;
         }
-        for host in [&client, &one, &two] {
+        for host in members.iter().chain([&client]) {
             host.put_file(PROGRAM, writer.as_bytes(), 0o644)?;
         }
         let pair = Self {
@@ -85,20 +111,26 @@ impl<'lab> Pair<'lab> {
             client,
             one,
             two,
+            members,
             address,
         };
-        let all = [&pair.management, &pair.client, &pair.one, &pair.two];
-        for host in all {
+        let all = || {
+            [&pair.management, &pair.client]
+                .into_iter()
+                .chain(&pair.members)
+        };
+        for host in all() {
             host.power_on()?;
         }
-        for host in all {
+        for host in all() {
             host.wait_booted(BOOT)?;
         }
         eventually("the coordinator", SOON, || {
             let spec = pair.cluster.spec();
             pair.cluster.run(&["spec", "apply", "--yes", &spec])
         })?;
-        for node in ["db1", "db2"] {
+        for host in &pair.members {
+            let node = host.name();
             eventually(&format!("the agent of {node}"), SOON, || {
                 let seen = pair.cluster.node(node)?;
                 ensure!(seen["liveness"] == "alive", "{seen}");
@@ -129,18 +161,21 @@ impl<'lab> Pair<'lab> {
     }
 
     /// Has writers write to the service: the client by its address, the members to their own server. Waits until rows are
-    /// acknowledged, and the other member follows.
+    /// acknowledged, and the other members follow.
     ///
     /// # Errors
     /// If that does not happen.
     pub fn write(&self) -> Result<Writers> {
         let mut writers = Writers::default();
         writers.add(&self.client, &self.address)?;
-        writers.add(&self.one, "127.0.0.1")?;
-        writers.add(&self.two, "127.0.0.1")?;
+        for host in &self.members {
+            writers.add(host, "127.0.0.1")?;
+        }
         writers.wait_more(100)?;
         let (primary, epoch) = self.primary()?;
-        self.wait_follows(self.other(&primary).name(), epoch)?;
+        for host in self.members.iter().filter(|host| host.name() != primary) {
+            self.wait_follows(host.name(), epoch)?;
+        }
         Ok(writers)
     }
 
@@ -198,7 +233,7 @@ impl<'lab> Pair<'lab> {
         Ok(shown.contains(&format!(" {}/", self.address)))
     }
 
-    /// The other member.
+    /// The other member; of several, the first.
     #[must_use]
     pub fn other(&self, node: &str) -> &Arc<Host> {
         if node == self.one.name() {
@@ -211,11 +246,9 @@ impl<'lab> Pair<'lab> {
     /// This member.
     #[must_use]
     pub fn host(&self, node: &str) -> &Arc<Host> {
-        if node == self.one.name() {
-            &self.one
-        } else {
-            &self.two
-        }
+        let mut members = self.members.iter();
+        let found = members.find(|host| host.name() == node);
+        found.unwrap_or(&self.two)
     }
 }
 

@@ -6,13 +6,18 @@ use interlock_model::observation::InstanceState;
 use interlock_model::postgres::Postgres;
 
 use super::{Managers, chain};
-use crate::postgres::{ControlState, Observed, Role};
+use crate::config::Runner;
+use crate::postgres::{ControlState, Facts, Observed, Role};
 use crate::run::errand::{Errand, Trouble};
 use crate::run::postgres::Server;
 use crate::run::seen::{Restarter, Seen};
 
-/// The pause between two looks at a server that starts.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two looks at a server that starts, and at what runs one.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOK_AT_RUN: Duration = Duration::from_millis(100);
+
+/// For how long a server that lets in whoever asks is not stopped because its unit still starts.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// How long what precedes a start may take.
 const START: Duration = Duration::from_secs(30);
@@ -55,10 +60,36 @@ impl Managers {
     ) -> Result<String, Trouble> {
         let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
         let _acting = errand.turn(&server.acting).await?;
-        self.start_standby(server, errand).await
+        let said = self.start_standby(server, errand).await?;
+        self.is_settled(server, errand).await?;
+        Ok(said)
     }
 
-    /// Starts a server as a standby, and waits until it lets in who asks. By who has it in hand.
+    /// Waits until what runs a server that was started says that it runs, too.
+    async fn is_settled(&self, server: &Server, errand: &Errand<'_>) -> Result<(), Trouble> {
+        loop {
+            let run = self.look_at_run(server).await;
+            match run.state {
+                InstanceState::Starting => {}
+                InstanceState::Running => return Ok(()),
+                _ => {
+                    return Err(Trouble::Failed(format!(
+                        "it does not stay up: {}",
+                        run.text()
+                    )));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AT_RUN) => {}
+                halt = errand.halted() => {
+                    return Err(Trouble::unknown(format!("{halt} while its unit came up"), true));
+                }
+            }
+        }
+    }
+
+    /// Starts a server as a standby, and waits until it lets in who asks: what runs it may say so later, as Debian's unit does by two
+    /// seconds. By who has it in hand.
     pub(in crate::run) async fn start_standby(
         &self,
         server: &Server,
@@ -66,29 +97,27 @@ impl Managers {
     ) -> Result<String, Trouble> {
         let run = self.look_at_run(server).await;
         if run.state.is_down() {
-            // Something of a killed one may hold its data.
-            self.take_run_down(server, errand).await?;
+            // Something of a killed one may hold its data. Of a unit that is down systemd ends nothing more; what holds the data is found.
+            if let Runner::Process(_) = server.run {
+                self.take_run_down(server, errand).await?;
+            }
             let prepared = server.cluster.prepare_start(START).await;
             prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
-            self.bring_runner_up(&server.run, errand).await?;
+            let early = tokio::select! {
+                started = self.bring_runner_up(&server.run, errand) => {
+                    started?;
+                    None
+                }
+                // Its start goes on by itself.
+                facts = answers(server) => Some(facts),
+            };
+            if let Some(facts) = early {
+                return self.is_standby(server, &facts, errand).await;
+            }
         }
         loop {
-            match server.observe().await {
-                Ok(Observed::Up(facts)) => match facts.role {
-                    Role::Standby(_) => {
-                        return Ok(format!("standby on timeline {}", facts.timeline));
-                    }
-                    Role::Primary(_) => {
-                        let text = "it is no standby although it was to be started as one";
-                        return match self.take_run_down(server, errand).await {
-                            Ok(_) => Err(Trouble::Failed(format!("{text}; stopped"))),
-                            Err(trouble) => {
-                                Err(Trouble::unknown(format!("{text}; {trouble}"), true))
-                            }
-                        };
-                    }
-                },
-                Ok(Observed::Stopped | Observed::Busy { .. }) | Err(_) => {}
+            if let Ok(Observed::Up(facts)) = server.observe().await {
+                return self.is_standby(server, &facts, errand).await;
             }
             let run = self.look_at_run(server).await;
             if run.state.is_down() || run.state == InstanceState::Unknown {
@@ -101,6 +130,25 @@ impl Managers {
                 () = tokio::time::sleep(LOOK) => {}
                 halt = errand.halted() => {
                     return Err(Trouble::unknown(format!("{halt} while it came up"), true));
+                }
+            }
+        }
+    }
+
+    /// Is what was started a standby? Anything else is stopped.
+    async fn is_standby(
+        &self,
+        server: &Server,
+        facts: &Facts,
+        errand: &Errand<'_>,
+    ) -> Result<String, Trouble> {
+        match facts.role {
+            Role::Standby(_) => Ok(format!("standby on timeline {}", facts.timeline)),
+            Role::Primary(_) => {
+                let text = "it is no standby although it was to be started as one";
+                match self.take_run_down(server, errand).await {
+                    Ok(_) => Err(Trouble::Failed(format!("{text}; stopped"))),
+                    Err(trouble) => Err(Trouble::unknown(format!("{text}; {trouble}"), true)),
                 }
             }
         }
@@ -142,6 +190,29 @@ impl Managers {
         server: &Server,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
+        // A unit that is stopped while it starts ends its processes with SIGTERM. To this server that means: when the last client has
+        // gone.
+        let settle = async {
+            while self.look_at_run(server).await.state == InstanceState::Starting
+                && matches!(server.observe().await, Ok(Observed::Up(_)))
+            {
+                tokio::time::sleep(LOOK_AT_RUN).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(SETTLE, settle) => {}
+            _ = errand.halted() => {}
+        }
         self.take_runner_down(&server.run, errand).await
+    }
+}
+
+/// Waits until a server lets in who asks.
+async fn answers(server: &Server) -> Facts {
+    loop {
+        if let Ok(Observed::Up(facts)) = server.observe().await {
+            return facts;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }

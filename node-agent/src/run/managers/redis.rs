@@ -14,6 +14,9 @@ use crate::run::seen::{Restarter, Seen};
 /// The pause between two looks at a server that starts.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long what precedes a start may take.
+const START: Duration = Duration::from_secs(30);
+
 impl Managers {
     /// Looks at what runs a server. Nobody starts it again but who keeps it following.
     pub(super) async fn look_at_redis(&self, redis: &Redis) -> Seen {
@@ -46,7 +49,7 @@ impl Managers {
         if self.look_at_runner(&server.run).await.state.is_down() {
             // Something of a killed one may be left.
             self.take_runner_down(&server.run, errand).await?;
-            let prepared = server.redis.prepare_start().await;
+            let prepared = server.redis.prepare_start(START).await;
             prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
             self.bring_runner_up(&server.run, errand).await?;
         }

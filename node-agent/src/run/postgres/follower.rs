@@ -177,8 +177,8 @@ impl Follower {
         let observed = match server.observe().await {
             Ok(observed) => observed,
             Err(error) => {
-                tracing::debug!(service = %self.service, "its server cannot be looked at: {}", chain(&error));
-                return;
+                let why = format!("its server cannot be looked at: {}", chain(&error));
+                return self.settle(server, Ok(Step::Wait(why)), memory);
             }
         };
         // What was seen may be of a role that has come meanwhile, and that waits for this.

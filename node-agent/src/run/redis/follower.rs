@@ -187,8 +187,8 @@ impl Follower {
         let observed = match server.observe().await {
             Ok(observed) => observed,
             Err(error) => {
-                tracing::debug!(service = %self.service, "its server cannot be looked at: {}", chain(&error));
-                return;
+                let why = format!("its server cannot be looked at: {}", chain(&error));
+                return self.settle(server, Ok(Step::Wait(why)), memory);
             }
         };
         // What was seen may be of a role that has come meanwhile, and that waits for this.
@@ -204,12 +204,18 @@ impl Follower {
                 Role::Replica(_) if facts.loading => Ok(Step::Wait("it reads its data".to_owned())),
                 Role::Replica(replica) => {
                     self.see_settings(server, memory).await;
-                    match &leading {
+                    let step = match &leading {
                         None => Ok(Step::Done),
                         Some(leading) => {
                             self.follow(redis, server, facts, replica, leading, view, memory)
                                 .await
                         }
+                    };
+                    // What would be refused is not chosen. Where there is no other instance, it is not refused.
+                    let refused = server.not_what_it_had(facts);
+                    match (step, refused.filter(|_| !assigned.peers.is_empty())) {
+                        (Ok(Step::Done), Some(why)) => Ok(Step::Wait(why)),
+                        (step, _) => step,
                     }
                 }
             },
@@ -223,7 +229,7 @@ impl Follower {
             return;
         }
         memory.settings_at = Some(Instant::now());
-        let objection = match server.redis.prepare_start().await {
+        let objection = match server.redis.prepare_start(CHANGE).await {
             Err(error) => Some(chain(&error)),
             Ok(()) => match server.redis.objection(CHANGE).await {
                 Ok(objection) => objection,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_model::action::Part;
 use interlock_model::redis::Redis;
 
-use super::{CHANGE, upstream};
+use super::{CHANGE, Server, upstream};
 use crate::redis::{Observed, Role};
 use crate::roles::Work;
 use crate::run::errand::{Errand, Trouble};
@@ -14,6 +14,9 @@ use crate::run::managers::chain;
 
 /// How long replicas are waited for before the primary turns. Writes are held back meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to see that its next start is that of a replica.
+const FILES: Duration = Duration::from_secs(2);
 
 /// How long all of that may take.
 const TURN: Duration = Duration::from_secs(4);
@@ -39,7 +42,7 @@ impl Hands {
             let mut observed = server.observe().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
                 let run = self.managers.look_at_runner(&server.run).await;
-                if work.again || run.state.is_down() {
+                if !work.alone && (work.again || run.state.is_down()) {
                     let run = run.text();
                     return Err(Trouble::Failed(format!(
                         "it is not promoted: its server is gone, with what it had in memory, or does not answer ({run})"
@@ -78,7 +81,8 @@ impl Hands {
                     "it is being filled from {}: its own data are gone",
                     replica.host
                 )),
-                Role::Replica(_) => match server.not_what_it_had(facts) {
+                // Where there is no other instance, its disk has all that is left.
+                Role::Replica(_) => match server.not_what_it_had(facts).filter(|_| !work.alone) {
                     None => server.redis.objection(CHANGE).await.map_err(failed)?,
                     why => why,
                 },
@@ -134,12 +138,25 @@ impl Hands {
     ) -> Result<String, Trouble> {
         let server = self.managers.redis.get(redis).map_err(Trouble::Failed)?;
         let _acting = errand.turn(&server.acting).await?;
+        tokio::select! {
+            demoted = self.demote_held(work, redis, server) => demoted,
+            // Whoever halts this ends the server by force: that must not wait for a server, or a disk, that hangs.
+            halt = errand.halted() => Err(Trouble::unknown(format!("{halt} while it was to refuse writes"), true)),
+        }
+    }
+
+    async fn demote_held(
+        &self,
+        work: &Work,
+        redis: &Redis,
+        server: &Server,
+    ) -> Result<String, Trouble> {
         let run = self.managers.look_at_runner(&server.run).await;
         if run.state.is_down() {
             return Ok(format!("already {}", run.text()));
         }
         // Its next start, whoever makes it, is after the role is given back.
-        let prepared = server.redis.prepare_start().await;
+        let prepared = server.redis.prepare_start(FILES).await;
         prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
         let others: Vec<_> = work
             .peers

@@ -15,7 +15,8 @@ fn part() -> v1::Part {
     v1::Part {
         part: Some(v1::part::Part::Redis(v1::RedisServer {
             server: "main".into(),
-            port: 6379,
+            // Nobody listens there: the others are not here.
+            port: 1,
             rejoin: "never".into(),
         })),
     }
@@ -102,6 +103,12 @@ impl Bed {
         patiently(up).await;
     }
 
+    /// Does it take writes? What does not answer takes none.
+    fn takes_writes(&self) -> bool {
+        let connects = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        connects && self.say("SET b 1") == "+OK"
+    }
+
     fn say(&self, command: &str) -> String {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         write!(stream, "{command}\r\n").unwrap();
@@ -129,6 +136,20 @@ async fn stand_by(session: &mut Session, book: &Book) {
 
 /// The same with parts that only the primary has, before the server.
 async fn stand_by_with(session: &mut Session, book: &Book, before: Vec<v1::Part>) {
+    let peer = v1::LeasePeer {
+        node: "n2".into(),
+        address: "127.0.0.1".into(),
+    };
+    stand_by_beside(session, book, before, vec![peer]).await;
+}
+
+/// The same with these other instances.
+async fn stand_by_beside(
+    session: &mut Session,
+    book: &Book,
+    before: Vec<v1::Part>,
+    peers: Vec<v1::LeasePeer>,
+) {
     let instance = || v1::InstanceCommand {
         service: "db".into(),
         parts: vec![part()],
@@ -137,7 +158,10 @@ async fn stand_by_with(session: &mut Session, book: &Book, before: Vec<v1::Part>
         .assign_all(&[instance()], 3, Vec::new(), |instance| {
             instance.exclusive = true;
             instance.primary_parts = before.iter().cloned().chain([part()]).collect();
-            instance.lease = Some(v1::LeaseAssignment::default());
+            instance.lease = Some(v1::LeaseAssignment {
+                peers: peers.clone(),
+                ..v1::LeaseAssignment::default()
+            });
         })
         .await;
     session
@@ -270,22 +294,81 @@ async fn what_was_saved_while_it_led_is_not_what_it_had_when_it_died() {
     refuses(&bed, &mut session, &book, 3).await;
 }
 
-/// It is ready, says nothing of how far its data go, and is not promoted although it is told to be.
+/// It says why it is not promoted, and nothing of how far its data go; told to be primary, it claims nothing.
 async fn refuses(bed: &Bed, session: &mut Session, book: &Book, epoch: u64) {
-    // What is told from then on is of after a look at it.
-    let second = std::time::Duration::from_secs(1);
-    let _ = tokio::time::timeout(second, book.until(session, |_| false)).await;
+    let why = "it was started again after it led";
     let standing = book
-        .standing(session, |it| it.idle && it.unready.is_empty())
+        .standing(session, |it| it.idle && it.unready.contains(why))
         .await;
     assert_eq!(standing.position, None, "{standing:?}");
     book.promote(session, epoch).await;
-    let is = |said: &Said| release_in(said).is_some_and(|release| release.epoch == epoch);
-    let said = book.until(session, is).await;
-    assert_eq!(release_in(&said).unwrap().position, None, "{said:?}");
-    book.say(session, 1, Word::ReleaseWritten(epoch)).await;
+    let refused = format!("it is told to be primary and is not ready: {why}");
+    let is_refused = |_: &Said| bed.lab.log().contains(&refused);
+    book.until(session, is_refused).await;
+    let standing = book.standing(session, |_| true).await;
+    assert!(standing.idle && standing.holding.is_none(), "{standing:?}");
+}
+
+#[tokio::test]
+async fn the_only_instance_is_started_again_where_it_was_until_its_budget_is_spent() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut book = Book::new(ControlLoss::Demote, Profile::Fast);
+    book.terms.members = vec!["n1".into()];
+    stand_by_beside(&mut session, &book, Vec::new(), Vec::new()).await;
+    primary(&mut session, &book, 1).await;
+    assert_eq!(bed.say("SET a 1"), "+OK");
+    assert_eq!(bed.say("SAVE"), "+OK");
+    for _ in 0..3 {
+        let pid = bed.kill();
+        let again = |_: &Said| {
+            let now = pid_in(&bed.lab, "redis");
+            now.is_some_and(|now| now != pid && lives(now)) && bed.takes_writes()
+        };
+        book.until(&mut session, again).await;
+        assert_eq!(bed.say("GET a"), "$1\r\n1", "what its disk had");
+    }
+    let standing = book.standing(&mut session, |_| true).await;
+    let held = standing.holding.as_ref().map(|holding| holding.epoch);
+    assert_eq!(held, Some(1), "the same right: {standing:?}");
+    bed.kill();
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1, "three times, and no more");
+    book.say(&session, 1, Word::ReleaseWritten(1)).await;
+    bed.until_up().await;
+    // Nobody has more than its disk: it may be promoted again.
+    book.standing(&mut session, |it| it.idle && it.unready.is_empty())
+        .await;
+    primary(&mut session, &book, 2).await;
+    assert_eq!(bed.say("GET a"), "$1\r\n1");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_while_its_role_is_given_back_does_not_hold_up_its_forced_stop() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    let pid = pid_in(&bed.lab, "redis").unwrap();
+    crate::lab::signal(pid, Signal::STOP);
+    book.say(&session, 1, Word::Release(1)).await;
+    book.acknowledges = false;
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1);
+    assert!(!lives(pid), "it is ended by force");
     let log = bed.lab.log();
-    assert!(log.contains("it was started again after it led"), "{log}");
+    assert!(log.contains("while it was to refuse writes"), "{log}");
 }
 
 #[tokio::test]

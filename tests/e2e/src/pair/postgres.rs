@@ -1,4 +1,4 @@
-//! A pair in a lab: Debian's PostgreSQL on both, behind an address that goes with the role.
+//! A pair in a lab, or more: Debian's PostgreSQL on all, behind an address that goes with the role.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -22,7 +22,12 @@ const HBA: &str =
 /// The lease of a role that moves by itself in seconds.
 const LEASE: &str = "profile: fast, max_lag: 16MiB";
 
-/// Two machines with PostgreSQL.
+/// A unit that is the server, as PostgreSQL's own documentation has it, in place of Debian's commands around it.
+const PLAIN: &str = "[Service]\nType=notify\nPIDFile=\nUser=postgres\nExecStart=\n\
+                     ExecStart=/usr/lib/postgresql/15/bin/postgres -D /var/lib/postgresql/15/main \
+                     -c config_file=/etc/postgresql/15/main/postgresql.conf\nExecStop=\nKillMode=mixed\nKillSignal=SIGINT\n";
+
+/// Machines with PostgreSQL.
 #[derive(Debug)]
 pub struct Site<'lab> {
     pair: Pair<'lab>,
@@ -50,6 +55,36 @@ impl<'lab> Site<'lab> {
     /// # Errors
     /// If anything of that cannot be done.
     pub fn under(lab: &'lab Lab, server: &str, lease: &str) -> Result<Self> {
+        Self::build_of(lab, 2, server, lease, prepare)
+    }
+
+    /// The same with a unit that is the server and nothing else.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_plain(lab: &'lab Lab, server: &str) -> Result<Self> {
+        Self::build_of(lab, 2, server, LEASE, |host| {
+            prepare(host)?;
+            let file = format!("/etc/systemd/system/{UNIT}.d/plain.conf");
+            host.put_file(&file, PLAIN.as_bytes(), 0o644)
+        })
+    }
+
+    /// The same with three machines.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_three(lab: &'lab Lab, server: &str) -> Result<Self> {
+        Self::build_of(lab, 3, server, LEASE, prepare)
+    }
+
+    fn build_of(
+        lab: &'lab Lab,
+        count: usize,
+        server: &str,
+        lease: &str,
+        prepare: impl Fn(&Host) -> Result<()>,
+    ) -> Result<Self> {
         let declared = |address: &str| {
             format!(
                 "    parts:\n      \
@@ -59,7 +94,7 @@ impl<'lab> Site<'lab> {
                 leased(lease)
             )
         };
-        let pair = Pair::build(lab, "db", declared, WRITER, prepare)?;
+        let pair = Pair::build_of(lab, count, "db", declared, WRITER, prepare)?;
         Ok(Self { pair })
     }
 
@@ -93,11 +128,8 @@ impl<'lab> Site<'lab> {
     /// # Errors
     /// If it does not answer.
     pub fn sql(&self, text: &str) -> Result<String> {
-        let host = if self.one.is_on() {
-            &self.one
-        } else {
-            &self.two
-        };
+        let mut members = self.members.iter();
+        let host = members.find(|host| host.is_on()).context("all are off")?;
         host.exec(&[
             "psql",
             "-X",
@@ -128,10 +160,38 @@ impl<'lab> Site<'lab> {
     /// If they do not.
     pub fn wait_synchronous(&self, node: &str) -> Result<()> {
         eventually(&format!("commits that wait for {node}"), SOON, || {
-            let seen = self.cluster.node(self.other(node).name())?;
-            let detail = text(&seen["instances"][0]["role"]["detail"]);
-            let known = format!("commits wait for {node}");
-            ensure!(detail.contains(&known), "{seen}");
+            let waited = self.waited(self.other(node).name())?;
+            ensure!(waited == node, "they wait for {waited}");
+            Ok(())
+        })
+    }
+
+    /// Whom the commits of this primary wait for, by its own word.
+    ///
+    /// # Errors
+    /// If they are not known to wait for anybody.
+    pub fn waited(&self, primary: &str) -> Result<String> {
+        let seen = self.cluster.node(primary)?;
+        let detail = text(&seen["instances"][0]["role"]["detail"]);
+        let (_, node) = detail
+            .split_once("commits wait for ")
+            .with_context(|| format!("nobody is waited for: {seen}"))?;
+        Ok(node.split(',').next().unwrap_or_default().to_owned())
+    }
+
+    /// Kills the server of this machine: its first process alone, whose children would write on. Waits until another server takes rows.
+    ///
+    /// # Errors
+    /// If none does.
+    pub fn kill_server(&self, node: &str, writers: &Writers) -> Result<()> {
+        let last = || anyhow::Ok(writers.rows()?.last().map(|row| row.server.clone()));
+        let before = last()?;
+        // Its unit may not know it yet.
+        let kill = "kill -KILL $(head -n 1 /var/lib/postgresql/15/main/postmaster.pid)";
+        self.host(node).exec(&["sh", "-c", kill])?;
+        eventually("another server that takes rows", SOON, || {
+            let now = last()?;
+            ensure!(now != before, "{now:?} takes rows");
             Ok(())
         })
     }

@@ -5,6 +5,8 @@
 //! own server by its loopback, where nothing but the server itself keeps them out. And no acknowledged row is lost where that
 //! is promised: on a planned move, and with synchronous writes.
 
+mod kills;
 mod moves;
+mod three;
 
 use interlock_e2e::pair::postgres as site;
