@@ -274,6 +274,7 @@ impl Keeper {
             self.claim.align(&stored, automatic).await;
         }
         self.story.read(&stored, clock::of_leases()).await;
+        self.story.lost(&self.facts).await;
         self.stored = Some(stored.clone());
         // First: by what was read it may be somebody's who wants to be left alone.
         self.say_automatic();

@@ -6,6 +6,7 @@ use interlock_engine::lease::leader::Event;
 use interlock_engine::lease::{Clock, Condition, LeaseRecord, Stored, Transaction};
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::Loss;
 use interlock_model::time::Timestamp;
 
 use super::Leases;
@@ -34,6 +35,8 @@ pub(super) struct Story {
     /// Why there is no primary, with its numbers left out; since when that is so; and whether it was told.
     refused: Option<(String, Clock, bool)>,
     shown: Option<Shown>,
+    /// What members have lost, as far as it was told.
+    lost: BTreeMap<NodeName, Loss>,
 }
 
 impl Story {
@@ -49,6 +52,7 @@ impl Story {
             since: None,
             refused: None,
             shown: None,
+            lost: BTreeMap::new(),
         }
     }
 
@@ -99,6 +103,47 @@ impl Story {
             begun.times.held = Some(clock::now().wall);
             let write = begun.write();
             self.note(None, String::new(), String::new(), Some(write));
+        }
+    }
+
+    /// Agents say what their instances have lost by following another one. That is an event, once, and stands with why that epoch
+    /// began.
+    pub(super) async fn lost(&mut self, facts: &Facts) {
+        for (node, loss) in &facts.losses {
+            if self.lost.get(node) == Some(loss) {
+                continue;
+            }
+            let line = format!("{node} had what nobody has any more: {}", loss.text);
+            let decision = match &self.begun {
+                // What is kept of it may be older.
+                Some(begun) if begun.epoch == loss.epoch => Some(begun.clone()),
+                Some(_) | None => match self
+                    .leases
+                    .book()
+                    .value(&key(&self.service, loss.epoch))
+                    .await
+                {
+                    Ok(kept) => kept,
+                    // It is read again with the record.
+                    Err(_) => continue,
+                },
+            };
+            self.lost.insert(node.clone(), loss.clone());
+            let write = match decision {
+                // An earlier coordinator has told it.
+                Some(decision) if decision.evidence.contains(&line) => continue,
+                Some(mut decision) => {
+                    decision.evidence.push(line.clone());
+                    let write = decision.write();
+                    if let Some(begun) = self.begun.as_mut().filter(|it| it.epoch == loss.epoch) {
+                        *begun = decision;
+                    }
+                    Some(write)
+                }
+                None => None,
+            };
+            let text = format!("{} of {} lost writes: {line}", loss.epoch, self.service);
+            self.note(Some("writes-lost"), node.to_string(), text, write);
         }
     }
 

@@ -6,7 +6,7 @@ use interlock_engine::coordinator::{Fencing, Tried};
 use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Terms};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{Liveness, Side, Wanted};
+use interlock_model::observation::{Liveness, Loss, Side, Wanted};
 use interlock_model::spec::{Fence, Service};
 
 use crate::clock;
@@ -41,6 +41,8 @@ pub(super) struct Facts {
     pub(super) fencings: BTreeMap<NodeName, Fencing>,
     /// Members whose agents say that their instance is primary, and in which epoch.
     pub(super) primaries: BTreeMap<NodeName, Epoch>,
+    /// What members have lost by following another one, by the word of their agents.
+    pub(super) losses: BTreeMap<NodeName, Loss>,
     /// Members whose machines are down by a person's word: who gave it, and why.
     pub(super) attested: BTreeMap<NodeName, (String, String)>,
     /// Should any instance run? Where none should, nobody misses a primary.
@@ -102,6 +104,10 @@ fn facts(
         let role = seen.role.as_ref()?;
         (role.side == Side::Primary).then(|| (node.clone(), role.epoch))
     });
+    let losses = instances.clone().filter_map(|(node, seen)| {
+        let lost = seen.role.as_ref()?.lost.clone()?;
+        Some((node.clone(), lost))
+    });
     let rest = coordinator.maintenance_of_service(&service.name);
     let rest = rest.map(ToString::to_string);
     let block = || coordinator.block_of(&service.name).map(ToString::to_string);
@@ -133,6 +139,7 @@ fn facts(
         tries: tries.collect(),
         fencings: fencings.collect(),
         primaries: primaries.collect(),
+        losses: losses.collect(),
         attested: desk
             .attested
             .iter()

@@ -174,6 +174,9 @@ fn instance(wire: &v1::Instance) -> Result<InstanceObservation, Invalid> {
 fn role(wire: &v1::Role) -> RoleObservation {
     let mut role = role_from_wire(wire);
     role.detail = cut(&role.detail);
+    if let Some(lost) = &mut role.lost {
+        lost.text = cut(&lost.text);
+    }
     role
 }
 

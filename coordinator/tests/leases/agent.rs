@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) renews: bool,
     /// Why it could not be promoted; empty if it could.
     pub(crate) unready: String,
+    /// What it has lost by following another one.
+    pub(crate) lost: Option<v1::WritesLost>,
     /// The highest epoch that it has seen.
     pub(crate) seen: u64,
     /// The epoch that it has been told to take, and takes.
@@ -71,6 +73,7 @@ impl Agent {
         let script = Script {
             renews: true,
             unready: String::new(),
+            lost: None,
             seen: 0,
             takes: None,
             holds: None,
@@ -390,6 +393,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         side: side.into(),
         epoch: script.seen,
         detail: String::new(),
+        lost: script.lost.clone(),
     };
     let mut instances = vec![instance("db", Some(role))];
     if node == "db2" {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use interlock_proto::v1;
 use interlock_proto::v1::lease_word::Word;
 
 use crate::agent::Agent;
@@ -113,6 +114,45 @@ async fn a_role_that_was_given_back_moves_without_waiting_for_the_lease_to_end()
     bed.told("lease-released", "epoch 1").await;
     let begun = bed.told("lease-begun", "epoch 2").await;
     assert!(begun.contains("released by"), "{begun}");
+}
+
+#[tokio::test]
+async fn what_a_former_primary_has_lost_is_told_once_and_stands_with_why_the_role_moved() {
+    let mut bed = Bed::new().await;
+    let (holder, other) = two(&bed).await;
+    holder.change(|script| script.unready = "stopped by hand".to_owned());
+    holder.release(1).await;
+    other.renewed(&bed, 2).await;
+    bed.decision("complete", |why| why.primary_ms > 0).await;
+    holder.change(|script| {
+        script.lost = Some(v1::WritesLost {
+            epoch: 2,
+            text: "184 B of its log are saved in /aside/1".to_owned(),
+        });
+    });
+    let told = bed.told("writes-lost", "184 B of its log").await;
+    assert!(told.contains("db1") && told.contains("/aside/1"), "{told}");
+    let lines = |why: &v1::Decision| {
+        let lines = why.evidence.iter();
+        lines.filter(|line| line.contains("184 B")).count()
+    };
+    let why = bed.decision("told of it", |why| lines(why) == 1).await;
+    assert!(why.epoch == 2 && why.primary_ms > 0, "{why:?}");
+
+    // Another coordinator hears of it again, and knows that it was told.
+    bed.kill();
+    bed.start().await;
+    let (holder, other) = (holder.again(&bed).await, other.again(&bed).await);
+    holder.change(|script| {
+        script.lost = Some(v1::WritesLost {
+            epoch: 2,
+            text: "another 12 B of its log are saved in /aside/2".to_owned(),
+        });
+    });
+    bed.told("writes-lost", "another 12 B").await;
+    let why = bed.decision("the same", |why| why.epoch == 2).await;
+    assert_eq!(lines(&why), 1, "{why:?}");
+    drop(other);
 }
 
 #[tokio::test]

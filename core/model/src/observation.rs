@@ -176,6 +176,17 @@ pub struct RoleObservation {
     pub epoch: Epoch,
     /// What it is doing, or why it is not what it should be, in one line.
     pub detail: String,
+    /// What it has lost last.
+    pub lost: Option<Loss>,
+}
+
+/// What an instance had written that no other has, and has not any more since it follows another one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Loss {
+    /// The epoch whose primary it was made to follow.
+    pub epoch: Epoch,
+    /// How much, and where it is kept, in one line.
+    pub text: String,
 }
 
 impl InstanceObservation {

@@ -148,6 +148,12 @@ pub(super) fn write_settings(
     files::write(&file, &edited, layout.owner)
 }
 
+/// Are these settings in a data directory already? Blocks.
+pub(super) fn has_settings(dir: &std::path::Path, settings: &[Setting]) -> Result<bool, Trouble> {
+    let text = files::read(&dir.join("postgresql.auto.conf"))?.unwrap_or_default();
+    Ok(settings::edit(&text, settings) == text)
+}
+
 async fn write(site: &Site, settings: Vec<Setting>, deadline: Deadline) -> Result<(), Trouble> {
     let layout = site.layout.clone();
     let write = move || write_into(&layout, &layout.data, &settings);

@@ -81,6 +81,10 @@ pub(super) async fn set(
     let waited = locked(proof).take().is_some();
     match Talk::local(&site.config, site.layout.owner, deadline).await {
         Ok(mut talk) => {
+            if wanted.is_none() && is_nobody(site, &mut talk, deadline).await? {
+                talk.close().await;
+                return Ok(());
+            }
             write(site, &value, deadline).await?;
             follow::reload(site, deadline).await?;
             follow::in_force(&mut talk, NAMES, &value, deadline).await?;
@@ -108,6 +112,18 @@ pub(super) async fn set(
         }
         Err(trouble) => Err(trouble),
     }
+}
+
+/// Is nobody waited for, by what is in force and by what is written? Then there is nothing to be read again: in a planned move
+/// nobody takes writes meanwhile.
+async fn is_nobody(site: &Site, talk: &mut Talk, deadline: Deadline) -> Result<bool, Trouble> {
+    let sql = format!("SELECT pg_catalog.current_setting('{NAMES}')");
+    if !deadline.within(talk.value(&sql)).await?.is_empty() {
+        return Ok(false);
+    }
+    let (layout, setting) = (site.layout.clone(), [(NAMES, Some(String::new()))]);
+    let read = move || follow::has_settings(&layout.data, &setting);
+    site.blocking(deadline, read).await
 }
 
 async fn write(site: &Site, value: &str, deadline: Deadline) -> Result<(), Trouble> {

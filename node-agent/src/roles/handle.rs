@@ -11,6 +11,7 @@ use interlock_engine::lease::holder::{Facts, Tenure};
 use interlock_model::action::Part;
 use interlock_model::lease::{Epoch, Holder as Member};
 use interlock_model::names::ServiceName;
+use interlock_model::observation::Loss;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::facts;
@@ -224,6 +225,11 @@ impl Roles {
     /// Its data are of another line than those of the primary that it was to follow: whatever it was seen to follow before.
     pub(crate) fn diverged(&self, service: &ServiceName) {
         self.tell(Input::Diverged(service.clone()));
+    }
+
+    /// It has lost this by following another one; it is told from now on.
+    pub(crate) fn lost(&self, service: &ServiceName, loss: Loss) {
+        self.tell(Input::Lost(service.clone(), loss));
     }
 
     /// Its primary wants to acknowledge writes without waiting for anybody: it may when its view names this request. What was

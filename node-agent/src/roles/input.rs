@@ -7,6 +7,7 @@ use interlock_engine::lease::holder::{Event, Facts, Found, Tenure};
 use interlock_model::action::Part;
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::Loss;
 use interlock_model::postgres::Peer;
 use interlock_model::spec::{Clients, GuardPolicy};
 use tokio::sync::oneshot;
@@ -195,6 +196,8 @@ pub(super) enum Input {
     Follows(ServiceName, Epoch),
     /// Its data are of another line than those of the primary that it was to follow.
     Diverged(ServiceName),
+    /// It has lost this by following another one.
+    Lost(ServiceName, Loss),
     /// Its primary wants to acknowledge without waiting for anybody, by this request.
     Degrade(ServiceName, u64),
     /// A session with another coordinator stands.

@@ -135,6 +135,9 @@ impl Keeper {
                     seat.tell(Event::Follows(epoch), shell);
                 });
             }
+            Input::Lost(service, loss) => {
+                self.with(&service, |seat, _| seat.lost = Some(loss));
+            }
             Input::Degrade(service, asked) => {
                 self.with(&service, |seat, shell| {
                     seat.asked = asked;

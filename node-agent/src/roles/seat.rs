@@ -11,7 +11,7 @@ use interlock_engine::lease::leader::Standing;
 use interlock_model::action::Part;
 use interlock_model::lease::{Epoch, Holder as Member};
 use interlock_model::names::ServiceName;
-use interlock_model::observation::Side;
+use interlock_model::observation::{Loss, Side};
 use interlock_model::time::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +146,8 @@ pub(super) struct Seat {
     pub(super) again: bool,
     /// What was last seen of its data.
     pub(super) data: Option<DataSight>,
+    /// What it has lost last by following another one.
+    pub(super) lost: Option<Loss>,
     /// The last look at its parts.
     pub(super) looked: Option<Looked>,
     /// Which request to wait for nobody was the last one.
@@ -205,6 +207,7 @@ impl Seat {
             ended: None,
             again: false,
             data: None,
+            lost: None,
             looked: None,
             asked: 0,
             asynchronous: None,

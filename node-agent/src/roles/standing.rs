@@ -79,6 +79,7 @@ impl Seat {
             marked: self.holder.facts().mark.is_some(),
             asynchronous: self.asynchronous,
             promises: self.holder.promises(),
+            lost: self.lost.clone(),
             turn: self.turn,
         }
     }

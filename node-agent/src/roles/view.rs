@@ -6,7 +6,7 @@ use std::sync::Arc;
 use interlock_model::action::Part;
 use interlock_model::lease::{Epoch, Holder};
 use interlock_model::names::ServiceName;
-use interlock_model::observation::{RoleObservation, Side};
+use interlock_model::observation::{Loss, RoleObservation, Side};
 use interlock_model::time::Timestamp;
 
 /// All of them.
@@ -39,6 +39,8 @@ pub(crate) struct View {
     pub(crate) asynchronous: Option<u64>,
     /// May the record say that writes wait for somebody?
     pub(crate) promises: bool,
+    /// What it has lost last by following another one.
+    pub(crate) lost: Option<Loss>,
     /// Counts the changes.
     pub(crate) turn: u64,
 }
@@ -60,6 +62,7 @@ impl View {
             side: self.side,
             epoch: self.epoch,
             detail: self.detail.clone(),
+            lost: self.lost.clone(),
         }
     }
 }

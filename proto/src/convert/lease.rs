@@ -7,7 +7,7 @@ use interlock_model::lease::{
     ControlLoss, Durations, Epoch, Holder, RateError, Synchrony, Terms, Timings, VmPause,
 };
 use interlock_model::names::NodeName;
-use interlock_model::observation::RoleObservation;
+use interlock_model::observation::{Loss, RoleObservation};
 
 use super::{Invalid, millis, name};
 use crate::v1;
@@ -128,6 +128,10 @@ pub fn role_to_wire(role: &RoleObservation) -> v1::Role {
         side: v1::Side::from(role.side).into(),
         epoch: role.epoch.0,
         detail: role.detail.clone(),
+        lost: role.lost.as_ref().map(|lost| v1::WritesLost {
+            epoch: lost.epoch.0,
+            text: lost.text.clone(),
+        }),
     }
 }
 
@@ -138,6 +142,10 @@ pub fn role_from_wire(wire: &v1::Role) -> RoleObservation {
         side: wire.side().into(),
         epoch: Epoch(wire.epoch),
         detail: wire.detail.clone(),
+        lost: wire.lost.as_ref().map(|lost| Loss {
+            epoch: Epoch(lost.epoch),
+            text: lost.text.clone(),
+        }),
     }
 }
 

@@ -41,6 +41,7 @@ fn cluster(sides: &[(&str, Side)]) -> Coordinator {
                 side: *side,
                 epoch: Epoch(4),
                 detail: String::new(),
+                lost: None,
             }),
             ..InstanceObservation::default()
         };

@@ -50,6 +50,7 @@ impl Sides for Seen {
             side,
             epoch: Epoch(3),
             detail: String::new(),
+            lost: None,
         });
         self
     }

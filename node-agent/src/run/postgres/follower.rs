@@ -345,6 +345,7 @@ impl Follower {
         memory: &mut Memory,
     ) -> Result<Step, String> {
         let upstream = leading.map(|leading| leading.upstream.clone());
+        let epoch = leading.map_or(Epoch::NONE, |leading| leading.epoch);
         memory.compared = None;
         let since = *memory.dry.get_or_insert_with(Instant::now);
         let rejoining = Rejoining {
@@ -354,6 +355,7 @@ impl Follower {
             server: Arc::clone(server),
             policy: postgres.rejoin,
             upstream,
+            epoch,
             // It may have what others have not: it is worth a while to ask them first.
             patient: view.marked && since.elapsed() < PAUSES.1,
         };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use interlock_model::lease::Epoch;
 use interlock_model::names::ServiceName;
+use interlock_model::observation::Loss;
 use interlock_model::postgres::Rejoin;
 
 use super::{CHANGE, Server};
@@ -27,8 +29,9 @@ pub(super) struct Rejoining {
     pub(super) roles: Roles,
     pub(super) server: Arc<Server>,
     pub(super) policy: Rejoin,
-    /// Whom it is to follow, if anybody holds the role.
+    /// Whom it is to follow, if anybody holds the role, and in which epoch.
     pub(super) upstream: Option<Upstream>,
+    pub(super) epoch: Epoch,
     /// It does not start before the upstream was asked.
     pub(super) patient: bool,
 }
@@ -117,6 +120,15 @@ impl Rejoining {
             .map_err(|error| format!("{text}, and they cannot be saved: {}", chain(&error)))?;
         let dir = saved.dir.display();
         tracing::warn!(service = %self.service, bytes, %dir, missing = ?saved.missing, "{text}; they are saved");
+        let what = match saved.missing.is_empty() {
+            true => "they are",
+            false => "what of them was there is",
+        };
+        let loss = Loss {
+            epoch: self.epoch,
+            text: format!("{text}; {what} saved in {dir}"),
+        };
+        self.roles.lost(&self.service, loss);
         if self.policy == Rejoin::Rewind {
             match cluster.rewind(upstream, errand.time_left()).await {
                 Ok(()) => {

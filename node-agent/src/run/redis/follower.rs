@@ -12,7 +12,7 @@ use std::time::Duration;
 use interlock_model::action::Part;
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::Wanted;
+use interlock_model::observation::{Loss, Wanted};
 use interlock_model::postgres::Rejoin;
 use interlock_model::redis::Redis;
 use tokio::sync::watch;
@@ -360,6 +360,11 @@ impl Follower {
                 saved.map_err(|error| format!("{text}, and cannot be kept: {}", chain(&error)))?;
             let (file, bytes) = (saved.file.display(), saved.bytes);
             tracing::warn!(service = %self.service, %file, bytes, "{text}; all that it had is kept, and copied anew");
+            let loss = Loss {
+                epoch: leading.epoch,
+                text: format!("{text}; all that it had is kept in {file}"),
+            };
+            self.roles.lost(&self.service, loss);
         }
         let followed = server.redis.follow(upstream, CHANGE).await;
         followed.map_err(|error| chain(&error))?;

@@ -67,6 +67,16 @@ fn who_loses_power_loses_its_role_and_comes_back_rewound() -> Result<()> {
     site.wait_follows(&lost, epoch)?;
     site.tell(&writers)?;
     writers.never_two_at_once()?;
+    let journal = ["journalctl", "-u", "interlock-agent", "-b", "-o", "cat"];
+    if site.host(&lost).exec(&journal)?.contains("they are saved") {
+        let why = eventually("what was lost is told", SOON, || {
+            let events = site.cluster.run(&["events"])?;
+            ensure!(events.contains("writes-lost"), "{events}");
+            site.cluster
+                .run(&["why", "db", "--epoch", &epoch.to_string()])
+        })?;
+        ensure!(why.contains("they are saved in"), "{why}");
+    }
     // What the old one had and the new one never got is gone, and nothing else.
     let first = format!("{lost}/");
     let (rows, there) = (writers.rows()?, site.rows_there()?);

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use interlock_e2e::{Lab, Machine};
+use interlock_e2e::pair::SOON;
+use interlock_e2e::{Lab, Machine, eventually};
 
 use crate::site::Site;
 
@@ -48,6 +49,14 @@ fn what_a_former_primary_has_alone_is_measured_and_kept_before_it_follows() -> R
         journal.contains("B of its writes, from") && journal.contains("is kept, and copied anew"),
         "{journal}"
     );
+    // Whoever asks the coordinator hears of it, too.
+    let lost = eventually("what was lost is told", SOON, || {
+        let events = site.cluster.run(&["events"])?;
+        ensure!(events.contains("writes-lost"), "{events}");
+        site.cluster
+            .run(&["why", "cache", "--epoch", &epoch.to_string()])
+    })?;
+    ensure!(lost.contains("B of its writes, from"), "{lost}");
     // What is kept has the rows that are nowhere else.
     let row = only_there[0];
     let find = format!("grep -q -a -w {row} /var/lib/interlock-agent/aside/main/*.rdb");
