@@ -72,6 +72,7 @@ impl Seat {
             detail: self.detail(),
             since: self.since,
             down: self.down.clone(),
+            busy: self.work.is_some(),
             parts: Arc::clone(&self.leased.parts),
             torn: self.door.is_torn(),
             heard: self.heard.clone(),

@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) since: Option<Timestamp>,
     /// Why what only a primary has is down although it is primary.
     pub(crate) down: Option<String>,
+    /// Is something of it being started or stopped?
+    pub(crate) busy: bool,
     /// What only a primary has, as it is now.
     pub(crate) parts: Arc<[Part]>,
     /// Has something deleted what closes its addresses?

@@ -285,8 +285,7 @@ impl Hands {
             .await
             .ok()?
             .control_group?;
-        let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
-        paths.find_map(Grip::of_remains)
+        remains(&group)
     }
 
     /// Some neighbours may not have listened when the address came.
@@ -310,6 +309,12 @@ impl Hands {
         let begun = self.managers.clock.wall();
         Errand::role(&work.service, begun, &work.halt, Instant::now() + limit)
     }
+}
+
+/// What is in a control group, if anything is.
+pub(super) fn remains(group: &str) -> Option<Grip> {
+    let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
+    paths.find_map(Grip::of_remains)
 }
 
 fn is_address(part: &Part) -> bool {

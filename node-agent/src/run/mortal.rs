@@ -10,6 +10,7 @@ use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
 use tokio::io::unix::AsyncFd;
 
+use crate::roles::Condition;
 use crate::shim::{Grip, ProcessRef, watch_fd};
 
 /// A server, by the process that it stands and falls with.
@@ -43,6 +44,12 @@ impl Mortal {
     /// Is it dead?
     pub(super) fn is_dead(&self) -> bool {
         !self.process.runs()
+    }
+
+    /// Can nobody tell yet how it looks?
+    pub(super) fn is_unclear_in(&self, parts: &[(Part, Condition)]) -> bool {
+        let own = parts.iter().find(|(part, _)| *part == self.part);
+        own.is_some_and(|(_, seen)| matches!(seen, Condition::Unknown(_)))
     }
 
     /// Ends what it has left: processes that may write, and the command that would stop it. To be called before anything is

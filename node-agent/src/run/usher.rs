@@ -218,11 +218,15 @@ impl Guest {
         let mut server: Option<Mortal> = None;
         let (mut soon, mut vacant) = (Instant::now(), None);
         while let Some(view) = self.hands.roles.view(&self.service) {
-            self.bury(&mut server, &mut soon);
+            self.end_rest(server.as_ref());
             let sight = self.hands.sight(&self.service, &view.parts, view.turn);
             let sight = sight.await;
-            // Before it is told what is down: what is started afterwards is none of what it has left.
-            self.bury(&mut server, &mut soon);
+            // Before it is told that it is down: what is started afterwards is none of what it has left.
+            self.end_rest(server.as_ref());
+            if server.as_ref().is_some_and(Mortal::is_dead) {
+                soon = Instant::now() + LOOK_SOON.1;
+                server.take_if(|server| !server.is_unclear_in(&sight.parts));
+            }
             if let Some(now) = Mortal::among(&sight.grips)
                 && server.as_ref().is_none_or(|before| !before.is(&now))
             {
@@ -250,20 +254,19 @@ impl Guest {
                 () = tokio::time::sleep(pause) => {}
                 () = instance.role_stirred() => {}
                 _ = heard => {}
-                () = dies(server.as_ref()) => {}
+                () = dies(server.as_ref().filter(|server| !server.is_dead())) => {}
             }
         }
     }
 
-    /// Ends what a server has left that is dead and was the primary's: nothing of that has a right any more. What is being stopped is
-    /// its manager's.
-    fn bury(&self, server: &mut Option<Mortal>, soon: &mut Instant) {
-        let Some(dead) = server.take_if(|server| server.is_dead()) else {
+    /// Ends what a server has left that is dead and was the primary's: nothing of that has a right any more. Again with each look, for
+    /// what its manager begins when it notices. What is being started or stopped is its manager's.
+    fn end_rest(&self, server: Option<&Mortal>) {
+        let Some(dead) = server.filter(|server| server.is_dead()) else {
             return;
         };
-        *soon = Instant::now() + LOOK_SOON.1;
         let view = self.hands.roles.view(&self.service);
-        if view.is_some_and(|view| view.is_primary()) {
+        if view.is_some_and(|view| view.is_primary() && !view.busy) {
             dead.end_rest(&self.service);
         }
     }

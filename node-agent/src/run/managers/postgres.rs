@@ -9,8 +9,10 @@ use super::{Managers, chain};
 use crate::config::Runner;
 use crate::postgres::{ControlState, Facts, Observed, Role};
 use crate::run::errand::{Errand, Trouble};
+use crate::run::hands::remains;
 use crate::run::postgres::Server;
 use crate::run::seen::{Restarter, Seen};
+use crate::systemd::Activity;
 
 /// The pause between two looks at a server that starts, and at what runs one.
 const LOOK: Duration = Duration::from_millis(20);
@@ -95,7 +97,11 @@ impl Managers {
         server: &Server,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        let run = self.look_at_run(server).await;
+        let mut run = self.look_at_run(server).await;
+        if self.starts_nothing(server, &run).await {
+            self.take_runner_down(&server.run, errand).await?;
+            run = self.look_at_run(server).await;
+        }
         if run.state.is_down() {
             // Something of a killed one may hold its data. Of a unit that is down systemd ends nothing more; what holds the data is found.
             if let Runner::Process(_) = server.run {
@@ -152,6 +158,24 @@ impl Managers {
                 }
             }
         }
+    }
+
+    /// Does its unit start while nothing of it is there? One of Debian's does without end when its processes were killed: it waits for a
+    /// main process that is dead.
+    pub(in crate::run) async fn starts_nothing(&self, server: &Server, run: &Seen) -> bool {
+        let Runner::Unit(unit) = &server.run else {
+            return false;
+        };
+        if run.state != InstanceState::Starting {
+            return false;
+        }
+        let Ok(state) = self.systemd.observe(unit).await else {
+            return false;
+        };
+        let group = state.control_group.as_deref();
+        state.activity == Activity::Starting
+            && state.main_pid.is_none()
+            && group.is_none_or(|group| remains(group).is_none())
     }
 
     /// Stops a server, in its turn.

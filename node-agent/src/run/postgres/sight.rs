@@ -24,9 +24,11 @@ impl Managers {
         let run = self.look_at_run(server).await;
         let observed = server.observe().await;
         let nothing = DataSight::default();
+        let gone = matches!(observed, Ok(Observed::Stopped))
+            && (run.state.is_down() || self.starts_nothing(server, &run).await);
         match observed {
             Ok(Observed::Up(facts)) => server.looks(&facts),
-            Ok(Observed::Stopped) if run.state.is_down() => (Condition::Down(run.text()), nothing),
+            Ok(Observed::Stopped) if gone => (Condition::Down(run.text()), nothing),
             // What a dead server has left writes on, and its grip ends it.
             Ok(Observed::Busy { .. }) if run.state.is_down() => {
                 (Condition::Down(run.text()), nothing)

@@ -184,6 +184,7 @@ impl Follower {
             return;
         };
         let leading = self.leading(assigned, redis, view);
+        let told = server.told();
         let observed = match server.observe().await {
             Ok(observed) => observed,
             Err(error) => {
@@ -212,7 +213,7 @@ impl Follower {
                         }
                     };
                     // What would be refused is not chosen. Where there is no other instance, it is not refused.
-                    let refused = server.not_what_it_had(facts);
+                    let refused = server.not_what_it_had(facts, told.as_ref());
                     match (step, refused.filter(|_| !assigned.peers.is_empty())) {
                         (Ok(Step::Done), Some(why)) => Ok(Step::Wait(why)),
                         (step, _) => step,

@@ -137,6 +137,11 @@ impl Server {
         self.redis.observe(LOOK).await
     }
 
+    /// How far it was told that its data go, so far.
+    fn told(&self) -> Option<Data> {
+        self.known().told.clone()
+    }
+
     /// Why it could not be promoted, however it looks.
     pub(super) fn trouble(&self) -> Option<String> {
         self.known().trouble.clone()

@@ -39,6 +39,7 @@ impl Hands {
                 let mut known = server.known();
                 (known.asked, known.counted) = (Some(false), None);
             }
+            let mut told = server.told();
             let mut observed = server.observe().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
                 let run = self.managers.look_at_runner(&server.run).await;
@@ -50,6 +51,7 @@ impl Hands {
                 }
                 // It comes up, and is waited for.
                 self.managers.start_replica(server, errand).await?;
+                told = server.told();
                 observed = server.observe().await;
             }
             // Before it accepts anything: what it takes to end it at once.
@@ -82,7 +84,10 @@ impl Hands {
                     replica.host
                 )),
                 // Where there is no other instance, its disk has all that is left.
-                Role::Replica(_) => match server.not_what_it_had(facts).filter(|_| !work.alone) {
+                Role::Replica(_) => match server
+                    .not_what_it_had(facts, told.as_ref())
+                    .filter(|_| !work.alone)
+                {
                     None => server.redis.objection(CHANGE).await.map_err(failed)?,
                     why => why,
                 },

@@ -15,10 +15,11 @@ impl Managers {
             Err(why) => return (Condition::Unknown(why), DataSight::default()),
         };
         let run = self.look_at_runner(&server.run).await;
+        let told = server.told();
         let observed = server.observe().await;
         let nothing = DataSight::default();
         match observed {
-            Ok(Observed::Up(facts)) => server.looks(&facts),
+            Ok(Observed::Up(facts)) => server.looks(&facts, told.as_ref()),
             Ok(Observed::Stopped) if run.state.is_down() => (Condition::Down(run.text()), nothing),
             Ok(Observed::Stopped) => (Condition::Unknown(run.text()), nothing),
             Err(error) => (Condition::Unknown(chain(&error)), nothing),
@@ -27,7 +28,7 @@ impl Managers {
 }
 
 impl Server {
-    pub(super) fn looks(&self, facts: &Facts) -> (Condition, DataSight) {
+    fn looks(&self, facts: &Facts, told: Option<&Data>) -> (Condition, DataSight) {
         let (condition, following) = match &facts.role {
             Role::Primary(_) => (Condition::Up, None),
             Role::Replica(replica) if !replica.read_only => {
@@ -45,7 +46,7 @@ impl Server {
             }
         };
         let sight = DataSight {
-            position: self.position(facts),
+            position: self.position(facts, told),
             synchronous: None,
             text: text(facts),
             following,
@@ -54,7 +55,9 @@ impl Server {
     }
 
     /// Why its data are not those that it had when it last followed, or led: it was started with older ones, or with none.
-    pub(super) fn not_what_it_had(&self, facts: &Facts) -> Option<String> {
+    ///
+    /// Against what it was `told` to have before it was looked at: somebody else may have looked since.
+    pub(super) fn not_what_it_had(&self, facts: &Facts, told: Option<&Data>) -> Option<String> {
         // A save point of its term is of the line that is noted, and older than what it had.
         if self.note.has_led_before(&facts.run_id) {
             let note = self.note.path().display();
@@ -71,7 +74,7 @@ impl Server {
             );
         }
         let data = data?;
-        let told = self.known().told.clone()?;
+        let told = told?;
         let less = told.line == data.line && told.offset > data.offset;
         less.then(|| {
             format!(
@@ -82,10 +85,12 @@ impl Server {
     }
 
     /// How far its data go, if they are known to be of the line that they should be of.
-    fn position(&self, facts: &Facts) -> Option<u64> {
+    fn position(&self, facts: &Facts, told: Option<&Data>) -> Option<u64> {
         let data = facts.data()?;
         let is_known = match &facts.role {
-            Role::Replica(_) => self.note.is(&data.line) && self.not_what_it_had(facts).is_none(),
+            Role::Replica(_) => {
+                self.note.is(&data.line) && self.not_what_it_had(facts, told).is_none()
+            }
             Role::Primary(_) => {
                 // Had it stopped counting in between, an offset of before would be none of now.
                 let mut known = self.known();
