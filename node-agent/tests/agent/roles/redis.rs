@@ -335,10 +335,19 @@ async fn the_only_instance_is_started_again_where_it_was_until_its_budget_is_spe
     assert_eq!(release.epoch, 1, "three times, and no more");
     book.say(&session, 1, Word::ReleaseWritten(1)).await;
     bed.until_up().await;
-    // Nobody has more than its disk: it may be promoted again.
-    book.standing(&mut session, |it| it.idle && it.unready.is_empty())
-        .await;
-    primary(&mut session, &book, 2).await;
+    // Nobody has more than its disk: it may be promoted again, by a command that is repeated until it is ready.
+    let is_primary = |role: &v1::Role| role.side() == v1::Side::Primary && role.epoch == 2;
+    let promoted = async {
+        loop {
+            book.promote(&session, 2).await;
+            let second = std::time::Duration::from_secs(1);
+            let waited = tokio::time::timeout(second, book.role(&mut session, is_primary));
+            if waited.await.is_ok() {
+                return;
+            }
+        }
+    };
+    patiently(promoted).await;
     assert_eq!(bed.say("GET a"), "$1\r\n1");
 }
 
