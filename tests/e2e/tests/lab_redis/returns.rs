@@ -50,13 +50,13 @@ fn what_a_former_primary_has_alone_is_measured_and_kept_before_it_follows() -> R
         "{journal}"
     );
     // Whoever asks the coordinator hears of it, too.
-    let lost = eventually("what was lost is told", SOON, || {
+    let why = eventually("what was lost is told", SOON, || {
         let events = site.cluster.run(&["events"])?;
         ensure!(events.contains("writes-lost"), "{events}");
         site.cluster
             .run(&["why", "cache", "--epoch", &epoch.to_string()])
     })?;
-    ensure!(lost.contains("B of its writes, from"), "{lost}");
+    ensure!(why.contains("B of its writes, from"), "{why}");
     // What is kept has the rows that are nowhere else.
     let row = only_there[0];
     let find = format!("grep -q -a -w {row} /var/lib/interlock-agent/aside/main/*.rdb");
