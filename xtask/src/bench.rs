@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what Interlock costs, against floors measured in the same run.
 //!
-//! Builds what is measured as it is shipped, and hands over to `interlock-bench`; see `tests/bench/README.md`.
+//! Builds what is measured as it is shipped, and hands over to `interlock-bench` in the environment that the
+//! shipped unit sets; see `tests/bench/README.md`.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -51,6 +52,17 @@ const PLANNER: &[&str] = &[
     "--example=plan_cost",
 ];
 
+/// How the coordinator is started where it is installed.
+const UNIT: &str = "deploy/systemd/interlock-coordinator.service";
+
+/// What a unit sets in the environment of its program, one variable a line.
+fn environment(unit: &str) -> impl Iterator<Item = (&str, &str)> {
+    let set = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    set.filter_map(|set| set.split_once('='))
+}
+
 /// Builds and measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.names.iter().any(|name| name == "failover") {
@@ -76,7 +88,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let target = built
         .parent()
         .context("this program is in no target directory")?;
+    let unit =
+        std::fs::read_to_string(root.join(UNIT)).with_context(|| format!("cannot read {UNIT}"))?;
     let status = Command::new(target.join("release/interlock-bench"))
+        .envs(environment(&unit))
         .args(&arguments.names)
         .args(["--output", &arguments.output])
         .args(["--runs", &arguments.runs])
@@ -85,4 +100,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .context("cannot run interlock-bench")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_unit_sets_is_found() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let unit = std::fs::read_to_string(root.join(UNIT)).unwrap();
+        let names: Vec<&str> = environment(&unit).map(|(name, _)| name).collect();
+        assert_eq!(names, ["MIMALLOC_PURGE_DELAY"]);
+    }
 }

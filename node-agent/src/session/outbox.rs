@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// How long it is kept back that an attempt was accepted. Where there is nothing to do, which is common, the end comes
-/// within this time also on a busy machine, and says it too: one message less, and one entry less in the journal of the
-/// operation. Nobody notices that a longer one is told of so much later.
-const LINGER: Duration = Duration::from_millis(20);
+/// within this time also on a machine that is busy with a thousand of them, and says it too: one message less, and one entry
+/// less in the journal of the operation. Nobody notices that a longer one is told of so much later.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// What waits to be told to one coordinator: per attempt the newest report, answers of power sources and devices, and acts by
 /// hand.

@@ -66,6 +66,7 @@ impl Operation {
             self.tokens = self.tokens.saturating_sub(1);
         }
         let state = &mut self.steps[at];
+        let from = state.phase;
         let mut settle = false;
         match &entry.what {
             What::Intent {
@@ -178,7 +179,9 @@ impl Operation {
             | What::AllSteps { .. }
             | What::Turned { .. } => {}
         }
-        let reported = state.phase == Phase::Running && !self.step(at).action.is_power();
+        let to = state.phase;
+        self.tally.turned(from, to);
+        let reported = to == Phase::Running && !self.step(at).action.is_power();
         if settle {
             self.steps[at].ended = Some(entry.at);
             self.open.remove(&at);

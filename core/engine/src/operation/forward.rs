@@ -48,9 +48,7 @@ impl Operation {
                 self.settle(ctx);
             }
         }
-        if matches!(self.state, State::Unwinding)
-            || self.steps.iter().any(|step| step.phase == Phase::Undoing)
-        {
+        if self.state == State::Unwinding || self.tally.undoing > 0 {
             self.unwind(ctx);
         }
         self.settle(ctx);
@@ -67,18 +65,13 @@ impl Operation {
     }
 
     fn settle(&mut self, ctx: &mut Ctx<'_>) {
-        let in_flight = || self.steps.iter().any(|step| step.phase.in_flight());
+        let in_flight = || self.tally.in_flight > 0;
         let turn = match self.state {
             State::Running | State::Pausing | State::Paused | State::Unwinding => {
-                if let Some(at) = self.steps.iter().position(|step| {
-                    step.phase.needs_person()
-                        && (self.state != State::Unwinding || step.phase == Phase::UndoFailed)
-                }) {
+                if let Some(at) = self.trouble() {
                     let reason = format!("{}: {}", self.step(at).id, self.steps[at].evidence);
                     Some((State::NeedsAttention, reason))
-                } else if self.state != State::Unwinding
-                    && self.steps.iter().all(|step| step.phase.is_settled())
-                {
+                } else if self.state != State::Unwinding && self.tally.settled == self.steps.len() {
                     match self.may_end(ctx) {
                         Readiness::Yes => {
                             Some((State::Done, "every step is done and proven".to_owned()))
@@ -125,6 +118,17 @@ impl Operation {
                 ctx.now,
             );
         }
+    }
+
+    /// The first step about which a person has to decide.
+    fn trouble(&self) -> Option<usize> {
+        if self.tally.needing == 0 {
+            return None;
+        }
+        self.steps.iter().position(|step| {
+            step.phase.needs_person()
+                && (self.state != State::Unwinding || step.phase == Phase::UndoFailed)
+        })
     }
 
     /// All steps are settled, and something that they proved is not known to be so now. Has that been awaited for too long?
@@ -175,6 +179,20 @@ impl Operation {
         format!("nothing is under way; {left}: look at them before you go on")
     }
 
+    /// Does a step wait for one before it? Who waits for a thousand is asked at each of their reports: it remembers one of
+    /// them, the last in plan order, which is likely to be among the last.
+    fn awaits_an_edge(&mut self, at: usize) -> bool {
+        let edges = &self.before[at];
+        let waits = |place: &usize| {
+            let (other, until) = edges[*place];
+            !self.steps[other].has_reached(until)
+        };
+        let edge = self.live[at].edge.filter(waits);
+        let edge = edge.or_else(|| (0..edges.len()).rev().find(waits));
+        self.live[at].edge = edge;
+        edge.is_some()
+    }
+
     /// A step that has not begun: may it?
     fn consider(
         &mut self,
@@ -182,10 +200,7 @@ impl Operation {
         required: &mut Option<(usize, Readiness)>,
         ctx: &mut Ctx<'_>,
     ) {
-        if self.before[at]
-            .iter()
-            .any(|(other, until)| !self.steps[*other].has_reached(*until))
-        {
+        if self.awaits_an_edge(at) {
             return;
         }
         let first = self.live[at].ready.is_none();

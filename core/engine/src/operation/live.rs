@@ -7,6 +7,8 @@ use interlock_model::time::Now;
 /// What is known of a step in this process only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
+    /// The edge that it was last seen to wait for, by its place: if it still does, the others need not be looked at.
+    pub(super) edge: Option<usize>,
     /// When its edges were met.
     pub(super) ready: Option<Duration>,
     /// When its attempt, or its checks, must be through.

@@ -34,6 +34,7 @@
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
 //! | `off` | stops that a machine which is off proves done |
+//! | `tally` | how many steps are where |
 //! | `report` | what agents say of attempts |
 //! | `claims` | what it holds, alone or together with others |
 //! | `control` | what people ask for |
@@ -67,6 +68,7 @@ mod reached;
 mod report;
 mod risen;
 mod state;
+mod tally;
 mod unwind;
 mod word;
 
@@ -89,6 +91,7 @@ pub(crate) use power::fence_call;
 pub use state::{Phase, State, StepState};
 
 use live::{Ending, Live};
+use tally::Tally;
 
 /// One durable execution of a plan.
 #[derive(Debug, Clone)]
@@ -106,6 +109,7 @@ pub struct Operation {
     single_step: bool,
     tokens: u32,
     steps: Vec<StepState>,
+    tally: Tally,
     live: Vec<Live>,
     index: BTreeMap<StepId, usize>,
     before: Vec<Vec<(usize, Wait)>>,
@@ -246,6 +250,7 @@ impl Operation {
             single_step: false,
             tokens: 0,
             steps: vec![StepState::default(); count],
+            tally: Tally::default(),
             live: vec![Live::default(); count],
             index,
             before,
