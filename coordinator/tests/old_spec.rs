@@ -2,30 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+mod program;
+
+use std::ops::Deref;
 
 use interlock_coordinator::store::embedded::{Embedded, IfMissing, Options};
 use interlock_coordinator::store::{Key, Store as _, Transaction};
 use interlock_engine::coordinator::{AppliedSpec, spec_key};
-use interlock_mesh::channel::{self, Expected, Target};
-use interlock_mesh::credentials::{self, Files, system_clock};
-use interlock_mesh::identity::{Identity, Kind};
-use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_model::ids::Generation;
 use interlock_model::time::Timestamp;
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
 use interlock_proto::v1::event_service_client::EventServiceClient;
 use interlock_proto::v1::plan_service_client::PlanServiceClient;
-use tempfile::TempDir;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::program::Program;
 
 /// What this version accepts.
 const SOUND: &str = "cluster: old\nnodes: { n1: { address: 10.0.0.1 } }\nservices:\n  web: { nodes: [n1], manager: { process: { name: web } } }\n";
@@ -40,35 +32,23 @@ const UNREADABLE: &str = "cluster: old\nnodes: { n1: { address: 10.0.0.1 } }\nse
 
 /// A coordinator that runs on a store which was filled before. Killed at the end.
 struct Bed {
-    dir: TempDir,
-    authority: CertificateAuthority,
-    child: Option<Child>,
-    channel: Option<Channel>,
+    program: Program,
 }
 
-impl Drop for Bed {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+impl Deref for Bed {
+    type Target = Program;
+
+    fn deref(&self) -> &Self::Target {
+        &self.program
     }
 }
 
 impl Bed {
     /// The record of the third generation is this.
     async fn with(record: Vec<u8>) -> Self {
-        let cluster = "old".parse().unwrap();
-        let authority =
-            CertificateAuthority::init(cluster, SystemTime::now() - DAY, 100 * DAY).unwrap();
-        let mut bed = Self {
-            dir: tempfile::tempdir().unwrap(),
-            authority,
-            child: None,
-            channel: None,
-        };
+        let mut program = Program::new("old");
         let store = Embedded::open(Options {
-            path: bed.path("store.redb"),
+            path: program.path("store.redb"),
             if_missing: IfMissing::Create,
         })
         .await
@@ -78,8 +58,8 @@ impl Bed {
         store.commit(put).await.unwrap().committed().unwrap();
         store.close().await;
         drop(store);
-        bed.start().await;
-        bed
+        program.start("").await;
+        Self { program }
     }
 
     /// The same, and what it says is this.
@@ -93,71 +73,6 @@ impl Bed {
             at: Timestamp(1),
         };
         Self::with(serde_json::to_vec(&record).unwrap()).await
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn issue(&self, uri: &str) -> Files {
-        let identity: Identity = uri.parse().unwrap();
-        let name = format!("{}-{}", identity.kind(), identity.name());
-        let request = IssueRequest {
-            identity,
-            names: Vec::new(),
-            not_before: SystemTime::now() - DAY,
-            life: 10 * DAY,
-        };
-        let issued = self.authority.issue(&request).unwrap();
-        let (dir, authority) = (self.dir.path(), self.authority.cert_pem());
-        issued
-            .save(dir, &name, authority, Existing::Replace)
-            .unwrap()
-    }
-
-    async fn start(&mut self) {
-        let files = self.issue("interlock://old/coordinator/mgmt1");
-        let here = self.dir.path().display();
-        let file = format!(
-            "name = 'mgmt1'\nlisten = '127.0.0.1:0'\nstate_dir = '{here}'\n[tls]\nca = '{}'\ncert = '{}'\nkey = '{}'\n",
-            files.authority.display(),
-            files.certificate.display(),
-            files.key.display()
-        );
-        fs::write(self.path("c.toml"), file).unwrap();
-        let log = fs::File::create(self.path("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_interlock-coordinator"))
-            .args(["run", "--config"])
-            .arg(self.path("c.toml"))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        self.child = Some(child);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let Some(address) = line.trim_end().strip_prefix("listening on ") else {
-            panic!("it did not start: {}", self.log())
-        };
-        let operator = self.issue("interlock://old/operator/anna?role=admin");
-        let (_store, credentials) =
-            credentials::open(operator, Kind::Operator, system_clock()).unwrap();
-        let target = Target {
-            address: address.parse().unwrap(),
-            expected: Expected::Coordinator,
-        };
-        let options = channel::Options::default();
-        let channel = channel::connect(&target, &credentials, &options).await;
-        self.channel = Some(channel.unwrap());
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    fn channel(&self) -> Channel {
-        self.channel.clone().unwrap()
     }
 
     async fn status(&self) -> v1::Status {

@@ -1,24 +1,14 @@
 //! A coordinator of a cluster with one leased service, and what an operator sees of it.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::ops::Deref;
+use std::time::Duration;
 
-use interlock_mesh::channel::{self, Expected, Target};
-use interlock_mesh::credentials::{self, Files, system_clock};
-use interlock_mesh::identity::{Identity, Kind};
-use interlock_mesh::pki::{CertificateAuthority, Existing, IssueRequest};
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
 use interlock_proto::v1::event_service_client::EventServiceClient;
-use tempfile::TempDir;
-use tonic::transport::Channel;
 
+use crate::program::Program;
 use crate::server::Cluster;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// How long something may take that is sure to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,25 +41,17 @@ services:
 
 /// A coordinator, killed at the end.
 pub(crate) struct Bed {
-    dir: TempDir,
-    authority: CertificateAuthority,
+    program: Program,
     /// If the store is on etcd.
     etcd: Option<Cluster>,
-    child: Option<Child>,
-    target: Option<Target>,
-    operator: Option<Channel>,
 }
 
-impl Drop for Bed {
-    fn drop(&mut self) {
-        self.kill();
+impl Deref for Bed {
+    type Target = Program;
+
+    fn deref(&self) -> &Self::Target {
+        &self.program
     }
-}
-
-/// The authority of a new cluster.
-fn authority() -> CertificateAuthority {
-    let now = SystemTime::now();
-    CertificateAuthority::init("bed".parse().unwrap(), now - DAY, 100 * DAY).unwrap()
 }
 
 impl Bed {
@@ -80,14 +62,14 @@ impl Bed {
 
     /// The same with another spec.
     pub(crate) async fn with(change: impl FnOnce(String) -> String) -> Self {
-        let bed = Self::of(authority(), None).await;
+        let bed = Self::of(Program::new("bed"), None).await;
         bed.apply(&change(SPEC.to_owned()), 0).await;
         bed
     }
 
     /// The same with the store on etcd.
     pub(crate) async fn on(etcd: Cluster) -> Self {
-        let bed = Self::of(authority(), Some(etcd)).await;
+        let bed = Self::of(Program::new("bed"), Some(etcd)).await;
         bed.apply(SPEC, 0).await;
         bed
     }
@@ -110,64 +92,23 @@ impl Bed {
     }
 
     /// Another coordinator of the same cluster, on a store of its own.
-    pub(crate) async fn successor(mut self) -> Self {
-        self.kill();
-        let (cert, key) = (self.authority.cert_pem(), self.authority.key_pem());
-        let authority = CertificateAuthority::load(cert, key.as_str()).unwrap();
-        Self::of(authority, None).await
+    pub(crate) async fn successor(self) -> Self {
+        Self::of(self.program.successor(), None).await
     }
 
-    async fn of(authority: CertificateAuthority, etcd: Option<Cluster>) -> Self {
-        let mut bed = Self {
-            dir: tempfile::tempdir().unwrap(),
-            authority,
-            etcd,
-            child: None,
-            target: None,
-            operator: None,
-        };
+    async fn of(program: Program, etcd: Option<Cluster>) -> Self {
+        let mut bed = Self { program, etcd };
         bed.start().await;
         bed
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn issue(&self, uri: &str) -> Files {
-        let identity: Identity = uri.parse().unwrap();
-        let name = format!("{}-{}", identity.kind(), identity.name());
-        let request = IssueRequest {
-            identity,
-            names: Vec::new(),
-            not_before: SystemTime::now() - DAY,
-            life: 10 * DAY,
-        };
-        let issued = self.authority.issue(&request).unwrap();
-        let (dir, authority) = (self.dir.path(), self.authority.cert_pem());
-        issued
-            .save(dir, &name, authority, Existing::Replace)
-            .unwrap()
-    }
-
     /// Ends the coordinator as a crash does.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.program.kill();
     }
 
     /// Starts the coordinator on its store.
     pub(crate) async fn start(&mut self) {
-        let files = self.issue("interlock://bed/coordinator/mgmt1");
-        let here = self.dir.path().display();
-        let file = format!(
-            "name = 'mgmt1'\nlisten = '127.0.0.1:0'\nstate_dir = '{here}'\n[tls]\nca = '{}'\ncert = '{}'\nkey = '{}'\n",
-            files.authority.display(),
-            files.certificate.display(),
-            files.key.display()
-        );
         let store = self.etcd.as_ref().map(|etcd| {
             let file = |name| etcd.pki.file(name).display().to_string();
             format!(
@@ -178,53 +119,7 @@ impl Bed {
                 file("client.key")
             )
         });
-        let file = file + &store.unwrap_or_default();
-        fs::write(self.path("c.toml"), file).unwrap();
-        let log = fs::File::create(self.path("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_interlock-coordinator"))
-            .args(["run", "--config"])
-            .arg(self.path("c.toml"))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        self.child = Some(child);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let Some(address) = line.trim_end().strip_prefix("listening on ") else {
-            panic!("it did not start: {}", self.log())
-        };
-        self.target = Some(Target {
-            address: address.parse().unwrap(),
-            expected: Expected::Coordinator,
-        });
-        let uri = "interlock://bed/operator/anna?role=admin";
-        self.operator = Some(self.connect(uri, Kind::Operator).await);
-    }
-
-    async fn connect(&self, uri: &str, kind: Kind) -> Channel {
-        let (_store, credentials) =
-            credentials::open(self.issue(uri), kind, system_clock()).unwrap();
-        let target = self.target.as_ref().unwrap();
-        channel::connect(target, &credentials, &channel::Options::default())
-            .await
-            .unwrap()
-    }
-
-    /// A channel of the agent of a node.
-    pub(crate) async fn agent_channel(&self, node: &str) -> Channel {
-        let uri = format!("interlock://bed/agent/{node}");
-        self.connect(&uri, Kind::Agent).await
-    }
-
-    /// A channel of an operator.
-    pub(crate) fn channel(&self) -> Channel {
-        self.operator.clone().unwrap()
-    }
-
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        self.program.start(&store.unwrap_or_default()).await;
     }
 
     /// The status of a service and of a node.

@@ -10,6 +10,8 @@ mod fencing;
 mod maintenance;
 mod moves;
 mod on_etcd;
+#[path = "../program/mod.rs"]
+mod program;
 #[path = "../store/etcd/server.rs"]
 #[expect(dead_code, reason = "the tests of the store need more of it")]
 mod server;
