@@ -80,6 +80,16 @@ impl Writers {
         Ok(all)
     }
 
+    /// The server that took the last one.
+    ///
+    /// # Errors
+    /// If there is none, or a log cannot be read.
+    pub fn last_server(&self) -> Result<String> {
+        let rows = self.rows()?;
+        let last = rows.last().context("no row was acknowledged")?;
+        Ok(last.server.clone())
+    }
+
     /// How many were acknowledged so far.
     ///
     /// # Errors

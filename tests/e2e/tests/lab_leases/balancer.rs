@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::rows::Writers;
 use interlock_e2e::{Host, Lab, Machine, Process, eventually};
 
 use crate::site::{HEALTH_PORT, SOON, Site};
-use crate::writes::Writers;
 
 const ASKER: &str = include_str!("asker.py");
 const ASKER_AT: &str = "/opt/asker.py";
@@ -50,7 +50,7 @@ impl<'lab> Balanced<'lab> {
         }
         let haproxy = client.spawn("haproxy", &["/usr/sbin/haproxy", "-db", "-f", HAPROXY_AT])?;
         let mut writers = Writers::default();
-        writers.add_at(client, "127.0.0.1", FRONT)?;
+        writers.add(client, &format!("127.0.0.1:{FRONT}"))?;
         let balanced = Self {
             site,
             askers,

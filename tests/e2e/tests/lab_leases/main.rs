@@ -9,4 +9,3 @@ mod balancer;
 mod fencing;
 mod moves;
 mod site;
-mod writes;

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::bmc::{self, Bmcs};
 use interlock_e2e::cluster::{Cluster, install_unit};
+use interlock_e2e::rows::{PROGRAM, Writers};
 use interlock_e2e::{Host, Lab, Machine, eventually};
 use serde_json::Value;
-
-use crate::writes::{PROGRAM, Writers};
 
 /// Time in which a host that was switched on has booted.
 const BOOT: Duration = Duration::from_secs(60);
