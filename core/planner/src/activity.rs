@@ -310,9 +310,15 @@ pub(crate) fn warn_of_those_without(
 ) {
     let mut without = BTreeSet::from([service]);
     // Dependencies first: whoever is without something has all its dependants still before it.
-    for other in draft.by_rank(draft.spec.services.keys()) {
+    let rank = draft.rank(service);
+    let above = draft.spec.services.keys();
+    let above = above.filter(|name| draft.rank(name) > rank);
+    for other in draft.by_rank(above) {
+        let itself = other.dependencies.get(service);
         let mut required = other.dependencies.iter().filter(|(_, edge)| edge.needed);
-        if !required.any(|(name, _)| without.contains(name)) {
+        if !itself.is_some_and(|edge| edge.needed)
+            && !required.any(|(name, _)| without.contains(name))
+        {
             continue;
         }
         let name = &other.name;

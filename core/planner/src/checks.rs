@@ -184,6 +184,9 @@ impl<'a> Draft<'a> {
             let Some(seen) = self.world.check(&gate.on, &gate.check) else {
                 return;
             };
+            if seen.verdict == Verdict::Ok {
+                continue;
+            }
             let why = format!(
                 "check {} on {} is {}: {}",
                 gate.check, gate.on, seen.verdict, seen.evidence

@@ -41,6 +41,7 @@ mod again;
 mod at_end;
 mod capacity;
 mod checks;
+mod cost;
 mod draft;
 mod files;
 mod finish;

@@ -11,9 +11,12 @@
 //! does not depend on the order of names: first those that the graph itself contradicts, then, if the rest contradict
 //! each other, one after the other as far as they go. A refused lift leaves the edge between the instances.
 
+use std::collections::BTreeSet;
+
 use interlock_model::action::Action;
 use interlock_model::plan::Wait;
 
+use crate::cost;
 use crate::graph::{Graph, Handle};
 
 /// An edge that is wished for: `step` waits for `on`, which makes the edge `instead.0` after `instead.1` superfluous.
@@ -126,30 +129,83 @@ fn not_contradicted(graph: &Graph, lifts: &[Lift]) -> Vec<Lift> {
         .collect()
 }
 
-/// The lifts that can be added one after the other. Rare: only where machines carry services crosswise.
+/// The lifts that can be added one after the other: where machines carry services crosswise.
 fn one_by_one(graph: &mut Graph, lifts: Vec<Lift>) -> Vec<Lift> {
+    let Some(mut order) = Order::of(graph) else {
+        return Vec::new();
+    };
     let mut accepted = Vec::new();
-    let mut successors = graph.successors();
     for lift in lifts {
-        if !reaches(&successors, lift.step, lift.on) {
+        if order.puts_before(graph, lift.on, lift.step) {
             graph.after(lift.step, lift.on, lift.until);
-            successors[lift.on].push(lift.step);
+            order.successors[lift.on].push(lift.step);
             accepted.push(lift);
         }
     }
     accepted
 }
 
-fn reaches(successors: &[Vec<Handle>], from: Handle, to: Handle) -> bool {
-    let mut seen = vec![false; successors.len()];
-    let mut stack = vec![from];
-    while let Some(step) = stack.pop() {
-        if step == to {
+/// The steps of a graph in an order that its edges allow, kept while edges are added: what lies apart from a new edge is not
+/// looked at.
+struct Order {
+    place: Vec<usize>,
+    successors: Vec<Vec<Handle>>,
+}
+
+impl Order {
+    fn of(graph: &Graph) -> Option<Self> {
+        let mut place = vec![0; graph.len()];
+        for (at, step) in graph.topological().ok()?.into_iter().enumerate() {
+            place[step] = at;
+        }
+        Some(Self {
+            place,
+            successors: graph.successors(),
+        })
+    }
+
+    /// Moves `first` before `then`, with what has to move with them. False, and nothing moves, if the edges forbid it.
+    fn puts_before(&mut self, graph: &Graph, first: Handle, then: Handle) -> bool {
+        let (low, high) = (self.place[then], self.place[first]);
+        if high < low {
             return true;
         }
-        if !std::mem::replace(&mut seen[step], true) {
-            stack.extend(&successors[step]);
+        let behind = reached(then, |step, open| {
+            let next = self.successors[step].iter().copied();
+            open.extend(next.filter(|next| self.place[*next] <= high));
+        });
+        if behind.contains(&first) {
+            return false;
+        }
+        let before = reached(first, |step, open| {
+            let next = graph.edges(step).keys().copied();
+            open.extend(next.filter(|next| self.place[*next] >= low));
+        });
+        let by_place = |steps: BTreeSet<Handle>| {
+            let mut steps: Vec<Handle> = steps.into_iter().collect();
+            steps.sort_by_key(|step| self.place[*step]);
+            steps
+        };
+        let mut moved = by_place(before);
+        moved.extend(by_place(behind));
+        let mut places: Vec<usize> = moved.iter().map(|step| self.place[*step]).collect();
+        places.sort_unstable();
+        for (step, place) in moved.into_iter().zip(places) {
+            self.place[step] = place;
+        }
+        true
+    }
+}
+
+/// Everything that is reached from a step, with itself; `next` adds what lies next to one.
+fn reached(from: Handle, next: impl Fn(Handle, &mut Vec<Handle>)) -> BTreeSet<Handle> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(step) = open.pop() {
+        cost::count(1);
+        if seen.insert(step) {
+            next(step, &mut open);
         }
     }
-    false
+    seen
 }

@@ -4,6 +4,8 @@
 //! that is an equivalence, so the number of instances that can be away together with a given one is exact; in any other
 //! plan it is an upper bound, and the check errs on the cautious side.
 
+use std::rc::Rc;
+
 use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceState, Observations};
@@ -124,7 +126,7 @@ fn is_healthy(
 struct Away {
     stop: usize,
     /// What starts only after its return; none if it does not come back.
-    returned: Option<Beyond>,
+    returned: Option<Rc<Beyond>>,
 }
 
 impl Away {

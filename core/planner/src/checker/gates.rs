@@ -1,18 +1,20 @@
 //! Checks before and after a start, and people's gates at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId, CheckKind};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Gate, Plan, Step, Wait};
 use interlock_model::spec::{Service, Spec};
 
 use super::Violation;
 use super::paths::Paths;
+use crate::cost;
 
 pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
     let forced: BTreeSet<&CheckId> = plan.forced.iter().collect();
+    let consumers = consumers(spec);
     for step in &plan.steps {
         let service = step
             .service
@@ -47,11 +49,13 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
             // Any of its probers may have been the one that was heard.
             let is_asked = probers.iter().any(|on| has(&step.healthy, &id, on));
             if !is_asked {
-                asked(step, &step.healthy, id, on, found);
+                found.push(missing(step, id, on));
             }
         }
         // Nobody can ask what is reached from where no agent runs.
         if !promotes && step.action != Action::Check && !is_agentless {
+            let gates: BTreeSet<(&CheckId, &NodeName)> =
+                step.gates.iter().map(|it| (&it.check, &it.on)).collect();
             let needed = service
                 .dependencies
                 .iter()
@@ -61,19 +65,40 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                     .into_iter()
                     .filter(|id| !forced.contains(id))
                 {
-                    asked(step, &step.gates, id, node, found);
+                    cost::count(1);
+                    if !gates.contains(&(&id, node)) {
+                        found.push(missing(step, id, node));
+                    }
                 }
             }
         }
     }
     for step in &plan.steps {
-        probers(spec, step, found);
+        probers(spec, &consumers, step, found);
     }
     people(spec, plan, paths, found);
 }
 
+/// The nodes with something that requires a service, by service.
+fn consumers(spec: &Spec) -> BTreeMap<&ServiceName, BTreeSet<&NodeName>> {
+    let mut consumers: BTreeMap<&ServiceName, BTreeSet<&NodeName>> = BTreeMap::new();
+    for other in spec.services.values() {
+        let needed = other.dependencies.iter().filter(|(_, edge)| edge.needed);
+        for (name, _) in needed {
+            cost::count(other.nodes.len());
+            consumers.entry(name).or_default().extend(&other.nodes);
+        }
+    }
+    consumers
+}
+
 /// Does everyone who is asked run that check, about that instance? Another one would never answer, or for another machine.
-fn probers(spec: &Spec, step: &Step, found: &mut Vec<Violation>) {
+fn probers(
+    spec: &Spec,
+    consumers: &BTreeMap<&ServiceName, BTreeSet<&NodeName>>,
+    step: &Step,
+    found: &mut Vec<Violation>,
+) {
     for gate in step.gates.iter().chain(&step.healthy) {
         let service = spec.services.get(&gate.check.service);
         let check = service.and_then(|it| Some((it, it.checks.get(&gate.check.check)?)));
@@ -89,10 +114,10 @@ fn probers(spec: &Spec, step: &Step, found: &mut Vec<Violation>) {
                 nodes.any(|node| spec.probers(service, node).contains(&&gate.on))
             }
             CheckFrom::Nodes(nodes) => nodes.contains(&gate.on),
-            CheckFrom::Consumers => spec.services.values().any(|other| {
-                let edge = other.dependencies.get(&service.name);
-                edge.is_some_and(|edge| edge.needed) && other.nodes.contains(&gate.on)
-            }),
+            CheckFrom::Consumers => {
+                let nodes = consumers.get(&service.name);
+                nodes.is_some_and(|nodes| nodes.contains(&gate.on))
+            }
         });
         if !runs_there {
             found.push(Violation::NobodyToProbe {
@@ -129,13 +154,11 @@ fn has(gates: &[Gate], check: &CheckId, on: &NodeName) -> bool {
         .any(|gate| gate.check == *check && gate.on == *on)
 }
 
-fn asked(step: &Step, gates: &[Gate], check: CheckId, on: &NodeName, found: &mut Vec<Violation>) {
-    if !has(gates, &check, on) {
-        found.push(Violation::MissingCheck {
-            step: step.id.clone(),
-            check,
-            on: on.clone(),
-        });
+fn missing(step: &Step, check: CheckId, on: &NodeName) -> Violation {
+    Violation::MissingCheck {
+        step: step.id.clone(),
+        check,
+        on: on.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use interlock_model::spec::{Service, Spec};
 
 use super::Violation;
 use super::paths::Paths;
+use crate::cost;
 
 /// Instances of one service that the plan touches, as step indices.
 type Steps = Vec<(usize, bool)>;
@@ -165,6 +166,7 @@ fn require(
     }
     for (step, works) in first {
         let until = if *works { until } else { until.min(Wait::Up) };
+        cost::count(then.len());
         let beyond = paths.beyond(*step, until);
         for (later, _) in then
             .iter()

@@ -1,10 +1,14 @@
 //! Paths through a plan.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Plan, Step, StepId, Wait};
+
+use crate::cost;
 
 /// The transitive closure of a plan's edges, as one row of bits per step, and an index of its steps.
 #[derive(Debug)]
@@ -19,7 +23,12 @@ pub(super) struct Paths<'a> {
     starts: BTreeMap<&'a ServiceName, Vec<usize>>,
     by_place: BTreeMap<(Option<&'a ServiceName>, Option<&'a NodeName>), Vec<usize>>,
     by_id: BTreeMap<&'a StepId, usize>,
+    /// What was asked of [`Paths::beyond`]: where many depend on many, the same is asked once for each edge.
+    known: RefCell<BTreeMap<(usize, Wait), Rc<Beyond>>>,
 }
+
+/// A step that so many at most wait for is looked at edge by edge.
+const FEW: usize = 8;
 
 /// What starts only after some step has reached some condition.
 #[derive(Debug)]
@@ -69,6 +78,7 @@ impl<'a> Paths<'a> {
         let words = steps.len().div_ceil(64);
         let mut beyond: Vec<Vec<u64>> = vec![Vec::new(); steps.len()];
         for index in (0..steps.len()).rev() {
+            cost::count(next[index].len());
             let mut row = vec![0; words];
             for (step, _) in &next[index] {
                 row[step / 64] |= 1 << (step % 64);
@@ -87,11 +97,23 @@ impl<'a> Paths<'a> {
             starts,
             by_place,
             by_id,
+            known: RefCell::default(),
         }
     }
 
     /// The steps that start only after `step` has reached `until`.
-    pub(super) fn beyond(&self, step: usize, until: Wait) -> Beyond {
+    pub(super) fn beyond(&self, step: usize, until: Wait) -> Rc<Beyond> {
+        let known = self.known.borrow().get(&(step, until)).map(Rc::clone);
+        known.unwrap_or_else(|| {
+            let beyond = Rc::new(self.look_beyond(step, until));
+            let mut known = self.known.borrow_mut();
+            known.insert((step, until), Rc::clone(&beyond));
+            beyond
+        })
+    }
+
+    fn look_beyond(&self, step: usize, until: Wait) -> Beyond {
+        cost::count(self.next[step].len());
         let mut row = vec![0; self.steps.len().div_ceil(64)];
         for next in self.after_it_reached(step, until) {
             row[next / 64] |= 1 << (next % 64);
@@ -104,6 +126,9 @@ impl<'a> Paths<'a> {
 
     /// Does `later` start only after `step` has reached `until`?
     pub(super) fn awaits(&self, later: usize, step: usize, until: Wait) -> bool {
+        if self.next[step].len() > FEW {
+            return self.beyond(step, until).contains(later);
+        }
         self.after_it_reached(step, until)
             .any(|next| next == later || self.leads_to(next, later))
     }
