@@ -311,6 +311,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use interlock_engine::coordinator::Strays;
     use interlock_engine::operation::{Ctx, State, Verb, What};
     use interlock_engine::view::View;
     use interlock_model::action::Action;
@@ -365,6 +366,7 @@ mod tests {
         let verified = std::collections::BTreeMap::new();
         let mut ctx = Ctx {
             verified: &verified,
+            strays: &Strays::default(),
             now,
             term: Term(1),
             spec: &spec,

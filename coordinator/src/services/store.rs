@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
-    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, MAINTENANCE, OPERATIONS, OUTRUN, SPECS,
-    VERIFIED, Write,
+    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, LET_GO, MAINTENANCE, OPERATIONS, OUTRUN,
+    SPECS, VERIFIED, Write,
 };
 use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
@@ -35,6 +35,7 @@ pub(crate) const PORTABLE: &[&str] = &[
     EVENTS,
     FORGOTTEN,
     LEASES,
+    LET_GO,
     MAINTENANCE,
     OPERATIONS,
     OUTRUN,

@@ -490,6 +490,7 @@ impl View {
                 .map(|id| (id.clone(), self.check(spec, name, id, now)))
                 .collect(),
             refuses: seen.refuses.clone(),
+            let_go: BTreeMap::new(),
         }
     }
 }

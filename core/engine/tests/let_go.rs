@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{By, Coordinator, FromAgent, Hello, Loaded, Output, ToAgent};
+use interlock_engine::coordinator::{
+    Applied, By, Coordinator, FromAgent, Hello, LET_GO, Loaded, Output, ToAgent,
+};
 use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceObservation, InstanceState};
@@ -267,4 +269,50 @@ fn what_nobody_has_told_since_the_start_may_run_too() {
         "may run: its agent is not heard (nothing was heard of it since this coordinator began)";
     assert!(told.iter().all(|it| it.contains(unheard)), "{told:?}");
     assert!(coordinator.would_let_go(&spec(WITH)).is_empty());
+}
+
+/// What is known of strays on a node when a plan is made.
+fn planned(coordinator: &Coordinator, node: &str) -> Vec<String> {
+    let seen = coordinator.observations(NOW).nodes;
+    let node = &seen[&node.parse::<NodeName>().unwrap()];
+    let told = node.let_go.iter();
+    told.map(|(service, why)| format!("{service}: {why}"))
+        .collect()
+}
+
+#[test]
+fn plans_are_told_of_it_also_after_a_restart() {
+    let mut coordinator = running();
+    assert!(planned(&coordinator, "web2").is_empty());
+    let output = apply(&mut coordinator, WITHOUT);
+    let ran = "mail: mail was running, and generation 2 does not have it";
+    assert_eq!(planned(&coordinator, "web2"), [ran]);
+    // Silence says nothing.
+    coordinator.session_closed(&"web2".parse().unwrap());
+    assert_eq!(planned(&coordinator, "web2"), [ran]);
+
+    let kept = output.writes.iter().filter(|it| it.key.starts_with(LET_GO));
+    let strays = kept.map(|it| serde_json::from_slice(it.value.as_ref().unwrap()).unwrap());
+    let applied = coordinator.applied().unwrap();
+    let loaded = Loaded {
+        applied: Some(Applied {
+            record: applied.record.clone(),
+            spec: Arc::clone(&applied.spec),
+            breaks: Vec::new(),
+        }),
+        strays: strays.collect(),
+        ..Loaded::default()
+    };
+    let mut coordinator = Coordinator::recover(Term(2), loaded).unwrap();
+    assert_eq!(planned(&coordinator, "web2"), [ran]);
+    hello(&mut coordinator, "web2", "one");
+    assert_eq!(planned(&coordinator, "web2"), [ran]);
+    hello(&mut coordinator, "web2", "two");
+    assert!(planned(&coordinator, "web2").is_empty());
+
+    // The spec has it again: nothing is left of it, in the store either.
+    let output = apply(&mut coordinator, WITH);
+    let deleted = output.writes.iter().filter(|it| it.value.is_none());
+    let deleted: Vec<&str> = deleted.map(|it| it.key.as_str()).collect();
+    assert!(deleted.contains(&"/let-go/web2/mail"), "{deleted:?}");
 }

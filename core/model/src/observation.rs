@@ -247,6 +247,9 @@ pub struct NodeObservation {
     /// What its agent would refuse of what the spec may ask of it, as far as it has said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refuses: Vec<Refusal>,
+    /// What the spec has there no more, and may run still: what is known of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub let_go: BTreeMap<ServiceName, String>,
 }
 
 impl NodeObservation {
@@ -271,6 +274,7 @@ impl Default for NodeObservation {
             instances: BTreeMap::new(),
             checks: BTreeMap::new(),
             refuses: Vec::new(),
+            let_go: BTreeMap::new(),
         }
     }
 }

@@ -36,6 +36,12 @@ impl StepId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// `approve:let-go.SERVICE.NODE`: the step in which a person says that what the spec has on a node no more may go down
+    /// with its machine.
+    #[must_use]
+    pub fn of_let_go(service: &ServiceName, node: &NodeName) -> Self {
+        Self(format!("approve:let-go.{service}.{node}").into())
+    }
 }
 
 impl fmt::Display for StepId {

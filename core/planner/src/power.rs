@@ -14,7 +14,9 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::NodePower;
 
 use crate::draft::Draft;
+use crate::graph::Handle;
 use crate::report::{Entry, Subject};
+use crate::steps;
 use crate::world::Machine;
 
 /// Machines that a plan switches, and who must wait for whom.
@@ -270,6 +272,17 @@ impl<'a> Draft<'a> {
             );
         }
         switching
+    }
+
+    /// The steps in which a person is asked before a machine goes on which something may run that the spec has no more.
+    pub(crate) fn ask_to_let_go(&mut self, node: &NodeName) -> Vec<Handle> {
+        let mut asked = Vec::new();
+        for (service, why) in self.world.let_go(node) {
+            let text = format!("{why}: a person is asked before {node} goes");
+            self.report.warn(Subject::instance(service, node), text);
+            asked.extend(steps::let_go(service, node, why).map(|step| self.graph.add(step)));
+        }
+        asked
     }
 
     fn leave(&mut self, node: &NodeName, task: &str) {

@@ -236,8 +236,15 @@ fn reboot(
             stops.entry(&service.name).or_default().push(stop);
         }
     }
+    let mut let_go = Vec::new();
     for node in batch.iter().filter_map(|name| draft.spec.nodes.get(name)) {
-        reboots.insert(&node.name, draft.graph.add(steps::reboot(node)));
+        let asked = draft.ask_to_let_go(&node.name);
+        let reboot = draft.graph.add(steps::reboot(node));
+        for asked in &asked {
+            draft.graph.after(reboot, *asked, Wait::Up);
+        }
+        let_go.extend(asked);
+        reboots.insert(&node.name, reboot);
     }
     for stop in stops.values().flatten() {
         let reboot = draft
@@ -282,6 +289,7 @@ fn reboot(
         .values()
         .flatten()
         .chain(reboots.values())
+        .chain(&let_go)
         .copied()
         .collect();
     let first: Vec<Handle> = first

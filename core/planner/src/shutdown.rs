@@ -271,9 +271,13 @@ fn make_power_off(draft: &mut Draft<'_>, made: &mut Made, node: &NodeName) -> Op
         ShutdownBy::Manual => steps::manual_power_off(node).map(|step| draft.graph.add(step)),
         ShutdownBy::Agent | ShutdownBy::Command => None,
     };
+    let let_go = draft.ask_to_let_go(node);
     let off = draft.graph.add(steps::power_off(node, times, power));
     if let Some(person) = person {
         draft.graph.after(off, person, Wait::Up);
+    }
+    for asked in let_go {
+        draft.graph.after(person.unwrap_or(off), asked, Wait::Up);
     }
     let ends = Ends {
         first: person.unwrap_or(off),

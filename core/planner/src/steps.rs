@@ -251,6 +251,24 @@ pub(crate) fn manual_power_off(node: &NodeName) -> Option<Step> {
     })
 }
 
+/// `approve:let-go.SERVICE.NODE`: a person lets go down with its machine what the spec has there no more.
+pub(crate) fn let_go(service: &ServiceName, node: &NodeName, why: &str) -> Option<Step> {
+    let text = format!(
+        "{why}; no step stops it: stop {service} on {node} by hand, or let it go down with its machine; confirm that {node} may go."
+    );
+    let step = approve(
+        "",
+        format!("let-go.{service}.{node}").parse().ok()?,
+        text,
+        Role::Operator,
+    );
+    Some(Step {
+        id: StepId::of_let_go(service, node),
+        node: Some(node.clone()),
+        ..step
+    })
+}
+
 /// `approve:stop.SERVICE.NODE`: a person stops what no agent can.
 pub(crate) fn manual_stop(service: &ServiceName, node: &NodeName) -> Option<Step> {
     let step = by_hand(

@@ -96,6 +96,13 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What may run on a node and the spec has there no more, and what is known of each.
+    pub(crate) fn let_go(&self, name: &NodeName) -> Vec<(&'a ServiceName, &'a str)> {
+        let seen = self.observations.and_then(|seen| seen.node(name));
+        let let_go = seen.into_iter().flat_map(|seen| &seen.let_go);
+        let_go.map(|(it, why)| (it, why.as_str())).collect()
+    }
+
     /// Can the node's agent be asked for something now?
     pub(crate) fn agent_is_heard(&self, name: &NodeName) -> bool {
         let Some(observations) = self.observations else {

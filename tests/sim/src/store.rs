@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use interlock_engine::coordinator::{
-    ACTIVITY, Applied, AppliedSpec, EVENTS, FORGOTTEN, Head, Loaded, LoadedOperation, OPERATIONS,
-    OUTRUN, SPECS, VERIFIED, Write,
+    ACTIVITY, Applied, AppliedSpec, EVENTS, FORGOTTEN, Head, LET_GO, Loaded, LoadedOperation,
+    OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
 };
 use interlock_engine::operation::{Entry, Operation};
 use interlock_model::ids::OperationId;
@@ -157,6 +157,7 @@ impl Store {
             maintenance: Vec::new(),
             counted: BTreeMap::new(),
             blocks: Vec::new(),
+            strays: self.below(LET_GO).map(|(_, it)| read(it)).collect(),
             verified: self.named(VERIFIED),
             operations: heads
                 .iter()

@@ -7,8 +7,11 @@
 //! what was seen last, and stands until its agent says how it is, or its machine is off or has booted anew. The agent of
 //! such a node is told that it has nothing to do, since it would keep to its last assignment otherwise, and restart what
 //! nobody wants.
+//!
+//! A machine with such an instance goes down only after a person was asked: plans ask (`interlock_planner`), and their steps
+//! look again right before (`operation::strays`). It is kept in the store, for the agent that lets go tells of it no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::ids::{BootId, Generation};
 use interlock_model::names::{NodeName, ServiceName};
@@ -16,18 +19,67 @@ use interlock_model::observation::InstanceState;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
+use serde::{Deserialize, Serialize};
+
 use super::Coordinator;
 use super::message::{Assignment, ToAgent};
+use super::records::{Write, stray_key};
 use super::status::Cause;
+use crate::view::View;
 
 /// An instance that ran, or may have run, when it was let go.
-#[derive(Debug, Clone)]
-pub(super) struct Stray {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stray {
+    node: NodeName,
+    service: ServiceName,
     state: InstanceState,
     /// Has its agent said so? It was not heard otherwise.
     heard: bool,
     boot: Option<BootId>,
     generation: Generation,
+}
+
+impl Stray {
+    fn told(&self) -> String {
+        let (service, state, generation) = (&self.service, self.state, self.generation);
+        if self.heard {
+            return format!("{service} was {state}, and generation {generation} does not have it");
+        }
+        format!(
+            "{service} may run: its agent was not heard when generation {generation} let it go, and has not told of it since \
+             ({})",
+            last_seen(Some(state).filter(|state| *state != InstanceState::Unknown))
+        )
+    }
+}
+
+/// What ran, or may have run, when a spec was applied that does not have it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Strays(BTreeMap<(NodeName, ServiceName), Stray>);
+
+impl Strays {
+    /// What may run on a node still, and what is known of it. A machine that is off, or has booted anew since, runs nothing
+    /// of it; silence says nothing (invariant I5).
+    #[must_use]
+    pub fn may_run_on(&self, node: &NodeName, view: &View) -> BTreeMap<ServiceName, String> {
+        let seen = view.node(node);
+        let is_off = view.is_off(node) && !view.connected(node);
+        let boot = seen.and_then(|seen| seen.boot.as_ref());
+        let here = self.0.values().filter(|it| it.node == *node && !is_off);
+        here.filter(|stray| match (&stray.boot, boot) {
+            (Some(then), Some(now)) => then == now,
+            _ => true,
+        })
+        .map(|stray| (stray.service.clone(), stray.told()))
+        .collect()
+    }
+}
+
+impl FromIterator<Stray> for Strays {
+    fn from_iter<I: IntoIterator<Item = Stray>>(strays: I) -> Self {
+        let keyed = |stray: Stray| ((stray.node.clone(), stray.service.clone()), stray);
+        Self(strays.into_iter().map(keyed).collect())
+    }
 }
 
 fn has(spec: &Spec, node: &NodeName, service: &ServiceName) -> bool {
@@ -112,14 +164,14 @@ impl Coordinator {
         };
         let key = (node.clone(), service.clone());
         if matches!(state, InstanceState::Stopped | InstanceState::Failed) {
-            self.strays.remove(&key);
+            self.forget_strays(|stray| (&stray.node, &stray.service) == (node, service));
             return;
         }
         if state == InstanceState::Unknown {
             return;
         }
         let boot = self.view.node(node).and_then(|seen| seen.boot.clone());
-        let known = self.strays.get(&key);
+        let known = self.strays.0.get(&key);
         if known.is_some_and(|stray| stray.heard && stray.boot == boot) {
             return;
         }
@@ -132,13 +184,34 @@ impl Coordinator {
                  and nobody owns it"
             );
         });
-        let stray = Stray {
+        self.keep_stray(Stray {
+            node: node.clone(),
+            service: service.clone(),
             state,
             heard: true,
             boot,
             generation,
-        };
-        self.strays.insert(key, stray);
+        });
+    }
+
+    fn keep_stray(&mut self, stray: Stray) {
+        let key = (stray.node.clone(), stray.service.clone());
+        let write = Write::json(stray_key(&key.0, &key.1), &stray);
+        self.output.writes.push(write);
+        self.strays.0.insert(key, stray);
+    }
+
+    fn forget_strays(&mut self, gone: impl Fn(&Stray) -> bool) {
+        let strays = &mut self.strays.0;
+        for ((node, service), _) in strays.extract_if(.., |_, stray| gone(stray)) {
+            let delete = Write::delete(stray_key(&node, &service));
+            self.output.writes.push(delete);
+        }
+    }
+
+    /// The machine of a node is off: nothing runs there.
+    pub(super) fn strays_are_off(&mut self, node: &NodeName) {
+        self.forget_strays(|stray| stray.node == *node);
     }
 
     fn running_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, InstanceState)> {
@@ -158,8 +231,7 @@ impl Coordinator {
 
     /// A spec is applied: remembers and tells what it lets go.
     pub(super) fn let_go_of(&mut self, spec: &Spec, generation: Generation, now: Now) {
-        self.strays
-            .retain(|(node, service), _| !has(spec, node, service));
+        self.forget_strays(|stray| has(spec, &stray.node, &stray.service));
         for (node, service, state) in self.running_without(spec) {
             self.event("let-go", now, |event| {
                 event.node = node.to_string();
@@ -170,13 +242,14 @@ impl Coordinator {
                 );
             });
             let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
-            let stray = Stray {
+            self.keep_stray(Stray {
+                node,
+                service,
                 state,
                 heard: true,
                 boot,
                 generation,
-            };
-            self.strays.insert((node, service), stray);
+            });
         }
         for (node, service, last) in self.unheard_without(spec) {
             self.event("let-go", now, |event| {
@@ -192,13 +265,14 @@ impl Coordinator {
                 continue;
             }
             let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
-            let stray = Stray {
+            self.keep_stray(Stray {
+                node,
+                service,
                 state: last.unwrap_or_default(),
                 heard: false,
                 boot,
                 generation,
-            };
-            self.strays.insert((node, service), stray);
+            });
         }
     }
 
@@ -252,21 +326,10 @@ impl Coordinator {
         };
         let left: Vec<(&NodeName, String)> = self
             .strays
-            .iter()
-            .filter(|((node, _), stray)| may_run(node, stray))
-            .map(|((node, service), stray)| {
-                let (state, generation) = (stray.state, stray.generation);
-                let text = if stray.heard {
-                    format!("{service} was {state}, and generation {generation} does not have it")
-                } else {
-                    format!(
-                        "{service} may run: its agent was not heard when generation {generation} let it go, and has not told \
-                         of it since ({})",
-                        last_seen(Some(state).filter(|state| *state != InstanceState::Unknown))
-                    )
-                };
-                (node, text)
-            })
+            .0
+            .values()
+            .filter(|stray| may_run(&stray.node, stray))
+            .map(|stray| (&stray.node, stray.told()))
             .collect();
         let removed: BTreeSet<&NodeName> = self.removed_nodes().collect();
         let mut nodes: BTreeSet<&NodeName> = left.iter().map(|(node, _)| *node).collect();

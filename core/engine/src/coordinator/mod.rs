@@ -80,6 +80,7 @@ pub use budget::{BLOCKS, Block, Blocked, COUNTED, NotUnblocked};
 pub use contest::Contested;
 pub use fencing::{Fencing, NotFenced, Tried};
 pub use identity::{ListedPlug, PlugList, Proof};
+pub use let_go::{Stray, Strays};
 pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
     AssignedInstance, Assignment, CheckReport, Claim, FromAgent, Hello, Send, ToAgent,
@@ -88,8 +89,9 @@ pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
 pub use power::Awaited;
 pub use records::{
-    ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, KEPT_EVENTS, OPERATIONS,
-    OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key, spec_key,
+    ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, KEPT_EVENTS, LET_GO,
+    OPERATIONS, OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key,
+    spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
 pub use roles::{Failover, NotTaken};
@@ -131,7 +133,7 @@ pub struct Coordinator {
     /// Who has spoken as each node.
     voices: BTreeMap<NodeName, contest::Voices>,
     /// What ran when a spec was applied that does not have it any more.
-    strays: BTreeMap<(NodeName, ServiceName), let_go::Stray>,
+    strays: Strays,
     /// What automatic failover has taken.
     failovers: BTreeMap<ServiceName, Failover>,
     /// Of what nothing moves by itself for a time.
@@ -179,10 +181,13 @@ impl Coordinator {
     /// A snapshot of what is known of the nodes.
     #[must_use]
     pub fn observations(&self, now: Now) -> Observations {
-        self.applied
-            .as_ref()
-            .map(|applied| self.view.snapshot(&applied.spec, now))
-            .unwrap_or_default()
+        let applied = self.applied.as_ref();
+        let seen = applied.map(|applied| self.view.snapshot(&applied.spec, now));
+        let mut seen = seen.unwrap_or_default();
+        for (node, seen) in &mut seen.nodes {
+            seen.let_go = self.strays.may_run_on(node, &self.view);
+        }
+        seen
     }
     /// Operations that are not over, and those that ended in this process's life and were not yet let go.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {

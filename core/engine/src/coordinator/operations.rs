@@ -330,6 +330,7 @@ impl Coordinator {
                 spec: &spec,
                 view: &self.view,
                 verified: &self.verified,
+                strays: &self.strays,
                 effects: &mut effects,
             },
         );

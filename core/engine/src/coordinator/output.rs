@@ -1,6 +1,6 @@
 //! What a call wants done: collected while it runs, taken by the caller when it has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::check::CheckId;
 use interlock_model::names::NodeName;
@@ -83,6 +83,7 @@ impl Coordinator {
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, now: Now) {
         let mut polled = BTreeSet::new();
+        let mut probed: BTreeMap<NodeName, Vec<CheckId>> = BTreeMap::new();
         for effect in effects {
             match effect {
                 Effect::Dispatch {
@@ -93,11 +94,14 @@ impl Coordinator {
                 } => self.send(to, ToAgent::Dispatch { id, limit, command }),
                 Effect::Query { to, id } => self.send(to, ToAgent::Query(id)),
                 Effect::Cancel { to, id } => self.send(to, ToAgent::Cancel(id)),
-                Effect::Probe { on, checks } => self.probe(on, checks, now),
+                Effect::Probe { on, checks } => probed.entry(on).or_default().extend(checks),
                 Effect::AskPower(node) => {
                     polled.insert(node);
                 }
             }
+        }
+        for (on, checks) in probed {
+            self.probe(on, checks, now);
         }
         if !polled.is_empty() {
             self.poll_power(polled, now);

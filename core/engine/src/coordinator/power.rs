@@ -325,6 +325,9 @@ impl Coordinator {
                 }
                 _ => self.view.powered(node, power, detail, asked),
             }
+            if self.view.is_off(node) && self.verified.contains_key(node) {
+                self.strays_are_off(node);
+            }
         }
         if let Some(why) = again {
             self.ask_for(node, why, now);

@@ -50,6 +50,8 @@ pub const OUTRUN: &str = "/outrun";
 pub const VERIFIED: &str = "/verified";
 /// The prefix of acts by hand that are known.
 pub const BY_HAND: &str = "/by-hand";
+/// The prefix of instances that may run, and that the spec has no more.
+pub const LET_GO: &str = "/let-go";
 /// The prefix of events.
 pub const EVENTS: &str = "/event";
 
@@ -95,6 +97,10 @@ pub(crate) fn verified_key(node: &NodeName) -> String {
 /// The key of the acts by hand that are known of a node.
 pub(crate) fn by_hand_key(node: &NodeName) -> String {
     format!("{BY_HAND}/{node}")
+}
+/// The key of an instance that may run, and that the spec has no more.
+pub(crate) fn stray_key(node: &NodeName, service: &ServiceName) -> String {
+    format!("{LET_GO}/{node}/{service}")
 }
 /// The key of an event.
 pub(crate) fn event_key(sequence: u64) -> String {

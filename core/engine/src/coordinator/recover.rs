@@ -11,7 +11,7 @@ use interlock_model::time::Timestamp;
 use super::claims::Hold;
 use super::maintenance::Maintenance;
 use super::records::{Head, Verified};
-use super::{Applied, Block, Coordinator, Output, Unreadable};
+use super::{Applied, Block, Coordinator, Output, Stray, Unreadable};
 use crate::by_hand::ActId;
 use crate::operation::{Corrupt, Entry, Operation};
 use crate::view::View;
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub counted: BTreeMap<ServiceName, Vec<Timestamp>>,
     /// Of what nothing moves by itself before a person says so.
     pub blocks: Vec<Block>,
+    /// What may run, and the spec has no more.
+    pub strays: Vec<Stray>,
     /// The acts by hand that there is, or was, an event of.
     pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
@@ -107,7 +109,7 @@ impl Coordinator {
             next_ask: 0,
             turned_away: BTreeMap::new(),
             voices: BTreeMap::new(),
-            strays: BTreeMap::new(),
+            strays: loaded.strays.into_iter().collect(),
             failovers: BTreeMap::new(),
             maintenance: loaded
                 .maintenance

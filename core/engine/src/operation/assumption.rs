@@ -24,7 +24,7 @@ use interlock_model::action::Action;
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{Active, Liveness, Observations};
-use interlock_model::plan::{Assumption, Known};
+use interlock_model::plan::{Assumption, Gate, Known};
 use interlock_model::spec::Service;
 
 use super::gates::Readiness;
@@ -192,31 +192,28 @@ impl Operation {
     }
 
     /// Has everybody who can tell the active side look anew.
-    pub(super) fn probe_assumption(&self, at: usize, ctx: &mut Ctx<'_>) {
+    pub(super) fn probe_assumption(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let Some((service, _)) = self.assumed(at, ctx) else {
             return;
         };
         let mut effects = Vec::new();
+        let mut gates = Vec::new();
         for node in &service.nodes {
             if !ctx.view.alive(node) {
                 // Only its power source can tell that a silent one is not the active side.
                 effects.push(Effect::AskPower(node.clone()));
                 continue;
             }
-            let checks = service
-                .active_when
-                .iter()
-                .map(|check| CheckId {
+            gates.extend(service.active_when.iter().map(|check| Gate {
+                check: CheckId {
                     service: service.name.clone(),
                     check: check.clone(),
-                })
-                .collect();
-            effects.push(Effect::Probe {
+                },
                 on: node.clone(),
-                checks,
-            });
+            }));
         }
         ctx.effects.append(&mut effects);
+        self.probe(&gates, self.since_its_turn(at, ctx), ctx);
     }
 }
 

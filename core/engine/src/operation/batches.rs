@@ -57,7 +57,7 @@ impl Operation {
     }
 
     /// Has the checks looked at again that [`batches`](Self::batches) goes by.
-    pub(super) fn probe_batches(&self, at: usize, ctx: &mut Ctx<'_>) {
+    pub(super) fn probe_batches(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let Some(start) = self.brought_back(at, ctx) else {
             return;
         };
@@ -66,7 +66,7 @@ impl Operation {
             let step = self.step(other);
             gates.extend(step.gates.iter().chain(&step.healthy).cloned());
         }
-        self.probe(&gates, ctx);
+        self.probe(&gates, self.since_its_turn(at, ctx), ctx);
     }
 
     /// The start that brings back what a step of a restart takes away; none if it takes away nothing that is there.

@@ -48,7 +48,7 @@ impl Operation {
     }
 
     /// Has the checks looked at again that [`capacity`](Self::capacity) goes by.
-    pub(super) fn probe_capacity(&self, at: usize, ctx: &mut Ctx<'_>) {
+    pub(super) fn probe_capacity(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let mut gates = Vec::new();
         for (service, node) in self.taken(at, ctx) {
             for other in service.nodes.iter().filter(|other| *other != node) {
@@ -59,7 +59,7 @@ impl Operation {
                 }));
             }
         }
-        self.probe(&gates, ctx);
+        self.probe(&gates, self.since_its_turn(at, ctx), ctx);
     }
 
     /// The instances that a step takes out of service, of services whose capacity the plan keeps: while it is taken back,

@@ -10,7 +10,7 @@ use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
-use crate::coordinator::Verified;
+use crate::coordinator::{Strays, Verified};
 use crate::view::View;
 
 /// What an operation looks at when it decides, and where its effects go.
@@ -26,6 +26,8 @@ pub struct Ctx<'a> {
     pub view: &'a View,
     /// The plugs that are proven to be their nodes' now: that of another one is neither switched nor believed.
     pub verified: &'a BTreeMap<NodeName, Verified>,
+    /// What may run, and the spec has no more.
+    pub strays: &'a Strays,
     /// Effects, in order.
     pub effects: &'a mut Vec<Effect>,
 }

@@ -1,5 +1,6 @@
 //! The pass over an operation: what begins, what is watched, what settles.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::action::{Action, Command};
@@ -255,7 +256,8 @@ impl Operation {
                     .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN);
                 if first || again {
                     self.live[at].asked = Some(ctx.now.mono);
-                    self.probe(&self.step(at).gates, ctx);
+                    let plan = Arc::clone(&self.sealed);
+                    self.probe(&plan.plan().steps[at].gates, ready, ctx);
                     self.probe_assumption(at, ctx);
                     self.probe_requirements(at, ctx);
                     self.probe_capacity(at, ctx);
@@ -278,7 +280,8 @@ impl Operation {
 
     /// Why a person must not do now what a step asks them for; none if they may.
     pub(super) fn is_held(&self, at: usize, ctx: &Ctx<'_>) -> Option<String> {
-        match self.capacity(at, ctx) {
+        let held = self.capacity(at, ctx).and(|| self.asks_over_stray(at, ctx));
+        match held {
             Readiness::Yes => None,
             Readiness::NotYet(why) | Readiness::Never(why) => Some(why),
         }

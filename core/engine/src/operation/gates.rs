@@ -3,6 +3,7 @@
 //! A result counts only if its probe began after a question that was asked since the gate's turn came; what was green
 //! before that is asked for again. How long a result was on its way has no part in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::action::Action;
@@ -78,10 +79,27 @@ impl Operation {
         }
     }
 
-    pub(super) fn probe(&self, gates: &[Gate], ctx: &mut Ctx<'_>) {
+    /// Asks for the checks of gates that count since `since`. A question that was asked since then, and not long ago, is the
+    /// question of all who wait for its answer: a hundred steps behind the same hundred ask a hundred questions.
+    pub(super) fn probe(&mut self, gates: &[Gate], since: Duration, ctx: &mut Ctx<'_>) {
         for gate in gates {
             let on = ctx.view.stand_in(ctx.spec, &gate.on, &gate.check);
             if ctx.view.connected(on) {
+                let of_it = self.probed.get(on).and_then(|it| it.get(&gate.check));
+                // In the very moment of `since` it may have been answered before that.
+                let is_answered = |asked: Duration| {
+                    let seen = ctx.view.node(on).and_then(|it| it.checks.get(&gate.check));
+                    seen.is_some_and(|seen| seen.after >= asked)
+                };
+                let is_asked = |asked: Duration| {
+                    let is_since = asked > since || asked == since && !is_answered(asked);
+                    is_since && ctx.now.since(asked) < ASK_AGAIN
+                };
+                if of_it.copied().is_some_and(is_asked) {
+                    continue;
+                }
+                let checks = self.probed.entry(on.clone()).or_default();
+                checks.insert(gate.check.clone(), ctx.now.mono);
                 match ctx.effects.last_mut() {
                     Some(Effect::Probe { on: last, checks }) if last == on => {
                         checks.push(gate.check.clone())
@@ -95,14 +113,19 @@ impl Operation {
         }
     }
 
+    /// Since when the results count that a step waits for: since its turn came.
+    pub(super) fn since_its_turn(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        self.live[at].ready.unwrap_or(ctx.now.mono)
+    }
+
     /// Can the step's action be sent, and does its power source answer?
     pub(super) fn reachable(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
         match (&step.action, &step.node) {
             (Action::Check | Action::Approve { .. }, _) => Readiness::Yes,
-            (action, Some(node)) if action.is_power() => {
-                super::power::ready(action, node, ready, ctx)
-            }
+            (action, Some(node)) if action.is_power() => self
+                .leaves_no_stray(action, node, ctx)
+                .and(|| super::power::ready(action, node, ready, ctx)),
             (action, Some(node)) => super::off::ready(action, node, ready, ctx),
             (_, None) => Readiness::Never("the step names no node".to_owned()),
         }
@@ -140,7 +163,7 @@ impl Operation {
             // Somebody has halted the operation, perhaps to repair this.
             Readiness::NotYet(what) | Readiness::Never(what) if is_held => {
                 self.live[at].seen = what;
-                self.probe_health(at, ctx);
+                self.probe_health(at, began, ctx);
             }
             Readiness::Yes => {
                 let evidence = green(self.step(at).healthy.len());
@@ -168,16 +191,17 @@ impl Operation {
                     return;
                 }
                 self.live[at].seen = what;
-                self.probe_health(at, ctx);
+                self.probe_health(at, began, ctx);
             }
         }
     }
 
-    fn probe_health(&mut self, at: usize, ctx: &mut Ctx<'_>) {
+    fn probe_health(&mut self, at: usize, began: Duration, ctx: &mut Ctx<'_>) {
         let asked = self.live[at].asked;
         if asked.is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN) {
             self.live[at].asked = Some(ctx.now.mono);
-            self.probe(&self.step(at).healthy, ctx);
+            let plan = Arc::clone(&self.sealed);
+            self.probe(&plan.plan().steps[at].healthy, began, ctx);
         }
     }
 

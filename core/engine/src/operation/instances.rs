@@ -171,13 +171,13 @@ impl Operation {
     }
 
     /// Has the checks looked at again that [`requirements`](Self::requirements) goes by.
-    pub(super) fn probe_requirements(&self, at: usize, ctx: &mut Ctx<'_>) {
+    pub(super) fn probe_requirements(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let mut gates = Vec::new();
         for relied in self.relied_on(at, ctx).into_values() {
             let healthy = relied.iter().filter(|(_, until)| **until == Wait::Healthy);
             gates.extend(healthy.flat_map(|(&other, _)| self.step(other).healthy.clone()));
         }
-        self.probe(&gates, ctx);
+        self.probe(&gates, self.since_its_turn(at, ctx), ctx);
     }
 
     /// The steps by which a start knows that what its service requires is up or healthy, also through the meeting points

@@ -29,6 +29,7 @@
 //! | `instances` | whether what was started is still up, for its own health and for those who require it |
 //! | `beside` | whether what the plan has no step for, and the spec ties to a step, is as the step needs it |
 //! | `risen` | whether what was stopped is still down, for those below it and for the end |
+//! | `strays` | whether what the spec has no more may go down with its machine |
 //! | `word` | the last word on what must be down, and whether one is still to come |
 //! | `reached` | whether dependants that ran on reach again what was restarted |
 //! | `attempt` | sending, watching and ending an attempt |
@@ -68,6 +69,7 @@ mod reached;
 mod report;
 mod risen;
 mod state;
+mod strays;
 mod tally;
 mod unwind;
 mod word;
@@ -76,6 +78,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_model::check::CheckId;
 use interlock_model::ids::OperationId;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{SealedPlan, Step, StepId, Wait};
@@ -132,6 +135,8 @@ pub struct Operation {
     sessions: Option<u64>,
     /// Has any session changed since the pass before this one?
     reconnected: bool,
+    /// When each check was last asked of whom.
+    probed: BTreeMap<NodeName, BTreeMap<CheckId, Duration>>,
     /// Agents that know another operation of this number; they say so again in every session.
     distrusted: BTreeSet<NodeName>,
 }
@@ -264,6 +269,7 @@ impl Operation {
             fresh: Vec::new(),
             sessions: None,
             reconnected: true,
+            probed: BTreeMap::new(),
             distrusted: BTreeSet::new(),
             sealed,
         })

@@ -73,7 +73,7 @@ impl Operation {
     }
 
     /// Has the checks looked at again that [`may_end`](Self::may_end) goes by, where they tell nothing now.
-    pub(super) fn probe_at_end(&self, ctx: &mut Ctx<'_>) {
+    pub(super) fn probe_at_end(&mut self, ctx: &mut Ctx<'_>) {
         let mut gates = Vec::new();
         for (step, state) in self.steps() {
             let is_looked_at = matches!(
@@ -88,9 +88,11 @@ impl Operation {
                 gates.extend(step.healthy.iter().filter(unknown).cloned());
             }
         }
-        let of_dependants = self.asked_of_dependants(ctx).into_iter();
-        gates.extend(of_dependants.map(|(gate, _)| gate));
-        self.probe(&gates, ctx);
+        let ending = self.ending.as_ref().map(|ending| ending.since);
+        self.probe(&gates, ending.unwrap_or(ctx.now.mono), ctx);
+        for (gate, since) in self.asked_of_dependants(ctx) {
+            self.probe(&[gate], since, ctx);
+        }
     }
 
     /// Is what a step brought up, or found well, as it was proven? What its guard may still bring back is waited for, and so is
@@ -170,7 +172,7 @@ impl Operation {
     }
 
     /// Has the operation itself begun to start what this step stopped, or a person taken that start for done? What waits for
-    /// another attempt has begun; what was blocked before its first one has not.
+    /// another attempt has begun; what was blocked before its first one has not, and what is taken back has ended.
     fn has_restarted(&self, at: usize) -> bool {
         let stop = self.step(at);
         let (Some(service), Some(node)) = (&stop.service, &stop.node) else {
@@ -179,7 +181,7 @@ impl Operation {
         self.places_of(service, node).iter().any(|&other| {
             let state = &self.steps[other];
             matches!(self.step(other).action, Action::Start | Action::Verify)
-                && (state.acted || state.phase == Phase::Skipped)
+                && (state.acted && state.phase != Phase::Undone || state.phase == Phase::Skipped)
         })
     }
 
@@ -194,7 +196,11 @@ impl Operation {
         if self.has_restarted(at) {
             return Readiness::Yes;
         }
-        let proven = self.live[at].proven.unwrap_or(Duration::ZERO);
+        // Taken back, its start is what has stopped it last.
+        let stopped = self.places_of(name, node).iter();
+        let stopped = stopped.filter(|&&it| it == at || self.steps[it].phase == Phase::Undone);
+        let stopped = stopped.filter_map(|&it| self.live[it].proven).max();
+        let proven = stopped.unwrap_or(Duration::ZERO);
         let (state, told) = match self.word(node, name, ctx) {
             Word::Up(state, told) if told >= proven => (state, told),
             Word::Awaited(why) => return Readiness::NotYet(why),

@@ -107,7 +107,8 @@ impl Operation {
         }
         let ready = self.live[at].ready.unwrap_or(ctx.now.mono);
         let readiness = if undo.0.is_power() {
-            super::power::ready(&undo.0, &node, ready, ctx)
+            self.leaves_no_stray(&undo.0, &node, ctx)
+                .and(|| super::power::ready(&undo.0, &node, ready, ctx))
         } else {
             self.assumption_of_undo(at, &undo.0, ready, ctx)
                 .and(|| self.beside_undo(at, &undo.0, ready, ctx))
@@ -151,7 +152,8 @@ impl Operation {
                         ctx.effects.push(super::Effect::AskPower(node));
                     } else {
                         self.probe_assumption(at, ctx);
-                        self.probe(&self.required_checks(at, ctx), ctx);
+                        let required = self.required_checks(at, ctx);
+                        self.probe(&required, ready, ctx);
                         self.probe_capacity(at, ctx);
                         self.ask_power_of_silent(at, ctx);
                     }
@@ -270,7 +272,7 @@ impl Operation {
                     .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
                 {
                     self.live[at].asked = Some(ctx.now.mono);
-                    self.probe(&gates, ctx);
+                    self.probe(&gates, since, ctx);
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! Batches: the next one begins only upon the one before, and upon what it needs itself to come back.
 
-use interlock_engine::operation::{Phase, State, Verb};
+use interlock_engine::operation::{Effect, Phase, State, Verb};
 use interlock_model::action::Action;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::member::{Member, Then};
 use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{Plan, PlanKind, StepId, Wait};
+use interlock_model::spec::Spec;
 
 use crate::bench::{Bench, LIMIT, gate, seal, spec, step};
 
@@ -296,4 +297,94 @@ fn the_next_batch_waits_for_the_checks_of_a_primary_that_was_promoted_again() {
     assert!(bench.sent().contains(&"probe a".to_owned()));
     bench.probed("db.port", "a", Verdict::Ok).advance();
     assert_eq!(bench.phase("stop:web@b"), Phase::Running);
+}
+
+/// What is asked of whom.
+fn asked(bench: &mut Bench) -> Vec<(String, String)> {
+    let effects = std::mem::take(&mut bench.effects);
+    let asked = effects.into_iter().flat_map(|effect| match effect {
+        Effect::Probe { on, checks } => {
+            let checks = checks.into_iter();
+            checks.map(|it| (on.to_string(), it.to_string())).collect()
+        }
+        _ => Vec::new(),
+    });
+    asked.collect()
+}
+
+/// A second batch of twenty, each of which comes behind each of the first twenty.
+#[test]
+fn a_batch_asks_each_question_once_for_all_of_its_steps() {
+    let names =
+        |prefix: &str| -> Vec<String> { (0..20).map(|it| format!("{prefix}{it}")).collect() };
+    let (first, second) = (names("a"), names("b"));
+    let mut text = "cluster: big\nnodes:\n  mgmt: { address: 10.0.1.0 }\n".to_owned();
+    for (at, node) in first.iter().chain(&second).enumerate() {
+        text += &format!("  {node}: {{ address: 10.0.0.{at} }}\n");
+    }
+    let nodes = [first.join(", "), second.join(", ")].join(", ");
+    text += &format!(
+        "services:\n  web:\n    nodes: [{nodes}]\n    active: all\n    manager: {{ process: {{ name: web }} }}\n    \
+         checks: {{ port: {{ tcp: \"{{address}}:1\" }}, page: {{ tcp: \"{{address}}:2\" }} }}\n"
+    );
+    let spec = Spec::parse(text.as_bytes(), "big.yaml").unwrap().spec;
+    let started: Vec<String> = first.iter().map(|it| format!("start:web@{it}")).collect();
+    let mut steps = Vec::new();
+    for (node, id) in first.iter().zip(&started) {
+        let mut start = step(id, &[]);
+        start.gates = vec![gate("web.page", node)];
+        start.healthy = vec![gate("web.port", node)];
+        steps.push(start);
+    }
+    let before: Vec<(&str, Wait)> = started
+        .iter()
+        .map(|it| (it.as_str(), Wait::Healthy))
+        .collect();
+    for node in &second {
+        let stop = format!("stop:web@{node}");
+        steps.push(step(&stop, &before));
+        steps.push(step(&format!("start:web@{node}"), &[(&stop, Wait::Down)]));
+    }
+    let mut plan = seal(steps);
+    plan.kind = PlanKind::Restart;
+    let mut bench = Bench::of(plan, false).on(spec);
+    for node in &second {
+        bench.connects(node, "boot-1");
+        bench.instance("web", node, InstanceState::Running);
+    }
+    for node in &first {
+        bench.connects(node, "boot-1");
+    }
+    bench.advance();
+    for node in &first {
+        bench.probed("web.page", node, Verdict::Ok);
+    }
+    bench.advance();
+    for id in &started {
+        bench.says(id, AttemptState::Done);
+    }
+    for node in &first {
+        bench.probed("web.port", node, Verdict::Ok);
+    }
+    bench.effects.clear();
+    bench.pass(1);
+    assert_eq!(bench.phase("start:web@a19"), Phase::Done);
+    assert_eq!(bench.phase("stop:web@b19"), Phase::Waiting);
+    for _ in 0..3 {
+        let mut asked = asked(&mut bench);
+        asked.sort();
+        let questions = asked.len();
+        asked.dedup();
+        assert_eq!((questions, asked.len()), (40, 40), "each once");
+        bench.pass(1);
+    }
+    // One answer is one for all of them.
+    for node in &first {
+        bench.probed("web.port", node, Verdict::Ok);
+        bench.probed("web.page", node, Verdict::Ok);
+    }
+    bench.advance();
+    for node in &second {
+        assert_eq!(bench.phase(&format!("stop:web@{node}")), Phase::Running);
+    }
 }

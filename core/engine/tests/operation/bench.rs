@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Proof, Verified};
+use interlock_engine::coordinator::{Proof, Strays, Verified};
 use interlock_engine::operation::{
     Ctx, Effect, Entry, Operation, Phase, Refused, State, Verb, What,
 };
@@ -242,6 +242,8 @@ pub(crate) struct Bench {
     pub(crate) plan: Arc<SealedPlan>,
     /// The plugs that are proven to be their nodes'.
     pub(crate) verified: BTreeMap<NodeName, Verified>,
+    /// What may run, and the spec has no more.
+    pub(crate) strays: Strays,
     spec: Spec,
     seconds: u64,
     /// How far the wall clock has jumped ahead.
@@ -275,6 +277,7 @@ impl Bench {
             journal: Vec::new(),
             plan,
             verified: [plug("a"), plug("b")].into(),
+            strays: Strays::default(),
             spec: spec(),
             seconds: 0,
             jumped: 0,
@@ -292,6 +295,12 @@ impl Bench {
             node.tell(service.parse().unwrap(), seen, Now::default());
         }
         bench
+    }
+
+    /// The same on another cluster.
+    pub(crate) fn on(mut self, spec: Spec) -> Self {
+        self.spec = spec;
+        self
     }
 
     /// With the active side of db observed on a node.
@@ -429,6 +438,7 @@ impl Bench {
             spec: &self.spec,
             view: &self.view,
             verified: &self.verified,
+            strays: &self.strays,
             effects: &mut self.effects,
         };
         let result = run(&mut self.operation, &mut ctx);

@@ -177,3 +177,58 @@ fn nor_where_the_start_of_the_plan_was_blocked_before_it_began() {
     assert_eq!(bench.phase("start:app@mgmt"), Phase::Blocked);
     is_not_put_back_under_it(&mut bench);
 }
+
+#[test]
+fn nor_where_somebody_has_started_it_after_its_own_start_was_taken_back() {
+    let mut plan = seal(vec![
+        step("stop:app@mgmt", &[]),
+        step("write-file:app@mgmt", &[("stop:app@mgmt", Wait::Down)]),
+        step("start:app@mgmt", &[("write-file:app@mgmt", Wait::Up)]),
+        step("approve:look", &[("start:app@mgmt", Wait::Up)]),
+    ]);
+    plan.kind = PlanKind::Restart;
+    let unwinding = || {
+        let mut bench = Bench::of(plan.clone(), false);
+        bench.instance("app", "mgmt", InstanceState::Running);
+        bench.pass(6);
+        for (id, sent) in [
+            ("stop:app@mgmt", "stop"),
+            ("write-file:app@mgmt", "write-file"),
+            ("start:app@mgmt", "start"),
+        ] {
+            done(&mut bench, id, sent);
+        }
+        bench.asks(Verb::Unwind, "").unwrap();
+        bench.advance();
+        assert_eq!(bench.phase("start:app@mgmt"), Phase::Undoing);
+        bench.sent();
+        let undo = bench.attempt("start:app@mgmt");
+        (bench, undo)
+    };
+    let restores = |bench: &mut Bench| {
+        let sent = bench.sent();
+        sent.iter().any(|it| it.starts_with("restore-file"))
+    };
+    let (mut bench, undo) = unwinding();
+    bench.reports("start:app@mgmt", undo, AttemptState::Done, false);
+    bench.instance("app", "mgmt", InstanceState::Running);
+    for _ in 0..8 {
+        bench.pass(1);
+        assert!(!restores(&mut bench), "under an instance with the new text");
+    }
+    assert_eq!(bench.phase("write-file:app@mgmt"), Phase::UndoFailed);
+    let evidence = bench.evidence("write-file:app@mgmt");
+    assert!(
+        evidence.contains("app on mgmt is running again"),
+        "{evidence}"
+    );
+
+    // What its agent said last of the time before the undo is no word of it.
+    let (mut bench, undo) = unwinding();
+    bench.pass(6).pass(1);
+    let seen = bench.view.clone();
+    bench.reports("start:app@mgmt", undo, AttemptState::Done, false);
+    bench.view = seen;
+    bench.advance();
+    assert!(restores(&mut bench));
+}

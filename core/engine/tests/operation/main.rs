@@ -24,5 +24,6 @@ mod reached;
 mod replay;
 mod risen;
 mod roles;
+mod strays;
 mod takeover;
 mod unwind;

@@ -28,6 +28,7 @@ pub(super) fn check(
     let left_there = |node: &Node, step: usize, found: &mut Vec<Violation>| {
         let carried = carries.get(&node.name).map_or(&[][..], Vec::as_slice);
         nothing_is_left(paths, node, step, carried, observations, found);
+        nobody_is_forgotten(paths, node, step, observations, found);
     };
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(node) = step.node.as_ref().and_then(|name| spec.nodes.get(name)) else {
@@ -176,6 +177,28 @@ fn nothing_is_left(
     }
 }
 
+/// Of what may run there and is no service of the spec a person is asked before the machine goes, or is asked to take it down.
+fn nobody_is_forgotten(
+    paths: &Paths<'_>,
+    node: &Node,
+    goes: usize,
+    observations: Option<&Observations>,
+    found: &mut Vec<Violation>,
+) {
+    let seen = observations.and_then(|seen| seen.node(&node.name));
+    let person = paths.id(&format!("approve:power-off.{}", node.name));
+    for service in seen.into_iter().flat_map(|seen| seen.let_go.keys()) {
+        let asked = paths.id(&format!("approve:let-go.{service}.{}", node.name));
+        let first = person.unwrap_or(goes);
+        if !asked.is_some_and(|asked| paths.awaits(first, asked, Wait::Up)) {
+            found.push(Violation::NotStopped {
+                step: paths.steps[goes].id.clone(),
+                service: service.clone(),
+            });
+        }
+    }
+}
+
 fn nothing_starts_before(paths: &Paths<'_>, node: &Node, up: usize, found: &mut Vec<Violation>) {
     let is_start =
         |action: &Action| matches!(action, Action::Start | Action::Verify | Action::Check);
@@ -243,8 +266,9 @@ fn down_is_off(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Viol
                 .joins(&service.name)
                 .iter()
                 .any(|join| paths.leads_to(*join, off));
+            let down = paths.beyond(off, Wait::Down);
             for later in others.iter().filter(|_| !met_early).chain(next.as_ref()) {
-                if !paths.awaits(*later, off, Wait::Down) && !paths.leads_to(*later, off) {
+                if !down.contains(*later) && !paths.leads_to(*later, off) {
                     found.push(out_of_order(paths, *later, off, Wait::Down));
                 }
             }

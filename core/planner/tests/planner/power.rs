@@ -8,8 +8,9 @@ use interlock_model::observation::Liveness;
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::Spec;
 use interlock_planner::Scope;
+use interlock_planner::checker::{self, Violation};
 
-use crate::support::{Cluster, after, ask, checks, ids, name, nodes, precedes, services};
+use crate::support::{Cluster, Seen, after, ask, checks, ids, name, nodes, precedes, services};
 
 fn vias(spec: &mut Spec, nodes: &[&str]) {
     spec.power.get_mut("kvm").unwrap().via = nodes.iter().map(|node| name(node)).collect();
@@ -341,4 +342,82 @@ fn machines_that_carry_services_crosswise_still_get_an_order() {
     assert!(precedes(&plan, "stop:web@a", Wait::Down, "stop:db@b"));
     assert!(precedes(&plan, "stop:app@b", Wait::Down, "stop:store@a"));
     ask(&cluster, PlanKind::Startup, Scope::All).plan();
+}
+
+/// Mail runs on a, and the spec has it no more.
+fn with_mail(cluster: &Cluster) -> Seen {
+    let mut seen = cluster.all_up(&[]);
+    let why = "mail was running, and generation 6 does not have it".to_owned();
+    seen.node("a").let_go.insert(name("mail"), why);
+    seen
+}
+
+const ASKS: &str = "approve:let-go.mail.a";
+
+#[test]
+fn a_person_is_asked_before_a_machine_goes_under_what_the_spec_has_no_more() {
+    let cluster = Cluster::new().service("db", &["a", "b"]);
+    let seen = with_mail(&cluster);
+    for (kind, goes) in [
+        (PlanKind::Shutdown, "power-off:a"),
+        (PlanKind::Reboot, "reboot:a"),
+    ] {
+        for scope in [nodes(&["a"]), Scope::All] {
+            let outcome = ask(&cluster, kind, scope).seeing(&seen).outcome();
+            let told = outcome.report.to_string();
+            assert!(told.contains("warning: mail@a: mail was running"), "{told}");
+            let plan = outcome.plan.unwrap().plan().clone();
+            assert!(after(&plan, goes).contains(&format!("{ASKS} up")));
+            let asked = ids(&plan);
+            let asked = asked.iter().filter(|id| id.starts_with("approve:"));
+            assert_eq!(asked.count(), 1, "of the one machine alone");
+
+            let mut bad = plan;
+            for step in &mut bad.steps {
+                step.after.retain(|edge| edge.step.as_str() != ASKS);
+            }
+            let found = checker::check(&cluster.0, &bad, Some(&seen.0));
+            let is_said = |it: &Violation| matches!(it, Violation::NotStopped { service, .. } if service.as_str() == "mail");
+            assert!(found.iter().any(is_said), "{found:?}");
+        }
+    }
+    // What switches no machine has nothing to ask.
+    let plan = ask(&cluster, PlanKind::Shutdown, services(&["db"]));
+    assert!(!ids(&plan.seeing(&seen).plan()).contains(&ASKS));
+}
+
+#[test]
+fn who_shuts_a_machine_down_by_hand_is_asked_after_that() {
+    let cluster = Cluster::new().service("db", &["a"]).with_node("a", |node| {
+        node.power.as_mut().unwrap().shutdown = ShutdownBy::Manual;
+    });
+    let seen = with_mail(&cluster);
+    let plan = ask(&cluster, PlanKind::Shutdown, nodes(&["a"])).seeing(&seen);
+    let plan = plan.plan();
+    assert!(after(&plan, "approve:power-off.a").contains(&format!("{ASKS} up")));
+}
+
+#[test]
+fn a_later_batch_is_asked_about_when_its_turn_comes() {
+    let cluster = Cluster::new().service("db", &["a", "b"]).with("db", |db| {
+        db.at_least = 0;
+    });
+    let seen = with_mail(&cluster);
+    let plan = ask(&cluster, PlanKind::Reboot, Scope::All).seeing(&seen);
+    let plan = plan.plan();
+    // a goes first here; the one behind it waits for it as ever.
+    assert!(precedes(&plan, ASKS, Wait::Up, "reboot:a"));
+    assert!(precedes(&plan, "reboot:a", Wait::Up, "reboot:b"));
+    let mut seen = cluster.all_up(&[]);
+    let why = "mail was running, and generation 6 does not have it".to_owned();
+    seen.node("b").let_go.insert(name("mail"), why);
+    let plan = ask(&cluster, PlanKind::Reboot, Scope::All).seeing(&seen);
+    let plan = plan.plan();
+    assert!(precedes(
+        &plan,
+        "reboot:a",
+        Wait::Up,
+        "approve:let-go.mail.b"
+    ));
+    assert!(precedes(&plan, "reboot:a", Wait::Up, "reboot:b"));
 }

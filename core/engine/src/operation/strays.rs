@@ -1,0 +1,88 @@
+//! What may run on a machine that goes, and that no step of the plan stops.
+//!
+//! What the spec has there no more is stopped by no plan; one that takes the machine down asks a person first, in
+//! `approve:let-go.SERVICE.NODE`. Right before the machine goes it is looked again, on the way back too: what the plan did not
+//! ask for, because its agent was not heard then, keeps the machine on, and keeps a person from being asked to take it down.
+//! So does what the spec has there, and was down when the plan was made, until it is down again.
+
+use interlock_model::action::Action;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
+use interlock_model::plan::StepId;
+
+use super::gates::Readiness;
+use super::{Ctx, Operation, Phase};
+
+impl Operation {
+    /// May a machine go, as far as what the spec has there no more goes?
+    pub(super) fn leaves_no_stray(
+        &self,
+        action: &Action,
+        node: &NodeName,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        if !matches!(action, Action::PowerOff { .. } | Action::Reboot) {
+            return Readiness::Yes;
+        }
+        if let Some(service) = self.runs_unplanned(node, ctx) {
+            return Readiness::NotYet(format!(
+                "{service} on {node} runs, which was down when the plan was made, and no step stops it: stop it there, or abort \
+                 and plan again"
+            ));
+        }
+        let strays = ctx.strays.may_run_on(node, ctx.view).into_iter();
+        let mut unasked = strays.filter(|(service, _)| !self.is_let_go(service, node));
+        unasked.next().map_or(Readiness::Yes, |(service, why)| {
+            Readiness::Never(format!(
+                "{why}; nothing stops it, and this plan was made without it: stop {service} on {node} by hand, abort, and \
+                 plan again"
+            ))
+        })
+    }
+
+    /// Does a step ask a person to take down a machine on which something runs that the plan did not ask for?
+    pub(super) fn asks_over_stray(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+        let step = self.step(at);
+        let (Action::Approve { .. }, None, Some(node)) = (&step.action, &step.service, &step.node)
+        else {
+            return Readiness::Yes;
+        };
+        let goes = self.behind[at].iter().map(|&later| self.step(later));
+        let mut goes = goes.filter(|later| later.node.as_ref() == Some(node));
+        let strays = || ctx.strays.may_run_on(node, ctx.view).into_keys();
+        match goes.find(|later| matches!(later.action, Action::PowerOff { .. })) {
+            Some(off) if strays().all(|it| StepId::of_let_go(&it, node) != step.id) => {
+                self.leaves_no_stray(&off.action, node, ctx)
+            }
+            _ => Readiness::Yes,
+        }
+    }
+
+    /// A service of the spec that is seen to run on a node and of whose instance there the plan has no step. Where no agent runs
+    /// everything goes with its machine.
+    fn runs_unplanned<'a>(&self, node: &NodeName, ctx: &Ctx<'a>) -> Option<&'a ServiceName> {
+        let declared = ctx.spec.nodes.get(node)?;
+        let here = ctx.spec.services.values();
+        let mut here = here.filter(|it| declared.agentless.is_none() && it.nodes.contains(node));
+        let runs = |name: &ServiceName| {
+            let state = ctx.view.state(ctx.spec, node, name);
+            let up = [
+                InstanceState::Starting,
+                InstanceState::Running,
+                InstanceState::Paused,
+            ];
+            up.contains(&state)
+        };
+        let found = here.find(|it| self.places_of(&it.name, node).is_empty() && runs(&it.name));
+        found.map(|service| &service.name)
+    }
+
+    /// Has a person said that this may go down with its machine?
+    fn is_let_go(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let asked = self.index.get(&StepId::of_let_go(service, node));
+        asked.is_some_and(|at| {
+            let is_there = self.step(*at).node.as_ref() == Some(node);
+            is_there && matches!(self.steps[*at].phase, Phase::Done | Phase::Skipped)
+        })
+    }
+}
