@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Coordinator, NoSpec, Write};
+use interlock_engine::coordinator::{Coordinator, Write};
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::plan::{Digest, SealedPlan};
 use interlock_model::time::Timestamp;
-use interlock_planner::{Input, Outcome, Rendering, Request};
+use interlock_planner::{Rendering, Request};
 use interlock_proto::v1;
 use tokio::sync::watch;
 
@@ -183,26 +183,6 @@ impl Desk {
                 event.text =
                     format!("{by} gives their word that the machine of {node} is down: {why}");
             });
-    }
-
-    /// Makes a plan from what is known now, and the texts that were rendered for it.
-    ///
-    /// # Errors
-    /// If there is no spec to plan from.
-    pub fn plan(&self, request: Request, rendering: &Rendering) -> Result<Outcome, NoSpec> {
-        let applied = self.coordinator.plannable()?;
-        let observations = self.coordinator.observations(clock::now());
-        let verified = self.coordinator.verified_nodes();
-        let input = Input {
-            spec: &applied.spec,
-            generation: applied.record.generation,
-            request,
-            observations: Some(&observations),
-            memory: self.coordinator.activity(),
-            forgotten: self.coordinator.forgotten(),
-            power_verified: Some(&verified),
-        };
-        Ok(interlock_planner::plan_with(&input, rendering))
     }
 
     /// Keeps a plan so that it can be started by its digest.

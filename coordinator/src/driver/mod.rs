@@ -13,6 +13,7 @@ pub mod compaction;
 mod compaction_tests;
 mod desk;
 mod handle;
+mod known;
 mod lineage;
 mod load;
 mod raising;
@@ -39,6 +40,7 @@ use crate::store::Store;
 
 pub use desk::{CachedPlan, Desk};
 pub use handle::{Handle, NotDone};
+pub use known::Known;
 pub use lineage::Lineage;
 pub(crate) use lineage::{clear_broken_import, highest_term, import_marks, is_portable};
 pub use load::{LoadError, load, read_json};

@@ -11,6 +11,7 @@ mod logs;
 mod maintenance;
 mod operation;
 mod plan;
+mod planning;
 mod power;
 mod render;
 mod rendering;

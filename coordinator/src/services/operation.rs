@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::planning::{Planning, known};
 use super::{Caller, MAX_REASON, bounded, next_change, render};
 use crate::clock;
-use crate::driver::{Desk, Handle, read_json};
+use crate::driver::{CachedPlan, Desk, Handle, Known, read_json};
 use crate::store::{Key, Prefix, Store};
 
 const AT_LEAST: Duration = Duration::from_millis(100);
@@ -30,13 +31,18 @@ const AT_MOST: Duration = Duration::from_secs(1);
 pub struct Operations {
     driver: Handle,
     store: Arc<dyn Store>,
+    planning: Planning,
 }
 
 impl Operations {
     /// The service over this driver and its store.
     #[must_use]
     pub fn new(driver: Handle, store: Arc<dyn Store>) -> Self {
-        Self { driver, store }
+        Self {
+            driver,
+            store,
+            planning: Planning::new(),
+        }
     }
 
     /// The operation as it is now: from the engine while it is under way and the store takes writes, else from the
@@ -58,6 +64,25 @@ impl Operations {
                 store_trouble: self.trouble().await?,
                 ..render::operation(&self.replay(id).await?.0, brief)
             }),
+        }
+    }
+
+    /// Made again from what is known now a plan must be the same, byte for byte; else something that it was made from does
+    /// not hold any more.
+    async fn still_holds(&self, kept: &CachedPlan, known: Known) -> Result<(), Status> {
+        let (request, rendering) = (kept.request.clone(), Arc::clone(&kept.rendering));
+        let stale =
+            |text: String| Err(Status::failed_precondition(text).because(Reason::PlanStale));
+        match self.planning.plan(known, request, rendering).await?.plan {
+            Some(again) if again.digest() == kept.plan.digest() => Ok(()),
+            Some(again) => stale(format!(
+                "the cluster has changed since this plan was made: it would now be {}; plan again",
+                again.digest().short()
+            )),
+            None => stale(
+                "the cluster has changed since this plan was made, and it would now be refused; plan again to see why"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -143,9 +168,18 @@ impl OperationService for Operations {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         bounded("reason", &request.reason, MAX_REASON)?;
+        let by = caller.name;
+        let (request, kept, known) = self
+            .driver
+            .call(move |desk| {
+                let kept = may_start(desk, &request)?;
+                Ok::<_, Status>((request, kept, known(desk)?))
+            })
+            .await??;
+        self.still_holds(&kept, known).await?;
         let started = self
             .driver
-            .call(move |desk| start(desk, &request, caller.name))
+            .call(move |desk| start(desk, kept, &request, by))
             .await??;
         Ok(Response::new(started))
     }
@@ -355,11 +389,8 @@ fn is_over(operation: &v1::Operation) -> bool {
     matches!(state, "done" | "aborted" | "unwound")
 }
 
-fn start(
-    desk: &mut Desk,
-    request: &v1::StartOperationRequest,
-    by: String,
-) -> Result<v1::Operation, Status> {
+/// The plan that is to be started, if nothing that is known without making it again stands against that.
+fn may_start(desk: &Desk, request: &v1::StartOperationRequest) -> Result<CachedPlan, Status> {
     let kept = desk.kept(&request.digest).ok_or_else(|| {
         Status::not_found(format!(
             "this coordinator has no plan {}: it was restarted since, or the plan is old; plan again",
@@ -386,28 +417,15 @@ fn start(
     desk.coordinator
         .unheld(plan)
         .map_err(|error| not_started(&error))?;
-    // Made again from what is known now it must be the same, byte for byte; else something that it was made from
-    // does not hold any more.
-    let again = desk
-        .plan(kept.request.clone(), &kept.rendering)
-        .map_err(|why| Status::failed_precondition(why.to_string()).because(Reason::NoSpec))?
-        .plan;
-    match again {
-        Some(again) if again.digest() == kept.plan.digest() => {}
-        Some(again) => {
-            return Err(Status::failed_precondition(format!(
-                "the cluster has changed since this plan was made: it would now be {}; plan again",
-                again.digest().short()
-            ))
-            .because(Reason::PlanStale));
-        }
-        None => {
-            return Err(Status::failed_precondition(
-                "the cluster has changed since this plan was made, and it would now be refused; plan again to see why",
-            )
-            .because(Reason::PlanStale));
-        }
-    }
+    Ok(kept)
+}
+
+fn start(
+    desk: &mut Desk,
+    kept: CachedPlan,
+    request: &v1::StartOperationRequest,
+    by: String,
+) -> Result<v1::Operation, Status> {
     let attested = kept.request.attested;
     let (who, why) = (by.clone(), request.reason.clone());
     let request = StartRequest {

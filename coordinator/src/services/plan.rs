@@ -21,6 +21,7 @@ use interlock_proto::v1;
 use interlock_proto::v1::plan_service_server::PlanService;
 use tonic::{Request, Response, Status};
 
+use super::planning::{Planning, known};
 use super::rendering::Renderer;
 use super::{NAMED, held};
 use crate::clock;
@@ -42,6 +43,7 @@ const REJOIN: Duration = Duration::from_secs(7);
 pub struct Plans {
     driver: Handle,
     renderer: Renderer,
+    planning: Planning,
     started: tokio::time::Instant,
 }
 
@@ -52,6 +54,7 @@ impl Plans {
         Self {
             driver,
             renderer: Renderer::new(),
+            planning: Planning::new(),
             started: tokio::time::Instant::now(),
         }
     }
@@ -119,45 +122,44 @@ impl PlanService for Plans {
         self.ask_power(&request.scope).await?;
         self.settle().await?;
         let rendered = self.renderer.render(&self.driver, &request).await?;
-        let response = self
+        let known = self.driver.call(|desk| known(desk)).await??;
+        let generation = known.generation;
+        if rendered.generation.is_some_and(|it| it != generation) {
+            return Err(Status::aborted(
+                "another spec was applied while the template was rendered; plan again",
+            )
+            .because(Reason::PlanStale));
+        }
+        let rendering = rendered.rendering;
+        let outcome = self
+            .planning
+            .plan(known, request.clone(), Arc::clone(&rendering))
+            .await?;
+        let mut report = outcome.report.entries().to_vec();
+        let (plan_json, digest) = outcome.plan.as_ref().map_or_else(Default::default, |plan| {
+            let text = String::from_utf8_lossy(plan.bytes()).into_owned();
+            (text, plan.digest().to_string())
+        });
+        let told = self
             .driver
             .call(move |desk| {
-                if rendered
-                    .generation
-                    .is_some_and(|it| it != desk.coordinator.generation())
-                {
-                    return Err(Status::aborted(
-                        "another spec was applied while the template was rendered; plan again",
-                    )
-                    .because(Reason::PlanStale));
-                }
-                let outcome = desk
-                    .plan(request.clone(), &rendered.rendering)
-                    .map_err(|why| {
-                        Status::failed_precondition(why.to_string()).because(Reason::NoSpec)
-                    })?;
-                let mut report = outcome.report.entries().to_vec();
-                report.extend(silent(&desk.coordinator, &request.scope));
-                if let Some(plan) = &outcome.plan {
-                    report.extend(held::of(&desk.coordinator, plan.plan()));
-                }
-                let report_json = serde_json::to_string(&report).map_err(|error| {
-                    Status::internal(format!("the report cannot be written: {error}"))
-                })?;
-                let mut response = v1::MakePlanResponse {
-                    digest: String::new(),
-                    plan_json: String::new(),
-                    report_json,
-                    generation: desk.coordinator.generation().0,
-                };
+                let mut told = silent(&desk.coordinator, &request.scope);
                 if let Some(plan) = outcome.plan {
-                    response.digest = plan.digest().to_string();
-                    response.plan_json = String::from_utf8_lossy(plan.bytes()).into_owned();
-                    desk.keep(plan, request, rendered.rendering);
+                    told.extend(held::of(&desk.coordinator, plan.plan()));
+                    desk.keep(plan, request, rendering);
                 }
-                Ok::<_, Status>(response)
+                told
             })
-            .await??;
+            .await?;
+        report.extend(told);
+        let report_json = serde_json::to_string(&report)
+            .map_err(|error| Status::internal(format!("the report cannot be written: {error}")))?;
+        let response = v1::MakePlanResponse {
+            digest,
+            plan_json,
+            report_json,
+            generation: generation.0,
+        };
         Ok(Response::new(response))
     }
 }
