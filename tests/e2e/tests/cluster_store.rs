@@ -92,6 +92,20 @@ fn a_full_disk_under_the_store_begins_nothing_new_and_says_so_until_there_is_roo
             cause.map(|_| ()).with_context(|| format!("{causes:?}"))
         },
     )?;
+    // Listed or shown, an operation is what the store holds, for the same reason.
+    let (listed, shown) = (operator.operations()?, operator.operation(&operation)?);
+    ensure!(
+        !shown.store_trouble.is_empty() && listed.store_trouble == shown.store_trouble,
+        "listed: {}; shown: {}",
+        listed.store_trouble,
+        shown.store_trouble
+    );
+    ensure!(
+        listed.operations.first() == shown.summary.as_ref(),
+        "listed: {:?}; shown: {:?}",
+        listed.operations,
+        shown.summary
+    );
     // The step under way ends; the agent has it in its own ledger. What waits for it does not begin.
     cluster.release("start:store@store1")?;
     let agent = cluster.at_agent("store1")?;

@@ -247,6 +247,15 @@ impl Operator {
         self.call(OperationServiceClient::new(self.channel.clone()).get_operation(request))
     }
 
+    /// The newest operations, in a line each.
+    ///
+    /// # Errors
+    /// As the coordinator says.
+    pub fn operations(&self) -> Result<v1::ListOperationsResponse, Status> {
+        let request = v1::ListOperationsRequest::default();
+        self.call(OperationServiceClient::new(self.channel.clone()).list_operations(request))
+    }
+
     /// The operation's state as a word.
     ///
     /// # Errors
