@@ -114,3 +114,51 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("interlock-coordinator: {error:#}");
     ExitCode::from(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The pages of a command and of those below it: name and text.
+    fn pages(command: &clap::Command, into: &mut Vec<(String, Vec<u8>)>) {
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        let mut page = Vec::new();
+        let man = clap_mangen::Man::new(command.clone()).section("8").date("");
+        man.render(&mut page).unwrap();
+        into.push((name.to_owned(), page));
+        let below = command.get_subcommands().filter(|it| !it.is_hide_set());
+        below.for_each(|below| pages(below, into));
+    }
+
+    /// What is installed says what the program says of itself. BLESS=1 writes the pages.
+    #[test]
+    fn the_manual_pages_are_those_of_the_program() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/man");
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let mut all = Vec::new();
+        pages(&command, &mut all);
+        assert!(all.len() > 3, "{all:?}");
+        let mut there: Vec<String> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .filter(|file| file.starts_with("interlock-coordinator"))
+            .collect();
+        for (name, page) in all {
+            let name = format!("{name}.8");
+            let file = directory.join(&name);
+            if std::env::var_os("BLESS").is_some() {
+                fs::write(&file, &page).unwrap();
+            }
+            let shipped = fs::read_to_string(&file).unwrap_or_default();
+            let page = String::from_utf8(page).unwrap();
+            assert_eq!(shipped, page, "{name}: BLESS=1 writes it");
+            there.retain(|other| *other != name);
+        }
+        assert_eq!(there, [""; 0], "pages of commands that are not there");
+    }
+}
