@@ -23,6 +23,7 @@ pub mod keeper;
 mod layout;
 mod network;
 mod operator;
+pub mod pair;
 mod postgres;
 mod redis;
 mod shipped;

@@ -4,11 +4,14 @@
 //! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
 //! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
 //!
+//! Its last act is a small cluster of its own, [`failover`]: a primary is killed, and its standby takes over.
+//!
 //! `--system` shows a whole [`system`] instead: its shipped spec with real servers. Nothing is installed for that: what is
 //! [`missing`] is named.
 
 mod cluster;
 mod end;
+mod failover;
 mod fence;
 mod machine;
 mod missing;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::end::end;
+use super::failover;
 use super::missing::Missing;
 use super::system::{self, Name};
 use crate::install;
@@ -44,7 +45,7 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     if options.system != Name::Jtel {
         return system::tell(options.system, options.keep);
     }
-    build(&[])?;
+    build(&["-p", "interlock-e2e"])?;
     let began = Instant::now();
     // The keys of the demo's authority are in it.
     let directory = tempfile::Builder::new()
@@ -137,7 +138,9 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
         ],
     )?;
     let proof = prove(&cluster, &steps)?;
-    println!("\n{proof}\nThe demo took {} s.", began.elapsed().as_secs());
+    println!("\n{proof}");
+    failover::play(5)?;
+    println!("\nThe demo took {} s.", began.elapsed().as_secs());
     if options.keep {
         cluster.keep()?;
         look_around(&cluster.ctl()?, directory.path(), "jb");

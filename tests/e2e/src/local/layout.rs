@@ -26,6 +26,7 @@ pub struct Machine {
     processes: Vec<String>,
     execs: Vec<String>,
     resources: Vec<(String, String)>,
+    permits: Vec<(String, String)>,
     allowed: Vec<String>,
     balancers: Vec<Balancer>,
     commands: Vec<Program>,
@@ -61,6 +62,7 @@ impl Machine {
             processes: Vec::new(),
             execs: Vec::new(),
             resources: Vec::new(),
+            permits: Vec::new(),
             allowed: Vec::new(),
             balancers: Vec::new(),
             commands: Vec::new(),
@@ -88,6 +90,13 @@ impl Machine {
     #[must_use]
     pub fn ocf(mut self, name: &str, permit: &str) -> Self {
         self.resources.push((name.to_owned(), permit.to_owned()));
+        self
+    }
+
+    /// What it may do for a service, in the words of the agent's own file: `postgres = ["main"]`.
+    #[must_use]
+    pub fn permit(mut self, service: &str, permit: &str) -> Self {
+        self.permits.push((service.to_owned(), permit.to_owned()));
         self
     }
 
@@ -187,6 +196,7 @@ impl Places<'_> {
             processes,
             execs,
             resources,
+            permits,
             allowed,
             balancers,
             commands,
@@ -218,6 +228,9 @@ impl Places<'_> {
         }
         for (name, permit) in resources {
             writeln!(file, "{name} = {{ ocf = [{permit}] }}")?;
+        }
+        for (name, permit) in permits {
+            writeln!(file, "{name} = {{ {permit} }}")?;
         }
         for balancer in balancers {
             writeln!(file, "{}", self.allowed_balancer(balancer)?)?;

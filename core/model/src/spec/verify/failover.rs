@@ -171,8 +171,8 @@ fn fence(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fa
     }
 }
 
-/// An automatic failover needs a proof that the former primary is over: an expiry that counts as one, or a power source that
-/// is asked for it.
+/// An automatic failover needs a proof that the former primary is over. What gives its role back is one; a machine that is lost
+/// gives nothing back, and then it takes an expiry that counts as one, or a power source that is asked for it.
 fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
     if !failover.automatic || failover.fence == Fence::Off {
         return;
@@ -196,13 +196,14 @@ fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
         return;
     };
     let keys = ["services", name.as_str(), "failover", "automatic"];
-    facts.error(&keys, || {
-        Problem::error(format!("{name} could never fail over by itself"))
-            .why(why)
-            .suggest(format!(
-                "write `{write}` if that is so, or `fence: off` where its nodes have a power source, or leave the move to a \
-                 person: `automatic: false`"
-            ))
+    facts.warning(&keys, || {
+        Problem::warning(format!(
+            "{name} moves by itself only when its primary gives the role back, and not when its machine is lost"
+        ))
+        .why(why)
+        .suggest(format!(
+            "write `{write}` if that is so, or `fence: off` where its nodes have a power source; else a person moves it then"
+        ))
     });
 }
 
