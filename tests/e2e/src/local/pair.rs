@@ -1,10 +1,11 @@
 //! Two machines of which one is primary, as a local cluster: without an address that goes with the role, and so without root.
 //!
 //! Its server is PostgreSQL where that is installed. Else it is a [stand-in](super::stand_in), which runs on the primary alone and
-//! takes every connection for a write; it keeps nothing. Since nothing here shuts the clients of a lost machine out, the role moves by
+//! takes every request for a write; it keeps nothing. Since nothing here shuts the clients of a lost machine out, the role moves by
 //! itself when it is given back: with the end of the server's process, which is not restarted in its place (`budget: 0`).
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -139,7 +140,7 @@ impl Pair {
             }
             Server::StandIn => {
                 let at: SocketAddr = format!("{}:8080", self.address(node)?).parse()?;
-                Ok(TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok())
+                Ok(answers(at).is_ok_and(|answer| answer.contains("200 OK")))
             }
         }
     }
@@ -246,6 +247,17 @@ impl Pair {
             .then(|| String::from_utf8_lossy(&said.stdout).into_owned());
         Ok(answer)
     }
+}
+
+/// What a stand-in answers. That it can be reached says nothing: one that was just killed still can.
+fn answers(at: SocketAddr) -> std::io::Result<String> {
+    let patience = Duration::from_secs(1);
+    let mut link = TcpStream::connect_timeout(&at, patience)?;
+    link.set_read_timeout(Some(patience))?;
+    link.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+    let mut answer = String::new();
+    link.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn machine(server: Server, node: &str, host: u8) -> Machine {
