@@ -7,7 +7,7 @@
 //! | [`ledger`] | the durable memory of attempts |
 //! | [`config`] | the agent's own file, with the allow-list |
 //! | [`shim`], [`supervise`], [`exec`] | commands that outlive the agent: processes, services by commands, checks |
-//! | [`postgres`], [`redis`] | a database server of this machine: observed, promoted, brought back |
+//! | [`postgres`], [`redis`], [`mariadb`] | a database server of this machine: observed, promoted, brought back |
 //! | [`ocf`] | OCF resource agents: what they say of themselves, and how they are run |
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
 //! | [`address`] | addresses that move with a role, and who reaches them |
@@ -28,6 +28,7 @@ mod group;
 mod health;
 pub mod ledger;
 pub mod logs;
+pub mod mariadb;
 mod node_service;
 pub mod notify;
 pub mod ocf;

@@ -664,3 +664,39 @@ fn a_redis_server_has_its_defaults_and_says_what_runs_it() {
         );
     }
 }
+
+#[test]
+fn a_mariadb_server_has_its_defaults_and_says_what_runs_it() {
+    let config = Config::load(&sample()).unwrap();
+    let sampled = &config.mariadb[&local("main")];
+    assert_eq!(sampled.login, "interlock");
+    assert_eq!(sampled.password, Some(local("mariadb")));
+    let least = "[mariadb.main]\nconfig = \"/srv/my.cnf\"\nreplication_password = \"copy\"\n";
+    let config = parse(&format!("{least}unit = \"mariadb.service\"\n")).unwrap();
+    let server = &config.mariadb[&local("main")];
+    let include = Path::new("/srv/mariadb.conf.d/zz-interlock.cnf");
+    assert_eq!(server.include, include);
+    assert_eq!(
+        (server.program.as_path(), server.socket.as_path()),
+        (sampled.program.as_path(), sampled.socket.as_path())
+    );
+    assert_eq!((server.login.as_str(), &server.password), ("root", &None));
+    assert_eq!(server.run, Runner::Unit("mariadb.service".to_owned()));
+    for (wrong, said) in [
+        (least.to_owned(), "exactly one thing"),
+        (
+            "[allow.services]\nbooks = { mariadb = [\"other\"] }\n".to_owned(),
+            "no MariaDB server named other",
+        ),
+        (
+            "[mariadb.main]\nconfig = \"/srv/my.cnf\"\n".to_owned(),
+            "replication_password",
+        ),
+    ] {
+        let problems = problems(&format!("{LEAST}{wrong}"));
+        assert!(
+            problems.iter().any(|problem| problem.what.contains(said)),
+            "{problems:?}"
+        );
+    }
+}

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::FloatingAddress;
 use crate::file::FileWork;
+use crate::mariadb::Mariadb;
 use crate::member::{Member, Then};
 use crate::names::{GateName, LocalName, NodeName, PowerName, ServiceName};
 use crate::ocf::Resource;
@@ -219,13 +220,15 @@ pub enum Part {
     Postgres(Postgres),
     /// A Redis server: a replica wherever the role is not, and promoted with it.
     Redis(Redis),
+    /// A MariaDB server: a replica wherever the role is not, and promoted with it.
+    Mariadb(Mariadb),
 }
 
 impl Part {
     /// Does it run on every instance, and become another thing with the role?
     #[must_use]
     pub fn is_promoted(&self) -> bool {
-        self.postgres().is_some() || self.redis().is_some()
+        self.postgres().is_some() || self.redis().is_some() || self.mariadb().is_some()
     }
 
     /// The PostgreSQL server that it is, if it is one.
@@ -238,7 +241,8 @@ impl Part {
             | Self::Exec { .. }
             | Self::Ocf(_)
             | Self::Address(_)
-            | Self::Redis(_) => None,
+            | Self::Redis(_)
+            | Self::Mariadb(_) => None,
         }
     }
 
@@ -252,7 +256,23 @@ impl Part {
             | Self::Exec { .. }
             | Self::Ocf(_)
             | Self::Address(_)
-            | Self::Postgres(_) => None,
+            | Self::Postgres(_)
+            | Self::Mariadb(_) => None,
+        }
+    }
+
+    /// The MariaDB server that it is, if it is one.
+    #[must_use]
+    pub fn mariadb(&self) -> Option<&Mariadb> {
+        match self {
+            Self::Mariadb(mariadb) => Some(mariadb),
+            Self::Systemd { .. }
+            | Self::Process { .. }
+            | Self::Exec { .. }
+            | Self::Ocf(_)
+            | Self::Address(_)
+            | Self::Postgres(_)
+            | Self::Redis(_) => None,
         }
     }
 }
@@ -267,6 +287,7 @@ impl fmt::Display for Part {
             Self::Address(address) => write!(f, "address {address}"),
             Self::Postgres(postgres) => postgres.fmt(f),
             Self::Redis(redis) => redis.fmt(f),
+            Self::Mariadb(mariadb) => mariadb.fmt(f),
         }
     }
 }

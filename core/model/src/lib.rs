@@ -19,7 +19,7 @@
 //! | [`attempt`] | what an agent says of one dispatch of a step |
 //! | [`lease`] | the right of one instance to be primary: epochs, timings, terms |
 //! | [`address`] | addresses that move with a role |
-//! | [`postgres`], [`redis`] | servers that are promoted with a role |
+//! | [`postgres`], [`redis`], [`mariadb`] | servers that are promoted with a role |
 //! | [`action`], [`plan`] | what can be done, and the immutable graph of steps that does it |
 
 pub mod action;
@@ -29,6 +29,7 @@ pub mod check;
 pub mod file;
 pub mod ids;
 pub mod lease;
+pub mod mariadb;
 pub mod member;
 pub mod names;
 pub mod observation;

@@ -18,6 +18,9 @@ use interlock_model::spec::{Node, Spec};
 use crate::context::COORDINATOR_PORT;
 use crate::failure::Failure;
 
+/// The secret with the password of whoever copies a MariaDB server, unless the agent's file is changed.
+const COPY: &str = "mariadb-replication";
+
 /// The whole file. `origin` says which spec it is from.
 pub(super) fn render(spec: &Spec, name: &NodeName, origin: &str) -> Result<String, Failure> {
     let node = spec.nodes.get(name).ok_or_else(|| {
@@ -121,10 +124,13 @@ impl Wanted {
                 let mut parts = instance.parts;
                 parts.extend(instance.primary_parts);
                 for part in &parts {
-                    let Part::Ocf(resource) = part else { continue };
-                    wanted
-                        .secrets
-                        .extend(resource.parameters.values().filter_map(secret));
+                    if let Part::Ocf(resource) = part {
+                        let secrets = resource.parameters.values().filter_map(secret);
+                        wanted.secrets.extend(secrets);
+                    }
+                    if part.mariadb().is_some() {
+                        wanted.secrets.extend(COPY.parse());
+                    }
                 }
                 let service = instance.service.to_string();
                 if !instance.files.is_empty() {
@@ -231,7 +237,7 @@ impl Wanted {
     /// The sections that only the machine's owner can fill in.
     fn write_commands(&self, text: &mut String) {
         let parts = || self.services.values().flatten();
-        let (mut servers, mut others) = (Vec::new(), Vec::new());
+        let (mut servers, mut others, mut databases) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts() {
             match part {
                 Part::Systemd { .. } | Part::Ocf(_) | Part::Address(_) => {}
@@ -257,6 +263,19 @@ impl Wanted {
                          unit = \"redis-server.service\"\n\n",
                         key(server.server.as_str()),
                         server.port
+                    );
+                }
+                Part::Mariadb(server) if databases.contains(&server) => {}
+                Part::Mariadb(server) => {
+                    databases.push(server);
+                    let _ = write!(
+                        text,
+                        "# To be filled in: the server's configuration, the agent's own file that is the last one read of it, the secret \
+                         with the password of {}, and what runs it.\n[mariadb.{}]\nconfig = \"/etc/mysql/mariadb.cnf\"\n\
+                         include = \"/etc/mysql/mariadb.conf.d/zz-interlock.cnf\"\nsocket = \"/run/mysqld/mysqld.sock\"\n\
+                         replication_password = \"{COPY}\"\nunit = \"mariadb.service\"\n\n",
+                        server.user,
+                        key(server.server.as_str()),
                     );
                 }
                 Part::Process { name } => {
@@ -285,7 +304,8 @@ impl Wanted {
                 | Part::Ocf(_)
                 | Part::Address(_)
                 | Part::Postgres(_)
-                | Part::Redis(_) => None,
+                | Part::Redis(_)
+                | Part::Mariadb(_) => None,
             })
             .collect();
         for check in self.checks.iter().filter(|check| !operated.contains(check)) {
@@ -365,7 +385,8 @@ fn managers(
             | Part::Ocf(_)
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => None,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => None,
         })
         .collect();
     let mut fields = Vec::new();
@@ -381,7 +402,8 @@ fn managers(
             | Part::Ocf(_)
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => None,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => None,
         })
         .collect();
     match processes.as_slice() {
@@ -403,7 +425,8 @@ fn managers(
             | Part::Exec { .. }
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => None,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => None,
         })
         .collect();
     if !resources.is_empty() {
@@ -428,6 +451,14 @@ fn managers(
         .collect();
     if !servers.is_empty() {
         fields.push(format!("redis = [{}]", quoted(servers)));
+    }
+    let servers: BTreeSet<&LocalName> = parts
+        .iter()
+        .filter_map(Part::mariadb)
+        .map(|server| &server.server)
+        .collect();
+    if !servers.is_empty() {
+        fields.push(format!("mariadb = [{}]", quoted(servers)));
     }
     if let Some((told, backends)) = balancer {
         let backends = quoted(backends);

@@ -81,7 +81,8 @@ fn processes(service: &Service) -> impl Iterator<Item = &str> {
         | Part::Ocf(_)
         | Part::Address(_)
         | Part::Postgres(_)
-        | Part::Redis(_) => None,
+        | Part::Redis(_)
+        | Part::Mariadb(_) => None,
     })
 }
 

@@ -71,6 +71,8 @@ pub struct Managers {
     pub postgres: Vec<LocalName>,
     /// Redis servers of this file, with what runs them.
     pub redis: Vec<LocalName>,
+    /// MariaDB servers of this file, with what runs them.
+    pub mariadb: Vec<LocalName>,
     /// Whose members may be switched, if it is HAProxy.
     pub haproxy: Option<Haproxy>,
     /// The same, if it is nginx.
@@ -158,6 +160,7 @@ impl Managers {
             Part::Address(address) => self.address.contains(address),
             Part::Postgres(postgres) => self.postgres.contains(&postgres.cluster),
             Part::Redis(redis) => self.redis.contains(&redis.server),
+            Part::Mariadb(mariadb) => self.mariadb.contains(&mariadb.server),
         }
     }
 
@@ -216,6 +219,7 @@ impl Managers {
             Part::Address(address) => self.address.push(address.clone()),
             Part::Postgres(postgres) => self.postgres.push(postgres.cluster.clone()),
             Part::Redis(redis) => self.redis.push(redis.server.clone()),
+            Part::Mariadb(mariadb) => self.mariadb.push(mariadb.server.clone()),
         }
         self
     }
@@ -256,6 +260,10 @@ impl Managers {
         if !self.redis.is_empty() {
             let names: Vec<&str> = self.redis.iter().map(LocalName::as_str).collect();
             fields.push(format!("redis = {names:?}"));
+        }
+        if !self.mariadb.is_empty() {
+            let names: Vec<&str> = self.mariadb.iter().map(LocalName::as_str).collect();
+            fields.push(format!("mariadb = {names:?}"));
         }
         fields.extend(self.haproxy.iter().map(|haproxy| {
             format!(

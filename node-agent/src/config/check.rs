@@ -58,6 +58,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         Named::Postgres,
     );
     check.knows_all(&raw.allow, |it| &it.redis, &raw.redis, Named::Redis);
+    check.knows_all(&raw.allow, |it| &it.mariadb, &raw.mariadb, Named::Mariadb);
     let files: BTreeMap<_, _> = raw
         .file
         .into_iter()
@@ -69,6 +70,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let postgres = check.postgres(raw.postgres, &processes);
     let state_dir = check.absolute(raw.node.state_dir);
     let redis = check.redis(raw.redis, &processes, &state_dir);
+    let mariadb = check.mariadb(raw.mariadb, &processes);
     let config = Config {
         node: raw.node.name,
         state_dir,
@@ -91,6 +93,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         execs,
         postgres,
         redis,
+        mariadb,
         logs: check.logs(raw.logs),
         log_share: raw.log_share.map(|share| check.log_share(share)),
         journalctl: match raw.node.journalctl {
@@ -452,6 +455,7 @@ impl Check<'_> {
             && raw.address.is_empty()
             && raw.postgres.is_empty()
             && raw.redis.is_empty()
+            && raw.mariadb.is_empty()
             && raw.haproxy.is_none()
             && raw.nginx.is_none()
         {
@@ -506,6 +510,7 @@ impl Check<'_> {
             address: raw.address,
             postgres: raw.postgres.into_iter().map(Spanned::into_inner).collect(),
             redis: raw.redis.into_iter().map(Spanned::into_inner).collect(),
+            mariadb: raw.mariadb.into_iter().map(Spanned::into_inner).collect(),
             haproxy: raw.haproxy.map(|haproxy| Haproxy {
                 socket: self.absolute(haproxy.socket),
                 backends: haproxy.backends,

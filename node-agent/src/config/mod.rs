@@ -14,6 +14,7 @@ mod commands;
 mod files;
 mod health;
 mod lease;
+mod mariadb;
 mod named;
 mod ocf;
 mod one_or_more;
@@ -41,6 +42,7 @@ pub use commands::{Exec, Listener, Process, Ready, Setting};
 pub use files::ManagedFile;
 pub use health::Health;
 pub use lease::{Lease, Reset};
+pub use mariadb::Mariadb;
 pub use ocf::{Ocf, OcfPermit, Permitted, SecretName};
 pub use postgres::{Postgres, PostgresHost};
 pub use problem::{Error, Problem};
@@ -83,6 +85,8 @@ pub struct Config {
     pub postgres: BTreeMap<LocalName, Postgres>,
     /// Redis servers of this machine, by name.
     pub redis: BTreeMap<LocalName, Redis>,
+    /// MariaDB servers of this machine, by name.
+    pub mariadb: BTreeMap<LocalName, Mariadb>,
     /// Files that people may read through the agent, by the name of the log.
     pub logs: BTreeMap<LocalName, Log>,
     /// The share that the agent brings its node's logs to every day.

@@ -20,6 +20,8 @@ pub(super) enum Named {
     Postgres,
     /// `[redis.NAME]`.
     Redis,
+    /// `[mariadb.NAME]`.
+    Mariadb,
 }
 
 impl Named {
@@ -30,6 +32,7 @@ impl Named {
             Self::File => ("file", "file", "path"),
             Self::Postgres => ("PostgreSQL server", "postgres", "data"),
             Self::Redis => ("Redis server", "redis", "config"),
+            Self::Mariadb => ("MariaDB server", "mariadb", "config"),
         }
     }
 }

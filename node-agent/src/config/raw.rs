@@ -38,6 +38,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) redis: BTreeMap<LocalName, Redis>,
     #[serde(default)]
+    pub(super) mariadb: BTreeMap<LocalName, Mariadb>,
+    #[serde(default)]
     pub(super) file: BTreeMap<LocalName, files::Raw>,
     #[serde(default)]
     pub(super) logs: BTreeMap<Spanned<LocalName>, Log>,
@@ -102,6 +104,7 @@ pub(super) struct Managers {
     pub(super) address: Vec<FloatingAddress>,
     pub(super) postgres: Vec<Spanned<LocalName>>,
     pub(super) redis: Vec<Spanned<LocalName>>,
+    pub(super) mariadb: Vec<Spanned<LocalName>>,
     pub(super) haproxy: Option<Haproxy>,
     pub(super) nginx: Option<Nginx>,
     pub(super) files: Vec<Spanned<LocalName>>,
@@ -194,6 +197,20 @@ pub(super) struct Redis {
     pub(super) process: Option<Spanned<LocalName>>,
     pub(super) aside: Option<Spanned<PathBuf>>,
     pub(super) aside_limit: Option<Bytes>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mariadb {
+    pub(super) config: Spanned<PathBuf>,
+    pub(super) include: Option<Spanned<PathBuf>>,
+    pub(super) program: Option<Spanned<PathBuf>>,
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    pub(super) login: Option<String>,
+    pub(super) password: Option<LocalName>,
+    pub(super) replication_password: LocalName,
+    pub(super) unit: Option<Spanned<String>>,
+    pub(super) process: Option<Spanned<LocalName>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -98,6 +98,7 @@ fn parts(managers: &Managers) -> impl Iterator<Item = String> {
         address,
         postgres,
         redis,
+        mariadb,
         haproxy: _,
         nginx: _,
         files: _,
@@ -115,6 +116,7 @@ fn parts(managers: &Managers) -> impl Iterator<Item = String> {
     let address = address.iter().map(|it| format!("address {it}"));
     let postgres = postgres.iter().map(|name| format!("postgres {name}"));
     let redis = redis.iter().map(|name| format!("redis {name}"));
+    let mariadb = mariadb.iter().map(|name| format!("mariadb {name}"));
     units
         .chain(process)
         .chain(exec)
@@ -122,6 +124,7 @@ fn parts(managers: &Managers) -> impl Iterator<Item = String> {
         .chain(address)
         .chain(postgres)
         .chain(redis)
+        .chain(mariadb)
 }
 
 #[cfg(test)]
@@ -147,6 +150,7 @@ mod tests {
             app = { ocf = [{ agent = "heartbeat:thing", parameters = { key = ["a"] } }], exec = "app" }
             db = { postgres = ["main"], address = [{ ip = "10.1.0.9", prefix = 24, interface = "eth0" }] }
             queue = { redis = ["cache"] }
+            books = { mariadb = ["main"] }
             lb = { haproxy = { socket = "/run/haproxy.sock", backends = ["web", "api"] } }
             front = { nginx = { file = "/etc/nginx/web.conf", upstreams = ["web"] } }
             [process.web]
@@ -164,6 +168,10 @@ mod tests {
             [redis.cache]
             config = "/etc/redis/redis.conf"
             unit = "redis.service"
+            [mariadb.main]
+            config = "/etc/mysql/mariadb.cnf"
+            replication_password = "copy"
+            unit = "mariadb.service"
         "#;
         let allow = Config::parse(Path::new("agent.toml"), text).unwrap().allow;
         assert_eq!(
@@ -171,6 +179,7 @@ mod tests {
             [
                 "start and stop app: exec app",
                 "start and stop app: ocf heartbeat:thing with key",
+                "start and stop books: mariadb main",
                 "start and stop db: address 10.1.0.9/24 on eth0",
                 "start and stop db: postgres main",
                 "start and stop queue: redis cache",

@@ -23,7 +23,7 @@ mod helper;
 mod history;
 mod http;
 mod kinds;
-mod mariadb;
+pub(crate) mod mariadb;
 mod mount;
 mod names;
 mod outcome;

@@ -263,6 +263,7 @@ fn address(part: &Part) -> Option<&FloatingAddress> {
         | Part::Exec { .. }
         | Part::Ocf(_)
         | Part::Postgres(_)
-        | Part::Redis(_) => None,
+        | Part::Redis(_)
+        | Part::Mariadb(_) => None,
     }
 }

@@ -148,7 +148,8 @@ impl Seat {
                 Part::Process { .. }
                 | Part::Systemd { .. }
                 | Part::Postgres(_)
-                | Part::Redis(_) => {
+                | Part::Redis(_)
+                | Part::Mariadb(_) => {
                     let gone = self.demoted.contains(part);
                     !gone && !self.grips.iter().any(|(held, _)| held == part)
                 }

@@ -85,6 +85,10 @@ impl Hands {
                     let promoted = self.promote_redis(work, redis, index, &errand).await;
                     promoted.map_err(|trouble| trouble.to_string())
                 }
+                Part::Mariadb(mariadb) => {
+                    let promoted = self.promote_mariadb(work, mariadb, index, &errand).await;
+                    promoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.bring_up(part, index, &errand).await
                 }
@@ -103,6 +107,7 @@ impl Hands {
             let server = match part {
                 Part::Postgres(postgres) => Some(self.managers.sight_of(postgres).await),
                 Part::Redis(redis) => Some(self.managers.sight_of_redis(redis).await),
+                Part::Mariadb(mariadb) => Some(self.managers.sight_of_mariadb(mariadb).await),
                 Part::Systemd { .. }
                 | Part::Process { .. }
                 | Part::Exec { .. }
@@ -159,6 +164,10 @@ impl Hands {
                     let demoted = self.demote_redis(work, redis, &errand).await;
                     demoted.map_err(|trouble| trouble.to_string())
                 }
+                Part::Mariadb(mariadb) => {
+                    let demoted = self.demote_mariadb(work, mariadb, &errand).await;
+                    demoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.take_down(part, index, &errand).await
                 }
@@ -196,7 +205,8 @@ impl Hands {
                 | Part::Exec { .. }
                 | Part::Ocf(_)
                 | Part::Postgres(_)
-                | Part::Redis(_) => self.take_down(part, index, &errand).await.map(drop),
+                | Part::Redis(_)
+                | Part::Mariadb(_) => self.take_down(part, index, &errand).await.map(drop),
             };
             if let Err(why) = ended {
                 left.push(format!("{part}: {why}"));
@@ -240,7 +250,7 @@ impl Hands {
                     |id: &RunId| id.as_str().starts_with(&head) && id.as_str().ends_with(&tail);
                 Some(runs.all(begun).last()?.grip())
             }
-            Part::Address(_) | Part::Postgres(_) | Part::Redis(_) => None,
+            Part::Address(_) | Part::Postgres(_) | Part::Redis(_) | Part::Mariadb(_) => None,
         }
     }
 

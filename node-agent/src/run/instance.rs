@@ -67,7 +67,10 @@ pub(super) async fn stop(
             | Part::Exec { .. }
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => Some(managers.look(part).await).filter(|seen| seen.state.is_down()),
+            | Part::Redis(_)
+            | Part::Mariadb(_) => {
+                Some(managers.look(part).await).filter(|seen| seen.state.is_down())
+            }
         };
         let text = if let Some(seen) = down {
             format!("already {}", seen.text())

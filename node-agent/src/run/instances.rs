@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::keeper::{Instance, Keeper};
 use super::managers::{Managers, Runners};
-use super::{postgres, redis};
+use super::{mariadb, postgres, redis};
 use crate::roles::Roles;
 use crate::session::{AssignedInstance, Assignment, Clock, Handle};
 use crate::supervise;
@@ -96,9 +96,19 @@ impl Instances {
                 roles: roles.clone(),
                 clock,
             };
+            let copy = mariadb::Follower {
+                service: service.clone(),
+                instance: Arc::clone(&keeper.instance),
+                assigned: keeper.assigned.clone(),
+                managers: managers.clone(),
+                session: session.clone(),
+                roles: roles.clone(),
+                clock,
+            };
             tokio::spawn(keeper.run());
             tokio::spawn(follower.run());
             tokio::spawn(replica.run());
+            tokio::spawn(copy.run());
             inner.assigned.insert(service.clone(), sender);
         }
         let runners = managers.runners();

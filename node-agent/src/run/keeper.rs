@@ -352,7 +352,8 @@ impl Keeper {
             | Part::Systemd { .. }
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => LOOK_AGAIN,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => LOOK_AGAIN,
             Part::Exec { .. } => LOOK_AGAIN_BLIND,
             Part::Ocf(resource) => self.managers.ocf.every(resource),
         });
@@ -375,7 +376,8 @@ impl Keeper {
             | Part::Exec { .. }
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => false,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => false,
         };
         assigned.autostart
             && !assigned.exclusive

@@ -28,7 +28,7 @@
 //! | `members`, `held` | who takes part in the load balancers of this node, and stays as it was put |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `leases`, `usher`, `hands`, `readiness` | roles: what attempts see of them, how they are looked at, what is started and stopped for them |
-//! | `postgres`, `redis` | database servers under a lease: followed, promoted, rejoined |
+//! | `postgres`, `redis`, `mariadb` | database servers under a lease: followed, promoted, rejoined |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
 //!
@@ -52,6 +52,7 @@ mod leases;
 mod look;
 mod machine;
 mod managers;
+mod mariadb;
 mod members;
 mod mortal;
 mod postgres;
@@ -198,9 +199,11 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let instances = Instances::default();
     let servers = postgres::Servers::new(&config.node, &config.postgres);
     let redis = redis::Servers::new(&config.redis, &config.secrets, state);
+    let mariadb = mariadb::Servers::new(&config.mariadb, &config.secrets);
     let runners = managers::Runners {
         postgres: servers.clone(),
         redis: redis.clone(),
+        mariadb: mariadb.clone(),
     };
     tokio::spawn(instances::watch_processes(
         instances.clone(),
@@ -217,6 +220,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         allow: Arc::new(config.allow.clone()),
         servers,
         redis,
+        mariadb,
     };
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let put_out = members.put_out();

@@ -315,6 +315,11 @@ impl Hands {
                     sight.data = Some(data);
                     condition
                 }
+                Part::Mariadb(mariadb) => {
+                    let (condition, data) = self.managers.sight_of_mariadb(mariadb).await;
+                    sight.data = Some(data);
+                    condition
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     let seen = self.managers.look_at_assigned(service, part).await;
                     sight.remains |= seen.broken;

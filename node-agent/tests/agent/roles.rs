@@ -2,6 +2,7 @@
 
 mod health;
 mod leftovers;
+mod mariadb;
 mod path;
 mod permits;
 mod redis;

@@ -6,6 +6,7 @@ use interlock_model::action::{Command, FenceAction, FenceCall, OptionValue, Part
 use interlock_model::address::FloatingAddress;
 
 use super::file::{file_from_wire, file_to_wire};
+use super::mariadb::{mariadb_from_wire, mariadb_to_wire};
 use super::member::{member_from_wire, member_to_wire, then_from_wire};
 use super::ocf::{resource_from_wire, resource_to_wire};
 use super::postgres::{postgres_from_wire, postgres_to_wire};
@@ -30,6 +31,7 @@ pub fn part_to_wire(part: &Part) -> v1::Part {
             }),
             Part::Postgres(postgres) => Wire::Postgres(postgres_to_wire(postgres)),
             Part::Redis(redis) => Wire::Redis(redis_to_wire(redis)),
+            Part::Mariadb(mariadb) => Wire::Mariadb(mariadb_to_wire(mariadb)),
         }),
     }
 }
@@ -52,6 +54,7 @@ pub fn part_from_wire(part: &v1::Part) -> Result<Part, Invalid> {
         Some(Wire::Address(address)) => Ok(Part::Address(address_from_wire(address)?)),
         Some(Wire::Postgres(postgres)) => Ok(Part::Postgres(postgres_from_wire(postgres)?)),
         Some(Wire::Redis(redis)) => Ok(Part::Redis(redis_from_wire(redis)?)),
+        Some(Wire::Mariadb(mariadb)) => Ok(Part::Mariadb(mariadb_from_wire(mariadb)?)),
         None => Err(Invalid::new(
             "part",
             "is of a kind that this version does not know",

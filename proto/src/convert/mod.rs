@@ -8,6 +8,7 @@ mod command;
 mod enums;
 mod file;
 mod lease;
+mod mariadb;
 mod member;
 mod ocf;
 mod permission;

@@ -12,6 +12,9 @@ use crate::time::human;
 
 use super::{Service, Spec};
 
+/// The unit of what is behind by transactions, and not by bytes of a log.
+pub(crate) const TRANSACTIONS: &str = "tx";
+
 /// The lease of an exclusive service: one that has it is *leased*. Its primary is whoever holds the lease, and never merely
 /// seen to be active.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Failover {
     pub on_control_loss: ControlLoss,
     /// Whether the hypervisor may pause the machines.
     pub vm_pause: VmPause,
-    /// How far behind a standby may be to take over by itself, in the unit of the write position (bytes of log).
+    /// How far behind a standby may be to take over by itself, in the unit of the write position (bytes of log, transactions).
     pub max_lag: u64,
     /// How those who write reach the primary.
     pub clients: Clients,

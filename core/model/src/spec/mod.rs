@@ -22,6 +22,7 @@ mod verify;
 mod yaml;
 
 pub use diff::{Change, diff};
+pub(crate) use failover::TRANSACTIONS;
 pub use failover::{Budget, Clients, Failover, Fence};
 pub use parse::{Parsed, Stored};
 pub use problem::{MAX_PROBLEMS, Note, Problem, Problems, Severity};

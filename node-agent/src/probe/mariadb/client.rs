@@ -13,7 +13,7 @@ use crate::group::{Bounds, End, run};
 use crate::power::Secret;
 
 /// Where the client is, under its present and its former name.
-const PROGRAMS: [&str; 4] = [
+pub(crate) const PROGRAMS: [&str; 4] = [
     "/usr/bin/mariadb",
     "/usr/local/bin/mariadb",
     "/usr/bin/mysql",
@@ -29,7 +29,7 @@ const MAX_ERROR: usize = 4 << 10;
 const AHEAD: Duration = Duration::from_millis(500);
 
 /// A table of an answer: rows of columns with their names.
-pub(super) type Table = Vec<Vec<(String, String)>>;
+pub(crate) type Table = Vec<Vec<(String, String)>>;
 
 /// The client, ready to ask one server.
 pub(super) struct Client<'c> {
@@ -199,7 +199,7 @@ fn options(
 }
 
 /// A value as option files have it: in quotes, with escapes.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let mut text = String::from('"');
     for c in value.chars() {
         match c {
@@ -217,7 +217,7 @@ fn quoted(value: &str) -> String {
 
 /// The first `ERROR 1045 (28000): Access denied ...` of what the client says; `ERROR 1064 (42000) at line 1: ...` of
 /// statements.
-fn error_of(errors: &str) -> Option<(u32, String)> {
+pub(crate) fn error_of(errors: &str) -> Option<(u32, String)> {
     errors.lines().find_map(|line| {
         let rest = line.strip_prefix("ERROR ")?;
         let (number, rest) = rest.split_once(' ')?;
@@ -227,7 +227,7 @@ fn error_of(errors: &str) -> Option<(u32, String)> {
 }
 
 /// What `--batch` prints: a line of names, and one per row, separated by tabs. Tabs and newlines in values are escaped.
-fn table(text: &str) -> Table {
+pub(crate) fn table(text: &str) -> Table {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
     lines

@@ -24,6 +24,7 @@ use super::talk::Patience;
 use super::{Names, Trust};
 use crate::power::Secret;
 use client::Client;
+pub(crate) use client::{PROGRAMS, Table, error_of, quoted, table};
 
 /// Looks at the server.
 pub(super) async fn probe(

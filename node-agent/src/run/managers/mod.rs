@@ -5,6 +5,7 @@
 //! caller's part.
 
 mod exec;
+mod mariadb;
 pub(super) mod ocf;
 mod postgres;
 mod process;
@@ -21,6 +22,7 @@ use interlock_model::observation::InstanceState;
 pub(super) use runner::Runners;
 
 use super::errand::{Errand, Trouble, is_of_guard};
+use super::mariadb::Servers as MariadbServers;
 use super::postgres::Servers;
 use super::redis::Servers as RedisServers;
 use super::seen::Seen;
@@ -44,6 +46,7 @@ pub(super) struct Managers {
     pub(super) allow: Arc<Allow>,
     pub(super) servers: Servers,
     pub(super) redis: RedisServers,
+    pub(super) mariadb: MariadbServers,
 }
 
 /// An address comes and goes with the right of its node, and is nothing that an attempt starts.
@@ -59,6 +62,7 @@ impl Managers {
             Part::Ocf(resource) => self.look_at_ocf(resource).await,
             Part::Postgres(postgres) => self.look_at_postgres(postgres).await,
             Part::Redis(redis) => self.look_at_redis(redis).await,
+            Part::Mariadb(mariadb) => self.look_at_mariadb(mariadb).await,
             Part::Address(_) => Seen::unknown(WITH_THE_ROLE.to_owned()),
         }
     }
@@ -94,6 +98,7 @@ impl Managers {
             Part::Ocf(resource) => self.ocf_objection(resource),
             Part::Postgres(postgres) => self.servers.get(postgres).err(),
             Part::Redis(redis) => self.redis.get(redis).err(),
+            Part::Mariadb(mariadb) => self.mariadb.get(mariadb).err(),
             Part::Process { .. } | Part::Systemd { .. } | Part::Exec { .. } | Part::Address(_) => {
                 None
             }
@@ -123,6 +128,7 @@ impl Managers {
             Part::Ocf(resource) => self.bring_ocf_up(resource, index, errand).await,
             Part::Postgres(postgres) => self.bring_postgres_up(postgres, errand).await,
             Part::Redis(redis) => self.bring_redis_up(redis, errand).await,
+            Part::Mariadb(mariadb) => self.bring_mariadb_up(mariadb, errand).await,
             Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
@@ -141,6 +147,7 @@ impl Managers {
             Part::Ocf(resource) => self.take_ocf_down(resource, index, errand).await,
             Part::Postgres(postgres) => self.take_postgres_down(postgres, errand).await,
             Part::Redis(redis) => self.take_redis_down(redis, errand).await,
+            Part::Mariadb(mariadb) => self.take_mariadb_down(mariadb, errand).await,
             Part::Address(_) => Err(Trouble::Failed(WITH_THE_ROLE.to_owned())),
         }
     }
@@ -180,7 +187,8 @@ impl Managers {
             | Part::Systemd { .. }
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => false,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => false,
         }
     }
 
@@ -193,7 +201,8 @@ impl Managers {
             | Part::Ocf(_)
             | Part::Address(_)
             | Part::Postgres(_)
-            | Part::Redis(_) => true,
+            | Part::Redis(_)
+            | Part::Mariadb(_) => true,
             Part::Exec { name } => self.exec.is_idempotent(name),
         }
     }

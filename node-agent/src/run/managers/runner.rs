@@ -7,13 +7,14 @@ use super::Managers;
 use crate::config::Runner;
 use crate::run::errand::{Errand, Trouble};
 use crate::run::seen::Seen;
-use crate::run::{postgres, redis};
+use crate::run::{mariadb, postgres, redis};
 
 /// What runs each server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct Runners {
     pub(in crate::run) postgres: postgres::Servers,
     pub(in crate::run) redis: redis::Servers,
+    pub(in crate::run) mariadb: mariadb::Servers,
 }
 
 impl Runners {
@@ -22,6 +23,7 @@ impl Runners {
         match part {
             Part::Postgres(postgres) => self.postgres.runner_of(postgres),
             Part::Redis(redis) => self.redis.runner_of(redis),
+            Part::Mariadb(mariadb) => self.mariadb.runner_of(mariadb),
             Part::Systemd { .. }
             | Part::Process { .. }
             | Part::Exec { .. }
@@ -64,6 +66,7 @@ impl Managers {
         Runners {
             postgres: self.servers.clone(),
             redis: self.redis.clone(),
+            mariadb: self.mariadb.clone(),
         }
     }
 
@@ -72,6 +75,7 @@ impl Managers {
         match part {
             Part::Postgres(postgres) => self.servers.get(postgres).ok()?.trouble(),
             Part::Redis(redis) => self.redis.get(redis).ok()?.trouble(),
+            Part::Mariadb(mariadb) => self.mariadb.get(mariadb).ok()?.trouble(),
             Part::Systemd { .. }
             | Part::Process { .. }
             | Part::Exec { .. }

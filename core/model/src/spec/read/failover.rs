@@ -5,7 +5,7 @@ use super::{Field, Section};
 use crate::lease::{ControlLoss, Profile, Timings, VmPause};
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::shape::{Kind, Shape, default, derived, later, optional};
-use crate::spec::{Budget, Clients, Failover, Fence};
+use crate::spec::{Budget, Clients, Failover, Fence, TRANSACTIONS};
 
 /// The lease.
 pub(super) static FAILOVER: Shape = Shape {
@@ -98,7 +98,7 @@ pub(super) static FAILOVER: Shape = Shape {
             Kind::Text,
             "0B",
             "How far behind its primary, as that was last heard of, the data of a standby may be for it to take over by \
-             itself: `16MiB`. A planned move waits for all that was written, whatever this and `synchronous` say.",
+             itself: `16MiB`, of MariaDB in transactions: `10tx`. A planned move waits for all that was written, whatever this and `synchronous` say.",
         ),
     ],
     choice: &[],
@@ -145,14 +145,17 @@ static TIMINGS: Shape = Shape {
     ],
 };
 
-/// Reads a size.
+/// Reads a size, or a number of transactions.
 fn size(field: &Field<'_>) -> Option<u64> {
     let text = field.text()?;
-    let size = parse_size(text);
+    let size = match text.strip_suffix(TRANSACTIONS) {
+        Some(number) => number.parse().ok(),
+        None => parse_size(text),
+    };
     if size.is_none() {
         field.report(
             Problem::error(format!("{} is no size", quoted(text)))
-                .why("a size is a whole number with a unit: B, KiB, MiB or GiB")
+                .why("a size is a whole number with a unit: B, KiB, MiB or GiB, or tx for transactions")
                 .suggest("write it as 16MiB"),
         );
     }

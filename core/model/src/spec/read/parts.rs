@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Field, Section, ocf};
 use crate::action::Part;
 use crate::address::FloatingAddress;
+use crate::mariadb::Mariadb;
 use crate::names::ServiceName;
 use crate::observation::Side;
 use crate::postgres::{Postgres, Rejoin, Synchronous};
@@ -48,14 +49,18 @@ pub(super) static PART: Shape = Shape {
             Kind::Section(&REDIS),
             "A Redis server that is promoted with the role.",
         ),
+        optional(
+            "mariadb",
+            Kind::Section(&MARIADB),
+            "A MariaDB server that is promoted with the role.",
+        ),
     ],
     choice: &[
-        "systemd", "process", "exec", "ocf", "address", "postgres", "redis",
+        "systemd", "process", "exec", "ocf", "address", "postgres", "redis", "mariadb",
     ],
     later: &[
         later("drbd", "a replicated block device"),
         later("haproxy", "a load balancer"),
-        later("mariadb", "a MariaDB or MySQL server"),
         later("mount", "a file system that moves with the primary"),
         later("nginx", "a load balancer"),
         later("pacemaker", "a resource of a Pacemaker cluster"),
@@ -202,6 +207,38 @@ static REDIS: Shape = Shape {
     later: &[],
 };
 
+static MARIADB: Shape = Shape {
+    name: "mariadb server",
+    doc: "A MariaDB server (10.10 and later) of a service with `failover`. It runs on every instance, as a replica of the primary \
+          that is read-only, and is promoted with the role. It acknowledges a transaction before a replica has it: the \
+          lease's `max_lag` says how many transactions a replica may lack that takes over (`max_lag: 10tx`).",
+    keys: &[
+        required(
+            "server",
+            Kind::Text,
+            "Its name in the agent's own file, which says where its configuration is and how it is run.",
+        ),
+        default(
+            "port",
+            Kind::Count {
+                least: 1,
+                most: 65_535,
+            },
+            "3306",
+            "The port at which replicas reach the primary, at the `address` of its node.",
+        ),
+        default(
+            "user",
+            Kind::Text,
+            REPLICATOR,
+            "The user that replicas, and agents, log in as at the other servers: with `REPLICATION SLAVE`. Its password is a \
+             secret that the agent's own file names.",
+        ),
+    ],
+    choice: &[],
+    later: &[],
+};
+
 static PROCESS: Shape = Shape {
     name: "process",
     doc: "A process that the agent supervises.",
@@ -318,6 +355,10 @@ fn part(field: &Field<'_>, service: &ServiceName) -> Option<(Part, bool)> {
                 .optional("redis", redis)
                 .flatten()
                 .map(|part| (part, false)),
+            section
+                .optional("mariadb", mariadb)
+                .flatten()
+                .map(|part| (part, false)),
         ];
         found.into_iter().flatten().next()
     })
@@ -350,6 +391,19 @@ fn redis(section: &Section<'_>) -> Option<Part> {
         server: server?,
         port: port.and_then(|port| u16::try_from(port).ok())?,
         rejoin: rejoin.unwrap_or_default(),
+    }))
+}
+
+/// Reads a MariaDB server.
+fn mariadb(section: &Section<'_>) -> Option<Part> {
+    // Each is read, whatever is wrong with the others.
+    let server = section.name("server");
+    let port = section.count("port");
+    let user = section.text("user");
+    Some(Part::Mariadb(Mariadb {
+        server: server?,
+        port: port.and_then(|port| u16::try_from(port).ok())?,
+        user: user.unwrap_or_else(|| REPLICATOR.to_owned()),
     }))
 }
 

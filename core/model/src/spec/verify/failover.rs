@@ -6,7 +6,8 @@ use crate::lease::{ControlLoss, Election, VmPause};
 use crate::names::ServiceName;
 use crate::postgres::Synchronous;
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::{Clients, Failover, Fence, Service};
+use crate::spec::yaml::{Yaml, find};
+use crate::spec::{Clients, Failover, Fence, Service, TRANSACTIONS};
 
 pub(super) fn verify(facts: &Facts<'_>) {
     for (name, service) in &facts.spec.services {
@@ -100,6 +101,10 @@ fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fai
     let own = ["services", name.as_str(), "failover"];
     let servers = service.parts.iter().filter(|part| part.is_promoted());
     let servers: Vec<&Part> = servers.collect();
+    let lag = find(facts.tree, &[&own[..], &["max_lag"]].concat()).and_then(Yaml::text);
+    if let ([server], Some(lag)) = (servers.as_slice(), lag) {
+        measure(facts, &[&own[..], &["max_lag"]].concat(), server, lag);
+    }
     match servers.as_slice() {
         [] if facts.has(&[&own[..], &["max_lag"]].concat()) => {
             facts.error(&[&own[..], &["max_lag"]].concat(), || {
@@ -109,9 +114,10 @@ fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fai
             });
         }
         [server] if failover.automatic && failover.max_lag == 0 && !waits(server) => {
-            let suggestion = match server.postgres() {
-                Some(_) => "write `max_lag: 16MiB`, or `synchronous: on` in its server",
-                None => "write `max_lag: 1MiB`",
+            let suggestion = match server {
+                Part::Postgres(_) => "write `max_lag: 16MiB`, or `synchronous: on` in its server",
+                Part::Mariadb(_) => "write `max_lag: 10tx`",
+                _ => "write `max_lag: 1MiB`",
             };
             facts.warning(&own, || {
                 Problem::warning(format!(
@@ -128,6 +134,21 @@ fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Fai
                 .suggest("make each a service of its own")
         }),
     }
+}
+
+/// What lags is measured in what its server counts.
+fn measure(facts: &Facts<'_>, keys: &[&str], server: &Part, lag: &str) {
+    let counted = lag.ends_with(TRANSACTIONS);
+    let (why, write) = match (server.mariadb().is_some(), counted) {
+        (true, false) => ("a MariaDB server counts transactions", "max_lag: 10tx"),
+        (false, true) => ("it counts bytes", "max_lag: 16MiB"),
+        (true, true) | (false, false) => return,
+    };
+    facts.error(keys, || {
+        Problem::error(format!("{server} does not lag by {}", quoted(lag)))
+            .why(why)
+            .suggest(format!("write `{write}`"))
+    });
 }
 
 /// Do writes to a server ever wait for a standby?

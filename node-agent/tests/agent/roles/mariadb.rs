@@ -1,0 +1,270 @@
+//! A role whose server refuses writes by one variable: it is given back without a stop, and taken up again after a crash with all that
+//! was acknowledged.
+
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+
+use rustix::process::{Signal, geteuid};
+
+use super::*;
+
+const SERVER: &str = "/usr/sbin/mariadbd";
+const INSTALL: &str = "/usr/bin/mariadb-install-db";
+const CLIENT: &str = "/usr/bin/mariadb";
+
+/// A server refuses to run as root.
+const NOBODY: u32 = 65_534;
+
+fn part() -> v1::Part {
+    v1::Part {
+        part: Some(v1::part::Part::Mariadb(v1::MariadbServer {
+            server: "main".into(),
+            port: 3306,
+            user: "copy".into(),
+        })),
+    }
+}
+
+/// A node with a MariaDB, which is a standby that could be promoted; none where it is not installed.
+struct Bed {
+    lab: Lab,
+}
+
+impl Bed {
+    fn on(lab: Lab, endpoint: &str) -> Option<Self> {
+        const WHAT: &str = "roles with a real MariaDB";
+        let programs = [
+            (SERVER, "mariadb-server-core"),
+            (INSTALL, "mariadb-server-core"),
+            (CLIENT, "mariadb-client-core"),
+        ];
+        if !programs
+            .into_iter()
+            .all(|(program, package)| crate::lab::has(WHAT, program, package))
+        {
+            return None;
+        }
+        let here = lab.here();
+        let home = lab.path("mariadb");
+        fs::create_dir(&home).unwrap();
+        let mut install = std::process::Command::new(INSTALL);
+        let mut user = "";
+        if geteuid().is_root() {
+            fs::set_permissions(&here, fs::Permissions::from_mode(0o711)).unwrap();
+            chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+            install.uid(NOBODY).gid(NOBODY);
+            user = "user = \"65534:65534\"\n";
+        }
+        let made = install
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ])
+            .arg(format!("--tmpdir={}", home.display()))
+            .arg(format!("--datadir={}", home.join("data").display()))
+            .current_dir(&home)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let config = format!(
+            "[mysqld]\nskip-networking\nserver-id=1\nlog-bin=log\ndatadir={here}/mariadb/data\ntmpdir={here}/mariadb\n\
+             socket={here}/mariadb/socket\npid-file={here}/mariadb/pid\n!include {here}/interlock.cnf\n"
+        );
+        fs::write(lab.path("my.cnf"), config).unwrap();
+        lab.configure(
+            endpoint,
+            &format!(
+                "[allow.services]\ndb = {{ mariadb = [\"main\"] }}\n[mariadb.main]\nconfig = \"{here}/my.cnf\"\n\
+                 include = \"{here}/interlock.cnf\"\nsocket = \"{here}/mariadb/socket\"\nprocess = \"mariadb\"\n\
+                 replication_password = \"copy\"\n[process.mariadb]\n\
+                 command = [\"{SERVER}\", \"--defaults-file={here}/my.cnf\"]\n{user}[lease]\nruntime_dir = \"{here}/run\"\n"
+            ),
+        );
+        Some(Self { lab })
+    }
+
+    /// Says something to it: with the right to write although it is read-only, so only who asks is asked by this.
+    fn ask(&self, statement: &str) -> Option<String> {
+        let output = std::process::Command::new(CLIENT)
+            .args(["--no-defaults", "--user=root", "--batch"])
+            .args(["--skip-column-names", "--execute", statement])
+            .arg(format!("--socket={}/mariadb/socket", self.lab.here()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| said.trim().to_owned())
+    }
+
+    fn is_read_only(&self) -> Option<bool> {
+        self.ask("SELECT @@global.read_only").map(|it| it == "1")
+    }
+
+    fn pid(&self) -> Option<u32> {
+        pid_in(&self.lab, "mariadb")
+    }
+
+    /// Waits until it takes writes, or refuses them, whoever has started it.
+    async fn until_read_only(&self, wanted: bool) {
+        let is = async {
+            while self.is_read_only() != Some(wanted) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        patiently(is).await;
+    }
+
+    /// How far its log goes.
+    fn number(&self) -> u64 {
+        let last = self.ask("SELECT @@global.gtid_binlog_pos").unwrap();
+        last.rsplit('-').next().unwrap().parse().unwrap()
+    }
+}
+
+async fn stand_by(session: &mut Session, book: &Book) {
+    let instance = || v1::InstanceCommand {
+        service: "db".into(),
+        parts: vec![part()],
+    };
+    session
+        .assign_all(&[instance()], 3, Vec::new(), |instance| {
+            instance.exclusive = true;
+            instance.primary_parts = vec![part()];
+            instance.lease = Some(v1::LeaseAssignment::default());
+        })
+        .await;
+    session
+        .dispatch(id("start", 1), Command::Start(instance()))
+        .await;
+    let done = session.outcome(&id("start", 1)).await;
+    assert_eq!(done.state(), v1::AttemptState::Done, "{done:?}");
+    book.standing(session, |it| it.idle && it.unready.is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn a_role_is_given_back_by_a_server_that_goes_on_and_says_exactly_how_far_it_had_written() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    assert_eq!(bed.is_read_only(), Some(true));
+    primary(&mut session, &book, 1).await;
+    assert_eq!(bed.is_read_only(), Some(false));
+    bed.ask(
+        "CREATE DATABASE app; CREATE TABLE app.t (x int PRIMARY KEY); INSERT INTO app.t VALUES (1)",
+    )
+    .unwrap();
+    let (pid, number) = (bed.pid().unwrap(), bed.number());
+
+    book.say(&session, 1, Word::Release(1)).await;
+    let release = book.release(&mut session).await;
+    assert!((release.epoch, release.began) == (1, true), "{release:?}");
+    assert_eq!(release.position, Some(number), "{release:?}");
+    assert!(lives(pid), "it was stopped");
+    assert_eq!(bed.is_read_only(), Some(true));
+    book.say(&session, 1, Word::ReleaseWritten(1)).await;
+
+    // Nobody took it: it is promoted again, with all that it had.
+    book.standing(&mut session, |it| it.idle && it.unready.is_empty())
+        .await;
+    primary(&mut session, &book, 2).await;
+    assert_eq!(bed.pid(), Some(pid));
+    assert_eq!(bed.is_read_only(), Some(false));
+    assert_eq!(bed.ask("SELECT x FROM app.t").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_primary_that_died_is_started_read_only_and_promoted_again_with_all_that_it_had() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    bed.ask(
+        "CREATE DATABASE app; CREATE TABLE app.t (x int PRIMARY KEY); INSERT INTO app.t VALUES (1)",
+    )
+    .unwrap();
+    let (pid, number) = (bed.pid().unwrap(), bed.number());
+    crate::lab::signal(pid, Signal::KILL);
+    let again = async {
+        tokio::select! {
+            () = bed.until_read_only(false) => {}
+            said = book.until(&mut session, |said| release_in(said).is_some()) => {
+                panic!("its role was given back: {said:?}")
+            }
+        }
+    };
+    again.await;
+    let now = bed.pid().unwrap();
+    assert!(now != pid && lives(now));
+    assert_eq!(bed.number(), number);
+    assert_eq!(bed.ask("SELECT x FROM app.t").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_primary_whose_lease_is_over_is_ended_and_is_read_only_afterwards() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    let pid = bed.pid().unwrap();
+    book.acknowledges = false;
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1);
+    assert!(!lives(pid), "by force, whatever it says");
+    book.acknowledges = true;
+    book.say(&session, 1, Word::ReleaseWritten(1)).await;
+    bed.until_read_only(true).await;
+    assert_ne!(bed.pid(), Some(pid));
+}
+
+#[tokio::test]
+async fn a_server_that_somebody_made_take_writes_is_ended() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    let pid = bed.pid().unwrap();
+    bed.ask("SET GLOBAL read_only=OFF").unwrap();
+    let ended = async {
+        tokio::select! {
+            () = async {
+                while lives(pid) {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            } => {}
+            _ = book.until(&mut session, |_| false) => {}
+        }
+    };
+    patiently(ended).await;
+    patiently(async {
+        tokio::select! {
+            () = bed.until_read_only(true) => {}
+            _ = book.until(&mut session, |_| false) => {}
+        }
+    })
+    .await;
+}
