@@ -207,7 +207,6 @@ services:
         assert_eq!(failover.fence, Fence::Off);
         assert_eq!(failover.budget, Budget::OF_SERVICE);
         assert_eq!(spec.control.failovers, Budget::OF_CLUSTER);
-        assert!(parse("fence: never", SAME).is_err());
     }
 
     #[test]
