@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::driver::{Driver, Handle, Lineage, clear_broken_import, compaction, load};
 use crate::leadership::{Candidate, Leadership, Sole};
 use crate::leases::Leases;
-use crate::services::{Cluster, Events, Logs, Operations, PORTABLE, Plans, Stores};
+use crate::services::{Cluster, Events, Logs, Operations, PORTABLE, Planning, Plans, Stores};
 use crate::sessions::AgentSessions;
 use crate::store::Store;
 use crate::store::chosen::Chosen;
@@ -170,13 +170,14 @@ async fn routes(
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MESSAGE)
         .max_encoding_message_size(MESSAGE);
-    let operations =
-        OperationServiceServer::new(Operations::new(handle.clone(), Arc::clone(store)))
-            .send_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(MESSAGE)
-            .max_encoding_message_size(MESSAGE);
-    let plans = PlanServiceServer::new(Plans::new(handle.clone()))
+    let planning = Planning::new();
+    let operations = Operations::new(handle.clone(), Arc::clone(store), planning.clone());
+    let operations = OperationServiceServer::new(operations)
+        .send_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(MESSAGE)
+        .max_encoding_message_size(MESSAGE);
+    let plans = PlanServiceServer::new(Plans::new(handle.clone(), planning))
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_encoding_message_size(MESSAGE);

@@ -67,7 +67,9 @@ async fn one(address: &str, port: u16) -> (Option<bool>, String) {
         Ok(Err(error)) => {
             let reached = match error.kind() {
                 ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Some(true),
-                ErrorKind::TimedOut | ErrorKind::HostUnreachable => Some(false),
+                // Not what says that a host cannot be reached: its own firewall may have said so, and then it lives. Where
+                // nobody answers for an address, that takes longer to be known than is waited for here.
+                ErrorKind::TimedOut => Some(false),
                 _ => None,
             };
             (reached, error.to_string())

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::leadership::{Candidate, Sole};
-use crate::services::Operations;
+use crate::services::{Operations, Planning};
 use crate::sessions::Outbox;
 use crate::store::embedded::{Embedded, IfMissing, Options};
 use crate::store::{
@@ -225,7 +225,7 @@ impl Bench {
             operation: operation.into(),
             ..v1::GetOperationRequest::default()
         };
-        Operations::new(self.handle.clone(), store)
+        Operations::new(self.handle.clone(), store, Planning::new())
             .get_operation(tonic::Request::new(request))
             .await
             .map(tonic::Response::into_inner)

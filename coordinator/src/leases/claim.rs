@@ -53,7 +53,7 @@ pub(super) async fn take(
 
 /// Takes a service in the engine in order to begin an epoch, if nobody wants it or these nodes, whose role it is or will be, left
 /// alone, and no budget is spent: one word to the engine, so that what is entered before is obeyed. Returns what is to be
-/// written with the bump, so that it counts; the first epoch of all moves nothing.
+/// written with the bump, so that it counts; the first epoch of all moves nothing, nor one that goes to where the role was.
 ///
 /// # Errors
 /// Why it was not taken.
@@ -71,18 +71,24 @@ pub(super) async fn begin(
             return Err(maintenance.to_string());
         }
         let now = clock::now();
-        if from.is_some() {
+        let moves = moves(from.as_ref(), &node);
+        if moves {
             let may = desk.coordinator.may_fail_over(&service, now);
             may.map_err(|block| block.to_string())?;
         }
         let taken = desk.coordinator.failover_takes(&service, epoch, &node);
         taken.map_err(|held| held.to_string())?;
         let counts = || desk.coordinator.failover_counts(&service, now);
-        Ok(from.is_some().then(counts))
+        Ok(moves.then(counts))
     });
     begun
         .await
         .unwrap_or_else(|not_done| Err(not_done.to_string()))
+}
+
+/// Does the role go to another node than it was on last?
+pub(super) fn moves(from: Option<&NodeName>, to: &NodeName) -> bool {
+    from.is_some_and(|from| from != to)
 }
 
 impl Claim {

@@ -368,7 +368,9 @@ impl Keeper {
         let more = more.unwrap_or_default();
         let claims = claimed(&transaction);
         let from = self.record().and_then(LeaseRecord::last_primary).cloned();
-        let counts = claims.is_some() && from.is_some();
+        let counts = claims
+            .as_ref()
+            .is_some_and(|(_, node)| super::claim::moves(from.as_ref(), node));
         let (leases, service) = (self.leases.clone(), self.service.clone());
         let commit = transaction.clone();
         let fate = async move {

@@ -22,6 +22,7 @@ pub use event::Events;
 pub use logs::{Logs, Relay};
 pub use operation::Operations;
 pub use plan::Plans;
+pub use planning::Planning;
 pub(crate) use store::PORTABLE;
 pub use store::Stores;
 

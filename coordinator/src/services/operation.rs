@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::planning::{Planning, known};
+use super::planning::{Planning, Turn, known};
 use super::{Caller, MAX_REASON, bounded, next_change, render};
 use crate::clock;
 use crate::driver::{CachedPlan, Desk, Handle, Known, read_json};
@@ -37,11 +37,11 @@ pub struct Operations {
 impl Operations {
     /// The service over this driver and its store.
     #[must_use]
-    pub fn new(driver: Handle, store: Arc<dyn Store>) -> Self {
+    pub fn new(driver: Handle, store: Arc<dyn Store>, planning: Planning) -> Self {
         Self {
             driver,
             store,
-            planning: Planning::new(),
+            planning,
         }
     }
 
@@ -69,12 +69,13 @@ impl Operations {
 
     /// Made again from what is known now a plan must be the same, byte for byte; else something that it was made from does
     /// not hold any more.
-    async fn still_holds(&self, kept: &CachedPlan, known: Known) -> Result<(), Status> {
+    async fn still_holds(turn: Turn, kept: &CachedPlan, known: Known) -> Result<Turn, Status> {
         let (request, rendering) = (kept.request.clone(), Arc::clone(&kept.rendering));
         let stale =
             |text: String| Err(Status::failed_precondition(text).because(Reason::PlanStale));
-        match self.planning.plan(known, request, rendering).await?.plan {
-            Some(again) if again.digest() == kept.plan.digest() => Ok(()),
+        let (outcome, turn) = turn.plan(known, request, rendering).await?;
+        match outcome.plan {
+            Some(again) if again.digest() == kept.plan.digest() => Ok(turn),
             Some(again) => stale(format!(
                 "the cluster has changed since this plan was made: it would now be {}; plan again",
                 again.digest().short()
@@ -169,6 +170,7 @@ impl OperationService for Operations {
         let request = request.into_inner();
         bounded("reason", &request.reason, MAX_REASON)?;
         let by = caller.name;
+        let turn = self.planning.turn().await?;
         let (request, kept, known) = self
             .driver
             .call(move |desk| {
@@ -176,7 +178,7 @@ impl OperationService for Operations {
                 Ok::<_, Status>((request, kept, known(desk)?))
             })
             .await??;
-        self.still_holds(&kept, known).await?;
+        let _turn = Self::still_holds(turn, &kept, known).await?;
         let started = self
             .driver
             .call(move |desk| start(desk, kept, &request, by))

@@ -50,11 +50,11 @@ pub struct Plans {
 impl Plans {
     /// The service over this driver.
     #[must_use]
-    pub fn new(driver: Handle) -> Self {
+    pub fn new(driver: Handle, planning: Planning) -> Self {
         Self {
             driver,
             renderer: Renderer::new(),
-            planning: Planning::new(),
+            planning,
             started: tokio::time::Instant::now(),
         }
     }
@@ -122,6 +122,7 @@ impl PlanService for Plans {
         self.ask_power(&request.scope).await?;
         self.settle().await?;
         let rendered = self.renderer.render(&self.driver, &request).await?;
+        let turn = self.planning.turn().await?;
         let known = self.driver.call(|desk| known(desk)).await??;
         let generation = known.generation;
         if rendered.generation.is_some_and(|it| it != generation) {
@@ -131,10 +132,9 @@ impl PlanService for Plans {
             .because(Reason::PlanStale));
         }
         let rendering = rendered.rendering;
-        let outcome = self
-            .planning
-            .plan(known, request.clone(), Arc::clone(&rendering))
-            .await?;
+        let planned = turn.plan(known, request.clone(), Arc::clone(&rendering));
+        let (outcome, turn) = planned.await?;
+        drop(turn);
         let mut report = outcome.report.entries().to_vec();
         let (plan_json, digest) = outcome.plan.as_ref().map_or_else(Default::default, |plan| {
             let text = String::from_utf8_lossy(plan.bytes()).into_owned();

@@ -9,45 +9,79 @@ use std::sync::Arc;
 
 use interlock_mesh::reason::{Because as _, Reason};
 use interlock_planner::{Outcome, Rendering, Request};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::driver::{Desk, Known};
 
-/// Makes one plan after the other.
+/// Makes one plan after the other, whoever asks.
 #[derive(Debug, Clone)]
-pub(super) struct Planning {
+pub struct Planning {
     turn: Arc<Semaphore>,
 }
 
+/// The turn of who wants a plan. What is known is to be asked for when it has come, and not before: who waits behind others would
+/// go by what was.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Planning {
-    pub(super) fn new() -> Self {
+    /// Of a coordinator.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "one for all services, not one that is made up where it is missing"
+    )]
+    pub fn new() -> Self {
         Self {
             turn: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// Makes a plan on a thread of its own.
+    /// Waits for the turn.
     ///
     /// # Errors
     /// If this process is stopping.
+    pub(super) async fn turn(&self) -> Result<Turn, Status> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        turn.map(|permit| Turn { _permit: permit })
+            .map_err(|_| stopping())
+    }
+}
+
+impl Turn {
+    /// Makes a plan on a thread of its own. The turn ends with the value that comes back, or with the thread: whoever asked may
+    /// be gone, and the next one has to wait for it all the same.
+    ///
+    /// # Errors
+    /// If this process is stopping, or the planner has a defect.
     pub(super) async fn plan(
-        &self,
+        self,
         known: Known,
         request: Request,
         rendering: Arc<Rendering>,
-    ) -> Result<Outcome, Status> {
-        let stopping = || Status::unavailable("this coordinator is stopping; try again");
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let turn = turn.map_err(|_| stopping())?;
-        let planned = tokio::task::spawn_blocking(move || {
-            let outcome = known.plan(request, &rendering);
-            // Whoever asked may be gone; the next one has to wait for the thread all the same.
-            drop(turn);
-            outcome
-        });
-        planned.await.map_err(|_| stopping())
+    ) -> Result<(Outcome, Self), Status> {
+        self.make(move || known.plan(request, &rendering)).await
     }
+
+    async fn make<T: Send + 'static>(
+        self,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<(T, Self), Status> {
+        let made = tokio::task::spawn_blocking(move || (make(), self)).await;
+        made.map_err(|failed| match failed.is_panic() {
+            true => Status::internal(
+                "the planner failed at this request, which is a defect: the coordinator's log says where",
+            ),
+            false => stopping(),
+        })
+    }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("this coordinator is stopping; try again")
 }
 
 /// What a plan is made from now.
@@ -93,12 +127,22 @@ services:
             let (let_go, held) = std::sync::mpsc::channel::<()>();
             let other = tokio::task::spawn_blocking(move || held.recv());
             let planning = Planning::new();
-            let mut planned = Box::pin(planning.plan(known, request, Arc::default()));
+            let turn = planning.turn().await.unwrap();
+            let mut planned = Box::pin(turn.plan(known, request, Arc::default()));
             assert!(poll!(&mut planned).is_pending());
+            let mut next = Box::pin(planning.turn());
+            assert!(poll!(&mut next).is_pending(), "one at a time");
             drop(let_go);
             other.await.unwrap().unwrap_err();
-            let report = planned.await.unwrap().report.to_string();
+            let (outcome, turn) = planned.await.unwrap();
+            let report = outcome.report.to_string();
             assert!(report.contains("web@a"), "of what was known: {report}");
+            assert!(poll!(&mut next).is_pending(), "until it is started");
+            drop(turn);
+            let failed = next.await.unwrap().make(|| panic!("a defect")).await;
+            let failed = failed.map(drop).unwrap_err();
+            assert_eq!(failed.code(), tonic::Code::Internal, "{failed}");
+            planning.turn().await.unwrap();
         });
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
-    ACTIVITY, BY_HAND, Coordinator, EVENTS, FORGOTTEN, LET_GO, MAINTENANCE, OPERATIONS, OUTRUN,
-    SPECS, VERIFIED, Write,
+    ACTIVITY, BLOCKS, BY_HAND, COUNTED, Coordinator, EVENTS, FORGOTTEN, LET_GO, MAINTENANCE,
+    OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
 };
 use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
@@ -31,7 +31,9 @@ use crate::store::{Entry, Prefix, Store};
 /// incarnation in them, and nothing is decided by them until all members have spoken (safety rule E11).
 pub(crate) const PORTABLE: &[&str] = &[
     ACTIVITY,
+    BLOCKS,
     BY_HAND,
+    COUNTED,
     EVENTS,
     FORGOTTEN,
     LEASES,

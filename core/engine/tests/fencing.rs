@@ -10,7 +10,7 @@ use interlock_engine::coordinator::{
     Applied, By, Coordinator, Event, FromAgent, Hello, Loaded, NotFenced, Output, Scope, ToAgent,
 };
 use interlock_model::action::{FenceAction, Power};
-use interlock_model::ids::{BootId, Term};
+use interlock_model::ids::{BootId, OperationId, Term};
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::spec::Spec;
@@ -106,7 +106,13 @@ fn power(ask: u64, about: &str, power: Power) -> FromAgent {
     }
 }
 
+/// While everybody else speaks.
 fn fence(coordinator: &mut Coordinator, now: Now) -> Result<u64, NotFenced> {
+    for name in ["mgmt", "b", "c"] {
+        if coordinator.view().connected(&node(name)) {
+            coordinator.agent(&node(name), FromAgent::Heartbeat, now);
+        }
+    }
     coordinator.fence(&db(), &node("a"), Epoch(4), None, now)
 }
 
@@ -130,11 +136,11 @@ fn ordered(output: &Output) -> Option<(String, u64)> {
 #[test]
 fn it_is_ordered_with_its_event_and_the_answer_is_kept() {
     let mut coordinator = verified();
-    let order = fence(&mut coordinator, at(3000)).unwrap();
+    let order = fence(&mut coordinator, at(3300)).unwrap();
     let output = coordinator.take_output();
     assert_eq!(ordered(&output), Some(("mgmt".to_owned(), order)));
     assert_eq!(events(&output), ["node-fencing"]);
-    assert_eq!(fence(&mut coordinator, at(3100)), Err(NotFenced::UnderWay));
+    assert_eq!(fence(&mut coordinator, at(3400)), Err(NotFenced::UnderWay));
 
     let via = node("mgmt");
     coordinator.agent(&via, power(order + 7, "a", Power::Off), at(3500));
@@ -149,12 +155,12 @@ fn it_is_ordered_with_its_event_and_the_answer_is_kept() {
 #[test]
 fn what_speaks_against_it_keeps_it_off() {
     let mut unverified = bench(SPEC);
-    let why = fence(&mut unverified, at(3000)).unwrap_err();
+    let why = fence(&mut unverified, at(3300)).unwrap_err();
     assert_eq!(why, NotFenced::Unverified(node("a")));
 
     let mut heard = verified();
-    heard.agent(&node("a"), FromAgent::Heartbeat, at(2700));
-    let why = fence(&mut heard, at(3000)).unwrap_err();
+    heard.agent(&node("a"), FromAgent::Heartbeat, at(1100));
+    let why = fence(&mut heard, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::Heard { .. }), "{why}");
 
     let mut maintained = verified();
@@ -165,20 +171,20 @@ fn what_speaks_against_it_keeps_it_off() {
     let hour = Duration::from_secs(3600);
     let entered = maintained.enter_maintenance(Scope::Node(node("a")), hour, by, at(2000));
     entered.unwrap();
-    let why = fence(&mut maintained, at(3000)).unwrap_err();
+    let why = fence(&mut maintained, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::Maintenance(_)), "{why}");
 
     let mut spent = verified();
     for millis in [1000, 1001] {
         spent.failover_counted(&db(), at(millis));
     }
-    let why = fence(&mut spent, at(3000)).unwrap_err();
+    let why = fence(&mut spent, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::Budget(_)), "{why}");
 
     // Of the nodes that reach its source one is gone, and the other one is itself.
     let mut alone = verified();
     alone.session_closed(&node("mgmt"));
-    let why = fence(&mut alone, at(3000)).unwrap_err();
+    let why = fence(&mut alone, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::NoVia(_)), "{why}");
 
     for mut coordinator in [unverified, heard, maintained, alone] {
@@ -187,14 +193,75 @@ fn what_speaks_against_it_keeps_it_off() {
 }
 
 #[test]
+fn who_is_cut_off_with_others_and_who_may_be_starting_is_left_alone() {
+    // All were heard within the last period before they were cut off, and this is the first moment for any of them.
+    let mut cut = verified();
+    for (name, last) in [("mgmt", 3300), ("a", 1050), ("b", 1999), ("c", 1500)] {
+        cut.agent(&node(name), FromAgent::Heartbeat, at(last));
+    }
+    let asked = |it: &mut Coordinator, now| it.fence(&db(), &node("a"), Epoch(4), None, now);
+    let why = asked(&mut cut, at(3300)).unwrap_err();
+    assert!(matches!(why, NotFenced::Doubted(_)), "{why}");
+
+    // For an operation, too: a person wants the machine left alone.
+    let mut maintained = verified();
+    let by = By {
+        who: "anna",
+        why: "disks",
+    };
+    let hour = Duration::from_secs(3600);
+    let entered = maintained.enter_maintenance(Scope::Node(node("a")), hour, by, at(2000));
+    entered.unwrap();
+    for name in ["mgmt", "b", "c"] {
+        maintained.agent(&node(name), FromAgent::Heartbeat, at(3300));
+    }
+    let operation = Some(OperationId(7));
+    let why = maintained.fence(&db(), &node("a"), Epoch(4), operation, at(3300));
+    let why = why.unwrap_err();
+    assert!(matches!(why, NotFenced::Maintenance(_)), "{why}");
+
+    // Another coordinator takes over, and hears the others.
+    let before = verified();
+    let loaded = Loaded {
+        applied: before.applied().cloned(),
+        verified: [(node("a"), before.verification(&node("a")).unwrap().clone())].into(),
+        ..Loaded::default()
+    };
+    let mut other = Coordinator::recover(Term(2), loaded).unwrap();
+    hello(&mut other, "mgmt", at(1000));
+    hello(&mut other, "b", at(1000));
+    for name in ["mgmt", "b"] {
+        other.agent(&node(name), FromAgent::Heartbeat, at(9000));
+    }
+    // Two of four are cut off from it, as far as it knows: no more than half.
+    let why = asked(&mut other, at(9000)).unwrap_err();
+    assert_eq!(why, NotFenced::NeverHeard(node("a")));
+    for name in ["mgmt", "b"] {
+        other.agent(&node(name), FromAgent::Heartbeat, at(400_000));
+    }
+    asked(&mut other, at(400_000)).unwrap();
+
+    let loaded = Loaded {
+        applied: before.applied().cloned(),
+        verified: [(node("a"), before.verification(&node("a")).unwrap().clone())].into(),
+        ..Loaded::default()
+    };
+    let mut alone = Coordinator::recover(Term(2), loaded).unwrap();
+    hello(&mut alone, "mgmt", at(1000));
+    alone.agent(&node("mgmt"), FromAgent::Heartbeat, at(400_000));
+    let why = asked(&mut alone, at(400_000)).unwrap_err();
+    assert!(matches!(why, NotFenced::Doubted(_)), "{why}");
+}
+
+#[test]
 fn off_of_a_machine_that_spoke_meanwhile_and_silence_of_the_source_are_unknown() {
     let mut spoke = verified();
-    let order = fence(&mut spoke, at(3000)).unwrap();
-    spoke.agent(&node("a"), FromAgent::Heartbeat, at(3200));
+    let order = fence(&mut spoke, at(3300)).unwrap();
+    spoke.agent(&node("a"), FromAgent::Heartbeat, at(3400));
     spoke.agent(&node("mgmt"), power(order, "a", Power::Off), at(3500));
 
     let mut silent = verified();
-    fence(&mut silent, at(3000)).unwrap();
+    fence(&mut silent, at(3300)).unwrap();
     silent.tick(at(60_000));
 
     for mut coordinator in [spoke, silent] {

@@ -25,8 +25,9 @@ pub(super) const PRIVILEGED: &str = "SELECT DISTINCT grantee FROM information_sc
      WHERE privilege_type IN ('READ_ONLY ADMIN', 'READ ONLY ADMIN') \
      AND RIGHT(grantee, CHAR_LENGTH(@@hostname) + 3) <> CONCAT('@', QUOTE(@@hostname))";
 
-/// The first version that can be told to follow from where its own log ends (`MASTER_DEMOTE_TO_SLAVE`).
-const LEAST: (u32, u32) = (10, 10);
+/// The first version whose `read_only` holds for accounts with `SUPER` too (MDEV-29596). It can be told to follow from where its own
+/// log ends (`MASTER_DEMOTE_TO_SLAVE`) since the one before.
+const LEAST: (u32, u32) = (10, 11);
 
 /// A value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,6 +42,22 @@ pub struct Demoted {
 }
 
 impl Server {
+    /// Nothing more is received from whom it follows, and all that was is applied. It refuses writes as before.
+    ///
+    /// # Errors
+    /// If something that was received cannot be applied.
+    pub async fn apply(&self, limit: Duration) -> Result<(), Error> {
+        let apply = async {
+            let talk = self.talk(limit).await?;
+            let facts = own_facts(&talk).await?;
+            match facts.source() {
+                Some(_) => self.apply_all(&talk, &facts, limit).await,
+                None => Ok(()),
+            }
+        };
+        self.named("apply what it has received", apply.await)
+    }
+
     /// Makes it take writes, after all that it has received is applied. It follows nobody any more. Whoever calls has the right
     /// to that.
     ///
@@ -150,10 +166,11 @@ impl Server {
 /// What a server has received of whom it follows, and not applied.
 fn unapplied(facts: &Facts) -> Option<(&Source, Gtid)> {
     let source = facts.source()?;
-    let applied = facts.written.and(&facts.applied);
+    // By the server that has written it: the numbers of others, this one's own too, go on beside it.
+    let here = facts.all();
     let missing = source.received.iter().find(|gtid| {
-        let last = applied.last_of(gtid.domain);
-        last.is_none_or(|last| last.number < gtid.number)
+        let last = here.of(gtid.domain, gtid.server);
+        last.is_none_or(|last| last < gtid.number)
     });
     missing.map(|missing| (source, missing))
 }

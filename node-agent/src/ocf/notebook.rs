@@ -32,7 +32,7 @@ pub(super) struct Notebook {
     path: PathBuf,
     /// What an earlier agent has written.
     found: Arc<BTreeMap<LocalName, Line>>,
-    /// Why nothing is known of what that was.
+    /// Why nothing is known of what that was, of what it does not name.
     unread: Option<String>,
     written: Arc<Mutex<Written>>,
 }
@@ -42,6 +42,9 @@ pub(super) struct Notebook {
 struct Written {
     boot: BootId,
     resources: BTreeMap<LocalName, Line>,
+    /// Why nothing is known of resources that are not named: what was here before could not be read, in this boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unread: Option<String>,
 }
 
 /// A resource. One of another agent type that has its name is another one.
@@ -58,20 +61,24 @@ impl Notebook {
         let empty = Written {
             boot,
             resources: BTreeMap::new(),
+            unread: None,
         };
-        let (written, unread) = match read(&path) {
-            Ok(Some(written)) if written.boot == empty.boot => (written, None),
-            Ok(_) => (empty, None),
+        let written = match read(&path) {
+            Ok(Some(written)) if written.boot == empty.boot => written,
+            Ok(_) => empty,
             Err(error) => {
                 let path = path.display();
                 tracing::error!(%path, %error, "what is remembered of resources of OCF agents cannot be read: none is taken for stopped until a start or a stop of it succeeds");
-                (empty, Some(format!("{path} could not be read ({error})")))
+                Written {
+                    unread: Some(format!("{path} could not be read ({error})")),
+                    ..empty
+                }
             }
         };
         Self {
             path,
             found: Arc::new(written.resources.clone()),
-            unread,
+            unread: written.unread.clone(),
             written: Arc::new(Mutex::new(written)),
         }
     }
@@ -178,5 +185,12 @@ mod tests {
         assert!(why.contains("ocf.json could not be read"), "{why}");
         open().remember(&disk, Memory::default()).await;
         assert_eq!(open().of(&disk), Memory::default());
+        // That one is known says nothing of another, to the next agent either.
+        let mut other = resource("heartbeat:IPaddr2");
+        other.name = "address".parse().unwrap();
+        let why = open().of(&other).doubt.expect("still a doubt");
+        assert!(why.contains("ocf.json could not be read"), "{why}");
+        let next_boot = Notebook::open(path.clone(), BootId("two".to_owned()));
+        assert_eq!(next_boot.of(&other), Memory::default());
     }
 }

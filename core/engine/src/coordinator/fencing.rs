@@ -28,6 +28,17 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// How long another node may take to answer before it is asked once more.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long after a heartbeat was due a node counts as silent where many are: in quarters of the heartbeat's period. Above four, so
+/// that one that is a little late is none.
+const SILENT: u32 = 5;
+
+/// How long the agent of a machine must not have been heard before the machine is switched off: in the same measure, and a whole
+/// period above it. If all that are cut off from this coordinator fell silent together, all of them are seen to be silent by then.
+const LOST: u32 = SILENT + 4;
+
+/// How long a machine whose agent was never heard may take to come up.
+const BOOT: Duration = Duration::from_secs(300);
+
 /// What another node has found when it tried to reach a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
@@ -82,14 +93,22 @@ pub enum NotFenced {
     /// Nobody knows whether its plug is its own.
     #[error("the plug of {0} is not verified: interlockctl power verify {0}")]
     Unverified(NodeName),
-    /// It speaks.
-    #[error("the agent of {node} was heard {ms} ms ago", ms = .ago.as_millis())]
+    /// It speaks, or did just now.
+    #[error("the agent of {node} was heard within the last {ms} ms", ms = .within.as_millis())]
     Heard {
         /// Which node.
         node: NodeName,
-        /// How long ago.
-        ago: Duration,
+        /// Within how long.
+        within: Duration,
     },
+    /// It may be starting.
+    #[error(
+        "the agent of {0} was not heard since this coordinator began: its machine may be starting"
+    )]
+    NeverHeard(NodeName),
+    /// So many are silent that it is rather the coordinator that is cut off.
+    #[error("{0}")]
+    Doubted(String),
     /// A coordinator or etcd runs on it.
     #[error("{0} carries the control plane")]
     Control(NodeName),
@@ -191,38 +210,52 @@ impl Coordinator {
         of_node.filter_map(|(observer, it)| Some((observer, it.tried.as_ref()?)))
     }
 
-    /// Why this coordinator doubts what it sees, and not the machines: more than half of the nodes that it has heard, and of
-    /// more than one host, have fallen silent within seconds of each other, and are silent still.
+    /// Why this coordinator doubts what it sees, and not the machines: more than half of the nodes, and of more than one host, have
+    /// fallen silent within seconds of each other, and are silent still. Who was never heard, and is not known to be off, is one
+    /// of them: a coordinator that has just begun does not know what it is cut off from.
     #[must_use]
     pub fn doubts_itself(&self, now: Now) -> Option<String> {
         let spec = self.spec()?;
-        let late = spec.control.heartbeat * 2;
+        let late = spec.control.heartbeat * SILENT / 4;
         let mut all = 0_usize;
         let mut silent: Vec<(Duration, String)> = Vec::new();
+        let mut unheard: Vec<String> = Vec::new();
         for (name, node) in &spec.nodes {
             let seen = self.view.node(name);
-            // Who has left, or was never heard, is not missed.
-            let missed = seen.filter(|seen| !matches!(seen.liveness, Liveness::Left));
-            let Some((seen, heard)) = missed.and_then(|seen| Some((seen, seen.heard?))) else {
+            // Who has left is not missed, nor who is off, nor who has no agent.
+            let has_left = seen.is_some_and(|seen| matches!(seen.liveness, Liveness::Left));
+            if has_left || node.agentless.is_some() || self.view.is_off(name) {
                 continue;
-            };
+            }
             all += 1;
-            if now.since(heard) >= late || seen.session.is_none() {
-                let host = node.host.as_ref().map(ToString::to_string);
-                silent.push((heard, host.unwrap_or_else(|| name.to_string())));
+            let host = node.host.as_ref().map(ToString::to_string);
+            let host = host.unwrap_or_else(|| name.to_string());
+            match seen.and_then(|seen| Some((seen, seen.heard?))) {
+                None => unheard.push(host),
+                Some((seen, heard)) if now.since(heard) >= late || seen.session.is_none() => {
+                    silent.push((heard, host));
+                }
+                Some(_) => {}
             }
         }
         silent.sort();
+        // Nobody knows when those fell silent that were never heard: it may have been at any of these moments.
+        let alone = (unheard.len(), BTreeSet::from_iter(&unheard).len());
         let groups = silent.iter().enumerate().map(|(first, (from, _))| {
             let group = silent[first..].iter();
             let group = group.take_while(|(at, _)| at.saturating_sub(*from) <= AT_ONCE);
-            let hosts: BTreeSet<&String> = group.clone().map(|(_, host)| host).collect();
-            (group.count(), hosts.len())
+            let hosts: BTreeSet<&String> = group
+                .clone()
+                .map(|(_, host)| host)
+                .chain(&unheard)
+                .collect();
+            (group.count() + unheard.len(), hosts.len())
         });
-        let largest = groups.filter(|(_, hosts)| *hosts > 1).max();
+        let largest = groups.chain([alone]).filter(|(_, hosts)| *hosts > 1).max();
         let (many, _) = largest.filter(|(many, _)| many * 2 > all)?;
         Some(format!(
-            "{many} of {all} nodes fell silent within seconds, so this coordinator doubts itself and not the machines"
+            "{many} of {all} nodes are silent, and fell so within seconds or were never heard: this coordinator doubts itself and \
+             not the machines"
         ))
     }
 
@@ -252,11 +285,13 @@ impl Coordinator {
             return Err(NotFenced::Unverified(node.clone()));
         }
         let heard = self.view.node(node).and_then(|seen| seen.heard);
-        if let Some(ago) = heard.map(|heard| now.since(heard))
-            && ago < spec.control.heartbeat / 2
-        {
+        let within = spec.control.heartbeat * LOST / 4;
+        if heard.is_some_and(|heard| now.since(heard) < within) {
             let node = node.clone();
-            return Err(NotFenced::Heard { node, ago });
+            return Err(NotFenced::Heard { node, within });
+        }
+        if let Some(doubt) = self.doubts_itself(now) {
+            return Err(NotFenced::Doubted(doubt));
         }
         let held = [
             (service.to_string(), self.is_held(service)),
@@ -267,10 +302,11 @@ impl Coordinator {
                 return Err(NotFenced::Held { what, holder });
             }
         }
+        // Nor for an operation: its plan has no step that switches anything off.
+        if let Some(maintenance) = self.rests(service, [node]) {
+            return Err(NotFenced::Maintenance(Box::new(maintenance.clone())));
+        }
         if operation.is_none() {
-            if let Some(maintenance) = self.rests(service, [node]) {
-                return Err(NotFenced::Maintenance(Box::new(maintenance.clone())));
-            }
             let may = self.may_fail_over(service, now);
             may.map_err(|block| NotFenced::Budget(Box::new(block)))?;
         }
@@ -288,6 +324,10 @@ impl Coordinator {
         let device = spec.power.get(&power.device).ok_or_else(none)?;
         let via = self.view.fencer(&via, &device.fence).cloned();
         let via = via.ok_or_else(no_via)?;
+        let stands = self.view.node(&via).and_then(|seen| seen.session);
+        if heard.is_none() && stands.is_none_or(|since| now.since(since) < BOOT) {
+            return Err(NotFenced::NeverHeard(node.clone()));
+        }
         let call = fence_call(&spec, node, &power, FenceAction::Off).ok_or_else(none)?;
         self.next_ask += 1;
         let order = self.next_ask;
@@ -354,6 +394,8 @@ impl Coordinator {
         });
         if power == Power::Off {
             self.view.powered(node, power, detail, now);
+            // Its plug is verified, or it had not been asked: nothing that the spec let go runs there.
+            self.strays_are_off(node);
         }
         true
     }

@@ -7,10 +7,10 @@
 
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::InstanceState;
 use interlock_model::plan::StepId;
 
 use super::gates::Readiness;
+use super::word::Word;
 use super::{Ctx, Operation, Phase};
 
 impl Operation {
@@ -24,20 +24,16 @@ impl Operation {
         if !matches!(action, Action::PowerOff { .. } | Action::Reboot) {
             return Readiness::Yes;
         }
-        if let Some(service) = self.runs_unplanned(node, ctx) {
-            return Readiness::NotYet(format!(
-                "{service} on {node} runs, which was down when the plan was made, and no step stops it: stop it there, or abort \
-                 and plan again"
-            ));
-        }
         let strays = ctx.strays.may_run_on(node, ctx.view).into_iter();
         let mut unasked = strays.filter(|(service, _)| !self.is_let_go(service, node));
-        unasked.next().map_or(Readiness::Yes, |(service, why)| {
-            Readiness::Never(format!(
+        if let Some((service, why)) = unasked.next() {
+            return Readiness::Never(format!(
                 "{why}; nothing stops it, and this plan was made without it: stop {service} on {node} by hand, abort, and \
                  plan again"
-            ))
-        })
+            ));
+        }
+        let unplanned = self.may_run_unplanned(node, ctx);
+        unplanned.map_or(Readiness::Yes, Readiness::NotYet)
     }
 
     /// Does a step ask a person to take down a machine on which something runs that the plan did not ask for?
@@ -58,23 +54,23 @@ impl Operation {
         }
     }
 
-    /// A service of the spec that is seen to run on a node and of whose instance there the plan has no step. Where no agent runs
-    /// everything goes with its machine.
-    fn runs_unplanned<'a>(&self, node: &NodeName, ctx: &Ctx<'a>) -> Option<&'a ServiceName> {
-        let declared = ctx.spec.nodes.get(node)?;
+    /// Why a service of the spec may run on a node, of whose instance there the plan has no step; nothing known is not nothing
+    /// there. Where no agent runs everything goes with its machine.
+    fn may_run_unplanned(&self, node: &NodeName, ctx: &Ctx<'_>) -> Option<String> {
         let here = ctx.spec.services.values();
-        let mut here = here.filter(|it| declared.agentless.is_none() && it.nodes.contains(node));
-        let runs = |name: &ServiceName| {
-            let state = ctx.view.state(ctx.spec, node, name);
-            let up = [
-                InstanceState::Starting,
-                InstanceState::Running,
-                InstanceState::Paused,
-            ];
-            up.contains(&state)
-        };
-        let found = here.find(|it| self.places_of(&it.name, node).is_empty() && runs(&it.name));
-        found.map(|service| &service.name)
+        let here = here.filter(|it| it.nodes.contains(node));
+        let mut unplanned = here.filter(|it| self.places_of(&it.name, node).is_empty());
+        unplanned.find_map(|service| {
+            let name = &service.name;
+            match self.word(node, name, ctx) {
+                Word::Up(..) => Some(format!(
+                    "{name} on {node} runs, which was down when the plan was made, and no step stops it: stop it there, or abort \
+                     and plan again"
+                )),
+                Word::Awaited(why) => Some(format!("{why}; no step of the plan stops it")),
+                Word::Down | Word::Silent => None,
+            }
+        })
     }
 
     /// Has a person said that this may go down with its machine?

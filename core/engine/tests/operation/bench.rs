@@ -285,14 +285,28 @@ impl Bench {
         for node in ["mgmt", "a", "b"] {
             bench.connects(node, "boot-1");
         }
-        // Long before the operation.
-        for (service, node) in [("web", "b"), ("front", "b"), ("user", "mgmt")] {
+        // Long before the operation; what it has no step for on a machine that goes was down then.
+        let told = [("web", "b"), ("front", "b"), ("user", "mgmt")];
+        let told = told.map(|(service, node)| (service.parse().unwrap(), node.parse().unwrap()));
+        let steps = &bench.plan.plan().steps;
+        let goes = |node: &NodeName| {
+            let mut steps = steps.iter().filter(|step| step.node.as_ref() == Some(node));
+            steps.any(|step| step.action.is_power())
+        };
+        let is_in_plan = |service: &ServiceName, node: &NodeName| {
+            let at = (Some(service), Some(node));
+            let mut steps = steps.iter();
+            steps.any(|step| (step.service.as_ref(), step.node.as_ref()) == at)
+        };
+        let all = bench.spec.services.values();
+        let all = all.flat_map(|it| it.nodes.iter().map(|node| (it.name.clone(), node.clone())));
+        let down = all.filter(|(service, node)| goes(node) && !is_in_plan(service, node));
+        for (service, node) in told.into_iter().chain(down).collect::<Vec<_>>() {
             let seen = InstanceObservation {
                 state: InstanceState::Stopped,
                 ..InstanceObservation::default()
             };
-            let node = bench.view.entry(&node.parse().unwrap());
-            node.tell(service.parse().unwrap(), seen, Now::default());
+            bench.view.entry(&node).tell(service, seen, Now::default());
         }
         bench
     }

@@ -124,6 +124,12 @@ fn a_machine_does_not_go_under_what_somebody_has_started_since_the_plan_was_made
         assert_eq!(bench.phase(id), Phase::Waiting, "{id}");
         let waits = bench.waits_for(id);
         assert!(waits.starts_with("db on a runs, which was down"), "{waits}");
+        // What its agent cannot tell is not nothing.
+        bench.instance("db", "a", InstanceState::Unknown);
+        bench.power("a", Power::On).pass(1);
+        assert_eq!(bench.phase(id), Phase::Waiting, "{id}");
+        let waits = bench.waits_for(id);
+        assert!(waits.starts_with("db on a is unknown"), "{waits}");
         bench.instance("db", "a", InstanceState::Stopped);
         bench.power("a", Power::On).pass(1);
         assert_eq!(bench.phase(id), Phase::Running, "{id}");

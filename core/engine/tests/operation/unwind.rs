@@ -512,6 +512,7 @@ fn what_has_acted_and_was_skipped_is_taken_back_before_its_machine() {
     ]);
     bench.advance().power("a", Power::Off).advance();
     bench.connects("a", "boot-2");
+    bench.instance("team", "a", InstanceState::Stopped);
     bench.advance().says("start:db@a", AttemptState::Failed);
     bench.asks(Verb::Skip, "start:db@a").unwrap();
     bench.sent();

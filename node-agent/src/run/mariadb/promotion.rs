@@ -33,12 +33,13 @@ impl Hands {
             .mariadb
             .get(mariadb)
             .map_err(Trouble::Failed)?;
+        // Before anything is waited for: what came of an earlier epoch says nothing of this one.
+        if !work.again {
+            server.known().asked = Some(false);
+        }
         let _acting = errand.turn(&server.acting).await?;
         let promote = async {
             let failed = |error: crate::mariadb::Error| Trouble::Failed(chain(&error));
-            if !work.again {
-                server.known().asked = Some(false);
-            }
             let mut observed = server.observe().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
                 self.managers.start_read_only(server, errand).await?;
@@ -73,6 +74,8 @@ impl Hands {
             if let Some(why) = objection {
                 return Err(Trouble::Failed(format!("it is not promoted: {why}")));
             }
+            // It has not taken a write yet, and may not get that far.
+            server.mariadb.apply(APPLY).await.map_err(failed)?;
             server.known().asked = Some(true);
             let promoted = server.mariadb.promote(APPLY).await.map_err(failed)?;
             let from = promoted.last().map_or_else(
@@ -123,6 +126,12 @@ impl Hands {
             }
         };
         let never = server.known().asked == Some(false) && !demoted.was_primary;
+        if !demoted.was_primary && !never {
+            return Err(Trouble::Failed(
+                "it refuses writes already, and nobody here had it do so: how far it had written is not known"
+                    .to_owned(),
+            ));
+        }
         if never {
             self.roles.unwritten(&work.service);
         }

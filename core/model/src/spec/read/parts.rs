@@ -209,7 +209,7 @@ static REDIS: Shape = Shape {
 
 static MARIADB: Shape = Shape {
     name: "mariadb server",
-    doc: "A MariaDB server (10.10 and later) of a service with `failover`. It runs on every instance, as a replica of the primary \
+    doc: "A MariaDB server (10.11 and later) of a service with `failover`. It runs on every instance, as a replica of the primary \
           that is read-only, and is promoted with the role. It acknowledges a transaction before a replica has it: the \
           lease's `max_lag` says how many transactions a replica may lack that takes over (`max_lag: 10tx`).",
     keys: &[
