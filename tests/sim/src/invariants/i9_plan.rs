@@ -93,7 +93,7 @@ impl ShownPlan {
             (Action::Verify, Command::Start { service, .. }, Some(on))
                 if step.service.as_ref() == Some(service) && on == node
         );
-        if !as_planned(step, node, command) && !(starts_again && is_verified()) {
+        if !(as_planned(step, node, command) || starts_again && is_verified()) {
             return Err(format!(
                 "{id} does {} on {node}, which its step does not say",
                 command.word()
