@@ -103,7 +103,7 @@ pub enum NotFenced {
     },
     /// It may be starting.
     #[error(
-        "the agent of {0} was not heard since this coordinator began: its machine may be starting"
+        "the agent of {0} was not heard since this coordinator began: its machine may be starting; if it is down for good, `interlockctl failover` with --attest-down"
     )]
     NeverHeard(NodeName),
     /// So many are silent that it is rather the coordinator that is cut off.
@@ -394,7 +394,7 @@ impl Coordinator {
         });
         if power == Power::Off {
             self.view.powered(node, power, detail, now);
-            // Its plug is verified, or it had not been asked: nothing that the spec let go runs there.
+            // Its plug was verified when that was asked: nothing that the spec let go runs there.
             self.strays_are_off(node);
         }
         true
