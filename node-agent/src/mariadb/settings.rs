@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(objection(&table(("", ""))), Ok(None));
         for (name, value, why) in [
             ("version", "8.0.36", "8.0.36"),
-            ("version", "10.5.23-MariaDB", "10.10"),
+            ("version", "10.5.23-MariaDB", "10.11"),
+            ("version", "10.10.7-MariaDB", "10.11"),
             ("log_bin", "0", "log_bin"),
             ("log_slave_updates", "0", "log_slave_updates is 0"),
             ("gtid_strict_mode", "0", "gtid_strict_mode is 0"),
