@@ -95,6 +95,7 @@ impl Coordinator {
                 );
             });
         }
+        self.strays_in_boot(node);
         self.machine_said(node, &hello.machine_uuid, now);
         self.remembered(node, hello, now);
         if let Some(assignment) = self.assignments.get(node) {

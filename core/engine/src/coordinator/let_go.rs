@@ -2,96 +2,38 @@
 //!
 //! A spec that leaves out a node or a service stops nothing (invariant I6). But nobody owns what runs there from then on:
 //! no plan stops it, no guard restarts it, no status tells how it is. So it is told before the spec is applied, by an event
-//! when it is, and as a cause for as long as it may run: until its machine has booted anew, is off or is not heard any
-//! more, or a spec has it again. Where no agent is heard that could tell, it may run (invariant I5): that is told too, with
-//! what was seen last, and stands until its agent says how it is, or its machine is off or has booted anew. The agent of
-//! such a node is told that it has nothing to do, since it would keep to its last assignment otherwise, and restart what
-//! nobody wants.
+//! when it is, and as a cause for as long as it may run ([`Stray`]). Where no agent has told how it is, it may run (invariant
+//! I5): that is told too, with what was seen last. The agent of such a node is told that it has nothing to do, since it
+//! would keep to its last assignment otherwise, and restart what nobody wants.
 //!
 //! A machine with such an instance goes down only after a person was asked: plans ask (`interlock_planner`), and their steps
 //! look again right before (`operation::strays`). It is kept in the store, for the agent that lets go tells of it no more.
+//! What a boot has ended is deleted there when the agent says hello: who finds the record later would have to wait for the
+//! next hello to know. Dying in between only means that the next hello says it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use interlock_model::ids::{BootId, Generation};
+use interlock_model::ids::Generation;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::InstanceState;
-use interlock_model::spec::Spec;
+use interlock_model::spec::{Boot, Spec};
 use interlock_model::time::Now;
-
-use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use super::message::{Assignment, ToAgent};
 use super::records::{Write, stray_key};
 use super::status::Cause;
-use crate::view::View;
-
-/// An instance that ran, or may have run, when it was let go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stray {
-    node: NodeName,
-    service: ServiceName,
-    state: InstanceState,
-    /// Has its agent said so? It was not heard otherwise.
-    heard: bool,
-    boot: Option<BootId>,
-    generation: Generation,
-}
-
-impl Stray {
-    fn told(&self) -> String {
-        let (service, state, generation) = (&self.service, self.state, self.generation);
-        if self.heard {
-            return format!("{service} was {state}, and generation {generation} does not have it");
-        }
-        format!(
-            "{service} may run: its agent was not heard when generation {generation} let it go, and has not told of it since \
-             ({})",
-            last_seen(Some(state).filter(|state| *state != InstanceState::Unknown))
-        )
-    }
-}
-
-/// What ran, or may have run, when a spec was applied that does not have it any more.
-#[derive(Debug, Clone, Default)]
-pub struct Strays(BTreeMap<(NodeName, ServiceName), Stray>);
-
-impl Strays {
-    /// What may run on a node still, and what is known of it. A machine that is off, or has booted anew since, runs nothing
-    /// of it; silence says nothing (invariant I5).
-    #[must_use]
-    pub fn may_run_on(&self, node: &NodeName, view: &View) -> BTreeMap<ServiceName, String> {
-        let seen = view.node(node);
-        let is_off = view.is_off(node) && !view.connected(node);
-        let boot = seen.and_then(|seen| seen.boot.as_ref());
-        let here = self.0.values().filter(|it| it.node == *node && !is_off);
-        here.filter(|stray| match (&stray.boot, boot) {
-            (Some(then), Some(now)) => then == now,
-            _ => true,
-        })
-        .map(|stray| (stray.service.clone(), stray.told()))
-        .collect()
-    }
-}
-
-impl FromIterator<Stray> for Strays {
-    fn from_iter<I: IntoIterator<Item = Stray>>(strays: I) -> Self {
-        let keyed = |stray: Stray| ((stray.node.clone(), stray.service.clone()), stray);
-        Self(strays.into_iter().map(keyed).collect())
-    }
-}
+use super::stray::{Stray, boot_of, last_seen};
 
 fn has(spec: &Spec, node: &NodeName, service: &ServiceName) -> bool {
     let nodes = spec.services.get(service).map(|service| &service.nodes);
     spec.nodes.contains_key(node) && nodes.is_some_and(|nodes| nodes.contains(node))
 }
 
-fn last_seen(last: Option<InstanceState>) -> String {
-    last.map_or_else(
-        || "nothing was heard of it since this coordinator began".to_owned(),
-        |state| format!("last seen {state}"),
-    )
+/// Does a service come up with its machine, as a spec has it?
+fn is_autostart(spec: Option<&Spec>, service: &ServiceName) -> bool {
+    let service = spec.and_then(|spec| spec.services.get(service));
+    service.is_some_and(|service| service.boot == Boot::Autostart)
 }
 
 impl Coordinator {
@@ -109,16 +51,23 @@ impl Coordinator {
             })
             .chain(self.unheard_without(spec).into_iter().map(|(node, service, last)| {
                 format!(
-                    "{service} on {node} may run: its agent is not heard ({}). If it does, it goes on: nothing stops it, guards \
-                     it or tells how it is",
-                    last_seen(last)
+                    "{service} on {node} may run: {}. If it does, it goes on: nothing stops it, guards it or tells how it is",
+                    self.why_unheard(&node, last)
                 )
             }))
             .collect()
     }
 
-    /// What the spec so far has, and this one has not, where no agent is heard that could tell how it is, and no power
-    /// source says that the machine is off.
+    /// Why it is not known how an instance is.
+    fn why_unheard(&self, node: &NodeName, last: Option<InstanceState>) -> String {
+        if self.view.connected(node) {
+            return "its agent has not told of it yet".to_owned();
+        }
+        format!("its agent is not heard ({})", last_seen(last))
+    }
+
+    /// What the spec so far has, and this one has not, where no agent has told how it is, and no power source says that the
+    /// machine is off. One that has only just said hello has told nothing yet, and is about to forget it.
     fn unheard_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, Option<InstanceState>)> {
         let Some(old) = self.spec() else {
             return Vec::new();
@@ -134,7 +83,10 @@ impl Coordinator {
         };
         instances
             .filter(|(node, service)| has_agent(node) && !has(spec, node, service))
-            .filter(|(node, _)| !self.view.connected(node) && !self.view.is_off(node))
+            .filter(|(node, service)| match self.view.connected(node) {
+                true => self.view.instance(node, service).is_none(),
+                false => !self.view.is_off(node),
+            })
             .map(|(node, service)| {
                 let last = self.view.instance(node, service);
                 (
@@ -170,12 +122,13 @@ impl Coordinator {
         if state == InstanceState::Unknown {
             return;
         }
-        let boot = self.view.node(node).and_then(|seen| seen.boot.clone());
+        let boot = boot_of(&self.view, node).cloned();
         let known = self.strays.0.get(&key);
-        if known.is_some_and(|stray| stray.heard && stray.boot == boot) {
+        if known.is_some_and(|stray| stray.heard && !stray.booted && stray.boot == boot) {
             return;
         }
         let generation = known.map_or(generation, |stray| stray.generation);
+        let autostart = known.is_some_and(|stray| stray.autostart);
         self.event("let-go", now, |event| {
             event.node = node.to_string();
             event.service = service.to_string();
@@ -191,6 +144,8 @@ impl Coordinator {
             heard: true,
             boot,
             generation,
+            autostart,
+            booted: false,
         });
     }
 
@@ -209,9 +164,25 @@ impl Coordinator {
         }
     }
 
-    /// The machine of a node is off: nothing runs there.
+    /// The machine of a node is off: nothing runs there until it boots.
     pub(super) fn strays_are_off(&mut self, node: &NodeName) {
-        self.forget_strays(|stray| stray.node == *node);
+        self.forget_strays(|stray| stray.node == *node && !stray.autostart);
+    }
+
+    /// The agent of a node says in which boot its machine is: what was let go in another one has ended. One that cannot tell
+    /// ends nothing.
+    pub(super) fn strays_in_boot(&mut self, node: &NodeName) {
+        let Some(boot) = boot_of(&self.view, node).cloned() else {
+            return;
+        };
+        let here = self.strays.0.values().filter(|it| it.node == *node);
+        let news: Vec<Stray> = here
+            .filter_map(|stray| stray.in_boot(&boot).filter(|then| then != stray))
+            .collect();
+        self.forget_strays(|stray| stray.node == *node && stray.in_boot(&boot).is_none());
+        for stray in news {
+            self.keep_stray(stray);
+        }
     }
 
     fn running_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, InstanceState)> {
@@ -232,7 +203,13 @@ impl Coordinator {
     /// A spec is applied: remembers and tells what it lets go.
     pub(super) fn let_go_of(&mut self, spec: &Spec, generation: Generation, now: Now) {
         self.forget_strays(|stray| has(spec, &stray.node, &stray.service));
+        let old = self.spec();
         for (node, service, state) in self.running_without(spec) {
+            let boot = boot_of(&self.view, &node).cloned();
+            let known = self.strays.0.get(&(node.clone(), service.clone()));
+            if known.is_some_and(|stray| stray.heard && !stray.booted && stray.boot == boot) {
+                continue;
+            }
             self.event("let-go", now, |event| {
                 event.node = node.to_string();
                 event.service = service.to_string();
@@ -241,7 +218,7 @@ impl Coordinator {
                      owns it"
                 );
             });
-            let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
+            let autostart = is_autostart(old.as_deref(), &service);
             self.keep_stray(Stray {
                 node,
                 service,
@@ -249,22 +226,25 @@ impl Coordinator {
                 heard: true,
                 boot,
                 generation,
+                autostart,
+                booted: false,
             });
         }
         for (node, service, last) in self.unheard_without(spec) {
+            let why = self.why_unheard(&node, last);
             self.event("let-go", now, |event| {
                 event.node = node.to_string();
                 event.service = service.to_string();
                 event.text = format!(
-                    "{service} on {node} may run, and generation {generation} does not have it: its agent is not heard ({}); \
-                     if it runs, it goes on, and nobody owns it",
-                    last_seen(last)
+                    "{service} on {node} may run, and generation {generation} does not have it: {why}; if it runs, it goes on, \
+                     and nobody owns it"
                 );
             });
             if matches!(last, Some(InstanceState::Stopped | InstanceState::Failed)) {
                 continue;
             }
-            let boot = self.view.node(&node).and_then(|seen| seen.boot.clone());
+            let boot = boot_of(&self.view, &node).cloned();
+            let autostart = is_autostart(old.as_deref(), &service);
             self.keep_stray(Stray {
                 node,
                 service,
@@ -272,6 +252,8 @@ impl Coordinator {
                 heard: false,
                 boot,
                 generation,
+                autostart,
+                booted: false,
             });
         }
     }
@@ -316,21 +298,19 @@ impl Coordinator {
     }
 
     /// A cause for each node that is connected and not in the spec, and for each with instances that nobody owns.
+    ///
+    /// The same that plans ask about. No plan is about a node that the spec does not have: what ran there is told of while its
+    /// agent is heard, and what nobody has told of until somebody does, or its machine has booted anew.
     pub(super) fn strays(&self) -> Vec<Cause> {
-        let may_run = |node: &NodeName, stray: &Stray| {
-            let seen = self.view.node(node);
-            match seen.filter(|seen| seen.session.is_some()) {
-                Some(seen) => seen.boot == stray.boot || !stray.heard && stray.boot.is_none(),
-                None => !stray.heard && !self.view.is_off(node),
-            }
+        let spec = self.spec();
+        let tells_of = |stray: &&Stray| {
+            let in_spec = spec.as_ref().map(|spec| &spec.nodes);
+            let in_spec = in_spec.is_some_and(|nodes| nodes.contains_key(&stray.node));
+            in_spec || !stray.heard || self.view.connected(&stray.node)
         };
-        let left: Vec<(&NodeName, String)> = self
-            .strays
-            .0
-            .values()
-            .filter(|stray| may_run(&stray.node, stray))
-            .map(|stray| (&stray.node, stray.told()))
-            .collect();
+        let left = self.strays.running(&self.view).filter(tells_of);
+        let left: Vec<(&NodeName, String)> =
+            left.map(|stray| (&stray.node, stray.told())).collect();
         let removed: BTreeSet<&NodeName> = self.removed_nodes().collect();
         let mut nodes: BTreeSet<&NodeName> = left.iter().map(|(node, _)| *node).collect();
         nodes.extend(&removed);

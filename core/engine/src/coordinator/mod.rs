@@ -23,7 +23,7 @@
 //! | `roles` | promotions that operations wait for, and failovers that keep operations off |
 //! | `maintenance` | of what nothing moves by itself for a time |
 //! | `spec`, `assignment` | the applied spec, and each agent's share of it |
-//! | `let_go` | what runs, and is in the spec no more |
+//! | `let_go`, `stray` | what runs, and is in the spec no more |
 //! | `budget` | how often roles move by themselves |
 //! | `fencing` | machines that may be lost: whether others reach them, and switching them off |
 //! | `output` | what a call wants written and sent |
@@ -57,6 +57,7 @@ mod reparted;
 mod roles;
 mod spec;
 mod status;
+mod stray;
 mod turned_away;
 mod uuid;
 mod verification;
@@ -80,7 +81,6 @@ pub use budget::{BLOCKS, Block, Blocked, COUNTED, NotUnblocked};
 pub use contest::Contested;
 pub use fencing::{Fencing, NotFenced, Tried};
 pub use identity::{ListedPlug, PlugList, Proof};
-pub use let_go::{Stray, Strays};
 pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
     AssignedInstance, Assignment, CheckReport, Claim, FromAgent, Hello, Send, ToAgent,
@@ -97,6 +97,7 @@ pub use recover::{Loaded, LoadedOperation};
 pub use roles::{Failover, NotTaken};
 pub use spec::{Applied, By, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
+pub use stray::{Stray, Strays};
 pub use verification::{Finding, Standing};
 
 /// Everything that one coordinator process knows and decides.
