@@ -11,7 +11,6 @@
 //! A check of `active_when` that is forced counts as not green where it is unknown; what follows from that is assumed,
 //! not observed. Two green instances are two active sides, whatever is forced.
 
-use std::collections::BTreeSet;
 
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
@@ -19,7 +18,7 @@ use interlock_model::plan::{Assumption, Known, PlanKind};
 use interlock_model::spec::Service;
 
 use crate::draft::Draft;
-use crate::report::{Entry, Report, Subject};
+use crate::report::{Entry, Report, Subject, counted};
 use crate::roles::Primary;
 use crate::world::Presence;
 
@@ -300,49 +299,57 @@ impl Draft<'_> {
     }
 }
 
+/// How many services are named in a line; the rest is counted.
+const NAMED: usize = 8;
+
 /// Says in the report who runs on, and is without it, while a service that they require is interrupted, themselves or by
-/// what they require; one line per service, with the number of its instances. Those on the nodes of which `is_stopped`
-/// is true stop before.
+/// what they require: one line, with the number of instances of each. Those on the nodes of which `is_stopped` is true stop
+/// before.
 pub(crate) fn warn_of_those_without(
     draft: &mut Draft<'_>,
     service: &ServiceName,
     is_stopped: impl Fn(&NodeName) -> bool,
 ) {
-    let mut without = BTreeSet::from([service]);
-    // Dependencies first: whoever is without something has all its dependants still before it.
-    let rank = draft.rank(service);
-    let above = draft.spec.services.keys();
-    let above = above.filter(|name| draft.rank(name) > rank);
-    for other in draft.by_rank(above) {
-        let itself = other.dependencies.get(service);
-        let mut required = other.dependencies.iter().filter(|(_, edge)| edge.needed);
-        if !itself.is_some_and(|edge| edge.needed)
-            && !required.any(|(name, _)| without.contains(name))
-        {
-            continue;
-        }
-        let name = &other.name;
-        without.insert(name);
-        let runs = |node: &&NodeName| {
-            !is_stopped(node) && draft.world.instance(name, node) == Presence::Up
-        };
-        let (running, them) = match other.nodes.iter().filter(runs).count() {
-            0 => continue,
-            1 => (
-                "1 running instance stays up".to_owned(),
-                "is without it; to stop it",
-            ),
-            many => (
-                format!("{many} running instances stay up"),
-                "are without it; to stop them",
-            ),
-        };
-        let text = format!(
-            "{running} while {service} is interrupted, and {them} before, use `shutdown --service {name}` first and \
-             `startup --service {name}` at the end"
-        );
-        draft.report.warn(Subject::service(name), text);
+    let above = draft.needs.above(service).into_iter();
+    let without: Vec<(&ServiceName, usize)> = above
+        .map(|other| {
+            let runs = |node: &&NodeName| {
+                !is_stopped(node) && draft.world.instance(&other.name, node) == Presence::Up
+            };
+            (&other.name, other.nodes.iter().filter(runs).count())
+        })
+        .filter(|(_, running)| *running > 0)
+        .collect();
+    if without.is_empty() {
+        return;
     }
+    let named = without.iter().take(NAMED);
+    let named: Vec<String> = named
+        .map(|(name, running)| format!("{name} ({})", counted(*running, "instance")))
+        .collect();
+    let mut named = named.join(", ");
+    let names = without.iter().map(|(name, _)| name.as_str());
+    let names = names.collect::<Vec<_>>().join(",");
+    let remedy = match without.len().checked_sub(NAMED) {
+        Some(more @ 1..) => {
+            named += &format!(" and {more} more");
+            "shut them down first and start them at the end".to_owned()
+        }
+        _ => {
+            format!(
+                "use `shutdown --service {names}` first and `startup --service {names}` at the end"
+            )
+        }
+    };
+    let text = match without.len() {
+        1 => format!(
+            "while it is interrupted, 1 service that requires it runs on without it: {named}; to stop it before, {remedy}"
+        ),
+        many => format!(
+            "while it is interrupted, {many} services that require it run on without it: {named}; to stop them before, {remedy}"
+        ),
+    };
+    draft.report.warn(Subject::service(service), text);
 }
 
 /// Says in the report that a plan interrupts a service that has one working side only.

@@ -28,7 +28,7 @@ mod tests {
     use interlock_model::plan::PlanKind;
     use interlock_model::spec::Spec;
 
-    use crate::{Input, Request, Scope, plan};
+    use crate::{Input, Outcome, Request, Scope, plan};
 
     /// So many services, each of which requires all before it and asks a check of each from its own node. On a machine each,
     /// or crosswise on a few, so that no order of the machines goes with that of the services.
@@ -55,19 +55,50 @@ mod tests {
     }
 
     fn looks(spec: &Spec, kind: PlanKind) -> usize {
-        let (outcome, looks) = super::of(|| {
-            plan(&Input {
-                spec,
-                generation: Generation(1),
-                request: Request::new(kind, Scope::All),
-                observations: None,
-                memory: &BTreeMap::new(),
-                forgotten: &BTreeMap::new(),
-                power_verified: None,
-            })
-        });
+        let (outcome, looks) = super::of(|| plan_of(spec, kind));
         assert!(outcome.plan.is_some(), "{}", outcome.report);
         looks
+    }
+
+    fn plan_of(spec: &Spec, kind: PlanKind) -> Outcome {
+        plan(&Input {
+            spec,
+            generation: Generation(1),
+            request: Request::new(kind, Scope::All),
+            observations: None,
+            memory: &BTreeMap::new(),
+            forgotten: &BTreeMap::new(),
+            power_verified: None,
+        })
+    }
+
+    #[test]
+    fn a_report_is_as_long_as_there_are_services_where_all_depend_on_all() {
+        const SERVICES: usize = 60;
+        let spec = dense(SERVICES, SERVICES);
+        for kind in [
+            PlanKind::Shutdown,
+            PlanKind::Startup,
+            PlanKind::Restart,
+            PlanKind::Reboot,
+        ] {
+            let report = plan_of(&spec, kind).report;
+            let told = report.to_string();
+            let longest = told.lines().map(str::len).max().unwrap_or_default();
+            assert!(
+                report.entries().len() < 4 * SERVICES && longest < 400,
+                "{kind}: {} entries, and {longest} characters in one of them",
+                report.entries().len()
+            );
+        }
+        let told = plan_of(&spec, PlanKind::Restart).report.to_string();
+        let first = told.lines().find(|line| line.contains("service s0: while"));
+        assert_eq!(
+            first.unwrap(),
+            "warning: service s0: while it is interrupted, 59 services that require it run on without it: s1 (1 instance), s2 \
+             (1 instance), s3 (1 instance), s4 (1 instance), s5 (1 instance), s6 (1 instance), s7 (1 instance), s8 (1 instance) \
+             and 51 more; to stop them before, shut them down first and start them at the end"
+        );
     }
 
     #[test]

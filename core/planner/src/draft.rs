@@ -11,6 +11,7 @@ use interlock_model::spec::{Service, Spec};
 use crate::files::{Rendered, Rendering};
 use crate::graph::Graph;
 use crate::input::{Input, Request, Scope};
+use crate::needs::Needs;
 use crate::order;
 use crate::report::{Entry, Report, Subject};
 use crate::select::meant;
@@ -34,12 +35,14 @@ pub(crate) struct Draft<'a> {
     pub(crate) texts: BTreeMap<Digest, Text>,
     /// What the file that is changed shall say, if one is.
     pub(crate) rendered: Option<&'a Rendered>,
+    pub(crate) needs: Needs<'a>,
     ranks: BTreeMap<ServiceName, u32>,
 }
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(input: &'a Input<'a>, rendering: &'a Rendering) -> Self {
         let spec = input.spec;
+        let ranks = order::ranks(spec);
         let mut draft = Self {
             input,
             spec,
@@ -52,7 +55,8 @@ impl<'a> Draft<'a> {
             keeps: BTreeSet::new(),
             texts: BTreeMap::new(),
             rendered: rendering.rendered.as_ref(),
-            ranks: order::ranks(spec),
+            needs: Needs::new(spec, &ranks),
+            ranks,
         };
         draft.examine_request();
         draft

@@ -50,6 +50,7 @@ mod graph;
 mod input;
 mod machines;
 mod members;
+mod needs;
 mod order;
 mod permits;
 mod power;

@@ -69,6 +69,9 @@ impl fmt::Display for Subject {
     }
 }
 
+/// How many nodes are named in a line; the rest is counted.
+const NAMED: usize = 8;
+
 /// One thing to know about a plan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "kebab-case")]
@@ -327,9 +330,15 @@ impl fmt::Display for Entry {
             Self::Assumed { subject, what } => write!(f, "assumed: {subject}: {what}")?,
             Self::Warning { subject, text } => write!(f, "warning: {subject}: {text}")?,
             Self::AtEnd { check, on } => {
-                let on: Vec<&str> = on.iter().map(NodeName::as_str).collect();
-                let on = on.join(", ");
-                write!(f, "at the end: waits until {check} is green again on {on}")?;
+                let named: Vec<&str> = on.iter().take(NAMED).map(NodeName::as_str).collect();
+                let named = named.join(", ");
+                write!(
+                    f,
+                    "at the end: waits until {check} is green again on {named}"
+                )?;
+                if let Some(more @ 1..) = on.len().checked_sub(NAMED) {
+                    write!(f, " and {}", counted(more, "more node"))?;
+                }
             }
             Self::Limits {
                 steps,
