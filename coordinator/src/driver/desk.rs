@@ -104,7 +104,8 @@ impl Desk {
     }
 
     /// Goes on with what was imported: another engine, to which no agent has spoken yet, under a term above `term`.
-    pub fn take_over(&mut self, coordinator: Coordinator, term: Term) {
+    pub fn take_over(&mut self, mut coordinator: Coordinator, term: Term) {
+        coordinator.numbers_after(&self.coordinator);
         self.coordinator = coordinator;
         self.facts.clear();
         self.plans.clear();
@@ -113,6 +114,7 @@ impl Desk {
 
     /// Goes on with what the store holds: what was decided beyond that is not so.
     pub(super) fn start_over(&mut self, mut coordinator: Coordinator) {
+        coordinator.numbers_after(&self.coordinator);
         coordinator.keep_failovers(&self.coordinator);
         self.coordinator = coordinator;
         self.own_writes.clear();

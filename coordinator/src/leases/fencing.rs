@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use interlock_engine::coordinator::Fencing as Ordered;
+use interlock_engine::coordinator::{Fencing as Ordered, Lost};
 use interlock_engine::lease::Clock;
 use interlock_engine::lease::leader::Event;
 use interlock_model::action::Power;
@@ -18,14 +18,13 @@ use crate::clock;
 /// An order that is being given.
 struct Giving {
     node: NodeName,
-    /// Read before it was given: what is confirmed is as of then.
-    asked: Clock,
-    given: BoxFuture<'static, Result<u64, String>>,
+    given: BoxFuture<'static, Result<Ordered, String>>,
 }
 
 /// An order whose answer is awaited.
 struct Given {
     node: NodeName,
+    /// Read before it was given, maybe for another service: what is confirmed is as of then.
     asked: Clock,
     order: u64,
 }
@@ -50,14 +49,16 @@ impl Fencing {
 
     /// Orders that a machine is switched off.
     pub(super) fn order(&mut self, node: NodeName, epoch: Epoch, operation: Option<OperationId>) {
-        let asked = clock::of_leases();
-        let (driver, service) = (self.leases.driver().clone(), self.service.clone());
-        let of = node.clone();
+        let driver = self.leases.driver().clone();
+        let lost = Lost {
+            service: self.service.clone(),
+            epoch,
+            node: node.clone(),
+            operation,
+            asked: clock::of_leases(),
+        };
         let given = async move {
-            let ordered = driver.call(move |desk| {
-                let coordinator = &mut desk.coordinator;
-                coordinator.fence(&service, &of, epoch, operation, clock::now())
-            });
+            let ordered = driver.call(move |desk| desk.coordinator.fence(&lost, clock::now()));
             match ordered.await {
                 Ok(ordered) => ordered.map_err(|why| why.to_string()),
                 Err(not_done) => Err(not_done.to_string()),
@@ -66,7 +67,6 @@ impl Fencing {
         self.given = None;
         self.giving = Some(Giving {
             node,
-            asked,
             given: given.boxed(),
         });
     }
@@ -77,9 +77,10 @@ impl Fencing {
             return std::future::pending().await;
         };
         let given = giving.given.as_mut().await;
-        let Giving { node, asked, .. } = self.giving.take()?;
+        let Giving { node, .. } = self.giving.take()?;
         match given {
             Ok(order) => {
+                let (asked, order) = (order.of_leases, order.order);
                 self.given = Some(Given { node, asked, order });
                 None
             }

@@ -126,7 +126,11 @@ impl Keeper {
                 () = given_back.notified() => self.begin_to_read(),
                 fate = fate(&mut self.deciding) => self.decided(fate).await,
                 read = read(&mut self.reading) => self.read(read).await,
-                ordered = self.fencing.ordered() => self.fenced(ordered),
+                ordered = self.fencing.ordered() => {
+                    self.fenced(ordered);
+                    // One that was given for another service may have its answer already.
+                    self.fence_answered();
+                }
                 standing = self.standings.recv() => match standing {
                     Some(standing) => self.stands(standing),
                     None => break,
@@ -220,8 +224,7 @@ impl Keeper {
         for tried in tried(&before, facts) {
             self.handle(tried);
         }
-        let answer = self.fencing.answer(&facts.fencings);
-        self.fenced(answer);
+        self.fence_answered();
         for (node, (by, why)) in &facts.attested {
             if before.attested.get(node) != Some(&(by.clone(), why.clone())) {
                 self.handle(Event::Attest {
@@ -336,6 +339,12 @@ impl Keeper {
             self.story.fenced(&event);
             self.handle(event);
         }
+    }
+
+    /// The order that waits for its answer may have it.
+    fn fence_answered(&mut self) {
+        let answer = self.fencing.answer(&self.facts.fencings);
+        self.fenced(answer);
     }
 
     fn begin_to_read(&mut self) {

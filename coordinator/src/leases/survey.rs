@@ -37,7 +37,7 @@ pub(super) struct Facts {
     pub(super) doubted: Option<String>,
     /// What others found when they tried to reach the machines of members: by the member, and by who tried.
     pub(super) tries: BTreeMap<NodeName, BTreeMap<NodeName, Tried>>,
-    /// The last order to switch off each member.
+    /// The last order to switch off each member that is for this service.
     pub(super) fencings: BTreeMap<NodeName, Fencing>,
     /// Members whose agents say that their instance is primary, and in which epoch.
     pub(super) primaries: BTreeMap<NodeName, Epoch>,
@@ -118,7 +118,7 @@ fn facts(
         (node.clone(), of_node.collect())
     });
     let fencings = service.nodes.iter().filter_map(|node| {
-        let fencing = coordinator.fencing(node)?;
+        let fencing = coordinator.fencing(node, &service.name)?;
         Some((node.clone(), fencing.clone()))
     });
     let resting = service.nodes.iter().filter_map(|node| {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    Applied, By, Coordinator, Event, FromAgent, Hello, Loaded, NotFenced, Output, Scope, ToAgent,
+    Applied, By, Coordinator, Event, Fencing, FromAgent, Hello, Loaded, Lost, NotFenced, Output,
+    Scope, ToAgent,
 };
+use interlock_engine::lease::Clock;
 use interlock_model::action::{FenceAction, Power};
 use interlock_model::ids::{BootId, OperationId, Term};
 use interlock_model::lease::Epoch;
@@ -64,7 +66,11 @@ fn hello(coordinator: &mut Coordinator, name: &str, now: Now) {
 
 /// Everybody was heard at 1 s; a's plug is verified by a person's word.
 fn bench(spec: &str) -> Coordinator {
-    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    bench_in(Term(1), spec)
+}
+
+fn bench_in(term: Term, spec: &str) -> Coordinator {
+    let mut coordinator = Coordinator::recover(term, Loaded::default()).unwrap();
     let spec = parsed(spec);
     coordinator.apply_spec(spec, String::new(), String::new(), "admin", at(1));
     for name in ["mgmt", "a", "b", "c"] {
@@ -106,14 +112,43 @@ fn power(ask: u64, about: &str, power: Power) -> FromAgent {
     }
 }
 
+/// The primary of a service on this machine is lost.
+fn lost(service: &ServiceName, machine: &str, now: Now) -> Lost {
+    Lost {
+        service: service.clone(),
+        epoch: Epoch(4),
+        node: node(machine),
+        operation: None,
+        asked: Clock {
+            boottime: now.mono,
+            raw: now.mono,
+        },
+    }
+}
+
+/// What came of the last order to switch a off for db.
+fn answer(coordinator: &Coordinator, service: &ServiceName) -> Option<Power> {
+    let fencing = coordinator.fencing(&node("a"), service).unwrap();
+    fencing.answer.as_ref().map(|(power, _)| *power)
+}
+
 /// While everybody else speaks.
 fn fence(coordinator: &mut Coordinator, now: Now) -> Result<u64, NotFenced> {
+    let fencing = fence_for(coordinator, &db(), now)?;
+    Ok(fencing.order)
+}
+
+fn fence_for(
+    coordinator: &mut Coordinator,
+    service: &ServiceName,
+    now: Now,
+) -> Result<Fencing, NotFenced> {
     for name in ["mgmt", "b", "c"] {
         if coordinator.view().connected(&node(name)) {
             coordinator.agent(&node(name), FromAgent::Heartbeat, now);
         }
     }
-    coordinator.fence(&db(), &node("a"), Epoch(4), None, now)
+    coordinator.fence(&lost(service, "a", now), now)
 }
 
 fn events(output: &Output) -> Vec<String> {
@@ -144,12 +179,110 @@ fn it_is_ordered_with_its_event_and_the_answer_is_kept() {
 
     let via = node("mgmt");
     coordinator.agent(&via, power(order + 7, "a", Power::Off), at(3500));
-    assert_eq!(coordinator.fencing(&node("a")).unwrap().answer, None);
+    assert_eq!(answer(&coordinator, &db()), None);
     coordinator.agent(&via, power(order, "a", Power::Off), at(4000));
-    let answer = coordinator.fencing(&node("a")).unwrap().answer.clone();
-    assert_eq!(answer.map(|(power, _)| power), Some(Power::Off));
+    assert_eq!(answer(&coordinator, &db()), Some(Power::Off));
     assert_eq!(events(&coordinator.take_output()), ["node-fenced"]);
     assert!(!coordinator.view().connected(&node("a")));
+}
+
+/// The same, with a service more on the same machines.
+fn with_two() -> (Coordinator, ServiceName) {
+    let (_, service) = SPEC.split_once("  db:\n").unwrap();
+    let more = service.replace("10.1.0.10", "10.1.0.11");
+    let mut coordinator = bench(&format!("{SPEC}  web:\n{more}"));
+    verify(&mut coordinator);
+    (coordinator, "web".parse().unwrap())
+}
+
+#[test]
+fn an_answer_to_a_question_of_another_coordinator_is_none_and_nobody_answers_for_another_one() {
+    let mut before = verified();
+    let late = fence(&mut before, at(3300)).unwrap();
+    let mut coordinator = bench_in(Term(2), SPEC);
+    verify(&mut coordinator);
+    let order = fence(&mut coordinator, at(3300)).unwrap();
+    for (from, order) in [("mgmt", late), ("b", order)] {
+        coordinator.agent(&node(from), power(order, "a", Power::Off), at(3400));
+        assert_eq!(answer(&coordinator, &db()), None, "{from} {order}");
+    }
+
+    // The same process goes on with what the store holds.
+    let mut after = bench_in(Term(2), SPEC);
+    after.numbers_after(&coordinator);
+    verify(&mut after);
+    assert!(fence(&mut after, at(3300)).unwrap() > order);
+
+    // What is only asked for is not believed of anybody either.
+    let mut asks = bench(SPEC);
+    asks.ask_power(&node("b"), at(3000));
+    let sends = asks.take_output().sends;
+    let ask = sends.iter().find_map(|send| match &send.message {
+        ToAgent::AskPower { ask, .. } => Some(*ask),
+        _ => None,
+    });
+    asks.session_closed(&node("b"));
+    for (from, off) in [("c", false), ("mgmt", true)] {
+        let answer = power(ask.unwrap(), "b", Power::Off);
+        asks.agent(&node(from), answer, at(9000));
+        assert_eq!(asks.view().is_off(&node("b")), off, "{from}");
+    }
+}
+
+#[test]
+fn a_machine_is_switched_off_once_for_all_whose_primary_it_has() {
+    let (mut coordinator, web) = with_two();
+    let first = fence_for(&mut coordinator, &db(), at(3300)).unwrap();
+    let shared = fence_for(&mut coordinator, &web, at(3500)).unwrap();
+    // What is confirmed is so of the boot that was there when it was asked.
+    assert_eq!(
+        (shared.order, shared.of_leases),
+        (first.order, first.of_leases)
+    );
+    assert_eq!(
+        fence_for(&mut coordinator, &web, at(3510)),
+        Err(NotFenced::UnderWay)
+    );
+    let output = coordinator.take_output();
+    let orders = output.sends.iter();
+    let orders = orders.filter(|it| matches!(it.message, ToAgent::SwitchOff { .. }));
+    assert_eq!(orders.count(), 1);
+    let off = power(first.order, "a", Power::Off);
+    coordinator.agent(&node("mgmt"), off, at(4000));
+    for service in [&db(), &web] {
+        assert_eq!(answer(&coordinator, service), Some(Power::Off));
+    }
+    // Who was not helped by it asks anew, and what it was to the other one stays.
+    let again = fence_for(&mut coordinator, &db(), at(4100)).unwrap();
+    assert!(again.order > first.order);
+    assert_eq!(answer(&coordinator, &db()), None);
+    assert_eq!(answer(&coordinator, &web), Some(Power::Off));
+}
+
+#[test]
+fn what_was_confirmed_for_one_service_is_so_for_another_one_until_the_machine_speaks() {
+    let (mut coordinator, web) = with_two();
+    let first = fence_for(&mut coordinator, &db(), at(3300)).unwrap();
+    let off = power(first.order, "a", Power::Off);
+    coordinator.agent(&node("mgmt"), off, at(4000));
+    let shared = fence_for(&mut coordinator, &web, at(4100)).unwrap();
+    assert_eq!(
+        (shared.order, shared.of_leases),
+        (first.order, first.of_leases)
+    );
+    assert_eq!(answer(&coordinator, &web), Some(Power::Off));
+
+    for (said, spoke) in [(Power::Unknown, false), (Power::Off, true)] {
+        let (mut coordinator, web) = with_two();
+        let first = fence_for(&mut coordinator, &db(), at(3300)).unwrap();
+        let answered = power(first.order, "a", said);
+        coordinator.agent(&node("mgmt"), answered, at(4000));
+        if spoke {
+            hello(&mut coordinator, "a", at(4050));
+        }
+        let own = fence_for(&mut coordinator, &web, at(9000)).unwrap();
+        assert!(own.order > first.order, "{said:?} {spoke}");
+    }
 }
 
 #[test]
@@ -199,7 +332,7 @@ fn who_is_cut_off_with_others_and_who_may_be_starting_is_left_alone() {
     for (name, last) in [("mgmt", 3300), ("a", 1050), ("b", 1999), ("c", 1500)] {
         cut.agent(&node(name), FromAgent::Heartbeat, at(last));
     }
-    let asked = |it: &mut Coordinator, now| it.fence(&db(), &node("a"), Epoch(4), None, now);
+    let asked = |it: &mut Coordinator, now| it.fence(&lost(&db(), "a", now), now);
     let why = asked(&mut cut, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::Doubted(_)), "{why}");
 
@@ -215,9 +348,11 @@ fn who_is_cut_off_with_others_and_who_may_be_starting_is_left_alone() {
     for name in ["mgmt", "b", "c"] {
         maintained.agent(&node(name), FromAgent::Heartbeat, at(3300));
     }
-    let operation = Some(OperationId(7));
-    let why = maintained.fence(&db(), &node("a"), Epoch(4), operation, at(3300));
-    let why = why.unwrap_err();
+    let wanted = Lost {
+        operation: Some(OperationId(7)),
+        ..lost(&db(), "a", at(3300))
+    };
+    let why = maintained.fence(&wanted, at(3300)).unwrap_err();
     assert!(matches!(why, NotFenced::Maintenance(_)), "{why}");
 
     // Another coordinator takes over, and hears the others.
@@ -265,8 +400,7 @@ fn off_of_a_machine_that_spoke_meanwhile_and_silence_of_the_source_are_unknown()
     silent.tick(at(60_000));
 
     for mut coordinator in [spoke, silent] {
-        let answer = coordinator.fencing(&node("a")).unwrap().answer.clone();
-        assert_eq!(answer.map(|(power, _)| power), Some(Power::Unknown));
+        assert_eq!(answer(&coordinator, &db()), Some(Power::Unknown));
         let told = events(&coordinator.take_output());
         assert!(told.contains(&"fence-failed".to_owned()), "{told:?}");
     }

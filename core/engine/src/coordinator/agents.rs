@@ -44,14 +44,14 @@ impl Coordinator {
                 node: about,
                 power,
                 detail,
-            } => self.power_answer(ask, &about, power, &detail, now),
+            } => self.power_answer(node, ask, &about, power, &detail, now),
             FromAgent::Tried {
                 ask,
                 node: about,
                 reached,
                 detail,
             } => self.tried(node, &about, ask, reached, detail),
-            FromAgent::Plugs { ask, list } => self.plugs_answer(ask, list),
+            FromAgent::Plugs { ask, list } => self.plugs_answer(node, ask, list),
             FromAgent::ByHand(acts) => self.by_hand(node, acts, now),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;

@@ -1,36 +1,28 @@
-//! Machines of primaries that may be lost: other nodes try to reach them, and power sources switch them off.
+//! Machines of primaries that are lost: power sources switch them off.
 //!
 //! Whether a machine is lost the leader of the service's lease decides (`crate::lease`). Here is what stands against touching
 //! its power all the same, whoever asks: a plug that is not verified, an agent that was heard just now, an operation that holds
 //! the node, a budget that is spent. The order to switch off is sent when its event is durable, so a coordinator that leads no
 //! more sends none; and an agent refuses one of an older term than it has seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_model::action::{FenceAction, Power};
+use interlock_model::ids::OperationId;
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::Liveness;
 use interlock_model::time::Now;
 
 use super::message::ToAgent;
 use super::power::power_ref;
+use super::reaching::SILENT;
 use super::{Coordinator, Maintenance};
+use crate::lease::Clock;
 use crate::operation::fence_call;
 
-/// How many other nodes are asked whether they reach a machine.
-const OBSERVERS: usize = 5;
-
-/// Silences that began within this time of each other are one event.
-const AT_ONCE: Duration = Duration::from_secs(10);
-
-/// How long another node may take to answer before it is asked once more.
+/// How long beyond its limit the answer to an order is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long after a heartbeat was due a node counts as silent where many are: in quarters of the heartbeat's period. Above four, so
-/// that one that is a little late is none.
-const SILENT: u32 = 5;
 
 /// How long the agent of a machine must not have been heard before the machine is switched off: in the same measure, and a whole
 /// period above it. If all that are cut off from this coordinator fell silent together, all of them are seen to be silent by then.
@@ -39,50 +31,51 @@ const LOST: u32 = SILENT + 4;
 /// How long a machine whose agent was never heard may take to come up.
 const BOOT: Duration = Duration::from_secs(300);
 
-/// What another node has found when it tried to reach a machine.
+/// A primary whose machine is to be switched off, by the leader of its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// When it was asked.
-    pub asked: Duration,
-    /// Did the machine's kernel answer?
-    pub reached: bool,
-    /// In its words.
-    pub detail: String,
+pub struct Lost {
+    /// Of which service.
+    pub service: ServiceName,
+    /// Which epoch that is to end.
+    pub epoch: Epoch,
+    /// Whose machine.
+    pub node: NodeName,
+    /// The operation that may hold both.
+    pub operation: Option<OperationId>,
+    /// The clocks of leases, read before this is asked for.
+    pub asked: Clock,
 }
 
-/// What one other node has to do with a machine.
-#[derive(Debug, Default)]
-struct Observer {
-    /// The question that it has not answered, and when it was asked.
-    asked: Option<(u64, Duration)>,
-    /// What it said last.
-    tried: Option<Tried>,
-}
-
-/// A machine is being switched off.
+/// An order to switch a machine off. One is for all whose primary it has: it is switched off once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fencing {
-    /// For which service.
-    pub service: ServiceName,
-    /// Whose epoch that is to end.
-    pub epoch: Epoch,
+    /// Whose epochs that is to end: by the service.
+    pub services: BTreeMap<ServiceName, Epoch>,
     /// The number of the order.
     pub order: u64,
+    /// Whose agent carries it out, and answers.
+    via: NodeName,
     /// When it was given.
     pub asked: Duration,
+    /// The same by the clocks of leases: what is confirmed is so of a boot that was known by then, whoever waits for it since.
+    pub of_leases: Clock,
     /// Until when its answer is waited for.
     until: Duration,
     /// The answer.
     pub answer: Option<(Power, String)>,
 }
 
-/// What other nodes found, and what became of orders to switch off.
-#[derive(Debug, Default)]
-pub(super) struct Watched {
-    /// By the machine, and by who tried.
-    observers: BTreeMap<NodeName, BTreeMap<NodeName, Observer>>,
-    fencings: BTreeMap<NodeName, Fencing>,
+impl Fencing {
+    /// The services that it is for, for people.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self.services.keys().map(ServiceName::as_str).collect();
+        names.join(", ")
+    }
 }
+
+/// What became of orders to switch off: by the machine, the newest one last. An earlier one is kept for as long as it is the last
+/// word for one of its services.
+pub(super) type Fencings = BTreeMap<NodeName, Vec<Fencing>>;
 
 /// Why a machine is not switched off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +111,7 @@ pub enum NotFenced {
         /// What is held.
         what: String,
         /// The operation.
-        holder: interlock_model::ids::OperationId,
+        holder: OperationId,
     },
     /// A person wants it left alone.
     #[error("{0}")]
@@ -135,142 +128,13 @@ pub enum NotFenced {
 }
 
 impl Coordinator {
-    /// Has other nodes try to reach the machine of a node.
-    pub fn ask_others(&mut self, node: &NodeName, now: Now) {
-        let Some(spec) = self.spec() else {
-            return;
-        };
-        let Some(suspect) = spec.nodes.get(node) else {
-            return;
-        };
-        let addresses: BTreeSet<String> = [&suspect.address]
-            .into_iter()
-            .chain(suspect.networks.values())
-            .cloned()
-            .collect();
-        let is_fellow = |other: &NodeName| {
-            let mut services = spec.services.values();
-            services.any(|it| it.nodes.contains(node) && it.nodes.contains(other))
-        };
-        let others = spec.nodes.keys().filter(|other| *other != node);
-        let mut others: Vec<&NodeName> = others.filter(|other| self.view.alive(other)).collect();
-        // Those that share a service with it have the best reason to reach it.
-        others.sort_by_key(|other| !is_fellow(other));
-        others.truncate(OBSERVERS);
-        let others: Vec<NodeName> = others.into_iter().cloned().collect();
-        for other in others {
-            let of_node = self.watched.observers.entry(node.clone()).or_default();
-            let observer = of_node.entry(other.clone()).or_default();
-            if observer
-                .asked
-                .is_some_and(|(_, at)| now.since(at) < PATIENCE)
-            {
-                continue;
-            }
-            self.next_ask += 1;
-            let ask = self.next_ask;
-            observer.asked = Some((ask, now.mono));
-            self.send(
-                other,
-                ToAgent::TryToReach {
-                    ask,
-                    node: node.clone(),
-                    addresses: addresses.clone(),
-                },
-            );
-        }
-    }
-
-    /// Another node has tried to reach a machine.
-    pub(super) fn tried(
-        &mut self,
-        observer: &NodeName,
-        node: &NodeName,
-        ask: u64,
-        reached: Option<bool>,
-        detail: String,
-    ) {
-        let of_node = self.watched.observers.get_mut(node);
-        let observer = of_node.and_then(|of_node| of_node.get_mut(observer));
-        if let Some(observer) = observer
-            && let Some((_, asked)) = observer.asked.take_if(|(asked, _)| *asked == ask)
-            && let Some(reached) = reached
-        {
-            observer.tried = Some(Tried {
-                asked,
-                reached,
-                detail,
-            });
-        }
-    }
-
-    /// What other nodes have found when they tried to reach the machine of a node.
-    pub fn tries(&self, node: &NodeName) -> impl Iterator<Item = (&NodeName, &Tried)> {
-        let of_node = self.watched.observers.get(node).into_iter().flatten();
-        of_node.filter_map(|(observer, it)| Some((observer, it.tried.as_ref()?)))
-    }
-
-    /// Why this coordinator doubts what it sees, and not the machines: more than half of the nodes, and of more than one host, have
-    /// fallen silent within seconds of each other, and are silent still. Who was never heard, and is not known to be off, is one
-    /// of them: a coordinator that has just begun does not know what it is cut off from.
-    #[must_use]
-    pub fn doubts_itself(&self, now: Now) -> Option<String> {
-        let spec = self.spec()?;
-        let late = spec.control.heartbeat * SILENT / 4;
-        let mut all = 0_usize;
-        let mut silent: Vec<(Duration, String)> = Vec::new();
-        let mut unheard: Vec<String> = Vec::new();
-        for (name, node) in &spec.nodes {
-            let seen = self.view.node(name);
-            // Who has left is not missed, nor who is off, nor who has no agent.
-            let has_left = seen.is_some_and(|seen| matches!(seen.liveness, Liveness::Left));
-            if has_left || node.agentless.is_some() || self.view.is_off(name) {
-                continue;
-            }
-            all += 1;
-            let host = node.host.as_ref().map(ToString::to_string);
-            let host = host.unwrap_or_else(|| name.to_string());
-            match seen.and_then(|seen| Some((seen, seen.heard?))) {
-                None => unheard.push(host),
-                Some((seen, heard)) if now.since(heard) >= late || seen.session.is_none() => {
-                    silent.push((heard, host));
-                }
-                Some(_) => {}
-            }
-        }
-        silent.sort();
-        // Nobody knows when those fell silent that were never heard: it may have been at any of these moments.
-        let alone = (unheard.len(), BTreeSet::from_iter(&unheard).len());
-        let groups = silent.iter().enumerate().map(|(first, (from, _))| {
-            let group = silent[first..].iter();
-            let group = group.take_while(|(at, _)| at.saturating_sub(*from) <= AT_ONCE);
-            let hosts: BTreeSet<&String> = group
-                .clone()
-                .map(|(_, host)| host)
-                .chain(&unheard)
-                .collect();
-            (group.count() + unheard.len(), hosts.len())
-        });
-        let largest = groups.chain([alone]).filter(|(_, hosts)| *hosts > 1).max();
-        let (many, _) = largest.filter(|(many, _)| many * 2 > all)?;
-        Some(format!(
-            "{many} of {all} nodes are silent, and fell so within seconds or were never heard: this coordinator doubts itself and \
-             not the machines"
-        ))
-    }
-
-    /// Switches the machine of a lost primary off, on behalf of its lease.
+    /// Switches the machine of a lost primary off, on behalf of its lease. Where it is being switched off for another service, or was
+    /// and has not been heard since, that is the answer to this one as well.
     ///
     /// # Errors
     /// Why that is not done.
-    pub fn fence(
-        &mut self,
-        service: &ServiceName,
-        node: &NodeName,
-        epoch: Epoch,
-        operation: Option<interlock_model::ids::OperationId>,
-        now: Now,
-    ) -> Result<u64, NotFenced> {
+    pub fn fence(&mut self, lost: &Lost, now: Now) -> Result<Fencing, NotFenced> {
+        let Lost { service, node, .. } = lost;
         let none = || NotFenced::NoPower(node.clone());
         let spec = self.spec().ok_or_else(none)?;
         let (known, power) = spec
@@ -298,7 +162,7 @@ impl Coordinator {
             (node.to_string(), self.is_node_held(node)),
         ];
         for (what, holder) in held {
-            if let Some(holder) = holder.filter(|holder| Some(*holder) != operation) {
+            if let Some(holder) = holder.filter(|holder| Some(*holder) != lost.operation) {
                 return Err(NotFenced::Held { what, holder });
             }
         }
@@ -306,12 +170,12 @@ impl Coordinator {
         if let Some(maintenance) = self.rests(service, [node]) {
             return Err(NotFenced::Maintenance(Box::new(maintenance.clone())));
         }
-        if operation.is_none() {
+        if lost.operation.is_none() {
             let may = self.may_fail_over(service, now);
             may.map_err(|block| NotFenced::Budget(Box::new(block)))?;
         }
-        if self.is_fencing(node, now).is_some() {
-            return Err(NotFenced::UnderWay);
+        if let Some(shared) = self.share_fencing(lost, heard, now)? {
+            return Ok(shared);
         }
         let via: Vec<NodeName> = power
             .via
@@ -329,13 +193,13 @@ impl Coordinator {
             return Err(NotFenced::NeverHeard(node.clone()));
         }
         let call = fence_call(&spec, node, &power, FenceAction::Off).ok_or_else(none)?;
-        self.next_ask += 1;
-        let order = self.next_ask;
+        let order = self.new_ask();
         let fencing = Fencing {
-            service: service.clone(),
-            epoch,
+            services: [(service.clone(), lost.epoch)].into(),
             order,
+            via: via.clone(),
             asked: now.mono,
+            of_leases: lost.asked,
             until: now.mono + call.limit + PATIENCE,
             answer: None,
         };
@@ -343,17 +207,80 @@ impl Coordinator {
             event.node = node.to_string();
             event.service = service.to_string();
             event.text = format!(
-                "{node} is lost, and holds {epoch} of {service}: {} is asked by {via} to switch it off (plug {})",
-                power.device, power.plug
+                "{node} is lost, and holds {} of {service}: {} is asked by {via} to switch it off (plug {})",
+                lost.epoch, power.device, power.plug
             );
         });
-        self.watched.fencings.insert(node.clone(), fencing);
+        let of_node = self.fencings.entry(node.clone()).or_default();
+        for earlier in of_node.iter_mut() {
+            earlier.services.remove(service);
+        }
+        of_node.retain(|earlier| !earlier.services.is_empty());
+        of_node.push(fencing.clone());
         self.send(via, ToAgent::SwitchOff { order, call });
-        Ok(order)
+        Ok(fencing)
     }
 
-    /// A power source has answered an order to switch off. False if it was none.
+    /// An order that was given for another service, if what comes of it is an answer to this one. Each answers a service once: what
+    /// proved nothing to its lease is asked anew.
+    fn share_fencing(
+        &mut self,
+        lost: &Lost,
+        heard: Option<Duration>,
+        now: Now,
+    ) -> Result<Option<Fencing>, NotFenced> {
+        let Lost { service, node, .. } = lost;
+        let of_node = self.fencings.get_mut(node);
+        let Some((last, earlier)) = of_node.and_then(|of_node| of_node.split_last_mut()) else {
+            return Ok(None);
+        };
+        let under_way = last.answer.is_none() && now.mono < last.until;
+        let is_off = matches!(last.answer, Some((Power::Off, _)));
+        // Heard before that was asked, if ever: else it may have been switched on again.
+        let silent = heard.is_none_or(|heard| heard <= last.asked);
+        let known = last.services.contains_key(service);
+        if under_way && known {
+            return Err(NotFenced::UnderWay);
+        }
+        if known || !(under_way || (is_off && silent)) {
+            return Ok(None);
+        }
+        for earlier in earlier {
+            earlier.services.remove(service);
+        }
+        last.services.insert(service.clone(), lost.epoch);
+        let shared = last.clone();
+        self.event("node-fencing", now, |event| {
+            event.node = node.to_string();
+            event.service = service.to_string();
+            event.text = format!(
+                "{node} is lost, and holds {} of {service}: it is, or was, switched off for {}",
+                lost.epoch,
+                shared.names()
+            );
+        });
+        Ok(Some(shared))
+    }
+
+    /// A power source has answered an order to switch off, by the agent that it was given to. False if it was none.
     pub(super) fn fence_answer(
+        &mut self,
+        from: &NodeName,
+        order: u64,
+        node: &NodeName,
+        power: Power,
+        detail: &str,
+        now: Now,
+    ) -> bool {
+        let mut of_node = self.fencings.get(node).into_iter().flatten();
+        if !of_node.any(|it| it.order == order && it.via == *from) {
+            return false;
+        }
+        self.fencing_ended(order, node, power, detail, now)
+    }
+
+    /// An order has its answer. False if it had one.
+    fn fencing_ended(
         &mut self,
         order: u64,
         node: &NodeName,
@@ -361,8 +288,9 @@ impl Coordinator {
         detail: &str,
         now: Now,
     ) -> bool {
-        let fencing = self.watched.fencings.get_mut(node);
-        let Some(fencing) = fencing.filter(|it| it.order == order && it.answer.is_none()) else {
+        let mut of_node = self.fencings.get_mut(node).into_iter().flatten();
+        let fencing = of_node.find(|it| it.order == order && it.answer.is_none());
+        let Some(fencing) = fencing else {
             return false;
         };
         let heard = self.view.node(node).and_then(|seen| seen.heard);
@@ -378,8 +306,8 @@ impl Coordinator {
         };
         let detail = detail.as_str();
         fencing.answer = Some((power, detail.to_owned()));
-        let (service, asked) = (fencing.service.clone(), fencing.asked);
-        let took = now.since(asked).as_millis();
+        let services: Vec<String> = fencing.services.keys().map(ToString::to_string).collect();
+        let took = now.since(fencing.asked).as_millis();
         let (kind, text) = if power == Power::Off {
             let text = format!("{node} is off, confirmed after {took} ms: {detail}; it stays off");
             ("node-fenced", text)
@@ -387,11 +315,13 @@ impl Coordinator {
             let text = format!("{node} was not switched off, as far as is known: {detail}");
             ("fence-failed", text)
         };
-        self.event(kind, now, |event| {
-            event.node = node.to_string();
-            event.service = service.to_string();
-            event.text = text;
-        });
+        for service in services {
+            self.event(kind, now, |event| {
+                event.node = node.to_string();
+                event.service = service;
+                event.text.clone_from(&text);
+            });
+        }
         if power == Power::Off {
             self.view.powered(node, power, detail, now);
             // Its plug was verified when that was asked: nothing that the spec let go runs there.
@@ -400,31 +330,29 @@ impl Coordinator {
         true
     }
 
-    /// The last order to switch off a node, and what became of it.
+    /// The last order to switch off a node that was given for this service or is shared by it, and what became of it.
     #[must_use]
-    pub fn fencing(&self, node: &NodeName) -> Option<&Fencing> {
-        self.watched.fencings.get(node)
-    }
-
-    /// An order whose answer is awaited: an operation that needs the machine or its service waits for that.
-    pub(super) fn is_fencing(&self, node: &NodeName, now: Now) -> Option<&Fencing> {
-        let fencing = self.watched.fencings.get(node)?;
-        (fencing.answer.is_none() && now.mono < fencing.until).then_some(fencing)
+    pub fn fencing(&self, node: &NodeName, service: &ServiceName) -> Option<&Fencing> {
+        let of_node = self.fencings.get(node)?;
+        let mut newest = of_node.iter().rev();
+        newest.find(|it| it.services.contains_key(service))
     }
 
     /// Orders whose answers never came.
     pub(super) fn give_up_fencing(&mut self, now: Now) {
-        let late = |(_, it): &(&NodeName, &Fencing)| it.answer.is_none() && now.mono >= it.until;
-        let late = self.watched.fencings.iter().filter(late);
+        let late = self
+            .fencings_under_way()
+            .filter(|(_, it)| now.mono >= it.until);
         let late: Vec<(NodeName, u64)> = late.map(|(node, it)| (node.clone(), it.order)).collect();
         for (node, order) in late {
-            self.fence_answer(order, &node, Power::Unknown, "no answer in time", now);
+            self.fencing_ended(order, &node, Power::Unknown, "no answer in time", now);
         }
     }
 
-    /// The orders that are under way.
-    pub(super) fn fencings(&self) -> impl Iterator<Item = (&NodeName, &Fencing)> {
-        let all = self.watched.fencings.iter();
+    /// The orders that are under way: an operation that needs such a machine, or one of the services, waits for the answer.
+    pub(super) fn fencings_under_way(&self) -> impl Iterator<Item = (&NodeName, &Fencing)> {
+        let all = self.fencings.iter();
+        let all = all.flat_map(|(node, orders)| orders.iter().map(move |it| (node, it)));
         all.filter(|(_, fencing)| fencing.answer.is_none())
     }
 }

@@ -51,6 +51,7 @@ mod operations;
 mod output;
 mod power;
 mod question;
+mod reaching;
 mod records;
 mod recover;
 mod reparted;
@@ -79,7 +80,7 @@ pub use assignment::{assignments, runs_on};
 pub use belief::Absurd;
 pub use budget::{BLOCKS, Block, Blocked, COUNTED, NotUnblocked};
 pub use contest::Contested;
-pub use fencing::{Fencing, NotFenced, Tried};
+pub use fencing::{Fencing, Lost, NotFenced};
 pub use identity::{ListedPlug, PlugList, Proof};
 pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
@@ -88,6 +89,7 @@ pub use message::{
 pub use operations::{NotStarted, StartRequest, Wish};
 pub use output::Output;
 pub use power::Awaited;
+pub use reaching::Tried;
 pub use records::{
     ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, KEPT_EVENTS, LET_GO,
     OPERATIONS, OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key,
@@ -128,7 +130,8 @@ pub struct Coordinator {
     asked: BTreeMap<NodeName, power::Asked>,
     doubts: BTreeMap<NodeName, power::Doubt>,
     lists: BTreeMap<PowerName, power::Listing>,
-    next_ask: u64,
+    /// The number of the last question to an agent.
+    last_ask: u64,
     /// The agents that were not let in when they last said hello.
     turned_away: BTreeMap<NodeName, turned_away::TurnedAway>,
     /// Who has spoken as each node.
@@ -143,7 +146,8 @@ pub struct Coordinator {
     counted: BTreeMap<ServiceName, Vec<Timestamp>>,
     /// Of what nothing moves by itself before a person says so.
     blocks: BTreeMap<Blocked, Block>,
-    watched: fencing::Watched,
+    observers: reaching::Observers,
+    fencings: fencing::Fencings,
     looked: frozen::Looked,
     output: Output,
 }

@@ -108,11 +108,11 @@ pub enum NotStarted {
     },
     /// A machine of it is being switched off.
     #[error(
-        "{node} is being switched off, since it is lost with the role of {service}: wait until that has ended"
+        "{node} is being switched off, since it is lost with the role of {services}: wait until that has ended"
     )]
     Fencing {
-        /// For which service.
-        service: ServiceName,
+        /// For which services.
+        services: String,
         /// Which machine.
         node: NodeName,
     },

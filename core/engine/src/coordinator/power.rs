@@ -82,6 +82,8 @@ pub(super) struct Listing {
     number: u64,
     /// When it was asked.
     pub(super) at: Duration,
+    /// By whom; none if nobody could.
+    via: Option<NodeName>,
     /// What it said, if it has.
     pub(super) answer: Option<PlugList>,
 }
@@ -223,11 +225,11 @@ impl Coordinator {
                 .powered(node, Power::Unknown, &unreachable(&power), now);
             return;
         };
-        self.next_ask += 1;
+        let ask = self.new_ask();
         self.asked.insert(
             node.clone(),
             Asked {
-                number: self.next_ask,
+                number: ask,
                 at: now.mono,
                 via: via.clone(),
                 limit: call.limit + PATIENCE,
@@ -235,21 +237,16 @@ impl Coordinator {
                 again: None,
             },
         );
-        self.send(
-            via,
-            ToAgent::AskPower {
-                ask: self.next_ask,
-                call,
-            },
-        );
+        self.send(via, ToAgent::AskPower { ask, call });
     }
 
     fn ask_for_plugs(&mut self, power: &PowerRef, call: FenceCall, now: Now) {
-        self.next_ask += 1;
+        let ask = self.new_ask();
         let via = self.via(power);
         let listing = Listing {
-            number: self.next_ask,
+            number: ask,
             at: now.mono,
+            via: via.clone(),
             answer: match via {
                 Some(_) => None,
                 None => Some(PlugList::Failed(unreachable(power))),
@@ -257,13 +254,7 @@ impl Coordinator {
         };
         self.lists.insert(power.device.clone(), listing);
         if let Some(via) = via {
-            self.send(
-                via,
-                ToAgent::AskPower {
-                    ask: self.next_ask,
-                    call,
-                },
-            );
+            self.send(via, ToAgent::AskPower { ask, call });
         }
     }
 
@@ -273,34 +264,41 @@ impl Coordinator {
         self.view.fencer(&power.via, &device.fence).cloned()
     }
 
-    /// A device said which plugs it has.
-    pub(super) fn plugs_answer(&mut self, number: u64, list: PlugList) {
-        if let Some(listing) = self
-            .lists
-            .values_mut()
-            .find(|listing| listing.number == number)
-        {
+    /// The number of a new question to an agent. No coordinator before or after this one gives it to a question of its own: an
+    /// answer that comes too late for that one is none to this.
+    pub(super) fn new_ask(&mut self) -> u64 {
+        self.last_ask += 1;
+        self.last_ask
+    }
+
+    /// A device said which plugs it has, by the word of this agent.
+    pub(super) fn plugs_answer(&mut self, from: &NodeName, number: u64, list: PlugList) {
+        let mut lists = self.lists.values_mut();
+        let is_asked = |it: &&mut Listing| it.number == number && it.via.as_ref() == Some(from);
+        if let Some(listing) = lists.find(is_asked) {
             listing.answer = Some(list);
         }
     }
 
     /// A power source answered. The answer is as old as its question: a slow fence agent tells what was so when it
     /// was asked, and a machine may have been switched since. *Off* of a machine whose agent speaks is no proof of
-    /// anything but a wrong plug, or a device that answers from a cache.
+    /// anything but a wrong plug, or a device that answers from a cache. And nobody answers for another one who was asked.
     pub(super) fn power_answer(
         &mut self,
+        from: &NodeName,
         number: u64,
         node: &NodeName,
         power: Power,
         detail: &str,
         now: Now,
     ) {
-        if self.fence_answer(number, node, power, detail, now) {
+        if self.fence_answer(from, number, node, power, detail, now) {
             return;
         }
         // An agent that is older than `list` answers so.
-        self.plugs_answer(number, PlugList::Failed(detail.to_owned()));
-        let Some(asked) = self.asked.get(node).filter(|asked| asked.number == number) else {
+        self.plugs_answer(from, number, PlugList::Failed(detail.to_owned()));
+        let asked = self.asked.get(node);
+        let Some(asked) = asked.filter(|it| it.number == number && it.via == *from) else {
             return;
         };
         let (at, why, again) = (asked.at, asked.why, asked.again);

@@ -106,7 +106,7 @@ impl Coordinator {
             asked: BTreeMap::new(),
             doubts: BTreeMap::new(),
             lists: BTreeMap::new(),
-            next_ask: 0,
+            last_ask: before_first_ask(term),
             turned_away: BTreeMap::new(),
             voices: BTreeMap::new(),
             strays: loaded.strays.into_iter().collect(),
@@ -122,7 +122,8 @@ impl Coordinator {
                 .into_iter()
                 .map(|it| (it.of.clone(), it))
                 .collect(),
-            watched: super::fencing::Watched::default(),
+            observers: BTreeMap::new(),
+            fencings: BTreeMap::new(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };
@@ -131,4 +132,9 @@ impl Coordinator {
         }
         Ok(coordinator)
     }
+}
+
+/// What the numbers of the questions of a coordinator come after: its term is in them, and a term belongs to one coordinator process.
+const fn before_first_ask(term: Term) -> u64 {
+    term.0 << u32::BITS
 }

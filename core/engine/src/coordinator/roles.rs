@@ -105,6 +105,11 @@ impl Coordinator {
         self.failovers.clone_from(&earlier.failovers);
     }
 
+    /// Comes after an earlier engine of this process, maybe in the same term: no number of a question of that is given again.
+    pub fn numbers_after(&mut self, earlier: &Self) {
+        self.last_ask = self.last_ask.max(earlier.last_ask);
+    }
+
     /// Does a failover have something of this plan?
     pub(super) fn no_failover_on(&self, plan: &Plan) -> Result<(), NotStarted> {
         let touched = self.failovers.iter().find(|(service, failover)| {
@@ -112,15 +117,17 @@ impl Coordinator {
                 step.service.as_ref() == Some(service) || step.node.as_ref() == Some(&failover.node)
             })
         });
-        let mut fencings = self.fencings();
+        let mut fencings = self.fencings_under_way();
         let fenced = fencings.find(|(node, fencing)| {
             plan.steps.iter().any(|step| {
-                step.service.as_ref() == Some(&fencing.service) || step.node.as_ref() == Some(*node)
+                let service = step.service.as_ref();
+                service.is_some_and(|service| fencing.services.contains_key(service))
+                    || step.node.as_ref() == Some(*node)
             })
         });
         if let Some((node, fencing)) = fenced {
             return Err(NotStarted::Fencing {
-                service: fencing.service.clone(),
+                services: fencing.names(),
                 node: node.clone(),
             });
         }

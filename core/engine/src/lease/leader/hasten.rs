@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use interlock_model::lease::Epoch;
+
 use super::bump::Cause;
 use super::event::{Effect, Standing};
 use super::reading::Reading;
@@ -18,6 +20,8 @@ const SOON: Duration = Duration::from_millis(500);
 /// A power device was asked to switch the holder off.
 #[derive(Debug, Clone)]
 pub(super) struct Fencing {
+    /// Whose epoch that was to end: what came of it says nothing of who holds a later one.
+    pub(super) epoch: Epoch,
     pub(super) at: Clock,
     /// Why that came to nothing, and whether it was asked at all.
     pub(super) failed: Option<(String, bool)>,
@@ -97,6 +101,7 @@ impl Leader {
             ),
             None => {
                 self.fencing = Some(Fencing {
+                    epoch: record.epoch(),
                     at: now,
                     failed: None,
                 });

@@ -222,6 +222,7 @@ impl Leader {
         self.off
             .take_if(|off| Some(off.epoch()) != epoch || off.is_contradicted_by(&reading));
         self.word.take_if(|word| Some(word.epoch) != epoch);
+        self.fencing.take_if(|fencing| Some(fencing.epoch) != epoch);
         if self.word.is_none() {
             // Given before this leader had read who holds the role.
             let mut words = self.attested.iter();

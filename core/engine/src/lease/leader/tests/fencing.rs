@@ -276,3 +276,31 @@ fn a_planned_move_does_not_go_by_the_last_renewal_of_who_could_not_say_how_it_en
     assert_eq!(judged(true), Err(Unfit::UnknownLag));
     assert_eq!(judged(false), Ok(()));
 }
+
+#[test]
+fn what_was_asked_for_one_epoch_keeps_nobody_from_asking_for_the_next() {
+    let terms = terms(ControlLoss::Hold);
+    let mut leader = lost(&terms);
+    // Another epoch begins, of the same machine: it was switched on again, or it never was off.
+    let waits = Synchrony::With([node("db2")].into());
+    let next = LeaseRecord {
+        epoch: Epoch(2),
+        ..held(&terms, waits)
+    };
+    leader.handle(Event::Read(stored(&next, 9)), at(2200));
+    let fit = |leader: &mut Leader, now| {
+        let db2 = Standing {
+            follows: Epoch(2),
+            ..standing("db2", 0, Some(100))
+        };
+        leader.handle(Event::Standing(db2), at(now))
+    };
+    fit(&mut leader, 3100);
+    leader.handle(tried("db2", false, 3100), at(3150));
+    let asked = fit(&mut leader, 2200 + HOLD);
+    let again = Effect::Fence {
+        node: node("db1"),
+        epoch: Epoch(2),
+    };
+    assert!(asked.contains(&again), "{}", reason(&leader));
+}
