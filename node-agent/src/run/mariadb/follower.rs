@@ -17,7 +17,7 @@ use interlock_model::observation::Wanted;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{CHANGE, Server, upstream};
+use super::{CHANGE, REMEDY, Server, own, upstream};
 use crate::mariadb::{Facts, Link, Observed, Relation, Source, Upstream};
 use crate::roles::{Roles, View};
 use crate::run::errand::Errand;
@@ -153,9 +153,10 @@ impl Follower {
 
     /// What is looked after at a primary.
     async fn lead(&self, server: &Server, memory: &mut Memory) {
-        let Ok(_acting) = server.acting.try_lock() else {
+        // Nothing is done to it here, and a look may take seconds: whoever is to take the role from it does not wait for that.
+        if server.acting.try_lock().is_err() {
             return;
-        };
+        }
         if !matches!(server.observe().await, Ok(Observed::Up(facts)) if !facts.read_only) {
             return;
         }
@@ -263,14 +264,15 @@ impl Follower {
             return Ok(Step::Done);
         }
         let Some(leading) = leading else {
-            return source.and_then(Source::broken).map_or(Ok(Step::Done), Err);
+            return self.alone(server, facts, source, memory);
         };
         let upstream = &leading.upstream;
         let told = source.filter(|it| it.host == upstream.host && it.port == upstream.port);
-        let own = facts.history.of(facts.domain, facts.server_id);
+        let own = own(facts);
         let key = (leading.epoch, upstream.node.clone(), own);
         let runs = told.is_some_and(Source::runs);
         if runs && memory.compared.as_ref() == Some(&key) {
+            server.known().own = Some(own);
             return Ok(self.follows(leading, view));
         }
         let other = match server.mariadb.observe_other(upstream, REACH).await {
@@ -278,12 +280,12 @@ impl Follower {
             // It is gone, or on its way: what this one has, it has.
             Err(error) => {
                 tracing::debug!(service = %self.service, "no comparison: {}", chain(&error));
-                return told.and_then(Source::broken).map_or(Ok(Step::Done), Err);
+                return self.alone(server, facts, told, memory);
             }
         };
         // A replica still, as far as it is one that the role was given to.
         if other.read_only {
-            return Ok(Step::Done);
+            return self.alone(server, facts, None, memory);
         }
         if other.server_id == facts.server_id {
             return Err(format!(
@@ -299,6 +301,7 @@ impl Follower {
         }
         if runs {
             memory.compared = Some(key);
+            server.known().own = Some(own);
             return Ok(self.follows(leading, view));
         }
         memory.compared = None;
@@ -313,6 +316,23 @@ impl Follower {
         tracing::info!(service = %self.service, upstream = %upstream.node, ?relation, "its replica is to follow");
         server.stirred.notify_one();
         Ok(Step::Done)
+    }
+
+    /// There is nobody to compare with. What somebody has written to it since it last followed is a divergence all the same: whoever
+    /// takes over with that lacks as many transactions of the last primary as its number pretends to have.
+    fn alone(
+        &self,
+        server: &Server,
+        facts: &Facts,
+        source: Option<&Source>,
+        memory: &mut Memory,
+    ) -> Result<Step, String> {
+        if let Some(why) = server.written_here(facts) {
+            memory.compared = None;
+            self.roles.diverged(&self.service);
+            return Err(why);
+        }
+        source.and_then(Source::broken).map_or(Ok(Step::Done), Err)
     }
 
     /// Is its link down, so that there is nothing to compare yet? After a moment it asks no more.
@@ -348,8 +368,6 @@ impl Follower {
 
 /// What would be lost if it followed, and what a person can do about it; none if nothing would.
 fn lost(relation: &Relation, facts: &Facts, upstream: &NodeName) -> Option<String> {
-    const REMEDY: &str = "look at them with mariadb-binlog and keep what is needed, then stop this server and copy its data anew from \
-                          the primary (mariadb-backup)";
     let last = facts
         .last()
         .map(|last| last.to_string())

@@ -28,7 +28,7 @@ use interlock_model::postgres::Peer;
 use tokio::sync::Notify;
 
 use crate::config::{self, Runner, Secrets};
-use crate::mariadb::{self, Error, Observed, Upstream};
+use crate::mariadb::{self, Error, Facts, Observed, Upstream};
 
 pub(super) use follower::Follower;
 
@@ -37,6 +37,10 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How long it may take to have it follow, or to see how it is set.
 const CHANGE: Duration = Duration::from_secs(5);
+
+/// What a person can do about transactions that nobody else has.
+const REMEDY: &str = "look at them with mariadb-binlog and keep what is needed, then stop this server and copy its data anew from the \
+                      primary (mariadb-backup)";
 
 /// The servers of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,6 +68,9 @@ struct Known {
     /// Was it asked to become a primary since it was last to be promoted in a new epoch? Nobody knows of an agent before this
     /// one.
     asked: Option<bool>,
+    /// The last transaction that its own server had written when it was last seen to follow with all that it has; none if this
+    /// agent has not seen that since it last took writes.
+    own: Option<Option<u64>>,
 }
 
 impl Servers {
@@ -122,10 +129,31 @@ impl Server {
         news
     }
 
+    /// What somebody has written to it who may although it is a replica, since it was last seen to follow: nobody else has that,
+    /// and its number says nothing of what it has of others.
+    fn written_here(&self, facts: &Facts) -> Option<String> {
+        let before = self.known().own?;
+        let now = own(facts);
+        let number = |last: Option<u64>| last.map_or_else(|| "none".to_owned(), |n| n.to_string());
+        (facts.read_only && now != before).then(|| {
+            format!(
+                "it was written to while it was a replica: the last transaction of its own is number {}, and was {} when it last \
+                 followed; {REMEDY}",
+                number(now),
+                number(before)
+            )
+        })
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // Every change is complete before anything can panic.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The last transaction that its own server has written.
+fn own(facts: &Facts) -> Option<u64> {
+    facts.history.of(facts.domain, facts.server_id)
 }
 
 /// How a peer's server is reached.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use interlock_model::action::Part;
 use interlock_model::mariadb::Mariadb;
+use tokio::time::{Instant, timeout_at};
 
 use super::CHANGE;
 use crate::mariadb::Observed;
@@ -15,7 +16,7 @@ use crate::run::managers::chain;
 /// How long what was received may take to be applied. Longer, and the role is given back: another one may have applied more.
 const APPLY: Duration = Duration::from_secs(120);
 
-/// How long the end of all writing may take. Longer, and the server is ended by force.
+/// How long the end of all writing may take, with all that it waits for. Longer, and the server is ended by force.
 const TURN: Duration = Duration::from_secs(6);
 
 impl Hands {
@@ -59,7 +60,11 @@ impl Hands {
                 Ok(Observed::Up(facts)) if !facts.read_only => {
                     return Ok("primary already".to_owned());
                 }
-                Ok(Observed::Up(_)) => {}
+                Ok(Observed::Up(facts)) => {
+                    if let Some(why) = server.written_here(facts) {
+                        return Err(Trouble::Failed(format!("it is not promoted: {why}")));
+                    }
+                }
                 Ok(Observed::Stopped) => {
                     return Err(Trouble::Failed(
                         "it is not promoted: nobody listens at its socket".to_owned(),
@@ -76,7 +81,10 @@ impl Hands {
             }
             // It has not taken a write yet, and may not get that far.
             server.mariadb.apply(APPLY).await.map_err(failed)?;
-            server.known().asked = Some(true);
+            {
+                let mut known = server.known();
+                (known.asked, known.own) = (Some(true), None);
+            }
             let promoted = server.mariadb.promote(APPLY).await.map_err(failed)?;
             let from = promoted.last().map_or_else(
                 || "the first transaction".to_owned(),
@@ -106,7 +114,10 @@ impl Hands {
             .mariadb
             .get(mariadb)
             .map_err(Trouble::Failed)?;
-        let _acting = errand.turn(&server.acting).await?;
+        let until = Instant::now() + TURN;
+        let late = |_| Trouble::Failed(format!("it does not refuse writes within {TURN:?}"));
+        let acting = timeout_at(until, errand.turn(&server.acting)).await;
+        let _acting = acting.map_err(late)??;
         let run = self.managers.look_at_runner(&server.run).await;
         if run.state.is_down() {
             return Ok(format!("already {}", run.text()));
@@ -115,11 +126,12 @@ impl Hands {
             // Its next start, whoever makes it, is after the role is given back.
             let prepared = server.mariadb.prepare_start().await;
             prepared.map_err(|error| Trouble::Failed(chain(&error)))?;
-            let demoted = server.mariadb.demote(TURN).await;
+            let left = until.saturating_duration_since(Instant::now());
+            let demoted = server.mariadb.demote(left).await;
             demoted.map_err(|error| Trouble::Failed(chain(&error)))
         };
         let demoted = tokio::select! {
-            demoted = demote => demoted?,
+            demoted = timeout_at(until, demote) => demoted.map_err(late)??,
             // Whoever halts this ends the server.
             halt = errand.halted() => {
                 return Err(Trouble::unknown(format!("{halt} while it was to refuse writes"), true));

@@ -20,7 +20,14 @@ impl Managers {
         let observed = server.observe().await;
         let nothing = DataSight::default();
         match observed {
-            Ok(Observed::Up(facts)) => looks(&facts),
+            Ok(Observed::Up(facts)) => {
+                let (condition, mut sight) = looks(&facts);
+                // What it has of others is less than its number says.
+                sight.position = sight
+                    .position
+                    .filter(|_| server.written_here(&facts).is_none());
+                (condition, sight)
+            }
             Ok(Observed::Stopped) if run.state.is_down() => (Condition::Down(run.text()), nothing),
             Ok(Observed::Stopped) => (Condition::Unknown(run.text()), nothing),
             Err(error) => (Condition::Unknown(chain(&error)), nothing),

@@ -150,7 +150,7 @@ impl Follower {
 
     /// What is looked after at a primary.
     async fn lead(&self, server: &Server, memory: &mut Memory) {
-        let Ok(_acting) = server.acting.try_lock() else {
+        let Ok(acting) = server.acting.try_lock() else {
             return;
         };
         let Ok(Observed::Up(facts)) = server.observe().await else {
@@ -164,6 +164,8 @@ impl Follower {
         if let Err(error) = noted {
             tracing::error!(service = %self.service, %error, "of which line its data are is not noted");
         }
+        // A look at its settings may take seconds: whoever is to take the role from it does not wait for that.
+        drop(acting);
         self.see_settings(server, memory).await;
         self.settle(server, Ok(Step::Done), memory);
     }
