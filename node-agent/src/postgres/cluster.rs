@@ -12,6 +12,7 @@ use super::aside::{self, Saved};
 use super::deadline::Deadline;
 use super::follow::{self, Followed};
 use super::layout::{Layout, Place};
+use super::local::Talk;
 use super::observed::Observed;
 use super::promote::{self, Promoted};
 use super::slots::{self, Slots};
@@ -22,6 +23,7 @@ use super::{
     observe, rewind,
 };
 use crate::config::Postgres;
+use crate::shim::ProcessRef;
 
 /// A PostgreSQL server of this machine. Cheap to clone.
 ///
@@ -89,14 +91,30 @@ impl Cluster {
     ///
     /// # Errors
     /// If nobody can tell.
-    pub(crate) async fn postmaster(&self, limit: Duration) -> Result<Option<u32>, Error> {
+    pub(crate) async fn postmaster(&self, limit: Duration) -> Result<Option<ProcessRef>, Error> {
         let work = async |deadline| {
             let site = self.site(deadline, None).await?;
             let data = site.layout.data.clone();
-            let found = site.blocking(deadline, move || holders::postmaster(&data));
-            Ok(found.await?.map(|process| process.pid))
+            site.blocking(deadline, move || holders::postmaster(&data))
+                .await
         };
         self.named(Operation::Observe, work(Deadline::new(limit)).await)
+    }
+
+    /// Has a server that runs write to its disk what it has changed in memory: a shutdown soon afterwards has less to write.
+    ///
+    /// # Errors
+    /// If it does not run, refuses, or needs longer; then it goes on.
+    pub async fn checkpoint(&self, limit: Duration) -> Result<(), Error> {
+        let work = async |deadline| {
+            let site = self.site(deadline, None).await?;
+            let talk = Talk::local(&site.config, site.layout.owner, deadline).await;
+            let mut talk = talk.map_err(promote::not_running)?;
+            deadline.within(talk.rows("CHECKPOINT")).await?;
+            talk.close().await;
+            Ok(())
+        };
+        self.named(Operation::Checkpoint, work(Deadline::new(limit)).await)
     }
 
     /// Reads the control file. What it says of a running server is old; see [`Control`].

@@ -27,6 +27,8 @@ pub struct Error {
 pub enum Operation {
     /// [`Cluster::observe`](super::Cluster::observe).
     Observe,
+    /// [`Cluster::checkpoint`](super::Cluster::checkpoint).
+    Checkpoint,
     /// [`Cluster::control`](super::Cluster::control).
     Control,
     /// [`Cluster::prepare_start`](super::Cluster::prepare_start).
@@ -264,6 +266,7 @@ impl fmt::Display for Operation {
             Self::SaveAside => "save the lost log of",
             Self::Rewind => "rewind",
             Self::Clone => "clone",
+            Self::Checkpoint => "make a checkpoint of",
             Self::Promote => "promote",
             Self::Synchronous => "set the synchronous standbys of",
             Self::Slots => "set the replication slots of",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use interlock_engine::lease::Clock;
 use interlock_model::action::Part;
 
-use super::input::Task;
+use super::input::{Rest, Task};
 use super::seat::{Seat, Shell};
 use crate::shim::Grip;
 
@@ -134,6 +134,15 @@ impl Seat {
         false
     }
 
+    /// Its server has died, and has left something: nothing of that has a right any more. What was begun since the server was last
+    /// seen may have put another one in its place, and what is being started or stopped is its manager's: that only this thread knows.
+    pub(super) fn end_rest(&self, rest: &Rest) {
+        let nothing_began = rest.turn == self.turn && self.work.is_none() && self.force.is_none();
+        if nothing_began && self.holder.is_primary() {
+            rest.end();
+        }
+    }
+
     /// What is to be ended: not what was seen to have become a standby, which goes on as that.
     fn held(&self) -> impl Iterator<Item = &(Part, Grip)> {
         let grips = self.grips.iter();
@@ -174,5 +183,121 @@ impl Seat {
                 force.why, force.within
             );
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use interlock_engine::lease::holder::{Facts, Found, Mark};
+    use interlock_model::ids::BootId;
+    use interlock_model::lease::{Epoch, Holder as Member};
+    use interlock_model::postgres::{Postgres, Rejoin, Synchronous};
+    use interlock_model::spec::{Clients, GuardPolicy};
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::config::Reset;
+    use crate::roles::{Door, Leased, Newcomer, Order};
+
+    fn part() -> Part {
+        Part::Postgres(Postgres {
+            cluster: "main".parse().unwrap(),
+            port: 5432,
+            user: "replicator".to_owned(),
+            synchronous: Synchronous::Off,
+            rejoin: Rejoin::Never,
+        })
+    }
+
+    /// What a seat is kept with, and what it has the runtime do.
+    pub(in crate::roles) fn shell() -> (Shell, UnboundedReceiver<Order>) {
+        let (jobs, _) = std::sync::mpsc::channel();
+        let (works, orders) = tokio::sync::mpsc::unbounded_channel();
+        let me = Member {
+            node: "db1".parse().unwrap(),
+            boot: BootId("b1".to_owned()),
+        };
+        let shell = Shell {
+            me,
+            reset: Reset::Off,
+            mails: Vec::new(),
+            jobs,
+            works,
+            tenures: None,
+        };
+        (shell, orders)
+    }
+
+    /// A seat whose agent has just found its primary, which may go on without an end.
+    pub(in crate::roles) fn primary(shell: &mut Shell) -> Seat {
+        let kept = r#"{"boot":"b1","epoch":3,"agreed":{"terms":{"timings":{"renewal":"250ms","life":"2450ms","fence":"1900ms",
+            "stop":"200ms","watchdog":"1s","pet_age":"1100ms","rate_error":50},"on_control_loss":"hold","vm_pause":"accepted",
+            "members":["db1"],"max_lag":0},"since":{"boottime":"1s","raw":"1s"}},"renewed":{"boottime":"1s","raw":"1s"},
+            "proposed":null}"#;
+        let mark = Mark {
+            epoch: Epoch(3),
+            boot: shell.me.boot.clone(),
+        };
+        let newcomer = Newcomer {
+            service: "db".parse().unwrap(),
+            leased: Leased {
+                parts: Arc::from([part()]),
+                peers: Arc::from([]),
+                clients: Clients::Any,
+                guard: GuardPolicy {
+                    budget: 3,
+                    window: Duration::from_secs(60),
+                    backoff: Duration::from_secs(1),
+                },
+                everywhere: true,
+            },
+            found: Found::Primary,
+            door: Door::make(&[], Clients::Any, Found::Primary),
+            grips: Vec::new(),
+            facts: Facts {
+                seen: Epoch(3),
+                mark: Some(mark),
+                ..Facts::default()
+            },
+            kept: Some(serde_json::from_str(kept).unwrap()),
+        };
+        let seat = Seat::take(newcomer, shell);
+        assert!(seat.holder.is_primary());
+        seat
+    }
+
+    fn group(at: &Path) -> Grip {
+        let id = std::process::id();
+        std::fs::write(at.join("cgroup.events"), "populated 1\n").unwrap();
+        std::fs::write(at.join("cgroup.procs"), format!("{id}\n")).unwrap();
+        std::fs::write(at.join("cgroup.kill"), "").unwrap();
+        Grip::of_group(at.to_owned(), id).unwrap()
+    }
+
+    #[test]
+    fn what_a_dead_server_has_left_is_not_ended_once_another_one_may_be_in_its_place() {
+        let (mut shell, _orders) = shell();
+        let mut seat = primary(&mut shell);
+        let dir = tempfile::tempdir().unwrap();
+        let kill = dir.path().join("cgroup.kill");
+        let asked = |seat: &Seat, turn| {
+            let rest = Rest {
+                turn,
+                part: part(),
+                grip: group(dir.path()),
+            };
+            seat.end_rest(&rest);
+            std::fs::read_to_string(&kill).unwrap() == "1"
+        };
+        let seen = seat.turn;
+        assert!(asked(&seat, seen));
+        seat.begin(Task::Start, &shell);
+        assert!(!asked(&seat, seat.turn), "it is being started");
+        seat.done(seat.turn, Ok("it runs".to_owned()), &mut shell);
+        assert!(!asked(&seat, seen), "another one runs");
+        assert!(asked(&seat, seat.turn), "and has died");
     }
 }

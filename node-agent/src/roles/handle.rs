@@ -15,7 +15,7 @@ use interlock_model::observation::Loss;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::facts;
-use super::input::{Input, Newcomer, Outcome, Readiness, Sight, Work};
+use super::input::{Input, Newcomer, Order, Outcome, Readiness, Rest, Sight};
 use super::keeper::Keeper;
 use super::sign::Signs;
 use super::tenures::Tenures;
@@ -74,7 +74,7 @@ impl Roles {
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) fn start(options: Options) -> Result<(Self, mpsc::UnboundedReceiver<Work>), Error> {
+    pub(crate) fn start(options: Options) -> Result<(Self, mpsc::UnboundedReceiver<Order>), Error> {
         let (inputs, queue) = channel();
         let (jobs, todo) = channel();
         let (works, work) = mpsc::unbounded_channel();
@@ -192,6 +192,20 @@ impl Roles {
         });
     }
 
+    /// What makes a stop short is done, or cannot be.
+    pub(crate) fn prepared(&self, service: ServiceName) {
+        self.tell(Input::Prepared(service));
+    }
+
+    /// An attempt waits for it to become primary here, until what is returned is dropped: it is looked at more often.
+    pub(crate) fn awaited(&self, service: &ServiceName) -> Awaited {
+        self.tell(Input::Awaited(service.clone(), true));
+        Awaited {
+            roles: self.clone(),
+            service: service.clone(),
+        }
+    }
+
     /// A part was started.
     pub(crate) fn grip(&self, service: &ServiceName, part: &Part, grip: Grip) {
         self.tell(Input::Grip(service.clone(), part.clone(), grip));
@@ -200,6 +214,11 @@ impl Roles {
     /// The primary parts were looked at.
     pub(crate) fn seen(&self, service: &ServiceName, sight: Sight) {
         self.tell(Input::Seen(service.clone(), sight));
+    }
+
+    /// Its server has died: what that has left is ended, if nothing was begun since that server was last seen.
+    pub(crate) fn end_rest(&self, service: &ServiceName, rest: Rest) {
+        self.tell(Input::Rest(service.clone(), rest));
     }
 
     /// How far its data went when it was stopped in order.
@@ -285,6 +304,20 @@ impl Roles {
         if self.shared.inputs.send(input).is_err() {
             tracing::error!("the thread that keeps the roles of this node has ended");
         }
+    }
+}
+
+/// Somebody waits for a service to become primary here.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    roles: Roles,
+    service: ServiceName,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let service = self.service.clone();
+        self.roles.tell(Input::Awaited(service, false));
     }
 }
 

@@ -82,6 +82,29 @@ pub(crate) struct Sight {
     pub(crate) data: Option<DataSight>,
 }
 
+/// What a dead server has left.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// The turn of the seat in which the server was last seen.
+    pub(crate) turn: u64,
+    pub(crate) part: Part,
+    pub(crate) grip: Grip,
+}
+
+impl Rest {
+    /// Ends it, if there is any. A system call: it waits for nothing.
+    pub(crate) fn end(&self) {
+        if matches!(self.grip.is_empty(), Ok(true)) {
+            return;
+        }
+        let ended = self.grip.kill();
+        tracing::warn!(part = %self.part, "it has died; what it has left is ended");
+        if let Err(error) = ended {
+            tracing::error!(part = %self.part, %error, "what it has left is not ended");
+        }
+    }
+}
+
 /// Whom all writes wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waited {
@@ -154,6 +177,15 @@ pub(crate) struct Work {
     pub(crate) halt: CancellationToken,
 }
 
+/// What the runtime is given to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Answered with [`Input::Done`].
+    Work(Work),
+    /// Makes a stop short that is to come, of a primary that goes on meanwhile. Answered with [`Input::Prepared`].
+    Prepare(ServiceName, Arc<[Part]>),
+}
+
 /// How work ended: with evidence, or with why it is not done.
 pub(crate) type Outcome = Result<String, String>;
 
@@ -182,10 +214,16 @@ pub(super) enum Input {
         turn: u64,
         outcome: Outcome,
     },
+    /// What makes its stop short is done, or cannot be.
+    Prepared(ServiceName),
+    /// An attempt waits for it to become primary, or does no more.
+    Awaited(ServiceName, bool),
     /// A part was started.
     Grip(ServiceName, Part, Grip),
     /// The primary parts were looked at.
     Seen(ServiceName, Sight),
+    /// Its server has died, and this is left of it.
+    Rest(ServiceName, Rest),
     /// How far the data of the instance went when it was stopped in order; told before the end of that work.
     Ended(ServiceName, Option<u64>),
     /// What was stopped has not accepted a write in its epoch; told before the end of that work.

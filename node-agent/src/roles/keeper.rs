@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::facts::Job;
 use super::handle::Options;
-use super::input::{Input, Newcomer, Work};
+use super::input::{Input, Newcomer, Order};
 use super::seat::{Claims, Seat, Shell};
 use super::sign::Signs;
 use super::tenures::Tenures;
@@ -41,7 +41,7 @@ impl Keeper {
         options: Options,
         mails: Vec<Arc<LeaseMail>>,
         jobs: Sender<Job>,
-        works: UnboundedSender<Work>,
+        works: UnboundedSender<Order>,
         (views, signs): (watch::Sender<Views>, watch::Sender<Signs>),
     ) -> Self {
         Self {
@@ -112,12 +112,20 @@ impl Keeper {
                 turn,
                 outcome,
             } => self.with(&service, |seat, shell| seat.done(turn, outcome, shell)),
+            Input::Prepared(service) => self.with(&service, |seat, _| seat.prepared()),
+            Input::Awaited(service, awaited) => self.with(&service, |seat, _| {
+                seat.awaited = match awaited {
+                    true => seat.awaited + 1,
+                    false => seat.awaited.saturating_sub(1),
+                };
+            }),
             Input::Grip(service, part, grip) => {
                 self.with(&service, |seat, _| seat.hold(part, grip));
             }
             Input::Seen(service, sight) => {
                 self.with(&service, |seat, shell| seat.seen(sight, shell));
             }
+            Input::Rest(service, rest) => self.with(&service, |seat, _| seat.end_rest(&rest)),
             Input::Ended(service, position) => {
                 self.with(&service, |seat, _| seat.ended = position);
             }

@@ -34,6 +34,7 @@
 //! | `seat`, `effects`, `standing`, `view` | one service: events in, effects out, how it looks |
 //! | `sign` | how it looks to load balancers, at the moment in which they ask |
 //! | `force` | the forced stop |
+//! | `leaving` | what makes a stop in order short |
 //! | `refusal` | a promotion that failed |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
@@ -48,6 +49,7 @@ mod force;
 mod handle;
 mod input;
 mod keeper;
+mod leaving;
 mod memory;
 mod refusal;
 mod seat;
@@ -61,8 +63,8 @@ pub(crate) use door::Door;
 pub(crate) use handle::Error;
 pub(crate) use handle::{Options, Roles};
 pub(crate) use input::{
-    Condition, DataSight, Following, Leased, Newcomer, Outcome, Readiness, Sight, Task, Waited,
-    Work,
+    Condition, DataSight, Following, Leased, Newcomer, Order, Outcome, Readiness, Rest, Sight,
+    Task, Waited, Work,
 };
 pub(crate) use sign::{Looked, Sign, Signs};
 pub(crate) use view::View;

@@ -20,7 +20,10 @@ use super::clock;
 use super::door::Door;
 use super::facts::Job;
 use super::force::Force;
-use super::input::{Condition, DataSight, Leased, Newcomer, Outcome, Readiness, Sight, Task, Work};
+use super::input::{
+    Condition, DataSight, Leased, Newcomer, Order, Outcome, Readiness, Sight, Task, Work,
+};
+use super::leaving::Prepared;
 use super::refusal::Refusal;
 use super::sign::Looked;
 use super::tenures::Tenures;
@@ -44,7 +47,7 @@ pub(super) struct Shell {
     pub(super) reset: Reset,
     pub(super) mails: Vec<Arc<LeaseMail>>,
     pub(super) jobs: Sender<Job>,
-    pub(super) works: UnboundedSender<Work>,
+    pub(super) works: UnboundedSender<Order>,
     pub(super) tenures: Option<Tenures>,
 }
 
@@ -125,6 +128,10 @@ pub(super) struct Seat {
     /// A promotion here failed.
     refusal: Refusal,
     pub(super) claims: Claims,
+    /// Attempts that wait for it to become primary.
+    pub(super) awaited: u32,
+    /// What was done for a stop that is to come.
+    pub(super) prepared: Option<Prepared>,
     pub(super) unassigned: bool,
     /// The machine is on its way down.
     pub(super) machine_goes: bool,
@@ -194,6 +201,8 @@ impl Seat {
             told_unready: None,
             refusal: Refusal::default(),
             claims: Claims::default(),
+            awaited: 0,
+            prepared: None,
             unassigned: false,
             machine_goes: false,
             down: None,
@@ -234,6 +243,11 @@ impl Seat {
         {
             // A command gives no right, and is repeated as long as it holds.
             tracing::info!(service = %self.service, "it is told to be primary and is not ready: {why}");
+            return;
+        }
+        if let Event::Release(epoch) = event
+            && !self.is_prepared(epoch, shell)
+        {
             return;
         }
         // Of two coordinators one may read what is old: a standby is not sent back to a primary that is over.
@@ -284,7 +298,7 @@ impl Seat {
             alone: self.is_alone(),
             halt: halt.clone(),
         };
-        if shell.works.send(work).is_err() {
+        if shell.works.send(Order::Work(work)).is_err() {
             tracing::error!(service = %self.service, "this agent is ending: nothing is started or stopped any more");
             return;
         }

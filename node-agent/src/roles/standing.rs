@@ -81,6 +81,7 @@ impl Seat {
             asynchronous: self.asynchronous,
             promises: self.holder.promises(),
             lost: self.lost.clone(),
+            awaited: self.awaited > 0,
             turn: self.turn,
         }
     }

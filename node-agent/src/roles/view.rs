@@ -43,6 +43,8 @@ pub(crate) struct View {
     pub(crate) promises: bool,
     /// What it has lost last by following another one.
     pub(crate) lost: Option<Loss>,
+    /// Does an attempt wait for it to become primary?
+    pub(crate) awaited: bool,
     /// Counts the changes.
     pub(crate) turn: u64,
 }

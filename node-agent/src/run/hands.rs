@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::errand::{Errand, Trouble, role_tag};
 use super::managers::Managers;
 use super::postgres::LOOK;
-use crate::roles::{Condition, Outcome, Roles, Sight, Task, Work};
+use crate::roles::{Condition, Order, Outcome, Roles, Sight, Task, Work};
 use crate::shim::{Grip, RunId};
 
 /// How long a start may take until the role is given back instead: a database that repairs itself takes minutes.
@@ -38,9 +38,19 @@ pub(super) struct Hands {
 
 impl Hands {
     /// Works until nobody gives work any more.
-    pub(super) async fn run(self, mut works: mpsc::UnboundedReceiver<Work>) {
-        while let Some(work) = works.recv().await {
+    pub(super) async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = orders.recv().await {
             let hands = self.clone();
+            let work = match order {
+                Order::Work(work) => work,
+                Order::Prepare(service, parts) => {
+                    tokio::spawn(async move {
+                        hands.prepare(&service, &parts).await;
+                        hands.roles.prepared(service);
+                    });
+                    continue;
+                }
+            };
             tokio::spawn(async move {
                 let (service, turn) = (work.service.clone(), work.turn);
                 let worker = hands.clone();
@@ -48,6 +58,15 @@ impl Hands {
                 let outcome = done.unwrap_or_else(|error| Err(error.to_string()));
                 hands.roles.done(service, turn, outcome);
             });
+        }
+    }
+
+    /// Makes a stop short that is to come.
+    async fn prepare(&self, service: &ServiceName, parts: &[Part]) {
+        for postgres in parts.iter().filter_map(Part::postgres) {
+            if let Err(why) = self.managers.prepare_shutdown(postgres).await {
+                tracing::warn!(%service, "its stop may take longer: {why}");
+            }
         }
     }
 
@@ -93,8 +112,9 @@ impl Hands {
                     self.bring_up(part, index, &errand).await
                 }
             };
-            // Also of what has failed: something of it may run.
-            if let Some(grip) = self.grip(&work.service, index, part).await {
+            // Also of what has failed: something of it may run. Of a server that was promoted it was taken before that.
+            let is_held = brought.is_ok() && part.is_promoted();
+            if !is_held && let Some(grip) = self.grip(&work.service, index, part).await {
                 self.roles.grip(&work.service, part, grip);
             }
             evidence.push(format!(
@@ -102,8 +122,15 @@ impl Hands {
                 brought.map_err(|why| format!("{part}: {why}"))?
             ));
         }
-        // The first part may have died while the last one started.
-        for part in work.parts.iter().filter(|part| !is_address(part)) {
+        // The first part may have died while the last one started. A promoted server was seen to take a write when nothing but addresses
+        // was left to come, and they take no time.
+        let slow = |part: &&Part| !is_address(part);
+        let last = work.parts.iter().rev().find(slow);
+        let was_seen = |part: &Part| part.is_promoted() && last == Some(part);
+        for part in work.parts.iter().filter(slow) {
+            if was_seen(part) {
+                continue;
+            }
             let server = match part {
                 Part::Postgres(postgres) => Some(self.managers.sight_of(postgres).await),
                 Part::Redis(redis) => Some(self.managers.sight_of_redis(redis).await),
@@ -150,7 +177,10 @@ impl Hands {
             let taken = match part {
                 Part::Address(address) => work.door.remove(address).map(|()| "gone".to_owned()),
                 Part::Postgres(postgres) => {
-                    let down = self.take_down(part, index, &errand).await;
+                    let down = match self.managers.shut_down(postgres, &errand).await {
+                        Some(down) => down.map_err(|trouble| trouble.to_string()),
+                        None => self.take_down(part, index, &errand).await,
+                    };
                     let end = self.managers.end_of(postgres).await;
                     let end = end.filter(|_| down.is_ok());
                     let position = end.and_then(|end| end.position);
@@ -257,7 +287,8 @@ impl Hands {
     /// The process of a server whose unit does not know it yet: one of Debian's is told of it seconds after it lets in whoever asks.
     async fn postmaster(&self, part: &Part) -> Option<u32> {
         let server = self.managers.servers.get(part.postgres()?).ok()?;
-        server.cluster.postmaster(LOOK).await.ok()?
+        let first = server.cluster.postmaster(LOOK).await.ok()??;
+        Some(first.pid)
     }
 
     /// Holds on what is left of parts that are down by their managers' word: processes that nobody could end, or that

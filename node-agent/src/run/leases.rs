@@ -39,6 +39,7 @@ impl Leases {
         service: &ServiceName,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
+        let _awaited = self.roles.awaited(service);
         let mut views = self.roles.views();
         let promoted = views.wait_for(|views| views.get(service).is_some_and(View::is_primary));
         tokio::select! {

@@ -7,10 +7,9 @@
 use std::os::fd::OwnedFd;
 
 use interlock_model::action::Part;
-use interlock_model::names::ServiceName;
 use tokio::io::unix::AsyncFd;
 
-use crate::roles::Condition;
+use crate::roles::{Condition, Rest};
 use crate::shim::{Grip, ProcessRef, watch_fd};
 
 /// A server, by the process that it stands and falls with.
@@ -20,11 +19,13 @@ pub(super) struct Mortal {
     grip: Grip,
     process: ProcessRef,
     watched: AsyncFd<OwnedFd>,
+    /// The turn of its seat in which it was last seen.
+    turn: u64,
 }
 
 impl Mortal {
-    /// The server among these parts that live; none if there is none, or it cannot be watched.
-    pub(super) fn among(grips: &[(Part, Grip)]) -> Option<Self> {
+    /// The server among these parts, which were seen to live in this turn; none if there is none, or it cannot be watched.
+    pub(super) fn among(grips: &[(Part, Grip)], turn: u64) -> Option<Self> {
         let (part, grip) = grips.iter().find(|(part, _)| part.is_promoted())?;
         let process = grip.main()?;
         let watched = watch_fd(process.open().ok().flatten()?).ok()?;
@@ -33,6 +34,7 @@ impl Mortal {
             grip: grip.clone(),
             process,
             watched,
+            turn,
         })
     }
 
@@ -52,17 +54,24 @@ impl Mortal {
         own.is_some_and(|(_, seen)| matches!(seen, Condition::Unknown(_)))
     }
 
-    /// Ends what it has left: processes that may write, and the command that would stop it. To be called before anything is
-    /// started in its place.
-    pub(super) fn end_rest(&self, service: &ServiceName) {
+    /// It was seen again, if it lives.
+    pub(super) fn seen_in(&mut self, turn: u64) {
+        if !self.is_dead() {
+            self.turn = turn;
+        }
+    }
+
+    /// What it has left, if it is dead: processes that may write, and the command that would stop it.
+    pub(super) fn rest(&self) -> Option<Rest> {
         // What a Redis has left writes a snapshot, and takes nothing from anybody.
-        if self.part.postgres().is_none() || matches!(self.grip.is_empty(), Ok(true)) {
-            return;
+        if !self.is_dead() || self.part.postgres().is_none() {
+            return None;
         }
-        tracing::warn!(%service, part = %self.part, "it has died; ending what it has left");
-        if let Err(error) = self.grip.kill() {
-            tracing::error!(%service, %error, "what it has left is not ended");
-        }
+        Some(Rest {
+            turn: self.turn,
+            part: self.part.clone(),
+            grip: self.grip.clone(),
+        })
     }
 }
 
@@ -115,12 +124,15 @@ mod tests {
         std::fs::write(group.join("cgroup.kill"), "").unwrap();
         let grip = Grip::of_group(group.clone(), server.id()).unwrap();
         let part = postgres();
-        let mortal = Mortal::among(&[(part, grip)]).unwrap();
-        assert!(!mortal.is_dead());
+        let mut mortal = Mortal::among(&[(part, grip)], 3).unwrap();
+        assert!(!mortal.is_dead() && mortal.rest().is_none());
+        mortal.seen_in(4);
         server.kill().unwrap();
         dies(Some(&mortal)).await;
         assert!(mortal.is_dead());
-        mortal.end_rest(&"db".parse().unwrap());
+        let rest = mortal.rest().unwrap();
+        assert_eq!(rest.turn, 4);
+        rest.end();
         let asked = std::fs::read_to_string(group.join("cgroup.kill")).unwrap();
         server.wait().unwrap();
         let _ = orphan.signal(rustix::process::Signal::KILL);

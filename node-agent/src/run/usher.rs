@@ -30,8 +30,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The same where how far data go is told with renewals: the shortest of their periods.
 const LOOK_AT_DATA: Duration = Duration::from_millis(250);
 
-/// The same right after something has changed that the next step waits for: a server has died, or the role is free. Until it has
-/// been seen, or for so long.
+/// The same right after something has changed that the next step waits for: a server has died, the role is free, or is about to be
+/// and an attempt waits for it here. Until it has been seen, or for so long.
 const LOOK_SOON: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// How long the first look waits for an answer of managers that may be starting themselves, where no right waits for it.
@@ -219,6 +219,7 @@ impl Guest {
         let (mut soon, mut vacant) = (Instant::now(), None);
         while let Some(view) = self.hands.roles.view(&self.service) {
             self.end_rest(server.as_ref());
+            let turn = view.turn;
             let sight = self.hands.sight(&self.service, &view.parts, view.turn);
             let sight = sight.await;
             // Before it is told that it is down: what is started afterwards is none of what it has left.
@@ -227,10 +228,11 @@ impl Guest {
                 soon = Instant::now() + LOOK_SOON.1;
                 server.take_if(|server| !server.is_unclear_in(&sight.parts));
             }
-            if let Some(now) = Mortal::among(&sight.grips)
-                && server.as_ref().is_none_or(|before| !before.is(&now))
-            {
-                server = Some(now);
+            if let Some(now) = Mortal::among(&sight.grips, turn) {
+                match &mut server {
+                    Some(before) if before.is(&now) => before.seen_in(turn),
+                    _ => server = Some(now),
+                }
             }
             self.hands.roles.seen(&self.service, sight);
             if view.torn {
@@ -238,7 +240,7 @@ impl Guest {
             }
             // Whoever is to take a free role is measured by what is seen of its data now.
             let free = is_free(&view).then(|| view.heard.clone());
-            if free.is_some() && free != vacant {
+            if (free.is_some() && free != vacant) || (view.awaited && view.is_standby()) {
                 soon = Instant::now() + LOOK_SOON.1;
             }
             vacant = free;
@@ -248,7 +250,9 @@ impl Guest {
             };
             let heard = views.wait_for(|views| {
                 let now = views.get(&self.service);
-                now.is_none_or(|now| now.heard != view.heard)
+                now.is_none_or(|now| {
+                    now.heard != view.heard || now.turn != view.turn || now.awaited != view.awaited
+                })
             });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -259,15 +263,11 @@ impl Guest {
         }
     }
 
-    /// Ends what a server has left that is dead and was the primary's: nothing of that has a right any more. Again with each look, for
-    /// what its manager begins when it notices. What is being started or stopped is its manager's.
+    /// Has what a dead server has left ended. Again with each look, for what its manager begins when it notices. By the thread that
+    /// keeps the role: no one but that knows at every moment what is being started.
     fn end_rest(&self, server: Option<&Mortal>) {
-        let Some(dead) = server.filter(|server| server.is_dead()) else {
-            return;
-        };
-        let view = self.hands.roles.view(&self.service);
-        if view.is_some_and(|view| view.is_primary() && !view.busy) {
-            dead.end_rest(&self.service);
+        if let Some(rest) = server.and_then(Mortal::rest) {
+            self.hands.roles.end_rest(&self.service, rest);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use interlock_model::observation::InstanceState;
 use interlock_model::postgres::Postgres;
+use rustix::process::Signal;
 
 use super::{Managers, chain};
 use crate::config::Runner;
@@ -12,6 +13,7 @@ use crate::run::errand::{Errand, Trouble};
 use crate::run::hands::remains;
 use crate::run::postgres::Server;
 use crate::run::seen::{Restarter, Seen};
+use crate::shim::watch_fd;
 use crate::systemd::Activity;
 
 /// The pause between two looks at a server that starts, and at what runs one.
@@ -26,6 +28,12 @@ const START: Duration = Duration::from_secs(30);
 
 /// How long it may take to read the log of a server that died: nobody takes over meanwhile.
 const END: Duration = Duration::from_secs(10);
+
+/// How long a checkpoint may take that makes a shutdown short: the primary takes writes meanwhile.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+
+/// How long a shutdown may take before it is left to the unit: whoever follows gets all of the log first.
+const SHUT_DOWN: Duration = Duration::from_secs(60);
 
 /// How a server has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +106,15 @@ impl Managers {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let mut run = self.look_at_run(server).await;
+        while run.state == InstanceState::Stopping {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                halt = errand.halted() => {
+                    return Err(Trouble::Failed(format!("{halt} before it was down")));
+                }
+            }
+            run = self.look_at_run(server).await;
+        }
         if self.starts_nothing(server, &run).await {
             self.take_runner_down(&server.run, errand).await?;
             run = self.look_at_run(server).await;
@@ -187,6 +204,44 @@ impl Managers {
         let server = self.servers.get(postgres).map_err(Trouble::Failed)?;
         let _acting = errand.turn(&server.acting).await?;
         self.take_run_down(server, errand).await
+    }
+
+    /// Has a primary that is to be shut down soon write what it has changed, and waits until nobody else acts on it.
+    pub(in crate::run) async fn prepare_shutdown(&self, postgres: &Postgres) -> Result<(), String> {
+        let server = self.servers.get(postgres)?;
+        let checkpoint = server.cluster.checkpoint(CHECKPOINT).await;
+        drop(tokio::time::timeout(CHECKPOINT, server.acting.lock()).await);
+        checkpoint.map_err(|error| chain(&error))
+    }
+
+    /// Shuts down a server that runs in a unit, in its turn, by a word to its first process, and waits for the end of that. The
+    /// command by which a unit does so takes long to begin, and then looks ten times a second whether it is done. None if that
+    /// cannot be done, or takes too long: it is left to what runs it.
+    pub(in crate::run) async fn shut_down(
+        &self,
+        postgres: &Postgres,
+        errand: &Errand<'_>,
+    ) -> Option<Result<String, Trouble>> {
+        let server = self.servers.get(postgres).ok()?;
+        let Runner::Unit(unit) = &server.run else {
+            return None;
+        };
+        let _acting = match errand.turn(&server.acting).await {
+            Ok(acting) => acting,
+            Err(trouble) => return Some(Err(trouble)),
+        };
+        let first = server.cluster.postmaster(START).await.ok()??;
+        let ends = watch_fd(first.open().ok().flatten()?).ok()?;
+        // A fast shutdown (PostgreSQL documentation, *Shutting Down the Server*).
+        if !matches!(first.signal(Signal::INT), Ok(true)) {
+            return None;
+        }
+        tokio::select! {
+            // A pidfd becomes readable when its process exits (pidfd_open(2)).
+            _ = ends.readable() => Some(Ok(format!("shut down; nothing of it is left for {unit} to stop"))),
+            () = tokio::time::sleep(SHUT_DOWN) => None,
+            halt = errand.halted() => Some(Err(Trouble::unknown(format!("{halt} while it shut down"), true))),
+        }
     }
 
     /// How a server that is stopped has ended; none if nobody can tell.

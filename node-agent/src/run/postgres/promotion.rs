@@ -53,14 +53,16 @@ impl Hands {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let failed = |error: crate::postgres::Error| Trouble::Failed(chain(&error));
-        let mut observed = server.observe().await;
-        if !matches!(&observed, Ok(Observed::Up(_))) {
-            self.managers.start_standby(server, errand).await?;
-            observed = server.observe().await;
-        }
         // Before it accepts anything: what it takes to end it at once.
         let part = interlock_model::action::Part::Postgres(postgres.clone());
-        match self.grip(&work.service, index, &part).await {
+        let look =
+            || async { tokio::join!(server.observe(), self.grip(&work.service, index, &part)) };
+        let (mut observed, mut grip) = look().await;
+        if !matches!(&observed, Ok(Observed::Up(_))) {
+            self.managers.start_standby(server, errand).await?;
+            (observed, grip) = look().await;
+        }
+        match grip {
             Some(grip) => self.roles.grip(&work.service, &part, grip),
             None => {
                 return Err(Trouble::Failed(

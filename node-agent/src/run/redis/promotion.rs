@@ -39,8 +39,12 @@ impl Hands {
                 let mut known = server.known();
                 (known.asked, known.counted) = (Some(false), None);
             }
+            // Before it accepts anything: what it takes to end it at once.
+            let part = Part::Redis(redis.clone());
+            let look =
+                || async { tokio::join!(server.observe(), self.grip(&work.service, index, &part)) };
             let mut told = server.told();
-            let mut observed = server.observe().await;
+            let (mut observed, mut grip) = look().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
                 let run = self.managers.look_at_runner(&server.run).await;
                 if !work.alone && (work.again || run.state.is_down()) {
@@ -52,11 +56,9 @@ impl Hands {
                 // It comes up, and is waited for.
                 self.managers.start_replica(server, errand).await?;
                 told = server.told();
-                observed = server.observe().await;
+                (observed, grip) = look().await;
             }
-            // Before it accepts anything: what it takes to end it at once.
-            let part = Part::Redis(redis.clone());
-            match self.grip(&work.service, index, &part).await {
+            match grip {
                 Some(grip) => self.roles.grip(&work.service, &part, grip),
                 None => {
                     return Err(Trouble::Failed(
