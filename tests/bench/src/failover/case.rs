@@ -9,12 +9,16 @@ use clap::ValueEnum;
 pub(crate) enum Case {
     /// kill -9 of PostgreSQL, profile fast.
     PostgresKill,
+    /// The same of one whose unit is the server and nothing else.
+    PostgresKillPlain,
     /// The machine of a PostgreSQL loses power, profile fast.
     PostgresLoss,
     /// The same, profile conservative.
     PostgresLossConservative,
     /// A planned move of PostgreSQL.
     PostgresSwitchover,
+    /// The same of one whose unit is the server and nothing else.
+    PostgresSwitchoverPlain,
     /// The machine that has an address loses power, profile fast.
     AddressLoss,
     /// A planned move of Redis.
@@ -47,9 +51,13 @@ impl Case {
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::PostgresKill => "kill -9 of PostgreSQL, fast",
+            Self::PostgresKillPlain => "kill -9 of PostgreSQL, fast, its unit is the server",
             Self::PostgresLoss => "host loss, PostgreSQL, fast, by expiry",
             Self::PostgresLossConservative => "host loss, PostgreSQL, conservative, by expiry",
             Self::PostgresSwitchover => "planned switchover, PostgreSQL",
+            Self::PostgresSwitchoverPlain => {
+                "planned switchover, PostgreSQL, its unit is the server"
+            }
             Self::AddressLoss => "host loss, an address alone, fast, by expiry",
             Self::RedisSwitchover => "planned switchover, Redis",
             Self::RedisLoss => "host loss, Redis, fast, by expiry",
@@ -59,10 +67,10 @@ impl Case {
     /// For how long writes may be refused at most, in seconds.
     pub(super) const fn target(self) -> f64 {
         match self {
-            Self::PostgresKill => 0.25,
+            Self::PostgresKill | Self::PostgresKillPlain => 0.25,
             Self::PostgresLoss | Self::AddressLoss | Self::RedisLoss => 3.0,
             Self::PostgresLossConservative => 15.0,
-            Self::PostgresSwitchover => 0.3,
+            Self::PostgresSwitchover | Self::PostgresSwitchoverPlain => 0.3,
             Self::RedisSwitchover => 0.1,
         }
     }
@@ -70,9 +78,11 @@ impl Case {
     pub(super) const fn service(self) -> Service {
         match self {
             Self::PostgresKill
+            | Self::PostgresKillPlain
             | Self::PostgresLoss
             | Self::PostgresLossConservative
-            | Self::PostgresSwitchover => Service::Postgres,
+            | Self::PostgresSwitchover
+            | Self::PostgresSwitchoverPlain => Service::Postgres,
             Self::AddressLoss => Service::Address,
             Self::RedisSwitchover | Self::RedisLoss => Service::Redis,
         }
@@ -80,8 +90,10 @@ impl Case {
 
     pub(super) const fn fault(self) -> Fault {
         match self {
-            Self::PostgresKill => Fault::Kill,
-            Self::PostgresSwitchover | Self::RedisSwitchover => Fault::Switchover,
+            Self::PostgresKill | Self::PostgresKillPlain => Fault::Kill,
+            Self::PostgresSwitchover | Self::PostgresSwitchoverPlain | Self::RedisSwitchover => {
+                Fault::Switchover
+            }
             Self::PostgresLoss
             | Self::PostgresLossConservative
             | Self::AddressLoss
@@ -89,13 +101,23 @@ impl Case {
         }
     }
 
+    /// Is its unit the server and nothing else, and not the commands of Debian's package around it?
+    pub(super) const fn is_plain(self) -> bool {
+        matches!(
+            self,
+            Self::PostgresKillPlain | Self::PostgresSwitchoverPlain
+        )
+    }
+
     /// The profile of its lease.
     pub(super) const fn profile(self) -> &'static str {
         match self {
             Self::PostgresLossConservative => "conservative",
             Self::PostgresKill
+            | Self::PostgresKillPlain
             | Self::PostgresLoss
             | Self::PostgresSwitchover
+            | Self::PostgresSwitchoverPlain
             | Self::AddressLoss
             | Self::RedisSwitchover
             | Self::RedisLoss => "fast",

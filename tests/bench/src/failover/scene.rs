@@ -38,7 +38,10 @@ impl<'lab> Scene<'lab> {
         let pair = match case.service() {
             Service::Postgres => {
                 let lease = format!("profile: {profile}, max_lag: 16MiB");
-                let site = pair::postgres::Site::under(lab, "rejoin: rewind", &lease)?;
+                let site = match case.is_plain() {
+                    true => pair::postgres::Site::build_plain(lab, "rejoin: rewind")?,
+                    false => pair::postgres::Site::under(lab, "rejoin: rewind", &lease)?,
+                };
                 site.begin()?;
                 site.into_pair()
             }
