@@ -244,7 +244,8 @@ impl Guest {
                 soon = Instant::now() + LOOK_SOON.1;
             }
             vacant = free;
-            let pause = match Instant::now() < soon {
+            // What is seen while something is started or stopped is of no use, and a look takes time from that.
+            let pause = match Instant::now() < soon && !view.busy {
                 true => rhythm.min(LOOK_SOON.0),
                 false => rhythm,
             };
