@@ -296,7 +296,7 @@ def promote(address):
 def restart(address):
     """It is a primary that is killed, started as a standby, and promoted once more."""
     try:
-        first_row(copy(address), 0)
+        first_row(copy(address), time.monotonic())
         open(HERE + "/standby.signal", "w").close()
         with open(HERE + "/postmaster.pid") as file:
             first = int(file.readline())
