@@ -2,7 +2,6 @@
 
     failover.py write postgres|redis ADDRESS       inserts a row each 10 ms, and tells each that was acknowledged
     failover.py promote ADDRESS                    the floor of a promotion: seconds from the command to the first row
-    failover.py restart ADDRESS                    the floor of a restart: seconds from a kill -9 to the first row of the same server
     failover.py echo                               answers packets with the name of its host
     failover.py ask ADDRESS SECONDS                asks for an answer each millisecond, and tells each one
     failover.py take ADDRESS                       puts an address on host0, and tells when it began
@@ -17,7 +16,6 @@ beat, whatever happened to the packets that were sent meanwhile.
 import os
 import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -216,19 +214,12 @@ def exchange(link, request, fresh):
             pass
 
 
-PROGRAMS, HERE, PORT = "/usr/lib/postgresql/15/bin/", "/tmp/floor", 5499
-STREAMS = "SELECT count(*)::text FROM pg_stat_wal_receiver WHERE status = 'streaming'"
-
-
-def run(*words):
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def copy(address):
-    """A standby of its own, copied from the server there, which follows it."""
-    here, port = HERE, PORT
+def promote(address):
+    """A standby of its own is copied from the server there, follows it, and is promoted by hand."""
+    programs, here, port = "/usr/lib/postgresql/15/bin/", "/tmp/floor", 5499
+    run = lambda *words: subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     shutil.rmtree(here, ignore_errors=True)
-    run(PROGRAMS + "pg_basebackup", "-h", address, "-U", "postgres", "-D", here, "-X", "stream", "-c", "fast")
+    run(programs + "pg_basebackup", "-h", address, "-U", "postgres", "-D", here, "-X", "stream", "-c", "fast")
     # What is copied names the slot that its origin last had elsewhere.
     with open(here + "/postgresql.auto.conf", "w") as settings:
         settings.write("primary_conninfo = 'host=%s user=postgres'\n" % address)
@@ -240,91 +231,35 @@ def copy(address):
     with open(here + "/pg_hba.conf", "w") as rules:
         rules.write("host all all 127.0.0.1/32 trust\n")
     open(here + "/pg_ident.conf", "w").close()
-    run(PROGRAMS + "pg_ctl", "-D", here, "-l", here + "/log", "-w", "start")
-    link, found = None, ""
-    end = time.monotonic() + 20
-    while found != "1":
-        if time.monotonic() > end:
-            raise SystemExit("the copy does not follow: " + open(here + "/log").read()[-1000:])
-        time.sleep(0.02)
-        link, found = ask_copy(link, STREAMS)
-    return link
-
-
-def ask_copy(link, query):
-    """Asks it, by this connection or a new one; returns both."""
-    if link:
-        return link, exchange(link, Postgres.ask(query), False)
-    link = socket.create_connection(("127.0.0.1", PORT), timeout=10)
-    hello = Postgres.request("", True)[: -len(Postgres.ask(Postgres.query % ""))]
+    run(programs + "pg_ctl", "-D", here, "-l", here + "/log", "-w", "start")
     try:
-        return link, exchange(link, hello + Postgres.ask(query), True)
-    except OSError:
-        link.close()
-        raise
-
-
-def remove_copy():
-    subprocess.run([PROGRAMS + "pg_ctl", "-D", HERE, "-m", "immediate", "-w", "stop"], check=False, capture_output=True)
-    shutil.rmtree(HERE, ignore_errors=True)
-
-
-def first_row(link, began):
-    """Promotes it, and says how long after `began` it has taken a row."""
-    exchange(link, Postgres.ask("SELECT pg_promote(false)::text"), False)
-    link.close()
-    while True:
-        # One that is refused for being a standby leaves its connection in the middle of an answer.
-        link = socket.create_connection(("127.0.0.1", PORT), timeout=10)
-        try:
-            exchange(link, Postgres.request("floor", True), True)
-            return time.monotonic() - began
-        except OSError as refused:
-            link.close()
-            if time.monotonic() > began + 20:
-                raise SystemExit("the copy takes no rows: %s" % refused) from refused
-
-
-def promote(address):
-    try:
-        link = copy(address)
-        print(first_row(link, time.monotonic()), flush=True)
-    finally:
-        remove_copy()
-
-
-def restart(address):
-    """It is a primary that is killed, started as a standby, and promoted once more."""
-    try:
-        first_row(copy(address), time.monotonic())
-        open(HERE + "/standby.signal", "w").close()
-        with open(HERE + "/postmaster.pid") as file:
-            first = int(file.readline())
+        link = socket.create_connection(("127.0.0.1", port), timeout=10)
+        hello = Postgres.request("", True)[: -len(Postgres.ask(Postgres.query % ""))]
+        streams = "SELECT count(*)::text FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+        found = exchange(link, hello + Postgres.ask(streams), True)
+        end = time.monotonic() + 20
+        while found != "1":
+            if time.monotonic() > end:
+                raise SystemExit("the copy does not follow: " + open(here + "/log").read()[-1000:])
+            time.sleep(0.02)
+            found = exchange(link, Postgres.ask(streams), False)
         began = time.monotonic()
-        os.kill(first, signal.SIGKILL)
-        for name in os.listdir("/proc"):
-            try:
-                if name.isdigit() and os.readlink("/proc/%s/cwd" % name) == HERE:
-                    os.kill(int(name), signal.SIGKILL)
-            except OSError:
-                pass
-        server = subprocess.Popen(
-            [PROGRAMS + "postgres", "-D", HERE], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        exchange(link, Postgres.ask("SELECT pg_promote(false)::text"), False)
+        link.close()
         while True:
-            if time.monotonic() > began + 20:
-                raise SystemExit("the copy does not come up")
-            if server.poll() is not None:
-                # Something of the killed one still had its directory.
-                server = subprocess.Popen([PROGRAMS + "postgres", "-D", HERE], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # One that is refused for being a standby leaves its connection in the middle of an answer.
+            link = socket.create_connection(("127.0.0.1", port), timeout=10)
             try:
-                link, _ = ask_copy(None, "SELECT 1::text")
+                exchange(link, Postgres.request("floor", True), True)
                 break
-            except OSError:
-                time.sleep(0.005)
-        print(first_row(link, began), flush=True)
+            except OSError as refused:
+                link.close()
+                if time.monotonic() > began + 20:
+                    raise SystemExit("the copy takes no rows: %s" % refused) from refused
+        print(time.monotonic() - began, flush=True)
     finally:
-        remove_copy()
+        run(programs + "pg_ctl", "-D", here, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(here, ignore_errors=True)
 
 
 def echo():
@@ -370,8 +305,6 @@ if __name__ == "__main__":
         write({"postgres": Postgres, "redis": Redis}[words[0]], words[1])
     elif verb == "promote":
         promote(words[0])
-    elif verb == "restart":
-        restart(words[0])
     elif verb == "echo":
         echo()
     elif verb == "ask":

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::Machine;
 
-use super::case::{Fault, Service};
+use super::case::Service;
 use super::scene::{Scene, TOOL_AT};
 use crate::stats::middle;
 
@@ -19,8 +19,6 @@ pub(super) struct Floors {
     promotions: Vec<f64>,
     /// From the command that adds an address to the first answer from there.
     moves: Vec<f64>,
-    /// From the death of a server to the first row of the same one, which is started as a standby and promoted again.
-    restarts: Vec<f64>,
 }
 
 impl Floors {
@@ -42,17 +40,12 @@ impl Floors {
         if scene.case.service() == Service::Postgres {
             let (primary, _) = pair.primary()?;
             let host = pair.other(&primary);
-            let measure = |what: &str| -> Result<f64> {
-                let words = ["runuser", "-u", "postgres", "--", "python3", TOOL_AT];
-                let words = [words.as_slice(), &[what, &pair.address]].concat();
-                let said = host.exec(&words)?;
-                said.trim().parse().context("no duration")
-            };
             for _ in 0..times {
-                self.promotions.push(measure("promote")?);
-                if scene.case.fault() == Fault::Kill {
-                    self.restarts.push(measure("restart")?);
-                }
+                let words = ["runuser", "-u", "postgres", "--", "python3", TOOL_AT];
+                let words = [words.as_slice(), &["promote", &pair.address]].concat();
+                let said = host.exec(&words)?;
+                self.promotions
+                    .push(said.trim().parse().context("no duration")?);
             }
         }
         Ok(())
@@ -60,10 +53,6 @@ impl Floors {
 
     /// What a move of this service needs at least.
     pub(super) fn sum(&self) -> Option<f64> {
-        // Where the server is started again in its place, its address stays.
-        if let Some(restarted) = middle(&mut self.restarts.clone()) {
-            return Some(restarted);
-        }
         let moved = middle(&mut self.moves.clone())?;
         Some(moved + middle(&mut self.promotions.clone()).unwrap_or(0.0))
     }
@@ -71,13 +60,9 @@ impl Floors {
     /// The floors one by one, in a line.
     pub(super) fn told(&self) -> Option<String> {
         let moved = middle(&mut self.moves.clone())?;
-        let restarted = middle(&mut self.restarts.clone());
-        let restarted = restarted.map_or_else(String::new, |restarted| {
-            format!(", kill to first row of a server that is started and promoted by hand {restarted:.3}")
-        });
         Some(match middle(&mut self.promotions.clone()) {
             Some(promoted) => format!(
-                "floor: promote to first row {promoted:.3}, address to first packet {moved:.3}{restarted}"
+                "floor: promote to first row {promoted:.3}, address to first packet {moved:.3}"
             ),
             None => format!("floor: address to first packet {moved:.3}"),
         })
