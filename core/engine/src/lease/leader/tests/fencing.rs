@@ -288,16 +288,9 @@ fn what_was_asked_for_one_epoch_keeps_nobody_from_asking_for_the_next() {
         ..held(&terms, waits)
     };
     leader.handle(Event::Read(stored(&next, 9)), at(2200));
-    let fit = |leader: &mut Leader, now| {
-        let db2 = Standing {
-            follows: Epoch(2),
-            ..standing("db2", 0, Some(100))
-        };
-        leader.handle(Event::Standing(db2), at(now))
-    };
-    fit(&mut leader, 3100);
+    db2(&mut leader, 3100);
     leader.handle(tried("db2", false, 3100), at(3150));
-    let asked = fit(&mut leader, 2200 + HOLD);
+    let asked = db2(&mut leader, 2200 + HOLD);
     let again = Effect::Fence {
         node: node("db1"),
         epoch: Epoch(2),
