@@ -11,7 +11,6 @@
 //! A check of `active_when` that is forced counts as not green where it is unknown; what follows from that is assumed,
 //! not observed. Two green instances are two active sides, whatever is forced.
 
-
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Assumption, Known, PlanKind};

@@ -5,6 +5,7 @@ use std::fs;
 use crate::support;
 use interlock_model::spec::{Problems, Spec, diff};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// The lines and columns of problems lie in the file, and the report can be made.
 fn placed(problems: &Problems, source: &[u8]) -> Result<(), TestCaseError> {
@@ -57,7 +58,6 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     let scraps = prop::sample::select(vec![
         "[",
         "]",
-        "{",
         "}",
         ":",
         ": ",
@@ -88,6 +88,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         "---\n",
         "x-",
         "{node}",
+        "{",
+        "\\e[31m",
     ]);
     prop_oneof![
         (any::<usize>(), 1usize..40).prop_map(|(at, n)| Mutation::Remove(at, n)),
@@ -130,8 +132,14 @@ fn apply(text: &str, mutation: &Mutation) -> String {
     chars.into_iter().collect()
 }
 
+/// What was ever found is tried first.
+const FAILED: FileFailurePersistence = FileFailurePersistence::Direct(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/spec/properties.proptest-regressions"
+));
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: Some(Box::new(FAILED)), ..ProptestConfig::default() })]
 
     #[test]
     fn a_changed_spec_is_a_spec_or_has_a_problem_with_a_place(
@@ -181,5 +189,24 @@ proptest! {
             prop_assert_eq!(service.is_exclusive(), *exclusive);
             prop_assert_eq!(service.dependencies.len(), i.min(*requires));
         }
+    }
+}
+
+#[test]
+fn what_a_problem_repeats_of_the_file_is_safe_to_show() {
+    let text = fs::read_to_string(support::tests("specs/everything.yaml")).unwrap();
+    for placeholder in ["{n\to\u{e9}de}", "{node\\e[31m}", "{\\u202Enode}"] {
+        let source = text.replace("\"{node}.eu\"", &format!("\"{placeholder}\""));
+        assert_ne!(source, text);
+        let problems = Spec::parse(source.as_bytes(), "changed.yaml").unwrap_err();
+        assert!(
+            problems.problems[0]
+                .what
+                .contains("stands for nothing here"),
+            "{problems}"
+        );
+        let shown = problems.render(source.as_bytes()) + &problems.to_string();
+        let hidden = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!shown.contains(hidden), "{shown:?}");
     }
 }

@@ -150,6 +150,30 @@ impl Problem {
         self
     }
 
+    /// The same without what must not reach a terminal or a log: a message repeats what stands in the file.
+    fn shown(self) -> Self {
+        let lines = |text: String| match text.contains(|c: char| c != '\n' && visible(c) != c) {
+            true => {
+                let shown = text.chars().map(|c| if c == '\n' { c } else { visible(c) });
+                shown.collect()
+            }
+            false => text,
+        };
+        let notes = self.notes.into_iter();
+        Self {
+            what: lines(self.what),
+            why: lines(self.why),
+            suggestion: self.suggestion.map(lines),
+            notes: notes
+                .map(|note| Note {
+                    text: lines(note.text),
+                    ..note
+                })
+                .collect(),
+            ..self
+        }
+    }
+
     pub(crate) fn boxed(self) -> Box<Self> {
         Box::new(self)
     }
@@ -267,7 +291,7 @@ impl Report {
         let gathered = self.gathered(severity);
         let mut listed = gathered.listed.borrow_mut();
         if listed.len() < MAX_PROBLEMS {
-            listed.extend(problem());
+            listed.extend(problem().map(Problem::shown));
         } else {
             gathered.more.set(gathered.more.get() + 1);
         }

@@ -181,7 +181,7 @@ fn server(section: &Section<'_>) -> Option<String> {
     let field = section.get("server")?;
     let text = field.text()?;
     if let Some(word) = unknown_placeholder(text) {
-        let what = format!("{{{word}}} stands for nothing here");
+        let what = format!("{} stands for nothing here", quoted(&format!("{{{word}}}")));
         field.report(Problem::error(what).why("there are {node} and {address}"));
         return None;
     }
