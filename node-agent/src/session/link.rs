@@ -233,16 +233,28 @@ impl<E: Executor> Link<E> {
         let closed = || Ended::Closed {
             address: self.target.address.to_string(),
         };
+        let (mut news, mut renewals) = (self.board.watch(), self.board.watch_renewals());
+        let mut cursor = Cursor::default();
+        // All that it sees before it hears a word: the first may be an assignment that lets go of some of it.
+        let seen = self
+            .board
+            .read(&mut cursor, self.clock.mono(), &Asked::default());
+        if let Some(seen) = seen
+            && session
+                .outgoing
+                .send(message(Message::Observed(seen)))
+                .await
+                .is_err()
+        {
+            return closed();
+        }
         if let Some(agents) = self.executor.resource_agents().await {
             let told = session.outgoing.send(message(Message::OcfAgents(agents)));
             if told.await.is_err() {
                 return closed();
             }
         }
-        let mut cursor = Cursor::default();
         let mut asked = Asked::default();
-        let (mut news, mut renewals) = (self.board.watch(), self.board.watch_renewals());
-        news.mark_changed();
         let period = Duration::from_millis(session.welcome.heartbeat_ms);
         let mut beat = tokio::time::interval(if period.is_zero() { HEARTBEAT } else { period });
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

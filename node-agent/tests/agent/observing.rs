@@ -137,6 +137,34 @@ async fn an_idle_agent_is_heard_and_tells_everything_again_after_a_reconnect() {
 }
 
 #[tokio::test]
+async fn what_it_has_seen_is_told_before_an_assignment_that_lets_go_of_it_is_heard() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(
+        &coordinator.endpoint,
+        "[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n",
+    );
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[process("web")], 0).await;
+    session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Stopped)
+        .await;
+    drop(session);
+    // Behind the welcome at once: what is not told by then is forgotten.
+    let mut session = coordinator.session(1).await;
+    session.assign(&[], 0).await;
+    loop {
+        if let Said::Observed(observed) = session.next().await {
+            assert!(observed.full, "{observed:?}");
+            let web = &observed.instances[0];
+            assert_eq!(web.state(), v1::InstanceState::Stopped, "{observed:?}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
 async fn many_results_that_say_nothing_new_are_few_messages() {
     const CHECKS: usize = 300;
     let lab = Lab::new();
