@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "logs",
         "node",
         "operation",
+        "peer",
         "plan",
         "store",
     ]

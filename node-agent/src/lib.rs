@@ -12,6 +12,7 @@
 //! | [`systemd`], [`power`], [`probe`] | units of this machine, power of others, what can be seen from here |
 //! | [`address`] | addresses that move with a role, and who reaches them |
 //! | `roles` | who keeps the leases of this node's instances, and acts for them |
+//! | `peers` | promises among the agents of one service, when no coordinator is reached |
 //! | `health` | what load balancers are told of roles |
 //! | [`logs`] | reading logs for people who may not come here themselves |
 //! | [`facts`], [`notify`] | what the machine is; telling the service manager |
@@ -32,6 +33,7 @@ pub mod mariadb;
 mod node_service;
 pub mod notify;
 pub mod ocf;
+mod peers;
 pub mod postgres;
 pub mod power;
 pub mod probe;

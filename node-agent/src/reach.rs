@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::net::{TcpStream, lookup_host};
 
 /// The port of agents.
-const PORT: u16 = 7444;
+pub(crate) const PORT: u16 = 7444;
 
 /// How long an answer may take. A machine of the same site answers within a millisecond; a lost packet is sent again after
 /// 200 ms at least.

@@ -82,6 +82,8 @@ pub(super) const ROWS: &[(&str, Access)] = &[
         "/interlock.v1.OperationService/WatchOperation",
         Access::READERS,
     ),
+    // Between agents: who asks speaks for the node of its certificate, which the handler checks.
+    ("/interlock.v1.PeerService/Promise", Access::AGENTS),
     ("/interlock.v1.PlanService/MakePlan", Access::READERS),
     // An export is everything that the cluster knows, and an import everything that it will.
     ("/interlock.v1.StoreService/AdoptAgents", Access::ADMINS),

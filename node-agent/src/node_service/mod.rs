@@ -1,4 +1,5 @@
-//! The agent's own service, for when no coordinator can be asked: `interlockctl --node`, grpcurl.
+//! The agent's own services, for when no coordinator can be asked: `interlockctl --node`, grpcurl; beside it what agents ask each
+//! other (`peers`).
 //!
 //! Reads work always. What a person does by hand goes the same way as an attempt: through the allow-list and the
 //! ledger, where it is recorded with who and why. Three doors stay shut: instances of exclusive services are never
@@ -22,6 +23,8 @@ use interlock_proto::v1::node_service_server::NodeServiceServer;
 
 use crate::config::Allow;
 use crate::facts::FactsReader;
+use crate::peers;
+use crate::roles::Roles;
 use crate::run::{Error, Instances};
 use crate::session::{Clock, Handle};
 
@@ -42,6 +45,7 @@ pub(crate) struct NodeState {
     pub(crate) allow: Allow,
     pub(crate) facts: Arc<Mutex<FactsReader>>,
     pub(crate) clock: Clock,
+    pub(crate) roles: Roles,
 }
 
 /// Listens.
@@ -60,13 +64,18 @@ pub(crate) async fn bind(
 
 /// Serves until dropped.
 pub(crate) async fn serve(server: Server, state: NodeState) -> Result<(), Error> {
+    let peers = peers::server(state.roles.clone());
     let node = NodeServiceServer::new(service::Service::new(state))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
-    let served = [v1::node_service_server::SERVICE_NAME];
+    let served = [
+        v1::node_service_server::SERVICE_NAME,
+        v1::peer_service_server::SERVICE_NAME,
+    ];
     let routes = common(&served, interlock_proto::FILE_DESCRIPTOR_SET)
         .await?
-        .add_service(node);
+        .add_service(node)
+        .add_service(peers);
     server.serve(routes, std::future::pending()).await?;
     Ok(())
 }

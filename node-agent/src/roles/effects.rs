@@ -141,10 +141,13 @@ impl Seat {
             Effect::Arm(_) | Effect::Pet | Effect::Disarm => {
                 tracing::debug!(%service, "there is no watchdog");
             }
-            // The policy `failsafe` is refused by the spec, so nobody is asked and nobody asks.
-            Effect::AskPeers { .. } | Effect::Agree { .. } => {
-                tracing::error!(%service, "promises among members are not carried: this cannot be reached");
-            }
+            Effect::AskPeers {
+                members,
+                ask,
+                epoch,
+                life,
+            } => self.ask_peers(&members, ask, (epoch, life), shell),
+            Effect::Agree { .. } => self.agreed = true,
             Effect::AllowAsynchronous => self.asynchronous = Some(self.asked),
             Effect::MayExit => self.may_exit = true,
             Effect::Paused(gone) => {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use interlock_engine::lease::holder::{Facts, Tenure};
+use interlock_engine::lease::holder::{Event, Facts, Tenure};
 use interlock_model::action::Part;
 use interlock_model::lease::{Epoch, Holder as Member};
-use interlock_model::names::ServiceName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Loss;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +22,7 @@ use super::sign::Signs;
 use super::tenures::Tenures;
 use super::view::{View, Views};
 use crate::config::Reset;
+use crate::peers::Question;
 use crate::session::{LeaseMail, LeaseWord};
 use crate::shim::Grip;
 
@@ -37,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) reset: Reset,
     /// How many coordinators there are.
     pub(crate) coordinators: usize,
+    /// Takes questions to other members. Not bounded: the thread waits for nobody, and asks each once in R.
+    pub(crate) questions: mpsc::UnboundedSender<Question>,
 }
 
 /// Roles cannot be kept.
@@ -161,6 +165,35 @@ impl Roles {
     /// A coordinator says something.
     pub(crate) fn word(&self, word: LeaseWord) {
         self.tell(Input::Word(word.service, word.event));
+    }
+
+    /// Another member asks this node not to become primary for so long (safety rule E2). What is promised binds already.
+    ///
+    /// # Errors
+    /// Why it is not promised.
+    pub(crate) async fn promise(
+        &self,
+        service: &ServiceName,
+        from: Member,
+        epoch: Epoch,
+        life: Duration,
+    ) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Input::Asked {
+            service: service.clone(),
+            from,
+            epoch,
+            life,
+            answer,
+        });
+        let answered = answered.await;
+        answered.unwrap_or_else(|_| Err("no role of it is kept on this node".to_owned()))
+    }
+
+    /// Another member has promised what it was asked for.
+    pub(crate) fn promised(&self, service: &ServiceName, node: NodeName, ask: Duration) {
+        let agrees = Event::PeerAgrees { node, ask };
+        self.tell(Input::Word(service.clone(), agrees));
     }
 
     /// How the parts of an instance look that run on all of them.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use interlock_engine::lease::holder::{Event, Facts, Found, Tenure};
 use interlock_model::action::Part;
-use interlock_model::lease::Epoch;
+use interlock_model::lease::{Epoch, Holder};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Loss;
 use interlock_model::postgres::Peer;
@@ -21,7 +22,7 @@ use crate::shim::Grip;
 pub(crate) struct Leased {
     /// What only the primary has, or is another thing there, in starting order.
     pub(crate) parts: Arc<[Part]>,
-    /// Where the other instances are, if something of them follows the primary's.
+    /// Where the other instances are.
     pub(crate) peers: Arc<[Peer]>,
     /// How those who write reach the primary.
     pub(crate) clients: Clients,
@@ -202,6 +203,14 @@ pub(super) enum Input {
     Committed { service: ServiceName, batch: u64 },
     /// How the parts look that run on every instance.
     Ready(ServiceName, Readiness),
+    /// Another member asks for a promise (safety rule E2); answered at once, with why there is none.
+    Asked {
+        service: ServiceName,
+        from: Holder,
+        epoch: Epoch,
+        life: Duration,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// An attempt has taken the instance in hand.
     Taken(ServiceName),
     /// It has let go.

@@ -51,6 +51,7 @@ impl Keeper {
                 me: options.me,
                 reset: options.reset,
                 mails,
+                questions: options.questions,
                 jobs,
                 works,
                 tenures: None,
@@ -98,6 +99,16 @@ impl Keeper {
                     seat.tell(Event::Committed(batch), shell);
                 });
             }
+            Input::Asked {
+                service,
+                from,
+                epoch,
+                life,
+                answer,
+            } => self.with(&service, |seat, shell| {
+                // Who asked may have lost patience.
+                let _ = answer.send(seat.asked(from, epoch, life, shell));
+            }),
             Input::Ready(service, readiness) => {
                 self.with(&service, |seat, _| seat.readiness = readiness);
             }

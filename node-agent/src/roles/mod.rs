@@ -35,6 +35,7 @@
 //! | `sign` | how it looks to load balancers, at the moment in which they ask |
 //! | `force` | the forced stop |
 //! | `leaving` | what makes a stop in order short |
+//! | `promises` | what members promise each other while no coordinator is reached |
 //! | `refusal` | a promotion that failed |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
@@ -51,6 +52,7 @@ mod input;
 mod keeper;
 mod leaving;
 mod memory;
+mod promises;
 mod refusal;
 mod seat;
 mod sign;

@@ -28,6 +28,7 @@ use super::refusal::Refusal;
 use super::sign::Looked;
 use super::tenures::Tenures;
 use crate::config::Reset;
+use crate::peers::Question;
 use crate::session::{self, LeaseMail};
 use crate::shim::Grip;
 
@@ -46,6 +47,7 @@ pub(super) struct Shell {
     pub(super) me: Member,
     pub(super) reset: Reset,
     pub(super) mails: Vec<Arc<LeaseMail>>,
+    pub(super) questions: UnboundedSender<Question>,
     pub(super) jobs: Sender<Job>,
     pub(super) works: UnboundedSender<Order>,
     pub(super) tenures: Option<Tenures>,
@@ -122,6 +124,10 @@ pub(super) struct Seat {
     pub(super) force: Option<Force>,
     pub(super) blocked: bool,
     pub(super) may_exit: bool,
+    /// No coordinator renews its lease, and all others are asked whether it may go on.
+    pub(super) alone: bool,
+    /// The question that is being handled was agreed to.
+    pub(super) agreed: bool,
     /// By who looks at its parts.
     pub(super) readiness: Readiness,
     told_unready: Option<Option<String>>,
@@ -194,6 +200,8 @@ impl Seat {
             force: None,
             blocked: false,
             may_exit: false,
+            alone: false,
+            agreed: false,
             readiness: Readiness {
                 unready: Some("its agent has just started".to_owned()),
                 down: None,
@@ -255,6 +263,9 @@ impl Seat {
             && self.heard.as_ref().is_none_or(|(known, _)| known <= epoch)
         {
             self.heard = Some((*epoch, holder.clone()));
+        }
+        if matches!(event, Event::Acknowledged { .. }) && std::mem::take(&mut self.alone) {
+            tracing::info!(service = %self.service, "a coordinator renews its lease again");
         }
         self.tell(event, shell);
     }
@@ -552,6 +563,7 @@ impl Seat {
             self.since = (side == Side::Primary).then(|| session::Clock.wall());
             self.down = self.down.take().filter(|_| side != Side::Standby);
             self.asynchronous = None;
+            self.alone = false;
             self.looked = (side == Side::Primary).then(|| Looked::primary(clock::read()));
             self.changed();
             self.say_standing(false, shell);

@@ -99,6 +99,9 @@ impl Seat {
             return format!("{} is under way", work.what());
         }
         match (self.side, self.holder.tenure()) {
+            (Side::Primary, _) if self.alone && self.down.is_none() => {
+                "no coordinator renews its lease: it goes on for as long as all other members promise to wait".to_owned()
+            }
             (Side::Primary, _) => self.down.clone().unwrap_or_else(|| self.data_text()),
             (Side::Standby, _) => self.why_unready().unwrap_or_else(|| self.data_text()),
             _ if self.blocked => "no client reaches it until its lease is renewed".to_owned(),

@@ -72,7 +72,7 @@ use interlock_mesh::channel::{self, Expected};
 use interlock_mesh::credentials::{self, Credentials, Files, system_clock};
 use interlock_mesh::identity::{Kind, Subject};
 use interlock_model::lease::Holder;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -85,6 +85,7 @@ use crate::logs::Logs;
 use crate::node_service::{self, NodeState};
 use crate::notify::Notify;
 use crate::ocf::{self, Catalogue, ResourceAgents};
+use crate::peers::Asker;
 use crate::power::{self, Fencer};
 use crate::roles::{self, Roles, View};
 use crate::session::{Agent, Clock, Options};
@@ -236,6 +237,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         channel: channel::Options::default(),
     };
     let manager = systemd.clone();
+    let (questions, asked) = mpsc::unbounded_channel();
     let (roles, works) = Roles::start(roles::Options {
         me: Holder {
             node: config.node.clone(),
@@ -245,8 +247,14 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         runtime: config.lease.runtime_dir.clone(),
         reset: config.lease.reset,
         coordinators: config.coordinators.len(),
+        questions,
     })
     .map_err(Error::Roles)?;
+    let asker = Asker {
+        credentials: credentials.clone(),
+        roles: roles.clone(),
+    };
+    tokio::spawn(asker.run(asked));
     let hands = hands::Hands {
         managers: managers.clone(),
         roles: roles.clone(),
@@ -308,6 +316,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         allow: config.allow.clone(),
         facts: facts_reader,
         clock,
+        roles: roles.clone(),
     };
     let server = node_service::bind(config.listen, credentials).await?;
     let address = server.address();

@@ -65,7 +65,7 @@ pub struct AssignedInstance {
     /// How those who write reach the primary, if the service is leased.
     #[serde(default)]
     pub lease: Option<Clients>,
-    /// Where the other instances are, if something of them follows the primary's.
+    /// Where the other instances are, if the service is leased.
     #[serde(default)]
     pub peers: Vec<Peer>,
     /// The files that a restart may write here.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use interlock_mesh::channel::{self, Expected, Target};
@@ -45,10 +46,12 @@ pub(crate) fn has(what: &str, program: &str, package: &str) -> bool {
     there
 }
 
-/// A cluster `lab` with one node, `n1`.
+/// A node of a cluster `lab`, `n1` if nothing else is said.
 pub(crate) struct Lab {
-    authority: CertificateAuthority,
+    authority: Arc<CertificateAuthority>,
     dir: TempDir,
+    node: &'static str,
+    listen: &'static str,
 }
 
 /// A running agent. Killed when dropped, with everything that it manages.
@@ -63,9 +66,20 @@ impl Lab {
         let cluster = "lab".parse().unwrap();
         let authority =
             CertificateAuthority::init(cluster, SystemTime::now() - DAY, 100 * DAY).unwrap();
+        Self::of(Arc::new(authority), "n1", "127.0.0.1:0")
+    }
+
+    /// Another node of the same cluster, whose agent listens here.
+    pub(crate) fn beside(&self, node: &'static str, listen: &'static str) -> Self {
+        Self::of(Arc::clone(&self.authority), node, listen)
+    }
+
+    fn of(authority: Arc<CertificateAuthority>, node: &'static str, listen: &'static str) -> Self {
         let lab = Self {
             authority,
             dir: tempfile::tempdir().unwrap(),
+            node,
+            listen,
         };
         fs::write(lab.path("boot_id"), "boot-1\n").unwrap();
         lab
@@ -101,12 +115,13 @@ impl Lab {
 
     /// Writes the agent's file.
     pub(crate) fn configure(&self, endpoint: &str, rest: &str) {
-        let files = self.issue("interlock://lab/agent/n1");
+        let (node, listen) = (self.node, self.listen);
+        let files = self.issue(&format!("interlock://lab/agent/{node}"));
         let here = self.dir.path().display();
         let file = format!(
-            "coordinators = [\"{endpoint}\"]\n[node]\nname = \"n1\"\nstate_dir = \"{here}/state\"\nboot_id_path = \
+            "coordinators = [\"{endpoint}\"]\n[node]\nname = \"{node}\"\nstate_dir = \"{here}/state\"\nboot_id_path = \
              \"{here}/boot_id\"\n[tls]\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\n[listen]\naddress = \
-             \"127.0.0.1:0\"\n{rest}",
+             \"{listen}\"\n{rest}",
             files.authority.display(),
             files.certificate.display(),
             files.key.display(),
@@ -163,11 +178,16 @@ impl Lab {
     }
 
     pub(crate) async fn channel(&self, agent: &Agent, uri: &str) -> Channel {
+        self.channel_as(agent, uri, Kind::Operator).await
+    }
+
+    /// The same, as somebody of this kind.
+    pub(crate) async fn channel_as(&self, agent: &Agent, uri: &str, kind: Kind) -> Channel {
         let (_store, credentials) =
-            credentials::open(self.issue(uri), Kind::Operator, system_clock()).unwrap();
+            credentials::open(self.issue(uri), kind, system_clock()).unwrap();
         let target = Target {
             address: agent.address.parse().unwrap(),
-            expected: Expected::Agent("n1".parse().unwrap()),
+            expected: Expected::Agent(self.node.parse().unwrap()),
         };
         channel::connect(&target, &credentials, &channel::Options::default())
             .await

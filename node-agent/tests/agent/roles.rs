@@ -1,5 +1,6 @@
 //! Who is primary of a leased service, and when it is not any more.
 
+mod failsafe;
 mod health;
 mod leftovers;
 mod mariadb;

@@ -140,7 +140,7 @@ fn grpcurl_lists_and_calls_the_coordinator_and_an_agent() -> Result<()> {
         "journal: {journal}"
     );
 
-    must_list(&agent, &["NodeService"])?;
+    must_list(&agent, &["NodeService", "PeerService"])?;
     let request = json!({ "service": "interlock.v1.ClusterService" });
     let other = agent.call("grpc.health.v1.Health/Check", &request);
     ensure!(other.is_err(), "an agent is no coordinator: {other:?}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use interlock_model::action::{FenceAction, FenceCall, Part, ShutdownBy};
+use interlock_model::action::{FenceAction, FenceCall, ShutdownBy};
 use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind};
 use interlock_model::ids::Generation;
 use interlock_model::member::{HeldMember, Member};
@@ -181,9 +181,10 @@ fn instance(spec: &Spec, service: &Service, node: &NodeName) -> AssignedInstance
     }
 }
 
-/// Where the other instances of a service are whose data follow the primary's.
+/// Where the other instances of a leased service are: what follows the primary's data finds it there, and a primary that
+/// reaches no coordinator asks them.
 fn peers(spec: &Spec, service: &Service, node: &NodeName) -> Vec<Peer> {
-    if !service.parts.iter().any(Part::is_promoted) {
+    if service.failover.is_none() {
         return Vec::new();
     }
     let others = service.nodes.iter().filter(|other| *other != node);

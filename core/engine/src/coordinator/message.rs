@@ -227,7 +227,7 @@ pub struct AssignedInstance {
     pub primary_parts: Vec<Part>,
     /// How those who write reach the primary, if the service is leased.
     pub lease: Option<Clients>,
-    /// Where the other instances are, if something of them follows the primary's.
+    /// Where the other instances are, if the service is leased.
     pub peers: Vec<Peer>,
     /// The files that a restart may write there.
     pub files: Vec<LocalName>,

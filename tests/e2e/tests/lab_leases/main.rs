@@ -5,6 +5,7 @@
 //! the spec says that all do, from a client's machine and from both members: those see the member's own server by its
 //! loopback, where no cut of the network keeps them out.
 
+mod alone;
 mod balancer;
 mod fencing;
 mod moves;

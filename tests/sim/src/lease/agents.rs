@@ -44,8 +44,20 @@ impl Run {
         if self.setup.is(Mutant::TakesLeaseForNew) {
             kept = kept.map(|tenure| as_new(&tenure, clock));
         }
-        let (holder, effects) =
-            Holder::start(config, machine.facts.clone(), kept, machine.found(), clock);
+        let mut started = clock;
+        if self.setup.is(Mutant::ForgetsPromises) && kept.is_none() {
+            // As if it had started long ago, and nobody had asked it since.
+            let long = Duration::from_secs(60);
+            started.boottime = started.boottime.saturating_sub(long);
+            started.raw = started.raw.saturating_sub(long);
+        }
+        let (holder, effects) = Holder::start(
+            config,
+            machine.facts.clone(),
+            kept,
+            machine.found(),
+            started,
+        );
         machine.agent = Some(Agent {
             holder,
             frozen_until: Duration::ZERO,
@@ -175,6 +187,15 @@ impl Run {
             Payload::Agree { ask } => {
                 let Place::Node(peer) = from else { return };
                 self.count("promises");
+                let mut ask = ask;
+                if self.setup.is(Mutant::CountsFromAnswer) {
+                    ask = self.machines[node].last_ask;
+                }
+                if self.setup.is(Mutant::TakesOneForAll) {
+                    for other in (0..NODES).map(name) {
+                        self.call(node, Told::PeerAgrees { node: other, ask });
+                    }
+                }
                 Told::PeerAgrees {
                     node: name(peer),
                     ask,
@@ -261,6 +282,7 @@ impl Run {
                 life,
             } => {
                 let from = self.machines[node].member(node);
+                self.machines[node].last_ask = ask;
                 for member in members {
                     let payload = Payload::Ask {
                         from: from.clone(),

@@ -14,6 +14,12 @@ pub enum Mutant {
     ExpiresHolders,
     /// E2: a peer agrees and promises nothing.
     PromisesNothing,
+    /// E2: the promise of one member is taken for that of all.
+    TakesOneForAll,
+    /// E2: an answer to an old question is taken for one to the last.
+    CountsFromAnswer,
+    /// E2: an agent that starts takes itself for one that has promised nothing.
+    ForgetsPromises,
     /// E3: the leader counts what a watch shows, and bumps by the epoch alone.
     CountsFromWatch,
     /// E4: an agent says that a watchdog is armed where there is none.
@@ -74,9 +80,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
+        Self::TakesOneForAll,
+        Self::CountsFromAnswer,
+        Self::ForgetsPromises,
         Self::CountsFromWatch,
         Self::ClaimsWatchdog,
         Self::IgnoresSightings,
@@ -112,7 +121,10 @@ impl Mutant {
     pub fn breaks(self) -> &'static str {
         match self {
             Self::ExpiresHolders => "E1",
-            Self::PromisesNothing => "E2",
+            Self::PromisesNothing
+            | Self::TakesOneForAll
+            | Self::CountsFromAnswer
+            | Self::ForgetsPromises => "E2",
             Self::CountsFromWatch => "E3",
             Self::ClaimsWatchdog | Self::IgnoresSightings => "E4",
             Self::TakesCommandForRight | Self::StopsTheActionOnly => "E5",
@@ -140,7 +152,10 @@ impl Mutant {
     pub fn kind(self) -> Kind {
         match self {
             Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
-            Self::PromisesNothing => Kind::Failsafe,
+            Self::PromisesNothing
+            | Self::TakesOneForAll
+            | Self::CountsFromAnswer
+            | Self::ForgetsPromises => Kind::Failsafe,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
             Self::IgnoresIncarnation => Kind::Restores,

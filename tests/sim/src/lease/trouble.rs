@@ -23,6 +23,8 @@ pub(super) enum Fault {
     SlowThenFreeze,
     StallWatch,
     LoseCoordinators,
+    LoseThenPart,
+    Part,
     CutLink,
     CutStore,
     Slow,
@@ -49,8 +51,8 @@ pub(super) enum Fault {
 use Fault::{
     BackUp, CutLink, CutStore, DatabaseDies, DatabaseSticks, Door, Election, Exit, FreezeAgent,
     Isolate, IsolateAndFreeze, IsolateAndKill, KillAgent, KillCoordinator, Lag, LoseCoordinators,
-    LoseKey, OperateThenLose, Pause, PowerLoss, Restore, Revert, Slow, SlowThenFreeze, Snapshot,
-    Spec, SpecThenIsolate, Stall, StallWatch,
+    LoseKey, LoseThenPart, OperateThenLose, Part, Pause, PowerLoss, Restore, Revert, Slow,
+    SlowThenFreeze, Snapshot, Spec, SpecThenIsolate, Stall, StallWatch,
 };
 
 const USUAL: [Fault; 23] = [
@@ -83,7 +85,11 @@ impl Run {
     fn faults(&self) -> Vec<Fault> {
         let more: &[Fault] = match self.setup.kind {
             Kind::Usual | Kind::Hold => &[],
-            Kind::Failsafe => &[LoseCoordinators; 12],
+            Kind::Failsafe => {
+                let mut faults = vec![LoseCoordinators; 8];
+                faults.extend([LoseThenPart; 10]);
+                return USUAL.iter().copied().chain(faults).collect();
+            }
             Kind::Pauses => &[Pause; 5],
             Kind::Reverts => &[Snapshot, Snapshot, Revert, Revert, Revert],
             Kind::Restores => &[BackUp, BackUp, Restore, Restore],
@@ -212,6 +218,37 @@ impl Run {
         }
     }
 
+    /// Of its peers one, or both, are on the other side of a network that falls apart; sometimes their agents have just been
+    /// started again.
+    fn part(&mut self, node: usize) {
+        let span = self.span(3000, 8000);
+        let nearer = self.random.chance(50);
+        let (near, far) = match nearer {
+            true => ((node + 1) % NODES, (node + 2) % NODES),
+            false => ((node + 2) % NODES, (node + 1) % NODES),
+        };
+        match self.random.below(3) {
+            0 => {
+                self.isolate(node, span, false);
+                self.isolate(near, span, false);
+                let until = self.now() + span;
+                for here in [node, near].map(Place::Node) {
+                    self.cuts.insert((here, Place::Node(far)), until);
+                    self.cuts.insert((Place::Node(far), here), until);
+                }
+            }
+            1 => self.isolate(node, span, true),
+            _ => {
+                self.isolate(node, span, true);
+                for other in [near, far] {
+                    if self.machines[other].agent.is_some() {
+                        self.end_agent(other, 20, 200);
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) fn freeze(&mut self, node: usize, until: Duration) {
         if let Some(agent) = &mut self.machines[node].agent {
             agent.frozen_until = until.max(agent.frozen_until);
@@ -304,6 +341,19 @@ impl Run {
                 let span = self.span(500, 9000);
                 self.isolate(node, span, false);
             }
+            LoseThenPart => {
+                let span = self.span(5000, 10_000);
+                self.isolate(node, span, false);
+                // It goes on by promises by then.
+                let begins = self.random.millis(1500, 4500);
+                if self.random.chance(60) {
+                    // Answers are on their way for long, and arrive when nobody can be asked any more.
+                    self.slow_until = now + begins;
+                }
+                let fault = Part;
+                self.schedule.after(begins, Event::Wrong { fault, node });
+            }
+            Part => self.part(node),
             CutLink => {
                 let span = self.span(300, 5000);
                 let other = (node + 1) % NODES;

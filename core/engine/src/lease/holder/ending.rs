@@ -49,7 +49,7 @@ impl Holder {
         out: &mut Vec<Effect>,
     ) {
         self.claimed = None;
-        self.question = None;
+        self.questions.clear();
         self.phase = Phase::Stopping {
             epoch,
             since: now,

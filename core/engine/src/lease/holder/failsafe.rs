@@ -2,7 +2,7 @@
 //!
 //! The holder asks *every* other member of the record. One that agrees will not become primary for L after it answered; the
 //! holder counts S from when it *asked*, so its right ends first. All must agree: one that did not may be the one that the
-//! leader promotes.
+//! leader promotes. It asks once in R; an answer that takes longer counts for the question that it answers.
 //!
 //! A promise is in memory. It needs no disk because an agent that starts waits a full L anyhow before it becomes primary
 //! under `failsafe`, whatever it may have promised before.
@@ -29,11 +29,15 @@ impl Holder {
         let timings = tenure.terms().timings;
         // Two renewals in a row: one may simply be on its way.
         let alone = now.longest_since(tenure.renewed()) > timings.renewal() * 2;
-        let asked = self.question.as_ref();
-        let again = asked.is_none_or(|asked| now.longest_since(asked.asked) >= timings.renewal());
+        let last = self.questions.back();
+        let again = last.is_none_or(|last| now.longest_since(last.asked) >= timings.renewal());
         if !tenure.counts_promises() || !alone || !again {
             return;
         }
+        // Answers to what was asked so long ago prolong nothing any more.
+        let fence = timings.fence();
+        self.questions
+            .retain(|question| now.longest_since(question.asked) < fence);
         let mut members = tenure.terms().members.clone();
         members.remove(&self.config.me.node);
         out.push(Effect::AskPeers {
@@ -42,7 +46,7 @@ impl Holder {
             epoch: tenure.epoch(),
             life: timings.life(),
         });
-        self.question = Some(Question {
+        self.questions.push_back(Question {
             asked: now,
             agreed: [self.config.me.node.clone()].into(),
         });
@@ -58,11 +62,21 @@ impl Holder {
         now: Clock,
         out: &mut Vec<Effect>,
     ) {
-        if self.phase != Phase::Standby || epoch < self.facts.seen {
+        if self.why_no_promise(epoch).is_some() {
             return;
         }
         self.promise = Some((now, life.max(self.promise_left(now))));
         out.push(Effect::Agree { to: from.node, ask });
+    }
+
+    /// Why this node does not promise to wait while another one goes on in this epoch; none if it does.
+    #[must_use]
+    pub fn why_no_promise(&self, epoch: Epoch) -> Option<String> {
+        if self.phase != Phase::Standby {
+            return Some("it is no idle standby".to_owned());
+        }
+        let seen = self.facts.seen;
+        (epoch < seen).then(|| format!("it has heard of {seen}, and was asked for {epoch}"))
     }
 
     /// A peer promises.
@@ -73,11 +87,8 @@ impl Holder {
         now: Clock,
         out: &mut Vec<Effect>,
     ) {
-        let Some(question) = self
-            .question
-            .as_mut()
-            .filter(|question| question.asked.boottime == ask)
-        else {
+        let mut questions = self.questions.iter_mut();
+        let Some(question) = questions.find(|question| question.asked.boottime == ask) else {
             return;
         };
         question.agreed.insert(node);

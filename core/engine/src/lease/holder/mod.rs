@@ -167,7 +167,8 @@ pub struct Holder {
     unready: Option<String>,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
-    question: Option<Question>,
+    /// What was asked of all peers lately, in order.
+    questions: VecDeque<Question>,
     unreported: Option<ReleaseReport>,
     last_report: Option<Clock>,
     exiting: bool,

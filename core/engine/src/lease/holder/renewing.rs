@@ -169,7 +169,7 @@ impl Holder {
         if time != time_before && tenure.may_pet(now) {
             out.extend(time.map(Effect::Arm));
         }
-        self.question = None;
+        self.questions.clear();
         self.open_path(now, out);
     }
 

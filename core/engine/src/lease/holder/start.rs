@@ -51,7 +51,7 @@ impl Holder {
             position: None,
             unready: Some("its agent has just started".to_owned()),
             promise: None,
-            question: None,
+            questions: VecDeque::new(),
             unreported,
             last_report: None,
             exiting: false,

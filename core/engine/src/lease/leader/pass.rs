@@ -1,8 +1,9 @@
 //! The pass: what follows from what is known now.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use interlock_model::lease::{Epoch, Terms, Timings};
+use interlock_model::lease::{ControlLoss, Epoch, Exclusion, Terms, Timings};
 use interlock_model::names::NodeName;
 
 use super::bump::{self, Cause, Draft};
@@ -316,7 +317,7 @@ impl Leader {
         now: Clock,
     ) -> Result<Option<ExclusionProof>, super::NotExpired> {
         if record.holder().is_none() {
-            return Ok(None);
+            return promises_end(reading, record, now).map(|()| None);
         }
         if let Some(off) = &self.off {
             return Ok(Some(ExclusionProof::fenced(off)));
@@ -424,6 +425,30 @@ impl Leader {
             terms: terms.clone(),
         };
         self.commit(transaction, Some(promotion), out);
+    }
+}
+
+/// Who was last primary may go on by the promises of its members for as long as those last, although its lease was taken for
+/// expired. They keep the members of its record from the role. But once the next epoch was given back by somebody who never had
+/// it, that record is free for the spec's members, and one that is new has promised nothing (safety rule E2).
+fn promises_end(
+    reading: &Reading,
+    record: &LeaseRecord,
+    now: Clock,
+) -> Result<(), super::NotExpired> {
+    let last = record.last_held();
+    let expired = matches!(
+        record.exclusions().get(&last),
+        Some(Exclusion::Expired { .. })
+    );
+    let terms = record.terms();
+    if last == record.epoch() || !expired || terms.on_control_loss != ControlLoss::Failsafe {
+        return Ok(());
+    }
+    let gone = now.shortest_since(reading.since());
+    match terms.timings.life().saturating_sub(gone) {
+        Duration::ZERO => Ok(()),
+        left => Err(super::NotExpired::Lasts(left)),
     }
 }
 

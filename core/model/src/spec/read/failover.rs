@@ -37,15 +37,13 @@ pub(super) static FAILOVER: Shape = Shape {
         default(
             "on_control_loss",
             Kind::Word {
-                words: &["hold", "demote"],
-                later: &[later(
-                    "failsafe",
-                    "a primary that goes on while all others promise to wait",
-                )],
+                words: &["hold", "failsafe", "demote"],
+                later: &[],
             },
             "hold",
-            "What a primary does that reaches no coordinator. `hold`: it goes on, and its lease never expires. `demote`: it \
-             stops before its lease ends.",
+            "What a primary does that reaches no coordinator. `hold`: it goes on, and its lease never expires. `failsafe`: it goes \
+             on for as long as its agent reaches those of all other nodes of the service, and each of them promises to wait; else \
+             it stops before its lease ends. `demote`: it stops before its lease ends.",
         ),
         default(
             "vm_pause",

@@ -245,7 +245,7 @@ fn elections(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
                 .why(bad.to_string())
         });
     }
-    if control.coordinators.len() < 2 {
+    if control.coordinators.len() < 2 && failover.on_control_loss == ControlLoss::Demote {
         let keys = ["services", name.as_str(), "failover", "on_control_loss"];
         facts.warning(&keys, || {
             Problem::warning(format!(
@@ -254,6 +254,7 @@ fn elections(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
                 humantime::format_duration(failover.timings.fence())
             ))
             .why("there is one coordinator")
+            .suggest("write `on_control_loss: failsafe`: it goes on while all other nodes of the service promise to wait")
         });
     }
 }
