@@ -13,6 +13,7 @@
 //! | [`address`] | addresses that move with a role, and who reaches them |
 //! | `roles` | who keeps the leases of this node's instances, and acts for them |
 //! | `peers` | promises among the agents of one service, when no coordinator is reached |
+//! | `watchdog` | the device that resets this machine when nobody else stops its primaries |
 //! | `health` | what load balancers are told of roles |
 //! | [`logs`] | reading logs for people who may not come here themselves |
 //! | [`facts`], [`notify`] | what the machine is; telling the service manager |
@@ -47,4 +48,5 @@ pub mod shim;
 pub mod supervise;
 pub mod systemd;
 mod tool;
+mod watchdog;
 mod xml;

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use interlock_agent::config::{
-    Config, Error, Lease, Listener, PostgresHost, Problem, Ready, Reset, Runner,
+    Config, Error, Lease, Listener, PostgresHost, Problem, Ready, Reset, Runner, Watchdog,
+    WatchdogMode,
 };
 use interlock_agent::shim::StopSignal;
 use interlock_mesh::credentials::Files;
@@ -108,6 +109,55 @@ fn the_defaults_that_the_sample_tells_are_the_defaults() {
         runtime_dir: "/run/interlock/roles".into(),
     };
     assert_eq!(config.lease, lease);
+    let watchdog = Watchdog {
+        mode: WatchdogMode::Off,
+        device: "/dev/watchdog".into(),
+        timeout: None,
+        sysfs: "/sys/class/watchdog/watchdog0".into(),
+        wdctl: "/usr/bin/wdctl".into(),
+    };
+    assert_eq!(config.watchdog, watchdog);
+    let sampled = Config::load(&sample()).unwrap().watchdog;
+    let timeout = Some(Duration::from_secs(5));
+    assert_eq!(
+        sampled,
+        Watchdog {
+            timeout,
+            ..watchdog
+        },
+        "of the sample"
+    );
+}
+
+#[test]
+fn a_watchdog_has_whole_seconds_and_a_place_where_the_kernel_tells_of_it() {
+    let with = |more: &str| {
+        let mode = if more.starts_with("mode") {
+            ""
+        } else {
+            "mode = \"required\"\n"
+        };
+        let text = format!("{LEAST}[watchdog]\n{mode}{more}\n");
+        Config::parse(Path::new("/etc/a.toml"), &text)
+    };
+    let second = with("device = \"/dev/watchdog1\"").unwrap().watchdog;
+    assert_eq!(
+        second.sysfs,
+        Path::new("/sys/class/watchdog/watchdog1"),
+        "{second:?}"
+    );
+    for (more, what) in [
+        ("timeout = \"1500ms\"", "1.5s is no time of a watchdog"),
+        ("timeout = \"0s\"", "0ns is no time of a watchdog"),
+        (
+            "device = \"/dev/dog\"",
+            "where the kernel tells of '/dev/dog' is not known",
+        ),
+        ("mode = \"sometimes\"", "unknown variant"),
+    ] {
+        let refused = with(more).unwrap_err().to_string();
+        assert!(refused.contains(what), "{refused}");
+    }
 }
 
 #[test]

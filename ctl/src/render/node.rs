@@ -54,6 +54,13 @@ pub(crate) fn node_text(node: &v1::NodeStatus, paint: Paint) -> String {
         );
     }
     field("log share", clean(&node.log_share));
+    if let Some(facts) = &node.facts {
+        let trouble = match facts.watchdog_trouble.as_str() {
+            "" => String::new(),
+            why => paint.tone(Tone::Doubt, &format!("cannot be used: {}", clean(why))),
+        };
+        field("watchdog", clean(&facts.watchdog) + &trouble);
+    }
     field("held by", clean(&node.held_by));
     for refusal in &node.refuses {
         field("refuses", refused(refusal, paint));
@@ -198,6 +205,9 @@ pub(crate) fn agent_text(node: &v1::Node, paint: Paint) -> String {
     for refusal in &node.refuses {
         text.push_str(&format!("  refuses     {}\n", refused(refusal, paint)));
     }
+    if !node.watchdog.is_empty() {
+        text.push_str(&format!("  watchdog    {}\n", clean(&node.watchdog)));
+    }
     for claim in &node.claims {
         text.push_str(&format!(
             "  held by     op-{} ({}): {}\n",
@@ -249,6 +259,7 @@ pub(crate) fn agent_value(node: &v1::Node) -> Value {
         "facts": node.facts.as_ref().map(facts_value),
         "coordinators": node.coordinators.iter().map(link).collect::<Value>(),
         "allowed": node.allowed,
+        "watchdog": (!node.watchdog.is_empty()).then_some(&node.watchdog),
         "refuses": node.refuses.iter().map(refusal_value).collect::<Value>(),
         "claims": node.claims.iter().map(claim_value).collect::<Value>(),
         "instances": node.instances.iter().map(instance_value).collect::<Value>(),

@@ -102,6 +102,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         },
         shutdown_command,
         lease: check.lease(raw.lease),
+        watchdog: check.watchdog(raw.watchdog),
         health,
     };
     if check.problems.is_empty() {
@@ -144,7 +145,7 @@ impl Check<'_> {
         path
     }
 
-    fn absolute_or(&mut self, path: Option<Spanned<PathBuf>>, default: &str) -> PathBuf {
+    pub(super) fn absolute_or(&mut self, path: Option<Spanned<PathBuf>>, default: &str) -> PathBuf {
         path.map_or_else(|| default.into(), |path| self.absolute(path))
     }
 

@@ -27,6 +27,7 @@ mod runner;
 mod secrets;
 mod target;
 mod units;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +52,7 @@ pub use refusal::Refusal;
 pub use runner::Runner;
 pub use secrets::{SecretError, Secrets};
 pub use target::{BadTarget, ProbeTarget};
+pub use watchdog::{Watchdog, WatchdogMode};
 
 use crate::logs::Glob;
 
@@ -97,6 +99,8 @@ pub struct Config {
     pub shutdown_command: Option<Vec<String>>,
     /// How leases are kept.
     pub lease: Lease,
+    /// The watchdog device.
+    pub watchdog: Watchdog,
     /// Leased services whose health load balancers may ask for.
     pub health: BTreeMap<ServiceName, Health>,
 }

@@ -17,6 +17,7 @@ use super::ocf::OcfPermit;
 use super::one_or_more::OneOrMore;
 use super::target::ProbeTarget;
 use super::units::{Bytes, Period, TimeOfDay};
+use super::watchdog::WatchdogMode;
 use crate::logs::Glob;
 use crate::shim::StopSignal;
 
@@ -48,6 +49,7 @@ pub(super) struct File {
     pub(super) ocf: Option<Ocf>,
     pub(super) shutdown: Option<Shutdown>,
     pub(super) lease: Option<Lease>,
+    pub(super) watchdog: Option<Watchdog>,
     #[serde(default)]
     pub(super) health: BTreeMap<Spanned<ServiceName>, Health>,
 }
@@ -237,6 +239,16 @@ pub(super) struct Shutdown {
 pub(super) struct Lease {
     pub(super) reset: Option<Reset>,
     pub(super) runtime_dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watchdog {
+    pub(super) mode: WatchdogMode,
+    pub(super) device: Option<Spanned<PathBuf>>,
+    pub(super) timeout: Option<Spanned<Period>>,
+    pub(super) sysfs: Option<Spanned<PathBuf>>,
+    pub(super) wdctl: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -27,6 +27,7 @@ use crate::peers;
 use crate::roles::Roles;
 use crate::run::{Error, Instances};
 use crate::session::{Clock, Handle};
+use crate::watchdog;
 
 /// The longest answer (`GetNode`, `ListAttempts`: 1 MiB).
 const MAX_ANSWER: usize = 1 << 20;
@@ -46,6 +47,7 @@ pub(crate) struct NodeState {
     pub(crate) facts: Arc<Mutex<FactsReader>>,
     pub(crate) clock: Clock,
     pub(crate) roles: Roles,
+    pub(crate) watchdog: watchdog::View,
 }
 
 /// Listens.

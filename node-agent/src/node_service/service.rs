@@ -114,6 +114,7 @@ impl NodeService for Service {
             allowed: allowed::lines(&state.allow),
             claims: state.session.claims().iter().map(of_claim).collect(),
             refuses: state.session.board().refuses(),
+            watchdog: state.watchdog.line(),
         }))
     }
 

@@ -137,9 +137,12 @@ impl Seat {
                 }
             }
             Effect::Reset => self.reset(shell.reset),
-            // This agent has no watchdog device: none is promised (`Config::watchdog`), so none of these comes.
-            Effect::Arm(_) | Effect::Pet | Effect::Disarm => {
-                tracing::debug!(%service, "there is no watchdog");
+            Effect::Arm(_) => events.push_back(Event::Armed(self.arm(shell))),
+            Effect::Pet => self.pets = true,
+            Effect::Disarm => {
+                if let Err(error) = shell.dog.disarm(service) {
+                    tracing::error!(%service, %error, "the watchdog is not disarmed, and may reset this machine");
+                }
             }
             Effect::AskPeers {
                 members,

@@ -199,8 +199,9 @@ pub(super) mod tests {
     use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
-    use crate::config::Reset;
+    use crate::config::{Reset, WatchdogMode};
     use crate::roles::{Door, Leased, Newcomer, Order};
+    use crate::watchdog::{Dog, Report};
 
     fn part() -> Part {
         Part::Postgres(Postgres {
@@ -226,6 +227,12 @@ pub(super) mod tests {
             mails: Vec::new(),
             jobs,
             works,
+            questions: tokio::sync::mpsc::unbounded_channel().0,
+            dog: Dog::new(
+                WatchdogMode::Off,
+                Err(String::new()),
+                tokio::sync::watch::Sender::new(Report::default()),
+            ),
             tenures: None,
         };
         (shell, orders)

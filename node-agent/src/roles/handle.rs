@@ -25,6 +25,7 @@ use crate::config::Reset;
 use crate::peers::Question;
 use crate::session::{LeaseMail, LeaseWord};
 use crate::shim::Grip;
+use crate::watchdog::Dog;
 
 /// What keeping roles takes.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) reset: Reset,
     /// How many coordinators there are.
     pub(crate) coordinators: usize,
+    /// The watchdog device, which no role has armed yet.
+    pub(crate) dog: Dog,
     /// Takes questions to other members. Not bounded: the thread waits for nobody, and asks each once in R.
     pub(crate) questions: mpsc::UnboundedSender<Question>,
 }

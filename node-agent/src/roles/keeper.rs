@@ -52,6 +52,7 @@ impl Keeper {
                 reset: options.reset,
                 mails,
                 questions: options.questions,
+                dog: options.dog,
                 jobs,
                 works,
                 tenures: None,
@@ -74,6 +75,7 @@ impl Keeper {
             for seat in self.seats.values_mut().filter(|seat| !seat.is_at_rest()) {
                 seat.tick(&mut self.shell);
             }
+            self.pet();
             self.publish();
             self.show();
             self.answer_exits();
@@ -227,6 +229,30 @@ impl Keeper {
     fn with(&mut self, service: &ServiceName, act: impl FnOnce(&mut Seat, &mut Shell)) {
         if let Some(seat) = self.seats.get_mut(service) {
             act(seat, &mut self.shell);
+        }
+    }
+
+    /// Pets the watchdog, if every primary that it is armed for would have that: by the clocks as they are now.
+    fn pet(&mut self) {
+        let armed = self.shell.dog.armed();
+        let now = clock::read();
+        let young = armed.iter().all(|service| {
+            let seat = self.seats.get(service);
+            seat.is_some_and(|seat| seat.would_pet(now))
+        });
+        for seat in self.seats.values_mut() {
+            seat.pets = false;
+        }
+        if !young {
+            return;
+        }
+        if let Err(error) = self.shell.dog.pet(now) {
+            tracing::error!(%error, "the watchdog takes nothing any more, and resets this machine");
+            for service in armed {
+                self.with(&service, |seat, shell| {
+                    seat.tell(Event::Armed(false), shell)
+                });
+            }
         }
     }
 

@@ -36,6 +36,7 @@
 //! | `force` | the forced stop |
 //! | `leaving` | what makes a stop in order short |
 //! | `promises` | what members promise each other while no coordinator is reached |
+//! | `watch` | the watchdog, as one primary has it armed |
 //! | `refusal` | a promotion that failed |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
@@ -59,6 +60,7 @@ mod sign;
 mod standing;
 mod tenures;
 mod view;
+mod watch;
 
 pub(crate) use clock::read as read_clocks;
 pub(crate) use door::Door;

@@ -31,6 +31,7 @@ use crate::config::Reset;
 use crate::peers::Question;
 use crate::session::{self, LeaseMail};
 use crate::shim::Grip;
+use crate::watchdog::Dog;
 
 /// The pause before managers are asked once more to finish a forced stop.
 const FINISH_AGAIN: Duration = Duration::from_millis(500);
@@ -48,6 +49,7 @@ pub(super) struct Shell {
     pub(super) reset: Reset,
     pub(super) mails: Vec<Arc<LeaseMail>>,
     pub(super) questions: UnboundedSender<Question>,
+    pub(super) dog: Dog,
     pub(super) jobs: Sender<Job>,
     pub(super) works: UnboundedSender<Order>,
     pub(super) tenures: Option<Tenures>,
@@ -132,7 +134,11 @@ pub(super) struct Seat {
     pub(super) readiness: Readiness,
     told_unready: Option<Option<String>>,
     /// A promotion here failed.
-    refusal: Refusal,
+    pub(super) refusal: Refusal,
+    /// Why this node takes no role without the watchdog that it is to have.
+    no_watchdog: Option<String>,
+    /// It would have the watchdog petted in this turn of the thread.
+    pub(super) pets: bool,
     pub(super) claims: Claims,
     /// Attempts that wait for it to become primary.
     pub(super) awaited: u32,
@@ -177,7 +183,7 @@ impl Seat {
         let config = Config {
             service: newcomer.service.clone(),
             me: shell.me.clone(),
-            watchdog: false,
+            watchdog: shell.dog.use_of_it(),
             client_path: newcomer.door.is_guarded(),
             data: newcomer.leased.has_data(),
         };
@@ -208,6 +214,8 @@ impl Seat {
             },
             told_unready: None,
             refusal: Refusal::default(),
+            no_watchdog: shell.dog.forbids(),
+            pets: false,
             claims: Claims::default(),
             awaited: 0,
             prepared: None,
@@ -258,6 +266,14 @@ impl Seat {
         {
             return;
         }
+        if let Event::Promote { terms, .. } = &event
+            && self.holder.is_standby()
+            && let Some(why) = shell.dog.forbids_under(terms)
+        {
+            tracing::error!(service = %self.service, "it takes no role: {why}");
+            self.refusal.failed(&why, clock::read());
+            return;
+        }
         // Of two coordinators one may read what is old: a standby is not sent back to a primary that is over.
         if let Event::Heard { epoch, holder, .. } = &event
             && self.heard.as_ref().is_none_or(|(known, _)| known <= epoch)
@@ -282,7 +298,8 @@ impl Seat {
             return Some("an attempt is open on it".to_owned());
         }
         let door = self.door.trouble().map(str::to_owned);
-        door.or_else(|| self.unclear.clone())
+        door.or_else(|| self.no_watchdog.clone())
+            .or_else(|| self.unclear.clone())
             .or_else(|| self.readiness.unready.clone())
             .or_else(|| self.refusal.stands(clock::read()).map(str::to_owned))
     }

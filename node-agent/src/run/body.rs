@@ -32,6 +32,7 @@ use crate::files::{Files, Job};
 use crate::logs::Logs;
 use crate::session::{Assignment, Attempt, Clock, Executor, Handle, LeaseMail, LeaseWord};
 use crate::shim::Run;
+use crate::watchdog;
 
 /// Does on this machine what the ledger has accepted.
 pub(super) struct Body {
@@ -47,6 +48,7 @@ pub(super) struct Body {
     pub(super) probes: Probes,
     pub(super) facts: Arc<Mutex<FactsReader>>,
     pub(super) logs: Logs,
+    pub(super) watchdog: watchdog::View,
     pub(super) clock: Clock,
 }
 
@@ -458,7 +460,9 @@ impl Executor for Body {
     }
 
     async fn facts(&self) -> v1::Facts {
-        facts(&self.facts)
+        let mut facts = facts(&self.facts);
+        self.watchdog.tell(&mut facts);
+        facts
     }
 }
 
@@ -485,5 +489,6 @@ pub(crate) fn facts(reader: &Mutex<FactsReader>) -> v1::Facts {
                 available_bytes: disk.available_bytes,
             })
             .collect(),
+        ..v1::Facts::default()
     }
 }

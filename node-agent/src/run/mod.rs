@@ -75,7 +75,7 @@ use interlock_model::lease::Holder;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, WatchdogMode};
 use crate::exec::Exec;
 use crate::facts::{FactsReader, boot_id};
 use crate::files;
@@ -92,6 +92,7 @@ use crate::session::{Agent, Clock, Options};
 use crate::shim::{self, Runs};
 use crate::supervise::Supervisor;
 use crate::systemd::{self, Systemd};
+use crate::watchdog::{self, Device, Dog};
 
 pub(crate) use body::facts;
 pub use error::Error;
@@ -238,6 +239,13 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     };
     let manager = systemd.clone();
     let (questions, asked) = mpsc::unbounded_channel();
+    let watchdog = look_at_watchdog(&config).await;
+    let (reports, report) = watch::channel(watchdog::Report::default());
+    let watchdog = watchdog::View {
+        mode: config.watchdog.mode,
+        device: watchdog,
+        report,
+    };
     let (roles, works) = Roles::start(roles::Options {
         me: Holder {
             node: config.node.clone(),
@@ -247,6 +255,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         runtime: config.lease.runtime_dir.clone(),
         reset: config.lease.reset,
         coordinators: config.coordinators.len(),
+        dog: Dog::new(watchdog.mode, watchdog.device.clone(), reports),
         questions,
     })
     .map_err(Error::Roles)?;
@@ -301,6 +310,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
             logs: logs.clone(),
             managers,
             leases: leases.clone(),
+            watchdog: watchdog.clone(),
             clock,
         };
         body.take_over(left);
@@ -317,6 +327,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         facts: facts_reader,
         clock,
         roles: roles.clone(),
+        watchdog,
     };
     let server = node_service::bind(config.listen, credentials).await?;
     let address = server.address();
@@ -339,6 +350,24 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     last_words(&agent).await;
     agent.stop("the agent was told to end").await;
     outcome
+}
+
+/// Looks at the watchdog device, if one is to be used, before any role is kept.
+async fn look_at_watchdog(config: &Config) -> Result<Device, String> {
+    if config.watchdog.mode == WatchdogMode::Off {
+        return Err("none is used".to_owned());
+    }
+    let device = Device::prepare(&config.watchdog).await;
+    match (&device, config.watchdog.mode) {
+        (Ok(device), _) => tracing::info!(%device, "the watchdog of this machine"),
+        (Err(why), WatchdogMode::Required) => {
+            tracing::error!(
+                "this node takes no role: its watchdog is required and cannot be used: {why}"
+            );
+        }
+        (Err(why), _) => tracing::warn!("no watchdog is used: {why}"),
+    }
+    device
 }
 
 /// Waits until no role stands in the way of the end of this agent (safety rule E12). The record of a primary that goes on

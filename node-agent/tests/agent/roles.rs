@@ -1,5 +1,8 @@
 //! Who is primary of a leased service, and when it is not any more.
 
+#[path = "../address/lab.rs"]
+#[expect(dead_code, reason = "no hosts are needed here")]
+mod apart;
 mod failsafe;
 mod health;
 mod leftovers;
@@ -7,6 +10,7 @@ mod mariadb;
 mod path;
 mod permits;
 mod redis;
+mod watchdog;
 
 use std::fs;
 use std::path::Path;

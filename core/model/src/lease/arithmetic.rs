@@ -28,6 +28,21 @@ pub enum BadTimings {
     /// The watchdog may fire after the lease has ended (safety rules E7, E13).
     #[error("the watchdog of a frozen node may fire only when the next primary has begun: {0}")]
     Watchdog(Inequality),
+    /// The watchdog may fire before the agent has begun to stop what it is there for.
+    #[error(
+        "the watchdog would reset the node before its agent stops the primary: A + W = {} + {} = {} must be above S = {}; \
+         raise W by more than {}",
+        text(*.pet_age), text(*.watchdog), text(*.pet_age + *.watchdog), text(*.fence),
+        text(.fence.saturating_sub(*.pet_age + *.watchdog))
+    )]
+    Hasty {
+        /// A.
+        pet_age: Duration,
+        /// W.
+        watchdog: Duration,
+        /// S.
+        fence: Duration,
+    },
     /// An election of the store outlasts the holder's patience (safety rule E15).
     #[error(
         "a healthy primary would be demoted by an election of the store: S must be at least R + election + one retry = \
@@ -139,6 +154,18 @@ pub(super) fn exclusion(d: &Durations) -> Result<(), BadTimings> {
         return Err(BadTimings::Watchdog(watchdog));
     }
     Ok(())
+}
+
+/// Does a watchdog leave the agent its turn?
+pub(super) fn turn(d: &Durations) -> Result<(), BadTimings> {
+    if d.pet_age + d.watchdog > d.fence {
+        return Ok(());
+    }
+    Err(BadTimings::Hasty {
+        pet_age: d.pet_age,
+        watchdog: d.watchdog,
+        fence: d.fence,
+    })
 }
 
 /// Safety rule E15.

@@ -191,6 +191,21 @@ impl Timings {
         arithmetic::hiccup(&self.0, election)
     }
 
+    /// Looks whether a watchdog device that resets the node so long after it was last petted does so before the lease is over
+    /// (safety rules E7, E13), and not before the agent has had its turn to stop the primary.
+    ///
+    /// # Errors
+    /// [`BadTimings`] with the arithmetic if it does not.
+    pub fn suit(&self, device: Duration) -> Result<(), BadTimings> {
+        let with = Durations {
+            watchdog: device,
+            ..self.0
+        };
+        arithmetic::sense(&with)?;
+        arithmetic::exclusion(&with)?;
+        arithmetic::turn(&with)
+    }
+
     /// R: how often the holder renews.
     #[must_use]
     pub fn renewal(&self) -> Duration {
@@ -308,6 +323,31 @@ mod tests {
         });
         let text = refused.unwrap_err().to_string();
         assert!(text.contains("A + W = 1s 800ms + 1s = 2s 800ms"), "{text}");
+    }
+
+    #[test]
+    fn a_device_suits_a_profile_only_with_a_time_between_the_turn_of_the_agent_and_the_end_of_the_lease()
+     {
+        let seconds = Duration::from_secs;
+        for (profile, good) in [(Profile::Fast, 1..=1), (Profile::Conservative, 4..=5)] {
+            let timings = Timings::of(profile);
+            for time in 0..70 {
+                let suits = timings.suit(seconds(time)).is_ok();
+                assert_eq!(suits, good.contains(&time), "{profile}, {time} s");
+            }
+        }
+        let late = Timings::default().suit(seconds(60)).unwrap_err();
+        assert!(
+            late.to_string()
+                .contains("A + W = 4s 500ms + 1m = 1m 4s 500ms take up to"),
+            "{late}"
+        );
+        let early = Timings::default().suit(seconds(3)).unwrap_err();
+        assert_eq!(
+            early.to_string(),
+            "the watchdog would reset the node before its agent stops the primary: A + W = 4s 500ms + 3s = 7s 500ms must be \
+             above S = 8s; raise W by more than 500ms"
+        );
     }
 
     #[test]

@@ -112,6 +112,14 @@ pub(super) async fn examine(coordinators: &Coordinators, status: Option<&v1::Sta
                 let share = format!("share for the logs of {}", node.node);
                 found.add(share, false, &node.log_share);
             }
+            if let Some(facts) = &node.facts {
+                let what = format!("watchdog of {}", node.node);
+                match (facts.watchdog.as_str(), facts.watchdog_trouble.as_str()) {
+                    ("", "") => {}
+                    (device, "") => found.add(what, true, device),
+                    (_, why) => found.add(what, false, why),
+                }
+            }
             for refusal in told_refusals(node) {
                 found.add(format!("agent of {}", node.node), false, &refusal.why);
             }

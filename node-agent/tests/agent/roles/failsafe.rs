@@ -1,10 +1,6 @@
 //! A primary that no coordinator renews, and what its peers promise. The tests with two agents need root, for a network of
 //! their own: agents find each other at one port.
 
-#[path = "../../address/lab.rs"]
-#[expect(dead_code, reason = "no hosts are needed here")]
-mod apart;
-
 use std::time::{Duration, Instant};
 
 use interlock_mesh::identity::Kind;

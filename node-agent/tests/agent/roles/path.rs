@@ -1,10 +1,6 @@
 //! The path of the clients of a primary, and what becomes of its role when something deletes the table that closes it. Needs
 //! root, `ip` and `nft`.
 
-#[path = "../../address/lab.rs"]
-#[expect(dead_code, reason = "no hosts are needed here")]
-mod apart;
-
 use std::process::Command as Program;
 
 use super::*;

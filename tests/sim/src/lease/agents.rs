@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use interlock_engine::lease::Clock;
-use interlock_engine::lease::holder::{Config, Effect, Event as Told, Facts, Holder, Tenure};
+use interlock_engine::lease::holder::{
+    Config, Effect, Event as Told, Facts, Holder, Tenure, Watchdog,
+};
 
 use super::event::{Event, Payload, Place};
 use super::machine::{Agent, State, name, number};
@@ -35,7 +37,10 @@ impl Run {
         let config = Config {
             service: "db".parse().expect("a name"),
             me: machine.member(node),
-            watchdog: self.cluster.watchdog,
+            watchdog: match self.cluster.watchdog {
+                true => Watchdog::Automatic,
+                false => Watchdog::Off,
+            },
             client_path: self.cluster.path,
             // Where there are data, nobody follows whoever is being promoted, so nobody else is fit before that is over.
             data: !self.setup.is(Mutant::StopsTheActionOnly),
@@ -187,10 +192,6 @@ impl Run {
             Payload::Agree { ask } => {
                 let Place::Node(peer) = from else { return };
                 self.count("promises");
-                let mut ask = ask;
-                if self.setup.is(Mutant::CountsFromAnswer) {
-                    ask = self.machines[node].last_ask;
-                }
                 if self.setup.is(Mutant::TakesOneForAll) {
                     for other in (0..NODES).map(name) {
                         self.call(node, Told::PeerAgrees { node: other, ask });
@@ -282,7 +283,6 @@ impl Run {
                 life,
             } => {
                 let from = self.machines[node].member(node);
-                self.machines[node].last_ask = ask;
                 for member in members {
                     let payload = Payload::Ask {
                         from: from.clone(),

@@ -154,8 +154,6 @@ pub(super) struct Machine {
     /// An armed watchdog: its time, and when it fires.
     pub(super) watchdog: Option<(Duration, Duration)>,
     pub(super) run: Option<Tenure>,
-    /// What its agent has asked its peers last.
-    pub(super) last_ask: Duration,
     pub(super) facts: Facts,
     pub(super) snapshot: Option<Disk>,
     /// Its disk went back behind what it had said, and no person has looked.
@@ -192,7 +190,6 @@ impl Machine {
             path: None,
             watchdog: None,
             run: None,
-            last_ask: Duration::ZERO,
             facts: Facts::default(),
             snapshot: None,
             reverted: false,

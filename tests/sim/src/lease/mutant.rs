@@ -16,8 +16,6 @@ pub enum Mutant {
     PromisesNothing,
     /// E2: the promise of one member is taken for that of all.
     TakesOneForAll,
-    /// E2: an answer to an old question is taken for one to the last.
-    CountsFromAnswer,
     /// E2: an agent that starts takes itself for one that has promised nothing.
     ForgetsPromises,
     /// E3: the leader counts what a watch shows, and bumps by the epoch alone.
@@ -80,11 +78,10 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 32] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::TakesOneForAll,
-        Self::CountsFromAnswer,
         Self::ForgetsPromises,
         Self::CountsFromWatch,
         Self::ClaimsWatchdog,
@@ -121,10 +118,7 @@ impl Mutant {
     pub fn breaks(self) -> &'static str {
         match self {
             Self::ExpiresHolders => "E1",
-            Self::PromisesNothing
-            | Self::TakesOneForAll
-            | Self::CountsFromAnswer
-            | Self::ForgetsPromises => "E2",
+            Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => "E2",
             Self::CountsFromWatch => "E3",
             Self::ClaimsWatchdog | Self::IgnoresSightings => "E4",
             Self::TakesCommandForRight | Self::StopsTheActionOnly => "E5",
@@ -152,10 +146,7 @@ impl Mutant {
     pub fn kind(self) -> Kind {
         match self {
             Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
-            Self::PromisesNothing
-            | Self::TakesOneForAll
-            | Self::CountsFromAnswer
-            | Self::ForgetsPromises => Kind::Failsafe,
+            Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => Kind::Failsafe,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
             Self::IgnoresIncarnation => Kind::Restores,

@@ -346,10 +346,6 @@ impl Run {
                 self.isolate(node, span, false);
                 // It goes on by promises by then.
                 let begins = self.random.millis(1500, 4500);
-                if self.random.chance(60) {
-                    // Answers are on their way for long, and arrive when nobody can be asked any more.
-                    self.slow_until = now + begins;
-                }
                 let fault = Part;
                 self.schedule.after(begins, Event::Wrong { fault, node });
             }

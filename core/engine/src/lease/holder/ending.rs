@@ -171,10 +171,7 @@ impl Holder {
         };
         self.tenure = None;
         out.push(Effect::Keep(None));
-        if self.armed {
-            self.armed = false;
-            out.push(Effect::Disarm);
-        }
+        self.disarm(out);
         if epoch <= self.facts.released_through() {
             self.phase = Phase::Standby;
             return;

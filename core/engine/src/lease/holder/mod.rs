@@ -67,12 +67,24 @@ pub struct Config {
     pub service: ServiceName,
     /// This node in this boot.
     pub me: Member,
-    /// Is there a watchdog to arm?
-    pub watchdog: bool,
+    /// What is expected of a watchdog device.
+    pub watchdog: Watchdog,
     /// Do all writers come by a path that the kernel closes by itself?
     pub client_path: bool,
     /// Does the instance keep data of its own, which a standby has to have? If not, every member has all there is.
     pub data: bool,
+}
+
+/// What is expected of a watchdog device, where the lease ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Watchdog {
+    /// None is armed.
+    #[default]
+    Off,
+    /// One is armed if that can be done.
+    Automatic,
+    /// Nothing is promoted before one is armed, and nobody stays primary without.
+    Required,
 }
 
 /// Where the instance is.
@@ -158,6 +170,8 @@ pub struct Holder {
     /// A renewal went unanswered.
     turn: u64,
     armed: bool,
+    /// It was tried to arm one under this tenure.
+    arms: bool,
     synchrony: Synchrony,
     degrading: bool,
     /// The record certainly says that writes wait for nobody.
@@ -223,7 +237,7 @@ impl Holder {
             Event::Empty { position } => self.empty(position, &mut out),
             Event::Died { restart } => self.died(restart, now, &mut out),
             Event::Found(found) => self.found(found, now, &mut out),
-            Event::Armed(armed) => self.armed = armed,
+            Event::Armed(armed) => self.armed(armed, &mut out),
             Event::Synchronous(nodes) => self.synchronous(nodes),
             Event::Degrade => self.degrade(now, &mut out),
             Event::Position(position) => self.position = position,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use interlock_model::lease::{ControlLoss, Epoch, Holder as Member, Synchrony, Terms};
 
-use super::{After, Clock, Effect, Holder, Mark, Phase, Released, Tenure};
+use super::{After, Clock, Effect, Holder, Mark, Phase, Released, Tenure, Watchdog};
 use crate::lease::Right;
 
 impl Holder {
@@ -59,16 +59,16 @@ impl Holder {
     ) {
         let tenure = Tenure::new(self.config.me.boot.clone(), epoch, terms, sent);
         let terms = tenure.terms();
-        if tenure.has_lapsed(now) {
-            // Asked for too long ago to be worth anything; the next one may be.
+        let arms = self.config.watchdog != Watchdog::Off && terms.on_control_loss.expires();
+        if tenure.has_lapsed(now) || (arms && !tenure.may_pet(now)) {
+            // Asked for too long ago to be worth anything, or to arm a watchdog; the next one may be.
             return;
-        }
-        if self.config.watchdog && terms.on_control_loss.expires() {
-            out.push(Effect::Arm(terms.timings.watchdog()));
         }
         out.push(Effect::Keep(Some(tenure.clone())));
         self.tenure = Some(tenure);
         self.claimed = None;
+        self.arms = false;
+        self.arm(now, out);
         if matches!(self.phase, Phase::Blocked { .. }) {
             self.phase = Phase::Primary;
             self.open_path(now, out);
@@ -111,10 +111,21 @@ impl Holder {
             .tenure
             .as_ref()
             .is_some_and(|tenure| tenure.epoch() == epoch && !tenure.has_lapsed(now));
-        if self.phase == Phase::Marking && holds {
-            self.phase = Phase::Promoting;
-            out.push(Effect::Promote(Right(epoch)));
+        if self.phase != Phase::Marking || !holds {
+            return;
         }
+        if self.lacks_watchdog() {
+            // Nothing was promoted: what was so before is so still.
+            if let Some(before) = self.mark_before.take() {
+                self.facts.mark = before;
+            }
+            self.tenure = None;
+            out.push(Effect::Keep(None));
+            self.free_own(epoch, out);
+            return;
+        }
+        self.phase = Phase::Promoting;
+        out.push(Effect::Promote(Right(epoch)));
     }
 
     /// The instance accepts writes: clients may come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use interlock_model::lease::{Epoch, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
-use super::{Clock, Effect, Holder, Phase, Sent, Tenure};
+use super::{Clock, Effect, Holder, Phase, Sent, Tenure, Watchdog};
 use crate::lease::{RenewRequest, Safeguards};
 
 impl Holder {
@@ -105,9 +105,43 @@ impl Holder {
         };
         tenure.propose(terms, now);
         out.push(Effect::Keep(Some(tenure.clone())));
-        let time = tenure.watchdog();
-        out.extend(time.filter(|_| self.config.watchdog).map(Effect::Arm));
+        self.arm(now, out);
         self.open_path(now, out);
+    }
+
+    /// Arms a watchdog with what binds now, where one is used. That pets it, so the right must be young.
+    pub(super) fn arm(&mut self, now: Clock, out: &mut Vec<Effect>) {
+        let young = self.tenure.as_ref().filter(|tenure| tenure.may_pet(now));
+        let time = young.and_then(Tenure::watchdog);
+        if let Some(time) = time.filter(|_| self.config.watchdog != Watchdog::Off) {
+            self.arms = true;
+            out.push(Effect::Arm(time));
+        }
+    }
+
+    /// The watchdog is armed, or cannot be, or is not any more.
+    pub(super) fn armed(&mut self, armed: bool, out: &mut Vec<Effect>) {
+        self.armed = armed;
+        if self.lacks_watchdog() {
+            self.stop(out);
+        }
+    }
+
+    /// Nothing is left that a watchdog would have to end. One that an earlier agent of this boot has armed runs on until it is
+    /// disarmed, also if this one never opened it.
+    pub(super) fn disarm(&mut self, out: &mut Vec<Effect>) {
+        let failed = self.arms && !self.armed;
+        if self.config.watchdog != Watchdog::Off && !failed {
+            out.push(Effect::Disarm);
+        }
+        self.armed = false;
+    }
+
+    /// Is this node without a watchdog that it may not be without?
+    pub(super) fn lacks_watchdog(&self) -> bool {
+        let tried = self.arms && !self.armed;
+        let ends = self.tenure.as_ref().is_some_and(|t| t.watchdog().is_some());
+        tried && ends && self.config.watchdog == Watchdog::Required
     }
 
     /// A renewal is committed.
@@ -163,11 +197,11 @@ impl Holder {
         let expires = tenure.terms().on_control_loss.expires();
         if expired_before && !expires && !tenure.is_changing() {
             self.armed = false;
+            self.arms = false;
             out.push(Effect::Disarm);
         }
-        let time = tenure.watchdog().filter(|_| self.config.watchdog);
-        if time != time_before && tenure.may_pet(now) {
-            out.extend(time.map(Effect::Arm));
+        if tenure.watchdog() != time_before || !self.arms {
+            self.arm(now, out);
         }
         self.questions.clear();
         self.open_path(now, out);

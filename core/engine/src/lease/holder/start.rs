@@ -44,6 +44,7 @@ impl Holder {
             highest_sent: now.boottime,
             turn: 0,
             armed: false,
+            arms: false,
             synchrony: Synchrony::Off,
             degrading: false,
             // What the life before this one has said is not known.
@@ -87,6 +88,9 @@ impl Holder {
                 self.force_stop_unowned(now, "it is no primary any more", out);
             }
             (Found::Nothing, Some(mark)) => {
+                if mark.boot == self.config.me.boot {
+                    self.disarm(out);
+                }
                 let by = Member {
                     node: self.config.me.node.clone(),
                     boot: mark.boot,
@@ -107,14 +111,11 @@ impl Holder {
 
     /// Goes on with what the agent before this one had.
     fn adopt(&mut self, tenure: Tenure, now: Clock, out: &mut Vec<Effect>) {
-        let terms = tenure.terms().clone();
-        // An armed watchdog stays armed over a restart of its agent (a device that is closed without the magic character
-        // goes on), so the agent says again that it is.
-        if self.config.watchdog && terms.on_control_loss.expires() {
-            out.push(Effect::Arm(terms.timings.watchdog()));
-        }
         self.tenure = Some(tenure);
         self.phase = Phase::Primary;
+        // An armed watchdog stays armed over a restart of its agent (a device that is closed without the magic character
+        // goes on). To open it again pets it, so an older right waits for its next renewal.
+        self.arm(now, out);
         self.open_path(now, out);
     }
 

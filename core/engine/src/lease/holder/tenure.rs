@@ -130,8 +130,14 @@ impl Tenure {
         [&self.agreed].into_iter().chain(&self.proposed)
     }
 
-    /// May the watchdog be petted (safety rule E7)? Setting its time pets it as well.
-    pub(super) fn may_pet(&self, now: Clock) -> bool {
+    /// Every set of terms that binds at this time.
+    pub fn binding(&self) -> impl Iterator<Item = &Terms> {
+        self.clauses().map(|clause| &clause.terms)
+    }
+
+    /// May the watchdog be petted (safety rule E7)? Setting its time, or opening it, pets it as well.
+    #[must_use]
+    pub fn may_pet(&self, now: Clock) -> bool {
         let young = |clause: &Clause| {
             let age = now.longest_since(clause.since);
             !clause.terms.on_control_loss.expires() || age < clause.terms.timings.pet_age()

@@ -1,6 +1,8 @@
 //! Rules of the holder's side, one by one. What they are for is found by the simulation; here is what each one says.
 
-use std::collections::BTreeSet;
+mod promises;
+mod watchdog;
+
 use std::time::Duration;
 
 use interlock_model::ids::BootId;
@@ -9,7 +11,7 @@ use interlock_model::lease::{
 };
 use interlock_model::names::NodeName;
 
-use super::{Clock, Config, Effect, Event, Facts, Found, Holder, Mark, Released, Tenure};
+use super::{Clock, Config, Effect, Event, Facts, Found, Holder, Mark, Released, Tenure, Watchdog};
 
 fn node(name: &str) -> NodeName {
     name.parse().expect("a name")
@@ -48,7 +50,7 @@ fn config() -> Config {
     Config {
         service: "pg".parse().expect("a name"),
         me: member("b1"),
-        watchdog: true,
+        watchdog: Watchdog::Automatic,
         client_path: true,
         data: true,
     }
@@ -353,121 +355,6 @@ fn the_watchdog_is_petted_on_young_answers_only() {
             .handle(Event::Tick, at(1001 + 1100))
             .contains(&Effect::Pet)
     );
-}
-
-#[test]
-fn who_has_promised_a_peer_does_not_claim_until_l_is_over() {
-    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    let (mut holder, _) = started(Facts::default(), None, Found::Standby, 0);
-    let asks = Event::PeerAsks {
-        from: Member {
-            node: node("db2"),
-            boot: BootId("x".to_owned()),
-        },
-        epoch: Epoch(1),
-        ask: Duration::from_secs(9),
-        life: policy.timings.life(),
-    };
-    let agrees = holder.handle(asks, at(10_000));
-    assert!(matches!(agrees[..], [Effect::Agree { .. }]), "{agrees:?}");
-    holder.handle(command(2, &policy), at(12_400));
-    assert_eq!(sent(&holder.handle(Event::Committed(1), at(12_410))), None);
-    let free = holder.handle(command(2, &policy), at(12_450));
-    assert!(sent(&free).is_some(), "{free:?}");
-}
-
-#[test]
-fn an_agent_that_started_lately_may_have_promised_and_waits() {
-    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    let facts = Facts {
-        seen: Epoch(1),
-        ..Facts::default()
-    };
-    let (mut holder, _) = started(facts, None, Found::Standby, 1000);
-    assert_eq!(sent(&holder.handle(command(1, &policy), at(3449))), None);
-    assert!(sent(&holder.handle(command(1, &policy), at(3450))).is_some());
-}
-
-#[test]
-fn all_members_must_promise_and_the_holder_counts_from_asking() {
-    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    let mut holder = primary_since(&policy, 10_000);
-    let asks = holder.handle(Event::Tick, at(11_800));
-    let ask = asks.iter().find_map(|effect| match effect {
-        Effect::AskPeers { ask, members, .. } => {
-            assert_eq!(*members, BTreeSet::from([node("db2")]));
-            Some(*ask)
-        }
-        _ => None,
-    });
-    let agrees = Event::PeerAgrees {
-        node: node("db2"),
-        ask: ask.expect("a question"),
-    };
-    holder.handle(agrees, at(11_890));
-    assert!(!stops(&holder.handle(Event::Tick, at(11_800 + 1899))));
-    assert!(stops(&holder.handle(Event::Tick, at(11_800 + 1900))));
-}
-
-/// What is asked of the peers among these effects.
-fn asked(effects: &[Effect]) -> Option<Duration> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::AskPeers { ask, .. } => Some(*ask),
-        _ => None,
-    })
-}
-
-#[test]
-fn an_answer_that_takes_longer_than_the_next_question_counts_from_its_own() {
-    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    let mut holder = primary_since(&policy, 10_000);
-    let first = asked(&holder.handle(Event::Tick, at(11_600))).expect("a question");
-    let second = asked(&holder.handle(Event::Tick, at(11_850))).expect("another one");
-    assert_ne!(first, second);
-    let agrees = |ask| Event::PeerAgrees {
-        node: node("db2"),
-        ask,
-    };
-    holder.handle(agrees(first), at(11_890));
-    assert!(!stops(&holder.handle(Event::Tick, at(11_600 + 1899))));
-    assert!(stops(&holder.handle(Event::Tick, at(11_600 + 1900))));
-}
-
-#[test]
-fn one_member_that_does_not_promise_is_enough_for_a_primary_to_stop() {
-    let mut policy = terms(ControlLoss::Failsafe, Profile::Fast);
-    policy.members.insert(node("db3"));
-    let mut holder = primary_since(&policy, 10_000);
-    let ask = asked(&holder.handle(Event::Tick, at(11_800))).expect("a question");
-    let agrees = Event::PeerAgrees {
-        node: node("db2"),
-        ask,
-    };
-    holder.handle(agrees, at(11_810));
-    assert!(stops(&holder.handle(Event::Tick, at(10_001 + 1900))));
-}
-
-#[test]
-fn who_has_heard_of_a_later_epoch_promises_nothing_for_an_earlier_one() {
-    let facts = Facts {
-        seen: Epoch(4),
-        ..Facts::default()
-    };
-    let (mut holder, _) = started(facts, None, Found::Standby, 0);
-    let asks = |epoch| Event::PeerAsks {
-        from: Member {
-            node: node("db2"),
-            boot: BootId("x".to_owned()),
-        },
-        epoch: Epoch(epoch),
-        ask: Duration::from_secs(9),
-        life: Duration::from_secs(2),
-    };
-    assert_eq!(holder.handle(asks(3), at(10_000)), []);
-    let why = holder.why_no_promise(Epoch(3)).expect("a reason");
-    assert_eq!(why, "it has heard of epoch 4, and was asked for epoch 3");
-    let agrees = holder.handle(asks(4), at(10_010));
-    assert!(matches!(agrees[..], [Effect::Agree { .. }]), "{agrees:?}");
 }
 
 #[test]

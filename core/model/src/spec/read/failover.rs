@@ -135,12 +135,22 @@ static TIMINGS: Shape = Shape {
             "K: within what time a forced stop is done. What is not ended by then has the node reset, if its agent's own file says so \
              (`[lease] reset`); otherwise the role stays taken.",
         ),
+        derived(
+            "watchdog",
+            Kind::Duration,
+            "as the profile has it",
+            "W: how long after it was last petted a watchdog resets its machine. What counts is what a device says of itself; this is \
+             what is looked at here.",
+        ),
+        derived(
+            "pet_age",
+            Kind::Duration,
+            "as the profile has it",
+            "A: the greatest age of an acknowledged renewal that may pet a watchdog device.",
+        ),
     ],
     choice: &[],
-    later: &[
-        later("watchdog", "the time of a watchdog device"),
-        later("pet_age", "which acknowledgements pet a watchdog device"),
-    ],
+    later: &[],
 };
 
 /// Reads a size, or a number of transactions.
@@ -170,6 +180,8 @@ pub(super) fn failover(section: &Section<'_>) -> Option<Failover> {
             ("life", &mut durations.life),
             ("fence", &mut durations.fence),
             ("stop", &mut durations.stop),
+            ("watchdog", &mut durations.watchdog),
+            ("pet_age", &mut durations.pet_age),
         ] {
             if let Some(given) = timings.duration(key) {
                 *duration = given;

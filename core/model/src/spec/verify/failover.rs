@@ -210,7 +210,8 @@ fn expiry(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
         )
     } else if failover.clients == Clients::Any {
         (
-            "nothing acts on a node whose agent cannot: its instance would go on taking writes",
+            "nothing that a spec knows of acts on a node whose agent cannot: its instance would go on taking writes, unless the files of \
+             its agents require a watchdog",
             "clients: address",
         )
     } else {
