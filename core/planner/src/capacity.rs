@@ -1,7 +1,7 @@
 //! Capacity: how many instances in service a plan leaves at its lowest point.
 //!
-//! In service is what is healthy and takes part in the load balancers that it is a member of, wherever those run: one that
-//! was drained serves nobody, however healthy it is.
+//! In service is what runs, is healthy, and takes part in the load balancers that it is a member of, wherever those run: one
+//! that was drained serves nobody, however healthy it is, nor does one that is stopping and whose checks have not seen it yet.
 //!
 //! Counted for services whose instances all work. One with a single instance, and an exclusive one, has no capacity to
 //! keep: it is interrupted, and the report says so.
@@ -13,7 +13,6 @@ use interlock_model::spec::Service;
 
 use crate::draft::Draft;
 use crate::report::{Entry, Subject};
-use crate::world::Presence;
 
 /// Does the service have a capacity that a plan must keep?
 pub(crate) fn counts(service: &Service) -> bool {
@@ -26,8 +25,7 @@ impl Draft<'_> {
     pub(crate) fn serving_instances<'s>(&mut self, service: &'s Service) -> BTreeSet<&'s NodeName> {
         let mut serving = BTreeSet::new();
         for node in &service.nodes {
-            let up = self.world.instance(&service.name, node) == Presence::Up;
-            if !up || !self.is_healthy(service, node) {
+            if !self.world.runs(&service.name, node) || !self.is_healthy(service, node) {
                 continue;
             }
             match self.world.apart(service, node) {

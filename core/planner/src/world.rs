@@ -165,6 +165,20 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Does it run, as far as its manager says? Neither what is on its way up or down, nor what waits for something.
+    pub(crate) fn runs(&self, service: &ServiceName, node: &NodeName) -> bool {
+        match self.observations.filter(|_| !self.is_agentless(node)) {
+            Some(seen) => seen.instance(node, service) == InstanceState::Running,
+            None => self.instance(service, node) == Presence::Up,
+        }
+    }
+
+    /// Was it seen to run, and is it there for that? Never offline.
+    pub(crate) fn is_running(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let runs = |seen: &Observations| seen.instance(node, service) == InstanceState::Running;
+        self.observations.is_some_and(runs) && !self.is_unwatched(service, node)
+    }
+
     /// What the instance is there for, as the agent that watches over it was told last; none if nobody has told it, or
     /// nobody hears it.
     fn wanted(&self, service: &ServiceName, node: &NodeName) -> Option<Wanted> {

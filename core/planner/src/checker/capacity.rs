@@ -109,7 +109,7 @@ fn is_healthy(
     let Some(observations) = observations.filter(|_| !agentless) else {
         return true;
     };
-    is_up(observations.instance(node, &service.name))
+    observations.instance(node, &service.name) == InstanceState::Running
         && service.checks.iter().all(|(name, check)| {
             let id = CheckId {
                 service: service.name.clone(),

@@ -94,6 +94,16 @@ fn a_batch_that_takes_too_many_is_refused_with_the_arithmetic() {
     assert_eq!(restart(&up).batch(2).refusal(), [line(4, 2)]);
     let three = up.clone().state("web", "w4", InstanceState::Stopped);
     assert_eq!(restart(&three).refusal(), [line(3, 2)]);
+    // Its checks are green still, or already.
+    for state in [
+        InstanceState::Stopping,
+        InstanceState::Starting,
+        InstanceState::Paused,
+    ] {
+        let turning = up.clone().state("web", "w4", state);
+        let asked = ask(&cluster, PlanKind::Restart, services(&["web"])).seeing(&turning);
+        assert_eq!(asked.refusal(), [line(3, 2)], "{state}");
+    }
     let sick = up.clone().saying("web.http", "w4", Verdict::Unknown);
     assert_eq!(
         restart(&sick).refusal(),
