@@ -174,11 +174,9 @@ impl Server {
                 });
             };
             let online = primary.replicas.iter().filter(|it| it.online).count();
-            let complete = match facts.data() {
-                Some(data) if online > 0 => {
-                    complete_ones(waited, &data, online, Instant::now() + patience).await
-                }
-                Some(_) | None => Vec::new(),
+            let mut complete = match facts.data() {
+                Some(data) => complete_ones(waited, &data, online, Instant::now() + patience).await,
+                None => Vec::new(),
             };
             let (host, port) = (NOBODY.0, NOBODY.1.to_string());
             talk.tell(&["REPLICAOF", host, &port]).await?;
@@ -189,6 +187,10 @@ impl Server {
             talk.tell(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
                 .await?;
             let data = demoted.data().filter(|_| facts.data().is_some());
+            if data != facts.data() {
+                // Something came in between, if only a PING to its replicas: nobody has said to have that.
+                complete.clear();
+            }
             Ok(Demoted {
                 was_primary: true,
                 run_id: demoted.run_id,
@@ -349,7 +351,9 @@ where
     within(limit, work).await
 }
 
-/// Waits until so many of these say that they have all of it; returns who does.
+/// Waits until so many of these say that they have all of it, and whoever streams it has it; returns who does. Who streams is asked
+/// themselves: a server that has just filled a replica counts it as online only when it has seen the end of the process that
+/// did that.
 async fn complete_ones(
     mut waited: Vec<(NodeName, Talk)>,
     data: &Data,
@@ -357,22 +361,35 @@ async fn complete_ones(
     until: Instant,
 ) -> Vec<NodeName> {
     let mut complete = Vec::new();
-    while complete.len() < count && !waited.is_empty() && Instant::now() < until {
+    loop {
         let mut left = Vec::with_capacity(waited.len());
+        let mut coming = false;
         for (node, mut talk) in waited {
             match tokio::time::timeout_at(until, talk.facts()).await {
                 Ok(Ok(facts)) if has(&facts, data) => complete.push(node),
-                Ok(Ok(_)) => left.push((node, talk)),
+                Ok(Ok(facts)) => {
+                    coming |= streams(&facts, data);
+                    left.push((node, talk));
+                }
                 // It is not waited for any more.
                 Ok(Err(_)) | Err(_) => {}
             }
         }
         waited = left;
-        if complete.len() < count {
-            tokio::time::sleep(POLL).await;
+        let awaited = coming || complete.len() < count && !waited.is_empty();
+        if !awaited || Instant::now() >= until {
+            return complete;
         }
+        tokio::time::sleep(POLL).await;
     }
-    complete
+}
+
+/// Does it get the stream that this is in?
+fn streams(facts: &Facts, data: &Data) -> bool {
+    match &facts.role {
+        Role::Replica(replica) => replica.linked && !replica.copying && facts.line == data.line,
+        Role::Primary(_) => false,
+    }
 }
 
 fn has(facts: &Facts, data: &Data) -> bool {

@@ -34,9 +34,9 @@ pub(crate) struct Leased {
 
 impl Leased {
     /// May this part be started again as the primary's? Not what has its data in memory: when it is down they are gone, and a
-    /// standby has more than its disk (safety rule D2), unless the primary is `alone` and there is none.
-    pub(super) fn is_restarted(part: &Part, alone: bool) -> bool {
-        alone || part.redis().is_none()
+    /// standby has more than its disk (safety rule D2).
+    pub(super) fn is_restarted(part: &Part) -> bool {
+        part.redis().is_none()
     }
 
     /// Does the instance keep data of its own, which a standby has to have?
@@ -172,8 +172,6 @@ pub(crate) struct Work {
     pub(crate) door: Door,
     /// Was it primary in this epoch before? Then what the record says of its writes still binds.
     pub(crate) again: bool,
-    /// Is it the only instance, so that nobody has more than it has?
-    pub(crate) alone: bool,
     /// Cancelled when it is to end at once.
     pub(crate) halt: CancellationToken,
 }

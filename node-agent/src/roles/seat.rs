@@ -304,12 +304,6 @@ impl Seat {
             .or_else(|| self.refusal.stands(clock::read()).map(str::to_owned))
     }
 
-    /// Is this the only instance of its service? By the terms of the lease as well: who is told of no others may only not be told.
-    fn is_alone(&self) -> bool {
-        let terms = self.holder.tenure().map(Tenure::terms);
-        self.leased.peers.is_empty() && terms.is_some_and(|terms| terms.members.len() == 1)
-    }
-
     /// Starts work on the runtime. One at a time: who calls has seen that there is none.
     pub(super) fn begin(&mut self, task: Task, shell: &Shell) {
         self.changed();
@@ -323,7 +317,6 @@ impl Seat {
             peers: Arc::clone(&self.leased.peers),
             door: self.door.clone(),
             again: self.again,
-            alone: self.is_alone(),
             halt: halt.clone(),
         };
         if shell.works.send(Order::Work(work)).is_err() {
@@ -413,7 +406,7 @@ impl Seat {
     /// Has it ended with what it had in memory alone? What was seen of its data before is not so any more (safety rule D2).
     pub(super) fn has_lost_its_memory(&self) -> bool {
         let mut parts = self.leased.parts.iter();
-        parts.any(|part| !Leased::is_restarted(part, false) && !self.demoted.contains(part))
+        parts.any(|part| !Leased::is_restarted(part) && !self.demoted.contains(part))
     }
 
     /// A part was started.
@@ -465,9 +458,8 @@ impl Seat {
                     .parts
                     .iter()
                     .filter(|(_, seen)| matches!(seen, Condition::Down(_) | Condition::Standby));
-                let alone = self.is_alone();
                 let restart =
-                    lost.all(|(part, _)| Leased::is_restarted(part, alone)) && self.takes_restart();
+                    lost.all(|(part, _)| Leased::is_restarted(part)) && self.takes_restart();
                 self.tell(Event::Died { restart }, shell);
             }
         } else {

@@ -214,9 +214,8 @@ impl Follower {
                                 .await
                         }
                     };
-                    // What would be refused is not chosen. Where there is no other instance, it is not refused.
-                    let refused = server.not_what_it_had(facts, told.as_ref());
-                    match (step, refused.filter(|_| !assigned.peers.is_empty())) {
+                    // What would be refused is not chosen.
+                    match (step, server.not_what_it_had(facts, told.as_ref())) {
                         (Ok(Step::Done), Some(why)) => Ok(Step::Wait(why)),
                         (step, _) => step,
                     }

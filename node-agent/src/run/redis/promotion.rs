@@ -47,7 +47,7 @@ impl Hands {
             let (mut observed, mut grip) = look().await;
             if !matches!(&observed, Ok(Observed::Up(_))) {
                 let run = self.managers.look_at_runner(&server.run).await;
-                if !work.alone && (work.again || run.state.is_down()) {
+                if work.again || run.state.is_down() {
                     let run = run.text();
                     return Err(Trouble::Failed(format!(
                         "it is not promoted: its server is gone, with what it had in memory, or does not answer ({run})"
@@ -85,11 +85,7 @@ impl Hands {
                     "it is being filled from {}: its own data are gone",
                     replica.host
                 )),
-                // Where there is no other instance, its disk has all that is left.
-                Role::Replica(_) => match server
-                    .not_what_it_had(facts, told.as_ref())
-                    .filter(|_| !work.alone)
-                {
+                Role::Replica(_) => match server.not_what_it_had(facts, told.as_ref()) {
                     None => server.redis.objection(CHANGE).await.map_err(failed)?,
                     why => why,
                 },
