@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use interlock_model::action::OptionValue;
 use interlock_model::names::{LocalName, NodeName};
-use interlock_model::ocf::{PARAMETER_PREFIX, Resource};
+use interlock_model::ocf::{AgentName, PARAMETER_PREFIX, Resource};
 
 use super::environment::{WORD, environment};
 use super::notebook::Notebook;
@@ -94,7 +94,8 @@ struct Inner {
     catalogue: Catalogue,
     runs: Runs,
     notebook: Notebook,
-    slots: Mutex<BTreeMap<LocalName, Arc<Slot>>>,
+    /// By what they run as: a resource of another agent type is another one, whatever its name.
+    slots: Mutex<BTreeMap<(AgentName, LocalName), Arc<Slot>>>,
     /// Short runs so far, which their ids tell apart.
     short: AtomicU64,
 }
@@ -158,7 +159,8 @@ impl ResourceAgents {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Slot::new(resource, &self.inner.notebook));
-        Arc::clone(slots.entry(resource.name.clone()).or_insert_with(new))
+        let key = (resource.agent.clone(), resource.name.clone());
+        Arc::clone(slots.entry(key).or_insert_with(new))
     }
 
     /// Has this agent, or an earlier one in this boot, seen a resource running since it was last stopped?

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use interlock_model::ids::BootId;
-use interlock_model::names::LocalName;
 use interlock_model::ocf::{AgentName, Resource};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +30,7 @@ pub(super) struct Memory {
 pub(super) struct Notebook {
     path: PathBuf,
     /// What an earlier agent has written.
-    found: Arc<BTreeMap<LocalName, Line>>,
+    found: Arc<BTreeMap<String, Line>>,
     /// Why nothing is known of what that was, of what it does not name.
     unread: Option<String>,
     written: Arc<Mutex<Written>>,
@@ -41,18 +40,25 @@ pub(super) struct Notebook {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     boot: BootId,
-    resources: BTreeMap<LocalName, Line>,
+    /// By agent type and name ([`key`]); those of an earlier version by name alone.
+    resources: BTreeMap<String, Line>,
     /// Why nothing is known of resources that are not named: what was here before could not be read, in this boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unread: Option<String>,
 }
 
-/// A resource. One of another agent type that has its name is another one.
+/// A resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
     agent: AgentName,
     #[serde(flatten)]
     memory: Memory,
+}
+
+/// What a resource ran as: its agent type and its name. One of another type that has its name is another one, and either may be
+/// there.
+fn key(agent: &AgentName, name: &str) -> String {
+    format!("{agent}/{name}")
 }
 
 impl Notebook {
@@ -85,8 +91,10 @@ impl Notebook {
 
     /// What an earlier agent has remembered of a resource.
     pub(super) fn of(&self, resource: &Resource) -> Memory {
-        let line = self.found.get(&resource.name);
-        match line.filter(|line| line.agent == resource.agent) {
+        match self
+            .found
+            .get(&key(&resource.agent, resource.name.as_str()))
+        {
             Some(line) => line.memory.clone(),
             None => Memory {
                 up: false,
@@ -101,24 +109,34 @@ impl Notebook {
             agent: resource.agent.clone(),
             memory,
         };
-        let (notebook, name) = (self.clone(), resource.name.clone());
-        if let Err(error) = blocking(move || notebook.write(name, line)).await {
+        let (notebook, key) = (self.clone(), key(&resource.agent, resource.name.as_str()));
+        if let Err(error) = blocking(move || notebook.write(key, line)).await {
             let (path, resource) = (self.path.display(), &resource.name);
             tracing::error!(%path, %resource, %error, "what is known of a resource cannot be written down: the next agent will not know it");
         }
     }
 
-    fn write(&self, name: LocalName, line: Line) -> io::Result<()> {
+    fn write(&self, key: String, line: Line) -> io::Result<()> {
         // One writer at a time: the last one writes what all have said.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.resources.insert(name, line);
+        written.resources.insert(key, line);
         keep(&self.path, &serde_json::to_vec(&*written)?)
     }
 }
 
 fn read(path: &std::path::Path) -> io::Result<Option<Written>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Ok(bytes) => {
+            let mut written: Written = serde_json::from_slice(&bytes)?;
+            let resources = std::mem::take(&mut written.resources).into_iter();
+            let keyed = resources.map(|(name, line)| match name.contains('/') {
+                true => (name, line),
+                // Of a version that knew one of each name.
+                false => (key(&line.agent, &name), line),
+            });
+            written.resources = keyed.collect();
+            Ok(Some(written))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -158,6 +176,8 @@ mod tests {
         assert_eq!(open("one").of(&disk), doubt());
         let other = resource("heartbeat:LVM");
         assert_eq!(open("one").of(&other), Memory::default(), "another thing");
+        open("one").remember(&other, Memory::default()).await;
+        assert_eq!(open("one").of(&disk), doubt(), "what it ran as before");
         assert_eq!(open("two").of(&disk), Memory::default(), "after a boot");
         // What another resource had is not lost over the writing of one.
         let mut second = resource("heartbeat:IPaddr2");
@@ -172,6 +192,17 @@ mod tests {
             (open("one").of(&disk), open("one").of(&second)),
             (doubt(), up)
         );
+    }
+
+    #[test]
+    fn what_an_earlier_version_has_written_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ocf.json");
+        let old = r#"{"boot":"one","resources":{"disk":{"agent":"heartbeat:Filesystem","up":false,"doubt":"`stop`: failure (1)"}}}"#;
+        std::fs::write(&path, old).unwrap();
+        let notebook = Notebook::open(path, BootId("one".to_owned()));
+        assert_eq!(notebook.of(&resource("heartbeat:Filesystem")), doubt());
+        assert_eq!(notebook.of(&resource("heartbeat:LVM")), Memory::default());
     }
 
     #[tokio::test]

@@ -246,3 +246,48 @@ async fn with_an_address() {
     let seen = first(&mut session).await;
     assert_eq!(seen.state(), InstanceState::Stopped, "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_doubt_of_what_ran_as_another_agent_type_stays_its_own() {
+    let thing = Thing::new();
+    let agents = thing.lab.path("ocf.d/test");
+    fs::copy(agents.join("Thing"), agents.join("Other")).unwrap();
+    let dir = thing.lab.path("other");
+    fs::create_dir(&dir).unwrap();
+    let dir = dir.display().to_string();
+    let other = || ocf("probe", "test:Other", &[("dir", &dir)]);
+    let both = thing.permit().replace(
+        "ocf = [{",
+        "ocf = [{ agent = \"test:Other\", parameters = { dir = true } }, {",
+    );
+    let mut coordinator = thing.lab.coordinator().await;
+    thing.lab.configure(&coordinator.endpoint, &both);
+    let agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[thing.command()], 5).await;
+    does(&mut session, "start", Command::Start(thing.command())).await;
+    thing.set("fail-stop", "1");
+    let unknown = does(&mut session, "stop", Command::Stop(thing.command())).await;
+    assert_eq!(unknown.state(), AttemptState::Unknown, "{unknown:?}");
+    thing.clear("up");
+    // It becomes another type, which is started and stopped as if nothing were.
+    for (step, command) in [
+        ("other", Command::Start(other())),
+        ("end", Command::Stop(other())),
+    ] {
+        let done = does(&mut session, step, command).await;
+        assert_eq!(done.state(), AttemptState::Done, "{done:?}");
+    }
+    agent.kill().await;
+    let _agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    // What it was is still in doubt, for this agent and the one before.
+    session.assign(&[thing.command()], 5).await;
+    let in_doubt = |seen: &v1::Instance| {
+        seen.state() == InstanceState::Unknown && seen.reason.contains("does not count after")
+    };
+    session.instance("probe", in_doubt).await;
+    thing.clear("fail-stop");
+    let done = does(&mut session, "again", Command::Stop(thing.command())).await;
+    assert_eq!(done.state(), AttemptState::Done, "{done:?}");
+}
