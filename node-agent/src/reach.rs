@@ -4,7 +4,7 @@
 //! as well as an accepted one. Silence, or a neighbour that does not answer on the wire, says that it is not reached. What
 //! fails on this machine's own side, such as a missing route, says nothing of the other one.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -64,22 +64,25 @@ async fn one(address: &str, port: u16) -> (Option<bool>, String) {
             Some(false),
             format!("no answer within {} ms", LIMIT.as_millis()),
         ),
-        Ok(Err(error)) => {
-            let reached = match error.kind() {
-                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Some(true),
-                // Not what says that a host cannot be reached: its own firewall may have said so, and then it lives. Where
-                // nobody answers for an address, that takes longer to be known than is waited for here.
-                ErrorKind::TimedOut => Some(false),
-                _ => None,
-            };
-            (reached, error.to_string())
-        }
+        Ok(Err(error)) => (told(&error), error.to_string()),
     };
     (reached, format!("{address}: {what}"))
 }
 
+/// What an error says of the other machine.
+fn told(error: &io::Error) -> Option<bool> {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Some(true),
+        // Not what says that a host cannot be reached: its own firewall may have said so, and then it lives. Where nobody
+        // answers for an address, that takes longer to be known than is waited for here.
+        ErrorKind::TimedOut => Some(false),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -97,6 +100,24 @@ mod tests {
         drop(listener);
         let refused = at_port(&here, port).await;
         assert_eq!(refused.reached, Some(true), "{refused:?}");
+    }
+
+    #[test]
+    fn a_firewall_that_rejects_is_not_silence() {
+        // By the kind of rejection: `reject with tcp reset`, `icmp port-unreachable`, `host-unreachable`, `admin-prohibited`,
+        // `net-unreachable`, and this machine's own.
+        for (errno, reached) in [
+            (Errno::CONNRESET, Some(true)),
+            (Errno::CONNREFUSED, Some(true)),
+            (Errno::HOSTUNREACH, None),
+            (Errno::ACCESS, None),
+            (Errno::NETUNREACH, None),
+            (Errno::PERM, None),
+            (Errno::TIMEDOUT, Some(false)),
+        ] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            assert_eq!(told(&error), reached, "{error}");
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ mod handle;
 mod known;
 mod lineage;
 mod load;
+#[cfg(test)]
+mod load_tests;
 mod raising;
 mod refused;
 #[cfg(test)]

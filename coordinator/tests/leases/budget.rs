@@ -55,3 +55,27 @@ async fn a_spent_budget_waits_for_a_person_also_after_a_restart_of_the_coordinat
     bed.told("failover-unblocked", "a loose cable").await;
     assert!(bed.status().await.blocks.is_empty());
 }
+
+#[tokio::test]
+async fn a_role_that_goes_to_where_it_was_spends_no_budget() {
+    let budget = "automatic: true\n      budget: 1";
+    let bed = Bed::with(|spec| spec.replace("automatic: true", budget)).await;
+    let (db1, db2) = two(&bed).await;
+    db2.change(|script| script.unready = "not yet".to_owned());
+    // Nobody else may take it: it begins anew where it was, as often as it is given back.
+    for epoch in 1..4 {
+        db1.release(epoch).await;
+        db1.renewed(&bed, epoch + 1).await;
+    }
+    let lease = bed.lease_is("held", |lease| lease.held).await;
+    assert_eq!((lease.epoch, lease.holder.as_str()), (4, "db1"));
+    assert!(bed.status().await.blocks.is_empty());
+    // The budget is there for a move.
+    db2.change(|script| script.unready.clear());
+    db1.change(|script| script.unready = "stopped by hand".to_owned());
+    db1.release(4).await;
+    db2.renewed(&bed, 5).await;
+    db1.change(|script| script.unready.clear());
+    db2.release(5).await;
+    bed.told("failover-blocked", "interlockctl unblock").await;
+}

@@ -200,3 +200,46 @@ async fn end(talk: &Talk, ids: &[u64]) -> Result<usize, Trouble> {
     }
     Ok(ids.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mariadb::facts::Link;
+
+    fn facts(written: &str, applied: &str, received: &str) -> Facts {
+        let source = Source {
+            name: String::new(),
+            host: "db1".to_owned(),
+            port: 3306,
+            link: Link::Up,
+            link_error: None,
+            applies: true,
+            apply_error: None,
+            received: received.parse().unwrap(),
+            lag: None,
+        };
+        Facts {
+            read_only: true,
+            server_id: 2,
+            domain: 0,
+            written: written.parse().unwrap(),
+            history: written.parse().unwrap(),
+            applied: applied.parse().unwrap(),
+            sources: vec![source],
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_compared_with_the_server_that_wrote_it() {
+        let missing = |written, applied, received| {
+            let facts = facts(written, applied, received);
+            unapplied(&facts).map(|(_, missing)| missing.to_string())
+        };
+        assert_eq!(missing("0-1-7", "0-1-7", "0-1-7"), None);
+        assert_eq!(missing("0-1-7", "0-1-7", "0-1-8").unwrap(), "0-1-8");
+        // It led once, and wrote as far itself: that says nothing of what another one wrote.
+        assert_eq!(missing("0-2-9", "0-1-7", "0-1-8").unwrap(), "0-1-8");
+        assert_eq!(missing("0-2-9,0-1-8", "0-1-8", "0-1-8"), None);
+        assert_eq!(missing("0-2-9", "", "0-1-8").unwrap(), "0-1-8");
+    }
+}

@@ -457,3 +457,50 @@ async fn what_somebody_writes_to_a_replica_while_nobody_leads_is_a_divergence() 
         "its number says nothing of what it has of others"
     );
 }
+
+#[tokio::test]
+async fn an_epoch_in_which_it_was_not_promoted_is_told_as_one_whatever_came_before() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    book.say(&session, 1, Word::Release(1)).await;
+    assert!(book.release(&mut session).await.began);
+    book.say(&session, 1, Word::ReleaseWritten(1)).await;
+    book.standing(&mut session, |it| it.idle && it.unready.is_empty())
+        .await;
+    // It would acknowledge what is not on its disk.
+    bed.ask("SET GLOBAL sync_binlog=0").unwrap();
+    book.promote(&session, 2).await;
+    book.role(&mut session, |role| role.detail.contains("sync_binlog"))
+        .await;
+    book.say(&session, 1, Word::Release(2)).await;
+    let release = book.release(&mut session).await;
+    assert_eq!((release.epoch, release.began), (2, false), "{release:?}");
+    assert_eq!(bed.is_read_only(), Some(true));
+}
+
+#[tokio::test]
+async fn how_far_one_had_written_that_somebody_else_turned_is_not_known() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
+        return;
+    };
+    let _agent = bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    stand_by(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    bed.ask("SET GLOBAL read_only=ON").unwrap();
+    book.say(&session, 1, Word::Release(1)).await;
+    let release = book.release(&mut session).await;
+    assert!((release.epoch, release.began) == (1, true), "{release:?}");
+    assert_eq!(release.position, None, "{release:?}");
+}
