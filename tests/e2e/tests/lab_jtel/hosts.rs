@@ -9,12 +9,8 @@ use interlock_e2e::{Host, Machine};
 const APPLICATION: &str = include_str!("../../stand-ins/jtel_application.py");
 const VIRTUAL_ADDRESS: &str = include_str!("../../stand-ins/virtual_address.sh");
 
-/// The command behind the check `dbm-takes-writes`.
-pub(crate) const TAKES_WRITES: [&str; 3] = [
-    "/bin/sh",
-    "-c",
-    "test \"$(mariadb --connect-timeout=2 -Ne 'SELECT @@global.read_only')\" = 0",
-];
+/// Who asks databases how they are, and the password.
+const WATCHER: &str = "interlock";
 
 /// Samba with the share, and the marker that its consumers read.
 pub(crate) fn store(host: &Host) -> Result<()> {
@@ -49,7 +45,8 @@ pub(crate) fn load_balancer(
     web: &[(&str, &str)],
 ) -> Result<()> {
     let mut config = String::from(
-        "defaults\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n\
+        "global\n  stats socket /run/haproxy/admin.sock mode 600 level operator\n\n\
+         defaults\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n\
          default-server inter 500ms fall 2 rise 1\n\nlisten database\n  mode tcp\n  bind *:3306\n",
     );
     // Writing to a String cannot fail.
@@ -92,6 +89,11 @@ pub(crate) enum Database<'a> {
     Writable(u8),
     /// It replicates from this address, and refuses writes.
     ReadOnly(u8, &'a str),
+}
+
+/// The password of who asks databases how they are, for the agent of this machine.
+pub(crate) fn watched(host: &Host) -> Result<()> {
+    host.put_file("/etc/interlock/secrets/mariadb", WATCHER.as_bytes(), 0o600)
 }
 
 /// MariaDB with a small cache.
@@ -141,13 +143,16 @@ fn install_database(
         Database::Writable(number) => (
             number,
             0,
-            "CREATE DATABASE IF NOT EXISTS jtel;\n\
+            format!(
+                "CREATE DATABASE IF NOT EXISTS jtel;\n\
              CREATE TABLE IF NOT EXISTS jtel.calls (id INT PRIMARY KEY AUTO_INCREMENT, caller VARCHAR(40));\n\
              CREATE USER IF NOT EXISTS 'jtel'@'%' IDENTIFIED BY 'jtel';\n\
              GRANT SELECT, INSERT ON jtel.* TO 'jtel'@'%';\n\
              CREATE USER IF NOT EXISTS 'replica'@'%' IDENTIFIED BY 'replica';\n\
-             GRANT REPLICATION SLAVE ON *.* TO 'replica'@'%';\n"
-                .to_owned(),
+             GRANT REPLICATION SLAVE ON *.* TO 'replica'@'%';\n\
+             CREATE USER IF NOT EXISTS '{WATCHER}'@'%' IDENTIFIED BY '{WATCHER}';\n\
+             GRANT SLAVE MONITOR ON *.* TO '{WATCHER}'@'%';\n"
+            ),
         ),
         Database::ReadOnly(number, master) => (
             number,

@@ -61,8 +61,12 @@ fn furnish(lab: &Lab, host: &Host) -> Result<()> {
             hosts::load_balancer(host, &[("dbm2", &dbm2), ("dbm1", &dbm1)], &web)?;
             hosts::virtual_address(host, &at(VIRTUAL))
         }
-        "dbm2" => hosts::database(host, Database::Writable(host.number())),
+        "dbm2" => {
+            hosts::watched(host)?;
+            hosts::database(host, Database::Writable(host.number()))
+        }
         "dbm1" | "dbs1" | "dbs2" => {
+            hosts::watched(host)?;
             hosts::database(host, Database::ReadOnly(host.number(), &at(32)))
         }
         name => {
@@ -83,11 +87,7 @@ fn a_call_centre_goes_down_and_comes_up_in_order_and_remembers_which_side_was_ac
         return Ok(());
     };
     let spec = spec::adapt(SPEC, &lab.network(), &NODES)?;
-    let commands: [(&str, &str, &[&str]); 2] = [
-        ("dbm1", "dbm-takes-writes", &hosts::TAKES_WRITES),
-        ("dbm2", "dbm-takes-writes", &hosts::TAKES_WRITES),
-    ];
-    let site = Site::build(&lab, "jtel-large-v2", &spec, &NODES, &commands, |host| {
+    let site = Site::build(&lab, "jtel-large-v2", &spec, &NODES, &[], |host| {
         furnish(&lab, host)
     })?;
 
@@ -235,7 +235,7 @@ fn assert_in_service(lab: &Lab, site: &Site<'_>) -> Result<()> {
         let status = site.cluster.ask(&["status"])?;
         let services = status["services"].as_array().context("no services")?;
         ensure!(
-            services.len() == 6 && services.iter().all(|seen| seen["state"] == "ok"),
+            services.len() == 8 && services.iter().all(|seen| seen["state"] == "ok"),
             "{:#}",
             status["services"]
         );
