@@ -167,3 +167,16 @@ impl Claim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_role_that_goes_to_another_node_counts() {
+        let (one, two): (NodeName, NodeName) = ("db1".parse().unwrap(), "db2".parse().unwrap());
+        assert!(moves(Some(&one), &two));
+        assert!(!moves(Some(&one), &one));
+        assert!(!moves(None, &one), "the first epoch of all");
+    }
+}

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod cluster;
+mod comparing;
 mod event;
 mod held;
 mod logs;

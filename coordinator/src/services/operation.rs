@@ -11,6 +11,7 @@ use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::action::Action;
 use interlock_model::ids::{JournalSeq, OperationId};
 use interlock_model::plan::SealedPlan;
+use interlock_planner::Rendering;
 use interlock_proto::v1;
 use interlock_proto::v1::operation_service_server::OperationService;
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::planning::{Planning, Turn, known};
-use super::{Caller, MAX_REASON, bounded, next_change, render};
+use super::{Caller, MAX_REASON, bounded, comparing, next_change, render};
 use crate::clock;
 use crate::driver::{CachedPlan, Desk, Handle, Known, read_json};
 use crate::store::{Key, Prefix, Store};
@@ -69,8 +70,13 @@ impl Operations {
 
     /// Made again from what is known now a plan must be the same, byte for byte; else something that it was made from does
     /// not hold any more.
-    async fn still_holds(turn: Turn, kept: &CachedPlan, known: Known) -> Result<Turn, Status> {
-        let (request, rendering) = (kept.request.clone(), Arc::clone(&kept.rendering));
+    async fn still_holds(
+        turn: Turn,
+        kept: &CachedPlan,
+        rendering: Arc<Rendering>,
+        known: Known,
+    ) -> Result<Turn, Status> {
+        let request = kept.request.clone();
         let stale =
             |text: String| Err(Status::failed_precondition(text).because(Reason::PlanStale));
         let (outcome, turn) = turn.plan(known, request, rendering).await?;
@@ -170,6 +176,11 @@ impl OperationService for Operations {
         let request = request.into_inner();
         bounded("reason", &request.reason, MAX_REASON)?;
         let by = caller.name;
+        let digest = request.digest.clone();
+        let kept = self.driver.call(move |desk| desk.kept(&digest)).await?;
+        let rendering = kept.map(|kept| kept.rendering).unwrap_or_default();
+        // Somebody may have changed a file since the plan was shown.
+        let rendering = comparing::compared(&self.driver, rendering).await?;
         let turn = self.planning.turn().await?;
         let (request, kept, known) = self
             .driver
@@ -178,7 +189,7 @@ impl OperationService for Operations {
                 Ok::<_, Status>((request, kept, known(desk)?))
             })
             .await??;
-        let _turn = Self::still_holds(turn, &kept, known).await?;
+        let _turn = Self::still_holds(turn, &kept, rendering, known).await?;
         let started = self
             .driver
             .call(move |desk| start(desk, kept, &request, by))

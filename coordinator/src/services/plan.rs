@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 
 use super::planning::{Planning, known};
 use super::rendering::Renderer;
-use super::{NAMED, held};
+use super::{NAMED, comparing, held};
 use crate::clock;
 use crate::driver::Handle;
 
@@ -122,6 +122,7 @@ impl PlanService for Plans {
         self.ask_power(&request.scope).await?;
         self.settle().await?;
         let rendered = self.renderer.render(&self.driver, &request).await?;
+        let rendering = comparing::compared(&self.driver, rendered.rendering).await?;
         let turn = self.planning.turn().await?;
         let known = self.driver.call(|desk| known(desk)).await??;
         let generation = known.generation;
@@ -131,7 +132,6 @@ impl PlanService for Plans {
             )
             .because(Reason::PlanStale));
         }
-        let rendering = rendered.rendering;
         let planned = turn.plan(known, request.clone(), Arc::clone(&rendering));
         let (outcome, turn) = planned.await?;
         drop(turn);
@@ -339,6 +339,7 @@ fn file_change(wire: &v1::FileChange) -> Result<Change, Invalid> {
     Ok(Change {
         file,
         template: wire.template.clone(),
+        even_if_unchanged: wire.even_if_unchanged,
     })
 }
 

@@ -105,6 +105,7 @@ services:
         request.change = Some(Change {
             file: None,
             template: "{{ node.name }}".to_owned(),
+            even_if_unchanged: false,
         });
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).build().unwrap();

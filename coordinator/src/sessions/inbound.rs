@@ -3,21 +3,28 @@
 use std::time::Duration;
 
 use interlock_engine::by_hand::{Act, ActId};
-use interlock_engine::coordinator::{CheckReport, FromAgent, Hello, ListedPlug, PlugList};
+use interlock_engine::coordinator::{
+    CheckReport, Comparison, FromAgent, Hello, ListedPlug, PlugList,
+};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
+use interlock_model::file::{Compared, Difference};
 use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::observation::{InstanceObservation, RoleObservation};
 use interlock_model::permission::Refusal;
 use interlock_model::time::Timestamp;
 use interlock_proto::convert::{
-    Invalid, installed_from_wire, member_seen_from_wire, name, refusal_from_wire, role_from_wire,
+    Invalid, compared_from_wire, installed_from_wire, member_seen_from_wire, name,
+    refusal_from_wire, role_from_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 
 /// The longest reason of a refusal, in bytes: it quotes a line of the agent's file.
 const MAX_REFUSAL: usize = 1000;
+
+/// The most bytes of what becomes different about a file.
+const MAX_LINES: usize = 20 * 1024;
 
 /// A hello, in the core's words.
 pub(super) fn hello(wire: &v1::Hello) -> Result<Hello, Invalid> {
@@ -70,6 +77,10 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
             node: name("tried.node", &answer.node)?,
             reached: answer.reached,
             detail: cut(&answer.detail),
+        },
+        Some(Message::File(answer)) => FromAgent::File {
+            ask: answer.ask,
+            compared: compared(answer),
         },
         Some(Message::Plugs(answer)) => FromAgent::Plugs {
             ask: answer.ask,
@@ -209,6 +220,18 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// Agents cut their evidence themselves; a coordinator does not rely on it.
+/// What is told of a file has a bound that its agent keeps, and another one here.
+fn compared(answer: v1::FileCompared) -> Comparison {
+    let compared = compared_from_wire(answer).map_err(|why| cut(&why))?;
+    Ok(Compared {
+        difference: match compared.difference {
+            Difference::Lines(lines) => Difference::Lines(cut_to(&lines, MAX_LINES)),
+            Difference::Hidden(why) => Difference::Hidden(cut(&why)),
+        },
+        ..compared
+    })
+}
+
 fn cut(text: &str) -> String {
     cut_to(text, MAX_EVIDENCE)
 }

@@ -6,7 +6,7 @@ use interlock_model::ids::Term;
 use interlock_model::spec::Clients;
 use interlock_proto::convert::{
     check_to_wire, command_to_wire, fence_to_wire, held_to_wire, millis, part_to_wire,
-    peer_to_wire, shutdown_to_wire,
+    peer_to_wire, shutdown_to_wire, text_to_wire,
 };
 use interlock_proto::v1;
 use interlock_proto::v1::coordinator_message::Message;
@@ -57,6 +57,17 @@ pub(super) fn message(message: ToAgent, term: Term) -> v1::CoordinatorMessage {
             ask,
             node: node.to_string(),
             addresses: addresses.into_iter().collect(),
+        }),
+        ToAgent::CompareFile {
+            ask,
+            service,
+            file,
+            text,
+        } => Message::CompareFile(v1::CompareFile {
+            ask,
+            service: service.to_string(),
+            file: file.to_string(),
+            text: Some(text_to_wire(&text)),
         }),
         ToAgent::Close(below) => Message::Close(v1::CloseOperations {
             term,

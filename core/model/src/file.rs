@@ -105,6 +105,28 @@ pub enum FileWork {
     Restore,
 }
 
+/// What a node says of a file before a plan writes it: how that compares with the text that it shall have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Bytes, owner and mode are those that the plan would give it.
+    pub same: bool,
+    /// The instance that runs there was started after the file had become what it is. Not so if that cannot be told.
+    pub in_use: bool,
+    /// What becomes different.
+    pub difference: Difference,
+}
+
+/// What becomes different about a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difference {
+    /// Lines as `diff -u` has them, those that go after those that stay, with secrets by their names; and before them, in
+    /// parentheses, that it is not there yet, or that its owner or mode becomes another one. Empty: nothing.
+    Lines(String),
+    /// They are not shown, and why.
+    Hidden(String),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

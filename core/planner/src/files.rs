@@ -8,28 +8,39 @@
 //! file changes only while its instance is stopped: what runs is what the file says. Taken back, such a restart goes the
 //! way that it came, instance by instance: drained, stopped, with the old file, started, admitted. So a start has an undo
 //! here, and an admission too, other than in a restart that changes nothing.
+//!
+//! What the files say now the agents have been asked ([`Rendering::with_found`]). The report has what changes. An instance that is
+//! well, and runs with what its file shall say, is left alone; what is not known of one is no reason to leave it alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use interlock_model::file::{ServiceFile, Text};
-use interlock_model::names::{LocalName, NodeName};
+use interlock_model::check::Verdict;
+use interlock_model::file::{Compared, Difference, ServiceFile, Text};
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::{Service, Spec};
 
 use crate::draft::Draft;
 use crate::graph::Handle;
 use crate::input::Request;
-use crate::report::{Report, Subject};
+use crate::report::{Entry, Report, Subject};
 use crate::template;
 use crate::{Scope, steps};
+
+/// The most bytes of all differences of a report: it is one answer to one call.
+const MAX_SHOWN: usize = 512 * 1024;
 
 /// The file that a plan writes, and its text for each node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rendered {
+    /// Whose file it is.
+    service: ServiceName,
     /// Which of them.
     file: LocalName,
     /// What it shall say.
     texts: BTreeMap<NodeName, Text>,
+    /// How what it says now compares with that, as far as it was asked for; why that cannot be told, if so.
+    found: BTreeMap<NodeName, Result<Compared, String>>,
 }
 
 /// The texts that a plan writes, ready before it is made.
@@ -53,6 +64,25 @@ impl Rendering {
     #[must_use]
     pub fn has_texts(&self) -> bool {
         self.rendered.is_some()
+    }
+
+    /// What would be written: on each node which file of which service, and its text.
+    pub fn texts(&self) -> impl Iterator<Item = (&NodeName, (&ServiceName, &LocalName, &Text))> {
+        let rendered = self.rendered.iter();
+        rendered.flat_map(|it| {
+            let texts = it.texts.iter();
+            texts.map(|(node, text)| (node, (&it.service, &it.file, text)))
+        })
+    }
+
+    /// The same with what agents say of the files as they are now; why they do not, if so.
+    #[must_use]
+    pub fn with_found(&self, found: BTreeMap<NodeName, Result<Compared, String>>) -> Self {
+        let mut with = self.clone();
+        if let Some(rendered) = &mut with.rendered {
+            rendered.found = found;
+        }
+        with
     }
 }
 
@@ -100,8 +130,10 @@ fn rendered(spec: &Spec, request: &Request, report: &mut Report) -> Option<Rende
         }
     };
     Some(Rendered {
+        service: service.name.clone(),
         file: file.clone(),
         texts,
+        found: BTreeMap::new(),
     })
 }
 
@@ -150,5 +182,87 @@ impl Rendered {
         draft.graph.after(write, stop, Wait::Down);
         draft.graph.after(start, write, Wait::Up);
         Some(trial)
+    }
+
+    /// Does an instance run with what its file shall say, and is it well? Then nothing is to be done about it, and the report says
+    /// so, unless the request wants it all the same.
+    pub(crate) fn is_done(
+        &self,
+        draft: &mut Draft<'_>,
+        service: &Service,
+        node: &NodeName,
+    ) -> bool {
+        let wanted = draft.request.change.as_ref();
+        let in_use = |found: &Compared| found.same && found.in_use;
+        if wanted.is_some_and(|change| change.even_if_unchanged)
+            || !matches!(self.found.get(node), Some(Ok(found)) if in_use(found))
+            || !draft.world.is_running(&service.name, node)
+            || draft.world.apart(service, node).is_some()
+        {
+            return false;
+        }
+        let active = draft.observed_side(service);
+        let checks = draft.own_checks(service, node, active.as_ref(), &BTreeSet::new());
+        let mut seen = checks.iter().map(|it| draft.world.check(&it.on, &it.check));
+        if !seen.all(|seen| seen.is_some_and(|seen| seen.verdict == Verdict::Ok)) {
+            return false;
+        }
+        draft.report.add(Entry::AlreadyDone {
+            subject: Subject::instance(&service.name, node),
+            state: format!(
+                "healthy, and runs with what its file {} shall say",
+                self.file
+            ),
+        });
+        true
+    }
+
+    /// Tells what changes about the files of these instances, as far as it is known: what is the same on several nodes once.
+    pub(crate) fn tell<'n>(
+        &self,
+        draft: &mut Draft<'_>,
+        service: &Service,
+        nodes: impl Iterator<Item = &'n NodeName>,
+    ) {
+        let mut differences: BTreeMap<&Difference, BTreeSet<NodeName>> = BTreeMap::new();
+        for node in nodes {
+            let text = match self.found.get(node) {
+                // Offline nobody was asked.
+                None => continue,
+                Some(Ok(found)) if !found.same => {
+                    let on = differences.entry(&found.difference).or_default();
+                    on.insert(node.clone());
+                    continue;
+                }
+                Some(Ok(found)) if found.in_use => continue,
+                Some(Ok(_)) => format!(
+                    "its file {} says so already, and nothing proves that it was started since: it is restarted",
+                    self.file
+                ),
+                Some(Err(why)) => {
+                    format!("what its file {} says now is not known: {why}", self.file)
+                }
+            };
+            draft
+                .report
+                .warn(Subject::instance(&service.name, node), text);
+        }
+        let mut shown = 0_usize;
+        for (difference, on) in differences {
+            let mut difference = difference.clone();
+            if let Difference::Lines(lines) = &difference {
+                shown += lines.len();
+                if shown > MAX_SHOWN {
+                    let what = format!("all differences together have more than {MAX_SHOWN} bytes");
+                    difference = Difference::Hidden(what);
+                }
+            }
+            draft.report.add(Entry::Changes {
+                service: service.name.clone(),
+                file: self.file.clone(),
+                on,
+                difference,
+            });
+        }
     }
 }

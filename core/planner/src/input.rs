@@ -64,6 +64,9 @@ pub struct Change {
     pub file: Option<LocalName>,
     /// The template of its text.
     pub template: String,
+    /// Also restart the instances whose file says so already. Kept out of plans made before there was a choice.
+    #[serde(default)]
+    pub even_if_unchanged: bool,
 }
 
 /// What a plan is about. The whole cluster is a choice of its own, never an omission.

@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use interlock_model::check::CheckId;
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::file::Difference;
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::plan::{Assumption, StepId};
 use interlock_model::time::human;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,17 @@ pub enum Entry {
         subject: Subject,
         /// The state.
         state: String,
+    },
+    /// What becomes different about a file that the plan writes.
+    Changes {
+        /// Whose file it is.
+        service: ServiceName,
+        /// Which of them.
+        file: LocalName,
+        /// The nodes where it is so.
+        on: BTreeSet<NodeName>,
+        /// What.
+        difference: Difference,
     },
     /// The reason why there is no plan: known, and in the way.
     Blocked {
@@ -231,6 +243,7 @@ impl Entry {
             | Self::LeftForYou { .. }
             | Self::Included { .. }
             | Self::AlreadyDone { .. }
+            | Self::Changes { .. }
             | Self::Keeps { .. }
             | Self::Recovery { .. }
             | Self::Active { .. }
@@ -250,6 +263,7 @@ impl Entry {
             | Self::LeftForYou { .. }
             | Self::Included { .. }
             | Self::AlreadyDone { .. }
+            | Self::Changes { .. }
             | Self::CapacityShort { .. }
             | Self::Keeps { .. }
             | Self::Recovery { .. }
@@ -274,6 +288,26 @@ impl fmt::Display for Entry {
             } => write!(f, "included: {subject}: it requires {because_of}")?,
             Self::AlreadyDone { subject, state } => {
                 write!(f, "already done: {subject} is {state}")?
+            }
+            Self::Changes {
+                service,
+                file,
+                on,
+                difference,
+            } => {
+                let on: Vec<&str> = on.iter().map(NodeName::as_str).collect();
+                write!(
+                    f,
+                    "changes: the file {file} of {service} on {}",
+                    on.join(", ")
+                )?;
+                match difference {
+                    Difference::Hidden(why) => write!(f, ": what it says now is not shown: {why}")?,
+                    Difference::Lines(lines) => {
+                        f.write_str(":")?;
+                        lines.lines().try_for_each(|line| write!(f, "\n  {line}"))?;
+                    }
+                }
             }
             Self::Blocked {
                 subject,

@@ -44,6 +44,9 @@ pub(crate) fn build(draft: &mut Draft<'_>, selection: &Selection) {
     for service in draft.by_rank(again.services()) {
         // A dependency is through with its restart before the first dependant stops.
         again.requirements_run(draft, service, |_| true);
+        if let Some(file) = file {
+            file.tell(draft, service, again.nodes(&service.name));
+        }
         let batches = batches(draft, service, &again);
         draft.keep_capacity(service, batches.iter().map(|batch| batch.iter().collect()));
         let ends = restart(draft, service, &batches, &again, file);
@@ -91,6 +94,11 @@ fn take(draft: &mut Draft<'_>, again: &mut Again, service: &Service, nodes: &BTr
             draft
                 .report
                 .blocked(subject, "no agent runs there", "restart it by hand");
+            continue;
+        }
+        if let Some(file) = draft.rendered
+            && file.is_done(draft, service, node)
+        {
             continue;
         }
         match again.take(draft, service, node) {

@@ -15,6 +15,8 @@ pub(crate) struct Config {
     pub(crate) name: Option<LocalName>,
     /// The template.
     pub(crate) template: PathBuf,
+    /// Also restart what runs with such a file already.
+    pub(crate) even_if_unchanged: bool,
 }
 
 /// What `restart` has beside the others.
@@ -24,6 +26,19 @@ pub(crate) struct Change {
     /// or NAME of several.
     #[arg(long, value_name = "[NAME=]FILE", value_parser = config)]
     config: Option<Config>,
+    /// With --config: also restart the instances that are healthy and run with a file that says so already.
+    #[arg(long, requires = "config")]
+    even_if_unchanged: bool,
+}
+
+impl Change {
+    fn config(self) -> Option<Config> {
+        let even_if_unchanged = self.even_if_unchanged;
+        self.config.map(|config| Config {
+            even_if_unchanged,
+            ..config
+        })
+    }
 }
 
 /// `restart`.
@@ -38,7 +53,7 @@ pub(crate) struct Restart {
 impl From<Restart> for Run {
     fn from(args: Restart) -> Self {
         let mut run = args.run;
-        run.plan.config = args.change.config;
+        run.plan.config = args.change.config();
         run
     }
 }
@@ -55,7 +70,7 @@ pub(crate) struct PlanRestart {
 impl From<PlanRestart> for PlanKindArg {
     fn from(args: PlanRestart) -> Self {
         let mut plan = args.plan;
-        plan.plan.config = args.change.config;
+        plan.plan.config = args.change.config();
         plan
     }
 }
@@ -75,6 +90,7 @@ fn config(text: &str) -> Result<Config, String> {
     Ok(Config {
         name,
         template: path.into(),
+        even_if_unchanged: false,
     })
 }
 

@@ -112,6 +112,7 @@ pub(super) async fn make(
         change: change(args)?.map(|change| v1::FileChange {
             file: change.file.map(|name| name.to_string()).unwrap_or_default(),
             template: change.template,
+            even_if_unchanged: change.even_if_unchanged,
         }),
     };
     let response = client
@@ -201,6 +202,7 @@ fn change(args: &PlanArgs) -> Result<Option<Change>, Failure> {
     Ok(Some(Change {
         file: config.name.clone(),
         template,
+        even_if_unchanged: config.even_if_unchanged,
     }))
 }
 

@@ -10,8 +10,26 @@ pub(crate) fn report_lines(report: &Report, paint: Paint) -> String {
         report.entries().iter().partition(|entry| entry.refuses());
     rest.into_iter()
         .chain(refusals)
-        .map(|entry| format!("{}\n", paint.tone(tone(entry), &clean(&entry.to_string()))))
+        .map(|entry| line(entry, paint))
         .collect()
+}
+
+/// An entry: its line, or its lines where a file changes.
+fn line(entry: &Entry, paint: Paint) -> String {
+    let text = entry.to_string();
+    let tone = tone(entry);
+    let Entry::Changes { .. } = entry else {
+        return format!("{}\n", paint.tone(tone, &clean(&text)));
+    };
+    let lines = text.lines().map(|line| {
+        let tone = match line.as_bytes() {
+            [b' ', b' ', b'+', ..] => Tone::Good,
+            [b' ', b' ', b'-', ..] => Tone::Bad,
+            _ => tone,
+        };
+        format!("{}\n", paint.tone(tone, &clean(line)))
+    });
+    lines.collect()
 }
 
 /// One line about a report that stands against the plan.
@@ -35,6 +53,7 @@ fn tone(entry: &Entry) -> Tone {
         Entry::Included { .. }
         | Entry::Active { .. }
         | Entry::AtEnd { .. }
+        | Entry::Changes { .. }
         | Entry::Keeps { .. } => Tone::Plain,
     }
 }

@@ -25,6 +25,8 @@ pub struct ManagedFile {
     pub check: Option<Vec<String>>,
     /// The secrets that its texts may name.
     pub secrets: Vec<LocalName>,
+    /// May plans show the lines that it has? None: if everybody on the machine may read it.
+    pub show: Option<bool>,
 }
 
 impl ManagedFile {
@@ -52,6 +54,7 @@ pub(super) struct Raw {
     check: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     secrets: Vec<LocalName>,
+    show: Option<bool>,
 }
 
 impl Check<'_> {
@@ -89,6 +92,7 @@ impl Check<'_> {
             mode,
             check: given.check.map(|command| self.command(command)),
             secrets: given.secrets,
+            show: given.show,
         }
     }
 }

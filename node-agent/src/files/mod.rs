@@ -20,15 +20,16 @@
 //! operation left counts for nothing. A file that somebody else has changed since is theirs: it is neither written nor put
 //! back.
 
+mod compare;
 mod error;
 mod note;
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use interlock_model::file::{FileWork, Piece, Text};
 use interlock_model::ids::OperationId;
@@ -44,6 +45,8 @@ use crate::replace::{self, Whose};
 use crate::run::chain;
 use crate::tool::{self, blocking};
 use note::{Content, Note};
+
+use compare::Compared;
 
 pub(crate) use error::Error;
 
@@ -102,9 +105,49 @@ impl Files {
             .map_err(|error| Error::Read(PathBuf::new(), io::Error::other(error)))?
     }
 
+    /// How a file compares with what it would be with a text. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) async fn compare(
+        &self,
+        name: &LocalName,
+        file: &ManagedFile,
+        text: Text,
+    ) -> Result<Compared, Error> {
+        let (wanted, _) = self.assemble(file, &text).await?;
+        let path = place(file).await?;
+        let now = read(&path).await?;
+        let (store, name, file) = (self.secrets.clone(), name.clone(), file.clone());
+        let compared = blocking(move || {
+            let changed = match fs::symlink_metadata(&path) {
+                Ok(there) => Some(became(&there)),
+                Err(_) => None,
+            };
+            let known = |name: &LocalName| Some((name.clone(), store.read(name).ok()?));
+            let secrets: Option<Vec<_>> = file.secrets.iter().map(known).collect();
+            let case = compare::Case {
+                name: &name,
+                file: &file,
+                now: now.as_ref(),
+                text: &text,
+                wanted: &wanted,
+                secrets: secrets.as_deref(),
+            };
+            Ok(Compared {
+                same: now.as_ref() == Some(&wanted),
+                changed,
+                difference: case.difference(),
+            })
+        });
+        compared
+            .await
+            .map_err(|source| Error::Read(PathBuf::new(), source))
+    }
+
     /// Has the checker look at a text, if it can before that is in its place.
     async fn look(&self, job: &Job, text: &Text) -> Result<String, Error> {
-        let (wanted, secrets) = self.assemble(job, text).await?;
+        let (wanted, secrets) = self.assemble(&job.file, text).await?;
         if job.file.check.is_none() {
             return Ok("nothing checks it".to_owned());
         }
@@ -116,7 +159,7 @@ impl Files {
     }
 
     async fn write(&self, job: &Job, text: &Text) -> Result<String, Error> {
-        let (wanted, secrets) = self.assemble(job, text).await?;
+        let (wanted, secrets) = self.assemble(&job.file, text).await?;
         let path = job.path().await?;
         let now = read(&path).await?;
         let note = self.note(job).await?;
@@ -165,9 +208,13 @@ impl Files {
     }
 
     /// What the file shall be, and the secrets in it.
-    async fn assemble(&self, job: &Job, text: &Text) -> Result<(Content, Vec<Secret>), Error> {
-        let (store, text, job) = (self.secrets.clone(), text.clone(), job.clone());
-        let path = job.path().await?;
+    async fn assemble(
+        &self,
+        file: &ManagedFile,
+        text: &Text,
+    ) -> Result<(Content, Vec<Secret>), Error> {
+        let (store, text, file) = (self.secrets.clone(), text.clone(), file.clone());
+        let path = place(&file).await?;
         let assembled = tokio::task::spawn_blocking(move || {
             let (mut bytes, mut secrets) = (Vec::new(), Vec::new());
             for piece in &text.pieces {
@@ -185,7 +232,7 @@ impl Files {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(Error::Read(path, error)),
             };
-            let whose = whose(&job.file, there)?;
+            let whose = whose(&file, there)?;
             if !secrets.is_empty() && whose.mode & 0o007 != 0 {
                 return Err(Error::Exposed(path, whose.mode));
             }
@@ -276,21 +323,32 @@ impl Files {
 }
 
 impl Job {
-    /// Where the file is. A symbolic link is not followed: its directory may belong to the service's own user, who would say
-    /// by it which file of the machine this process replaces.
     async fn path(&self) -> Result<PathBuf, Error> {
-        let path = self.file.path.clone();
-        let is_link = blocking(move || match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            found => Ok(found?.is_symlink()),
-        });
-        let path = self.file.path.clone();
-        match is_link.await {
-            Ok(false) => Ok(path),
-            Ok(true) => Err(Error::Link(path)),
-            Err(error) => Err(Error::Read(path, error)),
-        }
+        place(&self.file).await
     }
+}
+
+/// Where a file is. A symbolic link is not followed: its directory may belong to the service's own user, who would say by it
+/// which file of the machine this process replaces.
+async fn place(file: &ManagedFile) -> Result<PathBuf, Error> {
+    let path = file.path.clone();
+    let is_link = blocking(move || match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => Ok(found?.is_symlink()),
+    });
+    let path = file.path.clone();
+    match is_link.await {
+        Ok(false) => Ok(path),
+        Ok(true) => Err(Error::Link(path)),
+        Err(error) => Err(Error::Read(path, error)),
+    }
+}
+
+/// When a file became what it is: its bytes, its owner, its mode and its name (`st_ctime`, inode(7)), which nobody can set.
+fn became(there: &fs::Metadata) -> SystemTime {
+    let seconds = Duration::from_secs(there.ctime().try_into().unwrap_or_default());
+    let nanos = Duration::from_nanos(there.ctime_nsec().try_into().unwrap_or_default());
+    SystemTime::UNIX_EPOCH + seconds + nanos
 }
 
 /// Who a file shall belong to: as the agent's own file says, else as it is.

@@ -8,7 +8,7 @@ use interlock_engine::agent::ledger::{Outcome, Permit, Target};
 use interlock_mesh::channel;
 use interlock_model::action::{Command, FenceCall, Part, Power};
 use interlock_model::check::{CheckId, CheckKind};
-use interlock_model::file::FileWork;
+use interlock_model::file::{Compared, FileWork, Text};
 use interlock_model::ids::{AttemptId, AttemptNo};
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::installed_to_wire;
@@ -285,6 +285,14 @@ impl Body {
         first.map_or(attempt.accepted, |first| first.min(attempt.accepted))
     }
 
+    /// How long all of an instance has been running; none if it does not, or that cannot be told.
+    async fn running_for(&self, service: &ServiceName) -> Option<Duration> {
+        let assigned = self.instances.assigned(service)?;
+        let seen = merge(&self.managers.look_at_all(&assigned.parts).await);
+        let since = seen.since_boot.filter(|_| seen.is_running())?;
+        Some(self.clock.mono().saturating_sub(since))
+    }
+
     /// Nothing is begun any more: is what was wanted so, however it came about?
     async fn find_out(&self, parts: &[Part], attempt: &Attempt) -> Result<String, Trouble> {
         let seen = merge(&self.managers.look_at_all(parts).await);
@@ -428,6 +436,35 @@ impl Executor for Body {
             Ok(()) => self.fence.list(&call).await,
             Err(refusal) => v1::plug_list::List::Failed(refusal.to_string()),
         }
+    }
+
+    async fn compare_file(
+        &self,
+        service: ServiceName,
+        file: LocalName,
+        text: Text,
+    ) -> Result<Compared, String> {
+        let work = FileWork::Try(text.clone());
+        let (permitted, command) = (
+            self.allow.permits_file(&service, &file),
+            Command::File {
+                service: service.clone(),
+                file: file.clone(),
+                work,
+            },
+        );
+        // Also what secrets it names.
+        let permitted = permitted.and_then(|it| self.allow.permits(&command).map(|()| it));
+        let managed = permitted.map_err(|refusal| refusal.to_string())?;
+        let found = self.files.compare(&file, managed, text).await;
+        let found = found.map_err(|error| chain(&error))?;
+        let age = found.changed.and_then(|at| at.elapsed().ok());
+        let running = self.running_for(&service).await;
+        Ok(Compared {
+            same: found.same,
+            in_use: matches!((age, running), (Some(age), Some(running)) if running < age),
+            difference: found.difference,
+        })
     }
 
     fn lease_mail(&self, Peer(number): Peer) -> Option<Arc<LeaseMail>> {

@@ -212,6 +212,19 @@ impl<E: Executor> Desk<E> {
                     self.questions.reach(outbox, ask, node, addresses);
                 }
             }
+            Order::CompareFile {
+                from,
+                ask,
+                service,
+                file,
+                text,
+            } => {
+                if let Some(outbox) = self.outbox(from).cloned() {
+                    let executor = Arc::clone(&self.executor);
+                    let what = (service, file, text);
+                    self.questions.compare(outbox, executor, ask, what);
+                }
+            }
             Order::AskPower { from, ask, call } => {
                 if let Some(outbox) = self.outbox(from).cloned() {
                     let executor = Arc::clone(&self.executor);

@@ -9,7 +9,9 @@ use interlock_engine::agent::ledger::{Outcome, Permit};
 use interlock_mesh::channel::Target;
 use interlock_model::action::{Command, FenceCall, Power};
 use interlock_model::check::{CheckId, CheckKind};
+use interlock_model::file::{Compared, Text};
 use interlock_model::ids::AttemptId;
+use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -69,6 +71,16 @@ pub trait Executor: Send + Sync + 'static {
     /// Asks a power device for its plugs.
     fn list_plugs(&self, _: FenceCall) -> impl Future<Output = v1::plug_list::List> + Send {
         async { v1::plug_list::List::Failed("this agent asks no power source".to_owned()) }
+    }
+
+    /// How a file of a service compares with what a text would make of it; why that cannot be told, if so.
+    fn compare_file(
+        &self,
+        _: ServiceName,
+        _: LocalName,
+        _: Text,
+    ) -> impl Future<Output = Result<Compared, String>> + Send {
+        async { Err("this agent writes no files".to_owned()) }
     }
 
     /// What is wrong with the share that this node brings its logs to; none if it brings them nowhere.

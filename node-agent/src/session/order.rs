@@ -9,8 +9,10 @@ use interlock_engine::by_hand::ActId;
 use interlock_model::action::{Command, FenceCall};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::check::CheckId;
+use interlock_model::file::Text;
 use interlock_model::ids::{OperationId, Term};
-use interlock_proto::convert::{self, Invalid};
+use interlock_model::names::{LocalName, ServiceName};
+use interlock_proto::convert::{self, Invalid, name};
 use interlock_proto::v1;
 use tokio::sync::oneshot;
 
@@ -70,6 +72,13 @@ pub(super) enum Order {
         ask: u64,
         node: String,
         addresses: Vec<String>,
+    },
+    CompareFile {
+        from: Peer,
+        ask: u64,
+        service: ServiceName,
+        file: LocalName,
+        text: Text,
     },
 }
 
@@ -163,6 +172,11 @@ impl Order {
                 node: wire.node,
                 addresses: wire.addresses,
             }),
+            Some(Message::CompareFile(wire)) => compare(from, &wire).map_err(|problem| {
+                let why = problem.to_string();
+                let answer = convert::compared_to_wire(wire.ask, Err(why));
+                NoOrder::answer(v1::agent_message::Message::File(answer))
+            }),
         }
     }
 }
@@ -185,6 +199,18 @@ fn call(
             };
             NoOrder::answer(v1::agent_message::Message::Power(answer))
         })
+}
+
+fn compare(from: Peer, wire: &v1::CompareFile) -> Result<Order, Invalid> {
+    let text = wire.text.as_ref();
+    let text = text.ok_or_else(|| Invalid::missing("compare_file.text"))?;
+    Ok(Order::CompareFile {
+        from,
+        ask: wire.ask,
+        service: name("compare_file.service", &wire.service)?,
+        file: name("compare_file.file", &wire.file)?,
+        text: convert::text_from_wire(text)?,
+    })
 }
 
 fn ask(from: Peer, term: u64, id: Option<&v1::AttemptId>) -> Result<Ask, NoOrder> {

@@ -1,4 +1,4 @@
-//! Questions of coordinators to power sources and to other machines: they change nothing, and the ledger knows nothing of them.
+//! Questions of coordinators to power sources, to other machines and about files: they change nothing, and the ledger knows nothing of them.
 //!
 //! Nor does it of the order to switch a machine off whose role is to move: to give it twice does no harm, and whoever gave it
 //! and has no answer takes it for unknown. It waits for no turn of a question.
@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use interlock_engine::agent::ledger::Permit;
 use interlock_model::action::{Command, FenceAction, FenceCall, Power};
+use interlock_model::file::Text;
+use interlock_model::names::{LocalName, ServiceName};
+use interlock_proto::convert::compared_to_wire;
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 use tokio::sync::Semaphore;
@@ -148,6 +151,26 @@ impl Questions {
                 reached,
                 detail,
             }));
+        });
+    }
+
+    /// Compares a file with a text; the answer goes to whoever wants to know.
+    pub(super) fn compare<E: Executor>(
+        &mut self,
+        outbox: Arc<Outbox>,
+        executor: Arc<E>,
+        ask: u64,
+        (service, file, text): (ServiceName, LocalName, Text),
+    ) {
+        if self.under_way.len() >= MAX_UNDER_WAY {
+            let why = format!("{MAX_UNDER_WAY} questions are under way on this node already");
+            return outbox.say(Message::File(compared_to_wire(ask, Err(why))));
+        }
+        let turns = Arc::clone(&self.turns);
+        self.under_way.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            let compared = executor.compare_file(service, file, text).await;
+            outbox.say(Message::File(compared_to_wire(ask, compared)));
         });
     }
 

@@ -3,15 +3,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use interlock_proto::v1;
 use interlock_proto::v1::AttemptState as State;
+use interlock_proto::v1::agent_message::Message as Said;
+use interlock_proto::v1::coordinator_message::Message as Order;
 use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::file_command::Work;
+use interlock_proto::v1::file_compared::Answer;
+use interlock_proto::v1::file_difference::Shown;
 use interlock_proto::v1::file_piece::Piece;
 
 use crate::lab::{Agent, Lab};
-use crate::scripted::{Coordinator, Session};
+use crate::scripted::{Coordinator, Session, id, process};
 
 const NGINX: &str = "/usr/sbin/nginx";
 
@@ -96,6 +101,26 @@ impl Bed {
         });
         self.session.dispatch(id.clone(), command).await;
         self.session.outcome(&id).await
+    }
+
+    /// Asks how the file compares with this text.
+    async fn compare(&mut self, wanted: &str) -> Result<v1::FileDifference, String> {
+        let question = v1::CompareFile {
+            ask: 7,
+            service: "web".into(),
+            file: "app".into(),
+            text: Some(text(wanted)),
+        };
+        self.session.order(Order::CompareFile(question)).await;
+        loop {
+            if let Said::File(answer) = self.session.next().await {
+                assert_eq!(answer.ask, 7);
+                return match answer.answer.unwrap() {
+                    Answer::Difference(found) => Ok(found),
+                    Answer::Failed(why) => Err(why),
+                };
+            }
+        }
     }
 
     fn text(&self) -> String {
@@ -368,4 +393,64 @@ async fn a_link_in_the_place_of_the_file_is_not_followed() {
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), good("old"));
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
+}
+
+#[tokio::test]
+async fn a_file_is_compared_with_a_text_and_who_has_started_since_runs_with_it() {
+    let mut bed = Bed::checked_by("\"/bin/true\"", "secrets = [\"db\"]\nshow = true\n").await;
+    bed.session.assign(&[process("web")], 0).await;
+    fs::write(bed.lab.path("web.conf"), "a\npassword hunter1\n").unwrap();
+
+    // An older value of a secret is not shown, nor is the one of now.
+    let wanted = "b\npassword @@\n";
+    let found = bed.compare(wanted).await.unwrap();
+    assert!(!found.same && !found.in_use, "{found:?}");
+    let lines = lines(&found);
+    assert!(
+        lines.contains("+password <secret db>") && lines.contains("+b"),
+        "{lines}"
+    );
+    assert!(!lines.contains("hunter"), "{lines}");
+    assert_eq!(bed.text(), "a\npassword hunter1\n", "nothing is written");
+    assert_eq!(bed.beside(), ["web.conf"]);
+
+    // It says so, and nothing runs; it runs; it was written once more since.
+    let written = bed.work(5, "write", 1, Work::Write(text(wanted))).await;
+    assert_eq!(written.state(), State::Done, "{written:?}");
+    let found = bed.compare(wanted).await.unwrap();
+    assert_eq!((found.same, found.in_use), (true, false));
+    // Longer than a tick of the kernel's clock, by which it tells when a process was started.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bed.session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
+    let started = bed.session.outcome(&id("start", 1)).await;
+    assert_eq!(started.state(), State::Done, "{started:?}");
+    let found = bed.compare(wanted).await.unwrap();
+    assert_eq!((found.same, found.in_use), (true, true));
+    fs::write(bed.lab.path("web.conf"), bed.text()).unwrap();
+    let found = bed.compare(wanted).await.unwrap();
+    assert_eq!((found.same, found.in_use), (true, false));
+
+    assert!(!bed.lab.log().contains("hunter"));
+}
+
+#[tokio::test]
+async fn what_not_everybody_may_read_and_what_is_not_permitted_is_not_shown() {
+    let mut bed = Bed::checked_by("\"/bin/true\"", "").await;
+    let found = bed.compare("new\n").await.unwrap();
+    let Some(Shown::Hidden(why)) = found.shown else {
+        panic!("{found:?}");
+    };
+    assert!(why.contains("[file.app]"), "{why}");
+    let refused = bed.compare("@@").await.unwrap_err();
+    assert!(refused.contains("secrets = [\"db\"]"), "{refused}");
+}
+
+/// What becomes different, as it is shown.
+fn lines(found: &v1::FileDifference) -> String {
+    match &found.shown {
+        Some(Shown::Lines(lines)) => lines.clone(),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,7 +1,7 @@
 //! Files of services: wire and core.
 
 use interlock_model::action::Command;
-use interlock_model::file::{FileWork, MAX_TEXT, Piece, Text};
+use interlock_model::file::{Compared, Difference, FileWork, MAX_TEXT, Piece, Text};
 use interlock_model::names::{LocalName, ServiceName};
 
 use super::{Invalid, name};
@@ -40,7 +40,9 @@ pub(super) fn file_from_wire(wire: &v1::FileCommand) -> Result<Command, Invalid>
     })
 }
 
-fn text_to_wire(text: &Text) -> v1::FileText {
+/// The text of a file, for the wire.
+#[must_use]
+pub fn text_to_wire(text: &Text) -> v1::FileText {
     use v1::file_piece::Piece as Wire;
     let pieces = text.pieces.iter().map(|piece| v1::FilePiece {
         piece: Some(match piece {
@@ -53,7 +55,11 @@ fn text_to_wire(text: &Text) -> v1::FileText {
     }
 }
 
-fn text_from_wire(wire: &v1::FileText) -> Result<Text, Invalid> {
+/// The text of a file, from the wire.
+///
+/// # Errors
+/// If it is none, or is too long.
+pub fn text_from_wire(wire: &v1::FileText) -> Result<Text, Invalid> {
     use v1::file_piece::Piece as Wire;
     let pieces = wire.pieces.iter().map(|piece| match &piece.piece {
         Some(Wire::Plain(text)) => Ok(Piece::Plain(text.clone())),
@@ -68,4 +74,49 @@ fn text_from_wire(wire: &v1::FileText) -> Result<Text, Invalid> {
         return Err(Invalid::new("file.text", what));
     }
     Ok(text)
+}
+
+/// How a file compares with what it shall say, for the wire.
+#[must_use]
+pub fn compared_to_wire(ask: u64, compared: Result<Compared, String>) -> v1::FileCompared {
+    use v1::file_compared::Answer;
+    use v1::file_difference::Shown;
+    let answer = match compared {
+        Ok(compared) => Answer::Difference(v1::FileDifference {
+            same: compared.same,
+            in_use: compared.in_use,
+            shown: Some(match compared.difference {
+                Difference::Lines(lines) => Shown::Lines(lines),
+                Difference::Hidden(why) => Shown::Hidden(why),
+            }),
+        }),
+        Err(why) => Answer::Failed(why),
+    };
+    v1::FileCompared {
+        ask,
+        answer: Some(answer),
+    }
+}
+
+/// How a file compares with what it shall say, from the wire; why that cannot be told, if so.
+///
+/// # Errors
+/// What an agent says that does not know how to answer.
+pub fn compared_from_wire(wire: v1::FileCompared) -> Result<Compared, String> {
+    use v1::file_compared::Answer;
+    use v1::file_difference::Shown;
+    let said = match wire.answer {
+        Some(Answer::Difference(said)) => said,
+        Some(Answer::Failed(why)) => return Err(why),
+        None => return Err("its answer says nothing".to_owned()),
+    };
+    Ok(Compared {
+        same: said.same,
+        in_use: said.in_use,
+        difference: match said.shown {
+            Some(Shown::Lines(lines)) => Difference::Lines(lines),
+            Some(Shown::Hidden(why)) => Difference::Hidden(why),
+            None => Difference::Hidden("its agent does not say why".to_owned()),
+        },
+    })
 }

@@ -24,6 +24,7 @@ use interlock_model::plan::StepId;
 use crate::v1;
 
 pub use assignment::{check_from_wire, check_to_wire};
+pub use file::{compared_from_wire, compared_to_wire, text_from_wire, text_to_wire};
 pub use lease::{
     holder_from_wire, holder_to_wire, role_from_wire, role_to_wire, synchrony_from_wire,
     synchrony_to_wire, terms_from_wire, terms_to_wire,

@@ -51,6 +51,7 @@ impl Coordinator {
                 reached,
                 detail,
             } => self.tried(node, &about, ask, reached, detail),
+            FromAgent::File { ask, compared } => self.file_compared(node, ask, compared),
             FromAgent::Plugs { ask, list } => self.plugs_answer(node, ask, list),
             FromAgent::ByHand(acts) => self.by_hand(node, acts, now),
             FromAgent::Goodbye(reason) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use interlock_model::action::{Command, FenceCall, Part, Power, ShutdownBy};
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{Check, CheckId, Verdict};
+use interlock_model::file::Text;
 use interlock_model::ids::{AttemptId, BootId, Generation, OperationId, Term};
 use interlock_model::member::HeldMember;
 use interlock_model::names::{LocalName, NodeName, ServiceName};
@@ -15,6 +16,7 @@ use interlock_model::permission::Refusal;
 use interlock_model::postgres::Peer;
 use interlock_model::spec::{Clients, GuardPolicy};
 
+use super::files::Comparison;
 use super::identity::PlugList;
 use crate::by_hand::{Act, ActId};
 
@@ -117,6 +119,13 @@ pub enum FromAgent {
         /// What it saw.
         detail: String,
     },
+    /// It has compared a file with what a plan would make it say.
+    File {
+        /// The question.
+        ask: u64,
+        /// What it found; why that cannot be told, if so.
+        compared: Comparison,
+    },
     /// What people did at its door.
     ByHand(Vec<Act>),
     /// The agent stops on purpose.
@@ -170,6 +179,17 @@ pub enum ToAgent {
         node: NodeName,
         /// Its addresses.
         addresses: BTreeSet<String>,
+    },
+    /// Compare a file of a service with a text.
+    CompareFile {
+        /// The question's number.
+        ask: u64,
+        /// The service.
+        service: ServiceName,
+        /// The file.
+        file: LocalName,
+        /// The text.
+        text: Text,
     },
     /// Operations below this one are over.
     Close(OperationId),

@@ -41,6 +41,7 @@ mod by_hand;
 mod claims;
 mod contest;
 mod fencing;
+mod files;
 mod forgotten;
 mod frozen;
 mod identity;
@@ -81,6 +82,7 @@ pub use belief::Absurd;
 pub use budget::{BLOCKS, Block, Blocked, COUNTED, NotUnblocked};
 pub use contest::Contested;
 pub use fencing::{Fencing, Lost, NotFenced};
+pub use files::Comparison;
 pub use identity::{ListedPlug, PlugList, Proof};
 pub use maintenance::{LONGEST, MAINTENANCE, Maintenance, NotMaintained, Scope};
 pub use message::{
@@ -148,6 +150,7 @@ pub struct Coordinator {
     blocks: BTreeMap<Blocked, Block>,
     observers: reaching::Observers,
     fencings: fencing::Fencings,
+    comparisons: files::Questions,
     looked: frozen::Looked,
     output: Output,
 }

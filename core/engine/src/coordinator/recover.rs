@@ -124,6 +124,7 @@ impl Coordinator {
                 .collect(),
             observers: BTreeMap::new(),
             fencings: BTreeMap::new(),
+            comparisons: super::files::Questions::default(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use interlock_model::action::Action;
-use interlock_model::check::CheckFrom;
-use interlock_model::file::{Piece, ServiceFile};
+use interlock_model::check::{CheckFrom, Verdict};
+use interlock_model::file::{Compared, Difference, Piece, ServiceFile};
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_planner::Outcome;
 use interlock_planner::checker::{self, Violation};
 
 use crate::support::{Ask, Cluster, Seen, after, ask, name, precedes, services};
@@ -286,6 +288,99 @@ fn a_file_that_is_changed_at_the_wrong_time_is_caught() {
             .any(|it| matches!(it, Violation::WrongUndo { .. })),
         "{undone:?}"
     );
+}
+
+/// What an agent has found: these lines become different, or the file says so already, and runs with it or not.
+fn found(lines: &str, in_use: bool) -> Result<Compared, String> {
+    Ok(Compared {
+        same: lines.is_empty(),
+        in_use,
+        difference: Difference::Lines(lines.to_owned()),
+    })
+}
+
+fn told(outcome: &Outcome) -> Vec<String> {
+    let entries = outcome.report.entries().iter();
+    entries.map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_changes_is_told_once_for_all_nodes_where_it_is_the_same() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let lines = "@@ -1 +1 @@\n-old\n+new\n";
+    let all = |ask: Ask<'_>| told(&ask.outcome());
+    let same = all(restart(&cluster, &seen, "new\n")
+        .finding("jb1", found(lines, true))
+        .finding("jb2", found(lines, true)));
+    let told = "changes: the file app of web on jb1, jb2:\n  @@ -1 +1 @@\n  -old\n  +new";
+    assert!(same.contains(&told.to_owned()), "{same:?}");
+    let hidden = Compared {
+        same: false,
+        in_use: true,
+        difference: Difference::Hidden("mode 0640".into()),
+    };
+    let different = all(restart(&cluster, &seen, "new\n")
+        .finding("jb1", Ok(hidden))
+        .finding("jb2", Err("its agent is of an earlier version".into())));
+    for told in [
+        "changes: the file app of web on jb1: what it says now is not shown: mode 0640",
+        "warning: web@jb2: what its file app says now is not known: its agent is of an earlier version",
+    ] {
+        assert!(different.contains(&told.to_owned()), "{different:?}");
+    }
+    // One answer to one call.
+    let much = format!("{lines}{}", "+x\n".repeat(200_000));
+    let much = all(restart(&cluster, &seen, "new\n").finding("jb1", found(&much, true)));
+    let hidden = |line: &String| line.starts_with("changes:") && line.contains("not shown");
+    assert!(much.iter().any(hidden) && much.iter().all(|it| it.len() < 500));
+}
+
+#[test]
+fn an_instance_that_is_well_and_runs_with_what_its_file_shall_say_is_left_alone() {
+    let cluster = web().with("web", |web| web.at_least = 0);
+    let seen = cluster.all_up(&[]);
+    let asked = |seen| {
+        restart(&cluster, seen, "new\n")
+            .finding("jb1", found("", true))
+            .finding("jb2", found("+new\n", true))
+    };
+    let outcome = asked(&seen).outcome();
+    let plan = outcome.plan.as_ref().unwrap().plan();
+    assert!(
+        plan.steps
+            .iter()
+            .all(|step| !step.id.as_str().contains("@jb1")),
+        "{plan:?}"
+    );
+    assert!(plan.steps.iter().any(|it| it.id.as_str() == "stop:web@jb2"));
+    let done = "already done: web@jb1 is healthy, and runs with what its file app shall say";
+    assert!(told(&outcome).contains(&done.to_owned()), "{outcome:?}");
+
+    let restarted = |ask: Ask<'_>| {
+        let plan = ask.plan();
+        plan.steps.iter().any(|it| it.id.as_str() == "stop:web@jb1")
+    };
+    assert!(restarted(asked(&seen).even_if_unchanged()));
+    // Not well, not where its clients are, started before the file became so, or nobody knows.
+    let sick = cluster.all_up(&[]).saying("web.http", "jb1", Verdict::Bad);
+    let unsure = cluster
+        .all_up(&[])
+        .saying("web.http", "jb1", Verdict::Unknown);
+    let paused = cluster
+        .all_up(&[])
+        .state("web", "jb1", InstanceState::Paused);
+    for seen in [&sick, &unsure, &paused] {
+        assert!(restarted(asked(seen)));
+    }
+    let before = asked(&seen).finding("jb1", found("", false));
+    let outcome = before.outcome();
+    let why = "warning: web@jb1: its file app says so already, and nothing proves that it was started since: it is restarted";
+    assert!(told(&outcome).contains(&why.to_owned()), "{outcome:?}");
+    assert!(restarted(asked(&seen).finding("jb1", Err("no".into()))));
+    // Nothing is left to do: that is a plan, too.
+    let all = asked(&seen).finding("jb2", found("", true)).plan();
+    assert!(all.steps.is_empty() && all.texts.is_empty(), "{all:?}");
 }
 
 fn step<'p>(plan: &'p mut Plan, id: &str) -> &'p mut interlock_model::plan::Step {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use interlock_model::action::{Part, Power, ShutdownBy};
 use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Threshold, Verdict};
+use interlock_model::file::Compared;
 use interlock_model::ids::Generation;
 use interlock_model::member::{Balancer, MemberObservation, MemberState, Membership, Then};
 use interlock_model::names::{NodeName, ServiceName};
@@ -18,7 +19,7 @@ use interlock_model::spec::{
     Activity, Boot, Control, Dependency, GuardPolicy, ManualGate, Node, NodePower, PowerDevice,
     Role, Sequence, Service, Spec,
 };
-use interlock_planner::{Change, Input, Outcome, Request, Scope, plan};
+use interlock_planner::{Change, Input, Outcome, Request, Scope, plan_with, render};
 
 pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T
 where
@@ -426,6 +427,7 @@ pub(crate) struct Ask<'a> {
     memory: BTreeMap<ServiceName, NodeName>,
     forgotten: BTreeMap<ServiceName, String>,
     verified: Option<BTreeSet<NodeName>>,
+    found: BTreeMap<NodeName, Result<Compared, String>>,
 }
 
 pub(crate) fn ask(cluster: &Cluster, kind: PlanKind, scope: Scope) -> Ask<'_> {
@@ -436,6 +438,7 @@ pub(crate) fn ask(cluster: &Cluster, kind: PlanKind, scope: Scope) -> Ask<'_> {
         memory: BTreeMap::new(),
         forgotten: BTreeMap::new(),
         verified: None,
+        found: BTreeMap::new(),
     }
 }
 
@@ -470,7 +473,19 @@ impl<'a> Ask<'a> {
         self.request.change = Some(Change {
             file: None,
             template: template.to_owned(),
+            even_if_unchanged: false,
         });
+        self
+    }
+    /// Also where nothing changes.
+    pub(crate) fn even_if_unchanged(mut self) -> Self {
+        let change = self.request.change.as_mut().unwrap();
+        change.even_if_unchanged = true;
+        self
+    }
+    /// With what the agent of a node has found the file to be.
+    pub(crate) fn finding(mut self, node: &str, found: Result<Compared, String>) -> Self {
+        self.found.insert(name(node), found);
         self
     }
     pub(crate) fn forcing(mut self, check: &str) -> Self {
@@ -491,7 +506,8 @@ impl<'a> Ask<'a> {
     }
 
     pub(crate) fn outcome(self) -> Outcome {
-        plan(&Input {
+        let rendering = render(self.spec, &self.request).with_found(self.found);
+        let input = Input {
             spec: self.spec,
             generation: Generation(7),
             request: self.request,
@@ -499,7 +515,8 @@ impl<'a> Ask<'a> {
             memory: &self.memory,
             forgotten: &self.forgotten,
             power_verified: self.verified.as_ref(),
-        })
+        };
+        plan_with(&input, &rendering)
     }
 
     /// The plan, which there must be.

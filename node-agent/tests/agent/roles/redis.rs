@@ -296,54 +296,6 @@ async fn refuses(bed: &Bed, session: &mut Session, book: &Book, epoch: u64) {
 }
 
 #[tokio::test]
-async fn the_only_instance_is_started_again_where_it_was_until_its_budget_is_spent() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    let Some(bed) = Bed::on(lab, &coordinator.endpoint) else {
-        return;
-    };
-    let _agent = bed.lab.start().await;
-    let mut session = coordinator.session(1).await;
-    let mut book = Book::new(ControlLoss::Demote, Profile::Fast);
-    book.terms.members = vec!["n1".into()];
-    stand_by_beside(&mut session, &book, Vec::new()).await;
-    primary(&mut session, &book, 1).await;
-    assert_eq!(bed.say("SET a 1"), "+OK");
-    assert_eq!(bed.say("SAVE"), "+OK");
-    let starts = || bed.lab.log().matches("its start is done").count();
-    for restarts in 1..=3 {
-        let pid = bed.kill();
-        // Not before: what dies while it is started is a start that failed.
-        book.until(&mut session, |_| starts() > restarts).await;
-        assert_ne!(pid_in(&bed.lab, "redis"), Some(pid));
-        assert_eq!(bed.say("SET b 1"), "+OK");
-        assert_eq!(bed.say("GET a"), "$1\r\n1", "what its disk had");
-    }
-    let standing = book.standing(&mut session, |_| true).await;
-    let held = standing.holding.as_ref().map(|holding| holding.epoch);
-    assert_eq!(held, Some(1), "the same right: {standing:?}");
-    bed.kill();
-    let release = book.release(&mut session).await;
-    assert_eq!(release.epoch, 1, "three times, and no more");
-    book.say(&session, 1, Word::ReleaseWritten(1)).await;
-    bed.until_up().await;
-    // Nobody has more than its disk: it may be promoted again, by a command that is repeated until it is ready.
-    let is_primary = |role: &v1::Role| role.side() == v1::Side::Primary && role.epoch == 2;
-    let promoted = async {
-        loop {
-            book.promote(&session, 2).await;
-            let second = std::time::Duration::from_secs(1);
-            let waited = tokio::time::timeout(second, book.role(&mut session, is_primary));
-            if waited.await.is_ok() {
-                return;
-            }
-        }
-    };
-    patiently(promoted).await;
-    assert_eq!(bed.say("GET a"), "$1\r\n1");
-}
-
-#[tokio::test]
 async fn a_server_that_hangs_while_its_role_is_given_back_does_not_hold_up_its_forced_stop() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;

@@ -10,6 +10,7 @@ use interlock_e2e::local::{for_all, for_services};
 use interlock_e2e::systems::mstr::clients::{Heard, WebSocket};
 use interlock_e2e::systems::mstr::{FIRST_CONFIG, NUMBERS, SOON, Site};
 use interlock_proto::v1;
+use serde_json::Value;
 
 /// How many clients there are, each in a network of its own.
 const CLIENTS: u8 = 30;
@@ -108,6 +109,7 @@ fn change(template: &str) -> v1::MakePlanRequest {
         change: Some(v1::FileChange {
             file: String::new(),
             template: template.to_owned(),
+            even_if_unchanged: false,
         }),
         ..for_services("restart", &["collab"])
     }
@@ -195,5 +197,86 @@ fn a_configuration_that_an_instance_cannot_live_with_stops_at_the_first_and_is_t
     as_it_was(&[2, 3])?;
     site.members_are_down(&[])?;
     operator.until_service("collab", "ok", &[])?;
+    Ok(())
+}
+
+/// The entries of this kind of a plan's report.
+fn entries(plan: &v1::MakePlanResponse, kind: &str) -> Result<Vec<Value>> {
+    let report: Vec<Value> = serde_json::from_str(&plan.report_json)?;
+    let of_kind = report.into_iter().filter(|entry| entry["entry"] == kind);
+    Ok(of_kind.collect())
+}
+
+/// The instances that a plan stops.
+fn stopped(plan: &v1::MakePlanResponse) -> Result<Vec<String>> {
+    let plan: Value = serde_json::from_str(&plan.plan_json)?;
+    let ids = plan["steps"].as_array().into_iter().flatten();
+    let ids = ids.filter_map(|step| step["id"].as_str());
+    let stops = ids.filter_map(|id| Some(id.strip_prefix("stop:collab@")?.to_owned()));
+    Ok(stops.collect())
+}
+
+#[test]
+fn a_configuration_change_is_shown_first_and_who_runs_with_it_already_is_left_alone() -> Result<()>
+{
+    let Some(site) = Site::begin()? else {
+        return Ok(());
+    };
+    let operator = &site.operator;
+    operator.run(&for_all("startup"))?;
+    operator.until_service("collab", "ok", &[])?;
+    let all = ["collab1", "collab2", "collab3"];
+    let restart = change("{ \"logging\": { \"level\": \"{{ values.level }}\" },\n  \"x\": 1 }\n");
+    let before = std::fs::metadata(site.cluster.path("collab1.json"))?.modified()?;
+
+    // One text for all, so one comparison; and to look touches nothing.
+    let plan = operator.plan(&restart)?;
+    let changes = entries(&plan, "changes")?;
+    let [shown] = changes.as_slice() else {
+        anyhow::bail!("{changes:?}");
+    };
+    let lines = shown["difference"]["lines"].as_str().unwrap_or_default();
+    ensure!(
+        shown["on"] == serde_json::json!(all)
+            && lines.contains(&format!("-{FIRST_CONFIG}"))
+            && lines.contains("+  \"x\": 1 }\n"),
+        "{shown}"
+    );
+    ensure!(stopped(&plan)? == all, "{plan:?}");
+    let after = std::fs::metadata(site.cluster.path("collab1.json"))?.modified()?;
+    ensure!(before == after && site.config(1)? == FIRST_CONFIG);
+    operator.run(&restart)?;
+    operator.until_service("collab", "ok", &[])?;
+    let running = site.process(1)?;
+
+    // Nothing is left to do.
+    let plan = operator.plan(&restart)?;
+    ensure!(stopped(&plan)?.is_empty(), "{}", plan.report_json);
+    ensure!(entries(&plan, "already-done")?.len() == 3, "{plan:?}");
+    let mut all_the_same = restart.clone();
+    if let Some(change) = &mut all_the_same.change {
+        change.even_if_unchanged = true;
+    }
+    ensure!(stopped(&operator.plan(&all_the_same)?)? == all);
+
+    // One was written by hand, to the same text: whether it was read is not known. Another one says something else.
+    let second = site.cluster.path("collab2.json");
+    std::fs::write(&second, std::fs::read(&second)?)?;
+    let plan = operator.plan(&restart)?;
+    ensure!(stopped(&plan)? == ["collab2"], "{}", plan.report_json);
+    std::fs::write(site.cluster.path("collab3.json"), FIRST_CONFIG)?;
+    let Err(refused) = operator.start(&plan.digest, false) else {
+        anyhow::bail!("a plan was started that leaves collab3 as it is");
+    };
+    ensure!(refused.message().contains("plan again"), "{refused}");
+    let operation = operator.run(&restart)?;
+    let steps = operator.operation(&operation)?.steps;
+    ensure!(
+        steps.iter().all(|step| !step.step.contains("@collab1")),
+        "{steps:?}"
+    );
+    operator.until_service("collab", "ok", &[])?;
+    ensure!(site.process(1)? == running, "collab1 was restarted");
+    ensure!(site.config(3)? == site.config(1)?);
     Ok(())
 }

@@ -227,6 +227,7 @@ impl Simulation {
                 | FromAgent::Observed { .. }
                 | FromAgent::ByHand(_)
                 | FromAgent::Tried { .. }
+                | FromAgent::File { .. }
                 | FromAgent::ResourceAgents(_)
                 | FromAgent::Plugs { .. } => String::new(),
             };

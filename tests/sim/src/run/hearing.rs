@@ -97,6 +97,8 @@ impl Simulation {
             ToAgent::Claims(_) | ToAgent::KnownActs(_) => {}
             // Nobody leads a lease here: those have a simulation of their own.
             ToAgent::SwitchOff { .. } | ToAgent::TryToReach { .. } => {}
+            // No plan of a simulation changes a file.
+            ToAgent::CompareFile { .. } => {}
         }
     }
 
