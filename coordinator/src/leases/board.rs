@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::Fitness;
 use interlock_model::time::Timestamp;
 
 /// How it stands with one lease, as of the last own reading.
@@ -24,9 +25,15 @@ pub struct Shown {
     pub reason: String,
 }
 
+/// Who could take a role, by node.
+pub(crate) type Judged = BTreeMap<NodeName, Fitness>;
+
 /// How it stands with every leased service. Clones are the same board.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<ServiceName, Shown>>>);
+pub struct Board {
+    shown: Arc<Mutex<BTreeMap<ServiceName, Shown>>>,
+    judged: Arc<Mutex<BTreeMap<ServiceName, Judged>>>,
+}
 
 impl Board {
     /// How it stands with this one; none if it is not leased, or nothing of it was read yet.
@@ -41,10 +48,26 @@ impl Board {
 
     pub(super) fn remove(&self, service: &ServiceName) {
         self.lock().remove(service);
+        self.judgements().remove(service);
+    }
+
+    /// The leader of a lease has judged who could take the role.
+    pub(super) fn judge(&self, service: &ServiceName, judged: Judged) {
+        self.judgements().insert(service.clone(), judged);
+    }
+
+    /// What the leaders of all leases have judged last.
+    pub(crate) fn judged(&self) -> BTreeMap<ServiceName, Judged> {
+        self.judgements().clone()
+    }
+
+    fn judgements(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Judged>> {
+        // Nothing in here panics halfway through a change.
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Shown>> {
         // Nothing in here panics halfway through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

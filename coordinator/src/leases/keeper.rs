@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use interlock_engine::lease::leader::{Config, Effect, Event, Leader, Standing};
 use interlock_engine::lease::{Change, Clock, Condition, LeaseRecord, Stored, Transaction};
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::Fitness;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -23,6 +24,7 @@ use super::fencing::Fencing;
 use super::story::Story;
 use super::survey::{Facts, Survey};
 use super::wire::Word;
+use super::written::Written;
 use crate::clock;
 use crate::driver::chain;
 
@@ -58,6 +60,8 @@ pub(super) struct Keeper {
     /// What each member was last told of the record.
     told: BTreeMap<NodeName, Word>,
     story: Story,
+    /// How far the primary had written.
+    written: Written,
 }
 
 /// A read under way.
@@ -104,6 +108,7 @@ impl Keeper {
             failed: 0,
             stored: None,
             told: BTreeMap::new(),
+            written: Written::default(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Keeper {
                 () = tokio::time::sleep(pause) => self.handle(Event::Tick),
             }
             let now = clock::of_leases();
+            self.judge(now);
             let candidates = || self.leader.candidates(now);
             let (stored, reason) = (self.stored.as_ref(), self.leader.reason());
             let rest = self.rest.as_deref();
@@ -155,6 +161,19 @@ impl Keeper {
         }
         self.claim.give_back().await;
         self.leases.board().remove(&self.service);
+    }
+
+    /// Says who could take the role now. Before the lease was read nobody knows.
+    fn judge(&mut self, now: Clock) {
+        if self.stored.is_none() {
+            return;
+        }
+        let position = self.record().and_then(LeaseRecord::position);
+        let written = self.written.some_time_ago(position, now);
+        let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
+        let candidates = self.leader.movable(now, written).into_iter();
+        let judged = candidates.map(|(node, why)| (node, fitness(why)));
+        self.leases.board().judge(&self.service, judged.collect());
     }
 
     /// The terms that count: those of the record, and before there is one those of the spec.

@@ -35,6 +35,7 @@
 //! | `writer` | renewals and releases |
 //! | `keeper` | the shell around one leader |
 //! | `poke` | what has it read at once |
+//! | `written` | how far a primary had written some seconds ago |
 //! | `claim` | the claim of automatic failover |
 //! | `fencing` | orders to switch a lost holder off |
 //! | `survey` | what the engine knows |
@@ -54,6 +55,7 @@ mod survey;
 mod why;
 mod wire;
 mod writer;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +68,8 @@ use interlock_proto::v1::coordinator_message::Message;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::driver::{Handle, LoadError, NotDone};
+use crate::clock;
+use crate::driver::{Desk, Handle, LoadError, NotDone};
 use crate::store::Store;
 
 pub use board::{Board, Shown};
@@ -240,7 +243,13 @@ async fn oversee(leases: Leases, first: Survey) {
         tokio::time::sleep(AT_MOST).await;
         // What is new is worth a look, and so is that nothing was told of for a while.
         drop(tokio::time::timeout(LOOK, changes.changed()).await);
-        let Ok(surveyed) = leases.driver().call(|desk| survey(desk)).await else {
+        let board = leases.board().clone();
+        let look = move |desk: &mut Desk| {
+            // What an operation waits for, and plans go by, is told here: a keeper waits for nobody.
+            desk.coordinator.judged(board.judged(), clock::now());
+            survey(desk)
+        };
+        let Ok(surveyed) = leases.driver().call(look).await else {
             return;
         };
         tell.send_if_modified(|known| {

@@ -283,11 +283,15 @@ fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
         "reboot" => PlanKind::Reboot,
         "switchover" => PlanKind::Switchover,
         "failover" => PlanKind::Failover,
+        "failback" => PlanKind::Failback,
+        "evacuate" => PlanKind::Evacuate,
+        "restore" => PlanKind::Restore,
         other => {
             return Err(Invalid::new(
                 "kind",
                 format!(
-                    "'{other}' is not shutdown, startup, restart, reboot, switchover or failover"
+                    "'{other}' is not shutdown, startup, restart, reboot, switchover, failover, failback, evacuate or \
+                     restore"
                 ),
             ));
         }
@@ -303,8 +307,22 @@ fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
     if !request.attested.is_empty() && kind != PlanKind::Failover {
         return Err(Invalid::new("attested_down", "belongs to a failover alone"));
     }
+    request.failback = wire.failback;
+    if request.failback && kind != PlanKind::Restore {
+        return Err(Invalid::new("failback", "belongs to a restore alone"));
+    }
+    let is_of_host = matches!(kind, PlanKind::Evacuate | PlanKind::Restore);
+    if is_of_host && !matches!(request.scope, Scope::Host(_)) {
+        let why = format!("{kind} is about a VM host: name it, and no other scope");
+        return Err(Invalid::new("host", why));
+    }
     if let Some(change) = &wire.change {
         request.change = Some(file_change(change)?);
+    }
+    if !wire.to.is_empty() && kind == PlanKind::Failback {
+        let why =
+            "a failback goes to the first of the service's nodes; a switchover goes where you say";
+        return Err(Invalid::new("to", why));
     }
     if !wire.to.is_empty() {
         request.to = Some(name("to", &wire.to)?);

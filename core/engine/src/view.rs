@@ -6,6 +6,7 @@
 //! that is silent. One that speaks is not off, whatever its source says: that is a contradiction, and shown as one.
 
 mod presence;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use interlock_model::ocf::Installed;
 use interlock_model::permission::{Permission, Refusal};
 use interlock_model::spec::Spec;
 use interlock_model::time::{Now, Timestamp};
+
+pub use roles::Answer;
+use roles::Roles;
 
 /// One result of a check, with the time when the probe ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +135,7 @@ impl SeenNode {
 pub struct View {
     nodes: BTreeMap<NodeName, SeenNode>,
     sessions: u64,
+    roles: Roles,
 }
 
 /// A change of a node's liveness.
@@ -168,6 +173,7 @@ impl View {
     pub fn retain(&mut self, spec: &Spec) {
         self.nodes
             .retain(|name, seen| spec.nodes.contains_key(name) || seen.session.is_some());
+        self.retain_roles(|service| spec.services.contains_key(service));
         for seen in self.nodes.values_mut() {
             seen.instances
                 .retain(|service, _| spec.services.contains_key(service));
@@ -483,7 +489,7 @@ impl View {
                 .as_ref()
                 .map_or(Power::Unknown, |(power, _, _)| *power),
             power_age: seen.power.as_ref().map(|(_, at, _)| now.since(*at)),
-            instances: seen.instances.clone(),
+            instances: self.with_fitness(name, &seen.instances),
             checks: seen
                 .checks
                 .keys()

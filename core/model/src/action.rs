@@ -4,7 +4,7 @@
 //! allow-listed, with every name and argument spelled out, never a shell string. One action may need commands on two
 //! machines: a power-off is a shutdown on the node itself and a question to the power source on another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -39,6 +39,18 @@ pub enum Action {
     /// Make the instance primary, and whoever was it a standby. Proof: its agent says that it is primary. Nobody is asked
     /// for it by command: the lease moves (`interlock_engine::lease`), and the step waits for that.
     Promote,
+    /// Make sure that a role has arrived. Proof: by their agents' word, told since the step's turn came, the instance is the
+    /// primary and takes writes, and no other instance of the service is one that could; and one of `from` gets an answer at
+    /// each of the service's `addresses`.
+    VerifyRole {
+        /// The addresses by which the primary is reached; empty if the service has none.
+        addresses: BTreeSet<String>,
+        /// The nodes that are no members of the service and may be asked, in order of preference; empty if none was heard.
+        from: Vec<NodeName>,
+    },
+    /// Wait until the instance, a standby, has what its primary has. Proof: the leader of the service's lease says that it
+    /// could take the role.
+    CatchUp,
     /// Switch the node on at its power source. Proof: its agent is alive with a new boot id (agentless: power on).
     PowerOn {
         /// The power source.
@@ -110,6 +122,8 @@ impl Action {
             Self::Stop => "stop",
             Self::Verify => "verify",
             Self::Promote => "promote",
+            Self::VerifyRole { .. } => "verify-role",
+            Self::CatchUp => "catch-up",
             Self::PowerOn { .. } => "power-on",
             Self::PowerOff { .. } => "power-off",
             Self::Reboot => "reboot",
@@ -121,6 +135,12 @@ impl Action {
             Self::Check => "check",
             Self::Approve { .. } => "approve",
         }
+    }
+
+    /// Does it only look, at what the coordinator knows and asks, so that no agent is asked to do anything?
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Self::Check | Self::VerifyRole { .. } | Self::CatchUp)
     }
 
     /// Is its proof a power source or a boot, and not the word of an agent?
@@ -141,6 +161,8 @@ impl Action {
             | Self::Stop
             | Self::Verify
             | Self::Promote
+            | Self::VerifyRole { .. }
+            | Self::CatchUp
             | Self::PowerOn { .. }
             | Self::PowerOff { .. }
             | Self::Reboot

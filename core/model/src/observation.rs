@@ -178,6 +178,30 @@ pub struct RoleObservation {
     pub detail: String,
     /// What it has lost last.
     pub lost: Option<Loss>,
+    /// Could it take the role now? Said by the leader of the lease, not by its agent.
+    #[serde(default, skip_serializing_if = "Fitness::is_unknown")]
+    pub fitness: Fitness,
+}
+
+/// Whether an instance could take the role of its service, as the leader of the lease judges.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fitness {
+    /// Nobody has said.
+    #[default]
+    Unknown,
+    /// It could.
+    Fit,
+    /// It could not, and why: it is the primary itself, is down, behind, or of another line.
+    Unfit(String),
+}
+
+impl Fitness {
+    /// Has nobody said?
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
 }
 
 /// What an instance had written that no other has, and has not any more since it follows another one.

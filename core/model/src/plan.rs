@@ -66,6 +66,32 @@ pub enum PlanKind {
     Switchover,
     /// Give the role of an exclusive service to another node, because a person says that its primary's machine is down.
     Failover,
+    /// Move the role of an exclusive service back to the node that the spec prefers.
+    Failback,
+    /// Empty a VM host: move the roles away, take its members out of load balancers, stop, and power off.
+    Evacuate,
+    /// Take a VM host into service again: power on, start, let its members in again. Roles stay where they are unless asked for.
+    Restore,
+}
+
+impl PlanKind {
+    /// Does it take down for good, and leave down, what it is about?
+    #[must_use]
+    pub fn goes_down(self) -> bool {
+        matches!(self, Self::Shutdown | Self::Evacuate)
+    }
+
+    /// Does it bring up what it is about, and leave it up?
+    #[must_use]
+    pub fn comes_up(self) -> bool {
+        matches!(self, Self::Startup | Self::Restore)
+    }
+
+    /// Does it move roles, and start and stop nothing?
+    #[must_use]
+    pub fn only_moves(self) -> bool {
+        matches!(self, Self::Switchover | Self::Failover | Self::Failback)
+    }
 }
 
 impl fmt::Display for PlanKind {
@@ -77,6 +103,9 @@ impl fmt::Display for PlanKind {
             Self::Reboot => "reboot",
             Self::Switchover => "switchover",
             Self::Failover => "failover",
+            Self::Failback => "failback",
+            Self::Evacuate => "evacuate",
+            Self::Restore => "restore",
         })
     }
 }

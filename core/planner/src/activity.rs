@@ -13,7 +13,7 @@
 
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::{Assumption, Known, PlanKind};
+use interlock_model::plan::{Assumption, Known};
 use interlock_model::spec::Service;
 
 use crate::draft::Draft;
@@ -92,16 +92,14 @@ impl Draft<'_> {
                 }
                 Some(self.take_for_granted(service, node, known))
             }
-            Seen::Down if self.request.kind == PlanKind::Startup => self.recall(service, assumed),
+            Seen::Down if self.request.kind.comes_up() => self.recall(service, assumed),
             // Down, but some agent may start one of them again: they are stopped in their order.
             Seen::Down => {
                 let come_up = |node| self.world.may_come_up(&service.name, node);
                 let any = service.nodes.iter().any(come_up);
                 any.then(|| self.recall(service, assumed)).flatten()
             }
-            Seen::NobodyHolds if self.request.kind == PlanKind::Startup => {
-                self.recall(service, assumed)
-            }
+            Seen::NobodyHolds if self.request.kind.comes_up() => self.recall(service, assumed),
             // Standbys all of them: there is no order between them.
             Seen::NobodyHolds => None,
             Seen::Nowhere if self.came_up_by_itself(service) => self.recall(service, assumed),
@@ -118,7 +116,7 @@ impl Draft<'_> {
     /// For a startup: is every instance that is up one that was stopped, and that nobody has started since?
     fn came_up_by_itself(&self, service: &Service) -> bool {
         let name = &service.name;
-        self.request.kind == PlanKind::Startup
+        self.request.kind.comes_up()
             && service.nodes.iter().all(|node| {
                 self.world.is_unwatched(name, node)
                     || self.world.instance(name, node) == Presence::Down
@@ -206,7 +204,7 @@ impl Draft<'_> {
 
     fn observe(&self, service: &Service) -> Seen {
         if self.world.is_offline() {
-            if self.request.kind == PlanKind::Startup {
+            if self.request.kind.comes_up() {
                 return Seen::Down;
             }
             return Seen::Unclear {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use interlock_model::check::CheckId;
 use interlock_model::file::Text;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::{Assumption, Digest, PlanKind};
+use interlock_model::plan::{Assumption, Digest};
 use interlock_model::spec::{Service, Spec};
 
 use crate::files::{Rendered, Rendering};
@@ -29,6 +29,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) assumptions: BTreeMap<ServiceName, Assumption>,
     /// The active side of each exclusive service that was asked for; none if it cannot be told.
     pub(crate) sides: BTreeMap<ServiceName, Option<NodeName>>,
+    /// Where roles go before anything else is done.
+    pub(crate) moved: BTreeMap<ServiceName, NodeName>,
     /// The services whose capacity the plan keeps.
     pub(crate) keeps: BTreeSet<ServiceName>,
     /// The texts of the files that the plan writes.
@@ -52,6 +54,7 @@ impl<'a> Draft<'a> {
             graph: Graph::default(),
             assumptions: BTreeMap::new(),
             sides: BTreeMap::new(),
+            moved: BTreeMap::new(),
             keeps: BTreeSet::new(),
             texts: BTreeMap::new(),
             rendered: rendering.rendered.as_ref(),
@@ -118,11 +121,11 @@ impl<'a> Draft<'a> {
         }
         if self.world.is_offline() {
             let what = match (self.request.kind, &self.request.scope) {
-                (PlanKind::Startup, Scope::All) => {
+                (kind, Scope::All) if kind.comes_up() => {
                     "offline: nothing was observed; every instance is taken to be down, and every node that can be \
                      switched to be off"
                 }
-                (PlanKind::Startup, _) => {
+                (kind, _) if kind.comes_up() => {
                     "offline: nothing was observed; what the scope covers is taken to be down, and all else to be up"
                 }
                 _ => {

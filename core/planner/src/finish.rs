@@ -170,7 +170,7 @@ fn limits(graph: &Graph, order: &[Handle]) -> Entry {
 fn longest(step: &Step) -> Duration {
     match step.action {
         Action::Approve { .. } => Duration::ZERO,
-        Action::Check => step.timeout,
+        _ if step.action.only_looks() => step.timeout,
         _ if step.healthy.is_empty() => step.timeout,
         _ => step.timeout.saturating_mul(2),
     }

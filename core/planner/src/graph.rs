@@ -70,7 +70,10 @@ impl Graph {
     /// nothing.
     fn reachable(&self, on: Handle, until: Wait) -> Wait {
         match self.steps[on].action {
-            Action::Check | Action::Approve { .. } => self.end(on),
+            Action::Check
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
+            | Action::Approve { .. } => self.end(on),
             Action::Start
             | Action::Stop
             | Action::Verify
@@ -97,7 +100,12 @@ impl Graph {
             | Action::WriteFile { .. }
             | Action::RestoreFile { .. }
             | Action::Approve { .. } => Wait::Up,
-            Action::Start | Action::Verify | Action::Promote | Action::Check => Wait::Healthy,
+            Action::Start
+            | Action::Verify
+            | Action::Promote
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
+            | Action::Check => Wait::Healthy,
         }
     }
 

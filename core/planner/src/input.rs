@@ -50,6 +50,9 @@ pub struct Request {
     /// Of a failover: the nodes whose machines are down by a person's word. Kept out of plans made before there was one.
     #[serde(default)]
     pub attested: BTreeSet<NodeName>,
+    /// Of a restore: do roles go back to the nodes that the spec prefers?
+    #[serde(default)]
+    pub failback: bool,
     /// Which instance of an exclusive service is active, where that cannot be observed.
     pub assume_active: BTreeMap<ServiceName, NodeName>,
     /// Of a restart: the file that is changed on the way.
@@ -125,6 +128,7 @@ impl Request {
             force: BTreeSet::new(),
             to: None,
             attested: BTreeSet::new(),
+            failback: false,
             assume_active: BTreeMap::new(),
             change: None,
         }

@@ -9,7 +9,7 @@
 //!
 //! 1. The scope selects instances and nodes; for a shutdown the running dependants join them.
 //! 2. What is known of each (`world`) sorts them into *to do*, *already done*, and *unknown*.
-//! 3. The builder of the plan's kind (`shutdown`, `startup`, `restart`, `reboot`, `roles`) makes the steps and the edges.
+//! 3. The builder of the plan's kind (`shutdown`, `startup`, `restart`, `reboot`, `roles`, `evacuate`, `restore`) makes the steps and the edges.
 //! 4. `finish` puts the steps into an order, adds the gates that stand at the end, seals the plan, and hands it to
 //!    the [`checker`], which shares no code with the builders. A plan that it objects to is never returned.
 //!
@@ -43,6 +43,7 @@ mod capacity;
 mod checks;
 mod cost;
 mod draft;
+mod evacuate;
 mod files;
 mod finish;
 mod found;
@@ -50,6 +51,7 @@ mod graph;
 mod input;
 mod machines;
 mod members;
+mod moves;
 mod needs;
 mod order;
 mod permits;
@@ -58,6 +60,7 @@ mod readiness;
 mod reboot;
 mod report;
 mod restart;
+mod restore;
 mod roles;
 mod select;
 mod shutdown;
@@ -68,7 +71,7 @@ mod world;
 
 pub use files::Rendering;
 pub use input::{Change, Input, Request, Scope};
-pub use report::{Entry, Report, Subject};
+pub use report::{Entry, PreVerdict, Report, Subject};
 
 use interlock_model::plan::{PlanKind, SealedPlan};
 use interlock_model::spec::Spec;
@@ -107,8 +110,13 @@ pub fn plan_with(input: &Input<'_>, rendering: &Rendering) -> Outcome {
         }
         PlanKind::Restart => restart::build(&mut draft, &selection),
         PlanKind::Reboot => reboot::build(&mut draft, &selection),
-        PlanKind::Switchover | PlanKind::Failover => roles::switchover(&mut draft, &selection),
+        PlanKind::Switchover | PlanKind::Failover | PlanKind::Failback => {
+            roles::switchover(&mut draft, &selection);
+        }
+        PlanKind::Evacuate => evacuate::build(&mut draft, selection),
+        PlanKind::Restore => restore::build(&mut draft, &selection),
     }
     members::weave(&mut draft);
+    restore::hold_back(&mut draft);
     finish::finish(draft)
 }

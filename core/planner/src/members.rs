@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use interlock_model::action::Action;
 use interlock_model::member::{Member, Membership};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::plan::Wait;
 use interlock_model::spec::{Service, Spec};
 
 use crate::draft::Draft;
@@ -219,6 +219,8 @@ fn turns(draft: &Draft<'_>) -> Turns {
             Action::Stop => turns.entry(turn()).or_default().stop = Some(handle),
             Action::Start | Action::Verify => turns.entry(turn()).or_default().start = Some(handle),
             Action::Promote
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
             | Action::PowerOn { .. }
             | Action::PowerOff { .. }
             | Action::Reboot
@@ -242,7 +244,7 @@ fn places_of<'a>(draft: &mut Draft<'_>, balancer: &'a Service, turns: &Turns) ->
         let turn = turns.get(&key).copied().unwrap_or_default();
         let up = match draft.world.instance(&balancer.name, on) {
             // Offline everything is taken to be as the plan finds it, and what it does not touch to run.
-            _ if draft.world.is_offline() => draft.request.kind != PlanKind::Startup,
+            _ if draft.world.is_offline() => !draft.request.kind.comes_up(),
             Presence::Up => true,
             Presence::Down => false,
             Presence::Unknown(why) => {
@@ -312,7 +314,7 @@ fn switch(draft: &mut Draft<'_>, place: &Place<'_>, member: &Member, how: &Membe
         let again = turn.stop.is_some() && graph.step(start).undo.is_none();
         let step = steps::admit(place.balancer, place.on, member.clone(), how, again);
         let admit = graph.add_beside(step, start);
-        if draft.request.kind != PlanKind::Startup {
+        if !draft.request.kind.comes_up() {
             // The next to be taken away waits until this one is back with the balancer.
             let waiting: Vec<Handle> = (0..admit)
                 .filter(|step| graph.edges(*step).get(&start) == Some(&Wait::Healthy))

@@ -53,7 +53,7 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
 
 /// Is it a step that the file of an agent has to permit?
 fn asks(step: &Step) -> bool {
-    !matches!(step.action, Action::Check | Action::Approve { .. })
+    !step.action.only_looks() && !matches!(step.action, Action::Approve { .. })
 }
 
 /// Blocks the plan for every agent that would not run a check that a step waits for: it would stay unknown.

@@ -203,6 +203,23 @@ pub enum Entry {
         /// What to think of.
         text: String,
     },
+    /// Something that was looked at before a role is moved. What stands against the plan is told by an entry of its own.
+    PreCheck {
+        /// About what.
+        #[serde(flatten)]
+        subject: Subject,
+        /// What was looked at: `primary`, `standby`, `caught-up`, `third-machine`, `cluster`.
+        check: String,
+        /// How it is.
+        verdict: PreVerdict,
+        /// What was seen.
+        why: String,
+    },
+    /// The step from which on taking the operation back does not bring everything back: a role that has moved stays.
+    NoReturn {
+        /// The step.
+        step: StepId,
+    },
     /// What must be green before the operation ends, besides what its steps wait for: those who run on reach again what was
     /// restarted. Who they are is seen once more at the end.
     AtEnd {
@@ -230,6 +247,28 @@ pub enum Entry {
     },
 }
 
+/// How something is that was looked at before a role is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreVerdict {
+    /// As it should be.
+    Pass,
+    /// Not as it should be.
+    Fail,
+    /// Not known.
+    Unknown,
+}
+
+impl fmt::Display for PreVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 impl Entry {
     /// Is this a reason why there is no plan?
     #[must_use]
@@ -249,6 +288,8 @@ impl Entry {
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
+            | Self::PreCheck { .. }
+            | Self::NoReturn { .. }
             | Self::AtEnd { .. }
             | Self::Limits { .. } => false,
         }
@@ -270,6 +311,8 @@ impl Entry {
             | Self::Active { .. }
             | Self::Assumed { .. }
             | Self::Warning { .. }
+            | Self::PreCheck { .. }
+            | Self::NoReturn { .. }
             | Self::AtEnd { .. }
             | Self::Limits { .. }
             | Self::Internal { .. } => None,
@@ -363,6 +406,17 @@ impl fmt::Display for Entry {
             }
             Self::Assumed { subject, what } => write!(f, "assumed: {subject}: {what}")?,
             Self::Warning { subject, text } => write!(f, "warning: {subject}: {text}")?,
+            Self::PreCheck {
+                subject,
+                check,
+                verdict,
+                why,
+            } => write!(f, "check: {subject}: {check}: {verdict}: {why}")?,
+            Self::NoReturn { step } => write!(
+                f,
+                "no return: once {step} has begun, `abort --unwind` leaves each role that has moved where it is; a switchover \
+                 or failback moves it back"
+            )?,
             Self::AtEnd { check, on } => {
                 let named: Vec<&str> = on.iter().take(NAMED).map(NodeName::as_str).collect();
                 let named = named.join(", ");

@@ -1,4 +1,4 @@
-//! Leased services: who is primary, and the steps that make one so.
+//! Leased services: who is primary, and the steps that make one so. How a role is moved: `moves`.
 //!
 //! The instances of a leased service start as standbys. One of them becomes primary in a step of its own, `promote`, that
 //! follows its start: nobody can be told to be primary, the step waits until its lease is held. Whoever needs the service
@@ -14,7 +14,7 @@ use interlock_model::spec::Service;
 use crate::activity::warn_of_those_without;
 use crate::draft::Draft;
 use crate::graph::Handle;
-use crate::report::{Entry, Subject};
+use crate::report::{Entry, PreVerdict, Subject};
 use crate::select::Selection;
 use crate::startup::Made;
 use crate::steps;
@@ -104,7 +104,7 @@ pub(crate) fn promote_those_that_run(
     }
 }
 
-/// Builds a switchover: the planned move of the role of each service in the scope.
+/// Builds a switchover, a failover or a failback: the move of the role of each service in the scope.
 pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
     let mut moves = BTreeMap::new();
     for service in draft.by_rank(selection.instances.keys()) {
@@ -118,9 +118,18 @@ pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
             continue;
         }
         let from = match draft.primary(service) {
-            Primary::Is(node) => Some(node),
-            Primary::Nobody => None,
+            Primary::Is(node) => {
+                let text = format!("it is {node}");
+                draft.pre_check(subject.clone(), "primary", PreVerdict::Pass, text);
+                Some(node)
+            }
+            Primary::Nobody => {
+                let text = "nobody says to be it";
+                draft.pre_check(subject.clone(), "primary", PreVerdict::Pass, text);
+                None
+            }
             Primary::Unknown(why) => {
+                draft.pre_check(subject.clone(), "primary", PreVerdict::Unknown, &*why);
                 draft.report.unknown(
                     subject,
                     format!("which side is primary: {why}"),
@@ -132,7 +141,11 @@ pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
         if draft.request.kind == PlanKind::Failover && !attest(draft, service, from.as_ref()) {
             continue;
         }
-        if let Some(to) = target(draft, service, from.as_ref()) {
+        let to = match draft.request.kind {
+            PlanKind::Failback => preferred(draft, service, from.as_ref()),
+            _ => target(draft, service, from.as_ref()),
+        };
+        if let Some(to) = to {
             moves.insert(service.name.clone(), (from, to));
         }
     }
@@ -145,8 +158,38 @@ pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
             draft.active_side(service);
             warn_of_those_without(draft, &name, |_| false);
         }
-        let healthy = draft.own_checks(service, &to, Some(&to), &BTreeSet::new());
-        draft.promotion(service, &to, None, healthy);
+        // A failback was judged by it, and a failover goes by a record that says more.
+        if draft.request.kind == PlanKind::Switchover {
+            draft.lacks(service, &to, true);
+        }
+        let made = draft.move_role(service, &to);
+        draft.tell_no_return(made.promote);
+    }
+}
+
+/// Where a failback goes: to the first of the service's nodes, if that could take the role now.
+fn preferred(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    from: Option<&NodeName>,
+) -> Option<NodeName> {
+    let subject = || Subject::service(&service.name);
+    let to = service.nodes.first()?.clone();
+    if from == Some(&to) {
+        let by = format!("its role is on {to} already, the first of its nodes in the spec");
+        let remedy = "there is nothing to move back";
+        draft.report.blocked(subject(), by, remedy);
+        return None;
+    }
+    let unfit = draft.unfit(service, &to);
+    match unfit.or_else(|| draft.lacks(service, &to, false)) {
+        None => Some(to),
+        Some(why) => {
+            let by =
+                format!("{to}, the first of its nodes in the spec, cannot take its role: {why}");
+            draft.report.blocked(subject(), by, "repair that first");
+            None
+        }
     }
 }
 
@@ -202,7 +245,7 @@ fn target(draft: &mut Draft<'_>, service: &Service, from: Option<&NodeName>) -> 
     let attested = draft.request.attested.clone();
     let others = service.nodes.iter().filter(|node| Some(*node) != from);
     for node in others.filter(|node| !attested.contains(*node)) {
-        match unfit(draft, service, node) {
+        match draft.unfit(service, node) {
             None => able.push(node.clone()),
             Some(why) => unable.push((node.clone(), why)),
         }
@@ -251,22 +294,5 @@ fn target(draft: &mut Draft<'_>, service: &Service, from: Option<&NodeName>) -> 
                 .blocked(subject(), by, "say which one with --to NODE");
             None
         }
-    }
-}
-
-/// Why a standby could not take the role now, as far as its agent says.
-fn unfit(draft: &Draft<'_>, service: &Service, node: &NodeName) -> Option<String> {
-    match draft.world.instance(&service.name, node) {
-        Presence::Up => {}
-        Presence::Down => return Some("it is down".to_owned()),
-        Presence::Unknown(why) => return Some(why),
-    }
-    match draft.world.liveness(node) {
-        None | Some(Liveness::Alive) => {}
-        Some(liveness) => return Some(format!("its agent is {liveness}")),
-    }
-    match draft.world.side(&service.name, node) {
-        Side::Standby => None,
-        side => Some(format!("its side is {side}")),
     }
 }

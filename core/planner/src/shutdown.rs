@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::ShutdownBy;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::plan::Wait;
+use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::Service;
 
 use crate::activity::warn_of_interruption;
 use crate::capacity;
 use crate::draft::Draft;
+use crate::evacuate;
 use crate::graph::Handle;
 use crate::machines;
 use crate::order::start_order;
@@ -75,9 +76,16 @@ fn with_dependants(
             continue;
         }
         let active = draft.active_side(service);
-        if is_lost(draft, service, &up, active.as_ref()) {
-            warn_of_the_last(draft, service, &nodes);
-            include_dependants(draft, &service.name, &mut chosen);
+        // Where its role is by then.
+        let primary = draft.moved.get(&service.name).cloned();
+        let primary = primary.or_else(|| active.clone());
+        if is_lost(draft, service, &up, primary.as_ref()) {
+            if draft.request.kind == PlanKind::Evacuate {
+                evacuate::may_go(draft, service, primary.as_ref());
+            } else {
+                warn_of_the_last(draft, service, &nodes);
+                include_dependants(draft, &service.name, &mut chosen);
+            }
         }
         let mut order: Vec<NodeName> = start_order(service, active.as_ref())
             .into_iter()
@@ -130,12 +138,14 @@ fn is_lost(
         .count();
     if service.is_exclusive() {
         let lost = active.is_none_or(|active| going.contains(active));
-        if let Some(active) = active.filter(|_| lost && staying > 0) {
+        let warns = draft.request.kind != PlanKind::Evacuate;
+        if let Some(active) = active.filter(|_| warns && lost && staying > 0) {
             warn_of_interruption(&mut draft.report, &service.name, active, staying);
         }
         return lost;
     }
-    if staying > 0 && capacity::counts(service) {
+    let keeps = staying > 0 || draft.request.kind == PlanKind::Evacuate;
+    if keeps && capacity::counts(service) {
         let serving: Vec<&NodeName> = draft.serving_instances(service).into_iter().collect();
         let left = serving
             .iter()

@@ -1,5 +1,6 @@
 //! The steps, one function each: name, action, time limit and undo belong together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_model::action::{Action, PowerRef};
@@ -10,6 +11,9 @@ use interlock_model::spec::{ManualGate, Node, NodePower, Role, Service};
 
 /// How long a step waits for a person: longer than any shift, short enough that a forgotten operation is noticed.
 pub(crate) const PERSON: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a standby may take to catch up at least, before a person is to look.
+const CATCH_UP: Duration = Duration::from_secs(60 * 60);
 
 /// The limit of a reboot where the spec gives the node no times of its own (it has no power source): generous for a VM
 /// with a long file system check.
@@ -173,6 +177,24 @@ pub(crate) fn verify(service: &Service, node: &NodeName) -> Step {
 /// `promote:SERVICE@NODE`: the instance becomes primary. Its way back is a switchover of its own.
 pub(crate) fn promote(service: &Service, node: &NodeName) -> Step {
     on_instance(service, node, Action::Promote, service.start_within, None)
+}
+
+/// `verify-role:SERVICE@NODE`: the role has arrived, and is nowhere else.
+pub(crate) fn verify_role(
+    service: &Service,
+    node: &NodeName,
+    addresses: BTreeSet<String>,
+    from: Vec<NodeName>,
+) -> Step {
+    let action = Action::VerifyRole { addresses, from };
+    on_instance(service, node, action, service.start_within, None)
+}
+
+/// `catch-up:SERVICE@NODE`: a standby has what its primary has. How long that takes is a matter of what was written while it
+/// was away, and of the link.
+pub(crate) fn catch_up(service: &Service, node: &NodeName) -> Step {
+    let limit = service.start_within.max(CATCH_UP);
+    on_instance(service, node, Action::CatchUp, limit, None)
 }
 
 /// `check:SERVICE@NODE`: wait until an instance that is not started by the plan is healthy.

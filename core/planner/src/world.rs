@@ -11,10 +11,9 @@ use interlock_model::check::CheckId;
 use interlock_model::member::{Apart, Member, MemberState};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
-    CheckObservation, InstanceState, Liveness, Observations, Side, Wanted,
+    CheckObservation, Fitness, InstanceState, Liveness, Observations, Side, Wanted,
 };
 use interlock_model::permission::Permission;
-use interlock_model::plan::PlanKind;
 use interlock_model::spec::{Service, Spec};
 
 use crate::input::{Request, Scope};
@@ -60,7 +59,7 @@ impl<'a> World<'a> {
             spec,
             observations,
             scope: &request.scope,
-            goal_is_up: request.kind == PlanKind::Startup,
+            goal_is_up: request.kind.comes_up(),
         }
     }
 
@@ -225,6 +224,13 @@ impl<'a> World<'a> {
         let seen = self.observations.and_then(|seen| seen.node(node));
         let role = seen.and_then(|seen| seen.instances.get(service)?.role.as_ref());
         role.map_or(Side::Unknown, |role| role.side)
+    }
+
+    /// Could an instance take the role now, as the leader of its lease judges?
+    pub(crate) fn fitness(&self, service: &ServiceName, node: &NodeName) -> Fitness {
+        let seen = self.observations.and_then(|seen| seen.node(node));
+        let role = seen.and_then(|seen| seen.instances.get(service)?.role.as_ref());
+        role.map(|role| role.fitness.clone()).unwrap_or_default()
     }
 
     /// Does a balancer that runs on a node say that it was told to leave a member out?

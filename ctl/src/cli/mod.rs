@@ -7,6 +7,7 @@ mod complete;
 mod connection;
 mod context;
 mod follow;
+mod host;
 mod logs;
 mod maintenance;
 mod names;
@@ -27,6 +28,7 @@ mod why;
 pub(crate) use connection::Connection;
 pub(crate) use context::{ContextAdd, ContextCommand};
 pub(crate) use follow::{Answer, Confirm};
+pub(crate) use host::{Evacuate, Failback, Restore};
 pub(crate) use logs::{LogsCollect, LogsCommand, LogsFollow};
 pub(crate) use maintenance::{MaintenanceCommand, MaintenanceScope};
 pub(crate) use names::Names;
@@ -169,6 +171,12 @@ pub(crate) enum Command {
     Switchover(Switchover),
     /// Give the role of an exclusive service to another node, on your word that its primary's machine is down.
     Failover(Failover),
+    /// Move the role of an exclusive service back to the first of its nodes in the spec: plan, show, confirm, start, follow.
+    Failback(Failback),
+    /// Empty a VM host while service goes on: move roles away, drain, stop, power off: plan, show, confirm, start, follow.
+    Evacuate(Evacuate),
+    /// Take a VM host into service again: power on, start, catch up, admit: plan, show, confirm, start, follow.
+    Restore(Restore),
     /// Keep automatic failover off something while you work on it.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use interlock_model::names::{HostName, NodeName, ServiceName};
 use interlock_model::plan::PlanKind;
 
+use super::host::{PlanEvacuate, PlanFailback, PlanRestore};
 use super::restart::{Config, PlanRestart};
 use super::switchover::PlanSwitchover;
 use super::{Names, complete};
@@ -27,6 +28,12 @@ pub(crate) enum PlanCommand {
     Reboot(PlanKindArg),
     /// Move the role of an exclusive service.
     Switchover(PlanSwitchover),
+    /// Move the role of an exclusive service back to the first of its nodes.
+    Failback(PlanFailback),
+    /// Empty a VM host while service goes on.
+    Evacuate(PlanEvacuate),
+    /// Take a VM host into service again.
+    Restore(PlanRestore),
 }
 
 impl PlanCommand {
@@ -38,6 +45,9 @@ impl PlanCommand {
             Self::Restart(args) => (PlanKind::Restart, args.into()),
             Self::Reboot(args) => (PlanKind::Reboot, args),
             Self::Switchover(args) => (PlanKind::Switchover, args.into()),
+            Self::Failback(args) => (PlanKind::Failback, args.into()),
+            Self::Evacuate(args) => (PlanKind::Evacuate, args.into()),
+            Self::Restore(args) => (PlanKind::Restore, args.into()),
         }
     }
 }
@@ -99,6 +109,9 @@ pub(crate) struct PlanArgs {
     /// Of a restart: the file that is changed on the way.
     #[arg(skip)]
     pub(crate) config: Option<Config>,
+    /// Of a restore: do roles go back?
+    #[arg(skip)]
+    pub(crate) failback: bool,
 }
 
 /// What it is about: exactly one of these, the whole cluster never by omission.
@@ -150,7 +163,7 @@ impl fmt::Display for Label {
 }
 
 /// Reads `SERVICE=NODE`.
-fn assumption(text: &str) -> Result<(ServiceName, NodeName), String> {
+pub(super) fn assumption(text: &str) -> Result<(ServiceName, NodeName), String> {
     let (service, node) = text
         .split_once('=')
         .ok_or_else(|| "write SERVICE=NODE, such as dbm=dbm1".to_owned())?;

@@ -84,6 +84,7 @@ impl From<Move> for PlanArgs {
             to: what.to,
             attested: Vec::new(),
             config: None,
+            failback: false,
         }
     }
 }

@@ -56,6 +56,15 @@ pub(crate) async fn run(cli: Cli, out: Out) -> Outcome {
         Command::Failover(args) => {
             operate::run(&connection, PlanKind::Failover, &args.into(), out).await
         }
+        Command::Failback(args) => {
+            operate::run(&connection, PlanKind::Failback, &args.into(), out).await
+        }
+        Command::Evacuate(args) => {
+            operate::run(&connection, PlanKind::Evacuate, &args.into(), out).await
+        }
+        Command::Restore(args) => {
+            operate::run(&connection, PlanKind::Restore, &args.into(), out).await
+        }
         Command::Maintenance(command) => maintenance::run(&connection, command, out).await,
         Command::Unblock(args) => unblock::run(&connection, args, out).await,
         Command::Operation(command) => operation::run(&connection, command, out).await,

@@ -29,12 +29,14 @@ pub(super) async fn tell(
 ) -> Outcome {
     let mut doubts = left_to_people(&made.report);
     match made.kind {
-        PlanKind::Shutdown => {}
+        PlanKind::Shutdown | PlanKind::Evacuate => {}
         PlanKind::Startup
         | PlanKind::Restart
         | PlanKind::Reboot
         | PlanKind::Switchover
-        | PlanKind::Failover => {
+        | PlanKind::Failover
+        | PlanKind::Failback
+        | PlanKind::Restore => {
             doubts.extend(self::doubts(
                 &status::get(client).await?,
                 &made.report,

@@ -114,6 +114,7 @@ pub(super) async fn make(
             template: change.template,
             even_if_unchanged: change.even_if_unchanged,
         }),
+        failback: args.failback,
     };
     let response = client
         .call("make a plan", PLANNING, client.plans().make_plan(request))

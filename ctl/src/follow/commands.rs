@@ -25,6 +25,8 @@ pub(super) fn approval(progress: &Progress, step: &str) -> Option<(String, Strin
         | Action::Stop
         | Action::Verify
         | Action::Promote
+        | Action::VerifyRole { .. }
+        | Action::CatchUp
         | Action::PowerOn { .. }
         | Action::PowerOff { .. }
         | Action::Reboot

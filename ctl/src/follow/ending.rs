@@ -91,6 +91,8 @@ fn proven(progress: &Progress) -> BTreeMap<(&'static str, &'static str), usize> 
                 continue;
             }
             Action::Promote
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
             | Action::Check
             | Action::Drain { .. }
             | Action::Admit { .. }

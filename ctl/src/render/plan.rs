@@ -1,6 +1,6 @@
 //! The report of a plan, for people.
 
-use interlock_planner::{Entry, Report};
+use interlock_planner::{Entry, PreVerdict, Report};
 
 use super::{Paint, Tone, clean};
 
@@ -41,6 +41,10 @@ pub(crate) fn no_plan_line(report: &Report) -> String {
 
 fn tone(entry: &Entry) -> Tone {
     match entry {
+        Entry::PreCheck { verdict, .. } => match verdict {
+            PreVerdict::Pass => Tone::Plain,
+            PreVerdict::Fail | PreVerdict::Unknown => Tone::Doubt,
+        },
         Entry::Blocked { .. } | Entry::CapacityShort { .. } | Entry::Internal { .. } => Tone::Bad,
         Entry::Unknown { .. }
         | Entry::Warning { .. }
@@ -52,6 +56,7 @@ fn tone(entry: &Entry) -> Tone {
         | Entry::Recovery { .. } => Tone::Faint,
         Entry::Included { .. }
         | Entry::Active { .. }
+        | Entry::NoReturn { .. }
         | Entry::AtEnd { .. }
         | Entry::Changes { .. }
         | Entry::Keeps { .. } => Tone::Plain,

@@ -164,7 +164,21 @@ fn full() -> Script {
     let mut full = script(vec![]);
     let mut operation: v1::Operation = filled("Operation");
     let told = word("running", "running", "");
-    operation.plan_json = told.plan_json;
+    // A step that no plan without a cluster has.
+    let mut plan: Value = serde_json::from_str(&told.plan_json).unwrap();
+    let arrival = serde_json::json!({
+        "id": "verify-role:db@db1",
+        "action": "verify-role",
+        "addresses": ["10.1.0.9"],
+        "from": ["web1"],
+        "node": "db1",
+        "service": "db",
+        "after": [],
+        "timeout": "1m",
+        "undo": null,
+    });
+    plan["steps"].as_array_mut().unwrap().push(arrival);
+    operation.plan_json = plan.to_string();
     for (step, planned) in operation.steps.iter_mut().zip(&told.steps) {
         step.step.clone_from(&planned.step);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use interlock_model::action::Part;
 use interlock_model::lease::{Epoch, Holder};
 use interlock_model::names::ServiceName;
-use interlock_model::observation::{Loss, RoleObservation, Side};
+use interlock_model::observation::{Fitness, Loss, RoleObservation, Side};
 use interlock_model::time::Timestamp;
 
 /// All of them.
@@ -67,6 +67,7 @@ impl View {
             epoch: self.epoch,
             detail: self.detail.clone(),
             lost: self.lost.clone(),
+            fitness: Fitness::Unknown,
         }
     }
 }

@@ -7,7 +7,7 @@ use interlock_model::lease::{
     ControlLoss, Durations, Epoch, Holder, RateError, Synchrony, Terms, Timings, VmPause,
 };
 use interlock_model::names::NodeName;
-use interlock_model::observation::{Loss, RoleObservation};
+use interlock_model::observation::{Fitness, Loss, RoleObservation};
 
 use super::{Invalid, millis, name};
 use crate::v1;
@@ -146,6 +146,8 @@ pub fn role_from_wire(wire: &v1::Role) -> RoleObservation {
             epoch: Epoch(lost.epoch),
             text: lost.text.clone(),
         }),
+        // Not an agent's to say.
+        fitness: Fitness::Unknown,
     }
 }
 

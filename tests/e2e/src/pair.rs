@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::bmc::{self, Bmcs};
 use crate::cluster::Cluster;
 use crate::rows::{PROGRAM, Writers};
 use crate::{Host, Lab, Machine, eventually};
@@ -40,6 +41,8 @@ pub struct Pair<'lab> {
     pub members: Vec<Arc<Host>>,
     /// The address that goes with the role.
     pub address: String,
+    /// The controllers of the members, if they can be switched.
+    _bmcs: Option<Bmcs>,
 }
 
 impl<'lab> Pair<'lab> {
@@ -72,6 +75,42 @@ impl<'lab> Pair<'lab> {
         writer: &str,
         prepare: impl Fn(&Host) -> Result<()>,
     ) -> Result<Self> {
+        Self::build_as(lab, count, service, declared, writer, prepare, false)
+    }
+
+    /// The same with two members, each on a VM host of its own (`vmhost1`, `vmhost2`), which a controller switches. Its management
+    /// machine has an agent, too.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_on_hosts(
+        lab: &'lab Lab,
+        service: &'static str,
+        declared: impl Fn(&str) -> String,
+        writer: &str,
+        prepare: impl Fn(&Host) -> Result<()>,
+    ) -> Result<Self> {
+        let pair = Self::build_as(lab, 2, service, declared, writer, prepare, true)?;
+        eventually("the agent of mgmt1", SOON, || {
+            let seen = pair.cluster.node("mgmt1")?;
+            ensure!(seen["liveness"] == "alive", "{seen}");
+            Ok(())
+        })?;
+        // A controller does not know whose it is: a person says so.
+        let attest = ["power", "verify", "--attest", "cabled by the test"];
+        pair.cluster.run(&[&attest[..], &["db1", "db2"]].concat())?;
+        Ok(pair)
+    }
+
+    fn build_as(
+        lab: &'lab Lab,
+        count: usize,
+        service: &'static str,
+        declared: impl Fn(&str) -> String,
+        writer: &str,
+        prepare: impl Fn(&Host) -> Result<()>,
+        switched: bool,
+    ) -> Result<Self> {
         let management = lab.nspawn("mgmt1")?;
         let client = lab.plain("client")?;
         let members = (1..=count).map(|number| lab.nspawn(&format!("db{number}")));
@@ -80,15 +119,35 @@ impl<'lab> Pair<'lab> {
             anyhow::bail!("a pair has two members or more");
         };
         let (one, two) = (Arc::clone(one), Arc::clone(two));
+        let bmcs = switched.then(|| Bmcs::start(lab, &members.iter().collect::<Vec<_>>()));
+        let bmcs = bmcs.transpose()?;
         let names: Vec<&str> = members.iter().map(|host| host.name()).collect();
         let nodes: String = members
             .iter()
-            .map(|host| format!("  {}: {{ address: {} }}\n", host.name(), host.address()))
+            .enumerate()
+            .map(|(index, host)| {
+                let plug = bmcs.as_ref().and_then(|bmcs| bmcs.address(host.name()));
+                let plug = plug.map_or_else(String::new, |at| {
+                    let number = index + 1;
+                    format!(", host: vmhost{number}, power: {{ by: bmc, plug: \"{at}\" }}")
+                });
+                let (name, address) = (host.name(), host.address());
+                format!("  {name}: {{ address: {address}{plug} }}\n")
+            })
             .collect();
+        let devices = bmcs.as_ref().map_or_else(String::new, |_| {
+            format!(
+                "hosts:\n  vmhost1: {{ address: 10.255.0.1 }}\n  vmhost2: {{ address: 10.255.0.2 }}\n\
+                 power:\n  bmc:\n    fence: fence_ipmilan\n    via: [mgmt1]\n    options: {{ port_as_ip: \"1\", lanplus: \"1\", \
+                 username: {}, password: {{ secret: bmc }}, power_wait: \"0\" }}\n",
+                bmc::USER
+            )
+        });
         let address = lab.service_address(0)?.to_string();
         let spec = format!(
             "cluster: pair\n\
              control: {{ coordinators: [mgmt1], heartbeat: 500ms, late: 2s, lost: 5s }}\n\
+             {devices}\
              nodes:\n  mgmt1: {{ address: {} }}\n{nodes}\
              services:\n  {service}:\n    nodes: [{}]\n    active: one\n{}",
             management.address(),
@@ -97,6 +156,10 @@ impl<'lab> Pair<'lab> {
         );
         let mut cluster = Cluster::create(lab, "pair", &spec)?;
         cluster.install_coordinator(&management)?;
+        if switched {
+            cluster.install_agent(&management, &[])?;
+            cluster.install_secret(&management, "bmc", bmc::PASSWORD)?;
+        }
         for host in &members {
             cluster.install_agent(host, &[])?;
             prepare(host)?;
@@ -113,6 +176,7 @@ impl<'lab> Pair<'lab> {
             two,
             members,
             address,
+            _bmcs: bmcs,
         };
         let all = || {
             [&pair.management, &pair.client]

@@ -50,7 +50,11 @@ impl Coordinator {
                 node: about,
                 reached,
                 detail,
-            } => self.tried(node, &about, ask, reached, detail),
+            } => {
+                if !self.address_tried(node, ask, reached, &detail) {
+                    self.tried(node, &about, ask, reached, detail);
+                }
+            }
             FromAgent::File { ask, compared } => self.file_compared(node, ask, compared),
             FromAgent::Plugs { ask, list } => self.plugs_answer(node, ask, list),
             FromAgent::ByHand(acts) => self.by_hand(node, acts, now),

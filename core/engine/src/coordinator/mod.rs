@@ -34,6 +34,7 @@
 
 mod activity;
 mod agents;
+mod arrivals;
 mod assignment;
 mod belief;
 mod budget;
@@ -151,6 +152,8 @@ pub struct Coordinator {
     observers: reaching::Observers,
     fencings: fencing::Fencings,
     comparisons: files::Questions,
+    /// Addresses of services that nodes were asked to try, by the question.
+    trying: BTreeMap<u64, arrivals::Trying>,
     looked: frozen::Looked,
     output: Output,
 }

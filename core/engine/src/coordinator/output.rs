@@ -98,6 +98,12 @@ impl Coordinator {
                 Effect::AskPower(node) => {
                     polled.insert(node);
                 }
+                Effect::TryAddress {
+                    on,
+                    service,
+                    node,
+                    address,
+                } => self.try_address(on, service, node, address, now),
             }
         }
         for (on, checks) in probed {

@@ -125,6 +125,7 @@ impl Coordinator {
             observers: BTreeMap::new(),
             fencings: BTreeMap::new(),
             comparisons: super::files::Questions::default(),
+            trying: BTreeMap::new(),
             looked: super::frozen::Looked::default(),
             output: Output::default(),
         };

@@ -40,7 +40,7 @@ impl Operation {
             (&self.step(at).action, &self.step(at).node)
         {
             let alone = *node == assumption.active;
-            return self.may_start(service, assumption, alone, ready, ctx);
+            return self.may_start(service, &assumption, alone, ready, ctx);
         }
         let ready = all_there(service, ready, ctx);
         let stops = self.step(at).action == Action::Stop;
@@ -55,7 +55,7 @@ impl Operation {
         }
         match active {
             Active::On(node) if node != assumption.active => {
-                Readiness::Never(moved(service, &node, assumption))
+                Readiness::Never(moved(service, &node, &assumption))
             }
             Active::On(_) | Active::Nowhere => Readiness::Yes,
             // An assumption that was observed must stay observable until its own active side is taken down; one that
@@ -135,11 +135,11 @@ impl Operation {
             return Readiness::Yes;
         };
         match undo {
-            Action::Stop => self.may_stop_again(service, assumption, node, ready, ctx),
+            Action::Stop => self.may_stop_again(service, &assumption, node, ready, ctx),
             Action::Start => {
                 let active = &assumption.active;
                 let alone = node == active || self.has_stopped(service, active);
-                self.may_start(service, assumption, alone, ready, ctx)
+                self.may_start(service, &assumption, alone, ready, ctx)
             }
             _ => Readiness::Yes,
         }
@@ -184,10 +184,10 @@ impl Operation {
         }
     }
 
-    /// The service of a step, and where the plan took its active side to be.
-    fn assumed<'a>(&'a self, at: usize, ctx: &'a Ctx<'_>) -> Option<(&'a Service, &'a Assumption)> {
+    /// The service of a step, and where its active side is to be by then.
+    fn assumed<'a>(&self, at: usize, ctx: &Ctx<'a>) -> Option<(&'a Service, Assumption)> {
         let name = self.step(at).service.as_ref()?;
-        let assumption = self.plan().assumptions.get(name)?;
+        let assumption = self.expected_side(at, name)?;
         Some((ctx.spec.services.get(name)?, assumption))
     }
 

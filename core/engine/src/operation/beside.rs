@@ -18,7 +18,7 @@
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{Active, InstanceState};
-use interlock_model::plan::{Known, PlanKind, Wait};
+use interlock_model::plan::{Known, Wait};
 use interlock_model::spec::Service;
 
 use super::gates::Readiness;
@@ -98,12 +98,12 @@ impl Operation {
 
     /// Does a shutdown take a service away as a whole, as far as that can be seen?
     fn takes_away(&self, service: &Service, ctx: &Ctx<'_>) -> bool {
-        if self.plan().kind != PlanKind::Shutdown || self.plan().keeps.contains(&service.name) {
+        if !self.plan().kind.goes_down() || self.plan().keeps.contains(&service.name) {
             return false;
         }
         if service.is_exclusive() {
-            let active = self.plan().assumptions.get(&service.name);
-            return active.is_none_or(|it| self.has(&Action::Stop, service, &it.active));
+            let active = self.final_side(&service.name);
+            return active.is_none_or(|it| self.has(&Action::Stop, service, &it));
         }
         self.up_elsewhere(service, &Action::Stop, ctx) == 0
     }

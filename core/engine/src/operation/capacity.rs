@@ -23,7 +23,7 @@ use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceState, Observations};
-use interlock_model::plan::{Gate, PlanKind};
+use interlock_model::plan::Gate;
 use interlock_model::spec::Service;
 
 use super::gates::Readiness;
@@ -183,7 +183,7 @@ impl Operation {
     /// The nodes whose instances of a service this plan takes away for good, or has taken and not brought back yet: by a
     /// start, or by taking the stop back.
     fn away<'a>(&'a self, service: &Service, ctx: &Ctx<'a>) -> BTreeSet<&'a NodeName> {
-        let for_good = self.plan().kind == PlanKind::Shutdown;
+        let for_good = self.plan().kind.goes_down();
         let (mut taken, mut back) = (BTreeSet::new(), BTreeSet::new());
         for (at, (step, state)) in self.steps().enumerate() {
             let is_back = match step.action {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use interlock_model::action::Command;
 use interlock_model::check::CheckId;
 use interlock_model::ids::{AttemptId, Term};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
@@ -69,4 +69,15 @@ pub enum Effect {
     },
     /// Ask the power source of this node.
     AskPower(NodeName),
+    /// Have a node try an address of a service.
+    TryAddress {
+        /// Which node tries.
+        on: NodeName,
+        /// Of which service.
+        service: ServiceName,
+        /// The node that is to have the address.
+        node: NodeName,
+        /// The address.
+        address: String,
+    },
 }

@@ -229,6 +229,7 @@ impl Operation {
             .and(|| self.capacity(at, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
             .and(|| self.batches(at, ready, ctx))
+            .and(|| self.arrival(at, ready, ctx))
             .and(|| self.reachable(at, ready, ctx));
         let awaits_next = self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0;
         match readiness {
@@ -264,6 +265,7 @@ impl Operation {
                     self.probe_batches(at, ctx);
                     self.ask_power(at, ctx);
                     self.ask_power_of_silent(at, ctx);
+                    self.try_addresses(at, ctx);
                 }
             }
             Readiness::Never(why) => {
@@ -290,6 +292,11 @@ impl Operation {
     fn begin(&mut self, at: usize, ctx: &mut Ctx<'_>) {
         let step = self.step(at);
         match &step.action {
+            Action::VerifyRole { .. } | Action::CatchUp => {
+                let (step, evidence) = (step.id.clone(), self.arrival_seen(at, ctx));
+                self.record(What::Proven { step, evidence }, ctx.now);
+                self.live[at].began = Some(ctx.now.mono);
+            }
             Action::Check | Action::Approve { .. } => {
                 let evidence = match step.gates.len() {
                     0 => "reached".to_owned(),
@@ -373,7 +380,11 @@ impl Operation {
             }
             Action::Reboot => Some(Command::Reboot),
             Action::PowerOff { power } => Some(Command::Shutdown { by: power.shutdown }),
-            Action::PowerOn { .. } | Action::Check | Action::Approve { .. } => None,
+            Action::PowerOn { .. }
+            | Action::Check
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
+            | Action::Approve { .. } => None,
         }
     }
 

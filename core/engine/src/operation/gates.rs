@@ -122,7 +122,8 @@ impl Operation {
     pub(super) fn reachable(&self, at: usize, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
         match (&step.action, &step.node) {
-            (Action::Check | Action::Approve { .. }, _) => Readiness::Yes,
+            (action, _) if action.only_looks() => Readiness::Yes,
+            (Action::Approve { .. }, _) => Readiness::Yes,
             (action, Some(node)) if action.is_power() => self
                 .leaves_no_stray(action, node, ctx)
                 .and(|| super::power::ready(action, node, ready, ctx)),

@@ -68,6 +68,7 @@ mod questions;
 mod reached;
 mod report;
 mod risen;
+mod roles;
 mod state;
 mod strays;
 mod tally;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use interlock_model::action::{Action, Power};
 use interlock_model::check::Verdict;
 use interlock_model::observation::Liveness;
-use interlock_model::plan::{Gate, PlanKind};
+use interlock_model::plan::Gate;
 
 use super::gates::Readiness;
 use super::instances::LATE_LOOK;
@@ -99,7 +99,7 @@ impl Operation {
     /// an agent that has only just lost its session. What the plan itself took down later is not asked for.
     fn still_stands(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
-        let is_past = step.action == Action::Check && self.plan().kind == PlanKind::Shutdown;
+        let is_past = step.action == Action::Check && self.plan().kind.goes_down();
         if self.steps[at].phase != Phase::Done || is_past {
             return Readiness::Yes;
         }

@@ -591,6 +591,7 @@ impl Bench {
                 Effect::Cancel { id, .. } => format!("cancel {}", name(id)),
                 Effect::Probe { on, .. } => format!("probe {on}"),
                 Effect::AskPower(node) => format!("power {node}"),
+                Effect::TryAddress { on, address, .. } => format!("try {address} from {on}"),
             })
             .collect()
     }

@@ -17,6 +17,7 @@ mod held_up;
 mod instances;
 mod late_undo;
 mod left;
+mod moves;
 mod no_service;
 mod off;
 mod power;

@@ -8,7 +8,7 @@ use interlock_model::ids::{Generation, Term};
 use interlock_model::lease::Epoch;
 use interlock_model::names::NodeName;
 use interlock_model::observation::{
-    Active, InstanceObservation, InstanceState, RoleObservation, Side, Wanted,
+    Active, Fitness, InstanceObservation, InstanceState, RoleObservation, Side, Wanted,
 };
 use interlock_model::spec::Spec;
 use interlock_model::time::{Now, Timestamp};
@@ -42,6 +42,7 @@ fn cluster(sides: &[(&str, Side)]) -> Coordinator {
                 epoch: Epoch(4),
                 detail: String::new(),
                 lost: None,
+                fitness: Fitness::Unknown,
             }),
             ..InstanceObservation::default()
         };

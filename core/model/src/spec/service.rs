@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failover::Failover;
 use crate::action::Part;
+use crate::address::FloatingAddress;
 use crate::check::Check;
 use crate::file::ServiceFile;
 use crate::member::{Balancer, Membership};
@@ -122,6 +123,15 @@ impl Service {
     #[must_use]
     pub fn is_leased(&self) -> bool {
         self.failover.is_some()
+    }
+
+    /// The addresses that its primary has.
+    pub fn addresses(&self) -> impl Iterator<Item = &FloatingAddress> {
+        let parts = self.parts.iter().chain(&self.primary_parts);
+        parts.filter_map(|part| match part {
+            Part::Address(address) => Some(address),
+            _ => None,
+        })
     }
 
     /// Is one instance primary and the others standbys?

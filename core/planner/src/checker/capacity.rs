@@ -22,7 +22,7 @@ pub(super) fn check(
     observations: Option<&Observations>,
     found: &mut Vec<Violation>,
 ) {
-    if plan.kind == PlanKind::Startup {
+    if plan.kind.comes_up() {
         return;
     }
     for service in spec
@@ -49,7 +49,7 @@ pub(super) fn check(
             .filter(|node| is_healthy(plan, service, node, observations, agentless(node)))
             .collect();
         let away = match plan.kind {
-            PlanKind::Shutdown => {
+            PlanKind::Shutdown | PlanKind::Evacuate => {
                 let running = |node: &NodeName| {
                     observations
                         .is_none_or(|o| agentless(node) || is_up(o.instance(node, &service.name)))
@@ -71,7 +71,9 @@ pub(super) fn check(
             | PlanKind::Restart
             | PlanKind::Reboot
             | PlanKind::Switchover
-            | PlanKind::Failover => {
+            | PlanKind::Failover
+            | PlanKind::Failback
+            | PlanKind::Restore => {
                 let healthy = stops.into_iter().filter(|(node, _)| healthy.contains(node));
                 most_at_once(
                     &healthy

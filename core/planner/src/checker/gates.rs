@@ -199,7 +199,8 @@ fn people(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation
     }
 }
 
-fn end(action: &Action) -> Wait {
+/// The condition that a step reaches last.
+pub(super) fn end(action: &Action) -> Wait {
     match action {
         Action::Stop | Action::PowerOff { .. } | Action::Drain { .. } => Wait::Down,
         Action::PowerOn { .. }
@@ -209,6 +210,11 @@ fn end(action: &Action) -> Wait {
         | Action::WriteFile { .. }
         | Action::RestoreFile { .. }
         | Action::Approve { .. } => Wait::Up,
-        Action::Start | Action::Verify | Action::Promote | Action::Check => Wait::Healthy,
+        Action::Start
+        | Action::Verify
+        | Action::Promote
+        | Action::VerifyRole { .. }
+        | Action::CatchUp
+        | Action::Check => Wait::Healthy,
     }
 }

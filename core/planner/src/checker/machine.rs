@@ -62,6 +62,8 @@ pub(super) fn check(
             | Action::Stop
             | Action::Verify
             | Action::Promote
+            | Action::VerifyRole { .. }
+            | Action::CatchUp
             | Action::Drain { .. }
             | Action::Admit { .. }
             | Action::TryFile { .. }
@@ -72,9 +74,13 @@ pub(super) fn check(
         }
     }
     match plan.kind {
-        PlanKind::Shutdown => down_is_off(spec, plan, paths, found),
-        PlanKind::Startup => on_before_its_first(spec, paths, found),
-        PlanKind::Restart | PlanKind::Reboot | PlanKind::Switchover | PlanKind::Failover => {}
+        PlanKind::Shutdown | PlanKind::Evacuate => down_is_off(spec, plan, paths, found),
+        PlanKind::Startup | PlanKind::Restore => on_before_its_first(spec, paths, found),
+        PlanKind::Restart
+        | PlanKind::Reboot
+        | PlanKind::Switchover
+        | PlanKind::Failover
+        | PlanKind::Failback => {}
     }
 }
 

@@ -10,7 +10,7 @@ use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::member::{Member, MemberState};
 use interlock_model::names::NodeName;
 use interlock_model::observation::{InstanceState, Observations};
-use interlock_model::plan::{Plan, PlanKind, Step, StepId, Wait};
+use interlock_model::plan::{Plan, Step, StepId, Wait};
 use interlock_model::spec::{Service, Spec};
 
 use super::Violation;
@@ -61,7 +61,7 @@ impl Place {
         on: &'a NodeName,
         observations: Option<&Observations>,
     ) -> Self {
-        let starting = plan.kind == PlanKind::Startup;
+        let starting = plan.kind.comes_up();
         let up = match observations.map(|seen| seen.instance(on, &balancer.name)) {
             None => !starting,
             Some(InstanceState::Stopping) => !starting,
@@ -199,7 +199,7 @@ fn brought_back(
     let there = told.is_none_or(|start| paths.awaits(admit, start, Wait::Healthy));
     // How it is in a balancer that does not run yet, nobody can see.
     let due = told.is_some() || place.up && out;
-    plan.kind == PlanKind::Startup && due && healthy && there
+    plan.kind.comes_up() && due && healthy && there
 }
 
 fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {

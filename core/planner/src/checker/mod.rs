@@ -14,6 +14,7 @@
 //! | `machine` | nothing runs where a machine goes; *down* of a machine; the control plane; who asks the power source |
 //! | `gates` | checks before and after a start, people's gates at the end |
 //! | `members` | drained in the load balancers before the stop, admitted after the start, and the next batch after that |
+//! | `moves` | each role that moves is made sure of before anything goes; who starts as a standby catches up before it gets clients |
 //! | `files` | a file changes only while its instance is stopped, to what the plan says, and after every node has tried its text |
 //! | `capacity` | never fewer than `at_least` |
 
@@ -22,6 +23,7 @@ mod files;
 mod gates;
 mod machine;
 mod members;
+mod moves;
 mod order;
 mod paths;
 mod shape;
@@ -151,6 +153,13 @@ pub enum Violation {
         /// The step that is missing, or not where it should be.
         expected: String,
     },
+    /// A role moves, or a standby gets clients, without what makes sure of it.
+    RoleNotSecured {
+        /// The step.
+        step: StepId,
+        /// The step that is missing, or not where it should be.
+        expected: String,
+    },
     /// A step writes a text that the plan does not have, or that is another one than its digest says.
     WrongText {
         /// The step.
@@ -218,7 +227,7 @@ impl fmt::Display for Violation {
                     "{step} asks check {check} on {on}, which does not run it for that"
                 )
             }
-            Self::NotSwitched { step, expected } => {
+            Self::NotSwitched { step, expected } | Self::RoleNotSecured { step, expected } => {
                 write!(f, "{step} is not ordered with {expected}")
             }
             Self::WrongText { step } => {
@@ -253,6 +262,7 @@ pub fn check(spec: &Spec, plan: &Plan, observations: Option<&Observations>) -> V
     machine::check(spec, plan, &paths, observations, &mut found);
     gates::check(spec, plan, &paths, &mut found);
     members::check(spec, plan, &paths, observations, &mut found);
+    moves::check(spec, plan, &paths, &mut found);
     files::check(plan, &paths, &mut found);
     capacity::check(spec, plan, &paths, observations, &mut found);
     found.sort();

@@ -36,7 +36,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
         let active = active(plan, service);
         let touched = touched(spec, paths, service);
         // Standbys of a lease that nobody holds stop in any order.
-        let ordered = !(service.is_leased() && plan.kind == PlanKind::Shutdown);
+        let ordered = !(service.is_leased() && plan.kind.goes_down());
         if service.is_exclusive()
             && ordered
             && service.nodes.len() > 1
@@ -58,10 +58,10 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                 continue;
             };
             match plan.kind {
-                PlanKind::Shutdown => {
+                PlanKind::Shutdown | PlanKind::Evacuate => {
                     require(paths, &own.stops, &below.stops, dependency.stop, found);
                 }
-                PlanKind::Startup => {
+                PlanKind::Startup | PlanKind::Restore => {
                     let mut first = below.starts.clone();
                     let mut then = own.starts.clone();
                     // What runs already is up; its health is waited for, and it waits for nothing itself.
@@ -77,7 +77,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan, paths: &Paths<'_>, found: &mut Vec
                     require(paths, &first, &own.stops, Wait::Healthy, found);
                 }
                 // A role moves; nothing starts or stops.
-                PlanKind::Switchover | PlanKind::Failover => {}
+                PlanKind::Switchover | PlanKind::Failover | PlanKind::Failback => {}
                 PlanKind::Reboot => on_each_node(
                     paths,
                     service,
@@ -144,8 +144,9 @@ fn starts(plan: &Plan, paths: &Paths<'_>, service: &Service) -> Steps {
     let active = active(plan, service);
     let works = |node: &NodeName| !service.is_exclusive() || active == Some(node);
     let steps = service.nodes.iter().filter_map(|node| {
-        // Of a leased service nobody works by being started.
-        let step = match paths.promote(&service.name, node) {
+        // Of a leased service nobody works by being started. Where its role moves to in the end is no matter of its start.
+        let promote = paths.promote(&service.name, node);
+        let step = match promote.filter(|_| works(node)) {
             Some(promote) => promote,
             None => paths.start(&service.name, node)?,
         };
@@ -200,7 +201,7 @@ fn sequence(
         order.filter_map(stop).map(|step| (step, true)).collect()
     };
     match plan.kind {
-        PlanKind::Shutdown => {
+        PlanKind::Shutdown | PlanKind::Evacuate => {
             one_by_one(
                 paths,
                 &stops(&mut upwards.iter().rev()),
@@ -208,7 +209,7 @@ fn sequence(
                 found,
             );
         }
-        PlanKind::Startup => {
+        PlanKind::Startup | PlanKind::Restore => {
             let starts = upwards.iter().filter_map(|node| paths.start(name, node));
             // A step that only waits for the health of what runs already is in nobody's way.
             let order = starts
@@ -231,7 +232,11 @@ fn sequence(
                 }
             }
         }
-        PlanKind::Restart | PlanKind::Reboot | PlanKind::Switchover | PlanKind::Failover => {}
+        PlanKind::Restart
+        | PlanKind::Reboot
+        | PlanKind::Switchover
+        | PlanKind::Failover
+        | PlanKind::Failback => {}
     }
 }
 

@@ -138,7 +138,7 @@ impl<'a> Paths<'a> {
         // A check and a person's confirmation have one condition only: done.
         let only_done = matches!(
             self.steps[step].action,
-            Action::Check | Action::Approve { .. }
+            Action::Check | Action::VerifyRole { .. } | Action::CatchUp | Action::Approve { .. }
         );
         let enough = move |(_, condition): &&(usize, Wait)| only_done || *condition >= until;
         self.next[step].iter().filter(enough).map(|(next, _)| *next)

@@ -44,7 +44,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
         if step.timeout.is_zero() {
             found.push(Violation::NoTimeLimit { step: id() });
         }
-        if !is_in_spec(spec, step) {
+        if !is_in_spec(spec, plan.kind, step) {
             found.push(Violation::NotInSpec { step: id() });
         }
         if !has_a_place(spec, plan.kind, step) {
@@ -109,7 +109,7 @@ fn reaches(action: &Action, until: Wait) -> bool {
         | Action::WriteFile { .. }
         | Action::RestoreFile { .. }
         | Action::Approve { .. } => matches!(until, Wait::Issued | Wait::Up),
-        Action::Check => until == Wait::Healthy,
+        Action::Check | Action::VerifyRole { .. } | Action::CatchUp => until == Wait::Healthy,
     }
 }
 
@@ -130,7 +130,7 @@ fn expected_id(step: &Step) -> Option<String> {
     }
 }
 
-fn is_in_spec(spec: &Spec, step: &Step) -> bool {
+fn is_in_spec(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
     let service = match &step.service {
         Some(name) => match spec.services.get(name) {
             Some(service) if !service.external => Some(service),
@@ -147,8 +147,19 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
             Some(service),
             Some(node),
         ) => service.nodes.contains(node) && service.files.contains_key(file),
-        (Action::Promote, Some(service), Some(node)) => {
+        (Action::Promote | Action::CatchUp, Some(service), Some(node)) => {
             service.is_leased() && service.nodes.contains(node)
+        }
+        (Action::VerifyRole { addresses, from }, Some(service), Some(node)) => {
+            let declared = service.addresses().map(|it| it.ip.to_string());
+            let is_outside = |on: &NodeName| {
+                let on = spec.nodes.get(on);
+                on.is_some_and(|on| on.agentless.is_none() && !service.nodes.contains(&on.name))
+            };
+            service.is_leased()
+                && service.nodes.contains(node)
+                && *addresses == declared.collect::<BTreeSet<String>>()
+                && from.iter().all(is_outside)
         }
         (Action::Drain { .. } | Action::Admit { .. }, Some(balancer), Some(node)) => {
             balancer.nodes.contains(node) && is_member(spec, balancer, &step.action)
@@ -160,6 +171,7 @@ fn is_in_spec(spec: &Spec, step: &Step) -> bool {
             spec.nodes.contains_key(node)
         }
         // Where machines meet that have no service: it looks at nothing.
+        (Action::Check, None, None) if kind == PlanKind::Evacuate => step.healthy.is_empty(),
         (Action::Check, None, None) => step.healthy.is_empty() && step.gates.is_empty(),
         // What a person does by hand is held like what an agent does.
         (Action::Approve { .. }, Some(service), Some(node)) => service.nodes.contains(node),
@@ -191,25 +203,23 @@ fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
         .is_some_and(|node| node.agentless.is_some());
     match step.action {
         Action::Start => match kind {
-            PlanKind::Shutdown | PlanKind::Switchover | PlanKind::Failover => false,
-            PlanKind::Startup | PlanKind::Reboot => !autostart && !agentless,
+            kind if kind.only_moves() || kind.goes_down() => false,
             PlanKind::Restart => !agentless,
+            _ => !autostart && !agentless,
         },
-        Action::Verify => {
-            matches!(kind, PlanKind::Startup | PlanKind::Reboot) && autostart && !agentless
-        }
+        Action::Verify => (kind.comes_up() || kind == PlanKind::Reboot) && autostart && !agentless,
         Action::Promote => kind != PlanKind::Shutdown && !agentless,
-        Action::Stop => {
-            !matches!(
-                kind,
-                PlanKind::Startup | PlanKind::Switchover | PlanKind::Failover
-            ) && !agentless
+        Action::VerifyRole { .. } => {
+            !agentless
+                && (kind.only_moves() || matches!(kind, PlanKind::Evacuate | PlanKind::Restore))
         }
-        Action::PowerOn { .. } => kind == PlanKind::Startup,
-        Action::PowerOff { .. } => kind == PlanKind::Shutdown,
+        Action::CatchUp => kind == PlanKind::Restore && !agentless,
+        Action::Stop => !kind.comes_up() && !kind.only_moves() && !agentless,
+        Action::PowerOn { .. } => kind.comes_up(),
+        Action::PowerOff { .. } => kind.goes_down(),
         Action::Reboot => kind == PlanKind::Reboot && !agentless,
-        Action::Drain { .. } => kind != PlanKind::Startup && !agentless,
-        Action::Admit { .. } => kind != PlanKind::Shutdown && !agentless,
+        Action::Drain { .. } => !kind.comes_up() && !agentless,
+        Action::Admit { .. } => !kind.goes_down() && !agentless,
         Action::TryFile { .. } | Action::WriteFile { .. } => {
             kind == PlanKind::Restart && !agentless
         }
@@ -235,6 +245,8 @@ fn opposite(action: &Action) -> Option<Action> {
         Action::WriteFile { file, .. } => Some(Action::RestoreFile { file: file.clone() }),
         Action::Verify
         | Action::Promote
+        | Action::VerifyRole { .. }
+        | Action::CatchUp
         | Action::Reboot
         | Action::TryFile { .. }
         | Action::RestoreFile { .. }

@@ -17,7 +17,7 @@ pub fn dot(plan: &Plan) -> String {
     for step in &plan.steps {
         let shape = match step.action {
             Action::Approve { .. } => " [shape=octagon]",
-            Action::Check => " [shape=ellipse]",
+            Action::Check | Action::VerifyRole { .. } | Action::CatchUp => " [shape=ellipse]",
             Action::Start
             | Action::Stop
             | Action::Verify

@@ -28,7 +28,7 @@ pub fn json(sealed: Option<&SealedPlan>, report: &Report) -> Value {
 /// A step is `id`, `action`, `node`, `service`, `stage`, `after: [{step, until}]`, `gates` and `healthy` (the checks that it
 /// waits for before and after, and where each runs), `timeout` (`1m 30s`), `undo` (a word or null), and what its action needs:
 /// `gate`, `question` and `role` of an approval, `power` of what switches a machine, `member`, `within` and `then` of what
-/// changes a load balancer, `file` and `text` of what writes. The stage is a derived view, never a barrier.
+/// changes a load balancer, `file` and `text` of what writes, `addresses` and `from` (who may try them) of what makes sure of a role. The stage is a derived view, never a barrier.
 #[must_use]
 pub fn plan(sealed: &SealedPlan) -> Value {
     let plan = sealed.plan();
@@ -92,8 +92,13 @@ fn step(step: &Step, stage: u32) -> Value {
         | Action::Stop
         | Action::Verify
         | Action::Promote
+        | Action::CatchUp
         | Action::Reboot
         | Action::Check => {}
+        Action::VerifyRole { addresses, from } => {
+            fields["addresses"] = value!(addresses);
+            fields["from"] = value!(from);
+        }
     }
     fields
 }

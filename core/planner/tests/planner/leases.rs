@@ -1,13 +1,14 @@
 //! Leased services: their primary is made in a step of its own, and moved by a switchover.
 
 use interlock_model::action::{Action, Part};
+use interlock_model::address::FloatingAddress;
 use interlock_model::check::{CheckFrom, Verdict};
 use interlock_model::lease::{ControlLoss, Epoch, Timings, VmPause};
-use interlock_model::names::ServiceName;
-use interlock_model::observation::{InstanceState, Liveness, RoleObservation, Side};
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{Fitness, InstanceState, Liveness, RoleObservation, Side};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::{Budget, Clients, Failover, Fence};
-use interlock_planner::Scope;
+use interlock_planner::{Entry, Report, Scope};
 
 use crate::support::{
     Ask, Cluster, Seen, after, ask, checks, ids, name, nodes, precedes, services,
@@ -15,43 +16,59 @@ use crate::support::{
 
 /// A leased database, and who needs it.
 fn cluster() -> Cluster {
-    Cluster::new()
-        .exclusive("db", &["a", "b"])
-        .with("db", |db| {
-            db.active_when.clear();
-            db.checks.clear();
-            db.primary_parts = vec![Part::Process {
-                name: name("writer"),
-            }];
-            db.failover = Some(Failover {
-                automatic: false,
-                timings: Timings::default(),
-                on_control_loss: ControlLoss::Hold,
-                vm_pause: VmPause::Possible,
-                max_lag: 0,
-                clients: Clients::Any,
-                fence: Fence::Never,
-                budget: Budget::default(),
-            });
-        })
+    leased(Cluster::new().exclusive("db", &["a", "b"]), "db")
         .check("db", "login", CheckFrom::Own)
         .service("web", &["w"])
         .requires("web", &["db"])
 }
 
-trait Sides {
-    fn side(self, node: &str, side: Side) -> Self;
+/// Gives an exclusive service a lease in place of its checks.
+pub(crate) fn leased(cluster: Cluster, service: &str) -> Cluster {
+    cluster.with(service, |it| {
+        it.active_when.clear();
+        it.checks.clear();
+        it.primary_parts = vec![Part::Process {
+            name: name("writer"),
+        }];
+        it.failover = Some(Failover {
+            automatic: false,
+            timings: Timings::default(),
+            on_control_loss: ControlLoss::Hold,
+            vm_pause: VmPause::Possible,
+            max_lag: 0,
+            clients: Clients::Any,
+            fence: Fence::Never,
+            budget: Budget::default(),
+        });
+    })
+}
+
+pub(crate) trait Sides: Sized {
+    fn side_of(self, service: &str, node: &str, side: Side) -> Self;
+    /// The leader of the lease says that it could not take the role.
+    fn unfit(self, service: &str, node: &str, why: &str) -> Self;
+    fn side(self, node: &str, side: Side) -> Self {
+        self.side_of("db", node, side)
+    }
 }
 
 impl Sides for Seen {
-    fn side(mut self, node: &str, side: Side) -> Self {
+    fn side_of(mut self, service: &str, node: &str, side: Side) -> Self {
         let instances = &mut self.node(node).instances;
-        instances.get_mut(&name::<ServiceName>("db")).unwrap().role = Some(RoleObservation {
+        let instance = instances.get_mut(&name::<ServiceName>(service)).unwrap();
+        instance.role = Some(RoleObservation {
             side,
             epoch: Epoch(3),
             detail: String::new(),
             lost: None,
+            fitness: Fitness::Fit,
         });
+        self
+    }
+    fn unfit(mut self, service: &str, node: &str, why: &str) -> Self {
+        let instances = &mut self.node(node).instances;
+        let instance = instances.get_mut(&name::<ServiceName>(service)).unwrap();
+        instance.role.as_mut().unwrap().fitness = Fitness::Unfit(why.to_owned());
         self
     }
 }
@@ -145,14 +162,15 @@ fn what_restarts_the_primary_makes_it_primary_again() {
 }
 
 #[test]
-fn a_switchover_is_one_promotion_of_the_only_standby_that_could_take_it() {
+fn a_switchover_is_one_promotion_of_the_only_standby_that_could_take_it_and_is_made_sure_of() {
     let cluster = cluster();
     let seen = up(&cluster);
     let plan = switchover(&cluster).seeing(&seen).plan();
-    assert_eq!(ids(&plan), ["promote:db@b"]);
+    assert_eq!(ids(&plan), ["promote:db@b", "verify-role:db@b"]);
     assert_eq!(checks(&plan, "promote:db@b").1, ["db.login@b"]);
+    assert_eq!(after(&plan, "verify-role:db@b"), ["promote:db@b healthy"]);
     let to = switchover(&cluster).to("b").seeing(&seen).plan();
-    assert_eq!(ids(&to), ["promote:db@b"]);
+    assert_eq!(ids(&to), ["promote:db@b", "verify-role:db@b"]);
     let there = switchover(&cluster).to("a").seeing(&seen).plan();
     assert_eq!(ids(&there), Vec::<&str>::new());
 }
@@ -222,7 +240,7 @@ fn a_failover_rests_on_a_word_that_no_agent_contradicts() {
     };
     let lost = up(&cluster).lose("a");
     let plan = failover(&lost, &["a"]).plan.expect("a plan");
-    assert_eq!(ids(plan.plan()), ["promote:db@b"]);
+    assert_eq!(ids(plan.plan()), ["promote:db@b", "verify-role:db@b"]);
     refused(
         &lost,
         &[],
@@ -238,4 +256,87 @@ fn a_failover_rests_on_a_word_that_no_agent_contradicts() {
     refused(&up(&cluster), &["a"], "the agent of a is heard");
     let other_is_down = lost.clone().state("db", "b", InstanceState::Stopped);
     refused(&other_is_down, &["a"], "b: it is down");
+}
+
+/// The pre-checks of a report, as `SUBJECT: CHECK: VERDICT`.
+fn looked_at(report: &Report) -> Vec<String> {
+    let entries = report.entries().iter();
+    let texts = entries.filter_map(|entry| match entry {
+        Entry::PreCheck {
+            subject,
+            check,
+            verdict,
+            ..
+        } => Some(format!("{subject}: {check}: {verdict}")),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn what_is_looked_at_before_a_move_is_listed_whether_or_not_it_stands_in_the_way() {
+    let cluster = cluster().with("db", |db| {
+        let address = FloatingAddress {
+            ip: "10.1.0.9".parse().unwrap(),
+            prefix: 24,
+            interface: "eth0".into(),
+        };
+        db.primary_parts.push(Part::Address(address));
+    });
+    let seen = up(&cluster);
+    let listed = |seen: &Seen| looked_at(&switchover(&cluster).seeing(seen).outcome().report);
+    let expected = [
+        "service db: primary: pass",
+        "db@b: standby: pass",
+        "db@b: caught-up: pass",
+        "service db: third-machine: pass",
+    ];
+    assert_eq!(listed(&seen), expected);
+    let behind = seen.clone().unfit("db", "b", "it is 9 behind");
+    let outcome = switchover(&cluster).seeing(&behind).outcome();
+    assert!(
+        outcome.plan.is_some(),
+        "the move itself waits: {}",
+        outcome.report
+    );
+    assert!(looked_at(&outcome.report).contains(&"db@b: caught-up: fail".to_owned()));
+    let alone = seen.clone().lose("w").lose("mgmt1");
+    assert!(listed(&alone).contains(&"service db: third-machine: fail".to_owned()));
+    let plan = switchover(&cluster).seeing(&seen).plan();
+    let Action::VerifyRole { addresses, from } = &plan.steps[1].action else {
+        panic!("{:?}", plan.steps[1]);
+    };
+    assert_eq!(addresses.iter().collect::<Vec<_>>(), ["10.1.0.9"]);
+    // Whoever needs it tries it first.
+    assert_eq!(*from, [name::<NodeName>("w"), name("mgmt1")]);
+    let down = seen.state("db", "b", InstanceState::Stopped);
+    assert!(listed(&down).contains(&"db@b: standby: fail".to_owned()));
+}
+
+#[test]
+fn a_failback_goes_to_the_first_node_of_the_spec_if_that_could_take_the_role() {
+    let cluster = cluster();
+    let failback = || ask(&cluster, PlanKind::Failback, services(&["db"]));
+    let away = up(&cluster)
+        .side("a", Side::Standby)
+        .side("b", Side::Primary);
+    let plan = failback().seeing(&away).plan();
+    assert_eq!(ids(&plan), ["promote:db@a", "verify-role:db@a"]);
+    let refused = |seen: &Seen, expected: &str| {
+        let lines = failback().seeing(seen).refusal();
+        assert!(lines[0].contains(expected), "{lines:?}");
+    };
+    refused(&up(&cluster), "its role is on a already");
+    let behind = away.clone().unfit("db", "a", "it is 9 behind");
+    refused(
+        &behind,
+        "a, the first of its nodes in the spec, cannot take its role: it is 9 behind",
+    );
+    let down = away.clone().state("db", "a", InstanceState::Stopped);
+    refused(&down, "it is down");
+    let mut untold = away;
+    let instances = &mut untold.node("a").instances;
+    let role = instances.get_mut(&name::<ServiceName>("db")).unwrap();
+    role.role.as_mut().unwrap().fitness = Fitness::Unknown;
+    refused(&untold, "has not said");
 }

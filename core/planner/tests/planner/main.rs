@@ -7,6 +7,7 @@
 )]
 
 mod files;
+mod hosts;
 mod jtel;
 mod leases;
 mod members;

@@ -468,6 +468,10 @@ impl<'a> Ask<'a> {
         self.request.attested = nodes.iter().map(|node| name(node)).collect();
         self
     }
+    pub(crate) fn failing_back(mut self) -> Self {
+        self.request.failback = true;
+        self
+    }
     /// With the change of the only file of the service to this template.
     pub(crate) fn changing(mut self, template: &str) -> Self {
         self.request.change = Some(Change {

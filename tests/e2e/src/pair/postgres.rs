@@ -85,16 +85,23 @@ impl<'lab> Site<'lab> {
         lease: &str,
         prepare: impl Fn(&Host) -> Result<()>,
     ) -> Result<Self> {
-        let declared = |address: &str| {
-            format!(
-                "    parts:\n      \
-                 - postgres: {{ cluster: main, user: postgres, {server} }}\n      \
-                 - address: {{ ip: {address}/24, interface: host0 }}\n    \
-                 failover: {}\n",
-                leased(lease)
-            )
-        };
+        let declared = |address: &str| declared(server, lease, address);
         let pair = Pair::build_of(lab, count, "db", declared, WRITER, prepare)?;
+        Ok(Self { pair })
+    }
+
+    /// The same with two machines on VM hosts of their own: [`Pair::build_on_hosts`]. `besides` is what the spec says after
+    /// the service, for its address.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_on_hosts(
+        lab: &'lab Lab,
+        server: &str,
+        besides: impl Fn(&str) -> String,
+    ) -> Result<Self> {
+        let declared = |address: &str| declared(server, LEASE, address) + &besides(address);
+        let pair = Pair::build_on_hosts(lab, "db", declared, WRITER, prepare)?;
         Ok(Self { pair })
     }
 
@@ -195,6 +202,17 @@ impl<'lab> Site<'lab> {
             Ok(())
         })
     }
+}
+
+/// What the spec says of the service.
+fn declared(server: &str, lease: &str, address: &str) -> String {
+    format!(
+        "    parts:\n      \
+         - postgres: {{ cluster: main, user: postgres, {server} }}\n      \
+         - address: {{ ip: {address}/24, interface: host0 }}\n    \
+         failover: {}\n",
+        leased(lease)
+    )
 }
 
 /// Gives a member its server's settings, as its administrator would.

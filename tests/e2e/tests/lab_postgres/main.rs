@@ -5,6 +5,7 @@
 //! own server by its loopback, where nothing but the server itself keeps them out. And no acknowledged row is lost where that
 //! is promised: on a planned move, and with synchronous writes.
 
+mod hosts;
 mod kills;
 mod moves;
 mod three;

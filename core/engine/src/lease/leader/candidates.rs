@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use interlock_model::names::NodeName;
 
+use super::event::Standing;
 use super::fitness::{self, Unfit};
 use super::{Clock, Leader};
 
@@ -11,6 +12,26 @@ impl Leader {
     /// Of each member, why it could not take over now; nothing if it could.
     #[must_use]
     pub fn candidates(&self, now: Clock) -> BTreeMap<NodeName, Option<String>> {
+        self.judged(now, |_, _| false)
+    }
+
+    /// Of each member, why the role could not be moved there on purpose; nothing if it could. `written` is how far the primary
+    /// had written some seconds ago, if that is known. A planned move waits for all that was written, so who has as much as
+    /// that is not too far behind, whatever was written since: in what unit a log is counted does not matter.
+    #[must_use]
+    pub fn movable(&self, now: Clock, written: Option<u64>) -> BTreeMap<NodeName, Option<String>> {
+        self.judged(now, |unfit, standing| {
+            let is_lag = matches!(unfit, Unfit::Behind { .. } | Unfit::NotSynchronous);
+            let has = |written| standing.position.is_some_and(|it| it >= written);
+            is_lag && written.is_some_and(has)
+        })
+    }
+
+    fn judged(
+        &self,
+        now: Clock,
+        passes: impl Fn(&Unfit, &Standing) -> bool,
+    ) -> BTreeMap<NodeName, Option<String>> {
         let record = self.reading.as_ref().and_then(|reading| {
             let record = reading.record()?;
             Some((record, self.is_recent(reading, now)))
@@ -31,7 +52,9 @@ impl Leader {
                 Some((record, recent)) => {
                     let planned = self.wanted.is_some();
                     let judged = fitness::judge(&heard.standing, record, terms, planned, recent);
-                    judged.err().map(|unfit| unfit.to_string())
+                    let unfit = judged.err();
+                    let unfit = unfit.filter(|unfit| !passes(unfit, &heard.standing));
+                    unfit.map(|unfit| unfit.to_string())
                 }
                 None => heard.standing.unready.clone(),
             }

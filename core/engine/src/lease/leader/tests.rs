@@ -385,6 +385,33 @@ fn people_are_told_of_each_member_why_it_could_not_take_over() {
     );
 }
 
+#[test]
+fn a_role_can_be_moved_on_purpose_to_who_has_what_was_written_some_time_ago() {
+    // 100 are written, and ten may be missing.
+    let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
+    let mut leader = leader(record.terms());
+    leader.handle(Event::Read(stored(&record, 1)), at(0));
+    let mut why = |position, written| {
+        leader.handle(Event::Standing(standing("db2", 1, Some(position))), at(1));
+        let by_itself = leader.candidates(at(2))[&node("db2")].is_none();
+        (
+            by_itself,
+            leader.movable(at(2), written)[&node("db2")].is_none(),
+        )
+    };
+    assert_eq!(why(95, None), (true, true));
+    assert_eq!(why(80, None), (false, false));
+    assert_eq!(why(80, Some(70)), (false, true));
+    assert_eq!(why(80, Some(90)), (false, false));
+    let of_another_line = Standing {
+        follows: Epoch::NONE,
+        ..standing("db2", 1, Some(100))
+    };
+    leader.handle(Event::Standing(of_another_line), at(3));
+    let why = leader.movable(at(4), Some(70))[&node("db2")].clone();
+    assert!(why.is_some_and(|why| why.contains("not seen to follow")));
+}
+
 /// Given back by db1, whose writes waited for these.
 fn given_back(terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
     ended_at(None, terms, synchrony)

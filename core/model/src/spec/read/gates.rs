@@ -35,14 +35,18 @@ pub(super) static GATE: Shape = Shape {
 };
 
 const PLANS: Kind = Kind::Word {
-    words: &["startup", "shutdown", "restart", "reboot"],
-    later: &[
-        later("switchover", "the planned move of a primary"),
-        later("failover", "the unplanned move of a primary"),
-        later("failback", "the planned return of a primary"),
-        later("evacuate", "the emptying of a VM host"),
-        later("restore", "the return to a VM host"),
+    words: &[
+        "startup",
+        "shutdown",
+        "restart",
+        "reboot",
+        "switchover",
+        "failover",
+        "failback",
+        "evacuate",
+        "restore",
     ],
+    later: &[],
 };
 
 /// Reads a gate.

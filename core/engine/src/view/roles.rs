@@ -1,0 +1,98 @@
+//! What is known of the roles of leased services, beside what their agents say: who could take one, as the leaders of the
+//! leases judge, and who gets an answer at the addresses of a primary.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{Fitness, InstanceObservation};
+use interlock_model::time::Now;
+
+use super::View;
+
+/// What a node found that tried an address of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Who tried.
+    pub by: NodeName,
+    /// When it was asked to.
+    pub asked: Duration,
+    /// Did a kernel answer?
+    pub answered: bool,
+    /// In its words.
+    pub detail: String,
+}
+
+/// Of all services.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Roles {
+    judged: BTreeMap<ServiceName, (Duration, BTreeMap<NodeName, Fitness>)>,
+    answers: BTreeMap<(ServiceName, String), Answer>,
+}
+
+impl View {
+    /// The leader of a lease has judged who could take the role.
+    pub fn judged(&mut self, service: ServiceName, fitness: BTreeMap<NodeName, Fitness>, now: Now) {
+        self.roles.judged.insert(service, (now.mono, fitness));
+    }
+
+    /// Could an instance take the role, as was last judged?
+    #[must_use]
+    pub fn fitness(&self, service: &ServiceName, node: &NodeName) -> Fitness {
+        self.fitness_since(service, node, Duration::ZERO)
+    }
+
+    /// The same, and *unknown* if it was not judged since then.
+    #[must_use]
+    pub fn fitness_since(
+        &self,
+        service: &ServiceName,
+        node: &NodeName,
+        since: Duration,
+    ) -> Fitness {
+        let judged = self.roles.judged.get(service).filter(|it| it.0 >= since);
+        let fitness = judged.and_then(|(_, nodes)| nodes.get(node));
+        fitness.cloned().unwrap_or_default()
+    }
+
+    /// A node has tried an address of a service.
+    pub fn answered(&mut self, service: ServiceName, address: String, answer: Answer) {
+        self.roles.answers.insert((service, address), answer);
+    }
+
+    /// What was found at an address of a service by who was asked since then.
+    #[must_use]
+    pub fn answer_since(
+        &self,
+        service: &ServiceName,
+        address: &str,
+        since: Duration,
+    ) -> Option<&Answer> {
+        let key = (service.clone(), address.to_owned());
+        let answer = self.roles.answers.get(&key);
+        answer.filter(|answer| answer.asked >= since)
+    }
+
+    /// The instances of a node, with what is judged of those that have a role.
+    pub(super) fn with_fitness(
+        &self,
+        node: &NodeName,
+        instances: &BTreeMap<ServiceName, InstanceObservation>,
+    ) -> BTreeMap<ServiceName, InstanceObservation> {
+        let mut instances = instances.clone();
+        for (service, instance) in &mut instances {
+            if let Some(role) = &mut instance.role {
+                role.fitness = self.fitness(service, node);
+            }
+        }
+        instances
+    }
+
+    /// Forgets services that are no more.
+    pub(super) fn retain_roles(&mut self, is_there: impl Fn(&ServiceName) -> bool) {
+        self.roles.judged.retain(|service, _| is_there(service));
+        self.roles
+            .answers
+            .retain(|(service, _), _| is_there(service));
+    }
+}
