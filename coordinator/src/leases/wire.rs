@@ -117,11 +117,6 @@ pub(super) fn report(
 }
 
 fn standing(wire: &v1::LeaseStanding) -> Result<Standing, Invalid> {
-    let mut unready = wire.unready.clone();
-    if unready.len() > MAX_UNREADY {
-        unready.truncate(unready.floor_char_boundary(MAX_UNREADY));
-        unready.push('…');
-    }
     Ok(Standing {
         holder: holder_from_wire(wire.holder.as_ref())?,
         seen: Epoch(wire.seen),
@@ -132,8 +127,19 @@ fn standing(wire: &v1::LeaseStanding) -> Result<Standing, Invalid> {
         idle: wire.idle,
         promised: wire.promised,
         position: wire.position,
-        unready: (!unready.is_empty()).then_some(unready),
+        unready: reason(&wire.unready),
+        unlinked: reason(&wire.unlinked),
     })
+}
+
+/// The words of an agent, which are passed on to people.
+fn reason(said: &str) -> Option<String> {
+    let mut said = said.to_owned();
+    if said.len() > MAX_UNREADY {
+        said.truncate(said.floor_char_boundary(MAX_UNREADY));
+        said.push('…');
+    }
+    (!said.is_empty()).then_some(said)
 }
 
 fn holding(wire: &v1::LeaseHolding) -> Result<Holding, Invalid> {

@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) renews: bool,
     /// Why it could not be promoted; empty if it could.
     pub(crate) unready: String,
+    /// Why its clients do not reach it.
+    pub(crate) unlinked: String,
     /// What it has lost by following another one.
     pub(crate) lost: Option<v1::WritesLost>,
     /// The highest epoch that it has seen.
@@ -73,6 +75,7 @@ impl Agent {
         let script = Script {
             renews: true,
             unready: String::new(),
+            unlinked: String::new(),
             lost: None,
             seen: 0,
             takes: None,
@@ -375,6 +378,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         // Whoever was primary last, its data follow that one.
         follows: Some(script.seen),
         unready: script.unready.clone(),
+        unlinked: script.unlinked.clone(),
         holding,
     };
     let side = if script.takes.is_some() {

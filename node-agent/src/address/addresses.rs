@@ -76,6 +76,23 @@ impl Addresses {
         present(&mut self.socket(), address, Doing::LookFor).map(|link| link.is_some())
     }
 
+    /// Why nobody would reach an address by its interface: that does not exist, is down, or has no carrier. None if it can be used,
+    /// whether the address is there or not.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn unlinked(&self, address: &FloatingAddress) -> Result<Option<&'static str>, Error> {
+        let link = route::link(&mut self.socket(), &address.interface)
+            .map_err(refused(Doing::LookFor, address))?;
+        Ok(match link {
+            None => Some("does not exist"),
+            Some(link) if !link.up => Some("is down"),
+            Some(link) if !link.carrier => Some("has no carrier"),
+            Some(_) => None,
+        })
+    }
+
     /// Who else on the link has this address, or is about to take it: asks for about 200 ms, by ARP.
     ///
     /// `None` for IPv6, and where neighbours do not look for each other by ARP (`lo`, a dummy): nothing can be asked there.

@@ -81,6 +81,8 @@ pub(crate) struct Sight {
     pub(crate) grips: Vec<(Part, Grip)>,
     /// What was seen of its data; none if it has none.
     pub(crate) data: Option<DataSight>,
+    /// Why nobody would reach an address of the role here; none if they would, or nobody can tell.
+    pub(crate) unlinked: Option<String>,
 }
 
 /// What a dead server has left.

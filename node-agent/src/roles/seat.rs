@@ -151,6 +151,8 @@ pub(super) struct Seat {
     pub(super) down: Option<String>,
     /// Of which primary part nobody can tell whether it runs, while this is no primary.
     unclear: Option<String>,
+    /// Why nobody would reach an address of the role here.
+    pub(super) unlinked: Option<String>,
     /// When primary parts were restarted, within the window of the guard.
     restarts: VecDeque<Clock>,
     finish_at: Option<Clock>,
@@ -223,6 +225,7 @@ impl Seat {
             machine_goes: false,
             down: None,
             unclear: None,
+            unlinked: None,
             restarts: VecDeque::new(),
             finish_at: None,
             turn: 0,
@@ -421,6 +424,7 @@ impl Seat {
             return;
         }
         self.looked = Some(Looked::of(&sight, clock::read()));
+        self.saw_link(sight.unlinked.clone(), shell);
         for (part, grip) in sight.grips {
             self.hold(part, grip);
         }
@@ -471,6 +475,19 @@ impl Seat {
                 self.tell(Event::Found(Found::Primary), shell);
             }
         }
+    }
+
+    /// Its interfaces were looked at. A primary goes on: whether somebody else could take over is the coordinators' to know.
+    fn saw_link(&mut self, unlinked: Option<String>, shell: &mut Shell) {
+        if self.unlinked == unlinked {
+            return;
+        }
+        match &unlinked {
+            Some(why) => tracing::warn!(service = %self.service, "{why}"),
+            None => tracing::info!(service = %self.service, "its interfaces have a link again"),
+        }
+        self.unlinked.clone_from(&unlinked);
+        self.tell(Event::Unlinked(unlinked), shell);
     }
 
     /// Does a primary not answer, since a moment ago only? It may have just died: how far it had written is not forgotten before

@@ -102,8 +102,14 @@ impl Seat {
             (Side::Primary, _) if self.alone && self.down.is_none() => {
                 "no coordinator renews its lease: it goes on for as long as all other members promise to wait".to_owned()
             }
-            (Side::Primary, _) => self.down.clone().unwrap_or_else(|| self.data_text()),
-            (Side::Standby, _) => self.why_unready().unwrap_or_else(|| self.data_text()),
+            (Side::Primary, _) => {
+                let why = self.down.clone().or_else(|| self.unlinked.clone());
+                why.unwrap_or_else(|| self.data_text())
+            }
+            (Side::Standby, _) => {
+                let why = self.why_unready().or_else(|| self.unlinked.clone());
+                why.unwrap_or_else(|| self.data_text())
+            }
             _ if self.blocked => "no client reaches it until its lease is renewed".to_owned(),
             (_, Some(_)) => "writing down that it is primary".to_owned(),
             (_, None) if self.holder.facts().released_through() >= self.epoch() => {

@@ -302,10 +302,14 @@ impl Hands {
             remains: false,
             grips: Vec::new(),
             data: None,
+            unlinked: None,
         };
         for (index, part) in parts.iter().enumerate() {
             let condition = match part {
-                Part::Address(address) => presence(address),
+                Part::Address(address) => {
+                    sight.unlinked = sight.unlinked.take().or_else(|| unlinked(address));
+                    presence(address)
+                }
                 Part::Postgres(postgres) => {
                     let (condition, data) = self.managers.sight_of(postgres).await;
                     sight.data = Some(data);
@@ -369,6 +373,19 @@ fn condition(seen: &Seen) -> Condition {
     } else {
         Condition::Unknown(seen.text())
     }
+}
+
+/// Why nobody would reach this address here.
+fn unlinked(address: &FloatingAddress) -> Option<String> {
+    let found = Addresses::new()
+        .and_then(|net| net.unlinked(address))
+        .ok()?;
+    found.map(|why| {
+        format!(
+            "nobody reaches {} here: {} {why}",
+            address.ip, address.interface
+        )
+    })
 }
 
 fn presence(address: &FloatingAddress) -> Condition {

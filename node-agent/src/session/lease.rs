@@ -240,6 +240,7 @@ fn standing(standing: &Standing) -> v1::LeaseStanding {
         promised: standing.promised,
         position: standing.position,
         unready: standing.unready.clone().unwrap_or_default(),
+        unlinked: standing.unlinked.clone().unwrap_or_default(),
     }
 }
 

@@ -107,6 +107,8 @@ pub enum Event {
     Position(Option<u64>),
     /// Why the instance could not be promoted now; none if it could.
     Unready(Option<String>),
+    /// Why those who come by an address of the role do not reach this node, or would not; none if they do.
+    Unlinked(Option<String>),
     /// The data of this node are a beginning of what the primary of this epoch has: they were seen to follow it, or were
     /// made to.
     Follows(Epoch),

@@ -179,6 +179,8 @@ pub struct Holder {
     position: Option<u64>,
     /// Why the instance could not be promoted now.
     unready: Option<String>,
+    /// Why nobody would reach an address of the role here.
+    unlinked: Option<String>,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
     /// What was asked of all peers lately, in order.
@@ -242,6 +244,7 @@ impl Holder {
             Event::Degrade => self.degrade(now, &mut out),
             Event::Position(position) => self.position = position,
             Event::Unready(why) => self.unready = why,
+            Event::Unlinked(why) => self.unlinked = why,
             Event::Follows(epoch) => self.follows(epoch, &mut out),
             Event::Diverged => self.diverged(&mut out),
             Event::ReleaseWritten(epoch) => self.release_written(epoch),
@@ -319,6 +322,7 @@ impl Holder {
             promised: self.has_promised(now),
             position: self.position,
             unready: self.unready.clone(),
+            unlinked: self.unlinked.clone(),
         }
     }
 

@@ -51,6 +51,7 @@ impl Holder {
             recorded_off: false,
             position: None,
             unready: Some("its agent has just started".to_owned()),
+            unlinked: None,
             promise: None,
             questions: VecDeque::new(),
             unreported,

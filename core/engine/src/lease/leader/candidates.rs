@@ -56,7 +56,13 @@ impl Leader {
                     let unfit = unfit.filter(|unfit| !passes(unfit, &heard.standing));
                     unfit.map(|unfit| unfit.to_string())
                 }
-                None => heard.standing.unready.clone(),
+                None => {
+                    let standing = &heard.standing;
+                    standing
+                        .unready
+                        .clone()
+                        .or_else(|| standing.unlinked.clone())
+                }
             }
         };
         let members = terms.members.iter();

@@ -31,6 +31,9 @@ pub struct Standing {
     pub position: Option<u64>,
     /// Why it could not be promoted now, in the words of its agent: its parts do not run, or were stopped on purpose.
     pub unready: Option<String>,
+    /// Why those who come by an address of the role would not reach this node, in the words of its agent: the interface has no
+    /// link. Said of a primary too, which goes on until somebody else can take over.
+    pub unlinked: Option<String>,
 }
 
 /// What a node holds.

@@ -26,6 +26,9 @@ pub enum Unfit {
     /// Its agent says that it could not be promoted.
     #[error("{0}")]
     Unready(String),
+    /// Nobody would reach an address of the role there, as its agent says.
+    #[error("{0}")]
+    Unlinked(String),
     /// It has promised a peer not to become primary.
     #[error("it has promised a peer that cannot reach the coordinators not to become primary")]
     Promised,
@@ -83,6 +86,10 @@ pub(super) fn judge(
     }
     if !standing.idle || standing.holding.is_some() {
         return Err(Unfit::Busy);
+    }
+    // Before what else it lacks: who gave the role back for it is stopped as well.
+    if let Some(why) = &standing.unlinked {
+        return Err(Unfit::Unlinked(why.clone()));
     }
     if let Some(why) = &standing.unready {
         return Err(Unfit::Unready(why.clone()));

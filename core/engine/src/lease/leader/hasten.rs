@@ -1,12 +1,15 @@
 //! What ends an epoch sooner than time: its holder gives the role back, or its machine is switched off.
 //!
+//! A holder is asked to give it back where an operation wants the role elsewhere, and where it says itself that its clients do not
+//! reach it any more: it is healthy, renews, and is of no use. That is a move in order, of which nothing is lost.
+//!
 //! Switching off is asked for once a holder is [lost](super::suspicion), where the spec says so, and where somebody else is fit
 //! to take over: a machine that is off serves nobody. What became of it is told; only a confirmed *off* is a proof (see
 //! [`PoweredOff`](super::evidence::PoweredOff)), and the lease goes on to expire meanwhile, if it does.
 
 use std::time::Duration;
 
-use interlock_model::lease::Epoch;
+use interlock_model::lease::{Epoch, Holder as Member};
 
 use super::bump::Cause;
 use super::event::{Effect, Standing};
@@ -16,6 +19,10 @@ use crate::lease::LeaseRecord;
 
 /// When it is tried again after its power source was not even asked.
 const SOON: Duration = Duration::from_millis(500);
+
+/// For how long a holder has to say that its clients do not reach it, before it is asked to give the role back: a cable that is put
+/// into another port of a switch, and a port that is started anew, are out for less.
+const UNLINKED: Duration = Duration::from_secs(2);
 
 /// A power device was asked to switch the holder off.
 #[derive(Debug, Clone)]
@@ -28,7 +35,8 @@ pub(super) struct Fencing {
 }
 
 impl Leader {
-    /// The current epoch is not over, and an operation wants the role elsewhere.
+    /// The current epoch is not over, and an operation wants the role elsewhere; or nobody reaches its holder, and somebody else is
+    /// fit.
     pub(super) fn ask_back(
         &mut self,
         record: &LeaseRecord,
@@ -42,16 +50,28 @@ impl Leader {
         };
         let period = record.terms().timings.renewal();
         let asked = |at: Clock| now.longest_since(at) < period;
-        if matches!(cause, Cause::Operation(_))
-            && candidate.holder.node != holder.node
-            && !self.asked_back.is_some_and(asked)
-        {
+        let moves = match cause {
+            Cause::Operation(_) => true,
+            Cause::Failover => record.is_held() && self.is_unlinked(holder, now),
+        };
+        if moves && candidate.holder.node != holder.node && !self.asked_back.is_some_and(asked) {
             self.asked_back = Some(now);
             out.push(Effect::AskRelease {
                 from: holder.clone(),
                 epoch: record.epoch(),
             });
         }
+    }
+
+    /// Does this boot of the holder say, and has it said for long enough, that its clients do not reach it?
+    fn is_unlinked(&self, holder: &Member, now: Clock) -> bool {
+        self.heard.get(&holder.node).is_some_and(|heard| {
+            heard.standing.holder == *holder
+                && now.longest_since(heard.at) < self.timings().fence()
+                && heard
+                    .unlinked
+                    .is_some_and(|since| now.shortest_since(since) >= UNLINKED)
+        })
     }
 
     /// The current epoch is not over, and its holder may be lost: then its power source may end it sooner. Whatever comes of

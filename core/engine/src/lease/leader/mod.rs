@@ -74,6 +74,8 @@ pub struct Config {
 struct Heard {
     standing: Standing,
     at: Clock,
+    /// Since when it says, without a break, that its clients do not reach it.
+    unlinked: Option<Clock>,
 }
 
 /// The machine of one service, in one term of one leader.
@@ -241,7 +243,14 @@ impl Leader {
         self.attested.remove(&node);
         self.word.take_if(|word| word.node == node);
         self.off.take_if(|off| off.is_of(&standing.holder));
-        self.heard.insert(node, Heard { standing, at: now });
+        let before = self.heard.get(&node).and_then(|heard| heard.unlinked);
+        let unlinked = standing.unlinked.as_ref().map(|_| before.unwrap_or(now));
+        let heard = Heard {
+            standing,
+            at: now,
+            unlinked,
+        };
+        self.heard.insert(node, heard);
     }
 
     fn powered_off(&mut self, node: &NodeName, asked: Clock) {

@@ -1,6 +1,7 @@
 //! Rules of the leader's side, one by one.
 
 mod fencing;
+mod unlinked;
 
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
         promised: false,
         position,
         unready: None,
+        unlinked: None,
     }
 }
 
