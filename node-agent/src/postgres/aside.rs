@@ -27,6 +27,8 @@ pub struct Saved {
     pub dir: PathBuf,
     /// What was lost, in bytes.
     pub lost: u64,
+    /// And in transactions that were committed; none if nobody can tell.
+    pub transactions: Option<u64>,
     /// Files of the log that were not saved, because the server had removed them or there was no more room.
     pub missing: Vec<String>,
 }
@@ -34,7 +36,9 @@ pub struct Saved {
 /// Saves the log of a stopped server behind the fork.
 pub(super) async fn save(site: &Site, fork: Fork, deadline: Deadline) -> Result<Saved, Trouble> {
     let control = compare::control(site, &site.layout.data, deadline).await?;
+    let transactions = compare::commits_behind(site, fork, deadline).await;
     let work = Work {
+        transactions,
         layout: site.layout.clone(),
         aside: site.config.aside.clone(),
         limit: site.config.aside_limit,
@@ -42,12 +46,15 @@ pub(super) async fn save(site: &Site, fork: Fork, deadline: Deadline) -> Result<
         segment_bytes: control.segment_bytes,
         about: format!(
             "The write-ahead log of database system {} that no other server has: timeline {}, from {} to {} ({} bytes).\n\
-             pg_waldump -p . -t {} -s {} shows what is in it.\n",
+             {}pg_waldump -p . -t {} -s {} shows what is in it.\n",
             control.system,
             fork.timeline,
             fork.at,
             fork.end,
             fork.bytes(),
+            transactions.map_or_else(String::new, |number| {
+                format!("Transactions that were committed there: {number}.\n")
+            }),
             fork.timeline,
             fork.at,
         ),
@@ -61,6 +68,7 @@ struct Work {
     limit: u64,
     fork: Fork,
     segment_bytes: u64,
+    transactions: Option<u64>,
     about: String,
 }
 
@@ -83,6 +91,7 @@ impl Work {
                 missing: lacking(&dir, wanted.into_iter().chain(missing))?,
                 dir,
                 lost: fork.bytes(),
+                transactions: self.transactions,
             });
         }
         let part = self.aside.join(format!("{PART}{what}"));
@@ -114,6 +123,7 @@ impl Work {
         Ok(Saved {
             dir,
             lost: fork.bytes(),
+            transactions: self.transactions,
             missing,
         })
     }

@@ -221,6 +221,26 @@ pub(super) async fn wait_for_control_file(
     Ok(())
 }
 
+/// How many transactions were committed in what a stopped server has behind a fork; none if its log does not tell, as where that
+/// begins in the files of an earlier timeline.
+pub(super) async fn commits_behind(site: &Site, fork: Fork, deadline: Deadline) -> Option<u64> {
+    let log = argument(&site.layout.data.join("pg_wal"));
+    let (number, start) = (fork.timeline.to_string(), fork.at.to_string());
+    let arguments = [
+        "--stats=record",
+        "--rmgr=Transaction",
+        "-p",
+        &log,
+        "-t",
+        &number,
+        "-s",
+        &start,
+    ];
+    // It ends with an error where the log does, which is always.
+    let said = site.tools.run("pg_waldump", &arguments, deadline).await;
+    waldump::commits(&said.ok()?.stdout)
+}
+
 /// The end of the log of a timeline: where it stops making sense.
 async fn end_of_log(
     site: &Site,

@@ -76,6 +76,8 @@ async fn what_a_crashed_primary_loses_is_measured_and_saved_before_it_is_rewound
     let saved = old.cluster.save_aside(fork, PATIENCE).await.unwrap();
     assert_eq!(saved.lost, fork.bytes());
     assert!(saved.missing.is_empty(), "{saved:?}");
+    // All in one statement.
+    assert_eq!(saved.transactions, Some(1));
     let mut waldump = Command::new("/usr/lib/postgresql/15/bin/pg_waldump");
     let shown = waldump
         .arg("-p")

@@ -124,9 +124,14 @@ impl Rejoining {
             true => "they are",
             false => "what of them was there is",
         };
+        let committed = match saved.transactions {
+            Some(1) => ", with 1 committed transaction".to_owned(),
+            Some(number) => format!(", with {number} committed transactions"),
+            None => String::new(),
+        };
         let loss = Loss {
             epoch: self.epoch,
-            text: format!("{text}; {what} saved in {dir}"),
+            text: format!("{text}{committed}; {what} saved in {dir}"),
         };
         self.roles.lost(&self.service, loss);
         if self.policy == Rejoin::Rewind {
