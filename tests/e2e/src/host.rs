@@ -22,12 +22,12 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::lab::{Cgroup, Fault, Site};
+use crate::lab::{Cgroup, Fault, Site, port, second_port};
 use crate::machine::{Machine, clean_environment};
 use crate::run::capture;
 use crate::{eventually, patience};
@@ -67,6 +67,16 @@ struct Inner {
     power: Mutex<Power>,
     changed: Condvar,
     spawned: AtomicU32,
+    second: OnceLock<Second>,
+}
+
+/// An interface in the second network.
+#[derive(Debug)]
+struct Second {
+    /// Its name inside.
+    interface: String,
+    /// Has it an address of its own?
+    addressed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +107,7 @@ impl Host {
             power: Mutex::default(),
             changed: Condvar::new(),
             spawned: AtomicU32::new(0),
+            second: OnceLock::new(),
         };
         let host = Self(Arc::new(inner));
         host.put_file("/etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
@@ -105,6 +116,51 @@ impl Host {
             Kind::Plain => {}
         }
         Ok(host)
+    }
+
+    /// Gives it an interface in the second network, from the next time on that it is switched on; with an address of its own, or
+    /// without one, for addresses that move.
+    ///
+    /// # Errors
+    ///
+    /// It has one, or its files cannot be written.
+    pub fn add_second_network(&self, interface: &str, addressed: bool) -> Result<()> {
+        let second = Second {
+            interface: interface.to_owned(),
+            addressed,
+        };
+        if self.0.kind == Kind::Nspawn {
+            nspawn::prepare_second(self, &second)?;
+        }
+        let fresh = self.0.second.set(second).is_ok();
+        ensure!(fresh, "{} has a second network already", self.name());
+        Ok(())
+    }
+
+    /// Pulls the cable of its second network (`false`) or plugs it back in (`true`).
+    ///
+    /// # Errors
+    ///
+    /// The network did not accept the change.
+    pub fn set_second_cable(&self, plugged: bool) -> Result<()> {
+        let name = self.name().to_owned();
+        self.set_fault(Fault::SecondCable(name), &second_port(self.name()), plugged)
+    }
+
+    fn set_fault(&self, cable: Fault, port: &str, plugged: bool) -> Result<()> {
+        // Under the lock, so that a reboot at the same time finds the cable as it is now.
+        let power = self.0.power();
+        self.0.site.network.change(|faults| {
+            if plugged {
+                faults.remove(&cable);
+            } else {
+                faults.insert(cable);
+            }
+        })?;
+        if power.leader.is_some() {
+            self.0.site.network.set_carrier(port, plugged)?;
+        }
+        Ok(())
     }
 
     /// Waits until it has booted: every unit that it starts by itself is up or has failed.
@@ -159,6 +215,11 @@ impl Host {
     /// The root of its disk as this machine sees it.
     pub fn root(&self) -> &Path {
         self.0.disk.root()
+    }
+
+    /// Its address in the second network, where it has one there.
+    pub fn second_address(&self) -> Ipv4Addr {
+        self.0.site.network.second_address(self.0.number)
     }
 
     fn leader(&self) -> Result<u32> {
@@ -228,9 +289,16 @@ impl Inner {
         let started = found.and_then(|leader| {
             let leader = leader.map_err(|status| anyhow::anyhow!("it ended at once: {status}"))?;
             // The port is new, and comes up with its carrier on.
-            let cable = Fault::Cable(self.name.clone());
-            if self.site.network.has_fault(&cable) {
-                self.site.network.set_carrier(&self.name, false)?;
+            let network = &self.site.network;
+            if network.has_fault(&Fault::Cable(self.name.clone())) {
+                network.set_carrier(&port(&self.name), false)?;
+            }
+            if self.second.get().is_some() {
+                let port = second_port(&self.name);
+                network.add_second_port(&port)?;
+                if network.has_fault(&Fault::SecondCable(self.name.clone())) {
+                    network.set_carrier(&port, false)?;
+                }
             }
             Ok(leader)
         });
@@ -279,8 +347,16 @@ impl Inner {
         }
     }
 
+    fn remove_ports(&self) -> Result<()> {
+        self.site.network.remove_port(&port(&self.name))?;
+        if self.second.get().is_some() {
+            self.site.network.remove_port(&second_port(&self.name))?;
+        }
+        Ok(())
+    }
+
     fn unwire(&self) -> Result<()> {
-        self.site.network.remove_port(&self.name)?;
+        self.remove_ports()?;
         match self.kind {
             Kind::Nspawn => Ok(()),
             Kind::Plain => plain::unwire(self),
@@ -332,7 +408,7 @@ impl Machine for Host {
                 return Ok(());
             }
             // First the network: a dying kernel would still answer, and reset connections.
-            self.0.site.network.remove_port(self.name())?;
+            self.0.remove_ports()?;
             self.0.group.kill()?;
             self.0.group.set_frozen(false)?;
         }
@@ -361,19 +437,7 @@ impl Machine for Host {
 
     fn set_cable(&self, plugged: bool) -> Result<()> {
         let cable = Fault::Cable(self.name().to_owned());
-        // Under the lock, so that a reboot at the same time finds the cable as it is now.
-        let power = self.0.power();
-        self.0.site.network.change(|faults| {
-            if plugged {
-                faults.remove(&cable);
-            } else {
-                faults.insert(cable);
-            }
-        })?;
-        if power.leader.is_some() {
-            self.0.site.network.set_carrier(self.name(), plugged)?;
-        }
-        Ok(())
+        self.set_fault(cable, &port(self.name()), plugged)
     }
 
     fn command(&self, argv: &[&str]) -> Result<Command> {

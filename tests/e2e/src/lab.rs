@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) use cgroup::Cgroup;
 use network::Network;
-pub(crate) use network::{BRIDGE, Fault, port};
+pub(crate) use network::{BRIDGE, Fault, port, second_port};
 use reaper::Reaper;
 pub(crate) use site::Site;
 
@@ -157,6 +157,11 @@ impl Lab {
         Ok(self.site.network.address(200 + number))
     }
 
+    /// An address in the second network: that of the host with this number, or of a service from 200 on.
+    pub fn second_address(&self, last: u8) -> Ipv4Addr {
+        self.site.network.second_address(last)
+    }
+
     /// A command on the lab's network but on this machine's files: a workstation beside the hosts.
     /// It ends with the lab.
     ///
@@ -212,9 +217,9 @@ impl Lab {
     ///
     /// As [`cut`](Self::cut).
     pub fn heal(&self) -> Result<()> {
-        self.site
-            .network
-            .change(|faults| faults.retain(|fault| matches!(fault, Fault::Cable(_))))
+        self.site.network.change(|faults| {
+            faults.retain(|fault| matches!(fault, Fault::Cable(_) | Fault::SecondCable(_)));
+        })
     }
 
     /// Where the logs of this lab are while it lasts, and after a run that failed.

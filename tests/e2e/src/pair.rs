@@ -293,7 +293,7 @@ impl<'lab> Pair<'lab> {
     /// # Errors
     /// If it cannot be asked.
     pub fn has_address(&self, host: &Host) -> Result<bool> {
-        let shown = host.exec(&["ip", "-o", "addr", "show", "dev", "host0"])?;
+        let shown = host.exec(&["ip", "-o", "addr", "show"])?;
         Ok(shown.contains(&format!(" {}/", self.address)))
     }
 

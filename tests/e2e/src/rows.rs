@@ -31,6 +31,8 @@ pub struct Row {
 #[derive(Debug, Default)]
 pub struct Writers {
     at_work: Vec<Process>,
+    /// How many each host has had.
+    earlier: BTreeMap<String, usize>,
 }
 
 impl Writers {
@@ -39,8 +41,15 @@ impl Writers {
     /// # Errors
     /// If its program cannot be run.
     pub fn add(&mut self, host: &Host, address: &str) -> Result<()> {
-        let name = format!("writer-{}", host.name());
-        let process = host.spawn(&name, &["python3", PROGRAM, address, host.name(), "0.01"])?;
+        // A host that was off has another one afterwards, whose rows are others.
+        let earlier = self.earlier.entry(host.name().to_owned()).or_default();
+        let own = match *earlier {
+            0 => host.name().to_owned(),
+            number => format!("{}.{number}", host.name()),
+        };
+        *earlier += 1;
+        let name = format!("writer-{own}");
+        let process = host.spawn(&name, &["python3", PROGRAM, address, &own, "0.01"])?;
         self.at_work.push(process);
         Ok(())
     }

@@ -74,6 +74,10 @@ pub const TOOLS: &[Tool] = &[
 pub const UNPACKED: &[(&str, &str)] = &[
     ("etcd-server", "usr/bin/etcd"),
     ("chrony", "usr/sbin/chronyd"),
+    (
+        "libfaketime",
+        "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    ),
 ];
 
 /// The crate whose program compiles protos where there is no `protoc`, and its version; it is put into `bin` of
@@ -115,6 +119,21 @@ pub fn grpcurl() -> Result<PathBuf> {
 /// It is not installed; the message is fit for [`skip`](crate::skip()).
 pub fn etcd() -> Result<PathBuf> {
     let path = directory()?.join("etcd");
+    ensure!(
+        path.is_file(),
+        "{} is missing; `cargo xtask test` installs it",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A library that shows programs another wall clock than the machine's, and leaves the clocks alone that only count.
+///
+/// # Errors
+///
+/// It is not installed; the message is fit for [`skip`](crate::skip()).
+pub fn libfaketime() -> Result<PathBuf> {
+    let path = directory()?.join("libfaketime");
     ensure!(
         path.is_file(),
         "{} is missing; `cargo xtask test` installs it",

@@ -37,7 +37,7 @@ pub struct Cluster<'lab> {
     lab: &'lab Lab,
     name: String,
     directory: PathBuf,
-    endpoint: Option<String>,
+    endpoints: Vec<String>,
 }
 
 impl<'lab> Cluster<'lab> {
@@ -52,7 +52,7 @@ impl<'lab> Cluster<'lab> {
             lab,
             name: name.to_owned(),
             directory: lab.directory().join("cluster"),
-            endpoint: None,
+            endpoints: Vec::new(),
         };
         fs::create_dir_all(&cluster.directory)
             .with_context(|| format!("cannot make {}", cluster.directory.display()))?;
@@ -73,7 +73,8 @@ impl<'lab> Cluster<'lab> {
         self.directory.join("cluster.yaml").display().to_string()
     }
 
-    /// Installs the coordinator on a host that is off; it starts when the host does.
+    /// Installs the coordinator on a host that is off; it starts when the host does. Of several one leads at a time, where the file of
+    /// each names an etcd as their store.
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl<'lab> Cluster<'lab> {
         install_program(host, "interlock-coordinator")?;
         install_unit(host, "interlock-coordinator.service", COORDINATOR_UNIT)?;
         enable_unit(host, "interlock-coordinator.service")?;
-        self.endpoint = Some(format!("https://{address}:7443"));
+        self.endpoints.push(format!("https://{address}:7443"));
         Ok(())
     }
 
@@ -176,8 +177,8 @@ impl<'lab> Cluster<'lab> {
                 "INTERLOCK_TLS_DIR",
                 self.directory.join("pki/operator/anna"),
             );
-        if let Some(endpoint) = &self.endpoint {
-            command.env("INTERLOCK_ENDPOINT", endpoint);
+        if !self.endpoints.is_empty() {
+            command.env("INTERLOCK_ENDPOINT", self.endpoints.join(","));
         }
         Ok(command)
     }

@@ -10,8 +10,8 @@ use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
 
-use super::{Host, Inner, init_below, signal};
-use crate::lab::BRIDGE;
+use super::{Host, Inner, Second, init_below, signal};
+use crate::lab::{BRIDGE, second_port};
 use crate::machine::{Machine as _, PROGRAMS};
 
 /// Exit status of nspawn after a reboot inside, with `--keep-unit`: EXIT_FORCE_RESTART of
@@ -39,6 +39,23 @@ pub(super) fn prepare(host: &Host) -> Result<()> {
     )
 }
 
+/// Writes what it needs to bring up its interface in the second network. Addresses that others put there stay.
+pub(super) fn prepare_second(host: &Host, second: &Second) -> Result<()> {
+    let interface = &second.interface;
+    let address = match second.addressed {
+        true => format!("Address={}/24\n", host.second_address()),
+        false => String::new(),
+    };
+    let network = format!(
+        "[Match]\nName={interface}\n\n[Network]\n{address}LinkLocalAddressing=no\nKeepConfiguration=static\n"
+    );
+    host.put_file(
+        &format!("/etc/systemd/network/20-{interface}.network"),
+        network.as_bytes(),
+        0o644,
+    )
+}
+
 /// The program that carries the host.
 pub(super) fn argv(host: &Inner) -> Vec<String> {
     let mut words: Vec<String> = host.site.network.enter().into();
@@ -61,6 +78,10 @@ pub(super) fn argv(host: &Inner) -> Vec<String> {
         format!("--directory={}", host.disk.root().display()),
         format!("--bind-ro={}:{PROGRAMS}", host.site.programs().display()),
     ]);
+    if let Some(second) = host.second.get() {
+        let port = second_port(&host.name);
+        words.push(format!("--network-veth-extra={port}:{}", second.interface));
+    }
     // File systems in user space: mounts of a share, without its client in the kernel.
     if Path::new(FUSE).exists() {
         words.push(format!("--bind={FUSE}"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Inner, init_below, signal};
-use crate::lab::{BRIDGE, port};
+use crate::lab::{BRIDGE, port, second_port};
 use crate::machine::PROGRAMS;
 use crate::run::{command, run};
 
@@ -31,6 +31,18 @@ pub(super) fn wire(host: &Inner) -> Result<Vec<String>> {
     host.site
         .network
         .ip(&["link", "set", &port(&host.name), "master", BRIDGE, "up"])?;
+    if let Some(second) = host.second.get() {
+        let interface = second.interface.as_str();
+        let pair = [
+            "link", "add", interface, "netns", &own, "type", "veth", "peer", "name",
+        ];
+        run(command("ip", pair).args([&second_port(&host.name), "netns", lab]))?;
+        if second.addressed {
+            let address = format!("{}/24", host.site.network.second_address(host.number));
+            run(command("ip", ["-n", &own]).args(["addr", "add", &address, "dev", interface]))?;
+        }
+        run(command("ip", ["-n", &own]).args(["link", "set", interface, "up"]))?;
+    }
     for arguments in [
         ["link", "set", "lo", "up"].as_slice(),
         &["addr", "add", &address, "dev", "host0"],

@@ -1,4 +1,5 @@
-//! The lab's network: one bridge, and everything that can go wrong on it.
+//! The lab's network: one bridge, and everything that can go wrong on it. And a second one, of which only those hosts have a port
+//! that are given one, for systems whose clients come by another network than their control.
 //!
 //! Faults are one nftables table in the bridge family, replaced as a whole at each change. The rules
 //! name ports (`vb-<host>`), so they hold over a host's power cycles, and they drop ARP as well as IP.
@@ -17,9 +18,13 @@ use crate::run::{command, run};
 /// The bridge.
 pub(crate) const BRIDGE: &str = "br0";
 
+/// The bridge of the second network.
+pub(crate) const SECOND: &str = "br1";
+
 /// Its own link address, locally administered. Without one it has the lowest of its ports', so it would change whenever
 /// that host goes, and those that know the old one would be sending into the void for as long as they believe it.
 const BRIDGE_LINK: &str = "02:00:00:00:00:fe";
+const SECOND_LINK: &str = "02:00:00:00:01:fe";
 
 /// A network interface has at most 15 characters, of which the prefix takes 3.
 pub(crate) const LONGEST_HOST_NAME: usize = 12;
@@ -33,6 +38,8 @@ pub(crate) enum Fault {
     Loss(String, String, u8),
     /// The host's cable is out.
     Cable(String),
+    /// That of its second network is.
+    SecondCable(String),
 }
 
 /// The network namespace with the bridge.
@@ -53,18 +60,21 @@ impl Network {
         };
         run(&mut command("ip", ["netns", "add", namespace]))?;
         network.ip(&["link", "set", "lo", "up"])?;
-        network.ip(&[
-            "link",
-            "add",
-            BRIDGE,
-            "address",
-            BRIDGE_LINK,
-            "type",
-            "bridge",
-        ])?;
-        network.add_address(network.address(254))?;
-        network.ip(&["link", "set", BRIDGE, "up"])?;
+        for (bridge, link, address) in [
+            (BRIDGE, BRIDGE_LINK, network.address(254)),
+            (SECOND, SECOND_LINK, network.second_address(254)),
+        ] {
+            network.ip(&["link", "add", bridge, "address", link, "type", "bridge"])?;
+            let address = format!("{address}/24");
+            network.ip(&["addr", "add", &address, "dev", bridge])?;
+            network.ip(&["link", "set", bridge, "up"])?;
+        }
         Ok(network)
+    }
+
+    /// The address with this last octet in the second network.
+    pub(crate) fn second_address(&self, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 78, self.subnet, last)
     }
 
     /// The address with this last octet.
@@ -96,24 +106,29 @@ impl Network {
         run(command("ip", ["-n", &self.namespace]).args(arguments)).map(drop)
     }
 
-    /// Takes away a host's port and with it the far end in the host, at once.
-    pub(crate) fn remove_port(&self, host: &str) -> Result<()> {
-        if !self.has_port(host) {
+    /// Takes away a port and with it the far end in its host, at once.
+    pub(crate) fn remove_port(&self, port: &str) -> Result<()> {
+        if !self.has_port(port) {
             return Ok(());
         }
         // It goes with the host's network namespace too, and may do so at this very moment.
-        match self.ip(&["link", "del", &port(host)]) {
-            Err(error) if self.has_port(host) => Err(error),
+        match self.ip(&["link", "del", port]) {
+            Err(error) if self.has_port(port) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Sets the carrier that the host sees.
-    pub(crate) fn set_carrier(&self, host: &str, up: bool) -> Result<()> {
-        if !self.has_port(host) {
+    /// Puts a port on the bridge of the second network.
+    pub(crate) fn add_second_port(&self, port: &str) -> Result<()> {
+        self.ip(&["link", "set", port, "master", SECOND, "up"])
+    }
+
+    /// Sets the carrier that the host of a port sees.
+    pub(crate) fn set_carrier(&self, port: &str, up: bool) -> Result<()> {
+        if !self.has_port(port) {
             return Ok(());
         }
-        self.ip(&["link", "set", &port(host), if up { "up" } else { "down" }])
+        self.ip(&["link", "set", port, if up { "up" } else { "down" }])
     }
 
     /// Whether the cable of the host is out.
@@ -134,8 +149,8 @@ impl Network {
         Ok(())
     }
 
-    fn has_port(&self, host: &str) -> bool {
-        self.ip(&["link", "show", &port(host)]).is_ok()
+    fn has_port(&self, port: &str) -> bool {
+        self.ip(&["link", "show", port]).is_ok()
     }
 
     fn load(&self, rules: &str) -> Result<()> {
@@ -167,6 +182,11 @@ pub(crate) fn port(host: &str) -> String {
     format!("vb-{host}")
 }
 
+/// Its port on the bridge of the second network.
+pub(crate) fn second_port(host: &str) -> String {
+    format!("vs-{host}")
+}
+
 /// The whole table. Declaring it first makes the deletion valid when there was none.
 fn rules(faults: &BTreeSet<Fault>) -> String {
     let (mut passing, mut arriving, mut leaving) = (String::new(), String::new(), String::new());
@@ -189,10 +209,14 @@ fn rules(faults: &BTreeSet<Fault>) -> String {
                 port(to)
             ),
             Fault::Loss(_, _, 0) => Ok(()),
-            Fault::Cable(host) => {
+            Fault::Cable(host) | Fault::SecondCable(host) => {
+                let port = match fault {
+                    Fault::SecondCable(_) => second_port(host),
+                    _ => port(host),
+                };
                 let (from, to) = (
-                    format!("iifname \"{}\" drop\n", port(host)),
-                    format!("oifname \"{}\" drop\n", port(host)),
+                    format!("iifname \"{port}\" drop\n"),
+                    format!("oifname \"{port}\" drop\n"),
                 );
                 passing.push_str(&from);
                 passing.push_str(&to);

@@ -10,7 +10,8 @@ use super::{Pair, SOON, leased};
 use crate::rows::Writers;
 use crate::{Host, Lab, Machine, eventually};
 
-const WRITER: &str = include_str!("postgres_writer.py");
+/// The program of a writer.
+pub const WRITER: &str = include_str!("postgres_writer.py");
 
 /// The unit of Debian's package.
 pub const UNIT: &str = "postgresql@15-main.service";
@@ -63,11 +64,30 @@ impl<'lab> Site<'lab> {
     /// # Errors
     /// If anything of that cannot be done.
     pub fn build_plain(lab: &'lab Lab, server: &str) -> Result<Self> {
+        Self::build_plain_with(lab, server, |_| Ok(()))
+    }
+
+    /// The same, where each member is given what it needs besides.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done.
+    pub fn build_plain_with(
+        lab: &'lab Lab,
+        server: &str,
+        besides: impl Fn(&Host) -> Result<()>,
+    ) -> Result<Self> {
         Self::build_of(lab, 2, server, LEASE, |host| {
             prepare(host)?;
             let file = format!("/etc/systemd/system/{UNIT}.d/plain.conf");
-            host.put_file(&file, PLAIN.as_bytes(), 0o644)
+            host.put_file(&file, PLAIN.as_bytes(), 0o644)?;
+            besides(host)
         })
+    }
+
+    /// Of a pair that was built otherwise, of such members.
+    #[must_use]
+    pub fn of(pair: Pair<'lab>) -> Self {
+        Self { pair }
     }
 
     /// The same with three machines.
@@ -216,10 +236,14 @@ fn declared(server: &str, lease: &str, address: &str) -> String {
 }
 
 /// Gives a member its server's settings, as its administrator would.
-fn prepare(host: &Host) -> Result<()> {
+///
+/// # Errors
+/// If its files cannot be written.
+pub fn prepare(host: &Host) -> Result<()> {
     let settings = format!(
         "listen_addresses = '*'\nssl = off\nwal_log_hints = on\ncluster_name = '{}'\nfsync = off\n\
-         wal_keep_size = 256MB\nwal_retrieve_retry_interval = 200ms\n",
+         wal_keep_size = 256MB\nwal_retrieve_retry_interval = 200ms\nwal_sender_timeout = 5s\n\
+         wal_receiver_timeout = 5s\n",
         host.name()
     );
     let etc = "/etc/postgresql/15/main";
