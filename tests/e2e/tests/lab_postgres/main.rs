@@ -5,9 +5,13 @@
 //! own server by its loopback, where nothing but the server itself keeps them out. And no acknowledged row is lost where that
 //! is promised: on a planned move, and with synchronous writes.
 
+mod clocks;
+mod control;
+mod faults;
 mod hosts;
 mod kills;
 mod moves;
+mod returns;
 mod three;
 
 use interlock_e2e::pair::postgres as site;
