@@ -42,7 +42,7 @@ pub struct Pair<'lab> {
     /// The address that goes with the role.
     pub address: String,
     /// The controllers of the members, if they can be switched.
-    _bmcs: Option<Bmcs>,
+    pub bmcs: Option<Bmcs>,
 }
 
 impl<'lab> Pair<'lab> {
@@ -176,7 +176,7 @@ impl<'lab> Pair<'lab> {
             two,
             members,
             address,
-            _bmcs: bmcs,
+            bmcs,
         };
         let all = || {
             [&pair.management, &pair.client]

@@ -69,7 +69,7 @@ fn arrivals(plan: &Plan, paths: &Paths<'_>, found: &mut Vec<Violation>) {
 }
 
 /// The steps that move a role.
-fn moves<'a>(plan: &'a Plan) -> impl Iterator<Item = (usize, &'a ServiceName, &'a NodeName)> {
+fn moves(plan: &Plan) -> impl Iterator<Item = (usize, &ServiceName, &NodeName)> {
     let steps = plan.steps.iter().enumerate();
     steps.filter_map(|(at, step)| {
         let (service, node) = (step.service.as_ref()?, step.node.as_ref()?);

@@ -154,6 +154,7 @@ impl<'lab> Plane<'lab> {
             one,
             two,
             address,
+            bmcs: None,
         });
         let spec = site.cluster.spec();
         eventually("a coordinator", SOON, || {

@@ -95,6 +95,7 @@ impl<'lab> Site<'lab> {
                 one,
                 two,
                 address,
+                bmcs: None,
             },
         };
         let spec = site.cluster.spec();
