@@ -155,8 +155,9 @@ impl Operation {
         ready: Duration,
         ctx: &Ctx<'_>,
     ) -> Readiness {
-        // Where a person took the place of the checks, the checks have no say.
-        if assumption.known == Known::Assumed || self.is_overridden(service) {
+        // Where a person took the place of the checks, the checks have no say. Who has a lease is told by no check.
+        let is_told = service.is_leased() || !self.is_overridden(service);
+        if assumption.known == Known::Assumed || !is_told {
             return Readiness::Yes;
         }
         let ready = all_there(service, ready, ctx);

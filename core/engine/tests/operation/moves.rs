@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use interlock_engine::operation::{Phase, State};
+use interlock_engine::operation::{Phase, State, Verb};
 use interlock_engine::view::Answer;
 use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
@@ -12,10 +12,17 @@ use interlock_model::observation::{
     Fitness, InstanceObservation, InstanceState, RoleObservation, Side,
 };
 use interlock_model::plan::{PlanKind, Step, StepId, Wait};
+use interlock_model::spec::Spec;
 
-use crate::bench::{Bench, LIMIT, seal, step};
+use crate::bench::{Bench, LIMIT, seal, spec, step};
 
 const VIP: &str = "10.1.0.9";
+
+const WITH_LEASE: &str = "cluster: leased
+nodes: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } }
+services:
+  db: { nodes: [a, b], active: one, parts: [ { process: { name: w } }, { systemd: { unit: db.service, on: primary } } ], failover: {} }
+";
 
 /// A step of db on b, beside those that the bench knows.
 fn of_role(id: &str, action: Action, after: &[(&str, Wait)]) -> Step {
@@ -232,4 +239,41 @@ fn a_standby_has_caught_up_when_the_leader_of_its_lease_says_so_after_its_turn_c
     judged(&mut bench, Fitness::Fit);
     bench.advance();
     assert_eq!(bench.phase("catch-up:db@b"), Phase::Done);
+}
+
+#[test]
+fn what_has_become_primary_since_it_was_started_is_not_stopped_on_the_way_back() {
+    let start = step("start:db@b", &[]);
+    assert!(start.undo.is_some());
+    let promote = of_role(
+        "promote:db@b",
+        Action::Promote,
+        &[("start:db@b", Wait::Healthy)],
+    );
+    let verify = verify(&[], &[("promote:db@b", Wait::Healthy)]);
+    let mut leased = spec();
+    let db = leased.services.get_mut("db").unwrap();
+    db.active_when.clear();
+    let with_lease = Spec::parse(WITH_LEASE.as_bytes(), "leased.yaml").unwrap();
+    db.failover = with_lease.spec.services[&db.name].failover.clone();
+    let mut bench = Bench::observed(seal(vec![start, promote, verify]), "a").on(leased);
+    says(&mut bench, "a", Side::Primary);
+    bench.advance();
+    says(&mut bench, "b", Side::Standby);
+    bench.says("start:db@b", AttemptState::Done);
+    bench.pass(1);
+    bench.says("promote:db@b", AttemptState::Done);
+    says(&mut bench, "b", Side::Primary);
+    says(&mut bench, "a", Side::Standby);
+    bench.sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    for _ in 0..3 {
+        bench.pass(1);
+        says(&mut bench, "b", Side::Primary);
+        says(&mut bench, "a", Side::Standby);
+    }
+    bench.pass(1);
+    let sent = bench.sent();
+    assert!(!sent.iter().any(|it| it.starts_with("stop ")), "{sent:?}");
+    assert_eq!(bench.phase("start:db@b"), Phase::UndoFailed);
 }
