@@ -243,7 +243,8 @@ impl Keeper {
         for seat in self.seats.values_mut() {
             seat.pets = false;
         }
-        if !young {
+        // Nobody's watchdog is nobody's to pet.
+        if !young || armed.is_empty() {
             return;
         }
         if let Err(error) = self.shell.dog.pet(now) {

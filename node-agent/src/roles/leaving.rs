@@ -15,7 +15,8 @@ use super::clock;
 use super::input::Order;
 use super::seat::{Seat, Shell};
 
-/// For how long what was done is of use: what is written meanwhile has to be written to the disk at the stop.
+/// For how long what was done is of use: what is written meanwhile has to be written to the disk at the stop. Longer where the word
+/// is repeated more seldom, which it is with every renewal.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// A stop was prepared, or is being.
@@ -41,7 +42,7 @@ impl Seat {
         let known = self.prepared.as_ref().filter(|it| it.epoch == epoch);
         match known.map(|it| it.done) {
             Some(None) => return false,
-            Some(Some(done)) if clock::read().longest_since(done) < FRESH => return true,
+            Some(Some(done)) if clock::read().longest_since(done) < self.fresh() => return true,
             Some(Some(_)) | None => {}
         }
         let parts: Arc<[Part]> = Arc::clone(&self.leased.parts);
@@ -51,6 +52,14 @@ impl Seat {
         }
         self.prepared = Some(Prepared { epoch, done: None });
         false
+    }
+
+    fn fresh(&self) -> Duration {
+        let period = self
+            .holder
+            .tenure()
+            .map(|tenure| tenure.terms().timings.renewal());
+        period.map_or(FRESH, |period| FRESH.max(period * 2))
     }
 
     /// What could be done is done.

@@ -250,8 +250,10 @@ impl Seat {
         seat
     }
 
-    /// Its parts or its policy are others. What a primary has is what it was started with.
+    /// Its parts or its policy are others. What a primary has is what it was started with, but for where the other members are:
+    /// the record's members change under it, too, and it may have to ask them.
     pub(super) fn change(&mut self, leased: Leased, door: Door) {
+        self.leased.peers.clone_from(&leased.peers);
         self.next = Some((leased, door));
     }
 

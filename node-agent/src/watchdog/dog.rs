@@ -94,6 +94,13 @@ impl Dog {
         now: Clock,
     ) -> Result<(), String> {
         let armed = self.try_to_arm(tenure, now);
+        let others = self.armed().iter().any(|it| it != service);
+        if armed.is_err() && !others && self.file.is_some() {
+            // It was armed with earlier terms, and nobody would pet it any more, or be asked whether it may be petted.
+            if let Err(error) = self.disarm(service) {
+                tracing::error!(%error, "the watchdog runs on, and resets this machine");
+            }
+        }
         self.report.send_modify(|report| {
             report.trouble = armed.as_ref().err().cloned();
             if armed.is_ok() {
