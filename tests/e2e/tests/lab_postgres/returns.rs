@@ -100,7 +100,7 @@ fn comes_back_with_rows_of_its_own(
     writers.wait_more(100)?;
     old.pull_plug()?;
     lab.heal()?;
-    let epoch = site.wait_primary(new.name(), &writers)?;
+    let epoch = site.wait_primary(new.name(), writers)?;
     let of_old = format!("{first}/");
     let lost = writers.lost(&writers.rows()?, &site.rows_there()?);
     ensure!(
@@ -143,7 +143,7 @@ fn comes_back_with_rows_of_its_own(
         let lost = events.iter().find(|event| kind(event) == "writes-lost");
         lost.cloned().context("it is not told")
     })?;
-    site.tell(&writers)?;
+    site.tell(writers)?;
     let text = told.to_string();
     let count = count_before(&text, " committed transactions").with_context(|| text.clone())?;
     println!("{} rows were lost, {count} transactions told", lost.len());
