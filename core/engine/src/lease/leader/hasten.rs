@@ -1,7 +1,7 @@
 //! What ends an epoch sooner than time: its holder gives the role back, or its machine is switched off.
 //!
 //! A holder is asked to give it back where an operation wants the role elsewhere, and where it says itself that its clients do not
-//! reach it any more: it is healthy, renews, and is of no use. That is a move in order, of which nothing is lost.
+//! reach it any more: it is healthy, renews, and is of no use.
 //!
 //! Switching off is asked for once a holder is [lost](super::suspicion), where the spec says so, and where somebody else is fit
 //! to take over: a machine that is off serves nobody. What became of it is told; only a confirmed *off* is a proof (see
