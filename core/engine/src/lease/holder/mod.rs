@@ -380,8 +380,10 @@ impl Holder {
 
     fn safeguards(&self, terms: &Terms) -> Safeguards {
         let expires = terms.on_control_loss != ControlLoss::Hold;
+        // Whether the device suits other timings is known once it was asked, which is after the renewal that brings them.
+        let changes = self.tenure.as_ref().is_some_and(Tenure::is_changing);
         Safeguards {
-            watchdog: expires && self.armed,
+            watchdog: expires && self.armed && !changes,
             client_path: expires && self.config.client_path,
         }
     }

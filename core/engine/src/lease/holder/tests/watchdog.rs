@@ -77,3 +77,28 @@ fn a_watchdog_is_armed_by_a_young_acknowledgement_alone_for_to_open_it_pets_it()
     assert!(!ignored.iter().any(arms), "{ignored:?}");
     assert!(late.tenure().is_none(), "the next one may be younger");
 }
+
+#[test]
+fn a_renewal_that_brings_other_timings_promises_no_watchdog_which_may_not_suit_them() {
+    let claims = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Renew { request, .. } => Some(request.safeguards.watchdog),
+            _ => None,
+        })
+    };
+    let (mut holder, _) = marking_with_a_watchdog(true);
+    holder.handle(Event::Promoted, at(1100));
+    let before = holder.handle(Event::Tick, at(1300));
+    assert_eq!(claims(&before), Some(true), "{before:?}");
+    let number = sent(&before).expect("a renewal");
+    holder.handle(answer(number, &demote()), at(1310));
+    let slower = terms(ControlLoss::Demote, Profile::Conservative);
+    holder.handle(Event::Propose(slower.clone()), at(1500));
+    let brings = holder.handle(Event::Tick, at(1600));
+    assert_eq!(claims(&brings), Some(false), "{brings:?}");
+    holder.handle(Event::Armed(true), at(1601));
+    let number = sent(&brings).expect("a renewal");
+    holder.handle(answer(number, &slower), at(1610));
+    let then = holder.handle(Event::Tick, at(2700));
+    assert_eq!(claims(&then), Some(true), "{then:?}");
+}
