@@ -1,13 +1,15 @@
 //! The file.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use interlock_engine::agent::ledger::{Record, Slot, Write};
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+};
 
+use super::file::{self, Found};
 use super::{Kept, OpenError};
 
 /// A slot, as JSON, and its record, as JSON.
@@ -17,6 +19,10 @@ const SLOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("slots");
 const ASSIGNMENT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("assignment");
 const CURRENT: &str = "current";
 
+/// Whose ledger it is, under [`AGENT`]: the identity that the agent's certificate has.
+const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
+const AGENT: &str = "agent";
+
 /// The whole ledger of a long operation is some hundred KiB; the default of redb, 1 GiB, suits databases.
 const CACHE: usize = 512 * 1024;
 
@@ -24,6 +30,8 @@ const CACHE: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
+    /// Whose it is.
+    owner: String,
     /// None after an error: redb does nothing more with a file that has failed once, until it is opened again.
     database: Option<Database>,
 }
@@ -42,28 +50,44 @@ pub(super) enum Job {
 impl Disk {
     /// Opens or makes the file, readable by its owner alone, and reads what is in it. A file that is a ledger already
     /// needs no room for that.
-    pub(super) fn open(path: &Path) -> Result<(Self, Kept), OpenError> {
+    pub(super) fn open(path: &Path, owner: &str) -> Result<(Self, Kept), OpenError> {
         let damaged = |source: redb::Error| OpenError::Damaged {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let database = open(path).map_err(|error| match error {
-            Closed::File(source) => OpenError::File {
-                path: path.to_owned(),
-                source,
-            },
-            Closed::Database(DatabaseError::DatabaseAlreadyOpen) => OpenError::InUse {
-                path: path.to_owned(),
-            },
-            Closed::Database(other) => damaged(other.into()),
-        })?;
-        let raw = match read(&database) {
-            Err(redb::Error::TableDoesNotExist(_)) => {
-                make_tables(&database).map_err(damaged)?;
-                Raw::default()
-            }
-            read => read.map_err(damaged)?,
+        let opened = |file| {
+            database(file).map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse {
+                    path: path.to_owned(),
+                },
+                other => damaged(other.into()),
+            })
         };
+        let disk = |database| Self {
+            path: path.to_owned(),
+            owner: owner.to_owned(),
+            database: Some(database),
+        };
+        let database = match file::find(path)? {
+            Found::Existing(file) => opened(file)?,
+            Found::Draft(file, draft) => {
+                let database = opened(file)?;
+                write(&database, owner, &[]).map_err(|source| OpenError::Make {
+                    path: path.to_owned(),
+                    source: Box::new(source),
+                })?;
+                draft.publish()?;
+                return Ok((disk(database), Kept::default()));
+            }
+        };
+        let raw = read(&database).map_err(damaged)?;
+        if let Some(other) = raw.owner.filter(|of| of != owner) {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+                owner: other,
+                own: owner.to_owned(),
+            });
+        }
         let mut records = Vec::with_capacity(raw.slots.len());
         for (slot, value) in raw.slots {
             let record: Record =
@@ -74,54 +98,39 @@ impl Disk {
                 })?;
             records.push(record);
         }
-        let disk = Self {
-            path: path.to_owned(),
-            database: Some(database),
+        let kept = Kept {
+            records,
+            assignment: raw.assignment,
         };
-        Ok((
-            disk,
-            Kept {
-                records,
-                assignment: raw.assignment,
-            },
-        ))
+        Ok((disk(database), kept))
     }
 
     /// Makes all jobs durable with one flush, in their order, or none of them.
     pub(super) fn write(&mut self, jobs: &[Job]) -> Result<(), redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.path).map_err(|error| match error {
-                Closed::File(source) => redb::Error::Io(source),
-                Closed::Database(error) => error.into(),
-            })?,
+            None => database(file::existing(&self.path).map_err(redb::Error::Io)?)?,
         };
-        write(&database, jobs)?;
+        write(&database, &self.owner, jobs)?;
         self.database = Some(database);
         Ok(())
     }
 }
 
-/// Why a file is not open.
-enum Closed {
-    File(std::io::Error),
-    Database(DatabaseError),
+fn database(file: File) -> Result<Database, DatabaseError> {
+    Database::builder()
+        .set_cache_size(CACHE)
+        .create_with_backend(FileBackend::new(file)?)
 }
 
-fn open(path: &Path) -> Result<Database, Closed> {
-    let file = private(path).map_err(Closed::File)?;
-    FileBackend::new(file)
-        .and_then(|backend| {
-            Database::builder()
-                .set_cache_size(CACHE)
-                .create_with_backend(backend)
-        })
-        .map_err(Closed::Database)
-}
-
-fn write(database: &Database, jobs: &[Job]) -> Result<(), redb::Error> {
+fn write(database: &Database, owner: &str, jobs: &[Job]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
+        // An earlier version has not said whose it is.
+        let mut owners = transaction.open_table(OWNER)?;
+        if owners.get(AGENT)?.is_none() {
+            owners.insert(AGENT, owner)?;
+        }
         let mut slots = transaction.open_table(SLOTS)?;
         let mut assignment = transaction.open_table(ASSIGNMENT)?;
         for job in jobs {
@@ -151,14 +160,6 @@ fn write(database: &Database, jobs: &[Job]) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn make_tables(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(SLOTS)?;
-    transaction.open_table(ASSIGNMENT)?;
-    transaction.commit()?;
-    Ok(())
-}
-
 fn read(database: &Database) -> Result<Raw, redb::Error> {
     let transaction = database.begin_read()?;
     let mut slots = Vec::new();
@@ -170,23 +171,23 @@ fn read(database: &Database) -> Result<Raw, redb::Error> {
         .open_table(ASSIGNMENT)?
         .get(CURRENT)?
         .map(|value| value.value().to_owned());
-    Ok(Raw { slots, assignment })
+    let owner = match transaction.open_table(OWNER) {
+        Ok(owners) => owners.get(AGENT)?.map(|owner| owner.value().to_owned()),
+        // Of an earlier version, which did not say.
+        Err(TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Raw {
+        slots,
+        assignment,
+        owner,
+    })
 }
 
-#[derive(Default)]
 struct Raw {
     slots: Vec<(String, Vec<u8>)>,
     assignment: Option<Vec<u8>>,
-}
-
-fn private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    owner: Option<String>,
 }
 
 /// The text of a slot. Slots and records are plain data with text keys, which JSON can always express.

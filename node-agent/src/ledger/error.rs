@@ -37,6 +37,39 @@ pub enum OpenError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// It has no bytes.
+    #[error(
+        "the ledger {path} is damaged: it is empty, and what this agent has done is lost with it. Bring it back from a \
+         backup; or, if no operation is under way (`interlockctl operation list`), move it away and start the agent \
+         again: it then remembers no attempt and no term"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is another agent's.
+    #[error(
+        "the ledger {path} is that of {owner}, and this agent is {own}: its state_dir was copied from there, or two agents \
+         share it, or the node was renamed. Give this agent a state_dir of its own; a node that was renamed while no \
+         operation was under way begins anew with an empty one"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who this agent is.
+        own: String,
+    },
+    /// A new one cannot be written.
+    #[error("cannot make the ledger {path}: is the disk full?")]
+    Make {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        #[source]
+        source: Box<redb::Error>,
+    },
     /// A record in it cannot be understood.
     #[error(
         "the ledger {path} has a record that this version does not understand ({slot}): was the agent downgraded?"

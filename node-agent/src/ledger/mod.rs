@@ -10,6 +10,8 @@
 //!   ([`Ledger::refused_by_disk`]). Until that is durable every attempt is refused, with the reason, and nothing is told
 //!   that a crash could take back; the rest of the agent goes on. The disk is tried again and again, on a file that is
 //!   opened anew each time.
+//! * **A ledger is one agent's.** It names its owner, and another agent does not take it: what a copied state directory
+//!   remembers has been done elsewhere.
 //! * Values are JSON, so that a person with `strings` can read them when everything else is broken.
 //!
 //! [redb]: https://docs.rs/redb
@@ -17,6 +19,7 @@
 
 mod disk;
 mod error;
+mod file;
 mod recorder;
 
 #[cfg(test)]

@@ -56,12 +56,12 @@ enum Destination {
 }
 
 impl Recorder {
-    /// Opens the file and starts the thread that writes it.
+    /// Opens the file of this owner, or makes it, and starts the thread that writes it.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be used.
-    pub fn open(path: &Path) -> Result<(Self, Kept), OpenError> {
-        let (disk, kept) = Disk::open(path)?;
+    pub fn open(path: &Path, owner: &str) -> Result<(Self, Kept), OpenError> {
+        let (disk, kept) = Disk::open(path, owner)?;
         let (jobs, todo) = mpsc::channel();
         let (report, reports) = async_mpsc::unbounded_channel();
         let path = path.to_owned();

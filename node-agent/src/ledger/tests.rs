@@ -6,6 +6,8 @@ use interlock_model::observation::Wanted;
 
 use super::*;
 
+const OWN: &str = "interlock://shop/agent/a";
+
 fn wanted(service: &str) -> Record {
     Record::Wanted {
         service: service.parse().unwrap(),
@@ -17,7 +19,7 @@ fn wanted(service: &str) -> Record {
 async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.redb");
-    let (mut recorder, kept) = Recorder::open(&path).unwrap();
+    let (mut recorder, kept) = Recorder::open(&path, OWN).unwrap();
     assert!(kept.records.is_empty() && kept.assignment.is_none());
     recorder.commit(
         1,
@@ -35,7 +37,7 @@ async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
     while recorder.report().await != Report::Durable(3) {}
     recorder.close().await;
 
-    let (_, kept) = Recorder::open(&path).unwrap();
+    let (_, kept) = Recorder::open(&path, OWN).unwrap();
     assert_eq!(
         kept.records,
         [Record::ClosedBelow(OperationId(9)), Record::Term(Term(4))]
@@ -51,11 +53,11 @@ async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
 async fn a_second_agent_is_told_to_use_a_directory_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.redb");
-    let (first, _) = Recorder::open(&path).unwrap();
-    let error = Recorder::open(&path).unwrap_err();
+    let (first, _) = Recorder::open(&path, OWN).unwrap();
+    let error = Recorder::open(&path, OWN).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
     first.close().await;
-    Recorder::open(&path).unwrap();
+    Recorder::open(&path, OWN).unwrap();
 }
 
 #[test]
@@ -67,9 +69,78 @@ fn a_file_that_is_no_ledger_is_refused_with_what_to_do() {
         "not a database, but long enough to look like the header of one".repeat(200),
     )
     .unwrap();
-    let error = Recorder::open(&path).unwrap_err();
+    let error = Recorder::open(&path, OWN).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
     assert!(error.to_string().contains("move it away"), "{error}");
+}
+
+#[test]
+fn an_empty_file_is_damage_and_not_a_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    std::fs::write(&path, "").unwrap();
+    let error = Recorder::open(&path, OWN).unwrap_err();
+    assert!(matches!(error, OpenError::Empty { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("is empty") && text.contains("move it away"),
+        "{text}"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "left as it was");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_ledger_that_was_being_made_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    std::fs::write(dir.path().join("ledger.redb.new"), "half of").unwrap();
+    let (recorder, kept) = Recorder::open(&path, OWN).unwrap();
+    assert!(kept.records.is_empty());
+    recorder.close().await;
+    let names = std::fs::read_dir(dir.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["ledger.redb"]);
+}
+
+#[tokio::test]
+async fn the_ledger_of_another_agent_is_refused_also_where_nothing_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let (recorder, _) = Recorder::open(&path, OWN).unwrap();
+    recorder.close().await;
+    for other in ["interlock://shop/agent/b", "interlock://other/agent/a"] {
+        let error = Recorder::open(&path, other).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, OpenError::Foreign { .. })
+                && text.contains(OWN)
+                && text.contains(other),
+            "{text}"
+        );
+    }
+    let (recorder, _) = Recorder::open(&path, OWN).unwrap();
+    recorder.close().await;
+}
+
+#[tokio::test]
+async fn a_ledger_of_an_earlier_version_becomes_that_of_the_agent_that_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let (recorder, _) = Recorder::open(&path, OWN).unwrap();
+    recorder.close().await;
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let owner: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("owner");
+    assert!(transaction.delete_table(owner).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+
+    let (mut recorder, _) = Recorder::open(&path, OWN).unwrap();
+    recorder.commit(1, vec![Write::Put(Record::Term(Term(3)))]);
+    assert_eq!(recorder.report().await, Report::Durable(1));
+    recorder.close().await;
+    let error = Recorder::open(&path, "interlock://shop/agent/b").unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
 }
 
 /// A small file system, mounted in a directory. Unmounted at the end.
@@ -129,7 +200,7 @@ async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room
         return;
     };
     let path = small.0.path().join("ledger.redb");
-    let (mut recorder, _) = Recorder::open(&path).unwrap();
+    let (mut recorder, _) = Recorder::open(&path, OWN).unwrap();
     // As much as is left beside the file as it is now.
     let filler = small.0.path().join("filler");
     std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
@@ -145,7 +216,7 @@ async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room
     while recorder.report().await != Report::Durable(20_003) {}
     recorder.close().await;
 
-    let (recorder, kept) = Recorder::open(&path).unwrap();
+    let (recorder, kept) = Recorder::open(&path, OWN).unwrap();
     let mut expected: Vec<Record> = (1..=durable)
         .chain([20_002, 20_003])
         .flat_map(fat)
@@ -161,7 +232,7 @@ async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room
 
     // An agent that is restarted on a full disk knows what it knew, and says at the first write that there is no room.
     std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
-    let (mut recorder, again) = Recorder::open(&path).unwrap();
+    let (mut recorder, again) = Recorder::open(&path, OWN).unwrap();
     assert_eq!(again.records, kept.records);
     fill(&mut recorder).await;
 }

@@ -169,7 +169,8 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         cgroup: config.cgroup.clone(),
         ..shim::Options::new(runs_dir.clone(), boot.clone())
     })?;
-    let (recorder, kept) = Recorder::open(&state.join("ledger.redb"))?;
+    let owner = credentials.identity().to_string();
+    let (recorder, kept) = Recorder::open(&state.join("ledger.redb"), &owner)?;
     let adopted = runs.adopt_all().await.map_err(|source| Error::Adopt {
         path: runs_dir,
         source,
