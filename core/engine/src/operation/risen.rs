@@ -21,6 +21,10 @@ use super::instances::LATE_LOOK;
 use super::word::Word;
 use super::{Ctx, Operation, Phase};
 
+/// How long a check that is bad at the end is looked at again and again before a person is called: who has just repaired it,
+/// and resumed, need not wait for its next run, and it may take some green runs in a row to be green.
+const RED_WITHIN: Duration = Duration::from_secs(5);
+
 impl Operation {
     /// May a stop, a power-off or a reboot take away what it takes away, and a file be changed? Only while everything that the
     /// plan had stopped before is down: what runs reads the new text whenever it likes, or never.
@@ -72,7 +76,7 @@ impl Operation {
         not_yet.and(|| self.is_reached(ctx))
     }
 
-    /// Has the checks looked at again that [`may_end`](Self::may_end) goes by, where they tell nothing now.
+    /// Has the checks looked at again that [`may_end`](Self::may_end) goes by, where they are not green now.
     pub(super) fn probe_at_end(&mut self, ctx: &mut Ctx<'_>) {
         let mut gates = Vec::new();
         for (step, state) in self.steps() {
@@ -81,11 +85,11 @@ impl Operation {
                 Action::Start | Action::Verify | Action::Promote | Action::Check
             );
             if is_looked_at && state.phase == Phase::Done {
-                let unknown = |gate: &&Gate| {
+                let not_green = |gate: &&Gate| {
                     let seen = ctx.view.check(ctx.spec, &gate.on, &gate.check, ctx.now);
-                    seen.verdict == Verdict::Unknown
+                    seen.verdict != Verdict::Ok
                 };
-                gates.extend(step.healthy.iter().filter(unknown).cloned());
+                gates.extend(step.healthy.iter().filter(not_green).cloned());
             }
         }
         let ending = self.ending.as_ref().map(|ending| ending.since);
@@ -116,7 +120,10 @@ impl Operation {
                 match verdict {
                     Verdict::Ok => {}
                     Verdict::Unknown => unknown = Readiness::NotYet(what),
-                    Verdict::Bad => return Readiness::Never(what),
+                    Verdict::Bad if self.is_still_red(gate, ctx) => return Readiness::Never(what),
+                    Verdict::Bad => {
+                        unknown = Readiness::NotYet(format!("{what}; it is looked at again"));
+                    }
                 }
             }
             unknown
@@ -128,6 +135,18 @@ impl Operation {
             )),
             other => other,
         }
+    }
+
+    /// Is a check bad by a probe that ran since the operation began to end, and has it had its time to turn green? What was
+    /// seen before that is asked for again.
+    fn is_still_red(&self, gate: &Gate, ctx: &Ctx<'_>) -> bool {
+        self.ending.as_ref().is_some_and(|ending| {
+            let since = ending.since;
+            let seen = ctx
+                .view
+                .check_since(ctx.spec, &gate.on, &gate.check, ctx.now, since);
+            seen.verdict == Verdict::Bad && ctx.now.since(since) >= RED_WITHIN
+        })
     }
 
     /// Is the instance of a proven start up by the word of its agent? It is down where its machine is off or has been silent

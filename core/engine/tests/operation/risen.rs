@@ -164,7 +164,7 @@ fn an_operation_does_not_end_as_done_over_what_it_started_and_is_down_or_sick() 
     bench.instance("db", "a", InstanceState::Running);
     bench.probed("db.port", "a", Verdict::Bad);
     bench.asks(Verb::Resume, "").unwrap();
-    bench.advance();
+    bench.pass(SOON);
     let attention = bench.operation.attention().to_owned();
     assert!(attention.contains("db.port on a is bad"), "{attention}");
 
@@ -412,6 +412,7 @@ fn an_operation_does_not_end_as_done_over_what_it_found_well_and_is_so_no_more()
     let mut bench = found();
     bench.probed("db.port", "a", Verdict::Bad);
     approve(&mut bench);
+    bench.pass(SOON);
     assert_eq!(bench.state(), State::NeedsAttention);
     let attention = bench.operation.attention().to_owned();
     assert!(attention.contains("db.port on a is bad"), "{attention}");
@@ -436,6 +437,39 @@ fn an_operation_does_not_end_as_done_over_what_it_found_well_and_is_so_no_more()
     assert!(bench.sent().contains(&"probe a".to_owned()));
     let waits = bench.operation.end_waits_for();
     assert!(waits.contains("db.port on a is unknown"), "{waits}");
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    assert_eq!(bench.state(), State::Done);
+}
+
+#[test]
+fn a_check_that_is_bad_at_the_end_is_looked_at_again_before_a_person_is_called_and_when_they_resume()
+ {
+    let mut look = step("check:db@a", &[]);
+    look.healthy = vec![gate("db.port", "a")];
+    let approval = step("approve:look", &[("check:db@a", Wait::Healthy)]);
+    let mut plan = seal(vec![look, approval]);
+    plan.kind = PlanKind::Startup;
+    let mut bench = Bench::of(plan, false);
+    bench.instance("db", "a", InstanceState::Running);
+    bench.advance().pass(1);
+    bench.probed("db.port", "a", Verdict::Ok).advance();
+    bench.probed("db.port", "a", Verdict::Bad).pass(2).sent();
+    approve(&mut bench);
+    assert_eq!(bench.state(), State::Running, "that was before the end");
+    assert!(bench.sent().contains(&"probe a".to_owned()));
+    let waits = bench.operation.end_waits_for();
+    assert!(
+        waits.contains("db.port on a is bad") && waits.contains("looked at again"),
+        "{waits}"
+    );
+    bench.probed("db.port", "a", Verdict::Bad).pass(SOON);
+    assert_eq!(bench.state(), State::NeedsAttention);
+
+    // Repaired by now, and its next run is far away.
+    bench.pass(1).sent();
+    bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.state(), State::Running);
+    assert!(bench.sent().contains(&"probe a".to_owned()));
     bench.probed("db.port", "a", Verdict::Ok).advance();
     assert_eq!(bench.state(), State::Done);
 }
