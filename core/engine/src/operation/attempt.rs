@@ -59,6 +59,7 @@ impl Operation {
         live.deadline = Some(ctx.now.mono + limit);
         live.asked = None;
         live.said.clear();
+        live.unsure = None;
         live.session = ctx.view.node(to).and_then(|seen| seen.session);
         live.seen = format!("{} sent to {to}", command.word());
         let id = AttemptId {

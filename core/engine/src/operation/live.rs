@@ -33,6 +33,8 @@ pub(super) struct Live {
     pub(super) undoing: bool,
     /// What it waits for, or the last thing seen.
     pub(super) seen: String,
+    /// Since when nobody knows any more whether a machine is being switched on: its agent said so, or is lost.
+    pub(super) unsure: Option<Duration>,
     /// What the agent of a switching said when it could not tell whether it had happened; empty if it could.
     pub(super) said: String,
 }

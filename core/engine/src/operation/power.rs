@@ -13,6 +13,7 @@ use interlock_model::action::{
     Action, Command, FenceAction, FenceCall, Power, PowerRef, ShutdownBy,
 };
 use interlock_model::names::NodeName;
+use interlock_model::observation::Liveness;
 use interlock_model::spec::Spec;
 
 use super::gates::{Readiness, agent_ready};
@@ -266,6 +267,15 @@ impl Operation {
             self.begin_power(at, undo, ctx);
             return;
         }
+        if self.is_left_off(at, &node, ctx) {
+            let on = self.steps[at].on.as_ref().map(NodeName::as_str);
+            let why = format!(
+                "{node} is still off, and what became of the switching by {} is not known",
+                on.unwrap_or("its agent")
+            );
+            self.again(at, &why, ctx);
+            return;
+        }
         if let Some(seen) = seen {
             self.live[at].seen = seen;
         }
@@ -287,6 +297,26 @@ impl Operation {
             && !self.is_ending()
             && matches!(ctx.view.power_since(node, began), Some((Power::Off, _)))
             && matches!(ready(action, node, began, ctx), Readiness::Yes)
+    }
+
+    /// Is a machine off that was to be switched on by an agent which cannot say what came of it, or is lost? Switching on once
+    /// more does no harm, and the machine would be waited for in vain.
+    fn is_left_off(&mut self, at: usize, node: &NodeName, ctx: &Ctx<'_>) -> bool {
+        let Some(on) = self.steps[at].on.clone() else {
+            return false;
+        };
+        let liveness = ctx.view.node(&on).map(|seen| seen.liveness);
+        if matches!(liveness, Some(Liveness::Lost | Liveness::Left)) {
+            self.live[at].unsure.get_or_insert(ctx.now.mono);
+        }
+        let Some(since) = self.live[at].unsure else {
+            return false;
+        };
+        let action = self.doing(at);
+        matches!(action, Action::PowerOn { .. })
+            && matches!(ctx.view.power_since(node, since), Some((Power::Off, _)))
+            && matches!(ready(action, node, since, ctx), Readiness::Yes)
+            && self.may_repeat(at, ctx)
     }
 
     /// Has an attempt of a reboot, that came to no proof in its time, happened by now?

@@ -79,7 +79,12 @@ impl Operation {
             }
             // For a power step the source will tell; only the switching itself may have to be asked for again. If the
             // source tells nothing, these words are all that anybody has.
-            AttemptState::Unknown if self.doing(at).is_power() => self.live[at].said = evidence,
+            AttemptState::Unknown if self.doing(at).is_power() => {
+                if report.repeatable {
+                    self.live[at].unsure.get_or_insert(ctx.now.mono);
+                }
+                self.live[at].said = evidence;
+            }
             AttemptState::NeverSeen if self.already_switched(at, ctx) => {}
             // The journal knows better than an agent whose ledger was lost: what it had accepted may still run.
             AttemptState::NeverSeen if self.is_forgotten(at) && !report.repeatable => {
@@ -208,7 +213,7 @@ impl Operation {
     }
 
     /// May another attempt be made without asking anybody?
-    fn may_repeat(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn may_repeat(&self, at: usize, ctx: &Ctx<'_>) -> bool {
         self.steps[at].attempt.0 < UNASKED
             && self.time_left(at, ctx) >= WORTH_WHILE
             && !self.is_ending()
@@ -217,7 +222,7 @@ impl Operation {
     /// Another attempt without asking anybody: the earlier one did not happen, or repeating it is harmless. It begins
     /// anew with its gates, for time has passed, and only if the operation still goes the same way; a person may have
     /// paused it meanwhile. One that is being ended makes no further attempt: the step is settled as what it came to.
-    fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
+    pub(super) fn again(&mut self, at: usize, why: &str, ctx: &mut Ctx<'_>) {
         let step = self.step(at).id.clone();
         if !self.may_repeat(at, ctx) {
             self.record(

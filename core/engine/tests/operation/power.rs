@@ -1,8 +1,9 @@
 //! Power: what proves that a machine is off, and what proves that it is on.
 
 use interlock_engine::operation::{Phase, State, Verb};
-use interlock_model::action::Power;
+use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
+use interlock_model::observation::Liveness;
 
 use crate::bench::{Bench, LIMIT, plug, step};
 
@@ -197,4 +198,71 @@ fn a_retry_of_a_reboot_that_has_happened_is_proven_by_its_boot() {
     bench.sent();
     bench.asks(Verb::Retry, "reboot:a").unwrap();
     assert_eq!(bench.sent(), ["reboot reboot:a #2 on a"]);
+}
+
+/// `a` is being switched on by mgmt; b reaches its power source, too.
+fn switching_on() -> Bench {
+    let mut on = step("power-on:a", &[]);
+    if let Action::PowerOn { power } = &mut on.action {
+        power.via.push("b".parse().unwrap());
+    }
+    let mut bench = Bench::new(vec![on]);
+    bench.advance().power("a", Power::Off).advance();
+    bench.says("power-on:a", AttemptState::Accepted);
+    let sent = bench.sent();
+    assert!(
+        sent.contains(&"fence power-on:a #1 on mgmt".to_owned()),
+        "{sent:?}"
+    );
+    bench.pass(2);
+    bench
+}
+
+#[test]
+fn a_switching_on_that_its_agent_did_not_live_to_see_is_asked_for_again_when_the_source_says_off() {
+    let mut bench = switching_on();
+    bench.says_of("power-on:a", 1, AttemptState::Unknown, true);
+    bench.sent();
+    bench.pass(1);
+    assert_eq!(bench.sent(), ["power a"], "the source is asked first");
+    bench.power("a", Power::Off).advance().advance();
+    assert_eq!(bench.sent(), ["fence power-on:a #2 on mgmt"]);
+    bench.pass(LIMIT.as_secs() - 1);
+    assert_eq!(
+        bench.phase("power-on:a"),
+        Phase::Running,
+        "it has its whole limit"
+    );
+    bench.connects("a", "boot-2");
+    assert_eq!(bench.advance().state(), State::Done);
+
+    // It had been switched after all.
+    let mut bench = switching_on();
+    bench.says_of("power-on:a", 1, AttemptState::Unknown, true);
+    bench.power("a", Power::On).pass(1);
+    assert_eq!(bench.attempt("power-on:a"), 1);
+
+    // Not for ever.
+    let mut bench = switching_on();
+    for _ in 0..9 {
+        let attempt = bench.attempt("power-on:a");
+        bench.says_of("power-on:a", attempt, AttemptState::Unknown, true);
+        bench.pass(1).power("a", Power::Off).advance().advance();
+    }
+    assert_eq!(bench.attempt("power-on:a"), 3);
+}
+
+#[test]
+fn a_machine_is_switched_on_by_another_agent_if_the_first_is_lost_meanwhile() {
+    let mut bench = switching_on();
+    bench.goes_silent("mgmt");
+    bench.power("a", Power::Off).pass(1);
+    assert_eq!(bench.attempt("power-on:a"), 1, "it may be back in a moment");
+    bench.view.entry(&"mgmt".parse().unwrap()).liveness = Liveness::Lost;
+    bench.pass(1).power("a", Power::Off).advance().advance();
+    let sent = bench.sent();
+    assert!(
+        sent.contains(&"fence power-on:a #2 on b".to_owned()),
+        "{sent:?}"
+    );
 }
