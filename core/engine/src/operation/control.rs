@@ -215,6 +215,10 @@ impl Operation {
         reason: &str,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Refused> {
+        // It is what is wanted already, and nothing that the journal should tell twice.
+        if verb == Verb::Pause && matches!(self.state, State::Pausing | State::Paused) {
+            return Ok(());
+        }
         // That one must not be confirmed now says more than that none can be.
         let is_held = verb == Verb::Approve && self.live.iter().any(|live| live.closed);
         if !self.possible().contains(&verb) && !is_held {

@@ -59,6 +59,25 @@ fn a_pause_in_the_last_step_ends_with_it() {
     assert_eq!(bench.state(), State::Done);
 }
 
+#[test]
+fn who_pauses_what_is_pausing_or_paused_is_not_refused_and_changes_nothing() {
+    let mut bench = Bench::new(vec![
+        step("stop:web@b", &[]),
+        step("stop:db@a", &[("stop:web@b", Wait::Down)]),
+    ]);
+    bench.advance();
+    bench.asks(Verb::Pause, "").unwrap();
+    let told = bench.journal.len();
+    bench.asks(Verb::Pause, "").unwrap();
+    assert_eq!((bench.state(), bench.journal.len()), (State::Pausing, told));
+    bench.says("stop:web@b", AttemptState::Done);
+    let told = bench.journal.len();
+    bench.asks(Verb::Pause, "").unwrap();
+    assert_eq!((bench.state(), bench.journal.len()), (State::Paused, told));
+    bench.asks(Verb::Abort, "").unwrap();
+    bench.asks(Verb::Pause, "").unwrap_err();
+}
+
 /// The cancel came too late: all of it was done by then.
 #[test]
 fn an_abort_that_ends_nothing_leaves_an_operation_that_is_done() {
