@@ -402,7 +402,12 @@ impl View {
         }
         if age > check.fresh {
             return unknown(
-                format!("too old ({}s, last: {})", age.as_secs(), last.evidence),
+                format!(
+                    "too old ({}s, and it counts for {}s; last: {})",
+                    age.as_secs(),
+                    check.fresh.as_secs(),
+                    last.evidence
+                ),
                 Some(age),
             );
         }

@@ -42,6 +42,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// The same where no event tells of a death.
 const LOOK_AGAIN_BLIND: Duration = Duration::from_secs(10);
 
+/// The same while an operation holds the instance. It takes from under its dependants what is seen down, and may go by no
+/// older look: a person can have started it where no event tells.
+const LOOK_AGAIN_HELD: Duration = Duration::from_secs(2);
+
 /// How long a restart by the guard may take. systemd's own limit of a start (`DefaultTimeoutStartSec=`).
 const RESTART_LIMIT: Duration = Duration::from_secs(90);
 
@@ -154,6 +158,7 @@ impl Keeper {
             kept,
             looks: Looks::default(),
         };
+        let mut claims = self.session.watch_claims();
         self.look(&mut memory).await;
         if self.comes_up_with_its_machine(&memory) {
             self.start_after_boot(&mut memory).await;
@@ -164,6 +169,7 @@ impl Keeper {
             let again = Instant::now() + self.rhythm(&memory.assigned.parts);
             tokio::select! {
                 () = self.instance.poke.notified() => {}
+                Ok(()) = claims.changed() => {}
                 () = tokio::time::sleep_until(again) => {}
                 () = tokio::time::sleep_until(due.unwrap_or(again)), if due.is_some() => self.restart(&mut memory).await,
                 changed = self.assigned.changed() => match changed {
@@ -357,7 +363,11 @@ impl Keeper {
             Part::Exec { .. } => LOOK_AGAIN_BLIND,
             Part::Ocf(resource) => self.managers.ocf.every(resource),
         });
-        rhythms.min().unwrap_or(LOOK_AGAIN)
+        let rhythm = rhythms.min().unwrap_or(LOOK_AGAIN);
+        match self.session.is_held(&self.service) {
+            true => rhythm.min(LOOK_AGAIN_HELD),
+            false => rhythm,
+        }
     }
 
     /// Is it to be started because the machine was booted?

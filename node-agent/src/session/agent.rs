@@ -267,6 +267,21 @@ impl Handle {
         self.claims.borrow().open(closed).cloned().collect()
     }
 
+    /// Does an operation hold this instance, as far as was told?
+    #[must_use]
+    pub fn is_held(&self, service: &ServiceName) -> bool {
+        let closed = self.ledger().closed_below();
+        let claims = self.claims.borrow();
+        claims
+            .open(closed)
+            .any(|claim| claim.services.contains(service))
+    }
+
+    /// Changes with what operations hold.
+    pub(crate) fn watch_claims(&self) -> watch::Receiver<Claims> {
+        self.claims.clone()
+    }
+
     /// The state of the link to each coordinator.
     #[must_use]
     pub fn links(&self) -> Vec<LinkState> {

@@ -1,5 +1,7 @@
 //! The agent's own service.
 
+use std::time::Duration;
+
 use interlock_proto::v1;
 use interlock_proto::v1::InstanceState;
 use interlock_proto::v1::coordinator_message::Message as Order;
@@ -374,7 +376,7 @@ async fn an_operation_is_told_what_a_person_has_begun_before_it() {
             if !listed.entries.is_empty() {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(crate::scripted::PATIENCE, begun)
@@ -398,4 +400,34 @@ async fn an_operation_is_told_what_a_person_has_begun_before_it() {
         .await;
     let done = session.outcome(&id("start", 2)).await;
     assert_eq!(done.state(), v1::AttemptState::Done, "{done:?}");
+}
+
+/// No event tells of it, and the operation would go on as if it were down.
+#[tokio::test]
+async fn what_an_operation_holds_is_looked_at_every_few_seconds() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let file = gated(&lab);
+    lab.configure(&coordinator.endpoint, &file);
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[exec("web")], 0).await;
+    let is = |state: InstanceState| move |seen: &v1::Instance| seen.state() == state;
+    session.instance("web", is(InstanceState::Stopped)).await;
+    session.order(claimed(1)).await;
+    // The look that comes with the claim has been.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (there, state) in [
+        (true, InstanceState::Running),
+        (false, InstanceState::Stopped),
+    ] {
+        match there {
+            true => std::fs::write(lab.path("there"), "").unwrap(),
+            false => std::fs::remove_file(lab.path("there")).unwrap(),
+        }
+        let told = session.instance("web", is(state));
+        tokio::time::timeout(Duration::from_secs(6), told)
+            .await
+            .expect("long before the look that comes without an operation");
+    }
 }

@@ -12,6 +12,9 @@
 //! | its agent said that it cannot tell, or is here and has not said it in this session | awaited |
 //! | this process has never heard its agent | awaited, for as long as an agent takes to come back and to be called lost |
 //! | its agent is lost or has left, or its machine is off | silent |
+//!
+//! How old a word is, an agent sees to: what an operation holds it looks at every two seconds, also where no event tells of a
+//! start, and a look that hangs makes it unknown (`LOOK_AGAIN_HELD` and `look` of the agent).
 
 use std::time::Duration;
 
