@@ -45,11 +45,13 @@ pub enum Reason {
     RoleMissing,
     /// The store cannot be read.
     StoreUnavailable,
+    /// The store takes no writes.
+    StoreStuck,
 }
 
 impl Reason {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Held, "held"),
         (Self::FailoverUnderWay, "failover-under-way"),
         (Self::PlanUnknown, "plan-unknown"),
@@ -66,6 +68,7 @@ impl Reason {
         (Self::NotPossible, "not-possible"),
         (Self::RoleMissing, "role-missing"),
         (Self::StoreUnavailable, "store-unavailable"),
+        (Self::StoreStuck, "store-stuck"),
     ];
 
     /// The word.

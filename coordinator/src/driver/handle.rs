@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use interlock_engine::coordinator::FromAgent;
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::names::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -58,6 +59,15 @@ pub enum NotDone {
     /// The store does not take what it changed.
     #[error(transparent)]
     Refused(Refused),
+    /// The store takes no writes, so nothing was begun.
+    #[error("nothing was begun: the coordinator's store takes no writes. {0}")]
+    Stuck(String),
+    /// It is decided, and waits for the store.
+    #[error(
+        "it is not done yet: the coordinator's store takes no writes. {0}. It is done as soon as the store takes writes again, \
+         unless the coordinator is restarted before: look then, before you ask for it once more"
+    )]
+    Waits(String),
     /// It was decided on top of something that the store did not take.
     #[error("this coordinator had to take back what it has just decided; try again")]
     TakenBack,
@@ -68,6 +78,9 @@ impl From<NotDone> for tonic::Status {
         match why {
             NotDone::Gone | NotDone::TakenBack => Self::unavailable(why.to_string()),
             NotDone::Refused(_) => Self::invalid_argument(why.to_string()),
+            NotDone::Stuck(_) | NotDone::Waits(_) => {
+                Self::unavailable(why.to_string()).because(Reason::StoreStuck)
+            }
         }
     }
 }
@@ -78,6 +91,7 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     changes: watch::Receiver<u64>,
     leading: watch::Receiver<Leading>,
+    trouble: watch::Receiver<Option<String>>,
     sessions: Sessions,
 }
 
@@ -92,12 +106,14 @@ impl Handle {
         inbox: mpsc::Sender<Input>,
         changes: watch::Receiver<u64>,
         leading: watch::Receiver<Leading>,
+        trouble: watch::Receiver<Option<String>>,
         sessions: Sessions,
     ) -> Self {
         Self {
             inbox,
             changes,
             leading,
+            trouble,
             sessions,
         }
     }
@@ -131,6 +147,54 @@ impl Handle {
             .await
             .map_err(|_| NotDone::Gone)?;
         answered.await.unwrap_or(Err(NotDone::Gone))
+    }
+
+    /// That what is asked for now can become durable, and reach agents.
+    ///
+    /// # Errors
+    /// Why not, if the store takes no writes.
+    pub(crate) fn can_write(&self) -> Result<(), NotDone> {
+        let trouble = self.trouble.borrow().clone();
+        trouble.map_or(Ok(()), |why| Err(NotDone::Stuck(why)))
+    }
+
+    /// The same as [`call`](Self::call) for somebody who waits at a screen: of a store that takes no writes they are told,
+    /// although what was decided waits for it.
+    ///
+    /// # Errors
+    /// As there, and if the store takes no writes.
+    pub async fn call_soon<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Desk) -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let mut trouble = self.trouble.clone();
+        let stuck = async {
+            tokio::time::sleep(SOON).await;
+            let known = trouble.wait_for(Option::is_some).await;
+            let why = known.ok().and_then(|why| why.clone());
+            match why {
+                Some(why) => why,
+                // The driver has ended, as the call will say.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = self.call(work) => done,
+            why = stuck => Err(NotDone::Waits(why)),
+        }
+    }
+
+    /// Begins something new: not at all while the store takes no writes.
+    ///
+    /// # Errors
+    /// As [`call_soon`](Self::call_soon).
+    pub async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Desk) -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
+        self.can_write()?;
+        self.call_soon(work).await
     }
 
     /// Looks at the desk, and answers when everything that was seen there is durable: what a crash could take back is

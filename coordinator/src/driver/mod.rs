@@ -120,8 +120,9 @@ impl Driver {
         let sessions = Sessions::default();
         let incarnation = store.incarnation().to_string();
         let committer = Committer::new(store, leading.guard());
+        let trouble = committer.trouble().watch();
         let driver = Self {
-            desk: Desk::new(name, incarnation, coordinator, committer.trouble().watch()),
+            desk: Desk::new(name, incarnation, coordinator, trouble.clone()),
             inbox,
             sessions: sessions.clone(),
             committer,
@@ -135,7 +136,7 @@ impl Driver {
             refused_in_a_row: 0,
             changed,
         };
-        (driver, Handle::new(sender, changes, led, sessions))
+        (driver, Handle::new(sender, changes, led, trouble, sessions))
     }
 
     /// Runs until leadership or store is lost, or every handle is gone.

@@ -12,12 +12,13 @@ use interlock_model::plan::{Plan, PlanKind, SealedPlan, Step, StepId};
 use interlock_model::spec::{Role, Spec};
 use interlock_proto::v1;
 use interlock_proto::v1::operation_service_server::OperationService;
+use interlock_proto::v1::plan_service_server::PlanService;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
 use crate::leadership::{Candidate, Sole};
-use crate::services::{Operations, Planning};
+use crate::services::{Operations, Planning, Plans};
 use crate::sessions::Outbox;
 use crate::store::embedded::{Embedded, IfMissing, Options};
 use crate::store::{
@@ -183,6 +184,10 @@ impl Bench {
 
     /// Starts an operation that waits for an approval.
     pub(super) async fn starts(&self) -> OperationId {
+        self.handle.call(Self::start()).await.unwrap()
+    }
+
+    fn start() -> impl FnOnce(&mut Desk) -> OperationId + std::marker::Send {
         let step = Step {
             id: StepId::new("approve:look"),
             action: Action::Approve {
@@ -215,8 +220,7 @@ impl Bench {
             reason: "because".into(),
             single_step: false,
         };
-        let start = move |desk: &mut Desk| desk.coordinator.start(&request, clock::now()).unwrap();
-        self.handle.call(start).await.unwrap()
+        move |desk: &mut Desk| desk.coordinator.start(&request, clock::now()).unwrap()
     }
 
     pub(super) async fn get(&self, operation: &str) -> Result<v1::Operation, tonic::Status> {
@@ -469,4 +473,71 @@ async fn a_second_process_that_speaks_as_a_node_ends_the_session_of_the_first_an
         .call(|desk| desk.coordinator.view().alive(&"a".parse().unwrap()))
         .await;
     assert_eq!(alive, Ok(false), "none of them is believed");
+}
+
+/// How long somebody waits at a screen.
+const AT_A_SCREEN: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn who_waits_at_a_screen_is_told_of_a_full_disk_and_whether_what_they_asked_for_is_to_come() {
+    let bench = Bench::new().await;
+    bench.fill(true);
+    let first = tokio::time::timeout(AT_A_SCREEN, bench.handle.begin(Bench::start())).await;
+    let waits = first.expect("told in time").unwrap_err();
+    let text = waits.to_string();
+    assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
+    for part in ["it is not done yet", "the store cannot grow", "free space"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let second = bench.handle.begin(Bench::start()).await.unwrap_err();
+    assert!(matches!(second, NotDone::Stuck(_)), "{second:?}");
+    let status = tonic::Status::from(second);
+    assert_eq!(interlock_mesh::reason::of(&status), Some("store-stuck"));
+    assert!(
+        status.message().starts_with("nothing was begun"),
+        "{status}"
+    );
+
+    bench.fill(false);
+    while bench.handle.can_write().is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.get("op-1").await.is_ok(), "the first was to come");
+    assert!(bench.get("op-2").await.is_err(), "the second was not begun");
+}
+
+#[tokio::test]
+async fn a_plan_that_needs_the_word_of_a_power_source_does_not_wait_for_a_full_disk() {
+    let mut bench = Bench::new().await;
+    let powered = |desk: &mut Desk| {
+        let text = "cluster: bench\npower: { box: { fence: fence_box, via: [a] } }\nnodes:\n  \
+                    a: { address: 10.0.0.2 }\n  b: { address: 10.0.0.3, power: { by: box, plug: pb } }\n";
+        let spec = Arc::new(Spec::parse(text.as_bytes(), "bench.yaml").unwrap().spec);
+        let now = clock::now();
+        desk.coordinator
+            .apply_spec(spec, text.into(), String::new(), "admin", now);
+    };
+    bench.handle.call(powered).await.unwrap();
+    assert!(bench.hello(Term(0)).await.is_some());
+    bench.fill(true);
+    let something = |desk: &mut Desk| {
+        desk.coordinator
+            .event("something", clock::now(), |event| event.text = "is".into());
+    };
+    bench.handle.begin(something).await.unwrap_err();
+
+    let request = v1::MakePlanRequest {
+        kind: "startup".into(),
+        all: true,
+        ..v1::MakePlanRequest::default()
+    };
+    let plans = Plans::new(bench.handle.clone(), Planning::new());
+    let planned = plans.make_plan(tonic::Request::new(request));
+    let planned = tokio::time::timeout(AT_A_SCREEN, planned).await;
+    let refused = planned.expect("told in time").unwrap_err();
+    assert_eq!(interlock_mesh::reason::of(&refused), Some("store-stuck"));
+    assert!(
+        refused.message().contains("the store cannot grow"),
+        "{refused}"
+    );
 }

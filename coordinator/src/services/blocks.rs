@@ -23,7 +23,7 @@ pub(super) async fn unblock(
     };
     let why = request.reason;
     let ended = driver
-        .call(move |desk| {
+        .begin(move |desk| {
             let by = By {
                 who: &by,
                 why: &why,

@@ -152,9 +152,12 @@ impl ClusterService for Cluster {
         let reason = request.reason;
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let spec = Arc::new(parsed.spec);
+        if !dry_run {
+            self.driver.can_write()?;
+        }
         let applied = self
             .driver
-            .call(move |desk| {
+            .call_soon(move |desk| {
                 let current = desk.coordinator.generation();
                 if base != current {
                     return Err(Status::aborted(format!(

@@ -47,6 +47,9 @@ pub(super) async fn compared(
         let waits = driver
             .call(move |desk| open.iter().any(|ask| desk.coordinator.is_comparing(*ask)))
             .await?;
+        if waits {
+            driver.can_write()?;
+        }
         if !waits || tokio::time::Instant::now() >= give_up {
             break;
         }

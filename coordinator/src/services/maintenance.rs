@@ -22,7 +22,7 @@ pub(super) async fn enter(
     let scope = scope(request.scope)?;
     let (length, why) = (Duration::from_millis(request.for_ms), request.reason);
     let entered = driver
-        .call(move |desk| {
+        .begin(move |desk| {
             let by = By {
                 who: &by,
                 why: &why,
@@ -46,7 +46,7 @@ pub(super) async fn leave(
     let scope = scope(request.scope)?;
     let why = request.reason;
     let left = driver
-        .call(move |desk| {
+        .begin(move |desk| {
             let by = By {
                 who: &by,
                 why: &why,

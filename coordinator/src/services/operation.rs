@@ -176,6 +176,7 @@ impl OperationService for Operations {
         let request = request.into_inner();
         bounded("reason", &request.reason, MAX_REASON)?;
         let by = caller.name;
+        self.driver.can_write()?;
         let digest = request.digest.clone();
         let kept = self.driver.call(move |desk| desk.kept(&digest)).await?;
         let rendering = kept.map(|kept| kept.rendering).unwrap_or_default();
@@ -192,7 +193,7 @@ impl OperationService for Operations {
         let _turn = Self::still_holds(turn, &kept, rendering, known).await?;
         let started = self
             .driver
-            .call(move |desk| start(desk, kept, &request, by))
+            .begin(move |desk| start(desk, kept, &request, by))
             .await??;
         Ok(Response::new(started))
     }
@@ -342,9 +343,10 @@ impl OperationService for Operations {
             role: caller.role,
             reason: request.reason,
         };
+        // Taken also while the store takes no writes: who wants to stop an operation means before it goes on.
         let controlled = self
             .driver
-            .call(move |desk| {
+            .call_soon(move |desk| {
                 if let Some(operation) = desk.coordinator.operation(id) {
                     is_confirmed(operation, wish.verb, &confirmed)?;
                 }

@@ -77,6 +77,8 @@ impl Plans {
             if !awaited.answers && !agents || now >= give_up {
                 return Ok(());
             }
+            // The questions wait behind what the store does not take.
+            self.driver.can_write()?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -144,6 +146,14 @@ impl PlanService for Plans {
             .driver
             .call(move |desk| {
                 let mut told = silent(&desk.coordinator, &request.scope);
+                if let Some(why) = desk.trouble() {
+                    told.push(Entry::Warning {
+                        subject: Subject::cluster(),
+                        text: format!(
+                            "the coordinator's store takes no writes, and until it does no plan can be started: {why}"
+                        ),
+                    });
+                }
                 if let Some(plan) = outcome.plan {
                     told.extend(held::of(&desk.coordinator, plan.plan()));
                     desk.keep(plan, request, rendering);

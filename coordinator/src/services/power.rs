@@ -44,7 +44,7 @@ pub(super) async fn verify(
     for some in nodes.chunks(AT_ONCE) {
         let begun = some.to_vec();
         let since = driver
-            .call(move |desk| {
+            .begin(move |desk| {
                 let now = clock::now();
                 desk.coordinator.begin_verification(&begun, now);
                 now.mono
@@ -98,7 +98,7 @@ async fn one(
         let at_last = Instant::now() >= give_up;
         let (about, reason, by) = (node.clone(), attest.clone(), by.to_owned());
         let finding = driver
-            .call(move |desk| {
+            .call_soon(move |desk| {
                 let reason = reason.as_deref();
                 let now = clock::now();
                 desk.coordinator
@@ -108,6 +108,7 @@ async fn one(
         if finding.is_some() || at_last {
             return Ok(finding.map(to_wire));
         }
+        driver.can_write()?;
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -255,6 +255,7 @@ impl StoreService for Stores {
         request: Request<Streaming<v1::StoreChunk>>,
     ) -> Result<Response<v1::ImportStoreResponse>, Status> {
         let caller = Caller::of(&request)?;
+        self.driver.can_write()?;
         let import = Import::receive(request.into_inner(), &self.cluster).await?;
         let (from, entries) = (
             import.header.incarnation.clone(),
@@ -309,7 +310,7 @@ impl StoreService for Stores {
             ));
         }
         self.driver
-            .call(move |desk| {
+            .begin(move |desk| {
                 let write = desk.lineage.succeed([incarnation.trim().to_owned()]);
                 desk.write([write]);
                 desk.coordinator
