@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use interlock_model::names::{NodeName, ServiceName};
 
-use super::{Format, Names, complete};
+use super::{Format, Names, PLACE, complete};
 
 /// What becomes of what is collected.
 const COLLECTED: &str = "\
@@ -20,7 +20,7 @@ What can be read is named in each agent's own file: [logs.NAME], its processes, 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogsCommand {
     /// Bring the logs of nodes here, each line once.
-    #[command(after_help = COLLECTED)]
+    #[command(after_help = format!("{COLLECTED}\n\n{PLACE}"))]
     Collect(LogsCollect),
     /// Show the log of a service on a node as it is written, until Ctrl-C.
     Follow(LogsFollow),
@@ -39,10 +39,10 @@ pub(crate) struct LogsCollect {
     /// Where to: a directory, or a bundle whose name ends in .tar.zst; CLUSTER-logs-DATE-TIME.tar.zst here if nothing is
     /// said.
     #[arg(long = "out", short, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
-    pub(crate) out: Option<PathBuf>,
-    /// How the result is printed.
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) format: Format,
+    pub(crate) out: Vec<PathBuf>,
+    /// How the result is printed; a table if nothing is said.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
 }
 
 /// `logs follow`.

@@ -110,6 +110,19 @@ impl Client {
         }
     }
 
+    /// The same of a call that changes something: without an answer it may have been done all the same, and `look` is the
+    /// command that tells.
+    pub(crate) async fn change<T>(
+        &self,
+        doing: &str,
+        look: &str,
+        limit: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, RpcFailure> {
+        let answer = self.call(doing, limit, call).await;
+        answer.map_err(|failure| failure.of_a_change(look))
+    }
+
     /// The whole journal of an operation, page by page.
     pub(crate) async fn journal(
         &self,

@@ -17,6 +17,8 @@ pub(crate) struct RpcFailure {
     address: Address,
     own: String,
     status: Status,
+    /// The command that tells whether it was done all the same, if it was to change something.
+    look: Option<String>,
     /// What was found out about it since.
     more: String,
 }
@@ -28,8 +30,24 @@ impl RpcFailure {
             address,
             own: own.caller().to_string(),
             status,
+            look: None,
             more: String::new(),
         }
+    }
+
+    /// The same of a call that was to change something: `look` tells whether it did.
+    pub(super) fn of_a_change(self, look: &str) -> Self {
+        Self {
+            look: Some(look.to_owned()),
+            ..self
+        }
+    }
+
+    /// What to do where no answer came.
+    fn without_an_answer(&self) -> String {
+        self.look.as_ref().map_or("try again".to_owned(), |look| {
+            format!("it may have been done all the same: look with `{look}` before you try again")
+        })
     }
 
     /// The same with what was found out about it.
@@ -130,9 +148,10 @@ impl RpcFailure {
             return write!(f, "cannot {doing}: {error}");
         }
         if self.broke() {
+            let then = self.without_an_answer();
             return write!(
                 f,
-                "cannot {doing}: {address} went away in the middle; try again"
+                "no answer when asked to {doing}: {address} went away in the middle; {then}"
             );
         }
         // What the other side says: a line, but for the problems of a file, which are many.
@@ -141,6 +160,9 @@ impl RpcFailure {
             _ => clean(status.message()),
         };
         match status.code() {
+            Code::Unavailable if reason::of(status).is_some() => {
+                write!(f, "cannot {doing}: {message}")
+            }
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
@@ -155,7 +177,8 @@ impl RpcFailure {
             ),
             Code::DeadlineExceeded => write!(
                 f,
-                "cannot {doing}: {address}: {message}; it is overloaded, or stuck: see its log, and try again"
+                "no answer when asked to {doing}: {address}: {message}; it is overloaded, or stuck (its log tells): {}",
+                self.without_an_answer()
             ),
             Code::Unimplemented => write!(
                 f,
@@ -164,7 +187,8 @@ impl RpcFailure {
             ),
             Code::Unavailable | Code::Cancelled => write!(
                 f,
-                "cannot {doing}: {address} went away in the middle ({message}); try again"
+                "no answer when asked to {doing}: {address} went away in the middle ({message}); {}",
+                self.without_an_answer()
             ),
             Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => write!(
                 f,
@@ -178,6 +202,8 @@ impl std::error::Error for RpcFailure {}
 
 #[cfg(test)]
 mod tests {
+    use interlock_mesh::reason::Because as _;
+
     use super::*;
 
     /// The rows of the page: code, exit code.
@@ -205,6 +231,46 @@ mod tests {
                 .map(|(_, number, _)| number.to_string());
             assert_eq!(row.map(|(_, exit)| exit.clone()), exit, "{name}");
         }
+    }
+
+    fn failed(status: Status) -> RpcFailure {
+        let own = "interlock://shop/operator/anna?role=admin".parse().unwrap();
+        let address = "127.0.0.1:1".parse().unwrap();
+        RpcFailure::new("start the operation", address, &own, status)
+    }
+
+    #[test]
+    fn what_was_to_change_something_may_have_been_done_where_no_answer_came_and_not_where_one_did()
+    {
+        let look = "interlockctl operation list";
+        for status in [
+            Status::unavailable("gone"),
+            Status::deadline_exceeded("no answer within 10 s"),
+            Status::cancelled("gone"),
+            Status::from_error("broken pipe".into()),
+        ] {
+            let asks = failed(status.clone()).to_string();
+            assert!(
+                asks.ends_with("try again") && !asks.contains(look),
+                "{asks}"
+            );
+            let changes = failed(status).of_a_change(look).to_string();
+            assert!(
+                changes.contains("it may have been done all the same")
+                    && changes.contains("look with `interlockctl operation list`"),
+                "{changes}"
+            );
+        }
+        let answered = Status::unavailable("nothing was begun: the disk is full");
+        let answered = failed(answered.because(reason::Reason::StoreStuck)).of_a_change(look);
+        assert_eq!(
+            answered.to_string(),
+            "cannot start the operation: nothing was begun: the disk is full"
+        );
+        assert_eq!(
+            (answered.word().as_str(), answered.exit()),
+            ("store-stuck", Exit::Unreachable)
+        );
     }
 
     #[test]

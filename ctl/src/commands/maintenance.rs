@@ -10,6 +10,9 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::render::{Out, maintenance_table, maintenance_value};
 
+/// What tells whether something is in maintenance.
+const LOOK: &str = "interlockctl maintenance list";
+
 pub(super) async fn run(connection: &Connection, command: MaintenanceCommand, out: Out) -> Outcome {
     let client = context::coordinators(connection)?.connect().await?;
     let mut cluster = client.cluster();
@@ -26,7 +29,9 @@ pub(super) async fn run(connection: &Connection, command: MaintenanceCommand, ou
                 reason,
             };
             let call = cluster.enter_maintenance(request);
-            let entered = client.call("enter maintenance", SHORT, call).await?;
+            let entered = client
+                .change("enter maintenance", LOOK, SHORT, call)
+                .await?;
             show(&[entered], &output, out)
         }
         MaintenanceCommand::Leave {
@@ -39,7 +44,9 @@ pub(super) async fn run(connection: &Connection, command: MaintenanceCommand, ou
                 reason,
             };
             let call = cluster.leave_maintenance(request);
-            let left = client.call("leave maintenance", SHORT, call).await?;
+            let left = client
+                .change("leave maintenance", LOOK, SHORT, call)
+                .await?;
             out.say("ended:")?;
             show(&[left], &output, out)
         }

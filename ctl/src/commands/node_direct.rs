@@ -104,8 +104,9 @@ pub(super) async fn control(
     };
     let mut service = client.node();
     let done = client
-        .call(
+        .change(
             &format!("{verb} {}", args.service),
+            "interlockctl status",
             CONTROL,
             service.control_instance(request),
         )

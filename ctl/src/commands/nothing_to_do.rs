@@ -37,11 +37,9 @@ pub(super) async fn tell(
         | PlanKind::Failover
         | PlanKind::Failback
         | PlanKind::Restore => {
-            doubts.extend(self::doubts(
-                &status::get(client).await?,
-                &made.report,
-                scope,
-            ));
+            let status = status::get(client).await?;
+            let covered = Covered::of(&status, &made.report, scope);
+            doubts.extend(self::doubts(&status, &covered, scope));
         }
     }
     if format != Format::Table {
@@ -60,6 +58,41 @@ pub(super) async fn tell(
     Ok(Exit::NotWell)
 }
 
+/// What is not of this cluster, is not well, and an operation that brought its scope up has nothing to do with. A plan that
+/// has no steps tells it too, with the same exit code.
+pub(super) async fn externals(client: &Client, made: &Made, scope: &Scope, out: Out) -> Outcome {
+    if matches!(made.kind, PlanKind::Shutdown | PlanKind::Evacuate) {
+        return Ok(Exit::Ok);
+    }
+    let status = of_externals(status::get(client).await?);
+    let steps = made.plan.iter().flat_map(|plan| &plan.plan().steps);
+    let touched: BTreeSet<String> = steps
+        .filter_map(|step| Some(step.service.as_ref()?.to_string()))
+        .collect();
+    let mut covered = Covered::of(&status, &made.report, scope);
+    covered.services.extend(touched);
+    let doubts = doubts(&status, &covered, scope);
+    if doubts.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    out.say("every step is done, but not everything is well that is not of this cluster:")?;
+    for doubt in &doubts {
+        out.say(&format!("  {}", clean(doubt)))?;
+    }
+    Ok(Exit::NotWell)
+}
+
+/// The part of a status that is about external services.
+fn of_externals(mut status: v1::Status) -> v1::Status {
+    status.operations.clear();
+    status.services.retain(|service| service.external);
+    let services = &status.services;
+    status
+        .causes
+        .retain(|cause| services.iter().any(|it| it.service == cause.subject));
+    status
+}
+
 /// What nobody but a person can do.
 fn left_to_people(report: &Report) -> Vec<String> {
     let entries = report.entries().iter();
@@ -72,8 +105,7 @@ fn left_to_people(report: &Report) -> Vec<String> {
 }
 
 /// What the scope covers and is not well, a line for each; causes before what they explain.
-fn doubts(status: &v1::Status, report: &Report, scope: &Scope) -> Vec<String> {
-    let covered = Covered::of(status, report, scope);
+fn doubts(status: &v1::Status, covered: &Covered, scope: &Scope) -> Vec<String> {
     let mut told: BTreeSet<&str> = BTreeSet::new();
     let mut lines = Vec::new();
     for cause in &status.causes {

@@ -63,10 +63,10 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         ))?;
         return Ok(Exit::Ok);
     }
-    follow(
+    let ended = follow(
         Follow {
             coordinators,
-            client,
+            client: client.clone(),
             operation: name,
             format,
             step: args.confirm.step,
@@ -74,7 +74,11 @@ pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out
         },
         out,
     )
-    .await
+    .await?;
+    match ended {
+        Exit::Ok => nothing_to_do::externals(&client, &made, &args.plan.scope, out).await,
+        other => Ok(other),
+    }
 }
 
 /// Shows the plan: with the data if that is for people, else as talk, so that a program gets one value only: the operation
@@ -157,7 +161,10 @@ async fn start(
     };
     let mut operations = client.operations();
     let call = operations.start_operation(request);
-    client.call("start the operation", SHORT, call).await
+    let look = "interlockctl operation list";
+    client
+        .change("start the operation", look, SHORT, call)
+        .await
 }
 
 /// Why a plan was not started. Where the cluster is not the one that it was made for any more: what is different now, by

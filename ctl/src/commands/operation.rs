@@ -173,9 +173,16 @@ pub(super) async fn control(
         verb => format!("{verb} the operation"),
     };
     let mut operations = client.operations();
-    let after = client
-        .call(&doing, SHORT, operations.control_operation(request))
-        .await?;
+    let look = format!("interlockctl operation show {}", request.operation);
+    let pauses = request.verb == "pause";
+    // Only for the words: it may have changed until it is asked.
+    let before = match pauses {
+        true => get(client, &request.operation, true).await.ok(),
+        false => None,
+    };
+    let call = operations.control_operation(request);
+    let after = client.change(&doing, &look, SHORT, call).await?;
+    let already = before.is_some_and(|before| state(&before) == state(&after));
     out.show(
         output.output,
         || operation_value(&after),
@@ -183,9 +190,10 @@ pub(super) async fn control(
             let summary = after.summary.clone().unwrap_or_default();
             let left = left_down(&after, paint).map_or(String::new(), |left| format!("{left}\n"));
             format!(
-                "{} is {}{}, {} of {} settled\n{left}",
+                "{} is {}{}{}, {} of {} settled\n{left}",
                 clean(&summary.operation),
                 clean(&summary.state),
+                if already { " already" } else { "" },
                 if after.single_step {
                     " in single steps"
                 } else {
@@ -197,6 +205,11 @@ pub(super) async fn control(
         },
     )?;
     Ok(Exit::Ok)
+}
+
+fn state(operation: &v1::Operation) -> String {
+    let summary = operation.summary.as_ref();
+    summary.map_or_else(String::new, |summary| summary.state.clone())
 }
 
 async fn journal(client: &Client, operation: &str, format: Format, out: Out) -> Outcome {

@@ -277,9 +277,15 @@ async fn send(
     request: v1::ApplySpecRequest,
 ) -> Result<v1::ApplySpecResponse, Failure> {
     let mut cluster = client.cluster();
-    Ok(client
-        .call(doing, SHORT, cluster.apply_spec(request))
-        .await?)
+    let dry_run = request.dry_run;
+    let call = cluster.apply_spec(request);
+    Ok(match dry_run {
+        true => client.call(doing, SHORT, call).await?,
+        false => {
+            let look = "interlockctl spec show";
+            client.change(doing, look, SHORT, call).await?
+        }
+    })
 }
 
 /// Shows what would change, and asks; not about the file that is applied already.

@@ -96,8 +96,9 @@ async fn import(connection: &Connection, args: &StoreFile, out: Out) -> Outcome 
     let client = context::coordinators(connection)?.connect().await?;
     let mut stores = client.stores();
     let imported = client
-        .call(
+        .change(
             "import the store",
+            "interlockctl events",
             MOVING,
             stores.import_store(stream::iter(chunks)),
         )
@@ -141,7 +142,12 @@ async fn adopt(connection: &Connection, incarnation: String, reason: String, out
         reason,
     };
     client
-        .call("adopt agents", SHORT, stores.adopt_agents(request))
+        .change(
+            "adopt agents",
+            "interlockctl events",
+            SHORT,
+            stores.adopt_agents(request),
+        )
         .await?;
     out.say("Agents of that store come by themselves.")?;
     Ok(Exit::Ok)

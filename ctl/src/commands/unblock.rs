@@ -18,7 +18,9 @@ pub(super) async fn run(connection: &Connection, args: Unblock, out: Out) -> Out
         reason: args.reason,
     };
     let call = cluster.unblock_failover(request);
-    let response = client.call("unblock failover", SHORT, call).await?;
+    let response = client
+        .change("unblock failover", "interlockctl status", SHORT, call)
+        .await?;
     out.say("ended:")?;
     out.show(
         args.output.output,

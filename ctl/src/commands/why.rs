@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use interlock_model::suggest::nearest;
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
@@ -56,20 +57,73 @@ pub(super) async fn run(connection: &Connection, args: &Why, out: Out) -> Outcom
         },
     )?;
     if decisions.is_empty() {
-        out.say(match (&args.about, args.epoch) {
+        out.say(&match (&args.about, args.epoch) {
             (Some(WhyAbout::Event(_)), _) => {
                 "no decision over a role stands behind this event: its own text is all there is"
+                    .to_owned()
             }
-            (Some(WhyAbout::Service(_)), Some(_)) => {
-                "no record of that epoch: the last 100 of a service are kept (`interlockctl why SERVICE --last 100`)"
+            (Some(WhyAbout::Service(service)), epoch) => {
+                undecided(service.as_str(), epoch, &status::get(&client).await?)?
             }
-            (Some(WhyAbout::Service(_)), None) => {
-                "no epoch of it has begun: only a service with `failover` in the spec has a lease (`interlockctl status`)"
+            (None, _) => {
+                "no role has moved yet (`interlockctl status` says why, where one should have)"
+                    .to_owned()
             }
-            (None, _) => "no role has moved yet (`interlockctl status` says why, where one should have)",
         })?;
     }
     Ok(Exit::Ok)
+}
+
+/// Why there is no decision over a service; an error if there is no such service.
+fn undecided(name: &str, epoch: Option<u64>, status: &v1::Status) -> Result<String, Failure> {
+    let Some(service) = status.services.iter().find(|it| it.service == name) else {
+        return Err(Failure::Refused(unknown(name, status)));
+    };
+    Ok(match (epoch, &service.lease) {
+        (Some(epoch), Some(_)) => format!(
+            "no record of epoch {epoch} of {name}: the last 100 of a service are kept (`interlockctl why {name} --last 100`)"
+        ),
+        (None, Some(_)) => format!("no epoch of {name} has begun yet: it is {}", state(service)),
+        (_, None) => format!(
+            "{name} has no lease (`failover` in the spec), so nothing moves a role of it, and nothing was decided over one; \
+             it is {}",
+            state(service)
+        ),
+    })
+}
+
+fn state(service: &v1::ServiceStatus) -> String {
+    match service.reason.as_str() {
+        "" => clean(&service.state),
+        reason => clean(&format!("{}: {reason}", service.state)),
+    }
+}
+
+/// What somebody may have meant that is no service.
+fn unknown(name: &str, status: &v1::Status) -> String {
+    if name.starts_with("op-") {
+        return format!(
+            "{name} is an operation: `interlockctl operation show {name}` tells what it did and what it waits for"
+        );
+    }
+    if status.nodes.iter().any(|node| node.node == name) {
+        return format!(
+            "{name} is a node: `interlockctl node show {name}` tells how it is; `why` is about the roles of services"
+        );
+    }
+    let known: Vec<&str> = status
+        .services
+        .iter()
+        .map(|it| it.service.as_str())
+        .collect();
+    let has = match nearest(name, known.iter().copied()) {
+        Some(near) => format!(": did you mean {near}? It has"),
+        None => "; it has".to_owned(),
+    };
+    clean(&format!(
+        "the spec has no service {name}{has} {}",
+        known.join(", ")
+    ))
 }
 
 async fn list(

@@ -128,24 +128,24 @@ fn proven(progress: &Progress) -> BTreeMap<(&'static str, &'static str), usize> 
         let green = checked.contains(&(service, node));
         let claim = match (went_down, came_up, green, is_forced(service)) {
             (true, true, true, false) => {
-                "stopped and running again, by the manager's word, with every check green"
+                "stopped and running again, as their manager tells, with every check green"
             }
             (true, true, true, true) => {
-                "stopped and running again, by the manager's word, with every other check green"
+                "stopped and running again, as their manager tells, with every other check green"
             }
-            (true, true, false, _) => "stopped and running again, by the manager's word",
-            (true, false, ..) => "stopped, by the manager's word",
-            (_, _, true, false) => "running, by the manager's word, with every check green",
-            (_, _, true, true) => "running, by the manager's word, with every other check green",
-            (_, _, false, _) => "running, by the manager's word",
+            (true, true, false, _) => "stopped and running again, as their manager tells",
+            (true, false, ..) => "stopped, as their manager tells",
+            (_, _, true, false) => "running, as their manager tells, with every check green",
+            (_, _, true, true) => "running, as their manager tells, with every other check green",
+            (_, _, false, _) => "running, as their manager tells",
         };
         *claims.entry(("instance", claim)).or_insert(0) += 1;
     }
     for (node, (went_down, came_up)) in machines {
         let claim = match (went_down, came_up) {
-            (_, true) if unheard.contains(node) => "on, by the power source's word",
+            (_, true) if unheard.contains(node) => "on, as their power source tells",
             (true, true) => "restarted, heard with a new boot",
-            (true, false) => "off, by the power source's word",
+            (true, false) => "off, as their power source tells",
             _ => "on, heard with a new boot",
         };
         *claims.entry(("machine", claim)).or_insert(0) += 1;
@@ -270,21 +270,21 @@ services:
     fn green_is_said_of_checks_that_there_are_and_that_were_asked() {
         let text = ended("done", &[]);
         for line in [
-            "  proven 1 instance running, by the manager's word\n",
-            "  proven 1 instance running, by the manager's word, with every check green\n",
+            "  proven 1 instance running, as their manager tells\n",
+            "  proven 1 instance running, as their manager tells, with every check green\n",
         ] {
             assert!(text.contains(line), "{text}");
         }
         let text = ended("done", &["web.page"]);
         for line in [
-            "  proven 1 instance running, by the manager's word, with every other check green\n",
+            "  proven 1 instance running, as their manager tells, with every other check green\n",
             "  not proven web.page: overridden, and not waited for\n",
         ] {
             assert!(text.contains(line), "{text}");
         }
         let text = ended("done", &["web.page", "web.sql"]);
         assert!(
-            text.contains("  proven 2 instances running, by the manager's word\n"),
+            text.contains("  proven 2 instances running, as their manager tells\n"),
             "{text}"
         );
     }

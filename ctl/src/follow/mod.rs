@@ -193,9 +193,11 @@ async fn next_step(client: &Client, operation: &str) -> Result<(), RpcFailure> {
         ..v1::ControlOperationRequest::default()
     };
     let mut operations = client.operations();
+    let look = format!("interlockctl operation show {operation}");
     client
-        .call(
+        .change(
             "let the next step begin",
+            &look,
             SHORT,
             operations.control_operation(request),
         )

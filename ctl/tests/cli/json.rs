@@ -216,6 +216,9 @@ fn the_page_has_every_field_that_is_printed_and_no_other() {
         seen: BTreeSet::new(),
         wrong: BTreeSet::new(),
     };
+    let empty = Scripted::start(Script::default(), "reader");
+    let bundle = empty.place.run("support bundle --out b.tar.zst -o json");
+    printed.value("bundle", &bundle.exits(8).json());
     let coordinator = Scripted::start(full(), "admin");
     let place = &coordinator.place;
     let json = |line: &str, code: i32| place.run(&format!("{line} -o json")).exits(code).json();

@@ -353,3 +353,15 @@ fn a_file_that_is_applied_already_makes_no_generation() {
     let applied = coordinator.script.applied.lock().unwrap();
     assert_eq!(applied.iter().map(|it| it.base).collect::<Vec<_>>(), [3, 4]);
 }
+
+#[test]
+fn a_pause_of_what_is_pausing_says_so_and_is_no_error() {
+    for state in ["pausing", "paused"] {
+        let mut known = script(vec![]);
+        known.operations = [("op-7".to_owned(), word(state, "running", ""))].into();
+        let coordinator = Scripted::start(known, "operator");
+        let ran = coordinator.place.run("operation pause op-7").exits(0);
+        let line = format!("op-7 is {state} already, ");
+        assert!(ran.stdout.starts_with(&line), "{}", ran.stdout);
+    }
+}

@@ -265,3 +265,45 @@ fn what_is_well_needs_nothing_whatever_is_the_matter_outside_of_the_scope() {
         assert_eq!(value["not_well"], serde_json::json!([]));
     }
 }
+
+/// Else the same cluster is well or not by whether a step was needed.
+#[test]
+fn what_is_not_of_this_cluster_and_down_is_told_with_the_same_code_after_the_last_step() {
+    let scope = || crate::following::web();
+    let plan = crate::following::response_for(PlanKind::Startup, scope(), "db1");
+    let done = || vec![crate::following::word("done", "done", "runs")];
+    let external = |state: &str| v1::Status {
+        services: vec![v1::ServiceStatus {
+            service: "dns".into(),
+            external: true,
+            state: state.into(),
+            ..Default::default()
+        }],
+        causes: match state {
+            "ok" => Vec::new(),
+            _ => vec![v1::RootCause {
+                subject: "dns".into(),
+                what: "down: nobody answers".into(),
+                dependants: vec!["web".into()],
+            }],
+        },
+        ..Default::default()
+    };
+    for (state, exit) in [("down", 7), ("ok", 0)] {
+        let script = Script {
+            plan: plan.clone(),
+            watches: std::sync::Mutex::new(vec![done(), done()].into()),
+            status: external(state),
+            ..Script::default()
+        };
+        let coordinator = Scripted::start(script, "operator");
+        let line = "startup --service web --yes";
+        let ran = coordinator.place.run(line).exits(exit);
+        assert_eq!(
+            ran.stderr.contains("  dns: down: nobody answers"),
+            exit == 7,
+            "{}",
+            ran.stderr
+        );
+    }
+}

@@ -211,8 +211,10 @@ impl OperationService for Speaker {
         &self,
         request: Request<v1::ControlOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        self.0.controlled.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(v1::Operation::default()))
+        let request = request.into_inner();
+        let after = self.0.operations.get(&request.operation).cloned();
+        self.0.controlled.lock().unwrap().push(request);
+        Ok(Response::new(after.unwrap_or_default()))
     }
 }
 

@@ -143,7 +143,16 @@ fn a_bundle_tells_the_refusals_that_the_status_tells() {
         said.contains("the agent of web1 would refuse 1 of"),
         "{said}"
     );
-    let said = place.run("support bundle --out b.tar.zst").stderr;
+    let bundle = place.run("support bundle -o json --out b.tar.zst").exits(8);
+    let told = bundle.json();
+    assert_eq!(told["path"], "b.tar.zst");
+    assert!(!place.path("json").exists() && place.path("b.tar.zst").exists());
+    let told = told["not_well"].to_string();
+    assert!(
+        told.contains("agent of web1: web is not permitted"),
+        "{told}"
+    );
+    let said = place.run("support bundle --out c.tar.zst").stderr;
     assert!(
         said.contains("agent of web1: web is not permitted"),
         "{said}"

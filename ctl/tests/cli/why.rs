@@ -135,9 +135,47 @@ fn an_event_leads_to_the_decision_that_its_service_was_under() {
     let ran = coordinator.place.run("why 7").exits(2);
     assert!(ran.stderr.contains("there is no event 7"), "{}", ran.stderr);
     let ran = coordinator.place.run("why web").exits(0);
+    assert!(ran.stderr.contains("web has no lease"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_has_no_decision_is_told_with_how_it_is_and_what_is_no_service_is_refused() {
+    let mut script = Script {
+        status: v1::Status {
+            services: vec![v1::ServiceStatus {
+                service: "web".into(),
+                state: "degraded".into(),
+                reason: "web.page on web2 is bad: refused".into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+        ..Script::default()
+    };
+    script.status.nodes = vec![v1::NodeStatus {
+        node: "web2".into(),
+        ..Default::default()
+    }];
+    let coordinator = Scripted::start(script, "reader");
+    let said = coordinator.place.run("why web").exits(0).stderr;
     assert!(
-        ran.stderr.contains("no epoch of it has begun"),
-        "{}",
-        ran.stderr
+        said.contains("web has no lease")
+            && said.contains("it is degraded: web.page on web2 is bad"),
+        "{said}"
     );
+    for (about, told) in [
+        (
+            "wev",
+            "the spec has no service wev: did you mean web? It has web",
+        ),
+        ("op-3", "`interlockctl operation show op-3`"),
+        ("web2", "`interlockctl node show web2`"),
+    ] {
+        let said = coordinator
+            .place
+            .run(&format!("why {about}"))
+            .exits(2)
+            .stderr;
+        assert!(said.contains(told), "{said}");
+    }
 }

@@ -14,7 +14,7 @@ use super::call::Call;
 use super::place::Place;
 use super::shelf::{Begun, Shelf};
 use super::since::since;
-use crate::cli::{Connection, LogsCollect, Names};
+use crate::cli::{Connection, LogsCollect, Names, place};
 use crate::client::Client;
 use crate::commands::status;
 use crate::context;
@@ -53,6 +53,7 @@ impl Took {
 }
 
 pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -> Outcome {
+    let (path, format) = place(&args.out, args.format).map_err(Failure::Usage)?;
     let now = now_millis();
     let zone = TimeZone::system();
     let since = since(&args.since, now, &zone)?;
@@ -67,13 +68,13 @@ pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -
             .to_string()
     };
     let day = stamp("%Y%m%d");
-    let path = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from(format!(
-            "{}-logs-{}.tar.zst",
-            status.cluster,
-            stamp("%Y%m%d-%H%M%S")
-        ))
-    });
+    let path = path.map_or_else(
+        || {
+            let at = stamp("%Y%m%d-%H%M%S");
+            PathBuf::from(format!("{}-logs-{at}.tar.zst", status.cluster))
+        },
+        Path::to_owned,
+    );
     let place = Place::open(&path)?;
     let root = place.root().to_owned();
     let collecting = async {
@@ -108,7 +109,7 @@ pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -
     let text = serde_json::to_vec_pretty(&result).map_err(anyhow::Error::new)?;
     let at = place.finish(&written, &text)?;
     out.show(
-        args.format,
+        format,
         || with_path(result, &at),
         |paint| {
             let mut table = Table::new(["node", "new", "bytes", "result"]);

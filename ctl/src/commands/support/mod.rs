@@ -12,6 +12,8 @@ mod bundle;
 mod doctor;
 mod public;
 
+use std::path::{Path, PathBuf};
+
 use interlock_model::spec::Spec;
 use interlock_proto::v1;
 use serde_json::json;
@@ -19,7 +21,7 @@ use serde_json::json;
 use bundle::Bundle;
 use public::{Missing, Plan, Public, Told};
 
-use crate::cli::{Connection, SupportBundle, SupportCommand};
+use crate::cli::{Connection, Format, SupportBundle, SupportCommand, place};
 use crate::client::{Client, SHORT};
 use crate::context;
 use crate::exit::Exit;
@@ -36,8 +38,17 @@ pub(super) async fn run(connection: &Connection, command: SupportCommand, out: O
 }
 
 async fn bundle(connection: &Connection, args: &SupportBundle, out: Out) -> Outcome {
+    let (path, format) = place(&args.out, args.format).map_err(Failure::Usage)?;
     let coordinators = context::coordinators(connection)?;
-    let mut bundle = Bundle::begin(&args.out)?;
+    let path = path.map_or_else(
+        || {
+            let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+            let cluster = coordinators.identity().cluster().clone();
+            PathBuf::from(format!("{cluster}-support-{now}.tar.zst"))
+        },
+        Path::to_owned,
+    );
+    let mut bundle = Bundle::begin(&path)?;
     let about = json!({
         "made": rfc3339(now_millis()),
         "by": coordinators.identity().caller().to_string(),
@@ -56,12 +67,19 @@ async fn bundle(connection: &Connection, args: &SupportBundle, out: Out) -> Outc
     bundle.add("doctor", &found)?;
     bundle.add("missing", &Missing(missing.clone()))?;
     bundle.finish()?;
-    out.line(&args.out.display().to_string())?;
-    for finding in found.bad() {
-        out.say(&clean(&finding))?;
-    }
-    for why in &missing {
-        out.say(&clean(&format!("not in it: {why}")))?;
+    let bad = found.bad();
+    out.show(
+        format,
+        || json!({ "path": path, "not_well": bad, "missing": missing }),
+        |_| format!("{}\n", path.display()),
+    )?;
+    if format == Format::Table {
+        for finding in &bad {
+            out.say(&clean(finding))?;
+        }
+        for why in &missing {
+            out.say(&clean(&format!("not in it: {why}")))?;
+        }
     }
     Ok(if missing.is_empty() {
         Exit::Ok
