@@ -116,6 +116,7 @@ pub fn plan_with(input: &Input<'_>, rendering: &Rendering) -> Outcome {
         PlanKind::Evacuate => evacuate::build(&mut draft, selection),
         PlanKind::Restore => restore::build(&mut draft, &selection),
     }
+    members::leave_out(&mut draft);
     members::weave(&mut draft);
     restore::hold_back(&mut draft);
     finish::finish(draft)

@@ -18,10 +18,20 @@
 //! ```text
 //! start of what it requires ──► check:web@jb1 ──healthy──► admit on lb1, lb2
 //! ```
+//!
+//! Whatever starts a balancer leaves out who is not there. One that is healthy only when its own HAProxy finds no server down
+//! (check `haproxy`) would wait for a member whose machine is away, and which nobody starts. So it is told that this one is
+//! out, as if a plan had drained it, and a later startup brings it back:
+//!
+//! ```text
+//! start:lb@lb1 ──up──► drain:web@jb3:lb@lb1      start:lb@lb1 is healthy once that is so
+//! ```
+//! Only who is known to be down is left out: what is unknown may be serving clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::Action;
+use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::member::{Member, Membership};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Wait;
@@ -131,6 +141,83 @@ pub(crate) fn readmit(draft: &mut Draft<'_>, selection: &Selection) {
             }
         }
     }
+}
+
+/// Has balancers that start leave out the members that are down and stay so, where they are not healthy otherwise.
+pub(crate) fn leave_out(draft: &mut Draft<'_>) {
+    if draft.world.is_offline() {
+        return;
+    }
+    let (spec, turns) = (draft.spec, turns(draft));
+    for service in spec.services.values() {
+        for (balancer, how) in &service.member_of {
+            let Some(balancer) = spec.services.get(balancer) else {
+                continue;
+            };
+            let Some(check) = looks_at_servers(draft, balancer) else {
+                continue;
+            };
+            for on in &balancer.nodes {
+                let turn = turns.get(&(balancer.name.clone(), on.clone()));
+                let Some(start) = turn.and_then(|turn| turn.start) else {
+                    continue;
+                };
+                for node in absent(draft, service, &turns) {
+                    let subject = Subject::instance(&service.name, node);
+                    let at = format!("{}@{on}", balancer.name);
+                    // One after the other it would be told only when it is healthy.
+                    let knows = draft.world.stays_down(&service.name, node);
+                    if !knows || draft.request.serial {
+                        let why = if knows {
+                            "it is down, and with --serial nobody leaves it out"
+                        } else {
+                            "it is not known to stay down"
+                        };
+                        let text = format!(
+                            "{why}: {at} may wait for it in vain, unless with --force {check}"
+                        );
+                        draft.report.warn(subject, text);
+                        continue;
+                    }
+                    let Some(member) = member(spec, service, node, balancer, how) else {
+                        continue;
+                    };
+                    let mut step = steps::drain(balancer, on, member, how);
+                    // Nobody is there who could be admitted.
+                    step.undo = None;
+                    let drain = draft.graph.add_beside(step, start);
+                    draft.graph.after(drain, start, Wait::Up);
+                    let text = format!(
+                        "it is down, and no step starts it: {at} is told to leave it out, until a startup brings it back"
+                    );
+                    draft.report.warn(subject, text);
+                }
+            }
+        }
+    }
+}
+
+/// The nodes where an instance is not seen to run, and that nobody starts.
+fn absent<'s>(draft: &Draft<'_>, service: &'s Service, turns: &Turns) -> Vec<&'s NodeName> {
+    let is_absent = |node: &&NodeName| {
+        !turns.contains_key(&(service.name.clone(), (*node).clone()))
+            && !draft.world.is_agentless(node)
+            && draft.world.instance(&service.name, node) != Presence::Up
+    };
+    service.nodes.iter().filter(is_absent).collect()
+}
+
+/// The check by which a balancer is healthy only when its HAProxy finds none of its servers down, if it is asked.
+fn looks_at_servers(draft: &Draft<'_>, balancer: &Service) -> Option<CheckId> {
+    let mut checks = balancer.checks.iter().filter_map(|(name, check)| {
+        let is_asked =
+            matches!(check.kind, CheckKind::Haproxy(_)) && check.from != CheckFrom::Consumers;
+        is_asked.then(|| CheckId {
+            service: balancer.name.clone(),
+            check: name.clone(),
+        })
+    });
+    checks.find(|id| !draft.request.force.contains(id))
 }
 
 fn bring_back(draft: &mut Draft<'_>, service: &Service, node: &NodeName, turns: &Turns) {

@@ -192,6 +192,27 @@ impl<'a> World<'a> {
             && self.instance(service, node) == Presence::Down
     }
 
+    /// Is it known to be down, and does its guard not start it again either? What ended cleanly nobody starts by himself.
+    pub(crate) fn stays_down(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let Some(observations) = self.observations else {
+            return false;
+        };
+        let seen = observations.node(node);
+        let given_up = || {
+            let seen = seen.and_then(|seen| seen.instances.get(service));
+            seen.is_some_and(|it| it.given_up || it.wanted != Some(Wanted::Running))
+        };
+        match observations.instance(node, service) {
+            InstanceState::Stopped => true,
+            InstanceState::Failed => given_up(),
+            InstanceState::Unknown
+            | InstanceState::Starting
+            | InstanceState::Running
+            | InstanceState::Paused
+            | InstanceState::Stopping => false,
+        }
+    }
+
     /// Is anything of the instance there, or about to come back? Whoever needs it down stops what is down against the
     /// will of its agent as well, which is thereby told to leave it alone.
     pub(crate) fn standing(&self, service: &ServiceName, node: &NodeName) -> Presence {

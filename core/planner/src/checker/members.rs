@@ -1,7 +1,8 @@
 //! Members of load balancers: told before the stop and after the start, wherever the balancer runs by then.
 //!
 //! A startup may admit what it does not start. A plan does not say what is in its scope, so that cannot be missed here, but
-//! it must be out of a balancer that runs, or in one that starts, and healthy by then.
+//! it must be out of a balancer that runs, or in one that starts, and healthy by then. A plan may leave out who is known to be
+//! down and stays so, in a balancer that it starts.
 
 use std::collections::BTreeSet;
 
@@ -115,8 +116,8 @@ pub(super) fn check(
                 let place = Place::new(plan, paths, balancer, on, observations);
                 let begins_turn = |node| {
                     let drain = format!("drain:{}@{node}:{}@{on}", service.name, balancer.name);
-                    let stop = || paths.stop(&service.name, node, false);
-                    paths.id(&drain).or_else(stop)
+                    let stop = paths.stop(&service.name, node, false)?;
+                    paths.id(&drain).or(Some(stop))
                 };
                 let others: Vec<usize> = service.nodes.iter().filter_map(begins_turn).collect();
                 for node in &service.nodes {
@@ -137,6 +138,10 @@ pub(super) fn check(
                         );
                         if back {
                             expected.insert(StepId::new(&id));
+                        }
+                        let drain = format!("drain:{}@{node}:{}@{on}", service.name, balancer.name);
+                        if left_out(paths, (service, node), observations, &place, &drain) {
+                            expected.insert(StepId::new(&drain));
                         }
                         continue;
                     }
@@ -200,6 +205,20 @@ fn brought_back(
     // How it is in a balancer that does not run yet, nobody can see.
     let due = told.is_some() || place.up && out;
     plan.kind.comes_up() && due && healthy && there
+}
+
+/// May an instance be left out of a balancer that starts, and does that wait for the balancer?
+fn left_out(
+    paths: &Paths<'_>,
+    (service, node): (&Service, &NodeName),
+    observations: Option<&Observations>,
+    place: &Place,
+    id: &str,
+) -> bool {
+    let (Some(seen), Some(drain), Some(start)) = (observations, paths.id(id), place.start) else {
+        return false;
+    };
+    seen.instance(node, &service.name).is_down() && paths.awaits(drain, start, Wait::Up)
 }
 
 fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {

@@ -16,6 +16,10 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
     let mut stopped: BTreeSet<(&Option<ServiceName>, &Option<NodeName>)> = BTreeSet::new();
     let mut drained = BTreeSet::new();
     let mut changed = BTreeSet::new();
+    let stops = plan.steps.iter().filter(|it| it.action == Action::Stop);
+    let going: BTreeSet<(&ServiceName, &NodeName)> = stops
+        .filter_map(|it| it.service.as_ref().zip(it.node.as_ref()))
+        .collect();
     for step in &plan.steps {
         let id = || step.id.clone();
         for after in &step.after {
@@ -72,6 +76,10 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
                 None
             }
             Action::Admit { .. } => members::opposite(spec, step),
+            // Who is left out because it is not there.
+            Action::Drain { member, .. } if !going.contains(&(&member.service, &member.node)) => {
+                None
+            }
             action => opposite(action).filter(|_| !runs_again),
         };
         if step.undo.as_ref().map(|undo| &*undo.0) != expected.as_ref() {
@@ -218,7 +226,8 @@ fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
         Action::PowerOn { .. } => kind.comes_up(),
         Action::PowerOff { .. } => kind.goes_down(),
         Action::Reboot => kind == PlanKind::Reboot && !agentless,
-        Action::Drain { .. } => !kind.comes_up() && !agentless,
+        // In a plan that only starts, of who is not there.
+        Action::Drain { .. } => !agentless,
         Action::Admit { .. } => !kind.goes_down() && !agentless,
         Action::TryFile { .. } | Action::WriteFile { .. } => {
             kind == PlanKind::Restart && !agentless

@@ -1,14 +1,14 @@
 //! Members of load balancers: drained before they stop, admitted when they are healthy.
 
 use interlock_model::action::Action;
-use interlock_model::check::{CheckFrom, Verdict};
+use interlock_model::check::{CheckFrom, CheckKind, HaproxyCheck, Verdict};
 use interlock_model::member::MemberState;
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceState, Wanted};
 use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
-use interlock_planner::Scope;
 use interlock_planner::checker::{self, Violation};
+use interlock_planner::{Outcome, Scope};
 
-use crate::support::{Cluster, Seen, after, ask, checks, ids, nodes, precedes, services};
+use crate::support::{Cluster, Seen, after, ask, checks, ids, name, nodes, precedes, services};
 
 /// Two load balancers that both run, and two servers behind them.
 fn web() -> Cluster {
@@ -384,4 +384,96 @@ fn an_instance_that_is_healthy_and_out_of_a_load_balancer_does_not_count() {
     seen.member(("web", "jb2"), ("lb", "lb2"), MemberState::Maint);
     seen.set("lb", "lb2", InstanceState::Stopped);
     assert_eq!(restart(&seen), [] as [String; 0]);
+}
+
+#[test]
+fn a_balancer_that_starts_leaves_out_who_is_down_and_stays_so() {
+    let servers = CheckKind::Haproxy(HaproxyCheck {
+        socket: "/run/haproxy.sock".to_owned(),
+        backends: Vec::new(),
+    });
+    let from = CheckFrom::Nodes(vec![name("lb1")]);
+    let cluster = Cluster::new()
+        .service("lb", &["lb1"])
+        .service("web", &["jb1", "jb2", "jb3"])
+        .check_of("lb", "servers", from, servers)
+        .member_of("web", "lb");
+    let startup = |scope, seen: &Seen| {
+        ask(&cluster, PlanKind::Startup, scope)
+            .seeing(seen)
+            .outcome()
+    };
+    let drains = |outcome: &Outcome| -> Vec<String> {
+        let plan = outcome.plan.as_ref().unwrap().plan();
+        let switches = switches(plan).into_iter();
+        let drains = switches.filter(|id| id.starts_with("drain"));
+        drains.map(str::to_owned).collect()
+    };
+    let stopped = |seen: Seen, service, node| seen.state(service, node, InstanceState::Stopped);
+    let down = stopped(stopped(cluster.all_up(&[]), "lb", "lb1"), "web", "jb3");
+    let outcome = startup(services(&["lb"]), &down);
+    assert_eq!(drains(&outcome), ["drain:web@jb3:lb@lb1"]);
+    let plan = outcome.plan.as_ref().unwrap().plan();
+    assert_eq!(after(plan, "drain:web@jb3:lb@lb1"), ["start:lb@lb1 up"]);
+    let step = plan
+        .steps
+        .iter()
+        .find(|it| it.id.as_str().starts_with("drain"));
+    assert!(
+        step.unwrap().undo.is_none(),
+        "nobody is there to be admitted"
+    );
+    let told = outcome.report.to_string();
+    assert!(told.contains("lb@lb1 is told to leave it out"), "{told}");
+
+    // Also one whose agent has been told that it should run: what has ended cleanly stays down. Of one that failed its guard is
+    // waited for, until that gives up.
+    let wanted = |state, given_up| {
+        let mut seen = stopped(cluster.all_up(&[]), "lb", "lb1").state("web", "jb3", state);
+        let web = seen.node("jb3").instances.get_mut("web").unwrap();
+        (web.wanted, web.given_up) = (Some(Wanted::Running), given_up);
+        drains(&startup(services(&["lb"]), &seen)).len()
+    };
+    assert_eq!(wanted(InstanceState::Stopped, false), 1);
+    assert_eq!(wanted(InstanceState::Failed, false), 0);
+    assert_eq!(wanted(InstanceState::Failed, true), 1);
+
+    // Who is started is no such one, nor who may be there, which is told; and one that runs already waits for nobody.
+    assert!(drains(&startup(services(&["lb", "web"]), &down)).is_empty());
+    let lost = stopped(cluster.all_up(&[]), "lb", "lb1").lose("jb3");
+    let outcome = startup(services(&["lb"]), &lost);
+    assert!(drains(&outcome).is_empty());
+    let told = outcome.report.to_string();
+    assert!(told.contains("--force lb.servers"), "{told}");
+    let runs = stopped(stopped(cluster.all_up(&[]), "web", "jb2"), "web", "jb3");
+    assert!(drains(&startup(nodes(&["jb2"]), &runs)).is_empty());
+    let forced = ask(&cluster, PlanKind::Startup, services(&["lb"])).seeing(&down);
+    assert!(drains(&forced.forcing("lb.servers").outcome()).is_empty());
+
+    // Others that start with it are admitted, whenever that one is left out.
+    let more = stopped(down.clone(), "web", "jb2");
+    assert_eq!(
+        drains(&startup(nodes(&["lb1", "jb2"]), &more)),
+        ["drain:web@jb3:lb@lb1"]
+    );
+    // A restart waits for it in the same way.
+    let one_away = stopped(cluster.all_up(&[]), "web", "jb3");
+    let restart = ask(&cluster, PlanKind::Restart, services(&["lb"])).seeing(&one_away);
+    assert_eq!(drains(&restart.outcome()), ["drain:web@jb3:lb@lb1"]);
+    // One after the other it cannot be: that is told.
+    let serial = ask(&cluster, PlanKind::Startup, services(&["lb"])).seeing(&down);
+    let serial = serial.serial().outcome();
+    assert!(drains(&serial).is_empty());
+    assert!(serial.report.to_string().contains("--serial"));
+
+    // Only of who is down, and only when the balancer is up.
+    let mut early = plan.clone();
+    let drain = early
+        .steps
+        .iter_mut()
+        .find(|it| it.id.as_str().starts_with("drain"));
+    drain.unwrap().after.clear();
+    assert!(!checker::check(&cluster.0, &early, Some(&down.0)).is_empty());
+    let up = stopped(cluster.all_up(&[]), "lb", "lb1");
+    assert!(!checker::check(&cluster.0, plan, Some(&up.0)).is_empty());
 }

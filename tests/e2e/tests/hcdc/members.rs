@@ -177,3 +177,31 @@ fn no_second_node_is_taken_out_while_one_is_missing() -> Result<()> {
     ensure!(one_by_one, "two were out at once: {out:?}");
     Ok(())
 }
+
+#[test]
+fn the_load_balancer_starts_without_a_node_that_is_missing_and_has_it_back_with_the_next_startup()
+-> Result<()> {
+    let Some(site) = Site::begin()? else {
+        return Ok(());
+    };
+    site.operator.run(&for_all("startup"))?;
+    let agent = site.cluster.at_agent("hipchat3")?;
+    agent.by_hand("hipchat", "stop")?;
+    site.operator
+        .until_service("hipchat", "degraded", &["hipchat3"])?;
+    site.operator.run(&for_services("shutdown", &["lb"]))?;
+    // Its HAProxy finds the third one down, and would never be well.
+    let operation = site.operator.run(&for_services("startup", &["lb"]))?;
+    let left = site
+        .operator
+        .step(&operation, "drain:hipchat@hipchat3:lb@lb1")?;
+    ensure!(left.state == "done", "{left:?}");
+    site.members_are(["UP", "UP", "MAINT"])?;
+    let (verdict, evidence) = site.check_on("lb1", "lb", "servers")?;
+    let named = evidence.contains("put out by a plan: hipchat/hipchat3 is MAINT");
+    ensure!(verdict == Verdict::Ok && named, "{evidence}");
+    ensure!(served(&site, None)? != "hipchat3");
+
+    site.operator.run(&for_all("startup"))?;
+    site.members_are(["UP"; 3])
+}
