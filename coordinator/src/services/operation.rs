@@ -485,7 +485,8 @@ fn not_followed(refused: &Refused) -> Status {
         Refused::State { .. }
         | Refused::NoSuchStep { .. }
         | Refused::Phase { .. }
-        | Refused::Held { .. } => Reason::NotPossible,
+        | Refused::Held { .. }
+        | Refused::Runs { .. } => Reason::NotPossible,
     };
     Status::failed_precondition(refused.to_string()).because(reason)
 }

@@ -261,7 +261,7 @@ fn reboot(
         let active = draft.active_side(service);
         for node in &local[&service.name] {
             let mut step = match service.boot {
-                Boot::Autostart => steps::verify(service, node),
+                Boot::Autostart => steps::verify_again(service, node),
                 Boot::Manual => steps::start_again(service, node),
             };
             step.healthy = draft.own_checks(

@@ -169,9 +169,23 @@ pub(crate) fn file(
     )
 }
 
-/// `verify:SERVICE@NODE`
+/// `verify:SERVICE@NODE`: taken back by a stop, also where it came up by itself.
 pub(crate) fn verify(service: &Service, node: &NodeName) -> Step {
-    on_instance(service, node, Action::Verify, service.start_within, None)
+    on_instance(
+        service,
+        node,
+        Action::Verify,
+        service.start_within,
+        Some(Action::Stop),
+    )
+}
+
+/// `verify:SERVICE@NODE`, of an instance that the same plan has stopped; taken back like [`start_again`].
+pub(crate) fn verify_again(service: &Service, node: &NodeName) -> Step {
+    Step {
+        undo: None,
+        ..verify(service, node)
+    }
 }
 
 /// `promote:SERVICE@NODE`: the instance becomes primary. Its way back is a switchover of its own.

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | a start, going forward or back | of each service that it requires, without a step of the plan that stands for it: do enough instances run? |
 //! | a stop in a shutdown that takes the service away | of each service that requires it: does an instance run that the plan does not stop? |
-//! | a stop that takes back a start | the same, if fewer than `at_least` others of the service are up |
+//! | a stop that takes back a start | the same, if fewer than `at_least` others of the service are up; what the way back has |
+//! | | stopped before counts if it runs again |
 //!
 //! *Enough* is what the planner takes for it: the active side, or `at_least` instances and one at any rate. A standby that runs
 //! is no active side; which it is must be known where the spec has checks for that. For a start only what is known to run
@@ -66,7 +67,8 @@ impl Operation {
         let service = service.and_then(|name| ctx.spec.services.get(name));
         match (service, &step.action) {
             (Some(service), Action::Stop) if self.takes_away(service, ctx) => {
-                self.no_dependant_runs(service, &Action::Stop, ctx)
+                let stops = |it: &Service, node: &NodeName| self.has(&Action::Stop, it, node);
+                self.no_dependant_runs(service, stops, ctx)
             }
             _ => Readiness::Yes,
         }
@@ -93,7 +95,11 @@ impl Operation {
         if self.up_elsewhere(service, &Action::Start, ctx) >= at_least {
             return Readiness::Yes;
         }
-        self.no_dependant_runs(service, &Action::Start, ctx)
+        let has_its_turn = |dependant: &Service, node: &NodeName| {
+            let mut places = self.places_of(&dependant.name, node).iter();
+            places.any(|&it| self.needs_undo(it) || self.steps[it].phase == Phase::Undoing)
+        };
+        self.no_dependant_runs(service, has_its_turn, ctx)
     }
 
     /// Does a shutdown take a service away as a whole, as far as that can be seen?
@@ -124,8 +130,13 @@ impl Operation {
         })
     }
 
-    /// Is nothing seen running that requires a service, but what the plan has such a step for?
-    fn no_dependant_runs(&self, service: &Service, but: &Action, ctx: &Ctx<'_>) -> Readiness {
+    /// Is nothing seen running that requires a service, but what the plan itself stops?
+    fn no_dependant_runs(
+        &self,
+        service: &Service,
+        but: impl Fn(&Service, &NodeName) -> bool,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
         let mut not_yet = Readiness::Yes;
         for dependant in ctx.spec.services.values() {
             let edge = dependant.dependencies.get(&service.name);
@@ -133,9 +144,10 @@ impl Operation {
                 continue;
             }
             let others = dependant.nodes.iter();
-            for node in others.filter(|node| !self.has(but, dependant, node)) {
+            for node in others.filter(|node| !but(dependant, node)) {
                 let (name, required) = (&dependant.name, &service.name);
                 let told = match self.word(node, name, ctx) {
+                    Word::Up(_, told) if told < self.proven_down(node, name) => continue,
                     Word::Up(_, told) => told,
                     Word::Awaited(why) => {
                         not_yet = Readiness::NotYet(format!("{why}, and it requires {required}"));

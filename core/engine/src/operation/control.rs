@@ -113,6 +113,17 @@ pub enum Refused {
         /// Why.
         why: String,
     },
+    /// What would be taken for stopped is seen running.
+    #[error(
+        "{step} cannot be taken for done: {what}, says its agent. Stop it there and `skip` again, or `retry` the step, or \
+         abort and plan again"
+    )]
+    Runs {
+        /// The step.
+        step: StepId,
+        /// What runs, and how.
+        what: String,
+    },
     /// The approval needs a higher role.
     #[error("approving {step} needs the role {needed}")]
     Role {
@@ -423,6 +434,11 @@ impl Operation {
         }
         if verb == Verb::Skip && reason.trim().is_empty() {
             return Err(Refused::NoReason(verb));
+        }
+        if verb == Verb::Skip
+            && let Some(what) = self.runs_against_its_stop(at, ctx)
+        {
+            return Err(Refused::Runs { step: id, what });
         }
         let unwinding = phase == Phase::UndoFailed;
         self.live[at] = Live::default();

@@ -178,6 +178,9 @@ impl Operation {
             gates.extend(healthy.flat_map(|(&other, _)| self.step(other).healthy.clone()));
         }
         self.probe(&gates, self.since_its_turn(at, ctx), ctx);
+        for (gate, since) in self.asked_of_confirmed(at, ctx) {
+            self.probe(&[gate], since, ctx);
+        }
     }
 
     /// The steps by which a start knows that what its service requires is up or healthy, also through the meeting points

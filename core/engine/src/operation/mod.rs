@@ -29,6 +29,7 @@
 //! | `instances` | whether what was started is still up, for its own health and for those who require it |
 //! | `beside` | whether what the plan has no step for, and the spec ties to a step, is as the step needs it |
 //! | `risen` | whether what was stopped is still down, for those below it and for the end |
+//! | `by_hand` | whether what a person says to have stopped is down |
 //! | `strays` | whether what the spec has no more may go down with its machine |
 //! | `word` | the last word on what must be down, and whether one is still to come |
 //! | `reached` | whether dependants that ran on reach again what was restarted |
@@ -51,6 +52,7 @@ mod assumption;
 mod attempt;
 mod batches;
 mod beside;
+mod by_hand;
 mod capacity;
 mod claims;
 mod control;
@@ -294,6 +296,7 @@ impl Operation {
 
     fn record(&mut self, what: What, now: Now) {
         if let What::Proven { step, .. }
+        | What::Approved { step, .. }
         | What::Reached {
             step,
             until: Wait::Up,

@@ -4,6 +4,9 @@
 //! everybody's back. Going on would take the database from under it, or the machine, and end in *done* over something that
 //! is not. So the agents are heard again where something is taken from under what was stopped, and once more at the end.
 //!
+//! A person may take a stop for done. Their word stands where nobody can tell, not against an agent that says otherwise: such a
+//! `skip` is refused, and what comes to light later holds up what follows as it does behind a stop that was proven.
+//!
 //! What is seen up counts, and what is not known yet is waited for: a coordinator that has just begun has heard nobody, and
 //! nothing heard is not nothing there (`word`). An agent that is lost or has left by now says nothing against the proof: its
 //! machine may have been shut down meanwhile, as the plan wanted. A word that may be about the time before the proof is
@@ -13,7 +16,8 @@ use std::time::Duration;
 
 use interlock_model::action::{Action, Power};
 use interlock_model::check::Verdict;
-use interlock_model::observation::Liveness;
+use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::{InstanceState, Liveness};
 use interlock_model::plan::Gate;
 
 use super::gates::Readiness;
@@ -43,6 +47,10 @@ impl Operation {
                     Readiness::Yes => {}
                     risen => return risen,
                 },
+                (Action::Approve { .. }, _) => match self.is_down_by_hand(other, ctx) {
+                    Readiness::Yes => {}
+                    up => return up,
+                },
                 (Action::PowerOff { .. }, _) => match self.stayed_off(other, ctx) {
                     Readiness::Yes => {}
                     on => return on,
@@ -64,6 +72,7 @@ impl Operation {
                     self.still_stands(at, ctx)
                 }
                 Action::Stop => self.stayed_down(at, ctx),
+                Action::Approve { .. } => self.is_down_by_hand(at, ctx),
                 Action::PowerOff { .. } => self.stayed_off(at, ctx),
                 _ => Readiness::Yes,
             };
@@ -94,7 +103,9 @@ impl Operation {
         }
         let ending = self.ending.as_ref().map(|ending| ending.since);
         self.probe(&gates, ending.unwrap_or(ctx.now.mono), ctx);
-        for (gate, since) in self.asked_of_dependants(ctx) {
+        let mut asked = self.asked_of_dependants(ctx);
+        asked.extend((0..self.steps.len()).flat_map(|at| self.asked_of(at, ctx)));
+        for (gate, since) in asked {
             self.probe(&[gate], since, ctx);
         }
     }
@@ -204,10 +215,50 @@ impl Operation {
         })
     }
 
-    /// Is the instance of a proven stop still down, for all that its agent says?
+    /// What runs, and how, of which this step, or taking it back, was to be the stop; none if nothing says so.
+    pub(super) fn runs_against_its_stop(&self, at: usize, ctx: &Ctx<'_>) -> Option<String> {
+        let step = self.step(at);
+        let (Action::Stop, Some(node), Some(name)) = (self.doing(at), &step.node, &step.service)
+        else {
+            return None;
+        };
+        match self.word(node, name, ctx) {
+            Word::Up(state, _) => Some(format!("{name} on {node} is {state}")),
+            Word::Down | Word::Awaited(_) | Word::Silent => None,
+        }
+    }
+
+    /// Has a person taken the stop of an instance for done, whose agent cannot tell how it is?
+    pub(super) fn is_vouched_down(
+        &self,
+        node: &NodeName,
+        service: &ServiceName,
+        ctx: &Ctx<'_>,
+    ) -> bool {
+        let mut places = self.places_of(service, node).iter();
+        let skipped = places.any(|&at| {
+            self.steps[at].phase == Phase::Skipped && self.step(at).action == Action::Stop
+        });
+        let told = ctx.view.instance(node, service);
+        skipped && told.is_some_and(|(seen, _)| seen.state == InstanceState::Unknown)
+    }
+
+    /// When this operation last proved that an instance is down; zero if this process has not seen it do so.
+    pub(super) fn proven_down(&self, node: &NodeName, service: &ServiceName) -> Duration {
+        let places = self.places_of(service, node).iter();
+        let stopped = places.filter(|&&at| match self.step(at).action {
+            Action::Stop => self.steps[at].phase == Phase::Done,
+            Action::Start | Action::Verify => self.steps[at].phase == Phase::Undone,
+            _ => false,
+        });
+        let proven = stopped.filter_map(|&at| self.live[at].proven).max();
+        proven.unwrap_or(Duration::ZERO)
+    }
+
+    /// Is the instance of a stop, that is proven or was taken for done, still down, for all that its agent says?
     fn stayed_down(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
-        let (Phase::Done, Some(node), Some(name)) =
+        let (phase @ (Phase::Done | Phase::Skipped), Some(node), Some(name)) =
             (self.steps[at].phase, &step.node, &step.service)
         else {
             return Readiness::Yes;
@@ -215,24 +266,28 @@ impl Operation {
         if self.has_restarted(at) {
             return Readiness::Yes;
         }
-        // Taken back, its start is what has stopped it last.
-        let stopped = self.places_of(name, node).iter();
-        let stopped = stopped.filter(|&&it| it == at || self.steps[it].phase == Phase::Undone);
-        let stopped = stopped.filter_map(|&it| self.live[it].proven).max();
-        let proven = stopped.unwrap_or(Duration::ZERO);
+        let proven = self.proven_down(node, name);
         let (state, told) = match self.word(node, name, ctx) {
             Word::Up(state, told) if told >= proven => (state, told),
+            Word::Awaited(_) if self.is_vouched_down(node, name, ctx) => return Readiness::Yes,
             Word::Awaited(why) => return Readiness::NotYet(why),
             Word::Up(..) | Word::Down | Word::Silent => return Readiness::Yes,
         };
-        let what = format!("{name} on {node} is {state} again");
+        let (what, which) = match phase {
+            Phase::Skipped => (
+                format!("{name} on {node} is {state}"),
+                format!("and {} was taken for done", step.id),
+            ),
+            _ => (
+                format!("{name} on {node} is {state} again"),
+                format!("which {} had stopped", step.id),
+            ),
+        };
         if ctx.now.since(told) < LATE_LOOK || !ctx.view.alive(node) {
             return Readiness::NotYet(what);
         }
         Readiness::Never(format!(
-            "{what}, which {} had stopped: stop it there and go on (`retry` of the step, `resume` if none is blocked), or abort \
-             and plan again",
-            step.id
+            "{what}, {which}: stop it there and go on (`retry` of the step, `resume` if none is blocked), or abort and plan again"
         ))
     }
 }

@@ -3,7 +3,8 @@
 //! What the spec has there no more is stopped by no plan; one that takes the machine down asks a person first, in
 //! `approve:let-go.SERVICE.NODE`. Right before the machine goes it is looked again, on the way back too: what the plan did not
 //! ask for, because its agent was not heard then, keeps the machine on, and keeps a person from being asked to take it down.
-//! So does what the spec has there, and was down when the plan was made, until it is down again.
+//! So does what the spec has there and is not known to be down, whether the plan has a step for it or not: what was down when
+//! the plan was made, what came up with its machine before its turn, what a person has started again or taken for stopped.
 
 use interlock_model::action::Action;
 use interlock_model::names::{NodeName, ServiceName};
@@ -32,8 +33,8 @@ impl Operation {
                  plan again"
             ));
         }
-        let unplanned = self.may_run_unplanned(node, ctx);
-        unplanned.map_or(Readiness::Yes, Readiness::NotYet)
+        let up = self.may_run(node, ctx);
+        up.map_or(Readiness::Yes, Readiness::NotYet)
     }
 
     /// Does a step ask a person to take down a machine on which something runs that the plan did not ask for?
@@ -54,19 +55,27 @@ impl Operation {
         }
     }
 
-    /// Why a service of the spec may run on a node, of whose instance there the plan has no step; nothing known is not nothing
-    /// there. Where no agent runs everything goes with its machine.
-    fn may_run_unplanned(&self, node: &NodeName, ctx: &Ctx<'_>) -> Option<String> {
+    /// Why a service of the spec may run on a node that goes; nothing known is not nothing there. Where no agent runs
+    /// everything goes with its machine.
+    fn may_run(&self, node: &NodeName, ctx: &Ctx<'_>) -> Option<String> {
         let here = ctx.spec.services.values();
-        let here = here.filter(|it| it.nodes.contains(node));
-        let mut unplanned = here.filter(|it| self.places_of(&it.name, node).is_empty());
-        unplanned.find_map(|service| {
+        let mut here = here.filter(|it| it.nodes.contains(node));
+        here.find_map(|service| {
             let name = &service.name;
+            let planned = !self.places_of(name, node).is_empty();
             match self.word(node, name, ctx) {
+                Word::Up(_, told) if planned && told < self.proven_down(node, name) => None,
+                Word::Up(state, _) if planned => Some(format!(
+                    "{name} on {node} is {state}, and its machine is about to go: stop it there, or abort and plan again"
+                )),
                 Word::Up(..) => Some(format!(
                     "{name} on {node} runs, which was down when the plan was made, and no step stops it: stop it there, or abort \
                      and plan again"
                 )),
+                Word::Awaited(_) if self.is_vouched_down(node, name, ctx) => None,
+                Word::Awaited(why) if planned => {
+                    Some(format!("{why}, and its machine is about to go"))
+                }
                 Word::Awaited(why) => Some(format!("{why}; no step of the plan stops it")),
                 Word::Down | Word::Silent => None,
             }

@@ -10,6 +10,9 @@
 //! operation went on, which says nothing about what it left behind. One that was skipped before it acted has left
 //! nothing of this operation's.
 //!
+//! What comes up with its machine (`boot: autostart`) runs although its step has not begun, once this operation has switched
+//! the machine on: that step is taken back as well, before the machine goes.
+//!
 //! A stop whose instance was started again by the same plan, and is healthy, is taken back already: it runs, as it did
 //! before. Such a start has no undo, which would only interrupt the instance once more; if it did not get that far, the
 //! undo of its stop starts the instance.
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId, CheckKind};
-use interlock_model::plan::{Gate, Wait};
+use interlock_model::plan::{Gate, StepId, Wait};
 
 use super::capacity::own_checks;
 use super::gates::{ASK_AGAIN, Readiness, green};
@@ -43,7 +46,17 @@ impl Operation {
             | Phase::Skipped => true,
             Phase::Undoing | Phase::Undone | Phase::UndoFailed => false,
         };
-        stands && self.steps[at].acted && self.step(at).undo.is_some()
+        let acted = self.steps[at].acted || self.came_with_its_machine(at);
+        stands && acted && self.step(at).undo.is_some()
+    }
+
+    /// May the instance of a step have come up because this operation has switched its machine on?
+    fn came_with_its_machine(&self, at: usize) -> bool {
+        let step = self.step(at);
+        let verified = step.node.as_ref().filter(|_| step.action == Action::Verify);
+        let on =
+            verified.and_then(|node| self.index.get(&StepId::new(&format!("power-on:{node}"))));
+        on.is_some_and(|&on| self.steps[on].acted)
     }
 
     /// How many machines would go down if all of it was taken back now.

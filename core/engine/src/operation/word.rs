@@ -92,7 +92,7 @@ impl Operation {
     }
 
     /// Has this process had the operation for so long that an agent which is there would have been heard?
-    fn has_waited_for_agents(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn has_waited_for_agents(&self, ctx: &Ctx<'_>) -> bool {
         let patience = ctx.spec.control.lost + TO_CONNECT;
         self.taken
             .is_some_and(|taken| ctx.now.since(taken) >= patience)

@@ -322,6 +322,7 @@ fn the_last_decision_sets_the_operation_going_again() {
         (State::Running, 2)
     );
     bench.says("stop:db@a", AttemptState::Failed);
+    bench.instance("db", "a", InstanceState::Stopped);
     bench.asks(Verb::Skip, "stop:db@a").unwrap();
     assert_eq!(
         bench.phase("stop:db@b"),

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 mod attempts;
+mod autostart;
 mod back_anew;
 mod batches;
 mod bench;
 mod beside;
+mod by_hand;
 mod capacity;
 mod claims;
 mod control;
@@ -25,6 +27,7 @@ mod reached;
 mod replay;
 mod risen;
 mod roles;
+mod skipped;
 mod strays;
 mod takeover;
 mod unwind;

@@ -319,6 +319,7 @@ fn nothing_goes_on_over_a_machine_that_was_switched_off_and_is_on_again() {
         assert!(evidence.contains(why), "{evidence}");
 
         // Nobody repairs it, and a person takes the stop for done: the end says the same.
+        bench.instance("db", "a", InstanceState::Stopped);
         bench.asks(Verb::Skip, "stop:db@a").unwrap();
         bench.advance();
         assert_eq!(bench.state(), State::NeedsAttention);

@@ -66,7 +66,7 @@ pub(super) fn check(spec: &Spec, plan: &Plan) -> Vec<Violation> {
         }
         // What runs again runs as before: its stop is what would be taken back.
         // But not where a file is changed on the way: all of that is taken back in reverse.
-        let runs_again = step.action == Action::Start
+        let runs_again = matches!(step.action, Action::Start | Action::Verify)
             && stopped.contains(&instance)
             && !changed.contains(&instance);
         let expected = match &step.action {
@@ -240,7 +240,7 @@ fn has_a_place(spec: &Spec, kind: PlanKind, step: &Step) -> bool {
 
 fn opposite(action: &Action) -> Option<Action> {
     match action {
-        Action::Start => Some(Action::Stop),
+        Action::Start | Action::Verify => Some(Action::Stop),
         Action::Stop => Some(Action::Start),
         Action::PowerOn { power } => Some(Action::PowerOff {
             power: power.clone(),
@@ -252,8 +252,7 @@ fn opposite(action: &Action) -> Option<Action> {
             member: member.clone(),
         }),
         Action::WriteFile { file, .. } => Some(Action::RestoreFile { file: file.clone() }),
-        Action::Verify
-        | Action::Promote
+        Action::Promote
         | Action::VerifyRole { .. }
         | Action::CatchUp
         | Action::Reboot

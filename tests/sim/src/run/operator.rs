@@ -306,6 +306,13 @@ impl Simulation {
                     step,
                     what,
                 });
+            } else if verb == Verb::Skip {
+                // It runs, and is not taken for stopped.
+                let ways = [Verb::Unwind, Verb::Abort];
+                if let Some(way) = ways.into_iter().find(|way| possible.contains(way)) {
+                    self.ask(id, way, None);
+                }
+                return;
             }
         }
     }
