@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_model::action::Part;
 use interlock_model::check::Verdict;
 use interlock_model::file::{Compared, Difference, ServiceFile, Text};
 use interlock_model::names::{LocalName, NodeName, ServiceName};
@@ -164,6 +165,18 @@ fn chosen<'s>(
     found
 }
 
+/// Of what commands start only who has begun that knows when.
+fn who_would_know(service: &Service) -> String {
+    let mut commands = service.parts.iter().filter_map(|part| match part {
+        Part::Exec { .. } => Some("exec"),
+        Part::Ocf(_) => Some("ocf"),
+        _ => None,
+    });
+    commands.next().map_or_else(String::new, |manager| {
+        format!(" (of {manager}, only an agent that has started it itself, and runs since then, knows when)")
+    })
+}
+
 impl Rendered {
     /// Adds the steps for the file between the stop and the start of an instance, and what tries its text.
     pub(crate) fn weave(
@@ -236,8 +249,9 @@ impl Rendered {
                 }
                 Some(Ok(found)) if found.in_use => continue,
                 Some(Ok(_)) => format!(
-                    "its file {} says so already, and nothing proves that it was started since: it is restarted",
-                    self.file
+                    "its file {} says so already, and nothing proves that it was started since{}: it is restarted",
+                    self.file,
+                    who_would_know(service)
                 ),
                 Some(Err(why)) => {
                     format!("what its file {} says now is not known: {why}", self.file)

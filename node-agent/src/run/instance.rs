@@ -27,10 +27,16 @@ pub(super) async fn start(
                 Halt::HandedOver
             )));
         } else {
-            managers
+            let begun = managers.clock.mono();
+            let up = managers
                 .bring_up(part, index, errand)
                 .await
-                .map_err(|trouble| named(parts, part, trouble))?
+                .map_err(|trouble| named(parts, part, trouble))?;
+            // Of what may have been there all the time a start says nothing.
+            if seen.state.is_down() {
+                managers.has_started(part, begun);
+            }
+            up
         };
         evidence.push(label(parts, part, &text));
     }

@@ -224,6 +224,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         servers,
         redis,
         mariadb,
+        started: managers::Started::default(),
     };
     let members = members::Members::open(state, Arc::clone(&managers.allow)).await;
     let put_out = members.put_out();

@@ -16,7 +16,7 @@ use interlock_proto::v1::file_difference::Shown;
 use interlock_proto::v1::file_piece::Piece;
 
 use crate::lab::{Agent, Lab};
-use crate::scripted::{Coordinator, Session, id, process};
+use crate::scripted::{Coordinator, Session, exec, id, process};
 
 const NGINX: &str = "/usr/sbin/nginx";
 
@@ -47,9 +47,15 @@ impl Bed {
 
     /// With this command as the checker; HERE stands for the directory of the file.
     async fn checked_by(command: &str, more: &str) -> Self {
+        Self::managed(command, more, "process").await
+    }
+
+    /// Of a service with this manager.
+    async fn managed(command: &str, more: &str, manager: &str) -> Self {
         let lab = Lab::new();
         let mut coordinator = lab.coordinator().await;
         let here = lab.here();
+        let more = more.replace("HERE", &here);
         fs::create_dir(lab.path("secrets")).unwrap();
         fs::set_permissions(lab.path("secrets"), fs::Permissions::from_mode(0o700)).unwrap();
         fs::write(lab.path("secrets/db"), "hunter2\n").unwrap();
@@ -60,7 +66,7 @@ impl Bed {
             &coordinator.endpoint,
             &format!(
                 "[secrets]\ndir = \"{here}/secrets\"\n[file.app]\npath = \"{here}/web.conf\"\ncheck = [{}]\n{more}[process.web]\ncommand = [\"/bin/sleep\", \
-                 \"60\"]\n[allow.services]\nweb = {{ process = \"web\", files = [\"app\"] }}\n",
+                 \"60\"]\n[allow.services]\nweb = {{ {manager} = \"web\", files = [\"app\"] }}\n",
                 command.replace("HERE", &here)
             ),
         );
@@ -433,6 +439,40 @@ async fn a_file_is_compared_with_a_text_and_who_has_started_since_runs_with_it()
     assert_eq!((found.same, found.in_use), (true, false));
 
     assert!(!bed.lab.log().contains("hunter"));
+}
+
+#[tokio::test]
+async fn what_a_command_has_started_runs_with_its_file_if_this_agent_began_that_later() {
+    let commands = "[exec.web]\nstart = [\"/bin/touch\", \"HERE/up\"]\nstop = [\"/bin/rm\", \"HERE/up\"]\ncheck = [\"/bin/sh\", \
+                    \"-c\", \"[ -e HERE/up ] || exit 3\"]\n";
+    let mut bed = Bed::managed("\"/bin/true\"", commands, "exec").await;
+    bed.session.assign(&[exec("web")], 0).await;
+    let wanted = "wanted\n";
+    let written = bed.work(5, "write", 1, Work::Write(text(wanted))).await;
+    assert_eq!(written.state(), State::Done, "{written:?}");
+
+    // A person has started it, nobody knows when.
+    fs::write(bed.lab.path("up"), "").unwrap();
+    let found = bed.compare(wanted).await.unwrap();
+    assert_eq!((found.same, found.in_use), (true, false));
+    let dispatch = |step: &str, command| (id(step, 1), command);
+    for (at, command) in [
+        dispatch("found-up", Command::Start(exec("web"))),
+        dispatch("stop", Command::Stop(exec("web"))),
+        dispatch("start", Command::Start(exec("web"))),
+    ] {
+        let (is_up_already, is_start) = (at.step == "found-up", at.step == "start");
+        bed.session.dispatch(at.clone(), command).await;
+        let done = bed.session.outcome(&at).await;
+        assert_eq!(done.state(), State::Done, "{done:?}");
+        let found = bed.compare(wanted).await.unwrap();
+        assert_eq!(found.in_use, is_start, "{at:?} {found:?}");
+        assert_eq!(is_up_already, done.evidence.contains("already"), "{done:?}");
+    }
+
+    fs::write(bed.lab.path("web.conf"), wanted).unwrap();
+    let found = bed.compare(wanted).await.unwrap();
+    assert_eq!((found.same, found.in_use), (true, false), "written since");
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ mod redis;
 mod runner;
 mod unit;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
@@ -47,7 +49,13 @@ pub(super) struct Managers {
     pub(super) servers: Servers,
     pub(super) redis: RedisServers,
     pub(super) mariadb: MariadbServers,
+    pub(super) started: Started,
 }
+
+/// When this agent began to start a part that it had seen down, on the clock that counts from boot, where its manager does not say
+/// since when it runs. Whatever was started later by somebody else has been started since, too.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Started(Arc<Mutex<BTreeMap<Part, Duration>>>);
 
 /// An address comes and goes with the right of its node, and is nothing that an attempt starts.
 const WITH_THE_ROLE: &str = "an address goes with the role, and is not started by itself";
@@ -58,13 +66,41 @@ impl Managers {
         match part {
             Part::Process { name } => self.look_at_process(name),
             Part::Systemd { unit } => self.look_at_unit(unit).await,
-            Part::Exec { name } => self.look_at_exec(name).await,
-            Part::Ocf(resource) => self.look_at_ocf(resource).await,
+            Part::Exec { name } => Seen {
+                since_boot: self.known_start(part),
+                ..self.look_at_exec(name).await
+            },
+            Part::Ocf(resource) => Seen {
+                since_boot: self.known_start(part),
+                ..self.look_at_ocf(resource).await
+            },
             Part::Postgres(postgres) => self.look_at_postgres(postgres).await,
             Part::Redis(redis) => self.look_at_redis(redis).await,
             Part::Mariadb(mariadb) => self.look_at_mariadb(mariadb).await,
             Part::Address(_) => Seen::unknown(WITH_THE_ROLE.to_owned()),
         }
+    }
+
+    /// It was seen down, and has been started by what was begun at this moment.
+    pub(super) fn has_started(&self, part: &Part, begun: Duration) {
+        if matches!(part, Part::Exec { .. } | Part::Ocf(_)) {
+            let mut started = self
+                .started
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            started.insert(part.clone(), begun);
+        }
+    }
+
+    /// Since when a part runs at least that is seen running; none if that is not known.
+    fn known_start(&self, part: &Part) -> Option<Duration> {
+        let started = self
+            .started
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        started.get(part).copied()
     }
 
     /// What an earlier agent of this boot knew of a part by the end: that it ran. Where its manager knows that itself, it is
