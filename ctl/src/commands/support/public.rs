@@ -2,8 +2,10 @@
 //!
 //! A bundle takes only what is [`Public`], and each implementation here says what of the type that is. The one type that can
 //! carry what must not be told is `OptionValue` of the model: what a spec says to a fence agent or a resource agent, as the
-//! name of a secret or in plain. Its plain form is left out wherever it stands; and of a URL what stands before its host and
-//! behind its path. The text of a spec has no public form at all.
+//! name of a secret or in plain. Its plain form is left out wherever it stands, and so are the texts of files and the values that
+//! they are made of; and of a URL what stands before its host and behind its path. The text of a spec has no public form at all.
+
+use std::collections::BTreeMap;
 
 use interlock_model::spec::Spec;
 use interlock_proto::v1;
@@ -15,7 +17,8 @@ use crate::render::{node_value, operation_value, rfc3339, status_value};
 /// What stands for what is left out.
 const LEFT_OUT: &str = "(not in a bundle)";
 
-/// How `OptionValue::Plain` is written by its type (serde, externally tagged); no other type of specs and plans is.
+/// How `OptionValue::Plain`, and what a text has in plain, is written by its type (serde, externally tagged); no other type of specs
+/// and plans is.
 const PLAIN: &str = "plain";
 
 /// What has a form that anybody may read.
@@ -92,8 +95,20 @@ impl Public for Vec<v1::JournalEntry> {
 
 impl Public for Spec {
     fn public(&self) -> Value {
+        let mut spec = self.clone();
+        // A configuration is made of them, and nobody keeps a person from writing a password there.
+        let files = spec
+            .services
+            .values_mut()
+            .flat_map(|it| it.files.values_mut());
+        for file in files {
+            let of_nodes = file.nodes.values_mut().flat_map(BTreeMap::values_mut);
+            for value in file.values.values_mut().chain(of_nodes) {
+                LEFT_OUT.clone_into(value);
+            }
+        }
         // A spec is written by the same type when it is compared; it cannot fail.
-        without_plain(serde_json::to_value(self).unwrap_or_default())
+        without_plain(serde_json::to_value(&spec).unwrap_or_default())
     }
 }
 
@@ -186,6 +201,8 @@ services:
     manager: { systemd: { unit: web.service } }
     checks:
       up: { http: 'http://{address}/health?token=hunter2', status: 200 }
+    files:
+      app: { values: { database_password: hunter2 }, nodes: { web1: { token: hunter2 } } }
 ";
 
     #[test]
@@ -198,6 +215,7 @@ services:
             "virsh",
             "VM-1",
             "web.service",
+            "database_password",
             "/health?(not in a bundle)",
         ] {
             assert!(public.contains(kept), "{kept}: {public}");
