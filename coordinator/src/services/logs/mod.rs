@@ -61,12 +61,17 @@ impl Logs {
             return Ok(());
         }
         let about = node.clone();
-        let agentless = self.driver.call(move |desk| {
+        let declared = self.driver.call(move |desk| {
             let spec = desk.coordinator.applied().map(|applied| &applied.spec);
             let node = spec.and_then(|spec| spec.nodes.get(&about));
-            node.is_some_and(|node| node.agentless.is_some())
+            node.map(|node| node.agentless.is_some())
         });
-        if agentless.await? {
+        let Some(agentless) = declared.await? else {
+            return Err(Status::not_found(format!(
+                "the cluster has no node {node}; see interlockctl status"
+            )));
+        };
+        if agentless {
             return Err(Status::failed_precondition(format!(
                 "no agent runs on {node}, by the spec: its logs can be read on the node alone"
             )));

@@ -83,31 +83,30 @@ pub(super) async fn run(connection: &Connection, args: &LogsCollect, out: Out) -
             .buffer_unordered(AT_ONCE);
         let mut all = Vec::new();
         while let Some(ended) = took.next().await {
-            let (node, took, written) = ended?;
+            let (node, took, shelf) = ended?;
             out.say(&line(&node, &took))?;
-            all.push((node, took, written));
+            all.push((node, took, shelf));
         }
         Ok::<_, Failure>(all)
     };
     let mut all = tokio::select! {
         all = collecting => all?,
         () = interrupt.pressed() => {
-            out.say(&format!("What has come is in {}; the same command goes on from there.", root.display()))?;
+            out.say(&format!("What has come is in {}; the same command with --out {} goes on from there.", root.display(), path.display()))?;
             return Ok(Exit::Detached);
         }
     };
     all.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-    let written: BTreeSet<String> = all
-        .iter()
-        .flat_map(|(_, _, written)| written.clone())
-        .collect();
-    let took: Vec<(String, Took)> = all
+    let (took, shelves): (Vec<(String, Took)>, Vec<Shelf>) = all
         .into_iter()
-        .map(|(node, took, _)| (node, took))
-        .collect();
+        .map(|(node, took, shelf)| ((node, took), shelf))
+        .unzip();
     let result = result(&status.cluster, now, since, &took);
     let text = serde_json::to_vec_pretty(&result).map_err(anyhow::Error::new)?;
-    let at = place.finish(&written, &text)?;
+    let unsummed: BTreeSet<&String> = shelves.iter().flat_map(Shelf::unsummed).collect();
+    place.sum(&unsummed, &text)?;
+    shelves.into_iter().try_for_each(Shelf::summed)?;
+    let at = place.finish()?;
     out.show(
         format,
         || with_path(result, &at),
@@ -175,7 +174,7 @@ async fn one(
     day: &str,
     node: String,
     since: u64,
-) -> Result<(String, Took, BTreeSet<String>), Failure> {
+) -> Result<(String, Took, Shelf), Failure> {
     let mut shelf = Shelf::open(root, cluster, &node, day)?;
     let mut took = Took::default();
     let ended = take(client, &mut shelf, &node, since, &mut took).await;
@@ -186,7 +185,7 @@ async fn one(
         Err(Failure::Refused(why)) => took.failed = Some(why),
         Err(other) => return Err(other),
     }
-    Ok((node, took, shelf.written()))
+    Ok((node, took, shelf))
 }
 
 async fn take(

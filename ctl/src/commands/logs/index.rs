@@ -1,6 +1,6 @@
 //! The index of a node: which bytes of which original lie where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ pub(super) struct Index {
     cluster: String,
     pub(super) files: Vec<Original>,
     pub(super) journals: BTreeMap<String, Journal>,
+    /// The paths below the root that were written since the checksums were: a run that was broken off wrote none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) unsummed: BTreeSet<String>,
 }
 
 /// An original file.
@@ -73,6 +76,7 @@ impl Index {
                 cluster: cluster.to_owned(),
                 files: Vec::new(),
                 journals: BTreeMap::new(),
+                unsummed: BTreeSet::new(),
             },
             Err(error) => {
                 return Err(anyhow::Error::new(error)
@@ -95,6 +99,29 @@ impl Index {
         let path = path(root, node);
         let text = serde_json::to_vec_pretty(self).map_err(anyhow::Error::new)?;
         replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(())
+    }
+
+    /// Cuts what was broken off behind the last piece of each file: it is known of no more.
+    pub(super) fn cut(&self, root: &Path) -> io::Result<()> {
+        let files = self.files.iter().flat_map(|original| &original.pieces);
+        let journals = self.journals.values().flat_map(|journal| &journal.pieces);
+        // Pieces are in the order in which they were put behind each other.
+        let ends: BTreeMap<&str, u64> = files
+            .chain(journals)
+            .map(|lying| (lying.at.as_str(), lying.stored))
+            .collect();
+        for (at, end) in ends {
+            let path = root.join(at);
+            match fs::metadata(&path) {
+                Ok(found) if found.len() > end => {
+                    fs::File::options().write(true).open(&path)?.set_len(end)?
+                }
+                // Somebody has taken away what he had.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         Ok(())
     }
 

@@ -83,16 +83,15 @@ impl Place {
         &self.root
     }
 
-    /// Writes the result and the checksums of what was written; and packs the bundle, if it is to be one. Returns what it
-    /// has become.
-    pub(super) fn finish(
-        self,
-        written: &BTreeSet<String>,
-        result: &[u8],
-    ) -> Result<PathBuf, Failure> {
+    /// Writes the result, and the checksums of what was written.
+    pub(super) fn sum(&self, written: &BTreeSet<&String>, result: &[u8]) -> Result<(), Failure> {
         let failed = || format!("cannot finish {}", self.root.display());
         replace(&self.root.join(RESULT), result).with_context(failed)?;
-        self.sums(written).with_context(failed)?;
+        Ok(self.sums(written).with_context(failed)?)
+    }
+
+    /// Packs the bundle, if it is to be one. Returns what it has become.
+    pub(super) fn finish(self) -> Result<PathBuf, Failure> {
         let Some(bundle) = &self.bundle else {
             return Ok(self.root);
         };
@@ -102,7 +101,7 @@ impl Place {
         Ok(bundle.clone())
     }
 
-    fn sums(&self, written: &BTreeSet<String>) -> io::Result<()> {
+    fn sums(&self, written: &BTreeSet<&String>) -> io::Result<()> {
         let path = self.root.join(SUMS);
         let known = match fs::read_to_string(&path) {
             Ok(known) => known,
@@ -116,8 +115,17 @@ impl Place {
             .collect();
         for path in written {
             let mut digest = Sha256::new();
-            io::copy(&mut File::open(self.root.join(path))?, &mut digest)?;
-            sums.insert(path, hex(&digest.finalize()));
+            match File::open(self.root.join(path)) {
+                Ok(mut file) => {
+                    io::copy(&mut file, &mut digest)?;
+                    sums.insert(path, hex(&digest.finalize()));
+                }
+                // Somebody has taken away what an earlier run had brought.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    sums.remove(path.as_str());
+                }
+                Err(error) => return Err(error),
+            }
         }
         let text: String = sums
             .iter()
@@ -183,9 +191,9 @@ mod tests {
         let place = Place::open(&path).unwrap();
         replace(&place.root().join("20261122/web1/a.zst"), b"x").unwrap();
         let root = place.root().to_owned();
-        place
-            .finish(&["20261122/web1/a.zst".to_owned()].into(), b"{}")
-            .unwrap();
+        let written = "20261122/web1/a.zst".to_owned();
+        place.sum(&[&written].into(), b"{}").unwrap();
+        place.finish().unwrap();
         assert!(!root.exists());
         let tar = zstd::Decoder::new(File::open(&path).unwrap()).unwrap();
         let mut tar = tar::Archive::new(tar);

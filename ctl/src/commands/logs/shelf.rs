@@ -28,8 +28,6 @@ pub(super) struct Shelf {
     day: String,
     index: Index,
     saved: Instant,
-    /// Paths below the root that this run has written.
-    written: BTreeSet<String>,
 }
 
 /// What is new, and how to ask for it.
@@ -47,13 +45,15 @@ impl Shelf {
     /// The shelf of a node below a root, as earlier runs have left it.
     pub(super) fn open(root: &Path, cluster: &str, node: &str, day: &str) -> Result<Self, Failure> {
         let index = Index::load(root, cluster, node)?;
+        index
+            .cut(root)
+            .with_context(|| format!("cannot go on with {}", root.display()))?;
         Ok(Self {
             root: root.to_owned(),
             node: node.to_owned(),
             day: day.to_owned(),
             index,
             saved: Instant::now(),
-            written: BTreeSet::new(),
         })
     }
 
@@ -191,7 +191,7 @@ impl Shelf {
             None => nothing,
         };
         let lying = (written.bytes > 0).then(|| {
-            self.written.insert(begun.at.clone());
+            self.index.unsummed.insert(begun.at.clone());
             Lying {
                 at: begun.at,
                 from: begun.from,
@@ -228,9 +228,17 @@ impl Shelf {
         Ok(())
     }
 
-    /// The paths below the root that this run has written.
-    pub(super) fn written(self) -> BTreeSet<String> {
-        self.written
+    /// The paths below the root whose checksums have to be written.
+    pub(super) fn unsummed(&self) -> &BTreeSet<String> {
+        &self.index.unsummed
+    }
+
+    /// Their checksums are written.
+    pub(super) fn summed(mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.index.unsummed).is_empty() {
+            return Ok(());
+        }
+        self.save()
     }
 
     /// Where the next piece of an original goes, and how long that file is: today's, or a new one.

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::local::{Cluster, Life, shop};
 use interlock_e2e::{eventually, programs};
 use interlock_mesh::identity::Role;
+use rustix::process::Signal;
 
 /// A cluster whose web nodes have a log `app`, with some lines in it.
 fn cluster() -> Result<Cluster> {
@@ -111,6 +112,14 @@ fn checked(root: &Path) -> Result<()> {
         "{}",
         String::from_utf8_lossy(&checked.stderr)
     );
+    let sums = fs::read_to_string(root.join("SHA256SUMS"))?;
+    for path in walk(root)? {
+        let below = path.strip_prefix(root)?.display().to_string();
+        ensure!(
+            !below.ends_with(".zst") || sums.contains(&format!("  {below}\n")),
+            "{below} has no checksum: {sums}"
+        );
+    }
     Ok(())
 }
 
@@ -246,6 +255,10 @@ fn the_log_of_a_service_is_shown_as_it_is_written_and_ends_with_its_reader() -> 
     ended(&nothing, 2)?;
     let talk = String::from_utf8_lossy(&nothing.stderr);
     ensure!(talk.contains("[logs.db]"), "{talk}");
+    let nobody = cluster.ctl("olga", Role::Operator, &["logs", "follow", "web9", "web"])?;
+    ended(&nobody, 2)?;
+    let talk = String::from_utf8_lossy(&nobody.stderr);
+    ensure!(talk.contains("no node web9"), "{talk}");
     Ok(())
 }
 
@@ -319,6 +332,49 @@ fn a_collection_that_was_killed_goes_on_and_a_large_log_fills_nobodys_memory() -
             after < before + SIZE as u64,
             "{before} bytes became {after}"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_collection_had_brought_has_its_checksum_after_the_next_one() -> Result<()> {
+    let cluster = cluster()?;
+    let to = cluster.path("collected");
+    ended(&collect(&cluster, &to, &[])?, 0)?;
+    for node in ["web1", "web2", "web3"] {
+        add(&app(&cluster, node, "app.log"), "a third line\n")?;
+    }
+    // It waits for one node when it is killed, and has all of another one.
+    let hung = cluster.agent_pid("web1")?;
+    rustix::process::kill_process(hung, Signal::STOP)?;
+    let mut killed = cluster.ctl_command("olga", Role::Operator)?;
+    let mut killed = killed
+        .args(["logs", "collect", "--out"])
+        .arg(&to)
+        .stderr(Stdio::null())
+        .spawn()?;
+    let brought = eventually("web2 to be through", Duration::from_secs(60), || {
+        let index = fs::read_to_string(to.join("index/web2.json"))?;
+        let through = index.matches("\"stored\"").count();
+        ensure!(through == 2, "{through} pieces: {index}");
+        Ok(())
+    });
+    killed.kill()?;
+    killed.wait()?;
+    rustix::process::kill_process(hung, Signal::CONT)?;
+    brought?;
+    // What was being written then is known to nobody.
+    for path in walk(&to)?.iter().filter(|it| it.ends_with("app.log.zst")) {
+        add(path, "broken off")?;
+    }
+    eventually("web1 is back", Duration::from_secs(60), || {
+        ended(&collect(&cluster, &to, &[])?, 0)
+    })?;
+    checked(&to)?;
+    for node in ["web1", "web2", "web3"] {
+        let all = content(&to, node)?;
+        let wanted = format!("{node} line 1\n{node} line 2\na third line\n");
+        ensure!(all.get("app.log.zst") == Some(&wanted), "{all:?}");
     }
     Ok(())
 }
