@@ -23,7 +23,7 @@ pub(crate) enum Name {
     Jtel,
     /// Hipchat Data Center: real PostgreSQL, Redis and HAProxy. Needs root, to mount a share.
     Hcdc,
-    /// MicroStrategy Collaboration Server: real Redis and nginx.
+    /// MicroStrategy Collaboration Server: real PostgreSQL, Redis and nginx.
     Mstr,
 }
 
@@ -49,8 +49,8 @@ pub(crate) fn tell(name: Name, keep: bool) -> Result<()> {
         }
         Name::Mstr => {
             "A MicroStrategy Collaboration Server as deploy/clusters/mstr.yaml has it, on this machine's loopback \
-             network: a real Redis and nginx, and three instances. Those are stand-ins for the closed product, which talk \
-             to each other through Redis; the rest of it does nothing but listen."
+             network: a real PostgreSQL, Redis and nginx, and three instances. Those are stand-ins for the closed product, \
+             which log in to both stores and talk to each other through Redis; the rest of it does nothing but listen."
         }
         Name::Jtel => bail!("jtel has a story of its own"),
     });

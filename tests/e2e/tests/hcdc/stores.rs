@@ -1,4 +1,4 @@
-//! Stores are lost: one, and both databases.
+//! Stores are lost: one, both databases, and the share.
 
 use anyhow::{Result, ensure};
 use interlock_e2e::eventually;
@@ -33,10 +33,29 @@ fn a_lost_store_makes_all_nodes_sick_for_one_cause_and_they_come_back_by_themsel
             for number in NUMBERS {
                 let (status, told) = site.node(number)?;
                 ensure!(status == 503 && told["reason"] == missing, "{told}");
+                // Which a stop in order never has in a log.
+                let log = site.log(number)?;
+                for store in missing.split(',') {
+                    ensure!(log.contains(&format!("lost {store}")), "{log}");
+                }
             }
             Ok(())
         })
     };
+
+    for number in NUMBERS {
+        site.mount(number, false)?;
+    }
+    by_hand("nfs1", "nfs", "stop")?;
+    nodes_miss("file store")?;
+    site.operator.until_service("hipchat", "down", &[])?;
+    causes_are(&["nfs"])?;
+    by_hand("nfs1", "nfs", "start")?;
+    for number in NUMBERS {
+        site.mount(number, true)?;
+    }
+    site.operator.until_service("hipchat", "ok", &[])?;
+    causes_are(&[])?;
 
     by_hand("pg1", "db", "stop")?;
     nodes_miss("database")?;

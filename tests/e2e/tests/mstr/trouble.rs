@@ -26,6 +26,9 @@ fn a_lost_redis_is_one_cause_restarts_nothing_and_everybody_comes_back_by_himsel
         for number in NUMBERS {
             let seen = site.instance(number)?;
             ensure!(seen["state"] == "paused" && seen["reason"] == "Redis Server");
+            // Which a stop in order never has in a log.
+            let log = site.log(number)?;
+            ensure!(log.contains("lost Redis Server"), "{log}");
         }
         Ok(())
     })?;
