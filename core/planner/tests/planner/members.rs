@@ -450,12 +450,11 @@ fn a_balancer_that_starts_leaves_out_who_is_down_and_stays_so() {
     let forced = ask(&cluster, PlanKind::Startup, services(&["lb"])).seeing(&down);
     assert!(drains(&forced.forcing("lb.servers").outcome()).is_empty());
 
-    // Others that start with it are admitted, whenever that one is left out.
+    // Others that start with it, and before it, are admitted whenever that one is left out.
+    let after_all = Cluster(cluster.0.clone()).requires("lb", &["web"]);
     let more = stopped(down.clone(), "web", "jb2");
-    assert_eq!(
-        drains(&startup(nodes(&["lb1", "jb2"]), &more)),
-        ["drain:web@jb3:lb@lb1"]
-    );
+    let both = ask(&after_all, PlanKind::Startup, nodes(&["lb1", "jb2"])).seeing(&more);
+    assert_eq!(drains(&both.outcome()), ["drain:web@jb3:lb@lb1"]);
     // A restart waits for it in the same way.
     let one_away = stopped(cluster.all_up(&[]), "web", "jb3");
     let restart = ask(&cluster, PlanKind::Restart, services(&["lb"])).seeing(&one_away);
