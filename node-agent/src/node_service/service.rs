@@ -11,6 +11,7 @@ use interlock_model::names::ServiceName;
 use interlock_proto::convert;
 use interlock_proto::v1;
 use interlock_proto::v1::node_service_server::NodeService;
+use tokio::time::{Instant, sleep};
 use tonic::{Request, Response, Status};
 
 use super::{NodeState, allowed};
@@ -23,6 +24,12 @@ const MAX_LIMIT: usize = 500;
 
 /// The time limit of an act by hand (`ControlInstance`: 300 s, less a moment for the answer).
 const ACT_LIMIT: Duration = Duration::from_secs(290);
+
+/// How long what was seen in the middle of an act may be the last that was seen: looks follow an act at once.
+const LOOKED: Duration = Duration::from_secs(2);
+
+/// The pause before what was seen is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 300;
@@ -83,6 +90,24 @@ impl Service {
         instances
             .into_iter()
             .find(|instance| instance.service == service.as_str())
+    }
+
+    /// How an instance is seen once a stop, or a start, of it is over.
+    async fn after(&self, service: &ServiceName, stopped: bool) -> Option<v1::Instance> {
+        use v1::InstanceState::{Failed, Paused, Running, Stopped};
+        let until = Instant::now() + LOOKED;
+        loop {
+            let instance = self.instance(service);
+            let seen = instance.as_ref().map(v1::Instance::state);
+            let is_over = match stopped {
+                true => matches!(seen, Some(Stopped | Failed)),
+                false => matches!(seen, Some(Running | Paused)),
+            };
+            if is_over || Instant::now() >= until {
+                return instance;
+            }
+            sleep(ASK_AGAIN).await;
+        }
     }
 }
 
@@ -185,7 +210,7 @@ impl NodeService for Service {
                 request.verb, report.evidence
             )));
         }
-        let instance = self.instance(&service);
+        let instance = self.after(&service, request.verb == "stop").await;
         Ok(Response::new(v1::ControlInstanceResponse {
             instance,
             evidence: report.evidence,

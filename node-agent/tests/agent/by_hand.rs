@@ -144,6 +144,42 @@ async fn a_person_starts_an_instance_by_hand_and_it_is_recorded_with_who_and_why
 
 /// Whoever goes by the code must not take it for one that changed nothing.
 #[tokio::test]
+async fn a_person_is_told_how_an_instance_is_after_the_act_and_not_in_the_middle_of_it() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let here = lab.here();
+    let shell = |line: &str| format!("[\"/bin/sh\", \"-c\", \"cd {here}; {line}\"]");
+    // The look that follows an act takes longer than its answer.
+    let slow = format!(
+        "[allow.services]\nweb = {{ exec = \"web\" }}\n[exec.web]\nstart = {}\nstop = {}\ncheck = {}\n",
+        shell("touch there"),
+        shell("rm there"),
+        shell("sleep 0.3; test -e there || exit 3"),
+    );
+    lab.configure(&coordinator.endpoint, &slow);
+    let agent = lab.start().await;
+    let session = coordinator.session(1).await;
+    session.assign(&[exec("web")], 0).await;
+    lab.node(&agent, |node| {
+        let mut seen = node.instances.iter();
+        seen.any(|seen| seen.state() == InstanceState::Stopped)
+    })
+    .await;
+    let mut client = lab.node_service(&agent, OPERATOR).await;
+    for (verb, state) in [
+        ("start", InstanceState::Running),
+        ("stop", InstanceState::Stopped),
+        ("start", InstanceState::Running),
+    ] {
+        let done = client
+            .control_instance(control("web", verb, "a test"))
+            .await;
+        let seen = done.unwrap().into_inner().instance.unwrap();
+        assert_eq!(seen.state(), state, "{verb}: {seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_act_by_hand_that_was_begun_and_failed_is_not_told_as_a_refusal() {
     let lab = Lab::new();
     let mut coordinator = lab.coordinator().await;
