@@ -112,6 +112,14 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
         "A web server dies. Its agent notices at once and restarts it.",
     );
     restart_after_kill(&cluster)?;
+    // The coordinator hears of it a moment later.
+    eventually("the web servers are well", Duration::from_secs(20), || {
+        let status = ask(&cluster, &["status"])?;
+        let mut services = status["services"].as_array().into_iter().flatten();
+        let jb = services.find(|it| it["service"] == "jb");
+        ensure!(jb.is_some_and(|it| it["state"] == "ok"), "{jb:?}");
+        Ok(())
+    })?;
     ctl(&cluster, &["status"])?;
 
     act(
