@@ -137,6 +137,8 @@ pub(super) struct Seat {
     pub(super) refusal: Refusal,
     /// Why this node takes no role without the watchdog that it is to have.
     no_watchdog: Option<String>,
+    /// Why it does not accept the terms that it was last proposed.
+    not_accepted: Option<String>,
     /// It would have the watchdog petted in this turn of the thread.
     pub(super) pets: bool,
     pub(super) claims: Claims,
@@ -217,6 +219,7 @@ impl Seat {
             told_unready: None,
             refusal: Refusal::default(),
             no_watchdog: shell.dog.forbids(),
+            not_accepted: None,
             pets: false,
             claims: Claims::default(),
             awaited: 0,
@@ -278,6 +281,18 @@ impl Seat {
             tracing::error!(service = %self.service, "it takes no role: {why}");
             self.refusal.failed(&why, clock::read());
             return;
+        }
+        if let Event::Propose(terms) = &event {
+            let refused = shell.dog.accepts(&self.service, terms).err();
+            if self.not_accepted != refused {
+                self.not_accepted.clone_from(&refused);
+                if let Some(why) = &refused {
+                    tracing::error!(service = %self.service, "its terms stay as they are: {why}");
+                }
+            }
+            if refused.is_some() {
+                return;
+            }
         }
         // Of two coordinators one may read what is old: a standby is not sent back to a primary that is over.
         if let Event::Heard { epoch, holder, .. } = &event

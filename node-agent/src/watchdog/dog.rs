@@ -78,6 +78,24 @@ impl Dog {
         }
     }
 
+    /// Why a primary of this node does not accept these terms: it would lose the watchdog that its record tells of, and by which
+    /// others would take its lease for over (safety rule E4), before that record says otherwise.
+    ///
+    /// # Errors
+    /// Why, with the arithmetic; kept for whoever looks at the node.
+    pub(crate) fn accepts(&self, service: &ServiceName, terms: &Terms) -> Result<(), String> {
+        let relied_on =
+            self.mode == WatchdogMode::Required || self.report.borrow().armed.contains(service);
+        let Some(device) = self.device.as_ref().ok().filter(|_| relied_on) else {
+            return Ok(());
+        };
+        device.suits(terms).inspect_err(|why| {
+            let trouble = format!("other terms of {service} are not accepted: {why}");
+            self.report
+                .send_modify(|report| report.trouble = Some(trouble));
+        })
+    }
+
     /// For whom it is armed.
     pub(crate) fn armed(&self) -> BTreeSet<ServiceName> {
         self.report.borrow().armed.clone()

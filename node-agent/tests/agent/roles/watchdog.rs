@@ -288,6 +288,60 @@ async fn without_a_device_that_suits_it_an_automatic_watchdog_is_promised_to_nob
     );
 }
 
+/// Its device has 5 s, which the timings of the profile `fast` do not suit.
+async fn keeps_its_terms_and_its_watchdog(mode: &str) {
+    let lab = Lab::new();
+    let mut device = Device::new(&lab, 5);
+    let mut coordinator = lab.coordinator().await;
+    with_watchdog(&lab, &coordinator.endpoint, mode, "");
+    let agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Conservative);
+    standby(&mut session, &book, 0).await;
+    primary(&mut session, &book, 1).await;
+    promises_a_watchdog(&book, &mut session, true).await;
+    let other = Book::new(ControlLoss::Demote, Profile::Fast).terms;
+    let proposal = Word::Propose(other.clone());
+    for _ in 0..3 {
+        book.say(&session, session.term, proposal.clone()).await;
+        let said = book
+            .until(&mut session, |said| renewal_in(said).is_some())
+            .await;
+        let renewal = renewal_in(&said).unwrap();
+        assert!(renewal.watchdog, "{renewal:?}");
+        assert_ne!(renewal.terms, Some(other.clone()));
+    }
+    device.news();
+    assert!(!device.all.contains(&b'V'), "it was disarmed");
+    let node = lab.node(&agent, |_| true).await;
+    let told = "other terms of db are not accepted: W of ";
+    assert!(
+        node.watchdog.contains("armed for db, petted"),
+        "{}",
+        node.watchdog
+    );
+    assert!(node.watchdog.contains(told), "{}", node.watchdog);
+    // What its device suits is accepted.
+    let mut softer = book.terms.clone();
+    softer.max_lag = 1;
+    book.say(&session, session.term, Word::Propose(softer.clone()))
+        .await;
+    book.until(&mut session, |said| {
+        renewal_in(said).is_some_and(|it| it.terms.as_ref() == Some(&softer))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn terms_that_the_device_does_not_suit_are_not_accepted_where_a_watchdog_is_required() {
+    keeps_its_terms_and_its_watchdog("required").await;
+}
+
+#[tokio::test]
+async fn nor_where_the_record_tells_of_one() {
+    keeps_its_terms_and_its_watchdog("automatic").await;
+}
+
 /// With a real device: `INTERLOCK_TEST_WATCHDOG=/dev/watchdog`, in a virtual machine that may be reset (`modprobe softdog`). That the
 /// machine is gone within five seconds of the last line is what this shows; whoever runs it looks.
 #[tokio::test]
