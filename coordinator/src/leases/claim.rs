@@ -86,6 +86,32 @@ pub(super) async fn begin(
         .unwrap_or_else(|not_done| Err(not_done.to_string()))
 }
 
+/// May a primary that is well be asked to give its role back, so that it moves by itself? Asked before it has: what is entered, held
+/// or spent by then is obeyed, and what is asked for here counts until it has moved.
+///
+/// # Errors
+/// Why it may not.
+pub(super) async fn may_ask_back(
+    leases: &Leases,
+    service: &ServiceName,
+    from: &NodeName,
+) -> Result<(), String> {
+    let (service, from) = (service.clone(), from.clone());
+    let may = leases.driver().call(move |desk| {
+        let coordinator = &mut desk.coordinator;
+        if let Some(maintenance) = coordinator.rests(&service, [&from]) {
+            return Err(maintenance.to_string());
+        }
+        if let Some(holder) = coordinator.is_held(&service) {
+            return Err(format!("{service} is held by {holder}"));
+        }
+        let asked = coordinator.failover_is_prepared(&service, clock::now());
+        asked.map_err(|block| block.to_string())
+    });
+    may.await
+        .unwrap_or_else(|not_done| Err(not_done.to_string()))
+}
+
 /// Does the role go to another node than it was on last?
 pub(super) fn moves(from: Option<&NodeName>, to: &NodeName) -> bool {
     from.is_some_and(|from| from != to)

@@ -19,12 +19,11 @@ use tracing::{debug, warn};
 
 use super::Leases;
 use super::book::Fate;
-use super::claim::Claim;
+use super::claim::{self, Claim};
 use super::fencing::Fencing;
 use super::story::Story;
 use super::survey::{Facts, Survey};
 use super::wire::Word;
-use super::written::Written;
 use crate::clock;
 use crate::driver::chain;
 
@@ -60,8 +59,6 @@ pub(super) struct Keeper {
     /// What each member was last told of the record.
     told: BTreeMap<NodeName, Word>,
     story: Story,
-    /// How far the primary had written.
-    written: Written,
 }
 
 /// A read under way.
@@ -108,7 +105,6 @@ impl Keeper {
             failed: 0,
             stored: None,
             told: BTreeMap::new(),
-            written: Written::default(),
         }
     }
 
@@ -168,10 +164,8 @@ impl Keeper {
         if self.stored.is_none() {
             return;
         }
-        let position = self.record().and_then(LeaseRecord::position);
-        let written = self.written.some_time_ago(position, now);
         let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
-        let candidates = self.leader.movable(now, written).into_iter();
+        let candidates = self.leader.movable(now).into_iter();
         let judged = candidates.map(|(node, why)| (node, fitness(why)));
         self.leases.board().judge(&self.service, judged.collect());
     }
@@ -330,8 +324,22 @@ impl Keeper {
             Effect::Propose { to, terms } => {
                 self.leases.tell(&to.node, service, &Word::Propose(terms));
             }
-            Effect::AskRelease { from, epoch } => {
-                self.leases.tell(&from.node, service, &Word::Release(epoch));
+            Effect::AskRelease {
+                from,
+                epoch,
+                automatic,
+            } => {
+                let (leases, service) = (self.leases.clone(), service.clone());
+                tokio::spawn(async move {
+                    // A role that may not move is not given back: there would be no primary until a person acts.
+                    if automatic
+                        && let Err(why) = claim::may_ask_back(&leases, &service, &from.node).await
+                    {
+                        debug!(%service, why, "its role is not asked back");
+                        return;
+                    }
+                    leases.tell(&from.node, &service, &Word::Release(epoch));
+                });
             }
             Effect::Clear(node) => {
                 self.leases.tell(&node, service, &Word::Cleared);
@@ -398,13 +406,13 @@ impl Keeper {
         let from = self.record().and_then(LeaseRecord::last_primary).cloned();
         let counts = claims
             .as_ref()
-            .is_some_and(|(_, node)| super::claim::moves(from.as_ref(), node));
+            .is_some_and(|(_, node)| claim::moves(from.as_ref(), node));
         let (leases, service) = (self.leases.clone(), self.service.clone());
         let commit = transaction.clone();
         let fate = async move {
             let mut more = more;
             if let Some((epoch, node)) = claims {
-                match super::claim::begin(&leases, &service, epoch, node, from).await {
+                match claim::begin(&leases, &service, epoch, node, from).await {
                     Ok(counts) => more.extend(counts),
                     Err(why) => return Fate::Not(why),
                 }

@@ -35,7 +35,6 @@
 //! | `writer` | renewals and releases |
 //! | `keeper` | the shell around one leader |
 //! | `poke` | what has it read at once |
-//! | `written` | how far a primary had written some seconds ago |
 //! | `claim` | the claim of automatic failover |
 //! | `fencing` | orders to switch a lost holder off |
 //! | `survey` | what the engine knows |
@@ -55,7 +54,6 @@ mod survey;
 mod why;
 mod wire;
 mod writer;
-mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -129,6 +129,7 @@ fn standing(wire: &v1::LeaseStanding) -> Result<Standing, Invalid> {
         position: wire.position,
         unready: reason(&wire.unready),
         unlinked: reason(&wire.unlinked),
+        hears: wire.hears,
     })
 }
 

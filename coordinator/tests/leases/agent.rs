@@ -379,6 +379,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         follows: Some(script.seen),
         unready: script.unready.clone(),
         unlinked: script.unlinked.clone(),
+        hears: true,
         holding,
     };
     let side = if script.takes.is_some() {

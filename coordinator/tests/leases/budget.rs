@@ -2,6 +2,7 @@
 
 use interlock_proto::v1;
 use interlock_proto::v1::cluster_service_client::ClusterServiceClient;
+use interlock_proto::v1::lease_word::Word;
 use tonic::{Code, Status};
 
 use crate::bed::Bed;
@@ -54,6 +55,34 @@ async fn a_spent_budget_waits_for_a_person_also_after_a_restart_of_the_coordinat
         .await;
     bed.told("failover-unblocked", "a loose cable").await;
     assert!(bed.status().await.blocks.is_empty());
+}
+
+#[tokio::test]
+async fn a_primary_whose_clients_do_not_reach_it_keeps_a_role_that_may_not_move_once_more() {
+    let budget = "automatic: true\n      budget: 1";
+    let bed = Bed::with(|spec| spec.replace("automatic: true", budget)).await;
+    let (db1, db2) = two(&bed).await;
+    db1.change(|script| script.unready = "stopped by hand".to_owned());
+    db1.release(1).await;
+    db2.renewed(&bed, 2).await;
+    db1.change(|script| script.unready.clear());
+    db2.change(|script| script.unlinked = "nobody reaches it here".to_owned());
+    let command = "interlockctl unblock --service db --reason TEXT";
+    bed.told("failover-blocked", command).await;
+    let asked = |word: &(_, Word)| matches!(word, (_, Word::Release(_)));
+    assert!(
+        !db2.look().words.iter().any(asked),
+        "it was asked for its role"
+    );
+    let lease = bed.lease_is("held", |lease| lease.held).await;
+    assert_eq!((lease.epoch, lease.holder.as_str()), (2, "db2"));
+    unblock(&bed, "db").await.unwrap();
+    db2.told(&bed, "to give it back", |word| {
+        matches!(word, Word::Release(2))
+    })
+    .await;
+    db2.release(2).await;
+    db1.renewed(&bed, 3).await;
 }
 
 #[tokio::test]

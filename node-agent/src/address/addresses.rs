@@ -14,6 +14,15 @@ use super::{Doing, Error, Mac, arp, neighbour};
 /// How often [`Addresses::announce`] says it: one or two of the packets may be lost.
 const BURST: u32 = 3;
 
+/// What the kernel tells of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Why nobody would reach an address by it: it does not exist, is down, or has no carrier. None if it can be used.
+    pub unlinked: Option<&'static str>,
+    /// How many packets it has received; none if the kernel does not tell.
+    pub received: Option<u64>,
+}
+
 /// Puts floating addresses on this node's interfaces and takes them off.
 ///
 /// Clones share one socket, which is opened once, in the network namespace of the thread that does it; all calls are to come
@@ -76,21 +85,22 @@ impl Addresses {
         present(&mut self.socket(), address, Doing::LookFor).map(|link| link.is_some())
     }
 
-    /// Why nobody would reach an address by its interface: that does not exist, is down, or has no carrier. None if it can be used,
-    /// whether the address is there or not.
+    /// What is seen of the interface of an address, whether that is there or not.
     ///
     /// # Errors
     ///
     /// The kernel does not tell.
-    pub fn unlinked(&self, address: &FloatingAddress) -> Result<Option<&'static str>, Error> {
+    pub fn interface(&self, address: &FloatingAddress) -> Result<Seen, Error> {
         let link = route::link(&mut self.socket(), &address.interface)
             .map_err(refused(Doing::LookFor, address))?;
-        Ok(match link {
+        let unlinked = match link {
             None => Some("does not exist"),
             Some(link) if !link.up => Some("is down"),
             Some(link) if !link.carrier => Some("has no carrier"),
             Some(_) => None,
-        })
+        };
+        let received = link.and_then(|link| link.received);
+        Ok(Seen { unlinked, received })
     }
 
     /// Who else on the link has this address, or is about to take it: asks for about 200 ms, by ARP.

@@ -35,7 +35,7 @@ pub mod path;
 mod port;
 mod route;
 
-pub use addresses::Addresses;
+pub use addresses::{Addresses, Seen};
 pub use error::{Doing, Error};
 pub use mac::Mac;
 pub use path::ClientPath;

@@ -18,6 +18,7 @@ const GET_ADDRESS: u16 = 22;
 /// Attributes of a link (`linux/if_link.h`).
 const LINK_ADDRESS: u16 = 1;
 const LINK_NAME: u16 = 3;
+const LINK_COUNTS: u16 = 23;
 /// Attributes of an address (`linux/if_addr.h`).
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -53,6 +54,8 @@ pub(super) struct Link {
     pub(super) carrier: bool,
     /// Its address, if it is on an Ethernet where neighbours look for each other.
     pub(super) mac: Option<Mac>,
+    /// How many packets it has received.
+    pub(super) received: Option<u64>,
 }
 
 /// The interface of this name, if there is one.
@@ -84,11 +87,16 @@ fn read_link(body: &[u8]) -> Option<Link> {
     let mac = attributes(body.get(LINK_FIXED..)?)
         .find(|(kind, _)| *kind == LINK_ADDRESS && neighbours)
         .and_then(|(_, value)| value.try_into().ok().map(Mac));
+    // `rtnl_link_stats64` begins with it.
+    let received = attributes(body.get(LINK_FIXED..)?)
+        .find(|(kind, _)| *kind == LINK_COUNTS)
+        .and_then(|(_, value)| value.first_chunk().copied().map(u64::from_ne_bytes));
     Some(Link {
         index: word(body, 4)?,
         up: flags & UP != 0,
         carrier: flags & LOWER_UP != 0,
         mac,
+        received,
     })
 }
 

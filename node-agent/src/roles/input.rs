@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
+use super::ears::Received;
 use crate::shim::Grip;
 
 /// A leased service of this node, as far as its role goes.
@@ -83,6 +84,8 @@ pub(crate) struct Sight {
     pub(crate) data: Option<DataSight>,
     /// Why nobody would reach an address of the role here; none if they would, or nobody can tell.
     pub(crate) unlinked: Option<String>,
+    /// What the interfaces of the role's addresses have received.
+    pub(crate) received: Received,
 }
 
 /// What a dead server has left.

@@ -38,6 +38,7 @@
 //! | `promises` | what members promise each other while no coordinator is reached |
 //! | `watch` | the watchdog, as one primary has it armed |
 //! | `refusal` | a promotion that failed |
+//! | `ears` | whether somebody else is on the networks of its addresses |
 //! | `door` | the addresses of the primary, and the path of its clients |
 //! | `facts`, `tenures` | what is durable, and what outlives the agent only |
 //! | `handle`, `input` | how the rest of the agent talks to the thread |
@@ -45,6 +46,7 @@
 
 mod clock;
 mod door;
+mod ears;
 mod effects;
 mod facts;
 mod force;
@@ -64,6 +66,7 @@ mod watch;
 
 pub(crate) use clock::read as read_clocks;
 pub(crate) use door::Door;
+pub(crate) use ears::Received;
 pub(crate) use handle::Error;
 pub(crate) use handle::{Options, Roles};
 pub(crate) use input::{

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::door::Door;
+use super::ears::{Ears, Received};
 use super::facts::Job;
 use super::force::Force;
 use super::input::{
@@ -155,6 +156,9 @@ pub(super) struct Seat {
     unclear: Option<String>,
     /// Why nobody would reach an address of the role here.
     pub(super) unlinked: Option<String>,
+    ears: Ears,
+    /// Somebody else was heard lately by each interface of its addresses.
+    hears: bool,
     /// When primary parts were restarted, within the window of the guard.
     restarts: VecDeque<Clock>,
     finish_at: Option<Clock>,
@@ -229,6 +233,8 @@ impl Seat {
             down: None,
             unclear: None,
             unlinked: None,
+            ears: Ears::default(),
+            hears: false,
             restarts: VecDeque::new(),
             finish_at: None,
             turn: 0,
@@ -441,7 +447,7 @@ impl Seat {
             return;
         }
         self.looked = Some(Looked::of(&sight, clock::read()));
-        self.saw_link(sight.unlinked.clone(), shell);
+        self.saw_link(sight.unlinked.clone(), sight.received, shell);
         for (part, grip) in sight.grips {
             self.hold(part, grip);
         }
@@ -495,16 +501,21 @@ impl Seat {
     }
 
     /// Its interfaces were looked at. A primary goes on: whether somebody else could take over is the coordinators' to know.
-    fn saw_link(&mut self, unlinked: Option<String>, shell: &mut Shell) {
-        if self.unlinked == unlinked {
+    fn saw_link(&mut self, unlinked: Option<String>, received: Received, shell: &mut Shell) {
+        let now = clock::read();
+        self.ears.look(received, now);
+        let hears = self.ears.hear(now);
+        if self.unlinked != unlinked {
+            match &unlinked {
+                Some(why) => tracing::warn!(service = %self.service, "{why}"),
+                None => tracing::info!(service = %self.service, "its interfaces have a link again"),
+            }
+        } else if self.hears == hears {
             return;
         }
-        match &unlinked {
-            Some(why) => tracing::warn!(service = %self.service, "{why}"),
-            None => tracing::info!(service = %self.service, "its interfaces have a link again"),
-        }
         self.unlinked.clone_from(&unlinked);
-        self.tell(Event::Unlinked(unlinked), shell);
+        self.hears = hears;
+        self.tell(Event::Link { unlinked, hears }, shell);
     }
 
     /// Does a primary not answer, since a moment ago only? It may have just died: how far it had written is not forgotten before

@@ -20,7 +20,7 @@ use super::instances::Instances;
 use super::mortal::{Mortal, dies};
 use super::seen::Seen;
 use crate::address::Addresses;
-use crate::roles::{Condition, Door, Leased, Newcomer, Sight, View};
+use crate::roles::{Condition, Door, Leased, Newcomer, Received, Sight, View};
 use crate::session::{AssignedInstance, Assignment};
 use crate::shim::Grip;
 
@@ -303,11 +303,12 @@ impl Hands {
             grips: Vec::new(),
             data: None,
             unlinked: None,
+            received: Received::new(),
         };
         for (index, part) in parts.iter().enumerate() {
             let condition = match part {
                 Part::Address(address) => {
-                    sight.unlinked = sight.unlinked.take().or_else(|| unlinked(address));
+                    look_at_interface(address, &mut sight);
                     presence(address)
                 }
                 Part::Postgres(postgres) => {
@@ -375,17 +376,16 @@ fn condition(seen: &Seen) -> Condition {
     }
 }
 
-/// Why nobody would reach this address here.
-fn unlinked(address: &FloatingAddress) -> Option<String> {
-    let found = Addresses::new()
-        .and_then(|net| net.unlinked(address))
-        .ok()?;
-    found.map(|why| {
-        format!(
-            "nobody reaches {} here: {} {why}",
-            address.ip, address.interface
-        )
-    })
+/// Whether somebody would reach this address here.
+fn look_at_interface(address: &FloatingAddress, sight: &mut Sight) {
+    let seen = Addresses::new().and_then(|net| net.interface(address));
+    let seen = seen.unwrap_or_default();
+    let FloatingAddress { ip, interface, .. } = address;
+    if let Some(why) = seen.unlinked {
+        let why = format!("nobody reaches {ip} here: {interface} {why}");
+        sight.unlinked.get_or_insert(why);
+    }
+    sight.received.insert(interface.clone(), seen.received);
 }
 
 fn presence(address: &FloatingAddress) -> Condition {

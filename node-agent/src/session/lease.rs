@@ -241,6 +241,7 @@ fn standing(standing: &Standing) -> v1::LeaseStanding {
         position: standing.position,
         unready: standing.unready.clone().unwrap_or_default(),
         unlinked: standing.unlinked.clone().unwrap_or_default(),
+        hears: standing.hears,
     }
 }
 

@@ -28,6 +28,9 @@ pub const BLOCKS: &str = "/blocks";
 /// Of how many failovers of a service the times are kept: no budget is larger.
 const KEPT: usize = 1000;
 
+/// How long a primary takes at most to give its role back: who has not by then does not any more.
+const PREPARED: Duration = Duration::from_secs(30);
+
 /// Of what nothing moves by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -134,7 +137,11 @@ impl Coordinator {
             (of_service, own),
             (Blocked::Cluster, spec.control.failovers),
         ] {
-            if self.counted(&of, budget.window, now) < u64::from(budget.times) {
+            let others = self.prepared.iter().filter(|(other, at)| {
+                of == Blocked::Cluster && *other != service && now.since(**at) < PREPARED
+            });
+            let others = u64::try_from(others.count()).unwrap_or(u64::MAX);
+            if self.counted(&of, budget.window, now) + others < u64::from(budget.times) {
                 continue;
             }
             let block = Block {
@@ -150,6 +157,17 @@ impl Coordinator {
             self.blocks.insert(of, block.clone());
             return Err(block);
         }
+        Ok(())
+    }
+
+    /// A primary that is well is about to be asked to give its role back. Others that are asked at the same time count as if they
+    /// had moved: all of them together must not exceed what one after the other may not.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn failover_is_prepared(&mut self, service: &ServiceName, now: Now) -> Result<(), Block> {
+        self.may_fail_over(service, now)?;
+        self.prepared.insert(service.clone(), now.mono);
         Ok(())
     }
 
@@ -175,6 +193,7 @@ impl Coordinator {
     /// That transaction was committed, or may have been.
     pub fn failover_counted(&mut self, service: &ServiceName, now: Now) {
         let times = self.with_one(service, now);
+        self.prepared.remove(service);
         self.counted.insert(service.clone(), times);
     }
 

@@ -117,6 +117,7 @@ impl Coordinator {
                 .map(|it| (it.scope.clone(), it))
                 .collect(),
             counted: loaded.counted,
+            prepared: BTreeMap::new(),
             blocks: loaded
                 .blocks
                 .into_iter()

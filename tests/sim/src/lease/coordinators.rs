@@ -217,7 +217,7 @@ impl Run {
             Effect::Propose { to, terms } => {
                 self.send(me, Place::Node(number(&to.node)), Payload::Propose(terms));
             }
-            Effect::AskRelease { from, epoch } => {
+            Effect::AskRelease { from, epoch, .. } => {
                 self.count("asked to release");
                 self.send(
                     me,

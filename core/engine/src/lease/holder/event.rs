@@ -107,8 +107,13 @@ pub enum Event {
     Position(Option<u64>),
     /// Why the instance could not be promoted now; none if it could.
     Unready(Option<String>),
-    /// Why those who come by an address of the role do not reach this node, or would not; none if they do.
-    Unlinked(Option<String>),
+    /// What is seen of the interfaces of the role's addresses.
+    Link {
+        /// Why those who come by one of them do not reach this node, or would not; none if they do.
+        unlinked: Option<String>,
+        /// Something was received by each of them lately.
+        hears: bool,
+    },
     /// The data of this node are a beginning of what the primary of this epoch has: they were seen to follow it, or were
     /// made to.
     Follows(Epoch),

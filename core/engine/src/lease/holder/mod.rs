@@ -181,6 +181,8 @@ pub struct Holder {
     unready: Option<String>,
     /// Why nobody would reach an address of the role here.
     unlinked: Option<String>,
+    /// Something was received lately by each interface that has an address of the role.
+    hears: bool,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
     /// What was asked of all peers lately, in order.
@@ -244,7 +246,10 @@ impl Holder {
             Event::Degrade => self.degrade(now, &mut out),
             Event::Position(position) => self.position = position,
             Event::Unready(why) => self.unready = why,
-            Event::Unlinked(why) => self.unlinked = why,
+            Event::Link { unlinked, hears } => {
+                self.unlinked = unlinked;
+                self.hears = hears;
+            }
             Event::Follows(epoch) => self.follows(epoch, &mut out),
             Event::Diverged => self.diverged(&mut out),
             Event::ReleaseWritten(epoch) => self.release_written(epoch),
@@ -323,6 +328,7 @@ impl Holder {
             position: self.position,
             unready: self.unready.clone(),
             unlinked: self.unlinked.clone(),
+            hears: self.hears,
         }
     }
 

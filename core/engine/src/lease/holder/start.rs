@@ -52,6 +52,7 @@ impl Holder {
             position: None,
             unready: Some("its agent has just started".to_owned()),
             unlinked: None,
+            hears: false,
             promise: None,
             questions: VecDeque::new(),
             unreported,

@@ -6,7 +6,9 @@ use interlock_model::names::NodeName;
 
 use super::event::Standing;
 use super::fitness::{self, Unfit};
-use super::{Clock, Leader};
+use super::reading::Reading;
+use super::{Clock, Heard, Leader};
+use crate::lease::LeaseRecord;
 
 impl Leader {
     /// Of each member, why it could not take over now; nothing if it could.
@@ -15,16 +17,43 @@ impl Leader {
         self.judged(now, |_, _| false)
     }
 
-    /// Of each member, why the role could not be moved there on purpose; nothing if it could. `written` is how far the primary
-    /// had written some seconds ago, if that is known. A planned move waits for all that was written, so who has as much as
-    /// that is not too far behind, whatever was written since: in what unit a log is counted does not matter.
+    /// Of each member, why the role could not be moved there on purpose; nothing if it could.
     #[must_use]
-    pub fn movable(&self, now: Clock, written: Option<u64>) -> BTreeMap<NodeName, Option<String>> {
-        self.judged(now, |unfit, standing| {
-            let is_lag = matches!(unfit, Unfit::Behind { .. } | Unfit::NotSynchronous);
-            let has = |written| standing.position.is_some_and(|it| it >= written);
-            is_lag && written.is_some_and(has)
-        })
+    pub fn movable(&self, now: Clock) -> BTreeMap<NodeName, Option<String>> {
+        self.judged(now, |unfit, standing| self.follows_on(unfit, standing, now))
+    }
+
+    /// Is that nothing but what was written within the last seconds? A planned move waits for all that was written, so who has as
+    /// much as the primary had some seconds ago is not too far behind, whatever was written since: in what unit a log is counted
+    /// does not matter.
+    fn follows_on(&self, unfit: &Unfit, standing: &Standing, now: Clock) -> bool {
+        let is_lag = matches!(unfit, Unfit::Behind { .. } | Unfit::NotSynchronous);
+        let written = self.written.some_time_ago(now);
+        let has = |written| standing.position.is_some_and(|it| it >= written);
+        is_lag && written.is_some_and(has)
+    }
+
+    /// Who would take the role over from a holder that is well, and lose nothing of what that has written.
+    pub(super) fn successor(
+        &self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        is_reached: impl Fn(&Heard) -> bool,
+        now: Clock,
+    ) -> Option<&Standing> {
+        let terms = self.terms_after(record);
+        let recent = self.is_recent(reading, now);
+        let mut heard = terms.members.iter().filter_map(|it| self.heard.get(it));
+        let fit = |heard: &&Heard| {
+            let standing = &heard.standing;
+            let unfit = fitness::judge(standing, record, terms, true, recent).err();
+            let unfit = unfit.filter(|unfit| !self.follows_on(unfit, standing, now));
+            now.longest_since(heard.at) < terms.timings.fence()
+                && record.holder() != Some(&standing.holder)
+                && is_reached(heard)
+                && unfit.is_none()
+        };
+        heard.find(fit).map(|heard| &heard.standing)
     }
 
     fn judged(
@@ -50,7 +79,7 @@ impl Leader {
                     Some("it holds the role".to_owned())
                 }
                 Some((record, recent)) => {
-                    let planned = self.wanted.is_some();
+                    let planned = self.wanted.is_some() || self.is_handed_over(record, now);
                     let judged = fitness::judge(&heard.standing, record, terms, planned, recent);
                     let unfit = judged.err();
                     let unfit = unfit.filter(|unfit| !passes(unfit, &heard.standing));

@@ -34,6 +34,8 @@ pub struct Standing {
     /// Why those who come by an address of the role would not reach this node, in the words of its agent: the interface has no
     /// link. Said of a primary too, which goes on until somebody else can take over.
     pub unlinked: Option<String>,
+    /// By each interface of the role's addresses it has received something lately: somebody else is there.
+    pub hears: bool,
 }
 
 /// What a node holds.
@@ -157,6 +159,8 @@ pub enum Effect {
         from: Member,
         /// Which epoch.
         epoch: Epoch,
+        /// Nobody ordered it: it is a move that counts, and is asked for only if the role may move once more.
+        automatic: bool,
     },
     /// Tell a node that a person has looked at it.
     Clear(NodeName),

@@ -1,7 +1,10 @@
 //! What ends an epoch sooner than time: its holder gives the role back, or its machine is switched off.
 //!
 //! A holder is asked to give it back where an operation wants the role elsewhere, and where it says itself that its clients do not
-//! reach it any more: it is healthy, renews, and is of no use.
+//! reach it any more: it is healthy, renews, and is of no use. That is no failover. It lives, so nothing of what it has written is
+//! to be lost, whatever the limit of a failover is: who is to take over has to follow it closely before it is asked, and to have all
+//! of it before the next epoch begins. And when a switch is started again, all are without a link at once, and do not get it back
+//! at once: nobody takes over who has not had one for longer than that takes, and hears somebody there.
 //!
 //! Switching off is asked for once a holder is [lost](super::suspicion), where the spec says so, and where somebody else is fit
 //! to take over: a machine that is off serves nobody. What became of it is told; only a confirmed *off* is a proof (see
@@ -11,10 +14,9 @@ use std::time::Duration;
 
 use interlock_model::lease::{Epoch, Holder as Member};
 
-use super::bump::Cause;
 use super::event::{Effect, Standing};
 use super::reading::Reading;
-use super::{Clock, Leader};
+use super::{Clock, Heard, Leader};
 use crate::lease::LeaseRecord;
 
 /// When it is tried again after its power source was not even asked.
@@ -23,6 +25,10 @@ const SOON: Duration = Duration::from_millis(500);
 /// For how long a holder has to say that its clients do not reach it, before it is asked to give the role back: a cable that is put
 /// into another port of a switch, and a port that is started anew, are out for less.
 const UNLINKED: Duration = Duration::from_secs(2);
+
+/// For how long somebody must have had a link, without a break, and have heard others by it, who takes over because of that. Ports of
+/// a switch that is started again differ by less.
+const LINKED: Duration = Duration::from_secs(5);
 
 /// A power device was asked to switch the holder off.
 #[derive(Debug, Clone)]
@@ -35,13 +41,46 @@ pub(super) struct Fencing {
 }
 
 impl Leader {
-    /// The current epoch is not over, and an operation wants the role elsewhere; or nobody reaches its holder, and somebody else is
-    /// fit.
+    /// Nobody reaches the holder, and somebody else is reached: the role is to go there.
+    pub(super) fn hand_over(
+        &mut self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let unlinked = |holder: &Member| record.is_held() && self.is_unlinked(holder, now);
+        if !record.holder().is_some_and(unlinked) {
+            return;
+        }
+        let is_reached = |heard: &Heard| {
+            let since = heard.linked;
+            since.is_some_and(|since| now.shortest_since(since) >= LINKED)
+        };
+        if let Some(successor) = self.successor(reading, record, is_reached, now).cloned() {
+            self.ask_back(record, &successor, true, now, out);
+        }
+    }
+
+    /// Was the role given back by somebody who is well, and whom nobody reaches? What it has written is there then, all of it.
+    pub(super) fn is_handed_over(&self, record: &LeaseRecord, now: Clock) -> bool {
+        let given_back = record.holder().is_none() && record.ended_at().is_some();
+        let mut heard = self.heard.values();
+        given_back
+            && heard.any(|heard| {
+                let standing = &heard.standing;
+                standing.mark == Some(record.last_held())
+                    && standing.unlinked.is_some()
+                    && now.longest_since(heard.at) < self.timings().fence()
+            })
+    }
+
+    /// The current epoch is not over, and the role is wanted elsewhere.
     pub(super) fn ask_back(
         &mut self,
         record: &LeaseRecord,
         candidate: &Standing,
-        cause: Cause,
+        automatic: bool,
         now: Clock,
         out: &mut Vec<Effect>,
     ) {
@@ -50,15 +89,12 @@ impl Leader {
         };
         let period = record.terms().timings.renewal();
         let asked = |at: Clock| now.longest_since(at) < period;
-        let moves = match cause {
-            Cause::Operation(_) => true,
-            Cause::Failover => record.is_held() && self.is_unlinked(holder, now),
-        };
-        if moves && candidate.holder.node != holder.node && !self.asked_back.is_some_and(asked) {
+        if candidate.holder.node != holder.node && !self.asked_back.is_some_and(asked) {
             self.asked_back = Some(now);
             out.push(Effect::AskRelease {
                 from: holder.clone(),
                 epoch: record.epoch(),
+                automatic,
             });
         }
     }

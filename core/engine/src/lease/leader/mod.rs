@@ -19,7 +19,8 @@
 //! | `suspicion` | when a machine is lost, and may be switched off |
 //! | `evidence` | power devices and people |
 //! | `fitness` | who may take over |
-//! | `candidates` | the same for people |
+//! | `candidates` | the same for people, and for moves on purpose |
+//! | `written` | how far the holder had written some seconds ago |
 //! | `bump` | the transactions |
 //! | `doubt` | a store that went back |
 
@@ -34,6 +35,7 @@ mod hasten;
 mod pass;
 mod reading;
 mod suspicion;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ use evidence::{Attested, PoweredOff};
 use hasten::Fencing;
 use reading::Reading;
 use suspicion::Tried;
+use written::Written;
 
 /// What a leader knows when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,8 @@ struct Heard {
     at: Clock,
     /// Since when it says, without a break, that its clients do not reach it.
     unlinked: Option<Clock>,
+    /// Since when it says, without a break, that its interfaces have a link, and that it hears somebody there.
+    linked: Option<Clock>,
 }
 
 /// The machine of one service, in one term of one leader.
@@ -111,6 +116,8 @@ pub struct Leader {
     /// When the holder was last asked to give the role back.
     asked_back: Option<Clock>,
     fencing: Option<Fencing>,
+    /// How far the holder had written.
+    written: Written,
     /// Why nothing is done, in the words of the last pass.
     reason: Option<String>,
 }
@@ -149,6 +156,7 @@ impl Leader {
             told: None,
             asked_back: None,
             fencing: None,
+            written: Written::default(),
             reason: None,
         }
     }
@@ -221,6 +229,8 @@ impl Leader {
         self.outdated = false;
         let reading = Reading::next(self.reading.as_ref(), stored, now);
         let epoch = reading.record().map(super::LeaseRecord::epoch);
+        let position = reading.record().and_then(super::LeaseRecord::position);
+        self.written.note(position, now);
         self.off
             .take_if(|off| Some(off.epoch()) != epoch || off.is_contradicted_by(&reading));
         self.word.take_if(|word| Some(word.epoch) != epoch);
@@ -243,12 +253,17 @@ impl Leader {
         self.attested.remove(&node);
         self.word.take_if(|word| word.node == node);
         self.off.take_if(|off| off.is_of(&standing.holder));
-        let before = self.heard.get(&node).and_then(|heard| heard.unlinked);
-        let unlinked = standing.unlinked.as_ref().map(|_| before.unwrap_or(now));
+        let before = self.heard.get(&node);
+        let since = |is_so: bool, before: Option<Clock>| is_so.then(|| before.unwrap_or(now));
+        let is_unlinked = standing.unlinked.is_some();
         let heard = Heard {
+            unlinked: since(is_unlinked, before.and_then(|heard| heard.unlinked)),
+            linked: since(
+                standing.hears && !is_unlinked,
+                before.and_then(|heard| heard.linked),
+            ),
             standing,
             at: now,
-            unlinked,
         };
         self.heard.insert(node, heard);
     }

@@ -287,6 +287,9 @@ impl Leader {
         let Some(cause) = self.cause(reading) else {
             return;
         };
+        if cause == Cause::Failover {
+            self.hand_over(reading, record, now, out);
+        }
         let candidate = match self.candidate(reading, record, cause, now) {
             Ok(candidate) => candidate,
             Err(why) => {
@@ -298,7 +301,9 @@ impl Leader {
             Ok(proof) => proof,
             Err(not_expired) => {
                 self.reason = Some(not_expired.to_string());
-                self.ask_back(record, &candidate, cause, now, out);
+                if cause != Cause::Failover {
+                    self.ask_back(record, &candidate, false, now, out);
+                }
                 self.fence(reading, record, &candidate, now, out);
                 return;
             }
@@ -370,9 +375,10 @@ impl Leader {
         let mut best: Option<&Standing> = None;
         let mut reasons = Vec::new();
         let terms = self.terms_after(record);
+        let clean = self.is_handed_over(record, now);
         for node in &terms.members {
-            let planned = matches!(cause, Cause::Operation(_));
-            if planned
+            let ordered = matches!(cause, Cause::Operation(_));
+            if ordered
                 && self
                     .wanted
                     .as_ref()
@@ -385,7 +391,7 @@ impl Leader {
                 .get(node)
                 .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
             let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                fitness::judge(&heard.standing, record, terms, planned, recent)
+                fitness::judge(&heard.standing, record, terms, ordered || clean, recent)
                     .map(|()| &heard.standing)
             });
             match judged {

@@ -71,6 +71,7 @@ fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
         position,
         unready: None,
         unlinked: None,
+        hears: true,
     }
 }
 
@@ -107,6 +108,11 @@ fn first(terms: &Terms) -> LeaseRecord {
 
 /// The same, renewed with a watchdog armed and its rows at 100.
 fn held(terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
+    held_at(100, terms, synchrony)
+}
+
+/// The same with so many rows.
+fn held_at(position: u64, terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
     let request = RenewRequest {
         service: "pg".parse().expect("a name"),
         holder: member("db1"),
@@ -118,7 +124,7 @@ fn held(terms: &Terms, synchrony: Synchrony) -> LeaseRecord {
             client_path: false,
         },
         synchrony,
-        position: Some(100),
+        position: Some(position),
     };
     let written = renew(&request, &stored(&first(terms), 1)).expect("it holds it");
     let Written::Commit(transaction) = written else {
@@ -393,24 +399,23 @@ fn a_role_can_be_moved_on_purpose_to_who_has_what_was_written_some_time_ago() {
     let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
     let mut leader = leader(record.terms());
     leader.handle(Event::Read(stored(&record, 1)), at(0));
-    let mut why = |position, written| {
-        leader.handle(Event::Standing(standing("db2", 1, Some(position))), at(1));
-        let by_itself = leader.candidates(at(2))[&node("db2")].is_none();
-        (
-            by_itself,
-            leader.movable(at(2), written)[&node("db2")].is_none(),
-        )
+    let why = |leader: &mut Leader, position, now| {
+        leader.handle(Event::Standing(standing("db2", 1, Some(position))), now);
+        let by_itself = leader.candidates(now)[&node("db2")].is_none();
+        (by_itself, leader.movable(now)[&node("db2")].is_none())
     };
-    assert_eq!(why(95, None), (true, true));
-    assert_eq!(why(80, None), (false, false));
-    assert_eq!(why(80, Some(70)), (false, true));
-    assert_eq!(why(80, Some(90)), (false, false));
+    assert_eq!(why(&mut leader, 95, at(1)), (true, true));
+    assert_eq!(why(&mut leader, 80, at(1)), (false, false));
+    let more = held_at(190, record.terms(), Synchrony::Off);
+    leader.handle(Event::Read(stored(&more, 2)), at(3000));
+    assert_eq!(why(&mut leader, 100, at(3001)), (false, true));
+    assert_eq!(why(&mut leader, 99, at(3001)), (false, false));
     let of_another_line = Standing {
         follows: Epoch::NONE,
         ..standing("db2", 1, Some(100))
     };
-    leader.handle(Event::Standing(of_another_line), at(3));
-    let why = leader.movable(at(4), Some(70))[&node("db2")].clone();
+    leader.handle(Event::Standing(of_another_line), at(3002));
+    let why = leader.movable(at(3003))[&node("db2")].clone();
     assert!(why.is_some_and(|why| why.contains("not seen to follow")));
 }
 

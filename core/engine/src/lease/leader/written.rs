@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use interlock_engine::lease::Clock;
+use crate::lease::Clock;
 
 /// How long ago. Longer than the second in which a standby says how far it has got, and than that takes to be heard.
 const AGO: Duration = Duration::from_secs(3);
@@ -16,24 +16,31 @@ const EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Written(VecDeque<(Clock, u64)>);
 
 impl Written {
-    /// Notes how far it has written now, if that is known, and says how far it had some seconds ago; none if nobody noted it.
-    pub(super) fn some_time_ago(&mut self, position: Option<u64>, now: Clock) -> Option<u64> {
+    /// Notes how far it has written now, if that is known.
+    pub(super) fn note(&mut self, position: Option<u64>, now: Clock) {
         let Some(position) = position else {
             self.0.clear();
-            return None;
+            return;
         };
         let rested = |(at, _): &(Clock, u64)| now.shortest_since(*at) >= EVERY;
         if self.0.back().is_none_or(rested) {
             self.0.push_back((now, position));
         }
         // The youngest of those that are old enough stays.
-        let is_old = |it: &(Clock, u64)| now.shortest_since(it.0) >= AGO;
-        while self.0.get(1).is_some_and(is_old) {
+        while self.0.get(1).is_some_and(|it| is_old(it, now)) {
             self.0.pop_front();
         }
-        let first = self.0.front().filter(|it| is_old(it));
-        first.map(|(_, position)| *position)
     }
+
+    /// How far it had some seconds ago; none if nobody noted it.
+    pub(super) fn some_time_ago(&self, now: Clock) -> Option<u64> {
+        let mut old = self.0.iter().filter(|it| is_old(it, now));
+        old.next_back().map(|(_, position)| *position)
+    }
+}
+
+fn is_old((at, _): &(Clock, u64), now: Clock) -> bool {
+    now.shortest_since(*at) >= AGO
 }
 
 #[cfg(test)]
@@ -51,16 +58,16 @@ mod tests {
     #[test]
     fn what_was_written_some_seconds_ago_is_known_once_so_long_was_looked() {
         let mut written = Written::default();
+        let mut ago = |position: Option<u64>, millis: u64| {
+            written.note(position, at(millis));
+            written.some_time_ago(at(millis))
+        };
         for (millis, position) in [(0, 10), (100, 11), (1000, 20), (2000, 30)] {
-            assert_eq!(written.some_time_ago(Some(position), at(millis)), None);
+            assert_eq!(ago(Some(position), millis), None);
         }
-        assert_eq!(written.some_time_ago(Some(40), at(3000)), Some(10));
-        assert_eq!(written.some_time_ago(Some(41), at(4100)), Some(20));
-        assert_eq!(written.some_time_ago(None, at(4200)), None);
-        assert_eq!(
-            written.some_time_ago(Some(50), at(4300)),
-            None,
-            "it begins anew"
-        );
+        assert_eq!(ago(Some(40), 3000), Some(10));
+        assert_eq!(ago(Some(41), 4100), Some(20));
+        assert_eq!(ago(None, 4200), None);
+        assert_eq!(ago(Some(50), 4300), None, "it begins anew");
     }
 }
