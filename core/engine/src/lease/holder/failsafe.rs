@@ -2,7 +2,8 @@
 //!
 //! The holder asks *every* other member of the record. One that agrees will not become primary for L after it answered; the
 //! holder counts S from when it *asked*, so its right ends first. All must agree: one that did not may be the one that the
-//! leader promotes. It asks once in R; an answer that takes longer counts for the question that it answers.
+//! leader promotes. It asks once in R; an answer that takes longer counts for the question that it answers, and for all before that:
+//! whoever promises now has been nobody's primary since. So one slow member and one that lost a question agree to the same one.
 //!
 //! A promise is in memory. It needs no disk because an agent that starts waits a full L anyhow before it becomes primary
 //! under `failsafe`, whatever it may have promised before.
@@ -82,21 +83,27 @@ impl Holder {
     /// A peer promises.
     pub(super) fn peer_agrees(
         &mut self,
-        node: NodeName,
+        node: &NodeName,
         ask: Duration,
         now: Clock,
         out: &mut Vec<Effect>,
     ) {
-        let mut questions = self.questions.iter_mut();
-        let Some(question) = questions.find(|question| question.asked.boottime == ask) else {
+        if !self.questions.iter().any(|it| it.asked.boottime == ask) {
             return;
-        };
-        question.agreed.insert(node);
-        let asked = question.asked;
+        }
         let Some(tenure) = &mut self.tenure else {
             return;
         };
-        if question.agreed.is_superset(&tenure.terms().members) {
+        let mut agreed = None;
+        for question in &mut self.questions {
+            if question.asked.boottime <= ask {
+                question.agreed.insert(node.clone());
+                if question.agreed.is_superset(&tenure.terms().members) {
+                    agreed = Some(question.asked);
+                }
+            }
+        }
+        if let Some(asked) = agreed {
             tenure.promised(asked);
             out.push(Effect::Keep(Some(tenure.clone())));
             self.open_path(now, out);

@@ -233,7 +233,7 @@ impl Holder {
                 ask,
                 life,
             } => self.peer_asks(from, epoch, ask, life, now, &mut out),
-            Event::PeerAgrees { node, ask } => self.peer_agrees(node, ask, now, &mut out),
+            Event::PeerAgrees { node, ask } => self.peer_agrees(&node, ask, now, &mut out),
             Event::Release(epoch) => self.release(epoch, &mut out),
             Event::Promoted => self.promoted(now, &mut out),
             Event::PromotionFailed => self.stop(&mut out),

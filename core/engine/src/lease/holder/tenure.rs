@@ -178,16 +178,19 @@ impl Tenure {
         self.renewed = self.renewed.max(sent);
     }
 
-    /// Every other member has promised, asked then. Counts only while the record's terms are known to be `failsafe`.
+    /// Every other member has promised, asked then.
     pub(super) fn promised(&mut self, asked: Clock) {
         if self.counts_promises() {
             self.agreed.since = self.agreed.since.max(asked);
         }
     }
 
-    /// May promises of peers stand in for a renewal?
+    /// May promises of peers stand in for a renewal? Only while the record's terms are `failsafe`, or have become ones under which
+    /// nothing expires: an agent that ends proposes these, and may be answered by nobody.
     pub(super) fn counts_promises(&self) -> bool {
-        self.agreed.terms.on_control_loss == ControlLoss::Failsafe && self.proposed.is_none()
+        let ends = |clause: &Clause| clause.terms.on_control_loss.expires();
+        self.agreed.terms.on_control_loss == ControlLoss::Failsafe
+            && !self.proposed.as_ref().is_some_and(ends)
     }
 }
 

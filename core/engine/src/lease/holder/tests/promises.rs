@@ -83,6 +83,51 @@ fn an_answer_that_takes_longer_than_the_next_question_counts_from_its_own() {
 }
 
 #[test]
+fn an_answer_to_a_later_question_counts_for_those_before_it_and_not_the_other_way_round() {
+    let mut policy = terms(ControlLoss::Failsafe, Profile::Fast);
+    policy.members.insert(node("db3"));
+    let mut holder = primary_since(&policy, 10_000);
+    let first = asked(&holder.handle(Event::Tick, at(11_000))).expect("a question");
+    let second = asked(&holder.handle(Event::Tick, at(11_300))).expect("another one");
+    let agrees = |name: &str, ask| Event::PeerAgrees {
+        node: node(name),
+        ask,
+    };
+    // What db3 was asked first was lost.
+    holder.handle(agrees("db3", second), at(11_310));
+    holder.handle(agrees("db2", first), at(11_850));
+    assert!(!stops(&holder.handle(Event::Tick, at(11_000 + 1899))));
+    assert!(stops(&holder.handle(Event::Tick, at(11_000 + 1900))));
+}
+
+#[test]
+fn an_agent_that_ends_while_no_coordinator_is_there_goes_on_by_promises() {
+    let policy = terms(ControlLoss::Failsafe, Profile::Fast);
+    let mut holder = primary_since(&policy, 10_000);
+    let ends = holder.handle(Event::Exit, at(10_500));
+    assert!(!ends.contains(&Effect::MayExit), "{ends:?}");
+    let mut until = 10_500;
+    while until < 20_000 {
+        until += 250;
+        let effects = holder.handle(Event::Tick, at(until));
+        assert!(!stops(&effects), "{until}: {effects:?}");
+        if let Some(ask) = asked(&effects) {
+            let node = node("db2");
+            holder.handle(Event::PeerAgrees { node, ask }, at(until + 5));
+        }
+    }
+    // Under terms that end by themselves the members of now may not be all.
+    let mut other = policy.clone();
+    other.members.insert(node("db3"));
+    let mut holder = primary_since(&policy, 10_000);
+    holder.handle(Event::Propose(other), at(10_200));
+    let effects = holder.handle(Event::Tick, at(10_300));
+    assert!(sent(&effects).is_some(), "{effects:?}");
+    let effects = holder.handle(Event::Tick, at(11_000));
+    assert_eq!(asked(&effects), None);
+}
+
+#[test]
 fn one_member_that_does_not_promise_is_enough_for_a_primary_to_stop() {
     let mut policy = terms(ControlLoss::Failsafe, Profile::Fast);
     policy.members.insert(node("db3"));
