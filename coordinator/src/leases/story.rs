@@ -357,10 +357,7 @@ impl Story {
             Some((same, since, told)) if *same == words => {
                 if !*told && now.shortest_since(*since) >= life {
                     *told = true;
-                    let text = format!(
-                        "{} has no primary, and none is made: {reason}",
-                        self.service
-                    );
+                    let text = refusal(&self.service, record, reason);
                     self.note(Some("failover-refused"), String::new(), text, None);
                 }
             }
@@ -382,6 +379,19 @@ impl Story {
             text,
             write,
         });
+    }
+}
+
+/// That no primary is made. Who holds the lease may be one all the same, and go on without us: by promises of the other members,
+/// or because its lease does not expire.
+fn refusal(service: &ServiceName, record: Option<&LeaseRecord>, reason: &str) -> String {
+    let holder = record.filter(|record| record.is_held());
+    match holder.and_then(LeaseRecord::holder) {
+        Some(holder) => format!(
+            "the lease of {service} is not renewed by {}, which may go on as its primary; no other one is made: {reason}",
+            holder.node
+        ),
+        None => format!("{service} has no primary, and none is made: {reason}"),
     }
 }
 
