@@ -134,7 +134,7 @@ fn is_lost(
 ) -> bool {
     let rest = service.nodes.iter().filter(|node| !going.contains(*node));
     let staying = rest
-        .filter(|node| draft.world.instance(&service.name, node) == Presence::Up)
+        .filter(|node| draft.world.stays_up(&service.name, node))
         .count();
     if service.is_exclusive() {
         let lost = active.is_none_or(|active| going.contains(active));

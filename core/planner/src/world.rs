@@ -164,6 +164,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Is it there, and not on its way down?
+    pub(crate) fn stays_up(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let seen = self.observations.filter(|_| !self.is_agentless(node));
+        let is_stopping =
+            seen.is_some_and(|it| it.instance(node, service) == InstanceState::Stopping);
+        self.instance(service, node) == Presence::Up && !is_stopping
+    }
+
     /// Does it run, as far as its manager says? Neither what is on its way up or down, nor what waits for something.
     pub(crate) fn runs(&self, service: &ServiceName, node: &NodeName) -> bool {
         match self.observations.filter(|_| !self.is_agentless(node)) {

@@ -58,7 +58,8 @@ pub(super) fn check(
                     .nodes
                     .iter()
                     .filter(|node| running(node) && !stops.iter().any(|(stop, _)| stop == node));
-                if staying.count() == 0 {
+                // A host is emptied while service goes on.
+                if staying.count() == 0 && plan.kind == PlanKind::Shutdown {
                     // The service is taken away as a whole; there is nothing to keep.
                     continue;
                 }
@@ -96,7 +97,10 @@ pub(super) fn check(
 fn is_up(state: InstanceState) -> bool {
     !matches!(
         state,
-        InstanceState::Stopped | InstanceState::Failed | InstanceState::Unknown
+        InstanceState::Stopped
+            | InstanceState::Stopping
+            | InstanceState::Failed
+            | InstanceState::Unknown
     )
 }
 

@@ -16,9 +16,11 @@
 //! | `members` | drained in the load balancers before the stop, admitted after the start, and the next batch after that |
 //! | `moves` | each role that moves is made sure of before anything goes; who starts as a standby catches up before it gets clients |
 //! | `files` | a file changes only while its instance is stopped, to what the plan says, and after every node has tried its text |
+//! | `evacuation` | a host is emptied only while all is well, and nobody elsewhere loses what it requires |
 //! | `capacity` | never fewer than `at_least` |
 
 mod capacity;
+mod evacuation;
 mod files;
 mod gates;
 mod machine;
@@ -160,6 +162,15 @@ pub enum Violation {
         /// The step that is missing, or not where it should be.
         expected: String,
     },
+    /// A step takes the last of a service away, and something goes on elsewhere that requires it.
+    LeftBehind {
+        /// The step.
+        step: StepId,
+        /// What requires it.
+        service: ServiceName,
+        /// Where that goes on.
+        node: NodeName,
+    },
     /// A step writes a text that the plan does not have, or that is another one than its digest says.
     WrongText {
         /// The step.
@@ -230,6 +241,16 @@ impl fmt::Display for Violation {
             Self::NotSwitched { step, expected } | Self::RoleNotSecured { step, expected } => {
                 write!(f, "{step} is not ordered with {expected}")
             }
+            Self::LeftBehind {
+                step,
+                service,
+                node,
+            } => {
+                write!(
+                    f,
+                    "{step} takes away the last of what {service} on {node} requires"
+                )
+            }
             Self::WrongText { step } => {
                 write!(f, "{step} is about a text that the plan does not have")
             }
@@ -263,6 +284,7 @@ pub fn check(spec: &Spec, plan: &Plan, observations: Option<&Observations>) -> V
     gates::check(spec, plan, &paths, &mut found);
     members::check(spec, plan, &paths, observations, &mut found);
     moves::check(spec, plan, &paths, &mut found);
+    evacuation::check(spec, plan, &paths, observations, &mut found);
     files::check(plan, &paths, &mut found);
     capacity::check(spec, plan, &paths, observations, &mut found);
     found.sort();

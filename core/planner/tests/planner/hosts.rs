@@ -196,6 +196,138 @@ fn service_goes_on_elsewhere_or_there_is_no_plan() {
     refused(&few, &up(&few), "at least 2 must stay");
 }
 
+#[test]
+fn what_is_on_its_way_down_elsewhere_is_nothing_that_is_left() {
+    let cache = cluster()
+        .service("cache", &["d1", "d2"])
+        .with("cache", |cache| cache.at_least = 0)
+        .requires("web", &["cache"]);
+    let plan = evacuate(&cache).seeing(&up(&cache)).plan();
+    assert!(ids(&plan).contains(&"stop:cache@d1"));
+    refused(
+        &cache,
+        &up(&cache).state("cache", "d2", InstanceState::Stopping),
+        "nothing of it is left elsewhere, and web on w2 requires it",
+    );
+}
+
+/// An evacuation that was made for one spec, looked at by another one, or changed by hand.
+mod objections {
+    use interlock_model::action::{Action, Part};
+    use interlock_model::address::FloatingAddress;
+    use interlock_model::plan::Plan;
+    use interlock_planner::checker::Violation;
+
+    use super::*;
+
+    fn found(cluster: &Cluster, plan: &Plan, seen: &Seen) -> Vec<Violation> {
+        checker::check(&cluster.0, plan, Some(&seen.0))
+    }
+
+    fn made(cluster: &Cluster) -> Plan {
+        let plan = evacuate(cluster).seeing(&up(cluster)).plan();
+        assert_eq!(found(cluster, &plan, &up(cluster)), []);
+        plan
+    }
+
+    #[test]
+    fn each_check_of_what_runs_is_asked_in_the_first_step() {
+        let cluster = cluster();
+        let plan = made(&cluster);
+        assert_eq!(plan.steps[0].gates.len(), 2);
+        for gate in 0..2 {
+            let mut bad = plan.clone();
+            let dropped = bad.steps[0].gates.remove(gate);
+            let objects = found(&cluster, &bad, &up(&cluster));
+            let expected = Violation::MissingCheck {
+                step: bad.steps[0].id.clone(),
+                check: dropped.check.clone(),
+                on: dropped.on.clone(),
+            };
+            assert_eq!(objects, [expected]);
+            bad.forced = [dropped.check].into();
+            assert_eq!(found(&cluster, &bad, &up(&cluster)), [], "overridden");
+        }
+    }
+
+    #[test]
+    fn somebody_outside_tries_an_address_if_anybody_is_heard_there() {
+        let address = FloatingAddress {
+            ip: "10.1.0.9".parse().unwrap(),
+            prefix: 24,
+            interface: "eth0".into(),
+        };
+        let cluster = cluster().with("db", |db| db.primary_parts.push(Part::Address(address)));
+        let mut plan = made(&cluster);
+        let verify = plan
+            .steps
+            .iter_mut()
+            .find_map(|step| match &mut step.action {
+                Action::VerifyRole { addresses, from } if !addresses.is_empty() => Some(from),
+                _ => None,
+            });
+        verify.expect("an address").clear();
+        let objects = found(&cluster, &plan, &up(&cluster));
+        assert!(
+            matches!(&objects[..], [Violation::RoleNotSecured { expected, .. }] if expected.starts_with("a try from")),
+            "{objects:?}"
+        );
+        let nobody = cluster.0.nodes.keys().fold(up(&cluster), |mut seen, node| {
+            seen.node(node.as_str()).liveness = Liveness::Lost;
+            seen
+        });
+        let objects = found(&cluster, &plan, &nobody);
+        let tries = |it: &Violation| matches!(it, Violation::RoleNotSecured { .. });
+        assert!(!objects.iter().any(tries), "{objects:?}");
+    }
+
+    #[test]
+    fn as_many_stay_as_the_spec_wants_also_of_what_goes_as_a_whole() {
+        let few = cluster();
+        let plan = made(&few);
+        let more = few.with("web", |web| web.at_least = 2);
+        let objects = found(&more, &plan, &up(&more));
+        assert!(
+            matches!(
+                &objects[..],
+                [Violation::Capacity {
+                    would_leave: 1,
+                    at_least: 2,
+                    ..
+                }]
+            ),
+            "{objects:?}"
+        );
+        let whole = cluster()
+            .service("cache", &["d1", "w1"])
+            .with("cache", |cache| cache.at_least = 0);
+        let plan = made(&whole);
+        let wanted = whole.with("cache", |cache| cache.at_least = 1);
+        let objects = found(&wanted, &plan, &up(&wanted));
+        assert!(
+            matches!(
+                &objects[..],
+                [Violation::Capacity {
+                    would_leave: 0,
+                    at_least: 1,
+                    ..
+                }]
+            ),
+            "{objects:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_elsewhere_loses_what_it_requires() {
+        let free = cluster().service("cache", &["d1"]);
+        let plan = made(&free);
+        let needed = free.requires("web", &["cache"]);
+        let objects = found(&needed, &plan, &up(&needed));
+        let left = |it: &Violation| matches!(it, Violation::LeftBehind { service, node, .. } if service.as_str() == "web" && node.as_str() == "w2");
+        assert!(objects.iter().any(left), "{objects:?}");
+    }
+}
+
 /// Host one is off, and the roles are on host two.
 fn emptied(cluster: &Cluster) -> Seen {
     let down = cluster.all_down();
