@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
@@ -25,8 +26,8 @@ pub struct Shown {
     pub reason: String,
 }
 
-/// Who could take a role, by node.
-pub(crate) type Judged = BTreeMap<NodeName, Fitness>;
+/// Who could take a role, by node, and when that was judged, on this process's monotonic clock.
+pub(crate) type Judged = (Duration, BTreeMap<NodeName, Fitness>);
 
 /// How it stands with every leased service. Clones are the same board.
 #[derive(Debug, Clone, Default)]

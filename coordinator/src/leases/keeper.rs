@@ -167,7 +167,8 @@ impl Keeper {
         let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
         let candidates = self.leader.movable(now).into_iter();
         let judged = candidates.map(|(node, why)| (node, fitness(why)));
-        self.leases.board().judge(&self.service, judged.collect());
+        let judged = (clock::now().mono, judged.collect());
+        self.leases.board().judge(&self.service, judged);
     }
 
     /// The terms that count: those of the record, and before there is one those of the spec.

@@ -66,7 +66,6 @@ use interlock_proto::v1::coordinator_message::Message;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::clock;
 use crate::driver::{Desk, Handle, LoadError, NotDone};
 use crate::store::Store;
 
@@ -244,7 +243,7 @@ async fn oversee(leases: Leases, first: Survey) {
         let board = leases.board().clone();
         let look = move |desk: &mut Desk| {
             // What an operation waits for, and plans go by, is told here: a keeper waits for nobody.
-            desk.coordinator.judged(board.judged(), clock::now());
+            desk.coordinator.judged(board.judged());
             survey(desk)
         };
         let Ok(surveyed) = leases.driver().call(look).await else {

@@ -39,13 +39,13 @@ pub enum Action {
     /// Make the instance primary, and whoever was it a standby. Proof: its agent says that it is primary. Nobody is asked
     /// for it by command: the lease moves (`interlock_engine::lease`), and the step waits for that.
     Promote,
-    /// Make sure that a role has arrived. Proof: by their agents' word, told since the step's turn came, the instance is the
-    /// primary and takes writes, and no other instance of the service is one that could; and one of `from` gets an answer at
-    /// each of the service's `addresses`.
+    /// Make sure that a role has arrived. Proof: by the word of its agent, heard since the step's turn came, the instance is the
+    /// primary and takes writes; the one that had the role takes none, by its own or its power source's; nobody else who is heard
+    /// says to be primary; and at each of the `addresses` one of `from` gets an answer, asked since then.
     VerifyRole {
         /// The addresses by which the primary is reached; empty if the service has none.
         addresses: BTreeSet<String>,
-        /// The nodes that are no members of the service and may be asked, in order of preference; empty if none was heard.
+        /// The nodes that are no members of the service and are asked; empty if none was heard.
         from: Vec<NodeName>,
     },
     /// Wait until the instance, a standby, has what its primary has. Proof: the leader of the service's lease says that it

@@ -27,10 +27,13 @@ pub(super) struct Trying {
 }
 
 impl Coordinator {
-    /// The leaders of leases have judged who could take which role.
-    pub fn judged(&mut self, judged: BTreeMap<ServiceName, BTreeMap<NodeName, Fitness>>, now: Now) {
-        for (service, fitness) in judged {
-            self.view.judged(service, fitness, now);
+    /// The leaders of leases have judged who could take which role, each at its time.
+    pub fn judged(
+        &mut self,
+        judged: BTreeMap<ServiceName, (Duration, BTreeMap<NodeName, Fitness>)>,
+    ) {
+        for (service, (at, fitness)) in judged {
+            self.view.judged(service, fitness, at);
         }
     }
 
@@ -81,7 +84,7 @@ impl Coordinator {
             let answer = Answer {
                 by: trying.by,
                 asked: trying.asked,
-                answered: answered == Some(true),
+                answered,
                 detail: detail.to_owned(),
             };
             self.view.answered(trying.service, trying.address, answer);

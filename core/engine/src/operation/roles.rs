@@ -7,7 +7,10 @@
 //! | the instance is primary, and so takes writes | its agent |
 //! | the one that the plan moves the role from is a standby, or down, and so takes none | its agent, or its power source |
 //! | nobody else says to be primary | their agents, as far as they are heard: the lease keeps off who is not |
-//! | each address of the service answers | a node that is no member of it, asked since the step's turn came |
+//! | each address of the service answers | one of the nodes that are no members of it: all that are heard are asked |
+//!
+//! A word counts if its agent was heard since the step's turn came: agents tell what has changed before they say that they live.
+//! What is not known is not so. The proof names who has said what, and how old that is.
 //!
 //! Where no such node was heard when the plan was made, or the service has no address, the proof says so. A machine that is
 //! down by a person's word is what a failover by hand rests on: nothing more can be known of it.
@@ -56,24 +59,16 @@ impl Operation {
         };
         match &self.step(at).action {
             Action::VerifyRole { addresses, from } => self
-                .takes_writes(service, node, ctx)
-                .and(|| self.source_takes_none(service, node, ctx))
+                .takes_writes(service, node, ready, ctx)
+                .and(|| self.source_takes_none(service, node, ready, ctx))
                 .and(|| is_alone(service, node, ctx))
                 .and(|| {
                     if from.is_empty() {
                         return Readiness::Yes;
                     }
-                    let open = addresses.iter().find_map(|address| {
-                        let answer = ctx.view.answer_since(&service.name, address, ready);
-                        match answer {
-                            Some(answer) if answer.answered => None,
-                            Some(answer) => Some(format!(
-                                "{address} does not answer {}: {}",
-                                answer.by, answer.detail
-                            )),
-                            None => Some(format!("{} tries {address}", asked(from, ctx))),
-                        }
-                    });
+                    let open = addresses
+                        .iter()
+                        .find_map(|address| unanswered(service, address, from, ready, ctx));
                     open.map_or(Readiness::Yes, Readiness::NotYet)
                 }),
             Action::CatchUp => match ctx.view.fitness_since(&service.name, node, ready) {
@@ -99,11 +94,20 @@ impl Operation {
         let Action::VerifyRole { addresses, from } = &self.step(at).action else {
             return format!("{} on {node} has what its primary has", service.name);
         };
+        let word = |of: &NodeName| match ctx.view.node(of).and_then(|seen| seen.heard) {
+            Some(heard) => format!("by its agent, {} ago", age(heard, ctx)),
+            None => "by its agent".to_owned(),
+        };
         let mut seen = vec![match role(service, node, ctx) {
             Some(role) if role.detail.is_empty() => {
-                format!("{node} takes writes in {}", role.epoch)
+                format!("{node} takes writes in {} ({})", role.epoch, word(node))
             }
-            Some(role) => format!("{node} takes writes in {} ({})", role.epoch, role.detail),
+            Some(role) => format!(
+                "{node} takes writes in {} ({}; {})",
+                role.epoch,
+                role.detail,
+                word(node)
+            ),
             None => format!("{node} takes writes"),
         }];
         let source = self.plan().assumptions.get(&service.name);
@@ -111,7 +115,7 @@ impl Operation {
             Some(source) if ctx.view.is_off(source) => {
                 seen.push(format!("{source} is off"));
             }
-            Some(source) => seen.push(format!("{source} takes none")),
+            Some(source) => seen.push(format!("{source} takes none ({})", word(source))),
             None => {}
         }
         let unheard = service
@@ -128,17 +132,25 @@ impl Operation {
             (false, true) => seen.push(
                 "its address was tried by nobody else: no node outside of it was heard".to_owned(),
             ),
-            (false, false) => seen.extend(addresses.iter().filter_map(|address| {
-                let answer = ctx
+            (false, false) => seen.extend(addresses.iter().flat_map(|address| {
+                let answers = ctx
                     .view
-                    .answer_since(&service.name, address, Duration::ZERO)?;
-                Some(format!("{address} answers {}", answer.by))
+                    .answers_since(&service.name, address, Duration::ZERO);
+                answers.map(move |answer| {
+                    let what = match answer.answered {
+                        Some(true) => "answers",
+                        Some(false) => "does not answer",
+                        None => "could not be tried by",
+                    };
+                    let ago = age(answer.asked, ctx);
+                    format!("{address} {what} {}, asked {ago} ago", answer.by)
+                })
             })),
         }
         seen.join("; ")
     }
 
-    /// Has a node outside of the service try its addresses.
+    /// Has nodes outside of the service try its addresses: what one cannot reach, another one may.
     pub(super) fn try_addresses(&self, at: usize, ctx: &mut Ctx<'_>) {
         let step = self.step(at);
         let (Action::VerifyRole { addresses, from }, Some(service), Some(node)) =
@@ -146,16 +158,15 @@ impl Operation {
         else {
             return;
         };
-        let Some(on) = from.iter().find(|on| ctx.view.alive(on)) else {
-            return;
-        };
-        let tries = addresses.iter().map(|address| Effect::TryAddress {
-            on: on.clone(),
-            service: service.clone(),
-            node: node.clone(),
-            address: address.clone(),
-        });
-        ctx.effects.extend(tries);
+        for on in from.iter().filter(|on| ctx.view.alive(on)) {
+            let tries = addresses.iter().map(|address| Effect::TryAddress {
+                on: on.clone(),
+                service: service.clone(),
+                node: node.clone(),
+                address: address.clone(),
+            });
+            ctx.effects.extend(tries);
+        }
     }
 
     fn of_role<'a>(&'a self, at: usize, ctx: &Ctx<'a>) -> Option<(&'a Service, &'a NodeName)> {
@@ -164,8 +175,14 @@ impl Operation {
         Some((service, step.node.as_ref()?))
     }
 
-    fn takes_writes(&self, service: &Service, node: &NodeName, ctx: &Ctx<'_>) -> Readiness {
-        if !ctx.view.alive(node) {
+    fn takes_writes(
+        &self,
+        service: &Service,
+        node: &NodeName,
+        since: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
+        if !is_heard_since(node, since, ctx) {
             return Readiness::NotYet(format!("the agent of {node} is not heard"));
         }
         match role(service, node, ctx) {
@@ -179,7 +196,13 @@ impl Operation {
     }
 
     /// Whoever had the role when the plan was made is to say that it takes no writes any more, or its power source that it is off.
-    fn source_takes_none(&self, service: &Service, node: &NodeName, ctx: &Ctx<'_>) -> Readiness {
+    fn source_takes_none(
+        &self,
+        service: &Service,
+        node: &NodeName,
+        since: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Readiness {
         let source = self.plan().assumptions.get(&service.name);
         let Some(source) = source.map(|it| &it.active).filter(|it| *it != node) else {
             return Readiness::Yes;
@@ -187,8 +210,7 @@ impl Operation {
         if ctx.view.is_off(source) {
             return Readiness::Yes;
         }
-        let liveness = ctx.view.node(source).map(|seen| seen.liveness);
-        if liveness != Some(Liveness::Alive) || !ctx.view.connected(source) {
+        if !is_heard_since(source, since, ctx) {
             return Readiness::NotYet(format!(
                 "the agent of {source} is not heard, so nobody says that {} takes no writes there",
                 service.name
@@ -230,9 +252,49 @@ fn role<'a>(service: &Service, node: &NodeName, ctx: &Ctx<'a>) -> Option<&'a Rol
     instance.role.as_ref()
 }
 
-fn asked(from: &[NodeName], ctx: &Ctx<'_>) -> String {
-    match from.iter().find(|on| ctx.view.alive(on)) {
-        Some(on) => on.to_string(),
-        None => "none of those that were to try it is heard any more; nobody".to_owned(),
+/// Is the agent of a node heard without a gap, and was it since then? What it had to tell by then was told.
+fn is_heard_since(node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> bool {
+    let seen = ctx.view.node(node).filter(|_| ctx.view.connected(node));
+    seen.is_some_and(|seen| {
+        seen.liveness == Liveness::Alive && seen.heard.is_some_and(|heard| heard >= since)
+    })
+}
+
+/// Why nobody is known to get an answer at an address since then; none if somebody does.
+fn unanswered(
+    service: &Service,
+    address: &str,
+    from: &[NodeName],
+    since: Duration,
+    ctx: &Ctx<'_>,
+) -> Option<String> {
+    let answers = || ctx.view.answers_since(&service.name, address, since);
+    if answers().any(|answer| answer.answered == Some(true)) {
+        return None;
     }
+    let said: Vec<String> = answers()
+        .map(|answer| {
+            let what = match answer.answered {
+                Some(_) => "does not answer",
+                None => "could not be tried by",
+            };
+            format!("{address} {what} {}: {}", answer.by, answer.detail)
+        })
+        .collect();
+    if !said.is_empty() {
+        return Some(said.join("; "));
+    }
+    let asked = from.iter().filter(|on| ctx.view.alive(on));
+    let asked: Vec<&str> = asked.map(NodeName::as_str).collect();
+    Some(match asked.as_slice() {
+        [] => {
+            format!("none of those that were to try {address} is heard any more; nobody tries it")
+        }
+        [one] => format!("{one} tries {address}"),
+        several => format!("{} try {address}", several.join(", ")),
+    })
+}
+
+fn age(at: Duration, ctx: &Ctx<'_>) -> String {
+    format!("{:.1}s", ctx.now.since(at).as_secs_f64())
 }

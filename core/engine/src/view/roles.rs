@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{Fitness, InstanceObservation};
-use interlock_model::time::Now;
 
 use super::View;
 
@@ -17,8 +16,8 @@ pub struct Answer {
     pub by: NodeName,
     /// When it was asked to.
     pub asked: Duration,
-    /// Did a kernel answer?
-    pub answered: bool,
+    /// Was there an answer? None: it could not try, so it says nothing.
+    pub answered: Option<bool>,
     /// In its words.
     pub detail: String,
 }
@@ -27,13 +26,18 @@ pub struct Answer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Roles {
     judged: BTreeMap<ServiceName, (Duration, BTreeMap<NodeName, Fitness>)>,
-    answers: BTreeMap<(ServiceName, String), Answer>,
+    answers: BTreeMap<(ServiceName, String), BTreeMap<NodeName, Answer>>,
 }
 
 impl View {
-    /// The leader of a lease has judged who could take the role.
-    pub fn judged(&mut self, service: ServiceName, fitness: BTreeMap<NodeName, Fitness>, now: Now) {
-        self.roles.judged.insert(service, (now.mono, fitness));
+    /// The leader of a lease has judged, at this time, who could take the role.
+    pub fn judged(
+        &mut self,
+        service: ServiceName,
+        fitness: BTreeMap<NodeName, Fitness>,
+        at: Duration,
+    ) {
+        self.roles.judged.insert(service, (at, fitness));
     }
 
     /// Could an instance take the role, as was last judged?
@@ -57,20 +61,21 @@ impl View {
 
     /// A node has tried an address of a service.
     pub fn answered(&mut self, service: ServiceName, address: String, answer: Answer) {
-        self.roles.answers.insert((service, address), answer);
+        let of_address = self.roles.answers.entry((service, address)).or_default();
+        of_address.insert(answer.by.clone(), answer);
     }
 
-    /// What was found at an address of a service by who was asked since then.
-    #[must_use]
-    pub fn answer_since(
+    /// What was found at an address of a service by those who were asked since then.
+    pub fn answers_since(
         &self,
         service: &ServiceName,
         address: &str,
         since: Duration,
-    ) -> Option<&Answer> {
+    ) -> impl Iterator<Item = &Answer> {
         let key = (service.clone(), address.to_owned());
-        let answer = self.roles.answers.get(&key);
-        answer.filter(|answer| answer.asked >= since)
+        let answers = self.roles.answers.get(&key).into_iter().flatten();
+        let answers = answers.map(|(_, answer)| answer);
+        answers.filter(move |answer| answer.asked >= since)
     }
 
     /// The instances of a node, with what is judged of those that have a role.

@@ -434,6 +434,7 @@ impl Bench {
     /// An agent says how an instance is.
     pub(crate) fn tells(&mut self, service: &str, on: &str, seen: InstanceObservation) {
         let now = self.now();
+        self.view.heard(&on.parse().unwrap(), now);
         let node = self.view.entry(&on.parse().unwrap());
         node.tell(service.parse().unwrap(), seen, now);
     }

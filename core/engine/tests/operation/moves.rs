@@ -1,7 +1,6 @@
 //! A role that an operation moves: it is made sure of that it has arrived, and what comes behind reckons with it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use interlock_engine::operation::{Phase, State, Verb};
 use interlock_engine::view::Answer;
@@ -74,14 +73,13 @@ fn says(bench: &mut Bench, on: &str, side: Side) {
 }
 
 fn answers(bench: &mut Bench, answered: bool) {
-    let asked = bench.now().mono;
-    answers_since(bench, answered, asked);
+    tells(bench, "mgmt", Some(answered));
 }
 
-fn answers_since(bench: &mut Bench, answered: bool, asked: Duration) {
+fn tells(bench: &mut Bench, by: &str, answered: Option<bool>) {
     let answer = Answer {
-        by: "mgmt".parse().unwrap(),
-        asked,
+        by: by.parse().unwrap(),
+        asked: bench.now().mono,
         answered,
         detail: "no answer within 350 ms".into(),
     };
@@ -101,12 +99,15 @@ fn a_move_is_done_when_the_target_takes_writes_the_source_takes_none_and_another
     bench.sent();
     bench.pass(2);
     let waits = |bench: &Bench| bench.waits_for("verify-role:db@b");
+    says(&mut bench, "b", Side::Standby);
+    bench.advance();
     assert!(
         waits(&bench).contains("b is not its primary"),
         "{}",
         waits(&bench)
     );
     says(&mut bench, "b", Side::Primary);
+    says(&mut bench, "a", Side::Primary);
     bench.pass(2);
     assert!(
         waits(&bench).contains("db on a may take writes"),
@@ -164,10 +165,59 @@ fn a_source_that_is_not_heard_keeps_a_move_from_being_done_unless_it_is_off() {
 }
 
 #[test]
+fn a_word_of_before_the_step_proves_nothing_nor_does_who_could_not_try() {
+    let mut bench = moved(&["mgmt", "c"]);
+    bench.connects("c", "boot-1");
+    says(&mut bench, "b", Side::Primary);
+    says(&mut bench, "a", Side::Standby);
+    bench.pass(1);
+    bench.says("promote:db@b", AttemptState::Done).pass(1);
+    let waits = |bench: &Bench| bench.waits_for("verify-role:db@b");
+    assert!(
+        waits(&bench).contains("b is not heard"),
+        "{}",
+        waits(&bench)
+    );
+    says(&mut bench, "b", Side::Primary);
+    bench.advance();
+    assert!(
+        waits(&bench).contains("a is not heard"),
+        "{}",
+        waits(&bench)
+    );
+    says(&mut bench, "a", Side::Standby);
+    bench.pass(1);
+    let asked = bench.sent();
+    for on in ["mgmt", "c"] {
+        assert!(asked.contains(&format!("try {VIP} from {on}")), "{asked:?}");
+    }
+    tells(&mut bench, "mgmt", None);
+    bench.pass(1);
+    let could_not = format!("{VIP} could not be tried by mgmt");
+    assert!(waits(&bench).contains(&could_not), "{}", waits(&bench));
+    tells(&mut bench, "mgmt", Some(false));
+    bench.pass(1);
+    assert_ne!(bench.phase("verify-role:db@b"), Phase::Done);
+    tells(&mut bench, "c", Some(true));
+    bench.pass(1);
+    assert_eq!(bench.phase("verify-role:db@b"), Phase::Done);
+    let evidence = bench.evidence("verify-role:db@b");
+    for part in [
+        "b takes writes in epoch 4 (by its agent, ",
+        "a takes none (by its agent, ",
+        "10.1.0.9 does not answer mgmt, asked ",
+        "10.1.0.9 answers c, asked ",
+    ] {
+        assert!(evidence.contains(part), "{part}: {evidence}");
+    }
+}
+
+#[test]
 fn two_that_say_to_be_primary_are_no_arrival() {
     let mut plan = seal(vec![verify(&[], &[])]);
     plan.kind = PlanKind::Failover;
     let mut bench = Bench::of(plan, false);
+    bench.advance();
     says(&mut bench, "b", Side::Primary);
     says(&mut bench, "a", Side::Primary);
     bench.pass(1);
@@ -214,7 +264,7 @@ fn what_stops_behind_a_move_reckons_with_where_the_role_is_by_then() {
 #[test]
 fn a_standby_has_caught_up_when_the_leader_of_its_lease_says_so_after_its_turn_came() {
     let judged = |bench: &mut Bench, fitness: Fitness| {
-        let now = bench.now();
+        let now = bench.now().mono;
         let nodes = BTreeMap::from([("b".parse().unwrap(), fitness)]);
         bench.view.judged("db".parse().unwrap(), nodes, now);
     };

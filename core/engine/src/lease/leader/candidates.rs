@@ -66,6 +66,9 @@ impl Leader {
             Some((record, self.is_recent(reading, now)))
         });
         let terms = record.map_or(&self.config.terms, |(record, _)| self.terms_after(record));
+        let read = self.reading.as_ref().map(Reading::at);
+        let is_old = |at| now.longest_since(at) >= self.timings().life();
+        let unread = read.is_some_and(is_old);
         let why = |node: &NodeName| {
             let heard = self
                 .heard
@@ -74,6 +77,9 @@ impl Leader {
             let Some(heard) = heard else {
                 return Some(Unfit::Silent.to_string());
             };
+            if unread {
+                return Some("its lease was not read lately, so nobody knows".to_owned());
+            }
             match record {
                 Some((record, _)) if record.holder() == Some(&heard.standing.holder) => {
                     Some("it holds the role".to_owned())
