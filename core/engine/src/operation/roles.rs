@@ -71,18 +71,25 @@ impl Operation {
                         .find_map(|address| unanswered(service, address, from, ready, ctx));
                     open.map_or(Readiness::Yes, Readiness::NotYet)
                 }),
-            Action::CatchUp => match ctx.view.fitness_since(&service.name, node, ready) {
-                Fitness::Fit => Readiness::Yes,
-                Fitness::Unfit(why) => Readiness::NotYet(format!(
-                    "{} on {node} has not caught up: {why}",
-                    service.name
-                )),
-                Fitness::Unknown => Readiness::NotYet(format!(
-                    "nobody has said yet whether {} on {node} has caught up",
-                    service.name
-                )),
-            },
+            Action::CatchUp => has_caught_up(service, node, ready, ctx),
             _ => Readiness::Yes,
+        }
+    }
+
+    /// May a member be let in again on the way back? Not a standby that has not caught up since it was started.
+    pub(super) fn may_be_let_in(&self, undo: &Action, ready: Duration, ctx: &Ctx<'_>) -> Readiness {
+        let Action::Admit { member } = undo else {
+            return Readiness::Yes;
+        };
+        let service = ctx.spec.services.get(&member.service);
+        let Some(service) = service.filter(|service| service.is_leased()) else {
+            return Readiness::Yes;
+        };
+        match self.takes_writes(service, &member.node, ready, ctx) {
+            Readiness::Yes => Readiness::Yes,
+            Readiness::NotYet(_) | Readiness::Never(_) => {
+                has_caught_up(service, &member.node, ready, ctx)
+            }
         }
     }
 
@@ -227,6 +234,20 @@ impl Operation {
             )),
             None => Readiness::NotYet(format!("{source} has not said which side it is")),
         }
+    }
+}
+
+/// Has a standby what its primary has, as the leader of its lease has judged since then?
+fn has_caught_up(service: &Service, node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> Readiness {
+    let name = &service.name;
+    match ctx.view.fitness_since(name, node, since) {
+        Fitness::Fit => Readiness::Yes,
+        Fitness::Unfit(why) => {
+            Readiness::NotYet(format!("{name} on {node} has not caught up: {why}"))
+        }
+        Fitness::Unknown => Readiness::NotYet(format!(
+            "nobody has said yet whether {name} on {node} has caught up"
+        )),
     }
 }
 

@@ -125,6 +125,7 @@ impl Operation {
         } else {
             self.assumption_of_undo(at, &undo.0, ready, ctx)
                 .and(|| self.beside_undo(at, &undo.0, ready, ctx))
+                .and(|| self.may_be_let_in(&undo.0, ready, ctx))
                 .and(|| self.capacity(at, ctx))
                 .and(|| match &*undo.0 {
                     // Not under an instance that somebody has started with the new text.

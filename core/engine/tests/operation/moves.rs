@@ -7,10 +7,11 @@ use interlock_engine::view::Answer;
 use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
 use interlock_model::lease::Epoch;
+use interlock_model::member::{Member, Then};
 use interlock_model::observation::{
     Fitness, InstanceObservation, InstanceState, RoleObservation, Side,
 };
-use interlock_model::plan::{PlanKind, Step, StepId, Wait};
+use interlock_model::plan::{PlanKind, Step, StepId, Undo, Wait};
 use interlock_model::spec::Spec;
 
 use crate::bench::{Bench, LIMIT, seal, spec, step};
@@ -291,6 +292,63 @@ fn a_standby_has_caught_up_when_the_leader_of_its_lease_says_so_after_its_turn_c
     assert_eq!(bench.phase("catch-up:db@b"), Phase::Done);
 }
 
+/// The spec of the bench, with a lease for db.
+fn leased() -> Spec {
+    let mut leased = spec();
+    let db = leased.services.get_mut("db").unwrap();
+    db.active_when.clear();
+    let with_lease = Spec::parse(WITH_LEASE.as_bytes(), "leased.yaml").unwrap();
+    db.failover = with_lease.spec.services[&db.name].failover.clone();
+    leased
+}
+
+#[test]
+fn a_standby_is_let_in_on_the_way_back_when_it_has_caught_up() {
+    let member = Member {
+        service: "db".parse().unwrap(),
+        node: "b".parse().unwrap(),
+        by: spec().services["lb"].balancer.clone().unwrap(),
+        backends: vec!["db".into()],
+        server: "b".into(),
+    };
+    let mut drain = step("stop:lb@mgmt", &[]);
+    drain.id = StepId::new("drain:db@b");
+    drain.undo = Some(Undo(Box::new(Action::Admit {
+        member: member.clone(),
+    })));
+    drain.action = Action::Drain {
+        member,
+        within: LIMIT,
+        then: Then::Maint,
+    };
+    let rest = step("approve:rest", &[("drain:db@b", Wait::Down)]);
+    let mut bench = Bench::observed(seal(vec![drain, rest]), "a").on(leased());
+    says(&mut bench, "a", Side::Primary);
+    says(&mut bench, "b", Side::Standby);
+    bench.pass(1);
+    // As it was judged before it was drained.
+    let judged = |bench: &mut Bench, fitness: Fitness| {
+        let now = bench.now().mono;
+        let nodes = BTreeMap::from([("b".parse().unwrap(), fitness)]);
+        bench.view.judged("db".parse().unwrap(), nodes, now);
+    };
+    judged(&mut bench, Fitness::Fit);
+    bench.says("drain:db@b", AttemptState::Done);
+    bench.pass(1);
+    bench.sent();
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.pass(1);
+    judged(&mut bench, Fitness::Unfit("it is 9 behind".into()));
+    says(&mut bench, "b", Side::Standby);
+    bench.pass(1);
+    let sent = bench.sent();
+    assert!(!sent.iter().any(|it| it.starts_with("admit")), "{sent:?}");
+    judged(&mut bench, Fitness::Fit);
+    bench.pass(1);
+    let sent = bench.sent();
+    assert!(sent.iter().any(|it| it.starts_with("admit")), "{sent:?}");
+}
+
 #[test]
 fn what_has_become_primary_since_it_was_started_is_not_stopped_on_the_way_back() {
     let start = step("start:db@b", &[]);
@@ -301,12 +359,7 @@ fn what_has_become_primary_since_it_was_started_is_not_stopped_on_the_way_back()
         &[("start:db@b", Wait::Healthy)],
     );
     let verify = verify(&[], &[("promote:db@b", Wait::Healthy)]);
-    let mut leased = spec();
-    let db = leased.services.get_mut("db").unwrap();
-    db.active_when.clear();
-    let with_lease = Spec::parse(WITH_LEASE.as_bytes(), "leased.yaml").unwrap();
-    db.failover = with_lease.spec.services[&db.name].failover.clone();
-    let mut bench = Bench::observed(seal(vec![start, promote, verify]), "a").on(leased);
+    let mut bench = Bench::observed(seal(vec![start, promote, verify]), "a").on(leased());
     says(&mut bench, "a", Side::Primary);
     bench.advance();
     says(&mut bench, "b", Side::Standby);
