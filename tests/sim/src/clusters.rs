@@ -33,6 +33,24 @@ pub fn watched() -> Arc<Spec> {
     )
 }
 
+/// Three instances behind two load balancers, of which one shares a machine with them.
+#[must_use]
+pub fn fronted() -> Arc<Spec> {
+    brisk(
+        "cluster: fronted\ncontrol: { coordinators: [mgmt] }\npower: { box: { fence: fence_sim, via: [mgmt] } }\n\
+         nodes:\n  mgmt: { address: 10.0.0.1 }\n  d1: { address: 10.0.0.2, power: { by: box, plug: d1 } }\n  \
+         l1: { address: 10.0.0.3, power: { by: box, plug: l1 } }\n  \
+         \"w[1-3]\": { address: \"10.0.0.[11-13]\", power: { by: box, plug: \"w[1-3]\" } }\n\
+         services:\n  db:\n    nodes: [d1]\n    manager: { systemd: { unit: db.service } }\n    \
+         checks: { port: { tcp: \"{address}:80\" }, path: { tcp: \"10.0.0.2:80\", from: consumers } }\n  \
+         web:\n    nodes: \"w[1-3]\"\n    active: all\n    manager: { systemd: { unit: web.service } }\n    \
+         requires: { db: { start: healthy, stop: down } }\n    member_of: { lb: { backend: web, drain: 5s } }\n    files: { config: { values: { workers: \"4\" } } }\n    \
+         checks: { port: { tcp: \"{address}:80\" } }\n  \
+         lb:\n    nodes: [l1, w3]\n    active: all\n    manager: { systemd: { unit: haproxy.service } }\n    \
+         balancer: { haproxy: { socket: /run/haproxy/admin.sock } }\n    checks: { port: { tcp: \"{address}:80\" } }\n",
+    )
+}
+
 /// A cluster that nobody would build: services on random nodes, with random dependencies and wait conditions.
 #[must_use]
 pub fn random(seed: u64) -> Arc<Spec> {

@@ -58,11 +58,19 @@ pub enum Mutant {
     GuardsTheUnwanted,
     /// A guard has a whole budget again when its agent is started again.
     ForgetsGuards,
+    /// An agent says of what runs and nobody has asked it to run that it is stopped.
+    HidesWhatRuns,
+    /// An agent says of a load balancer that it has drained a member, and has not told it.
+    DrainsInName,
+    /// An agent says of a file that it has written it, and has not.
+    WritesInName,
+    /// An agent says of a file that it is as it was, and has not put it back.
+    RestoresInName,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::SendsBeforeDurable,
         Self::ActsBeforeDurable,
         Self::ForgetsLedger,
@@ -86,6 +94,10 @@ impl Mutant {
         Self::GuardsDuringAttempts,
         Self::GuardsTheUnwanted,
         Self::ForgetsGuards,
+        Self::HidesWhatRuns,
+        Self::DrainsInName,
+        Self::WritesInName,
+        Self::RestoresInName,
     ];
 
     /// The rule that it breaks.
@@ -107,6 +119,9 @@ impl Mutant {
             Self::ForgetsWhatIsOver => Number::X3,
             Self::TearsTransactions => Number::X4,
             Self::GuardsTheUnwanted | Self::ForgetsGuards => Number::Guard,
+            Self::HidesWhatRuns => Number::Under,
+            Self::DrainsInName => Number::Members,
+            Self::WritesInName | Self::RestoresInName => Number::Files,
         }
     }
 }

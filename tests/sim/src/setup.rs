@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_model::names::ServiceName;
 use interlock_model::plan::{PlanKind, StepId};
 use interlock_model::spec::Spec;
 use interlock_planner::Scope;
@@ -66,6 +67,8 @@ pub struct Task {
     pub kind: PlanKind,
     /// To what.
     pub scope: Scope,
+    /// What a file of it shall say from then on.
+    pub text: Option<String>,
 }
 
 impl Task {
@@ -75,6 +78,17 @@ impl Task {
         Self {
             kind,
             scope: Scope::All,
+            text: None,
+        }
+    }
+
+    /// A rolling restart of a service, whose only file says this from then on.
+    #[must_use]
+    pub fn change(service: &ServiceName, text: &str) -> Self {
+        Self {
+            kind: PlanKind::Restart,
+            scope: Scope::Services([service.clone()].into()),
+            text: Some(text.to_owned()),
         }
     }
 }

@@ -32,6 +32,10 @@ fn every_rule_that_is_watched_can_be_broken() {
 /// Does this seed break the very rule that the mutant does not keep?
 fn is_found(mutant: Mutant, seed: u64) -> bool {
     let (spec, kinds) = match seed % 3 {
+        _ if matches!(mutant.breaks(), Number::Members | Number::Files) => (
+            clusters::fronted(),
+            vec![PlanKind::Restart, PlanKind::Reboot],
+        ),
         0 => (
             clusters::small(),
             vec![PlanKind::Shutdown, PlanKind::Startup],
@@ -47,6 +51,10 @@ fn is_found(mutant: Mutant, seed: u64) -> bool {
     };
     let mut tasks: Vec<Task> = kinds.into_iter().map(Task::all).collect();
     let number = mutant.breaks();
+    if number == Number::Files {
+        let web = "web".parse().expect("a name");
+        tasks = vec![Task::change(&web, "one"), Task::change(&web, "two")];
+    }
     let harsh = matches!(
         number,
         Number::X1 | Number::X2 | Number::X3 | Number::X4 | Number::Guard

@@ -73,7 +73,11 @@ enum Kind {
 
 fn run(seed: u64, kind: Kind, spec: &Arc<Spec>, kinds: &[PlanKind]) -> Report {
     let tasks: Vec<Task> = kinds.iter().copied().map(Task::all).collect();
-    let mut setup = Setup::quiet(seed, spec, &tasks);
+    run_tasks(seed, kind, spec, &tasks)
+}
+
+fn run_tasks(seed: u64, kind: Kind, spec: &Arc<Spec>, tasks: &[Task]) -> Report {
+    let mut setup = Setup::quiet(seed, spec, tasks);
     setup.trouble = TROUBLE;
     setup.harsh = kind == Kind::Harsh;
     setup.restores = kind == Kind::Restored;
@@ -140,6 +144,41 @@ fn the_seeds_in_which_the_store_goes_back() {
 fn the_seeds_in_which_what_was_skipped_is_taken_back() {
     for seed in 0..24 {
         run_seed(seed, Kind::Impatient);
+    }
+}
+
+/// Members are drained and admitted while everything goes wrong that may.
+#[test]
+fn the_seeds_with_load_balancers() {
+    let kinds = [
+        PlanKind::Restart,
+        PlanKind::Reboot,
+        PlanKind::Shutdown,
+        PlanKind::Startup,
+    ];
+    for seed in 0..32 {
+        let kind = match seed % 4 {
+            0 | 1 => Kind::Usual,
+            2 => Kind::Harsh,
+            _ => Kind::Impatient,
+        };
+        let from = usize::from(kind != Kind::Harsh && seed % 8 > 3);
+        run(seed, kind, &clusters::fronted(), &kinds[from..]);
+    }
+}
+
+/// A file is changed on the way of a rolling restart, and put back.
+#[test]
+fn the_seeds_in_which_a_file_is_changed() {
+    let web = "web".parse().unwrap();
+    let tasks = ["one", "two", "three"].map(|text| Task::change(&web, text));
+    for seed in 0..32 {
+        let kind = match seed % 4 {
+            0 | 1 => Kind::Usual,
+            2 => Kind::Harsh,
+            _ => Kind::Impatient,
+        };
+        run_tasks(seed, kind, &clusters::fronted(), &tasks);
     }
 }
 

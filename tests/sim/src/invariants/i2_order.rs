@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::agent::ledger::Record;
+use interlock_engine::agent::ledger::{Outcome, Record};
 use interlock_engine::operation::{self, What};
 use interlock_model::action::Action;
 use interlock_model::check::Verdict;
@@ -371,6 +371,14 @@ fn satisfied(step: &Step, real: &Real, until: Wait) -> bool {
         }
 }
 
+/// Has the last attempt of a step come to a good end on its machine?
+fn has_ended(step: &Step, node: &NodeName, sight: &Sight<'_>) -> bool {
+    let jobs = sight.world.machine(node).jobs.iter().rev();
+    let mut jobs = jobs.filter(|(id, _)| id.step == step.id);
+    let last = jobs.next().and_then(|(_, job)| job.outcome.as_ref());
+    matches!(last, Some(Outcome::Done { .. }))
+}
+
 /// How far is a step, by what its machine shows?
 fn look_at(step: &Step, real: &mut Real, sight: &Sight<'_>) {
     let world = sight.world;
@@ -413,6 +421,18 @@ fn look_at(step: &Step, real: &mut Real, sight: &Sight<'_>) {
         {
             got(Wait::Up);
         }
+        // Whether its machine shows what was said of it is the business of `members` and `files`.
+        (Action::Drain { .. }, Some(node), _)
+            if real.began.is_some() && has_ended(step, node, sight) =>
+        {
+            got(Wait::GoingDown);
+            got(Wait::Down);
+        }
+        (
+            Action::Admit { .. } | Action::TryFile { .. } | Action::WriteFile { .. },
+            Some(node),
+            _,
+        ) if real.began.is_some() && has_ended(step, node, sight) => got(Wait::Up),
         (Action::Reboot, Some(node), _) => {
             let machine = world.machine(node);
             let again = real.began.is_some_and(|(_, boots)| machine.boots > boots);

@@ -21,8 +21,13 @@
 //! | `x3_over` | what is over is forgotten for good, and nothing else is |
 //! | `x4_whole` | what belongs together is in the store together |
 //! | `guard` | a guard brings up only what is wanted, and within its budget |
+//! | `files` | a file changes only while its instance is down, to what the plan says or what it said before |
+//! | `members` | a member is out of its load balancers before it is stopped, and in them when it is said to be back |
+//! | `under` | nothing goes down with its machine that should have been stopped before |
 
+mod decided;
 mod e11_line;
+mod files;
 mod guard;
 mod i10_memory;
 mod i2_order;
@@ -33,6 +38,8 @@ mod i6_silence;
 mod i7_terms;
 mod i8_claims;
 mod i9_plan;
+mod members;
+mod under;
 mod x1_closed;
 mod x2_one_hand;
 mod x3_over;
@@ -105,11 +112,17 @@ pub enum Number {
     X4,
     /// What a guard may do.
     Guard,
+    /// What goes down with its machine.
+    Under,
+    /// Members of load balancers.
+    Members,
+    /// Files of services.
+    Files,
 }
 
 impl Number {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::I2,
         Self::I3,
         Self::I4,
@@ -125,6 +138,9 @@ impl Number {
         Self::X3,
         Self::X4,
         Self::Guard,
+        Self::Under,
+        Self::Members,
+        Self::Files,
     ];
 }
 
@@ -156,5 +172,8 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(x3_over::Over::default()),
         Box::new(x4_whole::Whole),
         Box::new(guard::Guarding::default()),
+        Box::new(under::Under::default()),
+        Box::new(members::Members::default()),
+        Box::new(files::Files::default()),
     ]
 }

@@ -6,7 +6,7 @@ use interlock_engine::coordinator::{CheckReport, FromAgent};
 use interlock_model::action::{FenceCall, Power};
 use interlock_model::check::{Check, CheckId, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::InstanceObservation;
+use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
 
 use super::{Event, SessionId, Simulation};
 use crate::agent::report;
@@ -54,9 +54,16 @@ impl Simulation {
             .map(|(service, instance)| {
                 let alive = self.agents.get(node).and_then(|agent| agent.alive.as_ref());
                 let keeper = alive.and_then(|alive| alive.keepers.get(service));
+                let wanted = self.wanted(node, service);
+                let hides = self.setup.mutant == Some(Mutant::HidesWhatRuns)
+                    && wanted != Some(Wanted::Running);
                 let seen = InstanceObservation {
-                    state: instance.state,
-                    wanted: self.wanted(node, service),
+                    state: match hides {
+                        true => InstanceState::Stopped,
+                        false => instance.state,
+                    },
+                    wanted,
+                    members: self.world.members_of(node, service),
                     restarts: keeper.map_or(0, |keeper| keeper.guard.restarts()),
                     given_up: instance.state.is_down()
                         && keeper.is_some_and(|keeper| keeper.guard.given_up().is_some()),

@@ -182,7 +182,16 @@ impl Simulation {
             (_, Fate::Works) => {
                 let warm = self.random.millis(200, 2500);
                 let now = self.now();
-                self.world.worked(node, &command, now, warm);
+                let in_name = match self.setup.mutant {
+                    Some(Mutant::DrainsInName) => matches!(command, Command::Drain { .. }),
+                    Some(Mutant::WritesInName) => command.word() == "write-file",
+                    Some(Mutant::RestoresInName) => command.word() == "restore-file",
+                    _ => false,
+                };
+                if !in_name {
+                    self.world.worked(node, &command, now, warm);
+                    self.world.file_changed(node, id.operation, &command);
+                }
                 if let Command::Stop { service, .. } = &command {
                     self.tell_all(&Fact::Down {
                         node,

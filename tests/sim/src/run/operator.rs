@@ -11,7 +11,7 @@ use interlock_model::ids::OperationId;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{PlanKind, SealedPlan, StepId};
 use interlock_model::spec::Role;
-use interlock_planner::{Input, Request};
+use interlock_planner::{Change, Input, Request};
 
 use super::{Event, Simulation};
 use crate::fact::{Decision, Fact};
@@ -105,6 +105,11 @@ impl Simulation {
         let verified = process.engine.verified_nodes();
         let mut wanted = Request::new(task.kind, task.scope);
         wanted.assume_active = std::mem::take(&mut self.operator.found);
+        wanted.change = task.text.map(|template| Change {
+            file: None,
+            template,
+            even_if_unchanged: true,
+        });
         let outcome = interlock_planner::plan(&Input {
             spec: &applied.spec,
             generation: applied.record.generation,

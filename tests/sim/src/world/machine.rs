@@ -6,10 +6,12 @@ use std::time::Duration;
 use interlock_engine::agent::ledger::Outcome;
 use interlock_model::action::Command;
 use interlock_model::ids::AttemptId;
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::member::MemberState;
+use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::observation::InstanceState;
 
 use super::World;
+use super::files::FileOnDisk;
 
 /// The state of an operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,10 @@ pub(crate) struct Machine {
     pub(crate) jobs: BTreeMap<AttemptId, Job>,
     /// What guards are bringing up, each with the number of its work. That outlives its agent as well.
     pub(crate) guarded: BTreeMap<ServiceName, u64>,
+    /// What the members of the load balancers here were put to, of each by balancer, service and node.
+    pub(crate) members: BTreeMap<(ServiceName, ServiceName, NodeName), MemberState>,
+    /// The files of instances.
+    pub(crate) files: BTreeMap<(ServiceName, LocalName), FileOnDisk>,
 }
 
 impl Machine {
@@ -100,6 +106,8 @@ impl Machine {
             instances: BTreeMap::new(),
             jobs: BTreeMap::new(),
             guarded: BTreeMap::new(),
+            members: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 }
@@ -167,13 +175,12 @@ impl World {
             Command::Stop { service, .. } => {
                 self.set(node, service, InstanceState::Stopped);
             }
+            Command::Drain { .. } | Command::Admit { .. } => self.told(node, command),
             Command::Shutdown { .. }
             | Command::Reboot
             | Command::Fence { .. }
             | Command::Promote { .. }
-            | Command::Drain { .. }
-            | Command::File { .. }
-            | Command::Admit { .. } => {}
+            | Command::File { .. } => {}
         }
     }
 
@@ -215,6 +222,7 @@ impl World {
                 warm: now + warm,
             };
         }
+        self.files_are_read(node, service);
         self.came_up(node, service);
     }
 

@@ -3,7 +3,9 @@
 //! Agents look at it, people change it by hand, and the invariants compare it with what was done. Nothing of the
 //! product is in here.
 
+mod files;
 mod machine;
+mod members;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,11 +67,13 @@ impl World {
                 active.insert(service.name.clone(), node);
             }
         }
-        Self {
+        let mut world = Self {
             spec,
             machines,
             active,
-        }
+        };
+        world.admit_all();
+        world
     }
 
     /// Everything down, and every machine off that can be switched.
