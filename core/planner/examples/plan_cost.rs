@@ -1,4 +1,5 @@
-//! What a plan for 1,000 nodes and 200 services costs. Run with `cargo run --release --example plan_cost`.
+//! What a plan for 1,000 nodes and 200 services costs, and a restart where all services depend on all. Run with
+//! `cargo run --release --example plan_cost`.
 //!
 //! Prints for each kind of plan the time from input to sealed plan (the median of several runs, the checker included),
 //! and how large the plan is. The time should stay well under 100 ms.
@@ -22,6 +23,8 @@ use support::{Cluster, ask};
 const NODES: usize = 1_000;
 const SERVICES: usize = 200;
 const RUNS: usize = 9;
+/// The most services of a cluster in which all depend on all.
+const DENSE: usize = 300;
 
 /// Ten tiers of twenty services; each has five nodes of its own tier, a tenth of them fifty, and requires two services
 /// of the tier below.
@@ -67,7 +70,41 @@ fn measure(work: impl Fn()) -> Duration {
     times[RUNS / 2]
 }
 
+/// So many services on a machine each, of which each requires all before it.
+fn dense(services: usize) -> Cluster {
+    let names: Vec<String> = (0..services)
+        .map(|number| format!("s{number:03}"))
+        .collect();
+    let mut cluster = Cluster::new();
+    for (at, service) in names.iter().enumerate() {
+        let node = format!("n{at:03}");
+        let before: Vec<&str> = names[..at].iter().map(String::as_str).collect();
+        cluster = cluster
+            .node(&node)
+            .service(service, &[&node])
+            .check(service, "up", CheckFrom::Own)
+            .requires(service, &before);
+    }
+    cluster
+}
+
 fn main() {
+    large();
+    for services in [150, DENSE] {
+        let cluster = dense(services);
+        let up = cluster.all_up(&[]);
+        let request = || ask(&cluster, PlanKind::Restart, Scope::All).seeing(&up);
+        let outcome = request().outcome();
+        let time = measure(|| drop(request().outcome()));
+        println!(
+            "restart   {services} services that all require those before them: {} lines of report: {:.1} ms",
+            outcome.report.entries().len(),
+            time.as_secs_f64() * 1e3
+        );
+    }
+}
+
+fn large() {
     let cluster = cluster();
     let active: Vec<(String, String)> = cluster
         .0
