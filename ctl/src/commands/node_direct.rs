@@ -121,11 +121,14 @@ pub(super) async fn control(
         },
         |paint| {
             let (state, tone) = instance_state(instance.state);
+            // What was seen may begin with the state itself.
+            let seen = done.evidence.strip_prefix(&state);
+            let seen = seen.and_then(|seen| seen.strip_prefix(": "));
             format!(
                 "{} is {}: {}\n",
                 clean(&instance.service),
                 paint.tone(tone, &state),
-                clean(&done.evidence)
+                clean(seen.unwrap_or(&done.evidence))
             )
         },
     )?;

@@ -39,9 +39,9 @@ pub enum OpenError {
     },
     /// It has no bytes.
     #[error(
-        "the ledger {path} is damaged: it is empty, and what this agent has done is lost with it. Bring it back from a \
-         backup; or, if no operation is under way (`interlockctl operation list`), move it away and start the agent \
-         again: it then remembers no attempt and no term"
+        "the ledger {path} is damaged: it is empty, and what this agent has done is lost with it. If no operation is \
+         under way (`interlockctl operation list`), move it away and start the agent again: it then remembers no \
+         attempt and no term"
     )]
     Empty {
         /// The file.
