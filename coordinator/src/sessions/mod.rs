@@ -14,6 +14,7 @@ use interlock_model::names::NodeName;
 use interlock_model::time::Timestamp;
 use interlock_proto::v1;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tonic::Status;
 
 pub(crate) use roll::Sessions;
@@ -23,20 +24,33 @@ pub use service::AgentSessions;
 /// asked for again when it is back.
 const OUTBOX: usize = 512;
 
+/// What is sent in a session. Boxed, because queues of them are long rows of places of the largest size, and cold: one for
+/// each agent.
+type Said = Box<Result<v1::CoordinatorMessage, Status>>;
+
 /// The sending half of a session.
 #[derive(Debug, Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Result<v1::CoordinatorMessage, Status>>);
+pub(crate) struct Outbox(mpsc::Sender<Said>);
 
 impl Outbox {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Result<v1::CoordinatorMessage, Status>>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Said>) {
         let (sender, receiver) = mpsc::channel(OUTBOX);
         (Self(sender), receiver)
+    }
+
+    /// Sends a message, if there is room for it.
+    pub(crate) fn send(&self, message: v1::CoordinatorMessage) -> Result<(), TrySendError<()>> {
+        let sent = self.0.try_send(Box::new(Ok(message)));
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => TrySendError::Full(()),
+            TrySendError::Closed(_) => TrySendError::Closed(()),
+        })
     }
 
     /// Ends the session, or lets it not begin.
     pub(crate) fn refuse(&self, status: Status) {
         // A session that has ended by now needs no refusal.
-        drop(self.0.try_send(Err(status)));
+        drop(self.0.try_send(Box::new(Err(status))));
     }
 
     pub(crate) fn welcome(
@@ -54,9 +68,9 @@ impl Outbox {
         };
         let message = v1::coordinator_message::Message::Welcome(welcome);
         // A session that has ended by now is noticed by its own task.
-        drop(self.0.try_send(Ok(v1::CoordinatorMessage {
+        let _ = self.send(v1::CoordinatorMessage {
             message: Some(message),
-        })));
+        });
     }
 }
 

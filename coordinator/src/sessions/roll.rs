@@ -8,7 +8,7 @@ use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_proto::v1;
 use interlock_proto::v1::coordinator_message::Message;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tonic::Status;
 
 use super::{Outbox, outbound};
@@ -24,9 +24,7 @@ impl Sessions {
     /// Takes up a session; an older one of the same node ends. Whether it is another agent's was asked before.
     pub(crate) fn open(&self, node: &NodeName, opened: u64, outbox: Outbox) {
         if let Some((_, older)) = self.lock().insert(node.clone(), (opened, outbox)) {
-            drop(older.0.try_send(Err(Status::aborted(
-                "a newer session of this agent was opened",
-            ))));
+            older.refuse(Status::aborted("a newer session of this agent was opened"));
         }
     }
 
@@ -66,20 +64,19 @@ impl Sessions {
     /// messages.
     pub(crate) fn say(&self, node: &NodeName, message: Message) -> bool {
         let message = Some(message);
-        self.lock().get(node).is_some_and(|(_, outbox)| {
-            let said = outbox.0.try_send(Ok(v1::CoordinatorMessage { message }));
-            said.is_ok()
-        })
+        self.lock()
+            .get(node)
+            .is_some_and(|(_, outbox)| outbox.send(v1::CoordinatorMessage { message }).is_ok())
     }
 
     /// Sends a message if there is a session. Returns why the session was ended, if it had to be.
     pub(crate) fn send(&self, to: &NodeName, message: ToAgent, term: Term) -> Option<&'static str> {
         let mut open = self.lock();
         let (_, outbox) = open.get(to)?;
-        let reason = match outbox.0.try_send(Ok(outbound::message(message, term))) {
+        let reason = match outbox.send(outbound::message(message, term)) {
             Ok(()) => return None,
-            Err(mpsc::error::TrySendError::Full(_)) => "the agent does not take its messages",
-            Err(mpsc::error::TrySendError::Closed(_)) => "the connection is gone",
+            Err(TrySendError::Full(_)) => "the agent does not take its messages",
+            Err(TrySendError::Closed(_)) => "the connection is gone",
         };
         open.remove(to);
         Some(reason)

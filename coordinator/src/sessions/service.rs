@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
+use futures_util::stream::Map;
 use interlock_mesh::identity::Subject;
 use interlock_mesh::server::PeerIdentity;
 use interlock_model::names::NodeName;
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Opening, Outbox, inbound};
+use super::{Opening, Outbox, Said, inbound};
 use crate::driver::Handle;
 use crate::leases::Leases;
 
@@ -99,7 +100,8 @@ fn ends(at: SystemTime) -> Timestamp {
 
 #[tonic::async_trait]
 impl AgentService for AgentSessions {
-    type ConnectStream = ReceiverStream<Result<v1::CoordinatorMessage, Status>>;
+    type ConnectStream =
+        Map<ReceiverStream<Said>, fn(Said) -> Result<v1::CoordinatorMessage, Status>>;
 
     async fn connect(
         &self,
@@ -131,7 +133,9 @@ impl AgentService for AgentSessions {
             .await?;
         let (driver, leases) = (self.driver.clone(), self.leases.clone());
         tokio::spawn(receive(driver, leases, node, number, messages));
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(Response::new(
+            ReceiverStream::new(outgoing).map(|said| *said),
+        ))
     }
 }
 

@@ -15,9 +15,8 @@ use super::{Kept, OpenError};
 /// A slot, as JSON, and its record, as JSON.
 const SLOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("slots");
 
-/// The last assignment, under [`CURRENT`].
-const ASSIGNMENT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("assignment");
-const CURRENT: &str = "current";
+/// What a coordinator said last, each [`Kind`] under its key.
+const SAID: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("assignment");
 
 /// Whose ledger it is, under [`AGENT`]: the identity that the agent's certificate has.
 const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
@@ -43,8 +42,26 @@ pub(super) enum Job {
     Batch { number: u64, writes: Vec<Write> },
     /// The batch that stands for all that could not be written.
     Again { number: u64, writes: Vec<Write> },
-    /// The assignment, serialised.
-    Assignment(Vec<u8>),
+    /// What a coordinator said, serialised.
+    Said(Kind, Vec<u8>),
+}
+
+/// What a coordinator says that is kept for the next start: of each kind the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// What the agent is to observe and to guard.
+    Assignment,
+    /// What operations hold of its node.
+    Claims,
+}
+
+impl Kind {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Assignment => "current",
+            Self::Claims => "claims",
+        }
+    }
 }
 
 impl Disk {
@@ -101,6 +118,7 @@ impl Disk {
         let kept = Kept {
             records,
             assignment: raw.assignment,
+            claims: raw.claims,
         };
         Ok((disk(database), kept))
     }
@@ -132,7 +150,7 @@ fn write(database: &Database, owner: &str, jobs: &[Job]) -> Result<(), redb::Err
             owners.insert(AGENT, owner)?;
         }
         let mut slots = transaction.open_table(SLOTS)?;
-        let mut assignment = transaction.open_table(ASSIGNMENT)?;
+        let mut said = transaction.open_table(SAID)?;
         for job in jobs {
             match job {
                 Job::Batch { writes, .. } | Job::Again { writes, .. } => {
@@ -150,8 +168,8 @@ fn write(database: &Database, owner: &str, jobs: &[Job]) -> Result<(), redb::Err
                         }
                     }
                 }
-                Job::Assignment(bytes) => {
-                    assignment.insert(CURRENT, bytes.as_slice())?;
+                Job::Said(kind, bytes) => {
+                    said.insert(kind.key(), bytes.as_slice())?;
                 }
             }
         }
@@ -167,19 +185,20 @@ fn read(database: &Database) -> Result<Raw, redb::Error> {
         let (slot, value) = row?;
         slots.push((slot.value().to_owned(), value.value().to_owned()));
     }
-    let assignment = transaction
-        .open_table(ASSIGNMENT)?
-        .get(CURRENT)?
-        .map(|value| value.value().to_owned());
     let owner = match transaction.open_table(OWNER) {
         Ok(owners) => owners.get(AGENT)?.map(|owner| owner.value().to_owned()),
         // Of an earlier version, which did not say.
         Err(TableError::TableDoesNotExist(_)) => None,
         Err(error) => return Err(error.into()),
     };
+    let said = transaction.open_table(SAID)?;
+    let kept = |kind: Kind| -> Result<_, redb::Error> {
+        Ok(said.get(kind.key())?.map(|value| value.value().to_owned()))
+    };
     Ok(Raw {
         slots,
-        assignment,
+        assignment: kept(Kind::Assignment)?,
+        claims: kept(Kind::Claims)?,
         owner,
     })
 }
@@ -187,6 +206,7 @@ fn read(database: &Database) -> Result<Raw, redb::Error> {
 struct Raw {
     slots: Vec<(String, Vec<u8>)>,
     assignment: Option<Vec<u8>>,
+    claims: Option<Vec<u8>>,
     owner: Option<String>,
 }
 

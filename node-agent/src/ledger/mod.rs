@@ -1,7 +1,7 @@
 //! The ledger on disk.
 //!
 //! What an agent remembers is decided in [`interlock_engine::agent::ledger`]; this module makes it durable and
-//! decides nothing. One [redb] file holds one table of slots and, beside it, the last assignment. A thread of its own
+//! decides nothing. One [redb] file holds one table of slots and, beside it, what a coordinator said last: the assignment, and the claims. A thread of its own
 //! writes, because a commit waits for the disk and the agent's runtime must not.
 //!
 //! * **A batch is durable or absent**: one write transaction, flushed before it is reported.
@@ -25,5 +25,6 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
+pub use disk::Kind;
 pub use error::OpenError;
 pub use recorder::{Kept, Recorder, Report};

@@ -1,5 +1,6 @@
 //! The handle through which the rest of the agent makes things durable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -9,7 +10,7 @@ use interlock_engine::agent::ledger::{Record, Write};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::OpenError;
-use super::disk::{Disk, Job};
+use super::disk::{Disk, Job, Kind};
 
 /// The pauses before a disk that has refused is tried again; the last one repeats. It is emptied by a person, who shall
 /// not have to wait for this program then.
@@ -35,6 +36,8 @@ pub struct Kept {
     pub records: Vec<Record>,
     /// The last assignment, as it was saved.
     pub assignment: Option<Vec<u8>>,
+    /// The last claims, as they were saved.
+    pub claims: Option<Vec<u8>>,
 }
 
 /// Makes batches durable and says when they are.
@@ -109,10 +112,10 @@ impl Recorder {
         }
     }
 
-    /// Keeps an assignment, after all batches before.
-    pub fn save_assignment(&self, bytes: Vec<u8>) {
+    /// Keeps what a coordinator said, after all batches before.
+    pub fn save(&self, kind: Kind, bytes: Vec<u8>) {
         match &self.to {
-            Destination::Disk { jobs, .. } => self.send(jobs, Job::Assignment(bytes)),
+            Destination::Disk { jobs, .. } => self.send(jobs, Job::Said(kind, bytes)),
             Destination::Memory(_) => {}
         }
     }
@@ -154,8 +157,8 @@ struct Writer {
     report: async_mpsc::UnboundedSender<Report>,
     /// How often in a row the disk has refused.
     failures: usize,
-    /// The newest assignment that was refused.
-    assignment: Option<Vec<u8>>,
+    /// The newest of each kind that was refused.
+    said: BTreeMap<Kind, Vec<u8>>,
 }
 
 impl Writer {
@@ -171,7 +174,7 @@ impl Writer {
             todo,
             report,
             failures: 0,
-            assignment: None,
+            said: BTreeMap::new(),
         }
     }
 
@@ -185,7 +188,7 @@ impl Writer {
                     self.failures = 0;
                     let last = jobs.iter().rev().find_map(|job| match job {
                         Job::Batch { number, .. } | Job::Again { number, .. } => Some(*number),
-                        Job::Assignment(_) => None,
+                        Job::Said(..) => None,
                     });
                     last.map(Report::Durable)
                 }
@@ -195,10 +198,13 @@ impl Writer {
                         "the ledger cannot be written: every attempt is refused until it can; is the disk full?"
                     );
                     self.failures += 1;
-                    self.assignment = jobs.into_iter().rev().find_map(|job| match job {
-                        Job::Assignment(bytes) => Some(bytes),
-                        Job::Batch { .. } | Job::Again { .. } => None,
-                    });
+                    self.said = jobs
+                        .into_iter()
+                        .filter_map(|job| match job {
+                            Job::Said(kind, bytes) => Some((kind, bytes)),
+                            Job::Batch { .. } | Job::Again { .. } => None,
+                        })
+                        .collect();
                     Some(Report::Refused(error.to_string()))
                 }
             };
@@ -221,11 +227,12 @@ impl Writer {
                         jobs.push(again);
                         break;
                     }
-                    Job::Assignment(bytes) => self.assignment = Some(bytes),
+                    Job::Said(kind, bytes) => drop(self.said.insert(kind, bytes)),
                     Job::Batch { .. } => {}
                 }
             }
-            jobs.extend(self.assignment.take().map(Job::Assignment));
+            let said = std::mem::take(&mut self.said).into_iter();
+            jobs.extend(said.map(|(kind, bytes)| Job::Said(kind, bytes)));
             self.pause(&mut jobs);
         }
         jobs.extend(self.todo.try_iter());

@@ -32,7 +32,8 @@ async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
             Write::Remove(Slot::Wanted("web".parse().unwrap())),
         ],
     );
-    recorder.save_assignment(b"{}".to_vec());
+    recorder.save(Kind::Assignment, b"{}".to_vec());
+    recorder.save(Kind::Claims, b"[]".to_vec());
     recorder.commit(3, vec![Write::Put(Record::ClosedBelow(OperationId(9)))]);
     while recorder.report().await != Report::Durable(3) {}
     recorder.close().await;
@@ -43,6 +44,7 @@ async fn what_was_reported_durable_is_there_after_the_file_is_opened_again() {
         [Record::ClosedBelow(OperationId(9)), Record::Term(Term(4))]
     );
     assert_eq!(kept.assignment.as_deref(), Some(&b"{}"[..]));
+    assert_eq!(kept.claims.as_deref(), Some(&b"[]"[..]));
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
@@ -207,7 +209,8 @@ async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room
     let durable = fill(&mut recorder).await;
     // Sent before the ledger knows: not to be written, for it may rely on what was refused.
     recorder.commit(20_000, fat(20_000));
-    recorder.save_assignment(b"{}".to_vec());
+    recorder.save(Kind::Assignment, b"{}".to_vec());
+    recorder.save(Kind::Claims, b"[]".to_vec());
     recorder.commit_again(20_001, fat(20_001));
     assert!(matches!(recorder.report().await, Report::Refused(_)));
     std::fs::remove_file(&filler).unwrap();
@@ -228,6 +231,7 @@ async fn a_full_disk_is_told_nothing_of_a_refused_batch_is_written_and_with_room
     expected.sort_by_key(|record| serde_json::to_string(&record.slot()).unwrap());
     assert_eq!(kept.records, expected);
     assert_eq!(kept.assignment.as_deref(), Some(&b"{}"[..]));
+    assert_eq!(kept.claims.as_deref(), Some(&b"[]"[..]));
     recorder.close().await;
 
     // An agent that is restarted on a full disk knows what it knew, and says at the first write that there is no room.

@@ -13,6 +13,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Wanted;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -80,25 +81,15 @@ impl Agent {
         executor: impl FnOnce(&Handle) -> Arc<E>,
     ) -> Self {
         let clock = Clock;
-        let assignment = kept.assignment.and_then(|bytes| match serde_json::from_slice::<Assignment>(&bytes) {
-            Ok(assignment) => Some(assignment),
-            Err(error) => {
-                tracing::warn!(%error, "the kept assignment is of another version; waiting for a coordinator");
-                None
-            }
-        });
+        let assignment: Option<Assignment> = read_kept(kept.assignment, "assignment");
+        let claims: Option<Claims> = read_kept(kept.claims, "claims");
         let (acts, act_queue) = mpsc::channel(ACTS);
         let (orders, order_queue) = mpsc::channel(ORDERS);
         let reaches = options
             .coordinators
             .iter()
             .map(|target| Arc::new(Reach::new(target.address.to_string())));
-        let (claims, held) = watch::channel(
-            assignment
-                .as_ref()
-                .map(|assignment| assignment.claims.clone())
-                .unwrap_or_default(),
-        );
+        let (claims, held) = watch::channel(claims.unwrap_or_default());
         let handle = Handle {
             ledger: Arc::new(Mutex::new(Ledger::restore(
                 options.boot.clone(),
@@ -145,6 +136,7 @@ impl Agent {
         let options = Arc::new(options);
         let process = uuid::Uuid::new_v4().to_string();
         for (number, (target, outbox)) in (0_u32..).zip(options.coordinators.iter().zip(outboxes)) {
+            handle.board.ring(Arc::clone(outbox.bell()));
             let link = Link {
                 peer: Peer(number),
                 target: target.clone(),
@@ -183,6 +175,17 @@ impl Agent {
         while self.links.join_next().await.is_some() {}
         self.stop_desk.cancel();
         while self.desk.join_next().await.is_some() {}
+    }
+}
+
+/// What a coordinator said, as it was kept by an earlier start.
+fn read_kept<T: DeserializeOwned>(kept: Option<Vec<u8>>, what: &str) -> Option<T> {
+    match serde_json::from_slice(&kept?) {
+        Ok(said) => Some(said),
+        Err(error) => {
+            tracing::warn!(%error, what, "kept by another version; waiting for a coordinator");
+            None
+        }
     }
 }
 

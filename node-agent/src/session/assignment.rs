@@ -15,8 +15,6 @@ use interlock_proto::convert::{self, Invalid};
 use interlock_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::Claims;
-
 /// What an agent is to observe and to guard. Starts and stops nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Assignment {
@@ -39,9 +37,6 @@ pub struct Assignment {
     /// A question for each power device that is reached through this node: only for saying whether it would be refused.
     #[serde(default)]
     pub fences: Vec<FenceCall>,
-    /// What operations hold of it. Said apart from the rest, and kept with it.
-    #[serde(default)]
-    pub claims: Claims,
 }
 
 /// One instance of this node.

@@ -12,28 +12,28 @@ use interlock_model::names::ServiceName;
 use interlock_model::observation::{InstanceObservation, RoleObservation};
 use interlock_model::permission::Refusal;
 use interlock_proto::{convert, v1};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bell::Bell;
 use super::evidence::line;
 
 /// What was last seen of instances and checks. Clones share one board.
 ///
 /// Every entry has the version of the board at which it last became news. A reader remembers the version up to which
 /// it has read; what is news since then is a delta. Nothing is queued, so a slow reader costs nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Board {
     inner: Arc<Mutex<Inner>>,
-    /// The version as of the latest news.
-    version: watch::Sender<u64>,
-    /// The version as of the latest of what is not worth a message of its own.
-    renewed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     generation: Generation,
     version: u64,
+    /// The version as of the latest news.
+    news: u64,
+    /// Rung when there is something to read.
+    bells: Vec<Arc<Bell>>,
     /// The version at which the set of what is observed last changed; who has read less starts anew.
     founded: u64,
     instances: BTreeMap<ServiceName, Posted<InstanceObservation>>,
@@ -60,14 +60,13 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Cursor(Option<u64>);
 
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            inner: Arc::default(),
-            version: watch::Sender::new(0),
-            renewed: watch::Sender::new(0),
-        }
-    }
+/// What a reader has not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    Nothing,
+    /// Only what is no news, and has to be said all the same before it looks old.
+    Renewals,
+    News,
 }
 
 impl Board {
@@ -223,10 +222,8 @@ impl Board {
     pub fn renew_check(&self, check: &CheckId, result: ProbeResult, began: Instant, at: Duration) {
         let mut inner = self.lock();
         inner.version += 1;
-        let version = inner.version;
         inner.post(check, Seen { result, at, began });
-        drop(inner);
-        self.renewed.send_replace(version);
+        inner.ring();
     }
 
     /// What is known of an instance; *unknown* if nothing.
@@ -252,14 +249,19 @@ impl Board {
         self.lock().generation
     }
 
-    /// Is told of news.
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// From now on this bell is rung when there is something to read.
+    pub(super) fn ring(&self, bell: Arc<Bell>) {
+        self.lock().bells.push(bell);
     }
 
-    /// Is told of what is no news, and has to be said all the same before it looks old.
-    pub(super) fn watch_renewals(&self) -> watch::Receiver<u64> {
-        self.renewed.subscribe()
+    /// What a reader has not read.
+    pub(super) fn unread(&self, cursor: &Cursor) -> Unread {
+        let inner = self.lock();
+        match cursor.0 {
+            Some(read) if read >= inner.version => Unread::Nothing,
+            Some(read) if read >= inner.news => Unread::Renewals,
+            Some(_) | None => Unread::News,
+        }
     }
 
     /// What is news to a reader that was asked so; none if nothing is.
@@ -292,9 +294,8 @@ impl Board {
         let mut inner = self.lock();
         inner.version += 1;
         if change(&mut inner) {
-            let version = inner.version;
-            drop(inner);
-            self.version.send_replace(version);
+            inner.news = inner.version;
+            inner.ring();
         } else {
             inner.version -= 1;
         }
@@ -307,6 +308,10 @@ impl Board {
 }
 
 impl Inner {
+    fn ring(&self) {
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+
     /// Puts the result of a check in its place, under the version that now is.
     fn post(&mut self, check: &CheckId, value: Seen) {
         let posted = Posted {
@@ -384,6 +389,7 @@ fn check_to_wire(
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use interlock_model::check::Verdict;
     use interlock_model::observation::InstanceState;
 
@@ -505,19 +511,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_news_wakes_nobody_who_waits_for_news_and_is_read_with_the_next() {
+    fn what_is_no_news_is_known_as_that_and_is_read_with_the_next() {
         let board = Board::default();
-        board.found(Generation(1), [], [&check()]);
-        board.post_check(&check(), result(Verdict::Ok), Instant::now(), at(0));
-        let (mut news, mut renewals) = (board.watch(), board.watch_renewals());
+        let bell = Arc::new(Bell::default());
+        board.ring(Arc::clone(&bell));
         let mut cursor = Cursor::default();
+        board.found(Generation(1), [], [&check()]);
+        assert_eq!(board.unread(&cursor), Unread::News);
+        board.post_check(&check(), result(Verdict::Ok), Instant::now(), at(0));
         board.read(&mut cursor, at(0), &unasked()).unwrap();
-        news.mark_unchanged();
+        assert_eq!(board.unread(&cursor), Unread::Nothing);
+        assert!(bell.rung().now_or_never().is_some());
+
         board.renew_check(&check(), result(Verdict::Ok), Instant::now(), at(3));
-        assert!(!news.has_changed().unwrap());
-        assert!(renewals.has_changed().unwrap());
-        renewals.mark_unchanged();
+        assert!(bell.rung().now_or_never().is_some());
+        assert_eq!(board.unread(&cursor), Unread::Renewals);
         let told = board.read(&mut cursor, at(4), &unasked()).unwrap();
         assert_eq!(told.checks[0].age_ms, 1000);
+        board.renew_check(&check(), result(Verdict::Ok), Instant::now(), at(5));
+        board.post_check(&check(), result(Verdict::Failed), Instant::now(), at(6));
+        assert_eq!(board.unread(&cursor), Unread::News);
     }
 }

@@ -1,6 +1,6 @@
 //! What operations hold of this node, as coordinators said last (invariant I8).
 //!
-//! Kept with the assignment: with every coordinator dead, what was held is still held. An operation that the ledger knows
+//! Kept like the assignment: with every coordinator dead, what was held is still held. An operation that the ledger knows
 //! to be over holds nothing, whatever was said of it. Whoever has to act all the same names the operation.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! The one task that feeds the ledger and carries out what it says.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use interlock_engine::agent::Peer;
@@ -9,6 +10,7 @@ use interlock_engine::agent::ledger::{
 };
 use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{BootId, OperationId, Term};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ use super::order::Order;
 use super::outbox::Outbox;
 use super::questions::{Questions, power_unknown};
 use super::{Assignment, Board, Claims, Clock, Executor, acts};
-use crate::ledger::{Recorder, Report};
+use crate::ledger::{Kind, Recorder, Report};
 
 /// Batches that may wait for the disk before no more orders are taken. They share flushes, so more would only be
 /// memory.
@@ -60,7 +62,7 @@ pub(super) struct Desk<E> {
     pub(super) clock: Clock,
     /// By the number of the peer.
     pub(super) outboxes: Vec<Arc<Outbox>>,
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) orders: mpsc::Receiver<Box<Order>>,
     pub(super) acts: mpsc::Receiver<Act>,
     pub(super) guards: Arc<Guards>,
     pub(super) open: Open,
@@ -71,14 +73,14 @@ impl<E: Executor> Desk<E> {
     /// Runs until `stop`, then makes durable what it has taken and closes the ledger. What runs, runs on.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.recover();
+        let mut stopped = pin!(stop.cancelled());
         loop {
             let has_room = self.ledger().uncommitted() < MAX_UNCOMMITTED;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = &mut stopped => break,
                 report = self.recorder.report() => self.recorded(report),
-                Some(happened) = self.open.happened.recv() => self.happened(happened),
-                Some(_) = self.open.tasks.join_next() => {}
+                Some(happened) = self.open.happened.recv() => self.happened(*happened),
                 Some(()) = self.questions.ended() => {}
                 memories = self.guards.take(), if has_room => {
                     for (service, memory) in memories {
@@ -86,7 +88,7 @@ impl<E: Executor> Desk<E> {
                     }
                 }
                 Some(act) = self.acts.recv(), if has_room => self.act(act),
-                Some(order) = self.orders.recv(), if has_room => self.order(order),
+                Some(order) = self.orders.recv(), if has_room => self.order(*order),
             }
         }
         self.recorder.close().await;
@@ -234,7 +236,7 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    fn assign(&mut self, mut assignment: Assignment) {
+    fn assign(&mut self, assignment: Assignment) {
         let highest = self.ledger().term();
         if !self.autonomy.take(assignment.mark, highest) {
             tracing::warn!(offered = ?assignment.mark, held = ?self.autonomy.assignment(), "an older assignment is ignored");
@@ -244,11 +246,10 @@ impl<E: Executor> Desk<E> {
             term: assignment.mark.term,
             incarnation: None,
         });
-        assignment.claims = self.claims.borrow().clone();
         if self.assignment.as_ref() == Some(&assignment) {
             return;
         }
-        self.keep(&assignment);
+        self.keep(Kind::Assignment, &assignment);
         take_up(&assignment, &self.board, &*self.executor);
         self.assignment = Some(assignment);
     }
@@ -258,20 +259,16 @@ impl<E: Executor> Desk<E> {
         if term < self.ledger().term() || *self.claims.borrow() == claims {
             return;
         }
-        self.claims.send_replace(claims.clone());
-        if let Some(mut assignment) = self.assignment.take() {
-            assignment.claims = claims;
-            self.keep(&assignment);
-            self.assignment = Some(assignment);
-        }
+        self.keep(Kind::Claims, &claims);
+        self.claims.send_replace(claims);
     }
 
-    /// Keeps an assignment for the next start.
-    fn keep(&self, assignment: &Assignment) {
-        match serde_json::to_vec(assignment) {
-            Ok(bytes) => self.recorder.save_assignment(bytes),
+    /// Keeps what a coordinator has said for the next start.
+    fn keep(&self, kind: Kind, said: &impl Serialize) {
+        match serde_json::to_vec(said) {
+            Ok(bytes) => self.recorder.save(kind, bytes),
             Err(error) => {
-                tracing::error!(%error, "the assignment cannot be kept for the next start")
+                tracing::error!(%error, ?kind, "what a coordinator has said cannot be kept for the next start");
             }
         }
     }
@@ -306,7 +303,7 @@ impl<E: Executor> Desk<E> {
                 evidence: line(&evidence),
             },
             Happened::Finished { id, outcome } => {
-                self.open.cancels.remove(&id);
+                self.open.ended(&id);
                 Event::Finished {
                     id,
                     outcome: short(outcome),

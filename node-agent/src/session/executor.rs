@@ -148,17 +148,17 @@ pub struct Attempt {
     /// When its time limit passes.
     pub deadline: Instant,
     pub(super) cancelled: watch::Receiver<bool>,
-    pub(super) happened: mpsc::UnboundedSender<Happened>,
+    pub(super) happened: mpsc::UnboundedSender<Box<Happened>>,
 }
 
 impl Attempt {
     /// The way down is confirmed: the stop job runs, the signal is sent. Tell it once.
     pub fn going_down(&self, evidence: impl Into<String>) {
         // Without a desk nobody is left to be told.
-        let _ = self.happened.send(Happened::GoingDown {
+        let _ = self.happened.send(Box::new(Happened::GoingDown {
             id: self.id.clone(),
             evidence: evidence.into(),
-        });
+        }));
     }
 
     /// Waits until the attempt is to end, by its deadline or by a coordinator.

@@ -12,7 +12,7 @@ pub(super) fn hello(
     greeting: &Greeting,
     board: &Board,
     facts: v1::Facts,
-) -> v1::AgentMessage {
+) -> Box<v1::AgentMessage> {
     let hello = v1::Hello {
         node: options.node.to_string(),
         process: process.to_owned(),
@@ -30,9 +30,9 @@ pub(super) fn hello(
     message(v1::agent_message::Message::Hello(hello))
 }
 
-/// Wraps a message.
-pub(super) fn message(message: v1::agent_message::Message) -> v1::AgentMessage {
-    v1::AgentMessage {
+/// Wraps a message. Boxed, because queues of them are long rows of places of the largest size, and cold.
+pub(super) fn message(message: v1::agent_message::Message) -> Box<v1::AgentMessage> {
+    Box::new(v1::AgentMessage {
         message: Some(message),
-    }
+    })
 }

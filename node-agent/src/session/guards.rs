@@ -5,14 +5,15 @@ use std::sync::{Mutex, PoisonError};
 
 use interlock_engine::agent::guard::Memory;
 use interlock_model::names::ServiceName;
-use tokio::sync::Notify;
+
+use super::bell::Bell;
 
 /// The newest memory of each guard that the desk has not taken yet. A later one takes the place of an earlier one, so it
 /// holds at most one per service, however long the desk waits for the disk.
 #[derive(Debug, Default)]
 pub(super) struct Guards {
     newest: Mutex<BTreeMap<ServiceName, Memory>>,
-    news: Notify,
+    news: Bell,
 }
 
 impl Guards {
@@ -22,12 +23,12 @@ impl Guards {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(service, memory);
-        self.news.notify_one();
+        self.news.ring();
     }
 
     /// Waits until there is something, and takes all of it.
     pub(super) async fn take(&self) -> BTreeMap<ServiceName, Memory> {
-        self.news.notified().await;
+        self.news.rung().await;
         std::mem::take(&mut *self.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -15,10 +15,12 @@ use interlock_proto::v1::agent_service_client::AgentServiceClient;
 use interlock_proto::v1::coordinator_message::Message as CoordinatorSays;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::board::Cursor;
+use super::alarm::Alarm;
+use super::board::{Cursor, Unread};
 use super::ended::Ended;
 use super::greeting::{hello, message};
 use super::order::{NoOrder, Order};
@@ -51,7 +53,7 @@ pub(super) struct Link<E> {
     pub(super) process: String,
     pub(super) board: Board,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) orders: mpsc::Sender<Box<Order>>,
     pub(super) executor: Arc<E>,
     pub(super) reach: Arc<Reach>,
     pub(super) clock: Clock,
@@ -69,7 +71,7 @@ const COLLECT: Duration = Duration::from_millis(100);
 
 /// A session that stands.
 struct Session {
-    outgoing: mpsc::Sender<v1::AgentMessage>,
+    outgoing: mpsc::Sender<Box<v1::AgentMessage>>,
     incoming: Streaming<v1::CoordinatorMessage>,
     welcome: v1::Welcome,
 }
@@ -89,7 +91,7 @@ impl<E: Executor> Link<E> {
             if let Some(since) = stood {
                 attempts.lasted(Instant::now().saturating_duration_since(since));
                 // The desk ends after the links.
-                let _ = self.orders.send(Order::Lost(self.peer)).await;
+                let _ = self.orders.send(Box::new(Order::Lost(self.peer))).await;
             }
             if matches!(ended, Ended::Stopped) {
                 return;
@@ -139,7 +141,7 @@ impl<E: Executor> Link<E> {
             term: Term(session.welcome.term),
             incarnation,
         };
-        if self.orders.send(heard).await.is_err() {
+        if self.orders.send(Box::new(heard)).await.is_err() {
             return Ended::Stopped;
         }
         let outgoing = session.outgoing.clone();
@@ -152,7 +154,7 @@ impl<E: Executor> Link<E> {
         });
         let say = async {
             // First what is durable and not told yet: nobody can ask this process for it afterwards.
-            while let Some(waiting) = self.outbox.pop() {
+            for waiting in self.outbox.drain() {
                 if outgoing.send(message(waiting)).await.is_err() {
                     return;
                 }
@@ -191,7 +193,10 @@ impl<E: Executor> Link<E> {
             from: self.peer,
             answer,
         };
-        self.orders.send(greet).await.map_err(|_| Ended::Stopped)?;
+        self.orders
+            .send(Box::new(greet))
+            .await
+            .map_err(|_| Ended::Stopped)?;
         let greeting = greeting.await.map_err(|_| Ended::Stopped)?;
         let hello = hello(
             &self.options,
@@ -206,7 +211,7 @@ impl<E: Executor> Link<E> {
         let address = || self.target.address.to_string();
         let meet = async {
             let mut incoming = client
-                .connect(ReceiverStream::new(stream))
+                .connect(ReceiverStream::new(stream).map(|message| *message))
                 .await?
                 .into_inner();
             let first = incoming.message().await?;
@@ -233,7 +238,6 @@ impl<E: Executor> Link<E> {
         let closed = || Ended::Closed {
             address: self.target.address.to_string(),
         };
-        let (mut news, mut renewals) = (self.board.watch(), self.board.watch_renewals());
         let mut cursor = Cursor::default();
         // All that it sees before it hears a word: the first may be an assignment that lets go of some of it.
         let seen = self
@@ -269,11 +273,11 @@ impl<E: Executor> Link<E> {
             self.executor.lease_session(self.peer);
         }
         let mut sequence = 0;
-        // When what is new on the board is told at the latest.
-        let mut due = None;
-        let mut is_news = false;
+        let mut news = News::default();
+        let mut told = Vec::new();
+        let mut alarm = Alarm::default();
         loop {
-            let say = tokio::select! {
+            tokio::select! {
                 received = session.incoming.message() => match received {
                     Ok(Some(received)) => {
                         // Before anybody can act on it: no probe that answers it has begun yet.
@@ -290,49 +294,44 @@ impl<E: Executor> Link<E> {
                             continue;
                         }
                         match self.pass_on(received).await {
-                            Ok(answer) => answer,
+                            Ok(Some(answer)) => told.push(answer),
+                            Ok(None) => continue,
                             Err(ended) => return ended,
                         }
                     }
                     Ok(None) => return closed(),
                     Err(status) => return self.ended_by(&status),
                 },
-                lease = said(leases.as_deref()) => Some(Message::Lease(lease)),
-                // The desk's and the board's ends are the agent's.
-                _ = news.changed(), if !is_news => {
-                    is_news = true;
-                    let soon = Instant::now() + GATHER;
-                    due = Some(due.map_or(soon, |due: Instant| due.min(soon)));
-                    continue;
-                }
-                _ = renewals.changed(), if due.is_none() => {
-                    due = Some(Instant::now() + COLLECT);
-                    continue;
-                }
-                () = passed(due) => None,
-                waiting = self.outbox.next() => Some(waiting),
-                trouble = changed(&mut share) => Some(Message::LogShare(v1::LogShare { trouble })),
+                lease = said(leases.as_deref()) => told.push(Message::Lease(lease)),
+                () = self.outbox.bell().rung() => {}
+                () = alarm.rings() => {}
+                trouble = changed(&mut share) => told.push(Message::LogShare(v1::LogShare { trouble })),
                 _ = beat.tick() => {
                     sequence += 1;
-                    Some(Message::Heartbeat(v1::Heartbeat { sequence }))
+                    told.push(Message::Heartbeat(v1::Heartbeat { sequence }));
                 }
-            };
+            }
+            let now = Instant::now();
+            let later = self.outbox.take(now, &mut told);
+            news.look(self.board.unread(&cursor), now);
             // What is told of an attempt may rest upon what was seen.
-            let reports = matches!(say, Some(Message::Attempt(_)));
-            let seen = if reports || due.is_some_and(|latest| latest <= Instant::now()) {
-                due = None;
-                is_news = false;
-                news.mark_unchanged();
-                renewals.mark_unchanged();
+            let reports = told.iter().any(|say| matches!(say, Message::Attempt(_)));
+            let seen = if reports || news.is_due(now) {
+                news = News::default();
                 self.board.read(&mut cursor, self.clock.mono(), &asked)
             } else {
                 None
             };
-            let mut told = Ok(());
-            for say in seen.map(Message::Observed).into_iter().chain(say) {
-                told = told.and(session.outgoing.send(message(say)).await);
+            alarm.set_by(news.due.into_iter().chain(later).min());
+            let mut taken = Ok(());
+            for say in seen
+                .map(Message::Observed)
+                .into_iter()
+                .chain(told.drain(..))
+            {
+                taken = taken.and(session.outgoing.send(message(say)).await);
             }
-            if told.is_err() {
+            if taken.is_err() {
                 // The stream takes nothing more; its other half knows why.
                 return match session.incoming.message().await {
                     Err(status) => self.ended_by(&status),
@@ -355,7 +354,8 @@ impl<E: Executor> Link<E> {
                     term,
                     incarnation: None,
                 };
-                if self.term.load(Ordering::Relaxed) < term.0 && self.orders.try_send(heard).is_ok()
+                if self.term.load(Ordering::Relaxed) < term.0
+                    && self.orders.try_send(Box::new(heard)).is_ok()
                 {
                     self.term.store(term.0, Ordering::Relaxed);
                 }
@@ -371,7 +371,7 @@ impl<E: Executor> Link<E> {
         match Order::read(self.peer, received) {
             Ok(order) => self
                 .orders
-                .send(order)
+                .send(Box::new(order))
                 .await
                 .map(|()| None)
                 .map_err(|_| Ended::Stopped),
@@ -415,10 +415,28 @@ async fn changed(share: &mut Option<watch::Receiver<Option<String>>>) -> String 
     std::future::pending().await
 }
 
-/// Until a moment, if there is one.
-async fn passed(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
+/// When what is new on the board is told at the latest.
+#[derive(Debug, Default)]
+struct News {
+    due: Option<Instant>,
+    /// Is there more than what is said only to keep it from looking old?
+    is_news: bool,
+}
+
+impl News {
+    fn look(&mut self, unread: Unread, now: Instant) {
+        match unread {
+            Unread::News if !self.is_news => {
+                self.is_news = true;
+                let soon = now + GATHER;
+                self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+            }
+            Unread::Renewals if self.due.is_none() => self.due = Some(now + COLLECT),
+            Unread::News | Unread::Renewals | Unread::Nothing => {}
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
     }
 }

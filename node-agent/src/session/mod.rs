@@ -41,7 +41,9 @@
 
 mod acts;
 mod agent;
+mod alarm;
 mod assignment;
+mod bell;
 mod board;
 mod claims;
 mod clock;

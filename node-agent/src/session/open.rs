@@ -26,9 +26,9 @@ pub(super) enum Happened {
 
 /// The attempts that are being carried out, and who waits for them.
 pub(super) struct Open {
-    pub(super) happened: mpsc::UnboundedReceiver<Happened>,
-    tell: mpsc::UnboundedSender<Happened>,
-    pub(super) tasks: JoinSet<()>,
+    pub(super) happened: mpsc::UnboundedReceiver<Box<Happened>>,
+    tell: mpsc::UnboundedSender<Box<Happened>>,
+    tasks: JoinSet<()>,
     pub(super) cancels: BTreeMap<AttemptId, watch::Sender<bool>>,
     pub(super) by_hand: BTreeMap<AttemptId, oneshot::Sender<Result<AttemptReport, NotTaken>>>,
     pub(super) greetings: BTreeMap<Peer, oneshot::Sender<Greeting>>,
@@ -76,6 +76,12 @@ impl Open {
         }
     }
 
+    /// An attempt has told its outcome. Its task ends with that, or is found to have ended at a later one.
+    pub(super) fn ended(&mut self, id: &AttemptId) {
+        self.cancels.remove(id);
+        while self.tasks.try_join_next().is_some() {}
+    }
+
     /// Carries an attempt out in a task of its own and tells its outcome, come what may.
     pub(super) fn watch<F>(
         &mut self,
@@ -99,7 +105,7 @@ impl Open {
                     }
                 });
             // Without a desk the next start finds out.
-            let _ = tell.send(Happened::Finished { id, outcome });
+            let _ = tell.send(Box::new(Happened::Finished { id, outcome }));
         });
     }
 }

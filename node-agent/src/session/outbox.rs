@@ -1,15 +1,14 @@
 //! What waits to be told to one coordinator.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use interlock_model::attempt::{AttemptReport, AttemptState};
-use interlock_model::ids::AttemptId;
-use interlock_proto::v1;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use interlock_proto::v1::agent_message::Message;
+use tokio::time::Instant;
+
+use super::bell::Bell;
 
 /// How long it is kept back that an attempt was accepted. Where there is nothing to do, which is common, the end comes
 /// within this time also on a machine that is busy with a thousand of them, and says it too: one message less, and one entry
@@ -24,15 +23,17 @@ const LINGER: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
-    filled: Notify,
+    /// Rung when there is something new, due or not.
+    bell: Arc<Bell>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     open: bool,
-    reports: BTreeMap<AttemptId, Report>,
+    /// One of each attempt. There are few at a time.
+    reports: Vec<Report>,
     /// Whatever else, oldest first.
-    others: VecDeque<v1::agent_message::Message>,
+    others: VecDeque<Message>,
 }
 
 #[derive(Debug)]
@@ -42,24 +43,18 @@ struct Report {
     due: Instant,
 }
 
-impl Waiting {
-    /// The first of what is due at `now`.
-    fn take(&mut self, now: Instant) -> Option<v1::agent_message::Message> {
-        let due = |(id, waiting): (&AttemptId, &Report)| (waiting.due <= now).then(|| id.clone());
-        match self.reports.iter().find_map(due) {
-            Some(id) => self.reports.remove(&id).map(Report::message),
-            None => self.others.pop_front(),
-        }
-    }
-}
-
 impl Report {
-    fn message(self) -> v1::agent_message::Message {
-        v1::agent_message::Message::Attempt((&self.report).into())
+    fn message(self) -> Message {
+        Message::Attempt((&self.report).into())
     }
 }
 
 impl Outbox {
+    /// What wakes whoever tells.
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
     /// A session begins: what happens from now on is kept.
     pub(super) fn open(&self) {
         *self.lock() = Waiting {
@@ -79,51 +74,35 @@ impl Outbox {
             AttemptState::Accepted => now + LINGER,
             _ => now,
         };
-        self.fill(|waiting| {
-            drop(
-                waiting
-                    .reports
-                    .insert(report.id.clone(), Report { report, due }),
-            );
+        self.fill(|Waiting { reports, .. }| {
+            let report = Report { report, due };
+            let same = |it: &&mut Report| it.report.id == report.report.id;
+            match reports.iter_mut().find(same) {
+                Some(known) => *known = report,
+                None => reports.push(report),
+            }
         });
     }
 
     /// Something that is told as it is, in its turn: an answer, or what people did by hand.
-    pub(super) fn say(&self, message: v1::agent_message::Message) {
+    pub(super) fn say(&self, message: Message) {
         self.fill(|waiting| waiting.others.push_back(message));
     }
 
-    /// Waits for something to tell.
-    pub(super) async fn next(&self) -> v1::agent_message::Message {
-        loop {
-            let filled = self.filled.notified();
-            let next = {
-                let mut waiting = self.lock();
-                if let Some(message) = waiting.take(Instant::now()) {
-                    return message;
-                }
-                waiting.reports.values().map(|waiting| waiting.due).min()
-            };
-            let due = async {
-                match next {
-                    Some(due) => sleep_until(due).await,
-                    None => future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = filled => {}
-                () = due => {}
-            }
-        }
+    /// Takes what is due at `now`; returns when more will be.
+    pub(super) fn take(&self, now: Instant, told: &mut Vec<Message>) -> Option<Instant> {
+        let mut waiting = self.lock();
+        let due = waiting.reports.extract_if(.., |report| report.due <= now);
+        told.extend(due.map(Report::message));
+        told.extend(waiting.others.drain(..));
+        waiting.reports.iter().map(|waiting| waiting.due).min()
     }
 
-    /// Something to tell, due or not, if there is anything.
-    pub(super) fn pop(&self) -> Option<v1::agent_message::Message> {
-        let mut waiting = self.lock();
-        match waiting.reports.pop_first() {
-            Some((_, report)) => Some(report.message()),
-            None => waiting.others.pop_front(),
-        }
+    /// Takes everything, due or not.
+    pub(super) fn drain(&self) -> Vec<Message> {
+        let waiting = &mut *self.lock();
+        let reports = waiting.reports.drain(..).map(Report::message);
+        reports.chain(waiting.others.drain(..)).collect()
     }
 
     fn fill(&self, fill: impl FnOnce(&mut Waiting)) {
@@ -131,7 +110,7 @@ impl Outbox {
         if waiting.open {
             fill(&mut waiting);
             drop(waiting);
-            self.filled.notify_one();
+            self.bell.ring();
         }
     }
 
@@ -143,9 +122,10 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use interlock_model::ids::{AttemptNo, OperationId};
+    use futures_util::FutureExt as _;
+    use interlock_model::ids::{AttemptId, AttemptNo, OperationId};
     use interlock_model::plan::StepId;
-    use interlock_proto::v1::agent_message::Message;
+    use interlock_proto::v1;
 
     use super::*;
 
@@ -169,45 +149,68 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_end_that_comes_at_once_says_that_it_was_accepted_too() {
+    fn taken(outbox: &Outbox, at: Instant) -> (Vec<Message>, Option<Instant>) {
+        let mut told = Vec::new();
+        let later = outbox.take(at, &mut told);
+        (told, later)
+    }
+
+    #[test]
+    fn an_end_that_comes_at_once_says_that_it_was_accepted_too() {
         let outbox = Outbox::default();
         outbox.open();
         outbox.report(report(AttemptState::Accepted));
         outbox.report(report(AttemptState::Done));
-        assert_eq!(state(&outbox.next().await), AttemptState::Done);
-        assert!(outbox.pop().is_none());
+        assert!(outbox.bell().rung().now_or_never().is_some());
+        let (told, later) = taken(&outbox, Instant::now());
+        assert_eq!(
+            told.iter().map(state).collect::<Vec<_>>(),
+            [AttemptState::Done]
+        );
+        assert_eq!(later, None);
+        assert!(outbox.drain().is_empty());
     }
 
-    #[tokio::test]
-    async fn what_takes_longer_is_told_to_be_accepted_and_nothing_else_waits_for_it() {
+    #[test]
+    fn what_takes_longer_is_told_to_be_accepted_and_nothing_else_waits_for_it() {
         let outbox = Outbox::default();
         outbox.open();
         let before = Instant::now();
         outbox.report(report(AttemptState::Accepted));
         outbox.say(Message::Power(v1::PowerAnswer::default()));
-        assert!(matches!(
-            outbox.lock().take(before),
-            Some(Message::Power(_))
-        ));
-        assert!(outbox.lock().take(before).is_none());
-        assert_eq!(state(&outbox.next().await), AttemptState::Accepted);
-        assert!(Instant::now() >= before + LINGER);
+        let (told, later) = taken(&outbox, before);
+        assert!(matches!(told[..], [Message::Power(_)]), "{told:?}");
+        let later = later.expect("the report waits");
+        assert!(later >= before + LINGER);
+        assert!(taken(&outbox, before).0.is_empty());
+        let (told, later) = taken(&outbox, later);
+        assert_eq!(
+            told.iter().map(state).collect::<Vec<_>>(),
+            [AttemptState::Accepted]
+        );
+        assert_eq!(later, None);
 
         outbox.report(report(AttemptState::GoingDown));
-        let going = outbox.lock().take(Instant::now()).expect("it is told");
-        assert_eq!(state(&going), AttemptState::GoingDown);
+        let (told, _) = taken(&outbox, Instant::now());
+        assert_eq!(
+            told.iter().map(state).collect::<Vec<_>>(),
+            [AttemptState::GoingDown]
+        );
     }
 
-    #[tokio::test]
-    async fn a_session_that_ends_takes_everything_with_it() {
+    #[test]
+    fn a_session_that_ends_takes_everything_with_it() {
         let outbox = Outbox::default();
         outbox.open();
         outbox.report(report(AttemptState::Accepted));
-        let told = outbox.pop().expect("it is told");
-        assert_eq!(state(&told), AttemptState::Accepted);
+        let told = outbox.drain();
+        assert_eq!(
+            told.iter().map(state).collect::<Vec<_>>(),
+            [AttemptState::Accepted]
+        );
+        outbox.report(report(AttemptState::Accepted));
         outbox.close();
         outbox.report(report(AttemptState::Done));
-        assert!(outbox.pop().is_none());
+        assert!(outbox.drain().is_empty());
     }
 }

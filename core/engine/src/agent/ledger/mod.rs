@@ -84,9 +84,10 @@ pub struct Ledger {
     incarnation: Option<String>,
     highest_operation: OperationId,
     closed_below: OperationId,
-    entries: BTreeMap<AttemptId, Entry>,
+    /// Boxed, like the history: nearly always there are few, and a map makes room for eleven.
+    entries: BTreeMap<AttemptId, Box<Entry>>,
     /// What came of attempts below the closed mark.
-    history: BTreeMap<AttemptId, Entry>,
+    history: BTreeMap<AttemptId, Box<Entry>>,
     wanted: BTreeMap<ServiceName, Wanted>,
     refusals: Refusals,
     /// What guards have to remember in this boot.
@@ -124,7 +125,7 @@ impl Ledger {
                 Record::HighestOperation(operation) => ledger.highest_operation = operation,
                 Record::ClosedBelow(below) => ledger.closed_below = below,
                 Record::Entry(entry) => {
-                    ledger.entries.insert(entry.id.clone(), *entry);
+                    ledger.entries.insert(entry.id.clone(), entry);
                 }
                 Record::Wanted { service, wanted } => {
                     ledger.wanted.insert(service, wanted);
@@ -141,7 +142,7 @@ impl Ledger {
             }
         }
         let closed = ledger.closed_below;
-        let over = |id: &AttemptId, entry: &mut Entry| {
+        let over = |id: &AttemptId, entry: &mut Box<Entry>| {
             id.operation != BY_HAND && id.operation < closed && !entry.is_open()
         };
         ledger.history = ledger.entries.extract_if(.., over).collect();
@@ -246,12 +247,13 @@ impl Ledger {
     /// What is remembered of an attempt that is not below the closed mark.
     #[must_use]
     pub fn entry(&self, id: &AttemptId) -> Option<&Entry> {
-        self.entries.get(id)
+        self.entries.get(id).map(Box::as_ref)
     }
 
     /// All entries: the history, then acts by hand, then by operation, step and attempt.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.history.values().chain(self.entries.values())
+        let all = self.history.values().chain(self.entries.values());
+        all.map(Box::as_ref)
     }
 
     /// The refusals that are still remembered, oldest first.
@@ -269,8 +271,7 @@ impl Ledger {
     /// previous process left: for each the program finds out what became of it and says so with [`Event::Finished`];
     /// one that is still going on stays open.
     pub fn open(&self) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .values()
-            .filter(|entry| !entry.state.is_final())
+        let entries = self.entries.values().map(Box::as_ref);
+        entries.filter(|entry| !entry.state.is_final())
     }
 }

@@ -191,7 +191,7 @@ impl Ledger {
         if let Err(reason) = self.obey(ask.term, effects) {
             return self.refuse(ask, "cancel", reason, now, effects);
         }
-        if self.entries.get(&ask.id).is_some_and(Entry::is_open) {
+        if self.entry(&ask.id).is_some_and(Entry::is_open) {
             // Answered by its outcome, when nothing of it is left.
             effects.kill(ask.id.clone());
             return self.release_if_ailing(effects);
@@ -288,7 +288,7 @@ impl Ledger {
         entry.evidence = evidence;
         entry.repeatable = repeatable;
         entry.at = now.wall;
-        effects.put([Record::Entry(Box::new(entry.clone()))]);
+        effects.put([Record::Entry(entry.clone())]);
         effects.tell(entry.report());
         true
     }
@@ -329,7 +329,7 @@ impl Ledger {
     /// that it was never begun.
     fn refuse(&mut self, ask: &Ask, what: &str, reason: String, now: Now, effects: &mut Effects) {
         self.note_refusal(ask, what, &reason, now, effects);
-        let report = self.entries.get(&ask.id).map_or_else(
+        let report = self.entry(&ask.id).map_or_else(
             || AttemptReport {
                 id: ask.id.clone(),
                 state: AttemptState::Refused,
@@ -356,7 +356,8 @@ impl Ledger {
     }
 
     fn keep(&mut self, entry: Entry, effects: &mut Effects) {
-        effects.put([Record::Entry(Box::new(entry.clone()))]);
+        let entry = Box::new(entry);
+        effects.put([Record::Entry(entry.clone())]);
         self.entries.insert(entry.id.clone(), entry);
     }
 
