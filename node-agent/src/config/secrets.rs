@@ -58,6 +58,16 @@ pub enum SecretError {
 }
 
 impl Secrets {
+    /// Every secret that can be read, for keeping them out of what is told. Blocks.
+    #[must_use]
+    pub fn all(&self) -> Vec<Secret> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter_map(|name| self.read(&name).ok())
+            .collect()
+    }
+
     /// Reads a secret. One newline at its end does not belong to it. Blocks.
     ///
     /// # Errors

@@ -10,6 +10,9 @@
 //!   ▼                                              its checker looks at the file there ◄──┘ (if it cannot look elsewhere)
 //!                                                    │ refuses: what it said is put back
 //! ```
+//! An attempt that is cancelled, or whose time is over, ends a checker that still looks, and what that looks at is put back
+//! before the attempt says how it ended: nothing starts with a text that nobody has found good.
+//!
 //! Each arrow to the right begins when what is before it is on the disk, so that an agent that is ended anywhere finds,
 //! by the same look, what is left to be done.
 //!
@@ -36,6 +39,7 @@ use interlock_model::ids::OperationId;
 use interlock_model::names::LocalName;
 use rustix::fs::OFlags;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{ManagedFile, Secrets};
 use crate::group::End;
@@ -75,6 +79,8 @@ pub(crate) struct Job {
     pub(crate) operation: OperationId,
     pub(crate) name: LocalName,
     pub(crate) file: ManagedFile,
+    /// Cancelled when nobody wants it any more: a checker that still looks is ended, and what it looks at is put back.
+    pub(crate) end: CancellationToken,
 }
 
 impl Files {
@@ -87,7 +93,7 @@ impl Files {
         }
     }
 
-    /// Does what is asked for, and says what is so then. What has begun goes on when nobody waits for it any more.
+    /// Does what is asked for, and says what is so then. What has begun goes on to its end when nobody waits for it any more.
     ///
     /// # Errors
     /// See [`Error`]; nothing of it is left but where it says so.
@@ -148,14 +154,16 @@ impl Files {
     /// Has the checker look at a text, if it can before that is in its place.
     async fn look(&self, job: &Job, text: &Text) -> Result<String, Error> {
         let (wanted, secrets) = self.assemble(&job.file, text).await?;
-        if job.file.check.is_none() {
-            return Ok("nothing checks it".to_owned());
-        }
-        if !job.file.checks_elsewhere() {
-            return Ok("its checker looks at it when it is in its place".to_owned());
-        }
+        // It lies beside its place for a moment also where nobody looks at it there: that shows whether it can.
         self.check_beside(job, &wanted, &secrets).await?;
-        Ok("its checker takes the text".to_owned())
+        Ok(match job.file.check {
+            None => "it can be written, and nothing checks it",
+            Some(_) if !job.file.checks_elsewhere() => {
+                "it can be written, and its checker looks at it when it is in its place"
+            }
+            Some(_) => "its checker takes the text",
+        }
+        .to_owned())
     }
 
     async fn write(&self, job: &Job, text: &Text) -> Result<String, Error> {
@@ -207,7 +215,7 @@ impl Files {
         Ok(format!("{} is as it was before", path.display()))
     }
 
-    /// What the file shall be, and the secrets in it.
+    /// What the file shall be, and the secrets that nothing told of it may have.
     async fn assemble(
         &self,
         file: &ManagedFile,
@@ -236,7 +244,8 @@ impl Files {
             if !secrets.is_empty() && whose.mode & 0o007 != 0 {
                 return Err(Error::Exposed(path, whose.mode));
             }
-            Ok((Content { bytes, whose }, secrets))
+            // A checker may print lines that are not from this text.
+            Ok((Content { bytes, whose }, store.all()))
         });
         assembled
             .await
@@ -256,7 +265,7 @@ impl Files {
         let written = blocking(move || replace::write(&to, &content.bytes, content.whose)).await;
         let verdict = match (written, job.file.check_of(&trial.display().to_string())) {
             (Err(source), _) => Err(Error::Write(trial.clone(), source)),
-            (Ok(()), Some(command)) => check(&command, secrets).await,
+            (Ok(()), Some(command)) => job.check(&command, secrets).await,
             (Ok(()), None) => Ok(()),
         };
         let gone = trial.clone();
@@ -279,7 +288,7 @@ impl Files {
         let Some(command) = command.or_else(|| job.file.check.clone()) else {
             return Ok(());
         };
-        let Err(refused) = check(&command, secrets).await else {
+        let Err(refused) = job.check(&command, secrets).await else {
             return Ok(());
         };
         let Some(note) = note else {
@@ -325,6 +334,39 @@ impl Files {
 impl Job {
     async fn path(&self) -> Result<PathBuf, Error> {
         place(&self.file).await
+    }
+
+    /// Asks a checker. What it says is told without secrets, and in one line.
+    async fn check(&self, command: &[String], secrets: &[Secret]) -> Result<(), Error> {
+        let shown = command.join(" ");
+        let printed = tokio::select! {
+            printed = tool::run(command, CHECK) => printed,
+            () = self.end.cancelled() => return Err(Error::Ended(shown)),
+        };
+        let printed = match printed {
+            Ok(printed) => printed,
+            Err(source) => return Err(Error::Checker(shown, source)),
+        };
+        let said = match printed.end {
+            End::Exited(0) => return Ok(()),
+            End::TimedOut | End::Undead(_) => format!("it has not said within {CHECK:?}"),
+            End::Signalled(signal) => format!("it was killed by signal {signal}"),
+            End::Exited(code) => {
+                let text = redact(&printed.text, secrets.iter());
+                let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                let line: String = lines
+                    .next()
+                    .unwrap_or_default()
+                    .chars()
+                    .take(LINE)
+                    .collect();
+                match line.as_str() {
+                    "" => format!("exit code {code}"),
+                    line => line.to_owned(),
+                }
+            }
+        };
+        Err(Error::Refused(shown, said))
     }
 }
 
@@ -428,33 +470,4 @@ async fn take_back(path: &Path, note: &Note) -> Result<(), Error> {
         return removed.map_err(|source| Error::Write(path.to_owned(), source));
     };
     put(path, before).await
-}
-
-/// Asks a checker. What it says is told without secrets, and in one line.
-async fn check(command: &[String], secrets: &[Secret]) -> Result<(), Error> {
-    let shown = command.join(" ");
-    let printed = match tool::run(command, CHECK).await {
-        Ok(printed) => printed,
-        Err(source) => return Err(Error::Checker(shown, source)),
-    };
-    let said = match printed.end {
-        End::Exited(0) => return Ok(()),
-        End::TimedOut | End::Undead(_) => format!("it has not said within {CHECK:?}"),
-        End::Signalled(signal) => format!("it was killed by signal {signal}"),
-        End::Exited(code) => {
-            let text = redact(&printed.text, secrets.iter());
-            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            let line: String = lines
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .take(LINE)
-                .collect();
-            match line.as_str() {
-                "" => format!("exit code {code}"),
-                line => line.to_owned(),
-            }
-        }
-    };
-    Err(Error::Refused(shown, said))
 }

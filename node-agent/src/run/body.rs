@@ -1,5 +1,6 @@
 //! The executor that works on this machine.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
 use tokio::sync::{MutexGuard, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::errand::{Errand, Trouble, tag};
 use super::fence::Fence;
@@ -33,6 +35,9 @@ use crate::logs::Logs;
 use crate::session::{Assignment, Attempt, Clock, Executor, Handle, LeaseMail, LeaseWord};
 use crate::shim::Run;
 use crate::watchdog;
+
+/// How long what a cancelled change has begun may take to be put back.
+const PUT_BACK: Duration = Duration::from_secs(10);
 
 /// Does on this machine what the ledger has accepted.
 pub(super) struct Body {
@@ -147,19 +152,29 @@ impl Body {
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
         let permitted = self.allow.permits_file(service, file);
+        let end = CancellationToken::new();
         let job = Job {
             operation: attempt.id.operation,
             name: file.clone(),
             file: permitted
                 .map_err(|refusal| Trouble::Failed(refusal.to_string()))?
                 .clone(),
+            end: end.clone(),
         };
-        tokio::select! {
-            done = self.files.work(job, work.clone()) => {
-                done.map_err(|error| Trouble::Failed(chain(&error)))
-            }
-            halt = errand.halted() => {
-                Err(Trouble::unknown(format!("{halt}; the file {file} is still worked on"), true))
+        let mut working = pin!(self.files.work(job, work.clone()));
+        let halt = tokio::select! {
+            done = &mut working => return done.map_err(|error| Trouble::Failed(chain(&error))),
+            halt = errand.halted() => halt,
+        };
+        // Whoever hears that this is over may start what reads the file.
+        end.cancel();
+        match tokio::time::timeout(PUT_BACK, working).await {
+            Ok(Ok(done)) => Ok(format!("{done}, although {halt} meanwhile")),
+            Ok(Err(error)) => Err(Trouble::Failed(format!("{halt}: {}", chain(&error)))),
+            Err(_) => {
+                let what =
+                    format!("{halt}; the file {file} is still worked on, as its disk is slow");
+                Err(Trouble::unknown(what, true))
             }
         }
     }

@@ -310,6 +310,56 @@ async fn what_somebody_else_writes_while_the_checker_looks_is_not_put_back_over(
     assert_eq!(bed.text(), "theirs\n");
 }
 
+/// What starts after the attempt is over must not read a text that nobody has found good, and that goes away under it.
+#[tokio::test]
+async fn a_checker_that_still_looks_when_the_attempt_is_cancelled_is_ended_and_the_file_put_back_before_that_is_told()
+ {
+    let slow = "\"/bin/sh\", \"-c\", \"echo > HERE/asked; sleep 60 # HERE/web.conf\"";
+    let mut bed = Bed::checked_by(slow, "").await;
+    let command = Command::File(v1::FileCommand {
+        service: "web".into(),
+        file: "app".into(),
+        work: Some(Work::Write(text("new\n"))),
+    });
+    bed.session.dispatch(id("write", 1), command).await;
+    crate::lab::content(&bed.lab.path("asked"), |said| said == "\n").await;
+    assert_eq!(bed.text(), "new\n");
+    let cancel = v1::Cancel {
+        term: 1,
+        id: Some(id("write", 1)),
+    };
+    bed.session.order(Order::Cancel(cancel)).await;
+    let cancelled = bed.session.outcome(&id("write", 1)).await;
+    assert_eq!(
+        (cancelled.state(), bed.text()),
+        (State::Failed, good("old")),
+        "{cancelled:?}"
+    );
+    assert!(cancelled.evidence.contains("was ended"), "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn the_look_finds_that_a_file_cannot_be_written_also_where_its_checker_looks_later() {
+    let mut bed = Bed::checked_by("\"/bin/true\"", "").await;
+    let tried = bed.work(5, "try", 1, Work::TryText(text("new\n"))).await;
+    assert_eq!(tried.state(), State::Done, "{tried:?}");
+    // Nothing can be put where a directory is.
+    fs::create_dir(bed.lab.path(".interlock-try.web.conf")).unwrap();
+    let tried = bed.work(5, "try", 2, Work::TryText(text("new\n"))).await;
+    assert_eq!(tried.state(), State::Failed, "{tried:?}");
+    assert!(tried.evidence.contains("cannot be written"), "{tried:?}");
+    assert_eq!(bed.text(), good("old"));
+}
+
+#[tokio::test]
+async fn a_checker_tells_no_secret_of_the_node_whatever_it_prints() {
+    let chatty = "\"/bin/sh\", \"-c\", \"echo the password hunter2 is wrong; exit 1\"";
+    let mut bed = Bed::checked_by(chatty, "").await;
+    let refused = bed.work(5, "write", 1, Work::Write(text("new\n"))).await;
+    assert!(refused.evidence.contains("the password"), "{refused:?}");
+    assert!(!refused.evidence.contains("hunter2"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_secret_is_put_in_on_the_node_where_the_file_may_have_it_and_told_nowhere() {
     let Some(mut bed) = Bed::new("{file}", "secrets = [\"db\"]\n").await else {
