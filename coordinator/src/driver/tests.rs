@@ -172,7 +172,7 @@ impl Bench {
             certificate_ends: interlock_model::time::Timestamp(0),
         };
         self.handle.opened(opening).await.unwrap();
-        let first = match outgoing.recv().await? {
+        let first = match *outgoing.recv().await? {
             Ok(first) => first,
             Err(refused) => return Some(Err(refused)),
         };

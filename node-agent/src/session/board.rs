@@ -529,7 +529,7 @@ mod tests {
         let told = board.read(&mut cursor, at(4), &unasked()).unwrap();
         assert_eq!(told.checks[0].age_ms, 1000);
         board.renew_check(&check(), result(Verdict::Ok), Instant::now(), at(5));
-        board.post_check(&check(), result(Verdict::Failed), Instant::now(), at(6));
+        board.post_check(&check(), result(Verdict::Bad), Instant::now(), at(6));
         assert_eq!(board.unread(&cursor), Unread::News);
     }
 }

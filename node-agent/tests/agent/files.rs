@@ -353,7 +353,7 @@ async fn the_look_finds_that_a_file_cannot_be_written_also_where_its_checker_loo
 
 #[tokio::test]
 async fn a_checker_tells_no_secret_of_the_node_whatever_it_prints() {
-    let chatty = "\"/bin/sh\", \"-c\", \"echo the password hunter2 is wrong; exit 1\"";
+    let chatty = "\"/bin/sh\", \"-c\", \"printf 'the password hunt%s is wrong' er2; exit 1\"";
     let mut bed = Bed::checked_by(chatty, "").await;
     let refused = bed.work(5, "write", 1, Work::Write(text("new\n"))).await;
     assert!(refused.evidence.contains("the password"), "{refused:?}");

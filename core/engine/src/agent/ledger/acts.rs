@@ -48,7 +48,7 @@ impl Ledger {
             .values()
             .filter(|entry| entry.id.operation == BY_HAND)
             .filter(|entry| !self.outbox.holds(&Slot::Entry(entry.id.clone())))
-            .filter_map(Entry::act)
+            .filter_map(|entry| entry.act())
     }
 }
 

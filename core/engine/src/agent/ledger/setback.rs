@@ -132,12 +132,13 @@ impl Ledger {
                 None => entry.report(),
             }
         };
+        let entries = self.entries.values().map(Box::as_ref);
         Greeting {
             term: self.term,
             operation: self.highest_operation,
             closed_below: self.closed_below,
             incarnation: self.incarnation.clone(),
-            attempts: self.entries.values().filter(known).map(report).collect(),
+            attempts: entries.filter(known).map(report).collect(),
         }
     }
 
@@ -184,7 +185,7 @@ impl Ledger {
         entry.evidence.clone_from(&reason);
         entry.at = now.wall;
         let what = entry.command.as_ref().map(describe).unwrap_or_default();
-        effects.put([Record::Entry(Box::new(entry.clone()))]);
+        effects.put([Record::Entry(entry.clone())]);
         let (report, term) = (entry.report(), entry.term);
         let change = self
             .refusals

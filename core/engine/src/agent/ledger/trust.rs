@@ -34,7 +34,7 @@ impl Ledger {
         if id.operation == BY_HAND {
             return;
         }
-        let Some((state, command)) = self.entries.get(id).and_then(ended) else {
+        let Some((state, command)) = self.entry(id).and_then(ended) else {
             return;
         };
         match command {
