@@ -43,6 +43,8 @@ pub enum Reason {
     NotPossible,
     /// The caller's role may not do it.
     RoleMissing,
+    /// The agent of the node is not connected.
+    AgentAway,
     /// The store cannot be read.
     StoreUnavailable,
     /// The store takes no writes.
@@ -51,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Held, "held"),
         (Self::FailoverUnderWay, "failover-under-way"),
         (Self::PlanUnknown, "plan-unknown"),
@@ -67,6 +69,7 @@ impl Reason {
         (Self::OperationOver, "operation-over"),
         (Self::NotPossible, "not-possible"),
         (Self::RoleMissing, "role-missing"),
+        (Self::AgentAway, "agent-away"),
         (Self::StoreUnavailable, "store-unavailable"),
         (Self::StoreStuck, "store-stuck"),
     ];

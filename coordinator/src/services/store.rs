@@ -25,7 +25,7 @@ use super::Caller;
 use crate::clock;
 use crate::driver::{Desk, Handle, highest_term, import_marks, is_portable, load};
 use crate::leases::{LEASES, WHY};
-use crate::store::{Entry, Prefix, Store};
+use crate::store::{Entry, Incarnation, Prefix, Store};
 
 /// What is taken along: everything but leadership. Leases too: that their records are of another store is told by the
 /// incarnation in them, and nothing is decided by them until all members have spoken (safety rule E11).
@@ -309,15 +309,20 @@ impl StoreService for Stores {
                 "name the incarnation that the agents remember, and why its store is gone for good",
             ));
         }
+        let incarnation: Incarnation = incarnation.trim().parse().map_err(|_| {
+            Status::invalid_argument(format!(
+                "{incarnation:?} is not what a store is called, as in 123e4567-e89b-12d3-a456-426614174000: copy it from \
+                 the log of an agent that refuses this store"
+            ))
+        })?;
         self.driver
             .begin(move |desk| {
-                let write = desk.lineage.succeed([incarnation.trim().to_owned()]);
+                let write = desk.lineage.succeed([incarnation.to_string()]);
                 desk.write([write]);
                 desk.coordinator
                     .event("agents-adopted", clock::now(), |event| {
                         event.who = caller.name;
-                        event.text =
-                            format!("from the store {}: {}", incarnation.trim(), reason.trim());
+                        event.text = format!("from the store {incarnation}: {}", reason.trim());
                     });
             })
             .await?;

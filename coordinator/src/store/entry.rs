@@ -39,6 +39,14 @@ impl fmt::Display for Revision {
 #[serde(transparent)]
 pub struct Incarnation(pub Uuid);
 
+impl std::str::FromStr for Incarnation {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

@@ -189,17 +189,18 @@ fn change(args: &PlanArgs) -> Result<Option<Change>, Failure> {
         return Ok(None);
     };
     let path = config.template.display();
-    let bytes = std::fs::read(&config.template)
-        .with_context(|| format!("the template {path} cannot be read"))?;
+    let bytes = std::fs::read(&config.template).map_err(|error| {
+        Failure::Refused(format!("the template {path} cannot be read: {error}"))
+    })?;
     if bytes.len() > MAX_TEXT {
         let what = format!(
             "--config {path}: it has {} bytes, and a text has at most {MAX_TEXT}",
             bytes.len()
         );
-        return Err(Failure::Usage(what));
+        return Err(Failure::Refused(what));
     }
     let template = String::from_utf8(bytes)
-        .map_err(|_| Failure::Usage(format!("--config {path}: it is not UTF-8")))?;
+        .map_err(|_| Failure::Refused(format!("--config {path}: it is not UTF-8")))?;
     Ok(Some(Change {
         file: config.name.clone(),
         template,

@@ -118,8 +118,11 @@ async fn import(connection: &Connection, args: &StoreFile, out: Out) -> Outcome 
 
 fn read(path: &Path) -> Result<Vec<v1::StoreChunk>, Failure> {
     let bytes = fs::read(path)
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(Failure::Other)?;
+        .map_err(|error| Failure::Refused(format!("cannot read {}: {error}", path.display())))?;
+    if bytes.is_empty() {
+        let what = format!("{} is empty: it is no export of a store", path.display());
+        return Err(Failure::Refused(what));
+    }
     let mut rest = bytes.as_slice();
     let mut chunks = Vec::new();
     while !rest.is_empty() {

@@ -17,6 +17,7 @@ pub use relay::Relay;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::names::NodeName;
 use interlock_proto::convert::name;
 use interlock_proto::v1;
@@ -61,24 +62,23 @@ impl Logs {
             return Ok(());
         }
         let about = node.clone();
-        let declared = self.driver.call(move |desk| {
+        let known = self.driver.call(move |desk| {
             let spec = desk.coordinator.applied().map(|applied| &applied.spec);
             let node = spec.and_then(|spec| spec.nodes.get(&about));
             node.map(|node| node.agentless.is_some())
         });
-        let Some(agentless) = declared.await? else {
-            return Err(Status::not_found(format!(
+        Err(match known.await? {
+            None => Status::not_found(format!(
                 "the cluster has no node {node}; see interlockctl status"
-            )));
-        };
-        if agentless {
-            return Err(Status::failed_precondition(format!(
+            )),
+            Some(true) => Status::failed_precondition(format!(
                 "no agent runs on {node}, by the spec: its logs can be read on the node alone"
-            )));
-        }
-        Err(Status::unavailable(format!(
-            "the agent of {node} is not connected: its logs can be read on the node alone"
-        )))
+            )),
+            Some(false) => Status::unavailable(format!(
+                "the agent of {node} is not connected: its logs can be read on the node alone"
+            ))
+            .because(Reason::AgentAway),
+        })
     }
 }
 
