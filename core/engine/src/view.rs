@@ -485,6 +485,7 @@ impl View {
         let Some(seen) = self.nodes.get(name) else {
             return NodeObservation::default();
         };
+        let contradicted = self.contradiction(spec, name, now);
         NodeObservation {
             liveness: seen.liveness,
             heard: seen.heard.map(|heard| now.since(heard)),
@@ -492,7 +493,9 @@ impl View {
             power: seen
                 .power
                 .as_ref()
+                .filter(|_| contradicted.is_none())
                 .map_or(Power::Unknown, |(power, _, _)| *power),
+            contradicted,
             power_age: seen.power.as_ref().map(|(_, at, _)| now.since(*at)),
             instances: self.with_fitness(name, &seen.instances),
             checks: seen

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    CheckReport, Coordinator, FromAgent, Hello, Loaded, ServiceHealth, ServiceStatus,
+    CheckReport, Coordinator, FromAgent, Hello, Loaded, PlugList, ServiceHealth, ServiceStatus,
+    Standing, ToAgent,
 };
+use interlock_model::action::{FenceAction, Power};
 use interlock_model::check::{CheckId, Verdict};
 use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
+use interlock_model::observation::NodeObservation;
 use interlock_model::spec::Spec;
 use interlock_model::time::{Now, Timestamp};
 
@@ -143,4 +146,155 @@ fn the_word_of_the_first_prober_that_is_heard_counts() {
     // With nobody left it is unknown.
     coordinator.session_closed(&named("b"));
     assert_eq!(status(&coordinator, "pbx").health, ServiceHealth::Unknown);
+}
+
+/// pdu carries fax, whose line a probes, and has a power source.
+fn switched() -> Coordinator {
+    let mut coordinator = bench();
+    let text = SPEC.replace(
+        "fax: { nodes: [pdu] }",
+        "fax: { nodes: [pdu], checks: { line: { tcp: '{address}:5061' } } }",
+    );
+    let spec = Spec::parse(text.as_bytes(), "bench.yaml").unwrap().spec;
+    coordinator.apply_spec(Arc::new(spec), String::new(), String::new(), "admin", NOW);
+    coordinator.take_output();
+    coordinator
+}
+
+fn later(seconds: u64) -> Now {
+    Now {
+        mono: NOW.mono + Duration::from_secs(seconds),
+        wall: Timestamp(NOW.wall.0 + seconds * 1000),
+    }
+}
+
+/// The line of fax is looked at.
+fn line(coordinator: &mut Coordinator, verdict: Verdict, now: Now) {
+    let report = CheckReport {
+        id: CheckId {
+            service: "fax".parse().unwrap(),
+            check: "line".parse().unwrap(),
+        },
+        verdict,
+        evidence: "seen".into(),
+        value: None,
+        paused: false,
+        age: Duration::ZERO,
+        after: 0,
+    };
+    let message = FromAgent::Observed {
+        full: false,
+        generation: Generation(2),
+        instances: Vec::new(),
+        checks: vec![report],
+        refuses: Vec::new(),
+    };
+    coordinator.agent(&named("a"), message, now);
+}
+
+/// The power source of pdu is asked, and says off.
+fn says_off(coordinator: &mut Coordinator, now: Now) {
+    coordinator.ask_power(&named("pdu"), now);
+    answers_off(coordinator, now);
+}
+
+/// What was asked of power sources is answered with off.
+fn answers_off(coordinator: &mut Coordinator, now: Now) {
+    for send in coordinator.take_output().sends {
+        if let ToAgent::AskPower { ask, call } = send.message {
+            let answer = match call.action {
+                FenceAction::List => FromAgent::Plugs {
+                    ask,
+                    list: PlugList::Failed("it has no list".into()),
+                },
+                _ => FromAgent::Power {
+                    ask,
+                    node: call.node,
+                    power: Power::Off,
+                    detail: "OFF".into(),
+                },
+            };
+            coordinator.agent(&send.to, answer, now);
+        }
+    }
+}
+
+fn of_pdu(coordinator: &Coordinator, now: Now) -> NodeObservation {
+    let spec = Arc::clone(&coordinator.applied().unwrap().spec);
+    let seen = coordinator.view().snapshot(&spec, now);
+    seen.node(&named("pdu")).unwrap().clone()
+}
+
+#[test]
+fn a_machine_that_answers_is_not_off_whatever_its_power_source_says() {
+    let mut coordinator = switched();
+    line(&mut coordinator, Verdict::Ok, later(1));
+    says_off(&mut coordinator, later(2));
+    // It may have gone off since; nobody is told that it is.
+    let seen = of_pdu(&coordinator, later(2));
+    assert_eq!(seen.power, Power::Unknown);
+    let why = seen.contradicted.unwrap();
+    assert!(
+        why.contains("kvm says off, but fax.line on a is ok"),
+        "{why}"
+    );
+
+    // It answers still: the plug is another machine's.
+    line(&mut coordinator, Verdict::Ok, later(4));
+    coordinator.tick(later(4));
+    assert!(!coordinator.view().is_off(&named("pdu")));
+    let told = coordinator.take_output().writes.into_iter();
+    let told = told.filter_map(|write| String::from_utf8(write.value?).ok());
+    let told: Vec<String> = told
+        .filter(|it| it.contains("power-contradicted"))
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let causes = coordinator.causes(later(4));
+    let only = causes.iter().find(|it| it.subject == "fax").unwrap();
+    assert!(
+        only.what.contains("whether pdu is on is unknown"),
+        "{only:?}"
+    );
+    assert!(only.what.contains("says off"), "{only:?}");
+
+    // The same answer again is the same contradiction, told once.
+    says_off(&mut coordinator, later(6));
+    coordinator.tick(later(6));
+    assert_eq!(of_pdu(&coordinator, later(6)).power, Power::Unknown);
+    assert!(coordinator.take_output().writes.is_empty());
+
+    // It answers no more.
+    line(&mut coordinator, Verdict::Bad, later(8));
+    says_off(&mut coordinator, later(9));
+    assert_eq!(of_pdu(&coordinator, later(9)).power, Power::Off);
+    assert_eq!(of_pdu(&coordinator, later(9)).contradicted, None);
+}
+
+#[test]
+fn no_plug_is_verified_that_says_off_of_a_machine_that_answers() {
+    let pdu = named("pdu");
+    for (verdict, contradicted) in [(Verdict::Ok, true), (Verdict::Bad, false)] {
+        let mut coordinator = switched();
+        line(&mut coordinator, Verdict::Ok, later(1));
+        coordinator.begin_verification(std::slice::from_ref(&pdu), later(2));
+        answers_off(&mut coordinator, later(2));
+        let since = later(2).mono;
+        let mut finding = |at_last, now| {
+            coordinator.finding(&pdu, since, at_last, Some("I am sure"), "anna", now)
+        };
+        assert_eq!(finding(false, later(3)), None, "too early to tell");
+        let late = finding(true, later(3)).unwrap();
+        assert_eq!(late.standing, Standing::Unproven, "{late:?}");
+        assert!(late.detail.contains("ask again"), "{late:?}");
+        line(&mut coordinator, verdict, later(4));
+        let found = coordinator
+            .finding(&pdu, since, false, Some("I am sure"), "anna", later(5))
+            .unwrap();
+        assert_eq!(
+            matches!(found.standing, Standing::Contradicted { .. }),
+            contradicted,
+            "{found:?}"
+        );
+        assert_eq!(coordinator.verification(&pdu).is_none(), contradicted);
+    }
 }

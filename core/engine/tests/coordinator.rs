@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Coordinator, Event, FromAgent, Hello, Loaded, ToAgent};
+use interlock_engine::coordinator::{Cause, Coordinator, Event, FromAgent, Hello, Loaded, ToAgent};
 use interlock_model::action::Power;
 use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
@@ -190,6 +190,11 @@ fn a_source_that_says_off_of_a_machine_that_speaks_is_contradicted_and_not_belie
         "{why}"
     );
     assert_eq!(told, 1, "people are told once");
+    let causes = coordinator.causes(at(129));
+    let of_plug = |cause: &&Cause| cause.what.contains("plug pa");
+    let told: Vec<&Cause> = causes.iter().filter(of_plug).collect();
+    assert_eq!(told.len(), 1, "{causes:?}");
+    assert_eq!(told[0].subject, "a");
 
     // Its agent falls silent: now there is nothing against the source any more.
     coordinator.ask_power(&node("a"), at(160));

@@ -264,6 +264,9 @@ pub struct NodeObservation {
     pub power: Power,
     /// How long ago it said so.
     pub power_age: Option<Duration>,
+    /// Why what its power source said last cannot be so: then its power is *unknown*.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicted: Option<String>,
     /// Its instances.
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
     /// The checks that run on it.
@@ -295,6 +298,7 @@ impl Default for NodeObservation {
             boot: None,
             power: Power::Unknown,
             power_age: None,
+            contradicted: None,
             instances: BTreeMap::new(),
             checks: BTreeMap::new(),
             refuses: Vec::new(),

@@ -103,6 +103,12 @@ impl<'a> Draft<'a> {
                 }
                 Machine::On => {}
             }
+            if let Some(why) = self.world.contradiction(name) {
+                let remedy =
+                    format!("correct its plug in the spec; `interlockctl power verify {name}`");
+                self.report.unknown(Subject::node(name), why, remedy);
+                continue;
+            }
             if power.shutdown != ShutdownBy::Manual {
                 if node.agentless.is_some() {
                     let remedy = "set `shutdown: manual` for it";

@@ -4,7 +4,8 @@
 //! opposite to the plan's goal: for a startup all is down, otherwise all is up and well.
 //!
 //! What runs on a node without an agent cannot be asked of a manager there. It is taken to be up while its machine is
-//! on and down while its power source says off; its checks, run from other nodes, say whether it is well.
+//! on and down while its power source says off; its checks, run from other nodes, say whether it is well. Where these are
+//! green of a machine that is off by that word, one of the two is wrong, and it is unknown.
 
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
@@ -77,6 +78,12 @@ impl<'a> World<'a> {
             let off = is_to_start && node.power.is_some() && !self.spec.runs_control(node);
             return if off { Machine::Off } else { Machine::On };
         };
+        if let Some(why) = self
+            .contradiction(name)
+            .filter(|_| node.agentless.is_some())
+        {
+            return Machine::Unknown(why.to_owned());
+        }
         let (power, liveness) = observations
             .node(name)
             .map_or((Power::Unknown, Liveness::Unheard), |seen| {
@@ -93,6 +100,11 @@ impl<'a> World<'a> {
                 "its agent is {liveness} and its power source has not said"
             )),
         }
+    }
+
+    /// Why what a machine's power source said last cannot be so, if that is known.
+    pub(crate) fn contradiction(&self, name: &NodeName) -> Option<&'a str> {
+        self.observations?.node(name)?.contradicted.as_deref()
     }
 
     /// What may run on a node and the spec has there no more, and what is known of each.

@@ -262,6 +262,7 @@ impl Coordinator {
                 self.liveness_changed(&change, now);
             }
         }
+        self.doubt_what_answers(&spec, now);
         self.ask_silent_nodes(&spec, now);
         self.advance(now);
     }

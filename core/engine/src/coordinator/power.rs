@@ -316,12 +316,10 @@ impl Coordinator {
             );
         } else if power != Power::Off || !spoke_since {
             let asked = Now { mono: at, ..now };
-            let late = self.spec().map(|spec| spec.control.late);
-            match self.view.speaking(node, late.unwrap_or_default(), now) {
-                Some(silent) if power == Power::Off => {
-                    self.contradict(node, detail, silent, asked);
-                }
-                _ => self.view.powered(node, power, detail, asked),
+            let contrary = self.speaks_against_off(node, at, now);
+            match contrary.filter(|_| power == Power::Off) {
+                Some(contrary) => self.contradict(node, detail, &contrary, asked),
+                None => self.view.powered(node, power, detail, asked),
             }
             if self.view.is_off(node) && self.verified.contains_key(node) {
                 self.strays_are_off(node);
@@ -332,17 +330,46 @@ impl Coordinator {
         }
     }
 
-    /// A power source says off of a machine whose agent was heard just now.
-    fn contradict(&mut self, node: &NodeName, detail: &str, silent: Duration, asked: Now) {
+    /// What speaks against a power source that says off of a machine: an agent that was heard just now, or, where none runs,
+    /// a check that was green when it was asked. What was contradicted so stays so until its checks are green no more.
+    fn speaks_against_off(&self, node: &NodeName, asked: Duration, now: Now) -> Option<String> {
+        let spec = self.spec()?;
+        if let Some(silent) = self.view.speaking(node, spec.control.late, now) {
+            return Some(format!(
+                "the agent of {node} was heard {}ms ago",
+                silent.as_millis()
+            ));
+        }
+        let known = self.view.node(node).is_some_and(|seen| seen.contradicted);
+        let since = if known { Duration::ZERO } else { asked };
+        self.view.answers(&spec, node, since, now)
+    }
+
+    /// Machines without an agent that are off by the word of their power source, and answer: that word is believed no more.
+    pub(super) fn doubt_what_answers(&mut self, spec: &Spec, now: Now) {
+        let agentless = spec.nodes.values().filter(|node| node.agentless.is_some());
+        let off: Vec<&NodeName> = agentless
+            .map(|node| &node.name)
+            .filter(|node| self.view.is_off(node))
+            .collect();
+        for node in off {
+            let said = self.view.node(node).and_then(|seen| seen.power.clone());
+            if let Some((_, at, detail)) = said
+                && let Some(answers) = self.view.answers(spec, node, at, now)
+            {
+                self.contradict(node, &detail, &answers, Now { mono: at, ..now });
+            }
+        }
+    }
+
+    /// A power source says off of a machine, and something speaks against it.
+    fn contradict(&mut self, node: &NodeName, detail: &str, contrary: &str, asked: Now) {
         let Some(power) = self.spec().and_then(|spec| power_ref(&spec, node)) else {
             return;
         };
         let why = format!(
-            "{} says off ({detail}), but the agent of {node} was heard {}ms ago: is plug {} its own? Correct the spec, and \
-             match the plug again",
-            power.device,
-            silent.as_millis(),
-            power.plug
+            "{} says off ({detail}), but {contrary}: is plug {} its own? Correct the spec, and match the plug again",
+            power.device, power.plug
         );
         if self.view.contradicted(node, &why, asked) {
             self.event("power-contradicted", asked, |event| {
@@ -356,7 +383,11 @@ impl Coordinator {
         let silent: Vec<NodeName> = spec
             .nodes
             .values()
-            .filter(|node| node.power.is_some() && !self.view.alive(&node.name))
+            .filter(|node| {
+                let known = self.view.node(&node.name);
+                let contradicted = known.is_some_and(|seen| seen.contradicted);
+                node.power.is_some() && (contradicted || !self.view.alive(&node.name))
+            })
             .filter(|node| {
                 self.asked
                     .get(&node.name)

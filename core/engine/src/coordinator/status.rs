@@ -304,7 +304,28 @@ impl Coordinator {
         causes.extend(self.strays());
         causes.extend(self.silent_agents(&applied.spec, &sick, &silenced, now));
         causes.extend(self.forgotten_sides());
+        causes.extend(self.contradicted_plugs(&applied.spec, &sick));
         causes
+    }
+
+    /// A cause for each plug that is contradicted, but those of which a service tells: nothing that it says is believed, and
+    /// nothing is switched by it.
+    fn contradicted_plugs(
+        &self,
+        spec: &Spec,
+        sick: &BTreeMap<ServiceName, ServiceStatus>,
+    ) -> Vec<Cause> {
+        let told: BTreeSet<&NodeName> = sick.values().flat_map(|it| &it.untold).collect();
+        let nodes = spec.nodes.keys().filter(|node| !told.contains(node));
+        let contradicted = nodes.filter_map(|node| {
+            let seen = self.view.node(node).filter(|seen| seen.contradicted)?;
+            Some(Cause {
+                subject: node.to_string(),
+                what: seen.power.as_ref()?.2.clone(),
+                dependants: Vec::new(),
+            })
+        });
+        contradicted.collect()
     }
 }
 

@@ -117,6 +117,16 @@ impl Coordinator {
                 None => return None,
             },
         };
+        let spec = self.spec()?;
+        let answers = |since| {
+            let off = said == Power::Off && !off_but_heard;
+            off.then(|| self.view.answers(&spec, node, since, now))?
+        };
+        // What was green before the question may have gone off since: the next result tells.
+        let (answers, answered) = (answers(since), answers(Duration::ZERO));
+        if answers.is_none() && answered.is_some() && !at_last {
+            return None;
+        }
         let listing = self
             .lists
             .get(&power.by)
@@ -132,6 +142,11 @@ impl Coordinator {
                 expected: format!("on, since the agent of {node} is heard"),
                 found: "off".to_owned(),
             }
+        } else if let Some(answers) = answers {
+            Judgement::Contradicted {
+                expected: format!("on, since {answers}"),
+                found: "off".to_owned(),
+            }
         } else {
             judge(&power, &self.guest(node), list)
         };
@@ -139,7 +154,7 @@ impl Coordinator {
             Judgement::Contradicted { expected, found } => {
                 let text = format!("{} has {found} where {expected} was expected", power.by);
                 self.unverify(node, &text, by, now);
-                let detail = if off_but_heard {
+                let detail = if found == "off" {
                     "another machine's plug? correct it in the spec".to_owned()
                 } else {
                     "correct `plug`, or set `alias` to what the device calls this machine"
@@ -151,6 +166,13 @@ impl Coordinator {
             _ if said == Power::Unknown => (
                 self.standing(node),
                 format!("the source does not answer: {why}"),
+            ),
+            _ if answered.is_some() => (
+                self.standing(node),
+                format!(
+                    "the source says off, but {}: ask again",
+                    answered.unwrap_or_default()
+                ),
             ),
             Judgement::Proven { proof, how } => {
                 let known = self.verification(node).map(|verified| verified.proof);

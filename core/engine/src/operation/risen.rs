@@ -186,7 +186,10 @@ impl Operation {
         };
         let proven = self.live[at].proven.unwrap_or_default();
         let is_on = matches!(ctx.view.power_since(node, proven), Some((Power::On, _)));
+        let since = self.live[at].proven.or(self.taken).unwrap_or_default();
+        let answers = ctx.view.answers(ctx.spec, node, since, ctx.now);
         let why = match (is_on, ctx.view.alive(node)) {
+            (false, false) if answers.is_some() => "a check of it is green",
             (false, false) => {
                 let awaited = self.awaits_power(node, ctx);
                 return awaited.map_or(Readiness::Yes, Readiness::NotYet);

@@ -3,11 +3,14 @@
 //! What runs on a node without an agent cannot be asked of a manager there. As the planner takes it: it is up while its
 //! machine is on, and down while its power source says off. Its checks run on other nodes, and say whether it is well.
 
+use std::time::Duration;
+
 use interlock_model::action::Power;
-use interlock_model::check::{CheckFrom, CheckId, CheckKind};
+use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceState, Liveness};
 use interlock_model::spec::{Service, Spec};
+use interlock_model::time::Now;
 
 use super::View;
 
@@ -17,6 +20,51 @@ impl View {
     pub fn is_off(&self, node: &NodeName) -> bool {
         let said = self.nodes.get(node).and_then(|seen| seen.power.as_ref());
         said.is_some_and(|(power, _, _)| *power == Power::Off)
+    }
+
+    /// What runs on a machine without an agent and answers, by a probe of its own checks that began at `since` or later: such a
+    /// machine is not off.
+    #[must_use]
+    pub fn answers(
+        &self,
+        spec: &Spec,
+        node: &NodeName,
+        since: Duration,
+        now: Now,
+    ) -> Option<String> {
+        spec.nodes.get(node)?.agentless.as_ref()?;
+        let here = spec.services.values();
+        let mut here = here.filter(|service| service.nodes.contains(node));
+        here.find_map(|service| {
+            let on = self.observer(spec, service, node);
+            let own = service.checks.iter().filter(|(_, check)| {
+                check.from == CheckFrom::Own && !matches!(check.kind, CheckKind::Same { .. })
+            });
+            let mut own = own.map(|(check, _)| CheckId {
+                service: service.name.clone(),
+                check: check.clone(),
+            });
+            own.find_map(|id| {
+                let ran = self.nodes.get(on)?.checks.get(&id)?.at;
+                let seen = self.check(spec, on, &id, now);
+                (seen.verdict == Verdict::Ok && ran >= since)
+                    .then(|| format!("{id} on {on} is ok ({})", seen.evidence))
+            })
+        })
+    }
+
+    /// Why what a node's power source said last cannot be so, if that is known; and why it need not be so, if it says off of
+    /// a machine that answered just now.
+    #[must_use]
+    pub fn contradiction(&self, spec: &Spec, node: &NodeName, now: Now) -> Option<String> {
+        let seen = self.nodes.get(node)?;
+        let (power, _, detail) = seen.power.as_ref()?;
+        if seen.contradicted {
+            return Some(detail.clone());
+        }
+        let answers = (*power == Power::Off).then(|| self.answers(spec, node, Duration::ZERO, now));
+        let by = &spec.nodes.get(node)?.power.as_ref()?.by;
+        Some(format!("{by} says off, but {}", answers??))
     }
 
     /// The state of an instance. A node that is proven off has only stopped instances; of one that is not alive nothing

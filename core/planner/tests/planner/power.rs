@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use interlock_model::action::{Action, ShutdownBy};
+use interlock_model::action::{Action, Power, ShutdownBy};
 use interlock_model::check::CheckFrom;
 use interlock_model::observation::Liveness;
 use interlock_model::plan::{PlanKind, Wait};
@@ -228,6 +228,27 @@ fn a_person_shuts_a_machine_without_agent_down_and_the_power_source_proves_it() 
     assert!(
         matches!(&plan.steps[0].action, Action::Approve { text, .. } if text.contains("Shut tel1 down by hand"))
     );
+}
+
+#[test]
+fn a_machine_whose_power_source_is_contradicted_is_neither_up_nor_down() {
+    let cluster = with_agentless();
+    for (node, kinds) in [
+        ("tel1", &[PlanKind::Shutdown, PlanKind::Startup][..]),
+        ("a", &[PlanKind::Shutdown]),
+    ] {
+        for kind in kinds {
+            let mut seen = silent(&cluster);
+            seen.node(node).power = Power::Unknown;
+            seen.node(node).contradicted = Some("kvm says off, but it answers".into());
+            let refusal = ask(&cluster, *kind, Scope::All).seeing(&seen).refusal();
+            let told = format!("unknown: node {node}: kvm says off, but it answers");
+            assert!(
+                refusal.iter().any(|it| it.starts_with(&told)),
+                "{refusal:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -243,6 +243,9 @@ impl Coordinator {
     fn untold(&self, spec: &Spec, node: &NodeName, service: &ServiceName, now: Now) -> String {
         let declared = spec.nodes.get(node);
         if declared.is_some_and(|node| node.agentless.is_some()) {
+            if let Some(why) = self.view.contradiction(spec, node, now) {
+                return format!("whether {node} is on is unknown: {why}");
+            }
             return format!(
                 "{node} has no agent, and its power source has not said whether it is on"
             );
