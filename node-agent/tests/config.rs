@@ -482,6 +482,34 @@ process = "server"
     assert_eq!(told, expected);
 }
 
+#[test]
+fn what_two_services_would_both_operate_is_refused() {
+    let text = LEAST.to_owned()
+        + r#"
+[allow.services]
+a = { systemd = ["db.service"], process = "web" }
+b = { systemd = ["queue.service", "db.service"] }
+c = { process = ["extra", "web"], exec = "web" }
+[process.web]
+command = ["/bin/web"]
+[process.extra]
+command = ["/bin/extra"]
+[exec.web]
+start = ["/bin/true"]
+stop = ["/bin/true"]
+check = ["/bin/true"]
+"#;
+    let told: Vec<(usize, String)> = problems(&text)
+        .into_iter()
+        .map(|one| (one.line, one.what))
+        .collect();
+    let expected = [
+        (15, "systemd db.service is a's already"),
+        (16, "process web is a's already"),
+    ];
+    assert_eq!(told, expected.map(|(line, what)| (line, what.to_owned())));
+}
+
 /// A secret that a spec could have sent anywhere would be everybody's who may write the spec.
 #[test]
 fn a_secret_is_sent_only_where_the_file_lets_it_go() {

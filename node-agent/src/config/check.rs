@@ -65,6 +65,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         .map(|(name, file)| (name, check.managed_file(file)))
         .collect();
     check.knows_all(&raw.allow, |it| &it.files, &files, Named::File);
+    check.shares_nothing(&raw.allow);
     let health = check.health(raw.health, &raw.allow, raw.listen.address);
     let allow = check.allow(file, raw.allow, &processes, &execs, files);
     let postgres = check.postgres(raw.postgres, &processes);

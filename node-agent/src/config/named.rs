@@ -1,9 +1,10 @@
 //! Tables that others name: a name must lead to one of this file.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
-use interlock_model::names::LocalName;
+use interlock_model::names::{LocalName, ServiceName};
 use toml::Spanned;
 
 use super::check::Check;
@@ -66,4 +67,54 @@ impl Check<'_> {
             self.knows(&name.span(), name.get_ref(), defined, named);
         }
     }
+
+    /// Looks whether two services have what one of them alone can have: who stops the one would stop the other.
+    pub(super) fn shares_nothing(&mut self, allow: &raw::Allow) {
+        let mut owners: BTreeMap<(&str, String), &ServiceName> = BTreeMap::new();
+        let mut shared = Vec::new();
+        for (service, managers) in &allow.services {
+            for (span, what, name) in parts(managers.get_ref()) {
+                match owners.entry((what, name)) {
+                    Entry::Vacant(place) => drop(place.insert(service)),
+                    Entry::Occupied(owner) if *owner.get() == service => {}
+                    Entry::Occupied(owner) => {
+                        let (what, name) = owner.key();
+                        let told = format!("{what} {name} is {}\'s already", owner.get());
+                        shared.push((span, told));
+                    }
+                }
+            }
+        }
+        for (span, told) in shared {
+            self.report(&span, told, "leave it to one of the two services");
+        }
+    }
+}
+
+/// What the cluster may operate of a service: where that is said, the manager, and the name that it has there.
+fn parts(managers: &raw::Managers) -> Vec<(Range<usize>, &'static str, String)> {
+    let mut parts = Vec::new();
+    let mut add = |what, span, name: &dyn ToString| parts.push((span, what, name.to_string()));
+    for unit in &managers.systemd {
+        add("systemd", unit.span(), unit.get_ref());
+    }
+    if let Some(process) = &managers.process {
+        for name in process.get_ref().0.iter() {
+            add("process", process.span(), name);
+        }
+    }
+    if let Some(exec) = &managers.exec {
+        add("exec", exec.span(), exec.get_ref());
+    }
+    let named = [
+        ("postgres", &managers.postgres),
+        ("redis", &managers.redis),
+        ("mariadb", &managers.mariadb),
+    ];
+    for (what, names) in named {
+        for name in names {
+            add(what, name.span(), name.get_ref());
+        }
+    }
+    parts
 }

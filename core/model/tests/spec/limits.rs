@@ -197,7 +197,7 @@ fn a_circle_of_eight_thousand_services_is_found() {
         let next = (n + 1) % 8_000;
         writeln!(
             text,
-            "  s{n}: {{ nodes: [n], manager: {{ process: {{ name: p }} }}, requires: [s{next}] }}"
+            "  s{n}: {{ nodes: [n], manager: {{ process: {{ name: p{n} }} }}, requires: [s{next}] }}"
         )
         .unwrap();
     }
@@ -288,7 +288,7 @@ fn hundreds_of_services_that_all_depend_on_each_other_are_a_list_of_circles() {
             .collect();
         writeln!(
             text,
-            "  s{own}: {{ nodes: [n], manager: {{ systemd: {{ unit: a.service }} }}, requires: [{}] }}",
+            "  s{own}: {{ nodes: [n], manager: {{ systemd: {{ unit: s{own}.service }} }}, requires: [{}] }}",
             others.join(", ")
         )
         .unwrap();

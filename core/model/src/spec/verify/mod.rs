@@ -10,6 +10,7 @@ mod members;
 mod nodes;
 mod ocf;
 mod services;
+mod shared;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Re
     };
     nodes::verify(&facts);
     services::verify(&facts);
+    shared::verify(&facts);
     failover::verify(&facts);
     ocf::verify(&facts);
     checks::verify(&facts);

@@ -1,0 +1,53 @@
+//! Parts that two services have on one node: who stops the one stops the other, and neither knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Facts;
+use crate::action::Part;
+use crate::names::{NodeName, ServiceName};
+use crate::spec::Service;
+use crate::spec::problem::Problem;
+
+pub(super) fn verify(facts: &Facts<'_>) {
+    let mut owners: BTreeMap<(&NodeName, String), &ServiceName> = BTreeMap::new();
+    for (name, service) in &facts.spec.services {
+        for (node, part) in places(service) {
+            let Some(owner) = owners.insert((node, identity(part)), name) else {
+                continue;
+            };
+            facts.error(&keys(facts, name), || {
+                let of = match owner == name {
+                    true => "twice".to_owned(),
+                    false => format!("of {owner} as well"),
+                };
+                Problem::error(format!("{} on {node} is a part of {name}, and {of}", identity(part)))
+                    .why("a stop of the one would stop the other, which would be missed, or brought back, although nobody wants that")
+                    .suggest("give it to one of them, and let the other one require that")
+                    .note(facts.place(&keys(facts, owner)), "the other one")
+            });
+        }
+    }
+}
+
+fn places(service: &Service) -> impl Iterator<Item = (&NodeName, &Part)> {
+    // One that is named twice is a mistake of its own.
+    let nodes: BTreeSet<&NodeName> = service.nodes.iter().collect();
+    nodes
+        .into_iter()
+        .flat_map(|node| service.parts.iter().map(move |part| (node, part)))
+}
+
+fn keys<'n>(facts: &Facts<'_>, service: &'n ServiceName) -> [&'n str; 3] {
+    let has = |key: &&str| facts.has(&["services", service.as_str(), *key]);
+    let given = ["manager", "parts"].into_iter().find(has);
+    ["services", service.as_str(), given.unwrap_or("manager")]
+}
+
+/// What a part is on its machine. How it is set up does not make it another one.
+fn identity(part: &Part) -> String {
+    match part {
+        Part::Address(address) => format!("address {}", address.ip),
+        Part::Ocf(resource) => format!("ocf {} {}", resource.agent, resource.name),
+        part => part.to_string(),
+    }
+}
