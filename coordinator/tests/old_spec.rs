@@ -98,6 +98,10 @@ impl Bed {
     }
 
     async fn apply(&self, source: &str) -> v1::ApplySpecResponse {
+        self.try_to_apply(source).await.unwrap()
+    }
+
+    async fn try_to_apply(&self, source: &str) -> Result<v1::ApplySpecResponse, Status> {
         let mut cluster = ClusterServiceClient::new(self.channel());
         let request = v1::ApplySpecRequest {
             source: source.as_bytes().to_vec(),
@@ -105,7 +109,8 @@ impl Bed {
             base: 3,
             ..v1::ApplySpecRequest::default()
         };
-        cluster.apply_spec(request).await.unwrap().into_inner()
+        let applied = cluster.apply_spec(request).await;
+        applied.map(tonic::Response::into_inner)
     }
 
     /// The texts of the events of this kind.
@@ -182,4 +187,20 @@ async fn a_record_that_is_none_is_named_by_generation_and_key() {
     let refused = bed.shown().await.unwrap_err();
     assert!(refused.message().contains("/spec/0000000003"), "{refused}");
     bed.is_corrected().await;
+}
+
+#[tokio::test]
+async fn a_spec_of_another_cluster_than_that_of_the_certificates_is_refused() {
+    let other = SOUND.replace("cluster: old", "cluster: acd-prod");
+    // Be it the first one that can be read, or be another one applied since before this was asked.
+    for source in [UNREADABLE, SOUND, &other] {
+        let bed = Bed::with_spec(source).await;
+        let refused = bed.try_to_apply(&other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        let told = refused.message();
+        assert!(told.contains("of the cluster old"), "{told}");
+        assert!(told.contains("new.yaml is for acd-prod"), "{told}");
+        assert_eq!(bed.status().await.generation, 3);
+        bed.try_to_apply(SOUND).await.unwrap();
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use interlock_engine::coordinator::{Applied, AppliedSpec, By, NoSpec, spec_key};
 use interlock_mesh::reason::{Because as _, Reason};
+use interlock_mesh::server::PeerIdentity;
 use interlock_model::ids::Generation;
 use interlock_model::names::NodeName;
 use interlock_model::ocf::Installed;
@@ -136,6 +137,11 @@ impl ClusterService for Cluster {
         request: Request<v1::ApplySpecRequest>,
     ) -> Result<Response<v1::ApplySpecResponse>, Status> {
         let caller = Caller::of(&request)?;
+        // Who calls was let in as a member of the cluster whose certificates this coordinator has.
+        let own = PeerIdentity::of(request.extensions())?
+            .identity()
+            .cluster()
+            .clone();
         let request = request.into_inner();
         bounded("file_name", &request.file_name, MAX_FILE_NAME)?;
         let agents = self.driver.call(|desk| resource_agents(desk)).await?;
@@ -152,6 +158,14 @@ impl ClusterService for Cluster {
         let reason = request.reason;
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let spec = Arc::new(parsed.spec);
+        if spec.cluster != own {
+            return Err(Status::failed_precondition(format!(
+                "this coordinator and its certificates are of the cluster {own}, and {file_name} is for {other}: apply it at a \
+                 coordinator of {other}, or correct `cluster` in the file",
+                other = spec.cluster
+            ))
+            .because(Reason::OtherCluster));
+        }
         if !dry_run {
             self.driver.can_write()?;
         }
@@ -177,13 +191,6 @@ impl ClusterService for Cluster {
                         .because(Reason::Held));
                 }
                 let changes: Vec<String> = match desk.coordinator.applied() {
-                    Some(applied) if applied.spec.cluster != spec.cluster => {
-                        return Err(Status::failed_precondition(format!(
-                            "this coordinator runs the cluster {}, the file is for {}",
-                            applied.spec.cluster, spec.cluster
-                        ))
-                        .because(Reason::OtherCluster));
-                    }
                     Some(applied) => diff(&applied.spec, &spec).iter().map(ToString::to_string).collect(),
                     None if current != Generation(0) => {
                         vec![format!("what differs from generation {current} cannot be told: it cannot be read")]
