@@ -154,6 +154,18 @@ impl Exec {
         others
     }
 
+    /// A `start` or `stop` that was begun earlier and may run still, although nobody waits for it any more: its shim was
+    /// killed, or it could not be ended. It is known until it has ended.
+    pub async fn still_runs(&self, name: &LocalName) -> Option<Run> {
+        let owners = [Verb::Start, Verb::Stop].map(|verb| owner(name, verb));
+        for run in self.inner.runs.all(|id| !id.is_check()) {
+            if owners.contains(&run.spec().owner) && run.command_may_run().await {
+                return Some(run);
+            }
+        }
+        None
+    }
+
     /// Begins an attempt and returns when its command runs.
     ///
     /// # Errors
@@ -171,7 +183,7 @@ impl Exec {
             });
         };
         let spec = RunSpec {
-            owner: format!("exec {name} {}", verb.word()),
+            owner: owner(name, verb),
             leftovers: match verb {
                 Verb::Start => Leftovers::Keep,
                 Verb::Stop => Leftovers::Kill,
@@ -274,6 +286,11 @@ impl Exec {
         forget(&self.inner.runs, &run).await;
         Ok(checked)
     }
+}
+
+/// Whose a run of a command is, as the run has it written down.
+fn owner(name: &LocalName, verb: Verb) -> String {
+    format!("exec {name} {}", verb.word())
 }
 
 fn spec(

@@ -7,8 +7,9 @@ use interlock_proto::v1;
 use interlock_proto::v1::AttemptState as State;
 use interlock_proto::v1::coordinator_message::Message as Order;
 use interlock_proto::v1::dispatch::Command;
+use rustix::process::Signal;
 
-use crate::lab::{Lab, content};
+use crate::lab::{Lab, content, signal};
 use crate::scripted::{exec, id, process};
 
 const WEB: &str = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n";
@@ -290,6 +291,60 @@ async fn a_cancelled_command_is_killed_and_answered_when_nothing_of_it_is_left()
         cancelled.evidence
     );
     assert!(!lab.path("done").exists());
+}
+
+#[tokio::test]
+async fn a_command_is_not_begun_while_one_of_an_earlier_attempt_may_still_run() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let (count, shim) = (lab.path("count"), lab.path("shim"));
+    let file = counting(&lab).replace(
+        "\"echo x",
+        &format!("\"echo $PPID > {}; echo x", shim.display()),
+    );
+    lab.configure(&coordinator.endpoint, &file);
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session
+        .dispatch(id("start", 1), Command::Start(exec("job")))
+        .await;
+    content(&count, |text| text == "x\n").await;
+    let pid = fs::read_to_string(&shim).unwrap();
+    signal(pid.trim().parse().unwrap(), Signal::KILL);
+    let unseen = session.outcome(&id("start", 1)).await;
+    assert_eq!(unseen.state(), State::Unknown, "{unseen:?}");
+
+    // A person tries again, whether to start it or to stop it.
+    for (attempt, command) in [
+        ("start", Command::Start(exec("job"))),
+        ("stop", Command::Stop(exec("job"))),
+    ] {
+        session.dispatch(id(attempt, 2), command).await;
+        let refused = session.outcome(&id(attempt, 2)).await;
+        assert_eq!(refused.state(), State::Failed, "{refused:?}");
+        let told = &refused.evidence;
+        assert!(
+            told.contains("may still run") && told.contains("pid "),
+            "{told}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&count).unwrap(), "x\n");
+
+    fs::write(lab.path("release"), "").unwrap();
+    content(&lab.path("done"), |_| true).await;
+    let mut attempt = 3;
+    loop {
+        session
+            .dispatch(id("start", attempt), Command::Start(exec("job")))
+            .await;
+        let tried = session.outcome(&id("start", attempt)).await;
+        if tried.state() == State::Done {
+            break;
+        }
+        assert!(tried.evidence.contains("may still run"), "{tried:?}");
+        attempt += 1;
+    }
+    assert_eq!(fs::read_to_string(&count).unwrap(), "x\nx\n");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Parts that commands of the agent's own file manage.
 //!
 //! A command leaves its run on disk until its attempt is settled. That is how an attempt that goes on after a restart
-//! of the agent knows what it has already done: a command whose run exists is waited for, never started again.
+//! of the agent knows what it has already done: a command whose run exists is waited for, never started again. And while one
+//! of another attempt may still run, no other is begun: two commands of one part at the same time are never right.
 
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ impl Managers {
         let run = match self.runs.get(&id) {
             Some(run) => run,
             None => {
+                if let Some(earlier) = self.exec.still_runs(name).await {
+                    return Err(Trouble::Failed(beside(name, word, &earlier)));
+                }
                 let launched = self.exec.launch(name, verb, id).await;
                 launched.map_err(|error| Trouble::Failed(chain(&error)))?
             }
@@ -148,6 +152,18 @@ impl Managers {
             | InstanceState::Unknown => Trouble::unknown(evidence, self.exec.is_idempotent(name)),
         })
     }
+}
+
+/// Why a command is not begun beside an earlier one.
+fn beside(name: &LocalName, word: &str, earlier: &Run) -> String {
+    let pid = earlier
+        .pid()
+        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    format!(
+        "`{word}` of exec {name} was not begun: a command of an earlier attempt, {}{pid}, may still run; wait until it has ended, or \
+         end it, and `retry`",
+        earlier.id().as_str()
+    )
 }
 
 /// Ends a command that is still running, with everything that it started.
