@@ -67,10 +67,14 @@ pub(super) async fn begin(
     let service = service.clone();
     let begun = leases.driver().call(move |desk| {
         let nodes = from.iter().chain([&node]);
-        if let Some(maintenance) = desk.coordinator.rests(&service, nodes) {
+        let now = clock::now();
+        // Nobody has a role that was given back for this, and rest that was entered since would keep it so.
+        let given_back = desk.coordinator.prepared_since(&service, now).is_some();
+        if let Some(maintenance) = desk.coordinator.rests(&service, nodes)
+            && !given_back
+        {
             return Err(maintenance.to_string());
         }
-        let now = clock::now();
         let moves = moves(from.as_ref(), &node);
         if moves {
             let may = desk.coordinator.may_fail_over(&service, now);
@@ -95,6 +99,7 @@ pub(super) async fn may_ask_back(
     leases: &Leases,
     service: &ServiceName,
     from: &NodeName,
+    epoch: Epoch,
 ) -> Result<(), String> {
     let (service, from) = (service.clone(), from.clone());
     let may = leases.driver().call(move |desk| {
@@ -105,7 +110,7 @@ pub(super) async fn may_ask_back(
         if let Some(holder) = coordinator.is_held(&service) {
             return Err(format!("{service} is held by {holder}"));
         }
-        let asked = coordinator.failover_is_prepared(&service, clock::now());
+        let asked = coordinator.failover_is_prepared(&service, epoch, clock::now());
         asked.map_err(|block| block.to_string())
     });
     may.await

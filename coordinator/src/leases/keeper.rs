@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -161,7 +161,7 @@ impl Keeper {
 
     /// Says who could take the role now. Before the lease was read nobody knows.
     fn judge(&mut self, now: Clock) {
-        if self.stored.is_none() {
+        if self.stored.is_none() || !self.leader.has_read() {
             return;
         }
         let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
@@ -331,12 +331,20 @@ impl Keeper {
                 automatic,
             } => {
                 let (leases, service) = (self.leases.clone(), service.clone());
+                let asked = Instant::now();
+                let patience = self.facts.terms.timings.renewal();
                 tokio::spawn(async move {
                     // A role that may not move is not given back: there would be no primary until a person acts.
                     if automatic
-                        && let Err(why) = claim::may_ask_back(&leases, &service, &from.node).await
+                        && let Err(why) =
+                            claim::may_ask_back(&leases, &service, &from.node, epoch).await
                     {
                         debug!(%service, why, "its role is not asked back");
+                        return;
+                    }
+                    // What was decided before a store that has stalled is not so any more. It is decided again.
+                    if automatic && asked.elapsed() > patience {
+                        debug!(%service, "its role is not asked back: the answer came late");
                         return;
                     }
                     leases.tell(&from.node, &service, &Word::Release(epoch));

@@ -32,6 +32,9 @@ pub(crate) enum Error {
     /// Its checker refuses the text.
     #[error("its checker refuses it (`{0}`): {1}")]
     Refused(String, String),
+    /// It was not wanted any more.
+    #[error("nothing was begun")]
+    NotBegun,
     /// Its checker was not waited for.
     #[error("its checker was ended before it had said anything (`{0}`)")]
     Ended(String),

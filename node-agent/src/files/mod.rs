@@ -100,7 +100,11 @@ impl Files {
     pub(crate) async fn work(&self, job: Job, work: FileWork) -> Result<String, Error> {
         let files = self.clone();
         let done = tokio::spawn(async move {
-            let _turn = files.turn.lock().await;
+            let _turn = tokio::select! {
+                biased;
+                () = job.end.cancelled() => return Err(Error::NotBegun),
+                turn = files.turn.lock() => turn,
+            };
             match work {
                 FileWork::Try(text) => files.look(&job, &text).await,
                 FileWork::Write(text) => files.write(&job, &text).await,
@@ -188,6 +192,9 @@ impl Files {
             Some(_) => return Err(Error::Changed(path)),
             None => Note::new(job.operation, now, &wanted),
         };
+        if job.end.is_cancelled() {
+            return Err(Error::NotBegun);
+        }
         self.keep(job, &note).await?;
         put(&path, wanted).await?;
         if !job.file.checks_elsewhere() {
@@ -340,8 +347,9 @@ impl Job {
     async fn check(&self, command: &[String], secrets: &[Secret]) -> Result<(), Error> {
         let shown = command.join(" ");
         let printed = tokio::select! {
-            printed = tool::run(command, CHECK) => printed,
+            biased;
             () = self.end.cancelled() => return Err(Error::Ended(shown)),
+            printed = tool::run(command, CHECK) => printed,
         };
         let printed = match printed {
             Ok(printed) => printed,

@@ -13,6 +13,7 @@ use interlock_model::attempt::AttemptReport;
 use interlock_model::ids::{AttemptId, BootId, OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Wanted;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -81,8 +82,18 @@ impl Agent {
         executor: impl FnOnce(&Handle) -> Arc<E>,
     ) -> Self {
         let clock = Clock;
-        let assignment: Option<Assignment> = read_kept(kept.assignment, "assignment");
-        let claims: Option<Claims> = read_kept(kept.claims, "claims");
+        // An earlier version kept the claims in the assignment.
+        let claims = match kept.claims {
+            Some(claims) => read_kept(&claims, "claims"),
+            None => kept
+                .assignment
+                .as_deref()
+                .and_then(|kept| read_kept::<Earlier>(kept, "assignment"))
+                .map(|earlier| earlier.claims),
+        };
+        let kept_assignment = kept.assignment.as_deref();
+        let assignment: Option<Assignment> =
+            kept_assignment.and_then(|kept| read_kept(kept, "assignment"));
         let (acts, act_queue) = mpsc::channel(ACTS);
         let (orders, order_queue) = mpsc::channel(ORDERS);
         let reaches = options
@@ -178,9 +189,16 @@ impl Agent {
     }
 }
 
+/// What an assignment of an earlier version has beside the rest.
+#[derive(Deserialize)]
+struct Earlier {
+    #[serde(default)]
+    claims: Claims,
+}
+
 /// What a coordinator said, as it was kept by an earlier start.
-fn read_kept<T: DeserializeOwned>(kept: Option<Vec<u8>>, what: &str) -> Option<T> {
-    match serde_json::from_slice(&kept?) {
+fn read_kept<T: DeserializeOwned>(kept: &[u8], what: &str) -> Option<T> {
+    match serde_json::from_slice(kept) {
         Ok(said) => Some(said),
         Err(error) => {
             tracing::warn!(%error, what, "kept by another version; waiting for a coordinator");

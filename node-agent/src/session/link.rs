@@ -312,7 +312,8 @@ impl<E: Executor> Link<E> {
                 }
             }
             let now = Instant::now();
-            let later = self.outbox.take(now, &mut told);
+            let (waiting, later) = self.outbox.take(now);
+            told.extend(waiting);
             news.look(self.board.unread(&cursor), now);
             // What is told of an attempt may rest upon what was seen.
             let reports = told.iter().any(|say| matches!(say, Message::Attempt(_)));

@@ -89,13 +89,18 @@ impl Outbox {
         self.fill(|waiting| waiting.others.push_back(message));
     }
 
-    /// Takes what is due at `now`; returns when more will be.
-    pub(super) fn take(&self, now: Instant, told: &mut Vec<Message>) -> Option<Instant> {
-        let mut waiting = self.lock();
-        let due = waiting.reports.extract_if(.., |report| report.due <= now);
-        told.extend(due.map(Report::message));
-        told.extend(waiting.others.drain(..));
-        waiting.reports.iter().map(|waiting| waiting.due).min()
+    /// Takes the first that is due at `now`; returns when more will be. One at a time: what was not sent when the session ends
+    /// is still here, to be told at the goodbye.
+    pub(super) fn take(&self, now: Instant) -> (Option<Message>, Option<Instant>) {
+        let waiting = &mut *self.lock();
+        let mut places = waiting.reports.iter();
+        let told = match places.position(|report| report.due <= now) {
+            Some(at) => Some(waiting.reports.remove(at).message()),
+            None => waiting.others.pop_front(),
+        };
+        let others = (!waiting.others.is_empty()).then_some(now);
+        let reports = waiting.reports.iter().map(|waiting| waiting.due);
+        (told, reports.chain(others).min())
     }
 
     /// Takes everything, due or not.
@@ -149,10 +154,15 @@ mod tests {
         }
     }
 
+    /// All that is due, and when more will be.
     fn taken(outbox: &Outbox, at: Instant) -> (Vec<Message>, Option<Instant>) {
         let mut told = Vec::new();
-        let later = outbox.take(at, &mut told);
-        (told, later)
+        loop {
+            match outbox.take(at) {
+                (Some(message), _) => told.push(message),
+                (None, later) => return (told, later),
+            }
+        }
     }
 
     #[test]

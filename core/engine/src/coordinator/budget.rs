@@ -11,6 +11,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use interlock_model::lease::Epoch;
 use interlock_model::names::ServiceName;
 use interlock_model::spec::Budget;
 use interlock_model::time::{Now, Timestamp};
@@ -70,6 +71,16 @@ pub struct Block {
     pub spent: Budget,
 }
 
+/// A role that is being given back so that it moves by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prepared {
+    epoch: Epoch,
+    /// When it was first asked for; monotonic.
+    at: Duration,
+    /// The same for people, and for comparing with blocks.
+    since: Timestamp,
+}
+
 impl Block {
     /// What ends it, as it is typed.
     #[must_use]
@@ -118,13 +129,19 @@ impl Coordinator {
         self.blocks.values()
     }
 
-    /// May the role of a service move by itself once more? If not, nothing of it does from now on.
+    /// May the role of a service move by itself once more? If not, nothing of it does from now on; but for others that are asked
+    /// to give theirs back and have not moved yet, it waits for them.
     ///
     /// # Errors
     /// What stands against it.
     pub fn may_fail_over(&mut self, service: &ServiceName, now: Now) -> Result<(), Block> {
+        let prepared = self.prepared_since(service, now);
         if let Some(block) = self.block_of(service) {
-            return Err(block.clone());
+            // Its role was given back before that, and nobody has it.
+            let is_before = prepared.is_some_and(|since| since <= block.since);
+            if !(is_before && block.of == Blocked::Cluster) {
+                return Err(block.clone());
+            }
         }
         let Some(spec) = self.spec() else {
             return Ok(());
@@ -137,12 +154,23 @@ impl Coordinator {
             (of_service, own),
             (Blocked::Cluster, spec.control.failovers),
         ] {
-            let others = self.prepared.iter().filter(|(other, at)| {
-                of == Blocked::Cluster && *other != service && now.since(**at) < PREPARED
-            });
-            let others = u64::try_from(others.count()).unwrap_or(u64::MAX);
-            if self.counted(&of, budget.window, now) + others < u64::from(budget.times) {
-                continue;
+            let is_reserved = of == Blocked::Cluster && prepared.is_some();
+            let moved = self.counted(&of, budget.window, now);
+            if is_reserved || moved < u64::from(budget.times) {
+                let others = match (&of, is_reserved) {
+                    (Blocked::Cluster, false) => self.others_prepared(service, now),
+                    _ => 0,
+                };
+                if is_reserved || moved + others < u64::from(budget.times) {
+                    continue;
+                }
+                // They may come to nothing: that is no reason for a person to be called.
+                let since = now.wall;
+                return Err(Block {
+                    of,
+                    since,
+                    spent: budget,
+                });
             }
             let block = Block {
                 of: of.clone(),
@@ -160,15 +188,42 @@ impl Coordinator {
         Ok(())
     }
 
-    /// A primary that is well is about to be asked to give its role back. Others that are asked at the same time count as if they
-    /// had moved: all of them together must not exceed what one after the other may not.
+    /// A primary that is well is about to be asked to give the role of this epoch back. Others that are asked at the same time count
+    /// as if they had moved: all of them together must not exceed what one after the other may not. It counts from the first time
+    /// that it is asked.
     ///
     /// # Errors
     /// What stands against it.
-    pub fn failover_is_prepared(&mut self, service: &ServiceName, now: Now) -> Result<(), Block> {
+    pub fn failover_is_prepared(
+        &mut self,
+        service: &ServiceName,
+        epoch: Epoch,
+        now: Now,
+    ) -> Result<(), Block> {
         self.may_fail_over(service, now)?;
-        self.prepared.insert(service.clone(), now.mono);
+        let known = self.prepared.get(service);
+        if known.is_none_or(|prepared| prepared.epoch != epoch) {
+            let prepared = Prepared {
+                epoch,
+                at: now.mono,
+                since: now.wall,
+            };
+            self.prepared.insert(service.clone(), prepared);
+        }
         Ok(())
+    }
+
+    /// Since when the role of a service is being given back so that it moves by itself, if it is.
+    #[must_use]
+    pub fn prepared_since(&self, service: &ServiceName, now: Now) -> Option<Timestamp> {
+        let prepared = self.prepared.get(service)?;
+        (now.since(prepared.at) < PREPARED).then_some(prepared.since)
+    }
+
+    fn others_prepared(&self, service: &ServiceName, now: Now) -> u64 {
+        let others = self.prepared.keys().filter(|other| *other != service);
+        let others = others.filter(|other| self.prepared_since(other, now).is_some());
+        u64::try_from(others.count()).unwrap_or(u64::MAX)
     }
 
     /// How many failovers there were within the window.

@@ -67,7 +67,6 @@ mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use interlock_model::ids::{Generation, OperationId, Term};
 use interlock_model::names::{NodeName, PowerName, ServiceName};
@@ -149,7 +148,7 @@ pub struct Coordinator {
     /// When roles moved by themselves, as far as budgets ask for it.
     counted: BTreeMap<ServiceName, Vec<Timestamp>>,
     /// Primaries that are well and were asked to give their roles back, so that these move by themselves, and when.
-    prepared: BTreeMap<ServiceName, Duration>,
+    prepared: BTreeMap<ServiceName, budget::Prepared>,
     /// Of what nothing moves by itself before a person says so.
     blocks: BTreeMap<Blocked, Block>,
     observers: reaching::Observers,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use interlock_model::action::Power;
-use interlock_model::check::{CheckFrom, CheckId, CheckKind, Verdict};
+use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Verdict};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceState, Liveness};
 use interlock_model::spec::{Service, Spec};
@@ -40,14 +40,17 @@ impl View {
             let own = service.checks.iter().filter(|(_, check)| {
                 check.from == CheckFrom::Own && !matches!(check.kind, CheckKind::Same { .. })
             });
-            let mut own = own.map(|(check, _)| CheckId {
-                service: service.name.clone(),
-                check: check.clone(),
+            let mut own = own.map(|(name, check)| {
+                let id = CheckId {
+                    service: service.name.clone(),
+                    check: name.clone(),
+                };
+                (id, check)
             });
-            own.find_map(|id| {
+            own.find_map(|(id, check)| {
                 let ran = self.nodes.get(on)?.checks.get(&id)?.at;
                 let seen = self.check(spec, on, &id, now);
-                (seen.verdict == Verdict::Ok && ran >= since)
+                (seen.verdict == Verdict::Ok && ran >= since.saturating_add(lag(check)))
                     .then(|| format!("{id} on {on} is ok ({})", seen.evidence))
             })
         })
@@ -137,4 +140,11 @@ impl View {
         let of = meant.next();
         of.map_or(node, |(service, other)| self.observer(spec, service, other))
     }
+}
+
+/// For how long a check may go on being ok that is not any more: the verdict of some needs several runs.
+fn lag(check: &Check) -> Duration {
+    check
+        .every
+        .saturating_mul(check.fail.of().saturating_sub(1))
 }

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use interlock_model::lease::{Epoch, Holder as Member};
+use interlock_model::names::NodeName;
 
 use super::event::{Effect, Standing};
 use super::reading::Reading;
@@ -23,8 +24,10 @@ use crate::lease::LeaseRecord;
 const SOON: Duration = Duration::from_millis(500);
 
 /// For how long a holder has to say that its clients do not reach it, before it is asked to give the role back: a cable that is put
-/// into another port of a switch, and a port that is started anew, are out for less.
-const UNLINKED: Duration = Duration::from_secs(2);
+/// into another port of a switch, and a port that is started anew, are out for less. And so long that who follows it is compared with
+/// what was written when the link was out already (`written::AGO`, and the second in which a standby says how far it has got): where
+/// the same link carries the replication, nobody follows, and it keeps the role.
+const UNLINKED: Duration = Duration::from_secs(5);
 
 /// For how long somebody must have had a link, without a break, and have heard others by it, who takes over because of that. Ports of
 /// a switch that is started again differ by less.
@@ -53,26 +56,31 @@ impl Leader {
         if !record.holder().is_some_and(unlinked) {
             return;
         }
-        let is_reached = |heard: &Heard| {
-            let since = heard.linked;
-            since.is_some_and(|since| now.shortest_since(since) >= LINKED)
-        };
+        let is_reached = |heard: &Heard| self.is_reached(&heard.standing.holder.node, now);
         if let Some(successor) = self.successor(reading, record, is_reached, now).cloned() {
             self.ask_back(record, &successor, true, now, out);
         }
     }
 
     /// Was the role given back by somebody who is well, and whom nobody reaches? What it has written is there then, all of it.
+    /// That it was asked to is remembered: its link may be back by then, and that changes nothing of what it has written.
     pub(super) fn is_handed_over(&self, record: &LeaseRecord, now: Clock) -> bool {
         let given_back = record.holder().is_none() && record.ended_at().is_some();
+        let was_asked = self.handed == Some(record.epoch());
         let mut heard = self.heard.values();
         given_back
             && heard.any(|heard| {
                 let standing = &heard.standing;
                 standing.mark == Some(record.last_held())
-                    && standing.unlinked.is_some()
+                    && (was_asked || standing.unlinked.is_some())
                     && now.longest_since(heard.at) < self.timings().fence()
             })
+    }
+
+    /// Has a member had a link for long enough, and heard others by it?
+    pub(super) fn is_reached(&self, node: &NodeName, now: Clock) -> bool {
+        let since = self.heard.get(node).and_then(|heard| heard.linked);
+        since.is_some_and(|since| now.shortest_since(since) >= LINKED)
     }
 
     /// The current epoch is not over, and the role is wanted elsewhere.
@@ -91,6 +99,9 @@ impl Leader {
         let asked = |at: Clock| now.longest_since(at) < period;
         if candidate.holder.node != holder.node && !self.asked_back.is_some_and(asked) {
             self.asked_back = Some(now);
+            if automatic {
+                self.handed = Some(record.epoch());
+            }
             out.push(Effect::AskRelease {
                 from: holder.clone(),
                 epoch: record.epoch(),

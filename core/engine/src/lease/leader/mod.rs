@@ -115,6 +115,8 @@ pub struct Leader {
     told: Option<Clock>,
     /// When the holder was last asked to give the role back.
     asked_back: Option<Clock>,
+    /// The epoch whose holder was asked to give the role back although nobody had wanted it elsewhere.
+    handed: Option<Epoch>,
     fencing: Option<Fencing>,
     /// How far the holder had written.
     written: Written,
@@ -155,6 +157,7 @@ impl Leader {
             in_flight: None,
             told: None,
             asked_back: None,
+            handed: None,
             fencing: None,
             written: Written::default(),
             reason: None,
@@ -288,6 +291,12 @@ impl Leader {
         }
         self.heard.remove(&node);
         self.attested.insert(node, (by, why));
+    }
+
+    /// Is anything known of the record since it was last changed?
+    #[must_use]
+    pub fn has_read(&self) -> bool {
+        self.reading.is_some()
     }
 
     fn committed(&mut self, id: u64, now: Clock, out: &mut Vec<Effect>) {

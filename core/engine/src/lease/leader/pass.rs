@@ -399,7 +399,11 @@ impl Leader {
                     reasons.push(format!("{node}: it holds the role"));
                 }
                 Ok(standing) => {
-                    let rank = |standing: &Standing| rank(standing, record);
+                    // Who takes over because nobody reaches the holder is reached itself.
+                    let rank = |standing: &Standing| {
+                        let reached = clean && self.is_reached(&standing.holder.node, now);
+                        (reached, rank(standing, record))
+                    };
                     let better = |best: &Standing| rank(standing) > rank(best);
                     if best.is_none_or(better) {
                         best = Some(standing);
