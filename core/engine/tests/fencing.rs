@@ -548,3 +548,38 @@ fn a_budget_slides_and_that_of_the_cluster_holds_for_every_service() {
     coordinator.unblock(None, by, at(5000)).unwrap();
     coordinator.may_fail_over(&db(), at(5001)).unwrap();
 }
+
+#[test]
+fn askings_count_together_for_as_long_as_a_stop_may_take_and_block_nothing() {
+    let storm = SPEC.replace("coordinators: [mgmt]", "coordinators: [mgmt], failovers: 2");
+    let mut coordinator = bench(&storm);
+    let (one, two): (ServiceName, ServiceName) = ("one".parse().unwrap(), "two".parse().unwrap());
+    let ask = |coordinator: &mut Coordinator, service: &ServiceName, millis| {
+        coordinator.failover_is_prepared(service, Epoch(1), at(millis))
+    };
+    ask(&mut coordinator, &one, 1000).unwrap();
+    ask(&mut coordinator, &two, 1000).unwrap();
+    ask(&mut coordinator, &db(), 1100).unwrap_err();
+    coordinator.may_fail_over(&db(), at(1200)).unwrap_err();
+    assert_eq!(coordinator.block_of(&db()), None);
+    assert!(coordinator.take_output().is_empty());
+    // Asked again and again: it counts from the first time.
+    for service in [&one, &two] {
+        ask(&mut coordinator, service, 20_000).unwrap();
+    }
+    ask(&mut coordinator, &db(), 31_000).unwrap();
+}
+
+#[test]
+fn a_role_that_was_given_back_moves_also_where_the_budget_was_spent_since() {
+    let storm = SPEC.replace("coordinators: [mgmt]", "coordinators: [mgmt], failovers: 1");
+    let mut coordinator = bench(&storm);
+    let other: ServiceName = "other".parse().unwrap();
+    let asked = coordinator.failover_is_prepared(&db(), Epoch(1), at(1000));
+    asked.unwrap();
+    coordinator.failover_counted(&other, at(1500));
+    coordinator.may_fail_over(&other, at(2000)).unwrap_err();
+    assert!(coordinator.block_of(&db()).is_some());
+    coordinator.may_fail_over(&db(), at(2100)).unwrap();
+    coordinator.may_fail_over(&db(), at(31_000)).unwrap_err();
+}

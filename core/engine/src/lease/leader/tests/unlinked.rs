@@ -3,7 +3,7 @@
 use super::*;
 
 /// For how long it has to say so.
-const PATIENCE: u64 = 2000;
+const PATIENCE: u64 = 5000;
 
 /// For how long somebody else has to be reached.
 const LINKED: u64 = 5000;
@@ -113,7 +113,7 @@ fn who_is_not_reached_keeps_the_role_while_nobody_else_could_take_it_or_it_may_n
     ] {
         let mut leader = watching(&terms, &record, other.clone());
         leader.handle(Event::Automatic(automatic), at(1001));
-        let times = [OUT, OUT + 3000, OUT + 7000];
+        let times = [OUT, OUT + 6000, OUT + 10_000];
         let said = [db1(true), other.clone()];
         assert!(!asked(&mut leader, &record, &times, &said), "{other:?}");
     }
@@ -166,8 +166,11 @@ fn nothing_is_lost_by_a_move_whose_primary_lives_whatever_a_failover_may_lose() 
         transaction(events.collect())?.record()?.holder().cloned()
     };
     let lives = || former(not_reached(standing("db1", 0, Some(200))));
-    let now = OUT + 3000;
+    let now = OUT + PATIENCE + 1000;
     assert_eq!(begins(&mut leader, lives(), 199, now), None);
+    // Its link is back, and what it has written is still there.
+    let linked = former(standing("db1", 0, Some(200)));
+    assert_eq!(begins(&mut leader, linked, 199, now + 50), None);
     let reason = leader.reason().unwrap_or_default();
     assert!(reason.contains("it is 1 behind, more than 0"), "{reason}");
     let all = begins(&mut leader, lives(), 200, now + 100);
