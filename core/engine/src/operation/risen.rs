@@ -231,7 +231,9 @@ impl Operation {
         }
     }
 
-    /// Has a person taken the stop of an instance for done, whose agent cannot tell how it is?
+    /// Has a person taken the stop of an instance for done, whose agent has looked and cannot tell how it is? An agent that has
+    /// just begun has not looked yet, and what is half up is unknown as well: of an instance of several parts one may be seen
+    /// running.
     pub(super) fn is_vouched_down(
         &self,
         node: &NodeName,
@@ -243,7 +245,12 @@ impl Operation {
             self.steps[at].phase == Phase::Skipped && self.step(at).action == Action::Stop
         });
         let told = ctx.view.instance(node, service);
-        skipped && told.is_some_and(|(seen, _)| seen.state == InstanceState::Unknown)
+        let declared = ctx.spec.services.get(service);
+        let is_one = declared.is_some_and(|service| service.parts.len() <= 1);
+        let cannot_tell = told.is_some_and(|(seen, _)| {
+            seen.state == InstanceState::Unknown && !seen.reason.is_empty()
+        });
+        skipped && is_one && cannot_tell
     }
 
     /// When this operation last proved that an instance is down; zero if this process has not seen it do so.

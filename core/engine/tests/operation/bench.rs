@@ -244,7 +244,7 @@ pub(crate) struct Bench {
     pub(crate) verified: BTreeMap<NodeName, Verified>,
     /// What may run, and the spec has no more.
     pub(crate) strays: Strays,
-    spec: Spec,
+    pub(crate) spec: Spec,
     seconds: u64,
     /// How far the wall clock has jumped ahead.
     jumped: u64,
@@ -412,8 +412,14 @@ impl Bench {
     }
 
     pub(crate) fn instance(&mut self, service: &str, on: &str, state: InstanceState) {
+        // Who has looked and cannot tell says why.
+        let reason = match state {
+            InstanceState::Unknown => "its agent cannot tell".to_owned(),
+            _ => String::new(),
+        };
         let seen = InstanceObservation {
             state,
+            reason,
             ..InstanceObservation::default()
         };
         self.tells(service, on, seen);

@@ -3,7 +3,7 @@
 use interlock_engine::operation::{Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
-use interlock_model::observation::InstanceState;
+use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{PlanKind, Wait};
 
 use crate::bench::{Bench, LIMIT, seal, step};
@@ -94,6 +94,29 @@ fn where_its_agent_cannot_tell_the_word_of_a_person_stands_until_it_can() {
     bench.pass(SOON).power("a", Power::On).pass(SOON);
     assert_eq!(bench.phase("power-off:a"), Phase::Blocked);
     assert!(!goes_down(&mut bench));
+}
+
+#[test]
+fn who_has_not_looked_yet_or_sees_half_of_it_cannot_be_spoken_for() {
+    let mut bench = failed();
+    bench.instance("db", "a", InstanceState::Unknown);
+    bench.asks(Verb::Skip, "stop:db@a").unwrap();
+    // Its agent has begun anew.
+    bench.tells("db", "a", InstanceObservation::default());
+    bench.pass(SOON).power("a", Power::On).pass(SOON);
+    assert!(!goes_down(&mut bench));
+
+    let mut bench = failed();
+    let db = bench.spec.services.get_mut("db").unwrap();
+    let more = db.parts[0].clone();
+    db.parts.push(more);
+    bench.instance("db", "a", InstanceState::Unknown);
+    bench.asks(Verb::Skip, "stop:db@a").unwrap();
+    bench.pass(SOON).power("a", Power::On).pass(SOON);
+    assert!(!goes_down(&mut bench));
+    bench.instance("db", "a", InstanceState::Stopped);
+    bench.pass(1).power("a", Power::On).advance();
+    assert!(goes_down(&mut bench));
 }
 
 #[test]
