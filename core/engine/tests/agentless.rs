@@ -150,10 +150,16 @@ fn the_word_of_the_first_prober_that_is_heard_counts() {
 
 /// pdu carries fax, whose line a probes, and has a power source.
 fn switched() -> Coordinator {
+    switched_after("1")
+}
+
+/// With a check that is bad after so many failures.
+fn switched_after(fail: &str) -> Coordinator {
     let mut coordinator = bench();
+    let check = format!("checks: {{ line: {{ tcp: '{{address}}:5061', fail: {fail} }} }}");
     let text = SPEC.replace(
         "fax: { nodes: [pdu] }",
-        "fax: { nodes: [pdu], checks: { line: { tcp: '{address}:5061' } } }",
+        &format!("fax: {{ nodes: [pdu], {check} }}"),
     );
     let spec = Spec::parse(text.as_bytes(), "bench.yaml").unwrap().spec;
     coordinator.apply_spec(Arc::new(spec), String::new(), String::new(), "admin", NOW);
@@ -270,6 +276,23 @@ fn a_machine_that_answers_is_not_off_whatever_its_power_source_says() {
     says_off(&mut coordinator, later(9));
     assert_eq!(of_pdu(&coordinator, later(9)).power, Power::Off);
     assert_eq!(of_pdu(&coordinator, later(9)).contradicted, None);
+}
+
+#[test]
+fn a_check_that_needs_several_failures_is_no_proof_that_a_machine_is_on_before_it_had_time_for_them()
+ {
+    let mut coordinator = switched_after("3");
+    says_off(&mut coordinator, later(2));
+    for seconds in [4, 9] {
+        line(&mut coordinator, Verdict::Ok, later(seconds));
+        coordinator.tick(later(seconds));
+        assert!(coordinator.view().is_off(&named("pdu")));
+        assert_eq!(contradictions(&mut coordinator), 0);
+    }
+    line(&mut coordinator, Verdict::Ok, later(40));
+    coordinator.tick(later(40));
+    assert!(!coordinator.view().is_off(&named("pdu")));
+    assert_eq!(contradictions(&mut coordinator), 1);
 }
 
 #[test]

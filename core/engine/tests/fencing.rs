@@ -553,6 +553,7 @@ fn a_budget_slides_and_that_of_the_cluster_holds_for_every_service() {
 fn askings_count_together_for_as_long_as_a_stop_may_take_and_block_nothing() {
     let storm = SPEC.replace("coordinators: [mgmt]", "coordinators: [mgmt], failovers: 2");
     let mut coordinator = bench(&storm);
+    coordinator.take_output();
     let (one, two): (ServiceName, ServiceName) = ("one".parse().unwrap(), "two".parse().unwrap());
     let ask = |coordinator: &mut Coordinator, service: &ServiceName, millis| {
         coordinator.failover_is_prepared(service, Epoch(1), at(millis))

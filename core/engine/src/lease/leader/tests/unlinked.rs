@@ -169,7 +169,10 @@ fn nothing_is_lost_by_a_move_whose_primary_lives_whatever_a_failover_may_lose() 
     let now = OUT + PATIENCE + 1000;
     assert_eq!(begins(&mut leader, lives(), 199, now), None);
     // Its link is back, and what it has written is still there.
-    let linked = former(standing("db1", 0, Some(200)));
+    let linked = former(Standing {
+        unready: Some("its server is just stopping".to_owned()),
+        ..standing("db1", 0, Some(200))
+    });
     assert_eq!(begins(&mut leader, linked, 199, now + 50), None);
     let reason = leader.reason().unwrap_or_default();
     assert!(reason.contains("it is 1 behind, more than 0"), "{reason}");
