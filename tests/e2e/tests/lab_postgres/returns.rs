@@ -31,6 +31,8 @@ fn reason(site: &Site<'_>) -> Result<String> {
 /// Nobody is primary, and this is why, for as long as it takes a lease to expire.
 fn stays_free(site: &Site<'_>, because: &str) -> Result<()> {
     eventually(&format!("the reason {because:?}"), SOON, || {
+        // It is told as soon as the primary is silent; its lease runs on for a while.
+        ensure!(site.primary().is_err(), "{:?} is primary", site.primary());
         let said = reason(site)?;
         ensure!(said.contains(because), "{said:?}");
         Ok(())
