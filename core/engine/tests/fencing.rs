@@ -561,7 +561,9 @@ fn askings_count_together_for_as_long_as_a_stop_may_take_and_block_nothing() {
     ask(&mut coordinator, &one, 1000).unwrap();
     ask(&mut coordinator, &two, 1000).unwrap();
     ask(&mut coordinator, &db(), 1100).unwrap_err();
-    coordinator.may_fail_over(&db(), at(1200)).unwrap_err();
+    let waits = coordinator.may_fail_over(&db(), at(1200)).unwrap_err();
+    assert!(waits.to_string().contains("waits for 2"), "{waits}");
+    assert!(!waits.to_string().contains("unblock"), "{waits}");
     assert_eq!(coordinator.block_of(&db()), None);
     assert!(coordinator.take_output().is_empty());
     // Asked again and again: it counts from the first time.

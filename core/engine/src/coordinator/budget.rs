@@ -69,6 +69,10 @@ pub struct Block {
     pub since: Timestamp,
     /// The budget that was spent.
     pub spent: Budget,
+    /// How many services are only asked to give their roles back and have not moved yet, without whom it would not be. Then nothing
+    /// is kept, and it waits for them.
+    #[serde(skip)]
+    pub asked: u64,
 }
 
 /// A role that is being given back so that it moves by itself.
@@ -97,6 +101,14 @@ impl Block {
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { of, spent, .. } = self;
+        if self.asked > 0 {
+            return write!(
+                f,
+                "it waits for {} services that are just asked to give their roles back: with them the budget of {of} is spent \
+                 ({spent})",
+                self.asked
+            );
+        }
         write!(
             f,
             "the budget of {of} is spent ({spent}), and nothing of it moves by itself until: {}",
@@ -154,29 +166,26 @@ impl Coordinator {
             (of_service, own),
             (Blocked::Cluster, spec.control.failovers),
         ] {
-            let is_reserved = of == Blocked::Cluster && prepared.is_some();
+            let (reserved, others) = match (&of, prepared) {
+                (Blocked::Cluster, Some(_)) => (true, 0),
+                (Blocked::Cluster, None) => (false, self.others_prepared(service, now)),
+                (Blocked::Service(_), _) => (false, 0),
+            };
             let moved = self.counted(&of, budget.window, now);
-            if is_reserved || moved < u64::from(budget.times) {
-                let others = match (&of, is_reserved) {
-                    (Blocked::Cluster, false) => self.others_prepared(service, now),
-                    _ => 0,
-                };
-                if is_reserved || moved + others < u64::from(budget.times) {
-                    continue;
-                }
-                // They may come to nothing: that is no reason for a person to be called.
-                let since = now.wall;
-                return Err(Block {
-                    of,
-                    since,
-                    spent: budget,
-                });
+            if reserved || moved + others < u64::from(budget.times) {
+                continue;
             }
+            let is_spent = moved >= u64::from(budget.times);
             let block = Block {
                 of: of.clone(),
                 since: now.wall,
                 spent: budget,
+                asked: if is_spent { 0 } else { others },
             };
+            if !is_spent {
+                // They may come to nothing: that is no reason for a person to be called.
+                return Err(block);
+            }
             self.output.writes.push(Write::json(of.key(), &block));
             self.event("failover-blocked", now, |event| {
                 event.service = service.to_string();
