@@ -67,6 +67,7 @@ impl Operation {
         }
         let state = &mut self.steps[at];
         let from = state.phase;
+        state.took |= !state.takes_back && may_have_taken(&entry.what);
         let mut settle = false;
         match &entry.what {
             What::Intent {
@@ -191,5 +192,17 @@ impl Operation {
         } else if !reported && self.reported.remove(&at) {
             self.open.insert(at);
         }
+    }
+}
+
+/// Does it say of an attempt that it takes something away, or that nobody knows whether it has? One that was asked for again
+/// unasked may have.
+fn may_have_taken(what: &What) -> bool {
+    match what {
+        What::Reached { until, .. } => *until == Wait::GoingDown,
+        What::Failed { unknown, .. } => *unknown,
+        What::Retried { by, .. } => by.is_empty(),
+        What::Proven { .. } => true,
+        _ => false,
     }
 }

@@ -9,7 +9,11 @@
 //! that is seen to be active; the active side itself starts while no other one is. Where the service was down as a whole
 //! nothing is active that could be seen, and the remembered side decides.
 //!
-//! | step, made for what was observed | must be seen, since its turn came |
+//! What else a step waits for may take its time: a gate, the capacity that another instance gives back. What was seen of the
+//! active side before that is over may be as old as the wait. So the look that counts is the last one, once nothing else is
+//! waited for.
+//!
+//! | step, made for what was observed | must be seen, since nothing else was waited for |
 //! |---|---|
 //! | stop, of any instance | the active side, where the plan took it to be; or everything down |
 //! | start of a standby | the active side, where the plan took it to be |
@@ -101,6 +105,23 @@ impl Operation {
             Active::Nowhere => Readiness::NotYet(unsaid(service, "every instance is down")),
             Active::Unknown(why) => Readiness::NotYet(unsaid(service, &why)),
         }
+    }
+
+    /// Keeps since when a step waits for nothing but a look at the active side. Is that so only now?
+    pub(super) fn lets_look(&mut self, at: usize, rest: &Readiness, ctx: &Ctx<'_>) -> bool {
+        let cleared = &mut self.live[at].cleared;
+        let is_new = cleared.is_none();
+        *cleared = match rest {
+            Readiness::Yes => Some(cleared.unwrap_or(ctx.now.mono)),
+            Readiness::NotYet(_) | Readiness::Never(_) => None,
+        };
+        is_new && cleared.is_some()
+    }
+
+    /// Since when a look at the active side counts.
+    pub(super) fn since_last_look(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        let turn = self.since_its_turn(at, ctx);
+        self.live[at].cleared.map_or(turn, |it| it.max(turn))
     }
 
     /// Has a person taken the place of a check that tells the active side?
@@ -214,7 +235,7 @@ impl Operation {
             }));
         }
         ctx.effects.append(&mut effects);
-        self.probe(&gates, self.since_its_turn(at, ctx), ctx);
+        self.probe(&gates, self.since_last_look(at, ctx), ctx);
     }
 }
 

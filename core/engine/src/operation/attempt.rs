@@ -92,15 +92,22 @@ impl Operation {
     /// The limit of what is done for a step: its own or, while it is taken back, that of such an action by the spec. A server
     /// that stops in seconds may need minutes to start.
     pub(super) fn limit(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
-        let step = self.step(at);
         let goes_back = self.live[at].undoing
             || matches!(self.steps[at].phase, Phase::Undoing | Phase::UndoFailed);
+        match goes_back {
+            true => self.limit_of_undo(at, ctx),
+            false => self.step(at).timeout,
+        }
+    }
+
+    /// The limit of taking a step back.
+    pub(super) fn limit_of_undo(&self, at: usize, ctx: &Ctx<'_>) -> Duration {
+        let step = self.step(at);
         let service = step.service.as_ref();
         let service = service.and_then(|name| ctx.spec.services.get(name));
         let node = step.node.as_ref().and_then(|name| ctx.spec.nodes.get(name));
         let power = node.and_then(|node| node.power.as_ref());
-        let undo = step.undo.as_ref().filter(|_| goes_back);
-        let limit = match undo.map(|undo| &*undo.0) {
+        let limit = match step.undo.as_ref().map(|undo| &*undo.0) {
             Some(Action::Start) => service.map(|it| it.start_within),
             Some(Action::Stop) => service.map(|it| it.stop_within),
             Some(Action::PowerOn { .. }) => power.map(|it| it.on_within),

@@ -140,15 +140,27 @@ impl Operation {
         let mut not_yet = Readiness::Yes;
         for dependant in ctx.spec.services.values() {
             let edge = dependant.dependencies.get(&service.name);
-            if !edge.is_some_and(|edge| edge.needed && edge.stop != Wait::None) {
+            let Some(edge) = edge.filter(|edge| edge.needed && edge.stop != Wait::None) else {
                 continue;
-            }
+            };
             let others = dependant.nodes.iter();
             for node in others.filter(|node| !but(dependant, node)) {
                 let (name, required) = (&dependant.name, &service.name);
                 let told = match self.word(node, name, ctx) {
-                    Word::Up(_, told) if told < self.proven_down(node, name) => continue,
+                    Word::Up(_, told) | Word::GoingDown(told)
+                        if told < self.proven_down(node, name) =>
+                    {
+                        continue;
+                    }
                     Word::Up(_, told) => told,
+                    // That it goes is all that some dependants are waited for.
+                    Word::GoingDown(_) if edge.stop != Wait::Down => continue,
+                    Word::GoingDown(_) => {
+                        not_yet = Readiness::NotYet(format!(
+                            "{name} on {node} is still stopping, and requires {required}"
+                        ));
+                        continue;
+                    }
                     Word::Awaited(why) => {
                         not_yet = Readiness::NotYet(format!("{why}, and it requires {required}"));
                         continue;

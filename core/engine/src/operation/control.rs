@@ -309,6 +309,8 @@ impl Operation {
     /// while nothing was considered is no proof of how it is now.
     fn take_turns_anew(&mut self) {
         for (state, live) in self.steps.iter().zip(&mut self.live) {
+            live.silent = None;
+            live.cleared = None;
             let is_begun = matches!(
                 state.phase,
                 Phase::Undoing | Phase::UndoFailed | Phase::Undone

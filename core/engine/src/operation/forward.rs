@@ -223,14 +223,16 @@ impl Operation {
             }
             return;
         }
-        let readiness = self
-            .assumption(at, ready, ctx)
-            .and(|| self.requirements(at, required, ctx))
+        let rest = self
+            .requirements(at, required, ctx)
             .and(|| self.capacity(at, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
             .and(|| self.batches(at, ready, ctx))
             .and(|| self.arrival(at, ready, ctx))
             .and(|| self.reachable(at, ready, ctx));
+        let first = self.lets_look(at, &rest, ctx) || first;
+        let since = self.since_last_look(at, ctx);
+        let readiness = self.assumption(at, since, ctx).and(|| rest);
         let awaits_next = self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0;
         match readiness {
             Readiness::Yes if awaits_next => {

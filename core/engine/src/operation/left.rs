@@ -113,7 +113,8 @@ impl Operation {
                     (Action::Admit { .. }, _) if state.has_reached(Wait::Up) => {
                         drained.remove(&of);
                     }
-                    (Action::Drain { .. }, Some(perhaps)) => {
+                    // One that its balancer was never told of has drained nobody.
+                    (Action::Drain { .. }, Some(perhaps)) if state.took => {
                         drained.insert(of, (Way::Drained, perhaps));
                     }
                     _ => {}

@@ -11,6 +11,10 @@ pub(super) struct Live {
     pub(super) edge: Option<usize>,
     /// When its edges were met.
     pub(super) ready: Option<Duration>,
+    /// Since when it waits for nothing but a look at the active side.
+    pub(super) cleared: Option<Duration>,
+    /// On the way back: since when the agent that it needs has not been there.
+    pub(super) silent: Option<Duration>,
     /// When its attempt, or its checks, must be through.
     pub(super) deadline: Option<Duration>,
     /// For how long the coordinator did not run since its edges were met.
@@ -47,7 +51,10 @@ impl Live {
 
     /// The coordinator did not run for so long.
     pub(super) fn forgive(&mut self, pause: Duration) {
-        for moment in [&mut self.deadline, &mut self.first].into_iter().flatten() {
+        for moment in [&mut self.deadline, &mut self.first, &mut self.silent]
+            .into_iter()
+            .flatten()
+        {
             *moment += pause;
         }
         if self.ready.is_some() {

@@ -43,6 +43,7 @@
 //! | `asked` | what people have asked for, with who, when and why |
 //! | `left` | what is left down where it ends before all is done |
 //! | `unwind` | taking back what was done |
+//! | `unheard` | what is to be taken back on machines whose agents are not there |
 //! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
 
@@ -74,6 +75,7 @@ mod roles;
 mod state;
 mod strays;
 mod tally;
+mod unheard;
 mod unwind;
 mod word;
 

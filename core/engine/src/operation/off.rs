@@ -14,7 +14,7 @@ use super::gates::{ASK_AGAIN, Readiness, agent_ready};
 use super::{Ctx, Effect, Operation, Phase, What};
 
 /// Why it is proven that a machine is off, by what its power source has said since `since`; none if that proves it not.
-fn proven_off(node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> Option<String> {
+pub(super) fn proven_off(node: &NodeName, since: Duration, ctx: &Ctx<'_>) -> Option<String> {
     let power = ctx.spec.nodes.get(node)?.power.as_ref()?;
     let said = ctx.view.power_since(node, since)?.0;
     let is_proof = said == Power::Off && ctx.verified.contains_key(node);
@@ -36,7 +36,7 @@ pub(super) fn ready(action: &Action, node: &NodeName, since: Duration, ctx: &Ctx
 
 /// Asks the power source of a silent machine, once in a pass, if its answer could prove anything: the word of a plug that is
 /// not proven to be the node's does not.
-fn ask_for_proof(node: &NodeName, ctx: &mut Ctx<'_>) {
+pub(super) fn ask_for_proof(node: &NodeName, ctx: &mut Ctx<'_>) {
     let declared = ctx.spec.nodes.get(node);
     let has_power = declared.is_some_and(|it| it.power.is_some() && it.agentless.is_none());
     if !has_power || !ctx.verified.contains_key(node) {
@@ -70,7 +70,7 @@ impl Operation {
     }
 
     /// Nothing runs on a machine that is off. No agent's attempt is the proof.
-    fn prove_by_off(&mut self, at: usize, off: &str, undo: bool, ctx: &mut Ctx<'_>) {
+    pub(super) fn prove_by_off(&mut self, at: usize, off: &str, undo: bool, ctx: &mut Ctx<'_>) {
         self.intend(at, "prove", undo, ctx);
         let step = self.step(at).id.clone();
         let evidence = format!("{off}: nothing runs there");

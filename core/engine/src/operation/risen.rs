@@ -227,7 +227,7 @@ impl Operation {
         };
         match self.word(node, name, ctx) {
             Word::Up(state, _) => Some(format!("{name} on {node} is {state}")),
-            Word::Down | Word::Awaited(_) | Word::Silent => None,
+            Word::GoingDown(_) | Word::Down | Word::Awaited(_) | Word::Silent => None,
         }
     }
 
@@ -281,7 +281,10 @@ impl Operation {
             Word::Up(state, told) if told >= proven => (state, told),
             Word::Awaited(_) if self.is_vouched_down(node, name, ctx) => return Readiness::Yes,
             Word::Awaited(why) => return Readiness::NotYet(why),
-            Word::Up(..) | Word::Down | Word::Silent => return Readiness::Yes,
+            Word::GoingDown(told) if told >= proven => {
+                return Readiness::NotYet(format!("{name} on {node} is still stopping"));
+            }
+            Word::Up(..) | Word::GoingDown(_) | Word::Down | Word::Silent => return Readiness::Yes,
         };
         let (what, which) = match phase {
             Phase::Skipped => (

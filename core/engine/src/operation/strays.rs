@@ -64,13 +64,20 @@ impl Operation {
             let name = &service.name;
             let planned = !self.places_of(name, node).is_empty();
             match self.word(node, name, ctx) {
-                Word::Up(_, told) if planned && told < self.proven_down(node, name) => None,
+                Word::Up(_, told) | Word::GoingDown(told)
+                    if planned && told < self.proven_down(node, name) =>
+                {
+                    None
+                }
                 Word::Up(state, _) if planned => Some(format!(
                     "{name} on {node} is {state}, and its machine is about to go: stop it there, or abort and plan again"
                 )),
                 Word::Up(..) => Some(format!(
                     "{name} on {node} runs, which was down when the plan was made, and no step stops it: stop it there, or abort \
                      and plan again"
+                )),
+                Word::GoingDown(_) => Some(format!(
+                    "{name} on {node} is still stopping, and its machine is about to go"
                 )),
                 Word::Awaited(_) if self.is_vouched_down(node, name, ctx) => None,
                 Word::Awaited(why) if planned => {

@@ -4,7 +4,8 @@
 //! back up must be healthy before what depended on it follows; what goes down must be proven down. A start on the way back
 //! waits for what its service requires like any other start, and a stop for those who require what it takes away. What is
 //! done has the limit of such an action by the spec: how long the way forward took says nothing. An undo that fails is a
-//! state of its own, for a person. A file is put back only while what the plan stopped for it is down.
+//! state of its own, for a person. A file is put back only while what the plan stopped for it is down. Undos that have nothing
+//! to do with each other run side by side; machines that never came up are not waited for one after the other (`unheard`).
 //!
 //! A step that has acted and was then skipped is taken back like any other: a person took it for done so that the
 //! operation went on, which says nothing about what it left behind. One that was skipped before it acted has left
@@ -91,8 +92,12 @@ impl Operation {
             if self.steps[at].phase == Phase::Undoing {
                 self.watch(at, ctx);
                 self.watch_health(at, ctx);
-            } else if self.state == State::Unwinding && self.needs_undo(at) && !stands[at] {
-                self.begin_undo(at, ctx);
+            } else if self.state == State::Unwinding && self.needs_undo(at) {
+                self.hears_machine(at, ctx);
+                match stands[at] {
+                    false => self.begin_undo(at, ctx),
+                    true => self.is_off_before_its_turn(at, ctx),
+                }
             }
         }
     }
@@ -115,16 +120,18 @@ impl Operation {
             self.live[at] = super::Live {
                 undoing: true,
                 ready: Some(ctx.now.mono),
+                silent: self.live[at].silent,
                 ..super::Live::default()
             };
         }
         let ready = self.live[at].ready.unwrap_or(ctx.now.mono);
+        let mut look = false;
         let readiness = if undo.0.is_power() {
             self.leaves_no_stray(&undo.0, &node, ctx)
                 .and(|| super::power::ready(&undo.0, &node, ready, ctx))
         } else {
-            self.assumption_of_undo(at, &undo.0, ready, ctx)
-                .and(|| self.beside_undo(at, &undo.0, ready, ctx))
+            let rest = self
+                .beside_undo(at, &undo.0, ready, ctx)
                 .and(|| self.may_be_let_in(&undo.0, ready, ctx))
                 .and(|| self.capacity(at, ctx))
                 .and(|| match &*undo.0 {
@@ -132,7 +139,11 @@ impl Operation {
                     Action::RestoreFile { .. } => self.is_clear(at, ctx),
                     _ => Readiness::Yes,
                 })
-                .and(|| super::off::ready(&undo.0, &node, ready, ctx))
+                .and(|| super::off::ready(&undo.0, &node, ready, ctx));
+            look = self.lets_look(at, &rest, ctx);
+            let since = self.since_last_look(at, ctx);
+            self.assumption_of_undo(at, &undo.0, since, ctx)
+                .and(|| rest)
         };
         match readiness {
             Readiness::Yes if undo.0.is_power() => self.begin_power(at, true, ctx),
@@ -154,13 +165,11 @@ impl Operation {
                 }
             }
             Readiness::NotYet(what)
-                if self.live[at].waited(ready, ctx.now) <= self.limit(at, ctx) =>
+                if self.waited_to_go_back(at, ready, ctx) <= self.limit(at, ctx) =>
             {
                 self.live[at].seen = what;
-                if self.live[at]
-                    .asked
-                    .is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN)
-                {
+                let again = self.live[at].asked;
+                if look || again.is_none_or(|asked| ctx.now.since(asked) >= ASK_AGAIN) {
                     self.live[at].asked = Some(ctx.now.mono);
                     if undo.0.is_power() {
                         ctx.effects.push(super::Effect::AskPower(node));
@@ -173,12 +182,13 @@ impl Operation {
                     }
                 }
             }
-            Readiness::NotYet(what) | Readiness::Never(what) => {
-                let (step, evidence) = (
-                    self.step(at).id.clone(),
-                    format!("cannot be taken back: {what}"),
-                );
+            Readiness::NotYet(ref what) | Readiness::Never(ref what) => {
+                let evidence = format!("cannot be taken back: {what}");
+                let step = self.step(at).id.clone();
                 self.record(What::UndoFailed { step, evidence }, ctx.now);
+                if matches!(readiness, Readiness::NotYet(_)) {
+                    self.give_up_unheard(at, ctx);
+                }
             }
         }
     }

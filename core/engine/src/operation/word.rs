@@ -8,6 +8,7 @@
 //! | of an instance | it means |
 //! |---|---|
 //! | its agent said that it is up, and is not lost | up, also while the agent connects again |
+//! | its agent said that it is on its way down | going down: it still runs |
 //! | its agent said that it is down | down |
 //! | its agent said that it cannot tell, or is here and has not said it in this session | awaited |
 //! | this process has never heard its agent | awaited, for as long as an agent takes to come back and to be called lost |
@@ -32,6 +33,8 @@ const TO_CONNECT: Duration = Duration::from_secs(10);
 pub(super) enum Word {
     /// It is up, since when that is said.
     Up(InstanceState, Duration),
+    /// It is on its way down and still runs, since when that is said.
+    GoingDown(Duration),
     /// It is down.
     Down,
     /// It is not known yet, and will be: why.
@@ -67,7 +70,8 @@ impl Operation {
             InstanceState::Running | InstanceState::Paused | InstanceState::Starting => {
                 Word::Up(seen.state, told)
             }
-            InstanceState::Stopping | InstanceState::Stopped | InstanceState::Failed => Word::Down,
+            InstanceState::Stopping => Word::GoingDown(told),
+            InstanceState::Stopped | InstanceState::Failed => Word::Down,
             InstanceState::Unknown => {
                 let why = match seen.reason.as_str() {
                     "" => "its agent cannot tell",

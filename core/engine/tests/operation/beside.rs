@@ -202,3 +202,19 @@ fn a_start_is_not_taken_back_under_a_dependant_that_would_have_fewer_than_it_nee
     bench.advance();
     assert_eq!(bench.sent(), ["stop start:team@b #2 on b"]);
 }
+
+#[test]
+fn nothing_is_stopped_under_a_dependant_that_is_still_stopping_unless_that_is_enough_for_it() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.instance("web", "b", InstanceState::Stopping);
+    bench.advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+    assert_eq!(
+        bench.waits_for("stop:db@a"),
+        "web on b is still stopping, and requires db"
+    );
+    let web = bench.spec.services.get_mut("web").unwrap();
+    web.dependencies.get_mut("db").unwrap().stop = Wait::GoingDown;
+    bench.advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+}

@@ -339,3 +339,31 @@ fn an_active_side_starts_again_only_while_no_other_side_is_active() {
     bench.advance();
     assert_eq!(bench.phase("start:db@b"), Phase::Running, "nobody is there");
 }
+
+#[test]
+fn the_active_side_is_looked_at_once_more_when_nothing_else_is_waited_for() {
+    let mut gated = step("stop:db@a", &[]);
+    gated.gates = vec![gate("team.port", "b")];
+    let mut bench = Bench::observed(seal(vec![gated]), "b");
+    bench.instance("db", "a", InstanceState::Running);
+    bench.instance("db", "b", InstanceState::Running);
+    bench.advance();
+    bench.leads("b");
+    bench.pass(5).sent();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting, "for its gate");
+    bench.probed("team.port", "b", Verdict::Ok).advance();
+    assert_eq!(
+        bench.phase("stop:db@a"),
+        Phase::Waiting,
+        "what was seen of the side is as old as the wait for the gate"
+    );
+    bench.pass(1);
+    let sent = bench.sent();
+    for probe in ["probe a", "probe b"] {
+        assert!(sent.contains(&probe.to_owned()), "{sent:?}");
+    }
+    bench.leads("a");
+    bench.advance();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Blocked, "it has moved");
+    assert!(bench.evidence("stop:db@a").contains("plan again"));
+}

@@ -1,10 +1,11 @@
 //! What an operation that ends before all is done has left down, and how that comes back.
 
 use interlock_engine::operation::{Phase, State, Verb};
-use interlock_model::action::Power;
+use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
-use interlock_model::plan::{Plan, PlanKind, Wait};
+use interlock_model::member::{Balancer, Member, Then};
+use interlock_model::plan::{Plan, PlanKind, StepId, Wait};
 
 use crate::bench::{Bench, seal, step};
 
@@ -144,4 +145,48 @@ fn what_was_being_started_again_is_not_said_to_be_stopped_for_certain() {
         left.iter().all(|it| it.perhaps) && left.len() == 1,
         "{left:?}"
     );
+}
+
+/// `page` on b is drained, and then stopped.
+fn draining() -> Bench {
+    let mut drain = step("stop:lb@mgmt", &[]);
+    drain.id = StepId::new("drain:page@b");
+    drain.action = Action::Drain {
+        member: Member {
+            service: "page".parse().unwrap(),
+            node: "b".parse().unwrap(),
+            by: Balancer::Haproxy {
+                socket: "/run/h.sock".into(),
+            },
+            backends: vec!["page".into()],
+            server: "b".into(),
+        },
+        within: std::time::Duration::from_secs(5),
+        then: Then::Maint,
+    };
+    let stop = step("stop:page@b", &[("drain:page@b", Wait::Down)]);
+    let mut bench = Bench::new(vec![drain, stop]);
+    bench.advance();
+    assert_eq!(bench.phase("drain:page@b"), Phase::Running);
+    bench
+}
+
+#[test]
+fn a_drain_that_its_balancer_was_never_told_of_has_left_nobody_drained() {
+    let mut bench = draining();
+    bench.says("drain:page@b", AttemptState::Failed);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    assert_eq!(left(&bench), [""; 0]);
+    bench.asks(Verb::Retry, "drain:page@b").unwrap();
+    bench.says("drain:page@b", AttemptState::GoingDown);
+    bench.says("drain:page@b", AttemptState::Failed);
+    assert_eq!(left(&bench), ["page on b (drained, perhaps)"]);
+    // What an earlier attempt has done is not undone by a later one that does not get as far.
+    bench.asks(Verb::Retry, "drain:page@b").unwrap();
+    bench.says("drain:page@b", AttemptState::Failed);
+    assert_eq!(left(&bench), ["page on b (drained, perhaps)"]);
+
+    let mut bench = draining();
+    bench.says("drain:page@b", AttemptState::Unknown);
+    assert_eq!(left(&bench), ["page on b (drained, perhaps)"]);
 }

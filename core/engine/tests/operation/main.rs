@@ -30,4 +30,5 @@ mod roles;
 mod skipped;
 mod strays;
 mod takeover;
+mod unheard;
 mod unwind;

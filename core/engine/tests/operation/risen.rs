@@ -474,3 +474,31 @@ fn a_check_that_is_bad_at_the_end_is_looked_at_again_before_a_person_is_called_a
     bench.probed("db.port", "a", Verdict::Ok).advance();
     assert_eq!(bench.state(), State::Done);
 }
+
+#[test]
+fn what_is_still_stopping_is_not_down_and_is_waited_for() {
+    let mut bench = plan();
+    bench.instance("web", "b", InstanceState::Stopping);
+    approve(&mut bench);
+    bench.pass(SOON);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+    assert_eq!(bench.waits_for("stop:db@a"), "web on b is still stopping");
+    bench.instance("web", "b", InstanceState::Stopped);
+    bench.advance();
+    assert_eq!(bench.sent(), ["stop stop:db@a #1 on a"]);
+
+    for id in ["power-off:b", "reboot:b"] {
+        let mut bench = Bench::new(vec![step(id, &[])]);
+        bench.instance("web", "b", InstanceState::Stopping);
+        bench.advance().power("b", Power::On).pass(SOON);
+        bench.power("b", Power::On).advance();
+        assert_eq!(bench.phase(id), Phase::Waiting);
+        assert_eq!(
+            bench.waits_for(id),
+            "web on b is still stopping, and its machine is about to go"
+        );
+        bench.instance("web", "b", InstanceState::Stopped);
+        bench.advance();
+        assert_eq!(bench.phase(id), Phase::Running);
+    }
+}
