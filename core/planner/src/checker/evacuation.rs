@@ -1,9 +1,12 @@
 //! An evacuation begins when all is well, and takes nothing away that somebody elsewhere requires.
+//!
+//! Unknown is never OK: what is not known to run elsewhere is nothing that is left, and what is not known to be down elsewhere is
+//! somebody who requires.
 
-use interlock_model::action::Action;
+use interlock_model::action::{Action, Power};
 use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{InstanceState, Liveness, Observations};
+use interlock_model::observation::{InstanceState, Liveness, Observations, Wanted};
 use interlock_model::plan::{Gate, Plan, PlanKind};
 use interlock_model::spec::{Service, Spec};
 
@@ -27,7 +30,7 @@ pub(super) fn check(
         observations,
     };
     of.all_checks_are_gates(plan, found);
-    of.nobody_is_left_behind(found);
+    of.nobody_is_left_behind(plan, found);
 }
 
 /// Somebody outside tries the addresses of a role that has moved, if anybody is heard there who could.
@@ -73,27 +76,39 @@ impl World<'_> {
         node.is_some_and(|node| node.agentless.is_some())
     }
 
-    /// Of an instance without an agent nobody says how it is: its machine may be off.
-    fn state(&self, service: &ServiceName, node: &NodeName) -> Option<InstanceState> {
+    /// Of an instance without an agent only the power source of its machine says anything; without one it is taken to be there.
+    fn state(&self, service: &ServiceName, node: &NodeName) -> InstanceState {
         let Some(observations) = self.observations else {
-            return Some(InstanceState::Running);
+            return InstanceState::Running;
         };
-        (!self.is_agentless(node)).then(|| observations.instance(node, service))
+        if !self.is_agentless(node) {
+            return observations.instance(node, service);
+        }
+        let has_power = self
+            .spec
+            .nodes
+            .get(node)
+            .is_some_and(|it| it.power.is_some());
+        let seen = observations.node(node);
+        match seen.map_or(Power::Unknown, |seen| seen.power) {
+            _ if seen.is_some_and(|seen| seen.contradicted.is_some()) => InstanceState::Unknown,
+            Power::Off => InstanceState::Stopped,
+            Power::Unknown if has_power => InstanceState::Unknown,
+            Power::On | Power::Unknown => InstanceState::Running,
+        }
     }
 
-    /// Does it go on? Not what is on its way down by itself.
-    fn stays(&self, service: &ServiceName, node: &NodeName) -> bool {
-        let goes = self
-            .paths
-            .stop(service, node, self.is_agentless(node))
-            .is_some();
-        let is_up = self.state(service, node).is_none_or(|state| {
-            !matches!(
-                state,
-                InstanceState::Stopped | InstanceState::Stopping | InstanceState::Failed
-            )
-        });
-        !goes && is_up
+    /// Does the plan stop it?
+    fn goes(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let stop = self.paths.stop(service, node, self.is_agentless(node));
+        stop.is_some()
+    }
+
+    /// Is it known to be down, with nobody who would start it again?
+    fn is_down(&self, service: &ServiceName, node: &NodeName) -> bool {
+        let seen = self.observations.and_then(|seen| seen.node(node));
+        let wanted = seen.and_then(|seen| seen.instances.get(service)?.wanted);
+        self.state(service, node).is_down() && wanted != Some(Wanted::Running)
     }
 
     /// Each check of what runs is asked in the first step, but for those that a person has overridden by name.
@@ -108,9 +123,8 @@ impl World<'_> {
         };
         for service in self.spec.services.values().filter(|it| !it.external) {
             let active = plan.assumptions.get(&service.name).map(|it| &it.active);
-            let runs =
-                |node: &&NodeName| self.state(&service.name, node) == Some(InstanceState::Running);
-            for node in service.nodes.iter().filter(runs) {
+            let may_run = |node: &&NodeName| !self.state(&service.name, node).is_down();
+            for node in service.nodes.iter().filter(may_run) {
                 let is_active = !service.is_exclusive() || active.is_none_or(|it| it == node);
                 // Its checks speak of its primary.
                 if service.is_leased() && !is_active {
@@ -141,7 +155,7 @@ impl World<'_> {
     }
 
     /// What has nothing left elsewhere may go only with all that requires it.
-    fn nobody_is_left_behind(&self, found: &mut Vec<Violation>) {
+    fn nobody_is_left_behind(&self, plan: &Plan, found: &mut Vec<Violation>) {
         for service in self.spec.services.values() {
             let stop = |node: &NodeName| {
                 self.paths
@@ -150,7 +164,7 @@ impl World<'_> {
             let Some(stop) = service.nodes.iter().find_map(stop) else {
                 continue;
             };
-            if self.anything_stays(service) {
+            if self.anything_stays(plan, service) {
                 continue;
             }
             for other in self.spec.services.values() {
@@ -158,8 +172,10 @@ impl World<'_> {
                 if !edge.is_some_and(|edge| edge.needed) {
                     continue;
                 }
-                let left = other.nodes.iter();
-                for node in left.filter(|node| self.stays(&other.name, node)) {
+                let requires = |node: &&NodeName| {
+                    !self.goes(&other.name, node) && !self.is_down(&other.name, node)
+                };
+                for node in other.nodes.iter().filter(requires) {
                     found.push(Violation::LeftBehind {
                         step: self.paths.steps[stop].id.clone(),
                         service: other.name.clone(),
@@ -170,8 +186,25 @@ impl World<'_> {
         }
     }
 
-    fn anything_stays(&self, service: &Service) -> bool {
+    /// Is anything left that is known to run, and not on its way down by itself? Of an exclusive service it is its active side
+    /// that counts.
+    fn anything_stays(&self, plan: &Plan, service: &Service) -> bool {
+        let active = self.final_side(plan, service);
         let mut nodes = service.nodes.iter();
-        nodes.any(|node| self.stays(&service.name, node))
+        nodes.any(|node| {
+            let runs = matches!(
+                self.state(&service.name, node),
+                InstanceState::Starting | InstanceState::Running | InstanceState::Paused
+            );
+            runs && !self.goes(&service.name, node) && active.is_none_or(|it| it == node)
+        })
+    }
+
+    /// Where the active side of an exclusive service is at the end.
+    fn final_side<'b>(&self, plan: &'b Plan, service: &'b Service) -> Option<&'b NodeName> {
+        let mut nodes = service.nodes.iter();
+        let moved = nodes.rfind(|node| self.paths.promote(&service.name, node).is_some());
+        let assumed = plan.assumptions.get(&service.name);
+        moved.or(assumed.map(|it| &it.active))
     }
 }

@@ -10,7 +10,7 @@ use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, CheckId, CheckKind};
 use interlock_model::member::{Member, MemberState};
 use interlock_model::names::NodeName;
-use interlock_model::observation::{InstanceState, Observations};
+use interlock_model::observation::{InstanceState, Observations, Wanted};
 use interlock_model::plan::{Plan, Step, StepId, Wait};
 use interlock_model::spec::{Service, Spec};
 
@@ -140,7 +140,9 @@ pub(super) fn check(
                             expected.insert(StepId::new(&id));
                         }
                         let drain = format!("drain:{}@{node}:{}@{on}", service.name, balancer.name);
-                        if left_out(paths, (service, node), observations, &place, &drain) {
+                        let asks = looks_at_servers(plan, balancer);
+                        let out = || left_out(paths, (service, node), observations, &place, &drain);
+                        if asks && !is_agentless(spec, node) && out() {
                             expected.insert(StepId::new(&drain));
                         }
                         continue;
@@ -207,7 +209,26 @@ fn brought_back(
     plan.kind.comes_up() && due && healthy && there
 }
 
-/// May an instance be left out of a balancer that starts, and does that wait for the balancer?
+fn is_agentless(spec: &Spec, node: &NodeName) -> bool {
+    let node = spec.nodes.get(node);
+    node.is_none_or(|node| node.agentless.is_some())
+}
+
+/// Is a balancer healthy only when its HAProxy finds none of its servers down? For another one nobody need be left out.
+fn looks_at_servers(plan: &Plan, balancer: &Service) -> bool {
+    balancer.checks.iter().any(|(name, check)| {
+        let id = CheckId {
+            service: balancer.name.clone(),
+            check: name.clone(),
+        };
+        matches!(check.kind, CheckKind::Haproxy(_))
+            && check.from != CheckFrom::Consumers
+            && !plan.forced.contains(&id)
+    })
+}
+
+/// May an instance be left out of a balancer that starts, and does that wait for the balancer? Only one that is known to be
+/// down, and that its guard does not start again either.
 fn left_out(
     paths: &Paths<'_>,
     (service, node): (&Service, &NodeName),
@@ -218,7 +239,17 @@ fn left_out(
     let (Some(seen), Some(drain), Some(start)) = (observations, paths.id(id), place.start) else {
         return false;
     };
-    seen.instance(node, &service.name).is_down() && paths.awaits(drain, start, Wait::Up)
+    let known = seen
+        .node(node)
+        .and_then(|it| it.instances.get(&service.name));
+    let stays_down = match seen.instance(node, &service.name) {
+        InstanceState::Stopped => true,
+        InstanceState::Failed => {
+            known.is_some_and(|it| it.given_up || it.wanted != Some(Wanted::Running))
+        }
+        _ => false,
+    };
+    stays_down && paths.awaits(drain, start, Wait::Up)
 }
 
 fn not_switched(paths: &Paths<'_>, step: usize, expected: &str) -> Violation {

@@ -2,7 +2,7 @@
 
 use interlock_model::check::{CheckFrom, Verdict};
 use interlock_model::member::MemberState;
-use interlock_model::observation::{InstanceState, Liveness, Side};
+use interlock_model::observation::{InstanceState, Liveness, Side, Wanted};
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_planner::{Entry, Scope, checker};
 
@@ -323,8 +323,52 @@ mod objections {
         let plan = made(&free);
         let needed = free.requires("web", &["cache"]);
         let objects = found(&needed, &plan, &up(&needed));
-        let left = |it: &Violation| matches!(it, Violation::LeftBehind { service, node, .. } if service.as_str() == "web" && node.as_str() == "w2");
-        assert!(objects.iter().any(left), "{objects:?}");
+        assert!(objects.iter().any(left_behind), "{objects:?}");
+    }
+
+    fn left_behind(it: &Violation) -> bool {
+        matches!(it, Violation::LeftBehind { service, node, .. } if service.as_str() == "web" && node.as_str() == "w2")
+    }
+
+    #[test]
+    fn what_is_not_known_to_run_elsewhere_is_nothing_that_is_left() {
+        let cache = cluster()
+            .service("cache", &["d1", "d2"])
+            .with("cache", |cache| cache.at_least = 0)
+            .requires("web", &["cache"]);
+        let plan = made(&cache);
+        for state in [InstanceState::Unknown, InstanceState::Stopping] {
+            let objects = found(&cache, &plan, &up(&cache).state("cache", "d2", state));
+            assert!(objects.iter().any(left_behind), "{state}: {objects:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_down_and_about_to_be_started_again_elsewhere_requires_it_too() {
+        let free = cluster().service("cache", &["d1"]);
+        let plan = made(&free);
+        let needed = free.requires("web", &["cache"]);
+        let failed = up(&needed).state("web", "w2", InstanceState::Failed);
+        let objects = found(&needed, &plan, &failed);
+        assert!(!objects.iter().any(left_behind), "{objects:?}");
+        let guarded = failed.wanted("web", "w2", Wanted::Running);
+        let objects = found(&needed, &plan, &guarded);
+        assert!(objects.iter().any(left_behind), "{objects:?}");
+    }
+
+    #[test]
+    fn the_standby_of_an_active_side_that_nothing_moves_is_nothing_that_is_left() {
+        let old = cluster().exclusive("old", &["d1", "d2"]);
+        let seen = up(&old).state("old", "d2", InstanceState::Stopped);
+        let alone = seen.saying("old.vip", "d1", Verdict::Ok);
+        let plan = evacuate(&old).seeing(&alone).plan();
+        let needed = old.requires("web", &["old"]);
+        let both =
+            alone
+                .state("old", "d2", InstanceState::Running)
+                .saying("old.vip", "d2", Verdict::Bad);
+        let objects = found(&needed, &plan, &both);
+        assert!(objects.iter().any(left_behind), "{objects:?}");
     }
 }
 

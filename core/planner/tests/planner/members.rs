@@ -8,7 +8,9 @@ use interlock_model::plan::{Plan, PlanKind, Undo, Wait};
 use interlock_planner::checker::{self, Violation};
 use interlock_planner::{Outcome, Scope};
 
-use crate::support::{Cluster, Seen, after, ask, checks, ids, name, nodes, precedes, services};
+use crate::support::{
+    Cluster, Seen, after, ask, check_id, checks, ids, name, nodes, precedes, services,
+};
 
 /// Two load balancers that both run, and two servers behind them.
 fn web() -> Cluster {
@@ -475,4 +477,18 @@ fn a_balancer_that_starts_leaves_out_who_is_down_and_stays_so() {
     assert!(!checker::check(&cluster.0, &early, Some(&down.0)).is_empty());
     let up = stopped(cluster.all_up(&[]), "lb", "lb1");
     assert!(!checker::check(&cluster.0, plan, Some(&up.0)).is_empty());
+    // Nor of who has failed and is brought back by its guard, nor where nobody looks at the servers.
+    let guarded = down.clone().state("web", "jb3", InstanceState::Failed);
+    let guarded = guarded.wanted("web", "jb3", Wanted::Running);
+    let objects = |plan: &Plan, seen: &Seen| {
+        let found = checker::check(&cluster.0, plan, Some(&seen.0));
+        found
+            .iter()
+            .any(|it| matches!(it, Violation::WrongAction { .. }))
+    };
+    assert!(!objects(plan, &down));
+    assert!(objects(plan, &guarded));
+    let mut blind = plan.clone();
+    blind.forced = [check_id("lb.servers")].into();
+    assert!(objects(&blind, &down));
 }
