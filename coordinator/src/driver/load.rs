@@ -85,7 +85,7 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
     loaded.last_operation = outrun.into_values().max().unwrap_or_default();
     for entry in &store.snapshot(&Prefix::new(EVENTS)?).await?.entries {
         loaded.last_event = entry.key.name().parse().unwrap_or(loaded.last_event);
-        note_act(&mut loaded, entry);
+        note(&mut loaded, entry);
     }
     let mut after: Option<Key> = None;
     loop {
@@ -116,12 +116,13 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
     }
 }
 
-/// An act by hand is known by its event, also where the store was left before the record of its node was written. An event
-/// that cannot be read is for people, and keeps nobody from starting.
-fn note_act(loaded: &mut Loaded, entry: &store::Entry) {
+/// An act by hand is known by its event, also where the store was left before the record of its node was written; so is what was told
+/// of how things are. An event that cannot be read is for people, and keeps nobody from starting.
+fn note(loaded: &mut Loaded, entry: &store::Entry) {
     let Ok(event) = serde_json::from_slice::<Event>(&entry.value) else {
         return;
     };
+    loaded.told.note(&event);
     if let (Some(act), Ok(node)) = (event.act, event.node.parse()) {
         let known = loaded.acts.entry(node).or_default();
         if !known.contains(&act) {

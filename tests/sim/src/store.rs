@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use interlock_engine::coordinator::{
     ACTIVITY, Applied, AppliedSpec, EVENTS, FORGOTTEN, Head, LET_GO, Loaded, LoadedOperation,
-    OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
+    OPERATIONS, OUTRUN, SPECS, Told, VERIFIED, Write,
 };
 use interlock_engine::operation::{Entry, Operation};
 use interlock_model::ids::OperationId;
@@ -175,7 +175,16 @@ impl Store {
                 .next_back()
                 .and_then(|(key, _)| name(key).parse().ok())
                 .unwrap_or(0),
+            told: self.told(),
         }
+    }
+
+    fn told(&self) -> Told {
+        let mut told = Told::default();
+        for (_, event) in self.below(EVENTS) {
+            told.note(&read(event));
+        }
+        told
     }
 
     /// What does not belong together in the store, if anything.

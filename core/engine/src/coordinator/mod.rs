@@ -31,6 +31,7 @@
 //! | `records` | what lies in the store, under which keys |
 //! | `recover` | from the store to a running coordinator |
 //! | `status` | root causes for people |
+//! | `told` | events of root causes and of instances that pause |
 
 mod activity;
 mod agents;
@@ -61,6 +62,7 @@ mod roles;
 mod spec;
 mod status;
 mod stray;
+mod told;
 mod turned_away;
 mod uuid;
 mod verification;
@@ -103,6 +105,7 @@ pub use roles::{Failover, NotTaken};
 pub use spec::{Applied, By, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
 pub use stray::{Stray, Strays};
+pub use told::Told;
 pub use verification::{Finding, Standing};
 
 /// Everything that one coordinator process knows and decides.
@@ -157,6 +160,8 @@ pub struct Coordinator {
     /// Addresses of services that nodes were asked to try, by the question.
     trying: BTreeMap<u64, arrivals::Trying>,
     looked: frozen::Looked,
+    /// What events have told of how things are.
+    told: Told,
     output: Output,
 }
 
@@ -263,6 +268,9 @@ impl Coordinator {
         }
         self.doubt_what_answers(&spec, now);
         self.ask_silent_nodes(&spec, now);
+        if !self.looked.is_hearing(now) {
+            self.tell_how_things_are(now);
+        }
         self.advance(now);
     }
 

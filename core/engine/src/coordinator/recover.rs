@@ -11,7 +11,7 @@ use interlock_model::time::Timestamp;
 use super::claims::Hold;
 use super::maintenance::Maintenance;
 use super::records::{Head, Verified};
-use super::{Applied, Block, Coordinator, Output, Stray, Unreadable};
+use super::{Applied, Block, Coordinator, Output, Stray, Told, Unreadable};
 use crate::by_hand::ActId;
 use crate::operation::{Corrupt, Entry, Operation};
 use crate::view::View;
@@ -45,6 +45,8 @@ pub struct Loaded {
     pub last_operation: OperationId,
     /// The number of the last event.
     pub last_event: u64,
+    /// What events have told of how things are.
+    pub told: Told,
 }
 
 /// An operation that was under way.
@@ -128,6 +130,7 @@ impl Coordinator {
             comparisons: super::files::Questions::default(),
             trying: BTreeMap::new(),
             looked: super::frozen::Looked::default(),
+            told: loaded.told,
             output: Output::default(),
         };
         if let Some(applied) = loaded.applied {

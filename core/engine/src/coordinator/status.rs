@@ -75,6 +75,8 @@ pub struct ServiceStatus {
     pub healthy: usize,
     /// Nodes of whose instances too little is known; the reason tells of them.
     pub untold: BTreeSet<NodeName>,
+    /// Nodes whose instances wait for what they depend on, and what they say of that.
+    pub paused: BTreeMap<NodeName, String>,
     /// Nodes whose agents are not heard, so that nothing is known of the instances there.
     pub silent: BTreeSet<NodeName>,
     /// Something besides that is not as it should be.
@@ -168,7 +170,7 @@ impl Coordinator {
             ServiceHealth::Unknown
         } else if found.serving >= needed && !active_lost {
             ServiceHealth::Degraded
-        } else if found.paused > 0 {
+        } else if !found.paused.is_empty() {
             ServiceHealth::Paused
         } else if found.serving + found.untold >= needed {
             ServiceHealth::Unknown
@@ -199,6 +201,7 @@ impl Coordinator {
             active,
             running,
             healthy,
+            paused: found.paused,
             untold: found.untold_on,
             cut_off: found.cut_off,
         }
@@ -257,48 +260,12 @@ impl Coordinator {
         let Some(applied) = &self.applied else {
             return self.refusals(now);
         };
-        // What runs short because an operation wants it so is to blame for nothing.
-        let sick: BTreeMap<ServiceName, ServiceStatus> = self
-            .services(now)
-            .into_iter()
-            .filter(|status| match status.health {
-                ServiceHealth::Ok | ServiceHealth::Stopping | ServiceHealth::Stopped => false,
-                ServiceHealth::Degraded => status.at_fault || !status.cut_off.is_empty(),
-                ServiceHealth::Paused | ServiceHealth::Down | ServiceHealth::Unknown => true,
-            })
-            .map(|status| (status.service.clone(), status))
-            .collect();
+        let sick = sick(self.services(now));
         let silenced = self.silent_by_themselves(&sick, now);
-        let mut causes = Vec::new();
-        for (name, status) in &sick {
-            let Some(service) = applied.spec.services.get(name) else {
-                continue;
-            };
-            let blamed = service
-                .dependencies
-                .iter()
-                .any(|(other, edge)| edge.needed && sick.contains_key(other));
-            // Its machines are the cause, if nothing else is wrong with it.
-            let explained = !status.at_fault && !status.cut_off.is_empty();
-            // Nothing else is wrong with it than that agents are not heard, and each of those is a cause already.
-            let is_silenced = status.is_only_silenced()
-                && status.silent.iter().all(|node| silenced.contains_key(node));
-            if blamed || explained || is_silenced {
-                continue;
-            }
-            let mut dependants = BTreeSet::new();
-            collect_dependants(&applied.spec, name, &sick, &mut dependants);
-            // What an operation is about to bring up is a cause only for those that suffer meanwhile.
-            if !status.at_fault && dependants.is_empty() {
-                continue;
-            }
-            causes.push(Cause {
-                subject: name.to_string(),
-                what: format!("{}: {}", status.health, status.reason),
-                dependants: dependants.iter().map(ToString::to_string).collect(),
-            });
-        }
-        causes.extend(machines_off(&applied.spec, &sick));
+        let mut causes: Vec<Cause> = causes_among(&applied.spec, &sick, &silenced)
+            .into_values()
+            .collect();
+        causes.extend(machines_off(&applied.spec, &sick).into_values());
         causes.extend(self.contests(now));
         causes.extend(self.refusals(now));
         causes.extend(self.strays());
@@ -364,8 +331,61 @@ impl Elsewhere {
     }
 }
 
+/// The services that are not well. What runs short because an operation wants it so is to blame for nothing.
+pub(super) fn sick(services: Vec<ServiceStatus>) -> BTreeMap<ServiceName, ServiceStatus> {
+    let sick = services.into_iter().filter(|status| match status.health {
+        ServiceHealth::Ok | ServiceHealth::Stopping | ServiceHealth::Stopped => false,
+        ServiceHealth::Degraded => status.at_fault || !status.cut_off.is_empty(),
+        ServiceHealth::Paused | ServiceHealth::Down | ServiceHealth::Unknown => true,
+    });
+    sick.map(|status| (status.service.clone(), status))
+        .collect()
+}
+
+/// The causes among services that are not well, each with those that suffer from it.
+pub(super) fn causes_among(
+    spec: &Spec,
+    sick: &BTreeMap<ServiceName, ServiceStatus>,
+    silenced: &BTreeMap<NodeName, BTreeSet<ServiceName>>,
+) -> BTreeMap<ServiceName, Cause> {
+    let mut causes = BTreeMap::new();
+    for (name, status) in sick {
+        let Some(service) = spec.services.get(name) else {
+            continue;
+        };
+        let blamed = service
+            .dependencies
+            .iter()
+            .any(|(other, edge)| edge.needed && sick.contains_key(other));
+        // Its machines are the cause, if nothing else is wrong with it.
+        let explained = !status.at_fault && !status.cut_off.is_empty();
+        // Nothing else is wrong with it than that agents are not heard, and each of those is a cause already.
+        let is_silenced = status.is_only_silenced()
+            && status.silent.iter().all(|node| silenced.contains_key(node));
+        if blamed || explained || is_silenced {
+            continue;
+        }
+        let mut dependants = BTreeSet::new();
+        collect_dependants(spec, name, sick, &mut dependants);
+        // What an operation is about to bring up is a cause only for those that suffer meanwhile.
+        if !status.at_fault && dependants.is_empty() {
+            continue;
+        }
+        let cause = Cause {
+            subject: name.to_string(),
+            what: format!("{}: {}", status.health, status.reason),
+            dependants: dependants.iter().map(ToString::to_string).collect(),
+        };
+        causes.insert(name.clone(), cause);
+    }
+    causes
+}
+
 /// A cause for each machine that is off while something is wanted running there.
-fn machines_off(spec: &Spec, sick: &BTreeMap<ServiceName, ServiceStatus>) -> Vec<Cause> {
+pub(super) fn machines_off(
+    spec: &Spec,
+    sick: &BTreeMap<ServiceName, ServiceStatus>,
+) -> BTreeMap<NodeName, Cause> {
     let mut suffer: BTreeMap<&NodeName, BTreeSet<ServiceName>> = BTreeMap::new();
     for (name, status) in sick {
         for node in &status.cut_off {
@@ -374,11 +394,14 @@ fn machines_off(spec: &Spec, sick: &BTreeMap<ServiceName, ServiceStatus>) -> Vec
             collect_dependants(spec, name, sick, here);
         }
     }
-    let causes = suffer.into_iter().map(|(node, services)| Cause {
-        subject: node.to_string(),
-        what: "off: its power source says so, and what was wanted running there was not stopped before"
-            .to_owned(),
-        dependants: services.iter().map(ToString::to_string).collect(),
+    let causes = suffer.into_iter().map(|(node, services)| {
+        let cause = Cause {
+            subject: node.to_string(),
+            what: "off: its power source says so, and what was wanted running there was not stopped before"
+                .to_owned(),
+            dependants: services.iter().map(ToString::to_string).collect(),
+        };
+        (node.clone(), cause)
     });
     causes.collect()
 }

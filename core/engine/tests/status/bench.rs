@@ -62,14 +62,7 @@ impl Bench {
         bench
             .coordinator
             .apply_spec(Arc::new(spec), String::new(), String::new(), "admin", now);
-        for node in NODES {
-            let hello = Hello {
-                boot: BootId(format!("boot of {node}")),
-                generation: Generation(1),
-                ..Hello::default()
-            };
-            bench.told(node, FromAgent::Hello(Box::new(hello)));
-        }
+        bench.all_say_hello();
         bench.instance(
             "db1",
             "db",
@@ -96,6 +89,17 @@ impl Bench {
         }
         assert_eq!(bench.causes(), []);
         bench
+    }
+
+    pub(crate) fn all_say_hello(&mut self) {
+        for node in NODES {
+            let hello = Hello {
+                boot: BootId(format!("boot of {node}")),
+                generation: Generation(1),
+                ..Hello::default()
+            };
+            self.told(node, FromAgent::Hello(Box::new(hello)));
+        }
     }
 
     pub(crate) fn now(&self) -> Now {

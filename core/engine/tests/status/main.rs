@@ -7,3 +7,4 @@ mod causes;
 mod health;
 mod leased;
 mod paused;
+mod told;

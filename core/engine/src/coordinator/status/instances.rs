@@ -1,6 +1,6 @@
 //! What is found of a service's instances, one by one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use interlock_model::action::Power;
@@ -33,8 +33,8 @@ pub(super) struct Instances {
     pub(super) silent_on: BTreeSet<NodeName>,
     /// Where machines are off while instances are wanted running.
     pub(super) cut_off: BTreeSet<NodeName>,
-    /// Those that wait for what they depend on.
-    pub(super) paused: usize,
+    /// Those that wait for what they depend on, and what they say of that.
+    pub(super) paused: BTreeMap<NodeName, String>,
     /// Those that are down, or going down, and are not to run.
     pub(super) resting: Vec<Resting>,
     /// Those of them that are not down yet.
@@ -158,8 +158,8 @@ impl Coordinator {
                         self.membership(node, name, apart, found);
                     }
                     Some(Unhealthy::Paused(why)) => {
-                        found.paused += 1;
                         found.faults.push(format!("{node} is paused: {why}"));
+                        found.paused.insert(node.clone(), why);
                     }
                     Some(Unhealthy::Told(verdict, problem)) => {
                         if verdict == Verdict::Unknown {
@@ -170,9 +170,9 @@ impl Coordinator {
                 }
             }
             InstanceState::Paused => {
-                found.paused += 1;
                 let why = self.reason(node, name);
                 found.faults.push(format!("{node} is paused: {why}"));
+                found.paused.insert(node.clone(), why.to_owned());
             }
             InstanceState::Unknown => {
                 found.untold(node);

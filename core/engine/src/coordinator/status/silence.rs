@@ -64,7 +64,7 @@ impl Coordinator {
     /// The nodes whose silence is a cause of its own, with the services of which nothing else is wrong: those whose agents
     /// are refused or contested, which is told with its reason; and those that silence more than one service, which is one
     /// fact and not one for each of them. Whatever else silences such a service is told in the same way.
-    pub(super) fn silent_by_themselves(
+    pub(in crate::coordinator) fn silent_by_themselves(
         &self,
         sick: &BTreeMap<ServiceName, ServiceStatus>,
         now: Now,
