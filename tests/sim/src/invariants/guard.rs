@@ -74,7 +74,7 @@ impl Invariant for Guarding {
                 let instance = ((*node).clone(), (*service).clone());
                 match cause {
                     Cause::Attempt(id) => drop(self.taken_down.insert(instance, id.clone())),
-                    Cause::Hand | Cause::Itself | Cause::Silence => {
+                    Cause::Hand | Cause::Itself => {
                         self.taken_down.remove(&instance);
                     }
                 }

@@ -10,7 +10,7 @@
 //! | `i3_durable_first` | intent is durable before dispatch, outcome before the next dispatch |
 //! | `i4_once` | no completed step runs again, no unknown outcome of what must not be repeated is repeated |
 //! | `i5_unknown` | down is what the power source or the manager says, and nothing else |
-//! | `i6_silence` | silence stops nothing |
+//! | `i6_silence` | silence stops nothing: an attempt that was meant, a person or a death is behind all that goes down |
 //! | `i7_terms` | an older term commands nothing |
 //! | `i8_claims` | one operation holds a node or service |
 //! | `i9_plan` | the plan that runs is the plan that was shown, or it halts |
@@ -161,7 +161,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(i3_durable_first::DurableFirst::default()),
         Box::new(i4_once::Once::default()),
         Box::new(i5_unknown::Unknown),
-        Box::new(i6_silence::Silence),
+        Box::new(i6_silence::Silence::default()),
         Box::new(i7_terms::Terms::default()),
         Box::new(i8_claims::Claims),
         Box::new(i9_plan::ShownPlan::default()),

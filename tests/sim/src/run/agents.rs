@@ -17,7 +17,7 @@ use crate::agent::{Alive, Durable};
 use crate::fact::Fact;
 use crate::mutant::Mutant;
 use crate::setup::{Crash, StepMoment};
-use crate::world::{Cause, Os};
+use crate::world::Os;
 
 /// How often an agent says that it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -332,13 +332,7 @@ impl Simulation {
         }
         alive.autonomy.lost(peer, now);
         if mutant == Some(Mutant::StopsInSilence) && alive.sessions.is_empty() {
-            for service in self.world.all_down(node) {
-                self.tell_all(&Fact::Down {
-                    node,
-                    service: &service,
-                    cause: &Cause::Silence,
-                });
-            }
+            self.world.all_down(node);
         }
         true
     }

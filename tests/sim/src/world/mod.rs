@@ -28,8 +28,6 @@ pub(crate) enum Cause {
     Hand,
     /// Nobody did: it died.
     Itself,
-    /// An agent did it because nobody spoke to it. No agent that ships does (invariant I6); a mutant does.
-    Silence,
 }
 
 /// All machines with all that is on them.
