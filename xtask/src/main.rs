@@ -5,10 +5,10 @@ mod demo;
 mod flaky;
 mod install;
 mod layers;
+mod rehearsal;
 mod report;
 mod test;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,24 +33,6 @@ enum Chore {
     Demo(demo::Options),
     /// What Interlock costs, against floors measured in the same run.
     Bench(bench::Arguments),
-    /// A machine of the demo.
-    #[command(hide = true)]
-    Machine {
-        #[arg(long)]
-        directory: PathBuf,
-    },
-    /// The power button of a machine of the demo.
-    #[command(hide = true)]
-    Press {
-        #[arg(long)]
-        directory: PathBuf,
-    },
-    /// The fence agent of the demo; its options come on standard input.
-    #[command(hide = true)]
-    Fence {
-        #[arg(short = 'o')]
-        action: Option<String>,
-    },
     /// A service of the demo.
     #[command(hide = true)]
     StandIn(demo::StandIn),
@@ -62,13 +44,6 @@ fn main() -> ExitCode {
         // These build the programs as well.
         Chore::Bench(arguments) => install::proto_compiler().and_then(|()| bench::run(&arguments)),
         Chore::Demo(options) => demo::tell(&options).map(|()| ExitCode::SUCCESS),
-        Chore::Machine { directory } => interlock_e2e::programs::agent()
-            .and_then(|agent| demo::Machine::new(&directory).keep(&agent))
-            .map(|()| ExitCode::SUCCESS),
-        Chore::Press { directory } => demo::Machine::new(&directory)
-            .press()
-            .map(|()| ExitCode::SUCCESS),
-        Chore::Fence { .. } => Ok(demo::fence()),
         Chore::StandIn(stand_in) => stand_in.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

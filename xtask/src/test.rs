@@ -8,10 +8,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use interlock_e2e::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, rootfs, tools};
+use interlock_e2e::{HOSTED_TESTS_VARIABLE, SKIPS_VARIABLE, programs, rootfs, tools};
 
 use crate::report::Report;
-use crate::{flaky, install, layers};
+use crate::{flaky, install, layers, rehearsal};
 
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +30,8 @@ enum Step {
     Doc,
     /// Build the programs, and the root file system of the hosts that run them.
     Build,
+    /// The demo, from its beginning to what it leaves running, and to its end.
+    Demo,
     /// The examples in the documentation.
     Doctest,
     /// Unit, property, simulation and end-to-end tests.
@@ -119,6 +121,8 @@ fn one(step: Step, cargo: &Cargo, report: &mut Report) {
                 rootfs::prepare().map(drop)
             });
         }
+        // With the programs of the step before, beside this one; without that, with what was built last.
+        Step::Demo => report.step("demo", |_| rehearsal::play(&programs::directory()?)),
         Step::Doctest => report.step("tests in documentation", |_| {
             cargo.run(&["test", "--workspace", "--doc"], &[])
         }),

@@ -30,13 +30,14 @@ mod shipped;
 pub mod shop;
 pub mod stand_in;
 mod story;
+pub mod vm;
 pub mod web;
 
 pub use authority::{Authority, Life};
 pub use cluster::Cluster;
 pub use containers::Containers;
 pub use haproxy::Haproxy;
-pub use layout::{Layout, Machine};
+pub use layout::{FENCE, Layout, Machine};
 pub use operator::{Operator, for_all, for_services};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use interlock_e2e::local::keeper::descendants;
+use interlock_e2e::local::vm::{Process, Vm, fence};
 use interlock_e2e::programs;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::end::COORDINATOR;
-use super::machine::{Machine, Process, descendants};
 
 /// The nodes that are switched, with the last number of their address.
 const NODES: [(&str, u8); 13] = [
@@ -91,8 +91,8 @@ impl Cluster {
         format!("https://{}{}:7443", self.network, MANAGEMENT.1)
     }
     /// A machine by its name.
-    pub(crate) fn machine(&self, node: &str) -> Machine {
-        Machine::new(&self.machines().join(node))
+    pub(crate) fn machine(&self, node: &str) -> Vm {
+        Vm::new(&self.machines().join(node))
     }
     /// The machines that are on.
     pub(crate) fn on(&self) -> Vec<&'static str> {
@@ -146,19 +146,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// The program that the power device of the spec names: this very program under another name.
+    /// The program that the power device of the spec names.
     fn write_fence_agent(&self) -> Result<()> {
-        let path = self.directory.join("fence/fence_demo");
-        fs::create_dir_all(self.directory.join("fence"))?;
-        fs::write(
-            &path,
-            format!(
-                "#!/bin/sh\nexec '{}' fence \"$@\"\n",
-                own_program()?.display()
-            ),
-        )?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(())
+        let directory = self.directory.join("fence");
+        fs::create_dir_all(&directory)?;
+        fence::install(&directory.join("fence_demo"))
     }
 
     fn write_machine(&self, node: &str, host: u8) -> Result<()> {
@@ -174,7 +166,7 @@ impl Cluster {
             self.network,
             here = directory.display(),
             tls = credentials.display(),
-            own = own_program()?.display(),
+            own = programs::local()?.display(),
         );
         if node == MANAGEMENT.0 {
             config += &format!(
@@ -293,14 +285,14 @@ impl Cluster {
 
     /// The process of the service on a node.
     pub(crate) fn service_pid(&self, node: &str) -> Option<Pid> {
-        let keeper = fs::read_to_string(self.machines().join(node).join("pid")).ok()?;
-        let keeper = Pid::from_raw(keeper.split_whitespace().next()?.parse().ok()?)?;
-        descendants(keeper).into_iter().find(|pid| {
-            let command =
-                fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-            let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-            words.get(1) == Some(&b"stand-in".as_slice())
-        })
+        descendants(self.machine(node).keeper()?)
+            .into_iter()
+            .find(|pid| {
+                let command =
+                    fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+                let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+                words.get(1) == Some(&b"stand-in".as_slice())
+            })
     }
 
     /// Leaves everything running when this value is dropped, for [`end`](super::end) to end.
@@ -329,7 +321,7 @@ impl Drop for Cluster {
     }
 }
 
-/// This program: it is the machines' keeper, their services and their power device as well.
+/// This program: it is the machines' services as well.
 fn own_program() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find the running executable")
 }

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use interlock_e2e::local::vm::{Process, Vm};
 use rustix::process::{Signal, kill_process};
-
-use super::machine::{Machine, Process};
 
 /// The file that names the coordinator's process.
 pub(crate) const COORDINATOR: &str = "coordinator.pid";
@@ -48,7 +47,7 @@ pub(crate) fn end(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(&machines)? {
         let machine = entry?.path();
         if machine.is_dir() {
-            Machine::new(&machine).pull_plug()?;
+            Vm::new(&machine).pull_plug()?;
         }
     }
     removed(directory)

@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the main job, live, on this machine.
 //!
 //! A cluster of thirteen small machines is brought up and taken down in order by the real programs over real mutual
-//! TLS. Nothing is installed, no root is needed. A machine is a group of processes ([`machine`]) that a fence agent
-//! ([`mod@fence`]) switches; its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
+//! TLS. Nothing is installed, no root is needed. A machine is a group of processes that a fence agent
+//! switches ([`interlock_e2e::local::vm`]); its service is a stand-in ([`stand_in`]) that really connects to what it depends on.
 //!
 //! Its last act is a small cluster of its own, [`failover`]: a primary is killed, and its standby takes over.
 //!
@@ -12,15 +12,11 @@
 mod cluster;
 mod end;
 mod failover;
-mod fence;
-mod machine;
 mod missing;
 mod stand_in;
 mod story;
 mod system;
 
-pub(crate) use fence::run as fence;
-pub(crate) use machine::Machine;
 pub(crate) use missing::{CODE as MISSING_CODE, Missing};
 pub(crate) use stand_in::StandIn;
 pub(crate) use story::{Options, tell};

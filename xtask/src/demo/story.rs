@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// End the cluster that was left running in this directory, and remove it.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "keep")]
     end: Option<PathBuf>,
+    /// The programs are built, and are beside this one.
+    #[arg(long, hide = true)]
+    built: bool,
 }
 
 /// Builds the programs and plays the story.
@@ -41,11 +44,13 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     if let Some(missing) = options.system.missing() {
         return Err(Missing(missing).into());
     }
-    install::proto_compiler()?;
+    if !options.built {
+        install::proto_compiler()?;
+        build()?;
+    }
     if options.system != Name::Jtel {
         return system::tell(options.system, options.keep);
     }
-    build(&["-p", "interlock-e2e"])?;
     let began = Instant::now();
     // The keys of the demo's authority are in it.
     let directory = tempfile::Builder::new()
@@ -158,8 +163,8 @@ pub(crate) fn tell(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Builds the programs, and these packages besides.
-pub(super) fn build(besides: &[&str]) -> Result<()> {
+/// Builds the programs.
+fn build() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let programs = [
         "-p",
@@ -168,11 +173,12 @@ pub(super) fn build(besides: &[&str]) -> Result<()> {
         "interlock-agent",
         "-p",
         "interlockctl",
+        "-p",
+        "interlock-e2e",
     ];
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--bins"])
         .args(programs)
-        .args(besides)
         .status()?;
     ensure!(built.success(), "the programs could not be built");
     Ok(())

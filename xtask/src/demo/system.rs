@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use interlock_e2e::eventually;
+use interlock_e2e::local::vm::Process;
 use interlock_e2e::systems::{System, hcdc, mstr};
 
 use super::end::KEEPER;
-use super::machine::Process;
-use super::story::{self, act, build, look_around, say};
+use super::story::{self, act, look_around, say};
 
 /// The longest that anything takes here.
 const SOON: Duration = Duration::from_secs(60);
@@ -38,9 +38,8 @@ impl Name {
     }
 }
 
-/// Builds the programs and shows one of those with real servers; none of `Jtel`.
+/// Shows one of those with real servers; none of `Jtel`.
 pub(crate) fn tell(name: Name, keep: bool) -> Result<()> {
-    build(&["-p", "interlock-e2e"])?;
     say(match name {
         Name::Hcdc => {
             "A Hipchat Data Center as deploy/clusters/hcdc.yaml has it, on this machine's loopback network: a real \

@@ -1,8 +1,10 @@
 //! The helper of local clusters: their keeper, and the stand-ins on their nodes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use interlock_e2e::local::vm::{Vm, fence};
 use interlock_e2e::local::{keeper, stand_in};
 use interlock_e2e::systems::hcdc;
 
@@ -15,6 +17,21 @@ enum Role {
     Serve(stand_in::Serve),
     /// A command of a service.
     Act(stand_in::Act),
+    /// A machine that can be switched.
+    Machine {
+        #[arg(long)]
+        directory: PathBuf,
+    },
+    /// The power button of such a machine.
+    Press {
+        #[arg(long)]
+        directory: PathBuf,
+    },
+    /// The fence agent of such machines; its options come on standard input.
+    Fence {
+        #[arg(short = 'o')]
+        action: Option<String>,
+    },
     /// A time server.
     Clock(hcdc::ServeClock),
 }
@@ -24,6 +41,9 @@ fn main() -> ExitCode {
         Role::Keep => keeper::keep().map(|()| ExitCode::SUCCESS),
         Role::Serve(serve) => serve.run(),
         Role::Act(act) => act.run(),
+        Role::Machine { directory } => Vm::new(&directory).keep().map(|()| ExitCode::SUCCESS),
+        Role::Press { directory } => Vm::new(&directory).press().map(|()| ExitCode::SUCCESS),
+        Role::Fence { .. } => Ok(fence::run()),
         Role::Clock(clock) => clock.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

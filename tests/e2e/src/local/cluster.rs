@@ -1,6 +1,6 @@
 //! A local cluster, and what can be done to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,10 +15,11 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 
 use super::keeper::{self, Keeper, Start, Stay};
-use super::layout::Places;
+use super::layout::{FENCE, Places};
 use super::network::Network;
 use super::stand_in::FAIL;
-use super::{Authority, Layout, Life, Operator, Story};
+use super::vm::{INIT, Vm, fence};
+use super::{Authority, Layout, Life, Machine, Operator, Story};
 use crate::{eventually, programs};
 
 /// The last number of the coordinator's address.
@@ -35,6 +36,10 @@ pub struct Cluster {
     coordinator: Option<Pid>,
     agents: BTreeMap<String, Pid>,
     hosts: BTreeMap<String, u8>,
+    /// Those that can be switched.
+    switched: BTreeSet<String>,
+    /// Those of them on which no agent runs.
+    agentless: BTreeSet<String>,
     /// What starts the agent of a node, where it is not started as it is.
     under: BTreeMap<String, Vec<String>>,
     directory: TempDir,
@@ -91,6 +96,8 @@ impl Cluster {
                 .iter()
                 .map(|machine| (machine.node.clone(), machine.host))
                 .collect(),
+            switched: nodes(layout, |machine| machine.switched),
+            agentless: nodes(layout, |machine| machine.agentless),
             under: BTreeMap::new(),
             directory,
         };
@@ -105,8 +112,15 @@ impl Cluster {
             let tls = cluster
                 .authority
                 .agent(&machine.node, &address, Life::Now)?;
-            fs::write(here.join("agent.toml"), places.agent_file(machine, &tls)?)?;
+            match machine.agentless {
+                true => fs::write(here.join(INIT), places.init(machine).join("\n"))?,
+                false => fs::write(here.join("agent.toml"), places.agent_file(machine, &tls)?)?,
+            }
         }
+        fs::create_dir_all(cluster.path("fence"))?;
+        fence::install(&cluster.path("fence").join(FENCE))?;
+        // Its machines go with the test.
+        fs::write(cluster.path("nodes/owner"), std::process::id().to_string())?;
         let address = cluster.address(MANAGEMENT);
         let tls = cluster.authority.coordinator("mgmt", &address, Life::Now)?;
         let file = places.coordinator_file(&format!("{address}:7443"), &tls);
@@ -313,22 +327,41 @@ impl Cluster {
         )
     }
 
-    /// Starts the agent of a node.
+    /// A machine that can be switched.
+    #[must_use]
+    pub fn vm(&self, node: &str) -> Vm {
+        Vm::new(&self.path("nodes").join(node))
+    }
+
+    /// Starts the agent of a node; switches its machine on, if it is one that can be.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start_agent(&mut self, node: &str) -> Result<Pid> {
         let here = self.path("nodes").join(node);
-        let mut words = self.under.get(node).cloned().unwrap_or_default();
-        words.push(programs::agent()?.display().to_string());
-        words.extend(["run".to_owned(), "--config".to_owned()]);
-        words.push(here.join("agent.toml").display().to_string());
+        let (words, log) = if self.switched.contains(node) {
+            let words = [programs::local()?.display().to_string()].into_iter();
+            let words = words.chain(["machine".to_owned(), "--directory".to_owned()]);
+            (
+                words.chain([here.display().to_string()]).collect(),
+                "machine.log",
+            )
+        } else {
+            let mut words = self.under.get(node).cloned().unwrap_or_default();
+            words.push(programs::agent()?.display().to_string());
+            words.extend(["run".to_owned(), "--config".to_owned()]);
+            words.push(here.join("agent.toml").display().to_string());
+            (words, "agent.log")
+        };
+        let mut words: Vec<String> = words;
         let pid = self.keeper.start(Start {
             program: PathBuf::from(words.remove(0)),
             arguments: words,
-            log: here.join("agent.log"),
+            log: here.join(log),
         })?;
-        self.agents.insert(node.to_owned(), pid);
+        if !self.agentless.contains(node) {
+            self.agents.insert(node.to_owned(), pid);
+        }
         Ok(pid)
     }
 
@@ -464,4 +497,10 @@ impl Cluster {
             Ok(())
         })
     }
+}
+
+/// The nodes whose machines are so.
+fn nodes(layout: &Layout<'_>, are: impl Fn(&Machine) -> bool) -> BTreeSet<String> {
+    let machines = layout.machines.iter().filter(|machine| are(machine));
+    machines.map(|machine| machine.node.clone()).collect()
 }

@@ -9,6 +9,12 @@ use interlock_mesh::credentials::Files;
 /// The port of a stand-in; the second one of a machine has the next.
 const SERVICE_PORT: u16 = 8080;
 
+/// Where resource agents are installed.
+const OCF_PATH: &str = "/usr/lib/ocf/resource.d";
+
+/// The fence agent of the machines that can be switched; its option `machines` is `DIR/nodes`.
+pub const FENCE: &str = "fence_local";
+
 /// A cluster to be.
 #[derive(Debug, Clone)]
 pub struct Layout<'a> {
@@ -32,6 +38,8 @@ pub struct Machine {
     commands: Vec<Program>,
     files: Vec<(String, String)>,
     pub(super) under: Vec<String>,
+    pub(super) switched: bool,
+    pub(super) agentless: bool,
     sections: String,
 }
 
@@ -68,6 +76,8 @@ impl Machine {
             commands: Vec::new(),
             files: Vec::new(),
             under: Vec::new(),
+            switched: false,
+            agentless: false,
             sections: String::new(),
         }
     }
@@ -86,7 +96,8 @@ impl Machine {
         self
     }
 
-    /// It may use a resource agent for the service of this name: `{ agent = ... }` of the agent's own file.
+    /// It may use a resource agent for the service of this name: `{ agent = ... }` of the agent's own file. Those below
+    /// `DIR/ocf.d` come before the installed ones.
     #[must_use]
     pub fn ocf(mut self, name: &str, permit: &str) -> Self {
         self.resources.push((name.to_owned(), permit.to_owned()));
@@ -165,6 +176,27 @@ impl Machine {
         self
     }
 
+    /// It can be switched: a [`Vm`](super::vm::Vm) whose plug has the name of its node. The others are on for good.
+    #[must_use]
+    pub fn switched(mut self) -> Self {
+        self.switched = true;
+        self.allow("shutdown = true")
+    }
+
+    /// It can be switched, and no agent runs on it: its first process comes and goes with it.
+    #[must_use]
+    pub fn agentless(mut self) -> Self {
+        self.agentless = true;
+        self.switched()
+    }
+
+    /// It may switch the machines that can be, by the fence agent [`FENCE`].
+    #[must_use]
+    pub fn switches(self) -> Self {
+        self.allow(&format!("power = [\"{FENCE}\"]"))
+            .allow("fence_dir = [\"DIR/fence\"]")
+    }
+
     /// Its agent permits this besides: a line of `[allow]` in the agent's own file. `NET.` and `DIR/` as in
     /// [`Machine::command`].
     #[must_use]
@@ -202,11 +234,17 @@ impl Places<'_> {
             commands,
             files,
             under: _,
+            switched,
+            agentless: _,
             sections,
         } = machine;
         let here = self.directory.join("nodes").join(node);
+        let (boot, shutdown) = match switched {
+            true => self.machine_sections(&here)?,
+            false => Default::default(),
+        };
         let mut file = format!(
-            "coordinators = [\"https://{}\"]\n\n[node]\nname = \"{node}\"\nstate_dir = \"{}\"\n\n{}\n[listen]\naddress = \
+            "coordinators = [\"https://{}\"]\n\n[node]\nname = \"{node}\"\nstate_dir = \"{}\"\n{boot}\n{}\n{shutdown}[listen]\naddress = \
              \"{}{host}:7444\"\n\n[allow]\n{}\n[allow.services]\n",
             self.endpoint,
             here.join("state").display(),
@@ -237,7 +275,13 @@ impl Places<'_> {
         }
         if !resources.is_empty() {
             let state = here.join("ocf");
-            writeln!(file, "\n[ocf]\nstate = \"{}\"", state.display())?;
+            let path = self.directory.join("ocf.d");
+            let path = format!("[\"{}\", \"{OCF_PATH}\"]", path.display());
+            writeln!(
+                file,
+                "\n[ocf]\npath = {path}\nstate = \"{}\"",
+                state.display()
+            )?;
         }
         for balancer in balancers {
             let (name, command) = self.balancer_command(balancer);
@@ -273,9 +317,7 @@ impl Places<'_> {
         }
         for (name, port) in processes.iter().zip(SERVICE_PORT..) {
             let listen = format!("{}{host}:{port}", self.network);
-            let mut command = self.stand_in("serve", name, node);
-            command.extend(["--listen".to_owned(), listen.clone(), "--active".to_owned()]);
-            command.push(self.active(name).display().to_string());
+            let command = self.serve(name, node, *host, port);
             writeln!(
                 file,
                 "\n[process.{name}]\ncommand = {}\nready = {{ tcp = \"{listen}\" }}\nstop_grace = \"60s\"",
@@ -293,6 +335,41 @@ impl Places<'_> {
         }
         file += &self.fill(sections);
         Ok(file)
+    }
+
+    /// What runs on a machine without an agent.
+    pub(super) fn init(&self, machine: &Machine) -> Vec<String> {
+        let name = machine.processes.first().map_or("nothing", String::as_str);
+        self.serve(name, &machine.node, machine.host, SERVICE_PORT)
+    }
+
+    /// A process of the service of this name.
+    fn serve(&self, name: &str, node: &str, host: u8, port: u16) -> Vec<String> {
+        let mut command = self.stand_in("serve", name, node);
+        command.extend([
+            "--listen".to_owned(),
+            format!("{}{host}:{port}", self.network),
+            "--active".to_owned(),
+            self.active(name).display().to_string(),
+        ]);
+        command
+    }
+
+    /// Where its boot id is, and what shuts it down.
+    fn machine_sections(&self, here: &Path) -> Result<(String, String)> {
+        let press = [
+            &self.helper.display().to_string(),
+            "press",
+            "--directory",
+            &here.display().to_string(),
+        ];
+        Ok((
+            format!("boot_id_path = \"{}\"\n", here.join("boot_id").display()),
+            format!(
+                "[shutdown]\ncommand = {}\n\n",
+                serde_json::to_string(&press)?
+            ),
+        ))
     }
 
     /// With the network and the directory in their places.

@@ -1,12 +1,13 @@
-//! A machine of the demo: what a VM would be, as a group of processes.
+//! What a VM would be, as a group of processes.
 //!
 //! *On* means that a keeper process runs. It gives the machine a boot id, runs the agent as an init system would
-//! (again if it dies), and adopts everything that anything on the machine leaves behind. Its end, orderly or not, is
-//! the end of every process of the machine: that is what makes *off* mean off. State is two files in the machine's
-//! directory: `pid` of the keeper, and `press`, the power button.
+//! (again if it dies), or what the file `init` says, a word a line, and adopts everything that anything on the machine
+//! leaves behind. Its end, orderly or not, is the end of every process of the machine: that is what makes *off* mean off.
+//! State is two files in the machine's directory: `pid` of the keeper, and `press`, the power button. `done` beside them
+//! tells what was done to it. A fence agent ([`fence`]) switches it like any other.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -15,29 +16,44 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, setsid, wait};
 
+use super::keeper::descendants;
+use crate::programs;
+
+pub mod fence;
+
 /// How often the keeper looks at its button and its agent.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A machine, by its directory.
+/// The file in its directory that says what runs on it in place of an agent.
+pub(super) const INIT: &str = "init";
+
+/// A machine, by its directory, which is beside those of the others.
 #[derive(Debug, Clone)]
-pub(crate) struct Machine {
+pub struct Vm {
     directory: PathBuf,
 }
 
-impl Machine {
-    pub(crate) fn new(directory: &Path) -> Self {
+impl Vm {
+    /// The one of this directory, which has the agent's own file in it.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
         }
     }
 
     /// Is it on?
-    pub(crate) fn is_on(&self) -> bool {
+    #[must_use]
+    pub fn is_on(&self) -> bool {
         self.keeper().is_some()
     }
 
     /// Switches it on, unless it is; returns when the keeper runs.
-    pub(crate) fn switch_on(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It does not come on.
+    pub fn switch_on(&self) -> Result<()> {
+        self.note("on")?;
         if self.is_on() {
             return Ok(());
         }
@@ -45,7 +61,7 @@ impl Machine {
             .create(true)
             .append(true)
             .open(self.directory.join("machine.log"))?;
-        Command::new(std::env::current_exe()?)
+        Command::new(programs::local()?)
             .args(["machine", "--directory"])
             .arg(&self.directory)
             .stdin(Stdio::null())
@@ -59,7 +75,11 @@ impl Machine {
     }
 
     /// Pulls its plug; returns when nothing of it is left.
-    pub(crate) fn pull_plug(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Something is.
+    pub fn pull_plug(&self) -> Result<()> {
+        self.note("off")?;
         if let Some(keeper) = self.keeper() {
             let everything = descendants(keeper);
             // The keeper last: it adopts, so nothing escapes from under it.
@@ -67,12 +87,31 @@ impl Machine {
                 kill(*pid, Signal::KILL);
             }
         }
-        self.until(Duration::from_secs(10), "off", |machine| !machine.is_on())
+        self.until(Duration::from_secs(10), "off", |vm| !vm.is_on())
     }
 
     /// Presses its power button; returns at once.
-    pub(crate) fn press(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be pressed.
+    pub fn press(&self) -> Result<()> {
+        self.note("press")?;
         fs::write(self.directory.join("press"), "").context("cannot press the power button")
+    }
+
+    /// What was done to it from outside, in order: `on`, `off` (its plug was pulled), `press`; and `boot` where it came up.
+    #[must_use]
+    pub fn done(&self) -> Vec<String> {
+        let done = fs::read_to_string(self.directory.join("done")).unwrap_or_default();
+        done.lines().map(str::to_owned).collect()
+    }
+
+    fn note(&self, what: &str) -> Result<()> {
+        let path = self.directory.join("done");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        // One write: lines of several processes do not mix.
+        file.and_then(|mut file| file.write_all(format!("{what}\n").as_bytes()))
+            .with_context(|| path.display().to_string())
     }
 
     fn until(&self, limit: Duration, what: &str, reached: impl Fn(&Self) -> bool) -> Result<()> {
@@ -91,12 +130,17 @@ impl Machine {
     }
 
     /// The keeper, if it runs.
-    fn keeper(&self) -> Option<Pid> {
+    #[must_use]
+    pub fn keeper(&self) -> Option<Pid> {
         Process::read(&self.directory.join("pid"))?.pid()
     }
 
     /// Runs the machine until its button is pressed, its owner is gone, or it is killed.
-    pub(crate) fn keep(&self, agent: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be what it has to be.
+    pub fn keep(&self) -> Result<()> {
+        let agent = &self.init()?;
         // A session of its own, so that the fence agent that started it can end; everything orphaned comes here.
         setsid().context("setsid")?;
         set_child_subreaper(Some(rustix::process::getpid()))
@@ -105,6 +149,7 @@ impl Machine {
             fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make a boot id")?;
         fs::write(self.directory.join("boot_id"), boot)?;
         remove(&self.directory.join("press"))?;
+        self.note("boot")?;
         Process::running(rustix::process::getpid())?.write(&self.directory.join("pid"))?;
         let mut running = self.start_agent(agent)?;
         loop {
@@ -121,19 +166,29 @@ impl Machine {
         self.shut_down(&mut running)
     }
 
-    fn start_agent(&self, agent: &Path) -> Result<Child> {
+    /// What runs on it.
+    fn init(&self) -> Result<Vec<String>> {
+        if let Ok(words) = fs::read_to_string(self.directory.join(INIT)) {
+            return Ok(words.lines().map(str::to_owned).collect());
+        }
+        let file = self.directory.join("agent.toml");
+        let [program, file] = [programs::agent()?, file].map(|path| path.display().to_string());
+        Ok([program, "run".to_owned(), "--config".to_owned(), file].to_vec())
+    }
+
+    fn start_agent(&self, words: &[String]) -> Result<Child> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.directory.join("agent.log"))?;
-        Command::new(agent)
-            .args(["run", "--config"])
-            .arg(self.directory.join("agent.toml"))
+        let (program, arguments) = words.split_first().context("nothing to run")?;
+        Command::new(program)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", agent.display()))
+            .with_context(|| format!("cannot start {program}"))
     }
 
     /// As an operating system does: ask, wait a little, then end everything.
@@ -156,7 +211,7 @@ impl Machine {
         remove(&self.directory.join("pid"))
     }
 
-    /// The demo writes its pid beside the machines, or `keep`; machines do not outlive a demo that died.
+    /// Whoever has it writes his pid beside the machines, to `owner`, or `keep`; machines do not outlive an owner that died.
     fn owner_is_gone(&self) -> bool {
         let Some(owner) = self
             .directory
@@ -177,21 +232,25 @@ impl Machine {
 
 /// A process that a file names: its pid is believed only together with its start time, for pids come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Process {
+pub struct Process {
     pid: Pid,
     start: String,
 }
 
 impl Process {
     /// One that runs now.
-    pub(crate) fn running(pid: Pid) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn running(pid: Pid) -> Result<Self> {
         let start = start_time(pid)
             .with_context(|| format!("process {} does not run", pid.as_raw_nonzero()))?;
         Ok(Self { pid, start })
     }
 
     /// The one that a file names, whether it runs or not.
-    pub(crate) fn read(file: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn read(file: &Path) -> Option<Self> {
         let text = fs::read_to_string(file).ok()?;
         let (pid, start) = text.trim().split_once(' ')?;
         Some(Self {
@@ -201,7 +260,10 @@ impl Process {
     }
 
     /// Names it in a file, complete or not at all.
-    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, file: &Path) -> Result<()> {
         let new = file.with_extension("new");
         fs::write(
             &new,
@@ -211,7 +273,8 @@ impl Process {
     }
 
     /// Its pid, if it runs.
-    pub(crate) fn pid(&self) -> Option<Pid> {
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
         (start_time(self.pid).as_ref() == Some(&self.start)).then_some(self.pid)
     }
 }
@@ -262,26 +325,4 @@ fn start_time(pid: Pid) -> Option<String> {
     (state != "Z")
         .then(|| fields.nth(18).map(str::to_owned))
         .flatten()
-}
-
-/// Every process below `root`, parents before children.
-pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
-    let mut found = Vec::new();
-    let mut next = vec![root];
-    while let Some(pid) = next.pop() {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
-            continue;
-        };
-        for task in tasks.flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            for child in children
-                .split_whitespace()
-                .filter_map(|child| Pid::from_raw(child.parse().ok()?))
-            {
-                found.push(child);
-                next.push(child);
-            }
-        }
-    }
-    found
 }
