@@ -10,6 +10,7 @@
 //! | Interlock | the real programs, installed as the README says |
 
 mod hosts;
+mod killed;
 mod large;
 mod single;
 mod site;
