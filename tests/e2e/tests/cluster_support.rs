@@ -27,7 +27,7 @@ fn unpacked(path: &Path) -> Result<BTreeMap<String, String>> {
 #[test]
 fn a_bundle_has_what_happened_and_no_secret() -> Result<()> {
     let shop = shop::layout();
-    let power = "power:\n  kvm1: { fence: fence_virsh, via: [store1], options: { ip: NET.1, password: hunter2 } }\nservices:";
+    let power = "power:\n  kvm1: { fence: fence_virsh, via: [store1], options: { ip: NET.1, identity_file: hunter2 } }\nservices:";
     let spec = shop.spec.replacen("services:", power, 1) + "\n# hunter2\n";
     let mut cluster = Cluster::start(&Layout {
         spec: &spec,

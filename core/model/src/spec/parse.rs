@@ -87,6 +87,7 @@ impl Spec {
                 let spec = read::spec(&tree, &report);
                 if let Some(spec) = &spec {
                     verify::verify(spec, &tree, agents, &report);
+                    verify::verify_new(spec, &tree, agents, &report);
                 }
                 spec
             }
@@ -119,6 +120,19 @@ mod tests {
         let text =
             format!("cluster: c\nnodes: {{ n: {{ address: 10.0.0.1 }} }}\nservices:\n{services}");
         Spec::read_stored(text.as_bytes(), "stored.yaml")
+    }
+
+    /// Nobody could plan any more after an update, and no reader would know less.
+    #[test]
+    fn a_password_that_was_accepted_in_plain_is_used_and_is_not_accepted_again() {
+        let text = "cluster: c\npower: { k: { fence: fence_x, via: [n], options: { passwd: geheim } } }\nnodes: { n: { \
+                    address: 10.0.0.1 } }\n";
+        let stored = Spec::read_stored(text.as_bytes(), "stored");
+        assert!(matches!(stored, Stored::Sound(_)), "{stored:?}");
+        let refused = Spec::parse(text.as_bytes(), "new").unwrap_err();
+        let told = refused.render(text.as_bytes());
+        assert!(told.contains("the passwd stands in the spec"), "{told}");
+        assert!(told.contains("write { secret: NAME }"), "{told}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) static OCF: Shape = Shape {
         optional(
             "parameters",
             Kind::MapOf(&Kind::AnyOf(&[Kind::Text, Kind::Section(&SECRET)])),
-            "Its parameters, which `interlockctl agent-types` lists.",
+            "Its parameters, which `interlockctl agent-types` lists. What it calls a password, a secret or a token is a secret.",
         ),
         derived(
             "every",
@@ -133,5 +133,5 @@ fn parameter(name: &str, field: &Field<'_>) -> Option<OptionValue> {
         );
         return None;
     }
-    option(name, field, "the service's nodes")
+    option(field)
 }

@@ -25,7 +25,7 @@ pub(super) static POWER: Shape = Shape {
         optional(
             "options",
             Kind::MapOf(&Kind::AnyOf(&[Kind::Text, Kind::Section(&SECRET)])),
-            "Options of the fence agent, given on its standard input.",
+            "Options of the fence agent, given on its standard input. What it calls a password, a secret or a token is a secret.",
         ),
         default(
             "timeout",
@@ -69,7 +69,7 @@ pub(super) fn power(section: &Section<'_>) -> PowerDevice {
             .filter_map(|(name, field)| {
                 // Each is looked at, whatever is wrong with the other.
                 let fits = [is_option(name, &field), field.is_one_line()];
-                let value = option(name, &field, "the `via` nodes")?;
+                let value = option(&field)?;
                 (fits == [true, true]).then(|| (name.to_owned(), value))
             })
             .collect(),
@@ -117,22 +117,12 @@ fn is_option(name: &str, field: &Field<'_>) -> bool {
     fits
 }
 
-/// Reads the value of an option, which `nodes` will be given. One that looks like a secret draws a warning.
-pub(super) fn option(name: &str, field: &Field<'_>, nodes: &str) -> Option<OptionValue> {
+/// Reads the value of an option. What has to be a secret is told by `verify`.
+pub(super) fn option(field: &Field<'_>) -> Option<OptionValue> {
     if let Value::Map(_) = field.yaml.value {
         return field.section(&SECRET, |section| {
             section.name("secret").map(OptionValue::Secret)
         });
     }
-    let text = field.text()?;
-    if ["passwd", "password", "secret", "token", "snmp_priv_passwd"].contains(&name) {
-        field.report(
-            Problem::warning(format!("the {name} stands in the spec"))
-                .why("everybody who may read the spec can read it")
-                .suggest(format!(
-                    "write {{ secret: NAME }}, and put NAME into a file on {nodes}"
-                )),
-        );
-    }
-    Some(OptionValue::Plain(text.to_owned()))
+    Some(OptionValue::Plain(field.text()?.to_owned()))
 }

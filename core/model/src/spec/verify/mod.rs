@@ -9,6 +9,7 @@ mod graph;
 mod members;
 mod nodes;
 mod ocf;
+mod secrets;
 mod services;
 mod shared;
 
@@ -26,13 +27,7 @@ pub(super) type KnownAgents = BTreeMap<NodeName, Installed>;
 
 /// Adds every problem of a spec that has been read from this tree.
 pub(super) fn verify(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Report) {
-    let facts = Facts {
-        spec,
-        tree,
-        agents,
-        report,
-        reported: RefCell::default(),
-    };
+    let facts = Facts::new(spec, tree, agents, report);
     nodes::verify(&facts);
     services::verify(&facts);
     shared::verify(&facts);
@@ -44,6 +39,11 @@ pub(super) fn verify(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Re
     graph::verify(&facts);
 }
 
+/// The same of what only a spec that is new is refused for: a cluster goes on by one that was accepted with it.
+pub(super) fn verify_new(spec: &Spec, tree: &Yaml, agents: &KnownAgents, report: &Report) {
+    secrets::verify(&Facts::new(spec, tree, agents, report));
+}
+
 /// What every verifier needs.
 #[derive(Debug)]
 struct Facts<'a> {
@@ -53,6 +53,18 @@ struct Facts<'a> {
     report: &'a Report,
     /// Where problems have been reported, and at which key: the nodes of one range share their mistakes.
     reported: RefCell<BTreeSet<(Place, String)>>,
+}
+
+impl<'a> Facts<'a> {
+    fn new(spec: &'a Spec, tree: &'a Yaml, agents: &'a KnownAgents, report: &'a Report) -> Self {
+        Self {
+            spec,
+            tree,
+            agents,
+            report,
+            reported: RefCell::default(),
+        }
+    }
 }
 
 impl Facts<'_> {

@@ -10,7 +10,7 @@ use crate::spec::Service;
 use crate::spec::problem::{Problem, quoted};
 
 /// The keys that lead to a resource.
-type Keys = Vec<String>;
+pub(super) type Keys = Vec<String>;
 
 pub(super) fn verify(facts: &Facts<'_>) {
     let mut named: BTreeMap<&LocalName, Keys> = BTreeMap::new();
@@ -43,6 +43,21 @@ pub(super) fn verify(facts: &Facts<'_>) {
             }
         }
     }
+}
+
+/// The resources of a service, each with the keys that lead to it.
+pub(super) fn keys_of_resources<'a>(
+    facts: &Facts<'_>,
+    service: &'a Service,
+) -> Vec<(Keys, &'a Resource)> {
+    let parts = service.parts.iter().chain(&service.primary_parts);
+    parts
+        .enumerate()
+        .filter_map(|(index, part)| match part {
+            Part::Ocf(resource) => Some((keys(facts, service, index), resource)),
+            _ => None,
+        })
+        .collect()
 }
 
 fn keys(facts: &Facts<'_>, service: &Service, index: usize) -> Keys {
