@@ -18,8 +18,10 @@ use interlock_proto::v1::plan_service_client::PlanServiceClient;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use tokio::runtime::Runtime;
+use tonic::client::Grpc;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 
 use crate::{eventually, patience};
 
@@ -136,6 +138,23 @@ impl Operator {
             Ok(answer) => answer.map(Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded("no answer")),
         }
+    }
+
+    /// Calls a method by its path, with an empty message and no interest in the answer.
+    ///
+    /// # Errors
+    /// As the program says.
+    pub fn call_empty(&self, method: &str) -> Result<(), Status> {
+        let path = method
+            .parse()
+            .map_err(|_| Status::internal(format!("{method} is no path")))?;
+        let mut client = Grpc::new(self.channel.clone());
+        self.call(async move {
+            let ready = client.ready().await;
+            ready.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = ProstCodec::<(), ()>::default();
+            client.unary(Request::new(()), path, codec).await
+        })
     }
 
     /// What is known of the cluster.
