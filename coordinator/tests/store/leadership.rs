@@ -1,4 +1,4 @@
-//! Leadership over the embedded store.
+//! Leadership over any store: `suite!(Fixture)` makes a test of each case, as [`conformance`](crate::conformance) does.
 
 use std::sync::Arc;
 
@@ -6,40 +6,63 @@ use futures_util::{FutureExt, StreamExt};
 use interlock_coordinator::leadership::{
     Candidate, Error, Leader, Leadership, Leading, Sole, leader_key, term_key,
 };
-use interlock_coordinator::store::embedded::Embedded;
 use interlock_coordinator::store::{Class, Outcome, Store, Transaction};
 use interlock_model::ids::Term;
-use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::conformance::{commit, key};
-use crate::embedded::create;
+use crate::conformance::{Fixture, commit, key};
+use crate::embedded;
 
-struct Bench {
-    directory: TempDir,
-    store: Embedded,
+/// Every case, as tests over one fixture.
+macro_rules! suite {
+    ($fixture:ty) => {
+        $crate::leadership::suite! { @tests $fixture;
+            each_start_of_a_process_leads_with_the_next_term,
+            a_term_is_not_given_out_again_after_its_leader_resigned,
+            only_the_latest_leader_decides_and_the_earlier_one_is_told,
+            concurrent_campaigns_get_different_terms_and_one_winner,
+            a_term_is_raised_above_what_agents_have_seen_and_stays_above,
+            the_term_never_wraps,
+            an_observer_sees_every_leader_and_the_lack_of_one,
+            a_foreign_value_in_the_term_key_is_refused,
+        }
+    };
+    (@tests $fixture:ty; $($case:ident,)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $case() {
+            let Some(bench) = $crate::leadership::Bench::<$fixture>::new().await else { return };
+            $crate::leadership::$case(bench).await;
+        }
+    )*};
+}
+pub(crate) use suite;
+
+/// A store, and leadership over it.
+pub(crate) struct Bench<F> {
+    fixture: F,
+    store: Arc<dyn Store>,
     leadership: Sole,
 }
 
-impl Bench {
-    async fn new() -> Self {
-        Self::on(TempDir::new().unwrap()).await
+impl<F: Fixture> Bench<F> {
+    /// Over an empty store; none if this machine lacks something.
+    pub(crate) async fn new() -> Option<Self> {
+        F::new().await.map(Self::on)
     }
 
-    async fn on(directory: TempDir) -> Self {
-        let store = create(&directory.path().join("store")).await.unwrap();
-        let leadership = Sole::new(Arc::new(store.clone()));
+    fn on(fixture: F) -> Self {
+        let store = fixture.store();
+        let leadership = Sole::new(store.clone());
         Self {
-            directory,
+            fixture,
             store,
             leadership,
         }
     }
 
-    /// The same file in a next process.
+    /// The same store in a next process.
     async fn restart(self) -> Self {
-        self.store.close().await;
-        Self::on(self.directory).await
+        Self::on(self.fixture.reopened().await)
     }
 
     async fn campaign(&self) -> Leading {
@@ -63,9 +86,9 @@ fn candidate() -> Candidate {
     }
 }
 
-#[tokio::test]
-async fn each_start_of_a_process_leads_with_the_next_term() {
-    let mut bench = Bench::new().await;
+pub(crate) async fn each_start_of_a_process_leads_with_the_next_term<F: Fixture>(
+    mut bench: Bench<F>,
+) {
     for term in 1..=4 {
         let leading = bench.campaign().await;
         assert_eq!(leading.term(), Term(term));
@@ -74,9 +97,9 @@ async fn each_start_of_a_process_leads_with_the_next_term() {
     }
 }
 
-#[tokio::test]
-async fn a_term_is_not_given_out_again_after_its_leader_resigned() {
-    let bench = Bench::new().await;
+pub(crate) async fn a_term_is_not_given_out_again_after_its_leader_resigned<F: Fixture>(
+    bench: Bench<F>,
+) {
     let first = bench.campaign().await;
     bench.leadership.resign(&first).await.unwrap();
     first.lost().await;
@@ -87,9 +110,9 @@ async fn a_term_is_not_given_out_again_after_its_leader_resigned() {
     assert_eq!(bench.campaign().await.term(), Term(2));
 }
 
-#[tokio::test]
-async fn only_the_latest_leader_decides_and_the_earlier_one_is_told() {
-    let bench = Bench::new().await;
+pub(crate) async fn only_the_latest_leader_decides_and_the_earlier_one_is_told<F: Fixture>(
+    bench: Bench<F>,
+) {
     let first = bench.campaign().await;
     assert!(first.lost().now_or_never().is_none() && !first.is_lost());
     let second = bench.campaign().await;
@@ -99,9 +122,9 @@ async fn only_the_latest_leader_decides_and_the_earlier_one_is_told() {
     assert!(bench.decides(&second).await);
 }
 
-#[tokio::test]
-async fn concurrent_campaigns_get_different_terms_and_one_winner() {
-    let bench = Bench::new().await;
+pub(crate) async fn concurrent_campaigns_get_different_terms_and_one_winner<F: Fixture>(
+    bench: Bench<F>,
+) {
     let campaigns = (0..8).map(|_| bench.campaign());
     let mut all = futures_util::future::join_all(campaigns).await;
     all.sort_by_key(Leading::term);
@@ -115,9 +138,9 @@ async fn concurrent_campaigns_get_different_terms_and_one_winner() {
     assert!(bench.decides(&all[7]).await);
 }
 
-#[tokio::test]
-async fn a_term_is_raised_above_what_agents_have_seen_and_stays_above() {
-    let bench = Bench::new().await;
+pub(crate) async fn a_term_is_raised_above_what_agents_have_seen_and_stays_above<F: Fixture>(
+    bench: Bench<F>,
+) {
     let first = bench.campaign().await;
     // Nobody is ahead: nothing changes.
     let same = bench
@@ -148,9 +171,7 @@ async fn a_term_is_raised_above_what_agents_have_seen_and_stays_above() {
     assert_eq!(bench.campaign().await.term(), Term(43));
 }
 
-#[tokio::test]
-async fn the_term_never_wraps() {
-    let bench = Bench::new().await;
+pub(crate) async fn the_term_never_wraps<F: Fixture>(bench: Bench<F>) {
     let leading = bench.campaign().await;
     let seen = Term(u64::MAX);
     let error = bench
@@ -162,9 +183,7 @@ async fn the_term_never_wraps() {
     assert!(bench.decides(&leading).await);
 }
 
-#[tokio::test]
-async fn an_observer_sees_every_leader_and_the_lack_of_one() {
-    let bench = Bench::new().await;
+pub(crate) async fn an_observer_sees_every_leader_and_the_lack_of_one<F: Fixture>(bench: Bench<F>) {
     let mut leaders = bench.leadership.observe().await.unwrap();
     assert_eq!(leaders.next().await, Some(None));
     let term = |leader: Option<Option<Leader>>| leader.unwrap().map(|l| (l.coordinator, l.term.0));
@@ -180,7 +199,7 @@ async fn an_observer_sees_every_leader_and_the_lack_of_one() {
     assert_eq!(term(leaders.next().await), Some(("mgmt1".to_owned(), 8)));
     bench.leadership.resign(&second).await.unwrap();
     assert_eq!(leaders.next().await, Some(None));
-    bench.store.close().await;
+    bench.fixture.close().await;
     assert_eq!(leaders.next().await, None);
     // A closed store is a lost leadership as well.
     second.lost().await;
@@ -188,23 +207,21 @@ async fn an_observer_sees_every_leader_and_the_lack_of_one() {
 
 #[tokio::test]
 async fn a_leader_that_was_too_slow_to_watch_still_learns_whether_it_leads() {
-    let bench = Bench::new().await;
+    let bench = Bench::<embedded::Fixture>::new().await.unwrap();
     let leading = bench.campaign().await;
     // The backlog is filled before the watching task gets to run: this test has one thread.
     for _ in 0..40 {
         let large = Transaction::new().put(&key("/control/x"), vec![0; 1024 * 1024]);
-        commit(&bench.store, large).await;
+        commit(&*bench.store, large).await;
     }
     assert!(!leading.is_lost());
     bench.campaign().await;
     leading.lost().await;
 }
 
-#[tokio::test]
-async fn a_foreign_value_in_the_term_key_is_refused() {
-    let bench = Bench::new().await;
+pub(crate) async fn a_foreign_value_in_the_term_key_is_refused<F: Fixture>(bench: Bench<F>) {
     for (at, value) in [(term_key(), &b"seven"[..]), (term_key(), b"\xff")] {
-        commit(&bench.store, Transaction::new().put(&at, value)).await;
+        commit(&*bench.store, Transaction::new().put(&at, value)).await;
         let error = bench.leadership.campaign(candidate()).await.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
         assert_eq!(error.class(), Class::Terminal);

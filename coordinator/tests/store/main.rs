@@ -1,8 +1,7 @@
 //! The store: what every implementation must do, and what each must survive.
 //!
-//! [`conformance`] holds for any store: a new implementation writes a fixture and one line. The
-//! rest is about one file on one disk, about servers that stop, die and run out of space, and about
-//! leadership over a store.
+//! [`conformance`] and [`leadership`] hold for any store: a new implementation writes a fixture and two lines. The
+//! rest is about one file on one disk, and about servers that stop, die and run out of space.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,3 +11,4 @@ mod etcd;
 mod leadership;
 
 conformance::suite!(crate::embedded::Fixture);
+leadership::suite!(crate::embedded::Fixture);

@@ -21,6 +21,12 @@ pub(crate) trait Fixture: Sized {
 
     /// The store; lives as long as the fixture.
     fn store(&self) -> Arc<dyn Store>;
+
+    /// Lets the store go, as a process does that ends.
+    async fn close(&self);
+
+    /// The same store, opened by a next process.
+    async fn reopened(self) -> Self;
 }
 
 /// Every case of the suite, as tests over one fixture.

@@ -17,21 +17,32 @@ use crate::conformance;
 /// An empty embedded store in a directory of its own.
 pub(crate) struct Fixture {
     store: Embedded,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl conformance::Fixture for Fixture {
     async fn new() -> Option<Self> {
-        let directory = TempDir::new().unwrap();
-        let store = create(&directory.path().join("store")).await.unwrap();
-        Some(Self {
-            store,
-            _directory: directory,
-        })
+        Some(Self::on(TempDir::new().unwrap()).await)
     }
 
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
+    async fn reopened(self) -> Self {
+        self.close().await;
+        Self::on(self.directory).await
+    }
+}
+
+impl Fixture {
+    async fn on(directory: TempDir) -> Self {
+        let store = create(&directory.path().join("store")).await.unwrap();
+        Self { store, directory }
     }
 }
 

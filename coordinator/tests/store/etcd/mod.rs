@@ -15,23 +15,26 @@ use std::sync::Arc;
 use interlock_coordinator::store::Store;
 use interlock_coordinator::store::etcd::Etcd;
 
-use crate::conformance;
+use crate::{conformance, leadership};
 use server::{Cluster, PATIENCE, Version};
 
 /// An empty store on a server of its own.
 pub(crate) struct Fixture {
     store: Etcd,
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 impl Fixture {
     async fn on(version: Version) -> Option<Self> {
         let cluster = Cluster::start(version)?;
         let store = cluster.open().await.unwrap();
-        Some(Self {
-            store,
-            _cluster: cluster,
-        })
+        Some(Self { store, cluster })
+    }
+
+    async fn reopened(self) -> Self {
+        self.store.close().await;
+        let store = self.cluster.open().await.unwrap();
+        Self { store, ..self }
     }
 }
 
@@ -57,9 +60,18 @@ macro_rules! each_version {
             fn store(&self) -> Arc<dyn Store> {
                 Arc::new(self.0.store.clone())
             }
+
+            async fn close(&self) {
+                self.0.store.close().await;
+            }
+
+            async fn reopened(self) -> Self {
+                Self(self.0.reopened().await)
+            }
         }
 
         conformance::suite!(OfVersion);
+        leadership::suite!(OfVersion);
 
         $(
             #[tokio::test(flavor = "multi_thread")]
