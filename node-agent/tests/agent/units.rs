@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command as Program;
 
 use interlock_proto::v1;
-use interlock_proto::v1::InstanceState;
+use interlock_proto::v1::assigned_check::Kind;
 use interlock_proto::v1::dispatch::Command;
+use interlock_proto::v1::{InstanceState, Verdict};
 
 use crate::lab::{Agent, Lab, skip};
 use crate::scripted::{Coordinator, Session, id, unit};
@@ -237,4 +238,42 @@ async fn a_stop_withdraws_a_start_that_waits_in_the_queue_whoever_has_put_it_the
     assert_eq!(stopped.state(), v1::AttemptState::Done, "{stopped:?}");
     assert!(!jobs.contains(&node.name), "{jobs}");
     node.is(|seen| seen.state() == InstanceState::Stopped).await;
+}
+
+#[tokio::test]
+async fn a_check_of_a_unit_is_good_while_systemd_calls_it_active_and_bad_when_it_is_not() {
+    let section = "ExecStart=/bin/sleep infinity\nRestart=no";
+    let Some(mut node) = Node::with("checked", section, 0).await else {
+        return;
+    };
+    let check = |name: &str, unit: &str| v1::AssignedCheck {
+        service: "db".into(),
+        check: name.into(),
+        every_ms: 50,
+        timeout_ms: 5_000,
+        fail: 1,
+        pass: 1,
+        fresh_ms: 10_000,
+        kind: Some(Kind::Unit(unit.into())),
+        ..v1::AssignedCheck::default()
+    };
+    let absent = "interlock-agent-test-absent.service";
+    let checks = vec![check("up", &node.name), check("absent", absent)];
+    let instances = [unit("db", &node.name)];
+    node.session.assign_with(&instances, 0, checks, false).await;
+    let is = |verdict: Verdict, says: &'static str| {
+        move |seen: &v1::CheckResult| seen.verdict() == verdict && seen.evidence.contains(says)
+    };
+    node.session
+        .check("absent", is(Verdict::Bad, "does not exist"))
+        .await;
+    node.session.check("up", is(Verdict::Bad, "stopped")).await;
+    node.start().await;
+    node.session.check("up", is(Verdict::Ok, "active")).await;
+    node.crash();
+    node.session.check("up", is(Verdict::Bad, "failed")).await;
+    systemctl(&["start", &node.name]);
+    node.session.check("up", is(Verdict::Ok, "active")).await;
+    systemctl(&["stop", &node.name]);
+    node.session.check("up", is(Verdict::Bad, "is ")).await;
 }
