@@ -111,6 +111,85 @@ fn in_single_steps_each_next_begins_exactly_one_step() -> Result<()> {
     Ok(())
 }
 
+/// What `interlockctl operation VERB` prints, typed by an operator.
+fn typed(cluster: &Cluster, verb: &[&str]) -> Result<String> {
+    let line = [&["operation"][..], verb].concat();
+    let ran = cluster.ctl("ben", Role::Operator, &line)?;
+    ensure!(
+        ran.status.success(),
+        "{line:?} ended with {}: {}",
+        ran.status,
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+#[test]
+fn a_pause_that_is_typed_pauses_until_a_resume_is_typed() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    let operation = startup_held_at(&cluster, &operator, "db@db1")?;
+    let said = typed(&cluster, &["pause", &operation, "--reason", "lunch"])?;
+    ensure!(
+        said.starts_with(&format!("{operation} is pausing, 1 of ")),
+        "{said}"
+    );
+    cluster.release("start:db@db1")?;
+    let seen = operator.until(&operation, "paused")?;
+    let begun = seen.steps.iter().filter(|step| step.began_ms > 0).count();
+    ensure!(begun == 2, "something began: {:#?}", seen.steps);
+    let said = typed(&cluster, &["pause", &operation])?;
+    ensure!(
+        said.starts_with(&format!("{operation} is paused already, 2 of ")),
+        "{said}"
+    );
+
+    let said = typed(&cluster, &["resume", &operation])?;
+    ensure!(
+        said.starts_with(&format!("{operation} is running, ")),
+        "{said}"
+    );
+    operator.until(&operation, "done")?;
+    started_in_order(&cluster.story().read()?, shop::ORDER)?;
+    let asked = operator.operation(&operation)?.asked;
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|it| (&*it.verb, &*it.by, &*it.reason))
+        .collect();
+    ensure!(
+        asked.contains(&("pause", "ben", "lunch")) && asked.contains(&("resume", "ben", "")),
+        "{asked:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_next_that_is_typed_begins_one_step_and_a_resume_ends_the_single_steps() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    let operation = operator.begin(&shop::startup(), true)?;
+    for done in 1..=2 {
+        let said = typed(&cluster, &["next", &operation])?;
+        ensure!(said.contains(" in single steps, "), "{said}");
+        let seen = eventually("the step is done", Duration::from_secs(20), || {
+            let seen = operator.operation(&operation)?;
+            let ended = seen
+                .steps
+                .iter()
+                .filter(|step| step.state == "done")
+                .count();
+            ensure!(ended >= done, "{:#?}", seen.steps);
+            Ok(seen)
+        })?;
+        let begun = seen.steps.iter().filter(|step| step.began_ms > 0).count();
+        ensure!(begun == done, "{begun} steps after {done} times `next`");
+    }
+    let said = typed(&cluster, &["resume", &operation])?;
+    ensure!(!said.contains("single steps"), "{said}");
+    operator.until(&operation, "done")?;
+    started_in_order(&cluster.story().read()?, shop::ORDER)
+}
+
 #[test]
 fn a_failed_step_halts_what_comes_later_and_a_retry_goes_on() -> Result<()> {
     let cluster = Cluster::start(&shop::layout())?;
