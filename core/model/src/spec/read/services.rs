@@ -51,7 +51,7 @@ pub(super) static SERVICE: Shape = Shape {
         optional(
             "parts",
             Kind::SomeOf(&Kind::Section(&parts::PART)),
-            "What makes up an instance: started downwards, stopped upwards. Instead of `manager`.",
+            "What makes up an instance: started downwards, stopped upwards. Instead of `manager`. None of them is a part of another service on the same node.",
         ),
         optional(
             "requires",
