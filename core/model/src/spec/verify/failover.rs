@@ -1,13 +1,18 @@
 //! `failover`: what must be so for a lease to protect anything (safety rules E1, E4, E6, E15).
 
+use std::time::Duration;
+
 use super::Facts;
 use crate::action::Part;
-use crate::lease::{ControlLoss, Election, VmPause};
+use crate::lease::{ControlLoss, Costs, Election, VmPause};
 use crate::names::ServiceName;
 use crate::postgres::Synchronous;
 use crate::spec::problem::{Problem, quoted};
 use crate::spec::yaml::{Yaml, find};
 use crate::spec::{Clients, Failover, Fence, Service, TRANSACTIONS};
+
+/// How long a coordinator waits for an endpoint of etcd that is lost before it asks the next one.
+const ENDPOINT: Duration = Duration::from_secs(2);
 
 pub(super) fn verify(facts: &Facts<'_>) {
     for (name, service) in &facts.spec.services {
@@ -246,16 +251,55 @@ fn elections(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
                 .why(bad.to_string())
         });
     }
-    if control.coordinators.len() < 2 && failover.on_control_loss == ControlLoss::Demote {
-        let keys = ["services", name.as_str(), "failover", "on_control_loss"];
+    if failover.on_control_loss == ControlLoss::Demote {
+        absences(facts, name, failover);
+    }
+}
+
+/// How long a coordinator may be away, and what `demote` makes of it (safety rule E15).
+fn absences(facts: &Facts<'_>, name: &ServiceName, failover: &Failover) {
+    let control = &facts.spec.control;
+    let text = |duration| humantime::format_duration(duration);
+    let timings = failover.timings;
+    let (renewal, fence) = (timings.renewal(), timings.fence());
+    let remedy = "write `on_control_loss: failsafe`: it goes on while all other nodes of the service promise to wait";
+    let keys = ["services", name.as_str(), "failover", "on_control_loss"];
+    // One of them leads and renews; the next one waits until the hold of a lost one has run out.
+    let mut longest = ("another coordinator leads", Costs::EXPECTED.leadership);
+    if control.coordinators.len() < 2 {
+        longest = ("the next endpoint of etcd is asked", ENDPOINT);
+    }
+    let needed = renewal + longest.1 + renewal;
+    let endpoints = control.etcd.len() > 1;
+    if (control.coordinators.len() > 1 || endpoints) && fence < needed {
+        facts.warning(&keys, || {
+            Problem::warning(format!(
+                "{} stops a healthy primary of {name} whenever it takes up to {} until {}",
+                quoted("demote"),
+                text(longest.1),
+                longest.0
+            ))
+            .why(format!(
+                "S would have to be R + {} + R = {} + {} + {} = {}, and it is {}",
+                text(longest.1),
+                text(renewal),
+                text(longest.1),
+                text(renewal),
+                text(needed),
+                text(fence)
+            ))
+            .suggest(remedy)
+        });
+    }
+    if control.coordinators.len() < 2 {
         facts.warning(&keys, || {
             Problem::warning(format!(
                 "{} stops a healthy primary whenever the only coordinator is away for {}",
                 quoted("demote"),
-                humantime::format_duration(failover.timings.fence())
+                text(fence)
             ))
             .why("there is one coordinator")
-            .suggest("write `on_control_loss: failsafe`: it goes on while all other nodes of the service promise to wait")
+            .suggest(remedy)
         });
     }
 }
