@@ -26,8 +26,8 @@ pub struct Shown {
     pub reason: String,
 }
 
-/// Who could take a role, by node, and when that was judged, on this process's monotonic clock.
-pub(crate) type Judged = (Duration, BTreeMap<NodeName, Fitness>);
+/// Who could take a role, by node, and when what that was judged by was seen, on this process's monotonic clock.
+pub(crate) type Judged = BTreeMap<NodeName, (Duration, Fitness)>;
 
 /// How it stands with every leased service. Clones are the same board.
 #[derive(Debug, Clone, Default)]

@@ -11,10 +11,11 @@
 //! Nothing that may still be written is given back: after a bump of which nobody knows whether it was committed, the engine
 //! keeps the claim until the record has moved on, for then that bump cannot be committed any more.
 
-use interlock_engine::coordinator::Write;
-use interlock_engine::lease::Stored;
+use interlock_engine::coordinator::{Coordinator, Write};
+use interlock_engine::lease::{HandOver, Stored};
 use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::time::Timestamp;
 
 use super::Leases;
 use super::book;
@@ -27,6 +28,8 @@ pub(super) struct Claim {
     service: ServiceName,
     /// What the engine has; the outer none: nobody knows.
     taken: Option<Option<Epoch>>,
+    /// What the engine counts with of a role that is being given back; the outer none: nobody knows.
+    reserved: Option<Option<(Epoch, Timestamp)>>,
     /// The revision of the record on which a bump was conditional that may yet be committed.
     unsettled: Option<u64>,
 }
@@ -52,8 +55,10 @@ pub(super) async fn take(
 }
 
 /// Takes a service in the engine in order to begin an epoch, if nobody wants it or these nodes, whose role it is or will be, left
-/// alone, and no budget is spent: one word to the engine, so that what is entered before is obeyed. Returns what is to be
-/// written with the bump, so that it counts; the first epoch of all moves nothing, nor one that goes to where the role was.
+/// alone, and no budget is spent: one word to the engine, so that what is entered before is obeyed. But a role that its holder was
+/// asked for is `owed`: nobody has it, and rest that was entered since, or a budget that was spent since, would keep it so.
+/// Returns what is to be written with the bump, so that it counts; the first epoch of all moves nothing, nor one that goes to
+/// where the role was, and what a person had ordered does not count.
 ///
 /// # Errors
 /// Why it was not taken.
@@ -63,35 +68,33 @@ pub(super) async fn begin(
     epoch: Epoch,
     node: NodeName,
     from: Option<NodeName>,
+    owed: Option<HandOver>,
 ) -> Result<Option<Write>, String> {
     let service = service.clone();
     let begun = leases.driver().call(move |desk| {
         let nodes = from.iter().chain([&node]);
         let now = clock::now();
-        // Nobody has a role that was given back for this, and rest that was entered since would keep it so.
-        let given_back = desk.coordinator.prepared_since(&service, now).is_some();
         if let Some(maintenance) = desk.coordinator.rests(&service, nodes)
-            && !given_back
+            && owed.is_none()
         {
             return Err(maintenance.to_string());
         }
-        let moves = moves(from.as_ref(), &node);
-        if moves {
+        if moves(from.as_ref(), &node) && owed.is_none() {
             let may = desk.coordinator.may_fail_over(&service, now);
             may.map_err(|block| block.to_string())?;
         }
         let taken = desk.coordinator.failover_takes(&service, epoch, &node);
         taken.map_err(|held| held.to_string())?;
-        let counts = || desk.coordinator.failover_counts(&service, now);
-        Ok(moves.then(counts))
+        let written = || desk.coordinator.failover_counts(&service, now);
+        Ok(counts(from.as_ref(), &node, owed.as_ref()).then(written))
     });
     begun
         .await
         .unwrap_or_else(|not_done| Err(not_done.to_string()))
 }
 
-/// May a primary that is well be asked to give its role back, so that it moves by itself? Asked before it has: what is entered, held
-/// or spent by then is obeyed, and what is asked for here counts until it has moved.
+/// May a primary that is well be asked to give its role back, so that it moves by itself? Asked before that is written down: what
+/// is entered, held or spent by then is obeyed, and what is asked for here counts until it has moved.
 ///
 /// # Errors
 /// Why it may not.
@@ -103,23 +106,73 @@ pub(super) async fn may_ask_back(
 ) -> Result<(), String> {
     let (service, from) = (service.clone(), from.clone());
     let may = leases.driver().call(move |desk| {
-        let coordinator = &mut desk.coordinator;
-        if let Some(maintenance) = coordinator.rests(&service, [&from]) {
-            return Err(maintenance.to_string());
-        }
-        if let Some(holder) = coordinator.is_held(&service) {
-            return Err(format!("{service} is held by {holder}"));
-        }
-        let asked = coordinator.failover_is_prepared(&service, epoch, clock::now());
+        is_left_alone(&desk.coordinator, &service, &from)?;
+        let asked = desk
+            .coordinator
+            .failover_is_prepared(&service, epoch, clock::now());
         asked.map_err(|block| block.to_string())
     });
     may.await
         .unwrap_or_else(|not_done| Err(not_done.to_string()))
 }
 
+/// May it be told so, once that is written down? What was entered or begun since is obeyed.
+///
+/// # Errors
+/// Why it may not.
+pub(super) async fn may_be_told(
+    leases: &Leases,
+    service: &ServiceName,
+    from: &NodeName,
+) -> Result<(), String> {
+    let (service, from) = (service.clone(), from.clone());
+    let may = leases
+        .driver()
+        .call(move |desk| is_left_alone(&desk.coordinator, &service, &from));
+    may.await
+        .unwrap_or_else(|not_done| Err(not_done.to_string()))
+}
+
+fn is_left_alone(
+    coordinator: &Coordinator,
+    service: &ServiceName,
+    from: &NodeName,
+) -> Result<(), String> {
+    if let Some(maintenance) = coordinator.rests(service, [from]) {
+        return Err(maintenance.to_string());
+    }
+    match coordinator.is_held(service) {
+        Some(holder) => Err(format!("{service} is held by {holder}")),
+        None => Ok(()),
+    }
+}
+
+/// Has the engine count with a role that is being given back by itself, if the record says that one is.
+pub(super) async fn reserve(leases: &Leases, service: &ServiceName, stored: &Stored) -> bool {
+    let (service, reserved) = (service.clone(), reserved(stored));
+    let told = leases.driver().call(move |desk| {
+        desk.coordinator.failover_is_under_way(&service, reserved);
+    });
+    told.await.is_ok()
+}
+
+/// The epoch that is being given back by itself, and since when.
+fn reserved(stored: &Stored) -> Option<(Epoch, Timestamp)> {
+    let (record, _) = stored.record.as_ref()?;
+    let hand_over = record.hand_over().filter(|it| it.why.is_automatic())?;
+    // Once the next epoch has begun it is counted.
+    let is_counted = record.holder().is_some() && !record.is_held();
+    (!is_counted).then(|| (record.epoch(), hand_over.since))
+}
+
 /// Does the role go to another node than it was on last?
 pub(super) fn moves(from: Option<&NodeName>, to: &NodeName) -> bool {
     from.is_some_and(|from| from != to)
+}
+
+/// Does that count against the budget? Not where a person had ordered it.
+pub(super) fn counts(from: Option<&NodeName>, to: &NodeName, owed: Option<&HandOver>) -> bool {
+    moves(from, to) && owed.is_none_or(|owed| owed.why.is_automatic())
 }
 
 impl Claim {
@@ -128,8 +181,14 @@ impl Claim {
             leases,
             service,
             taken: None,
+            reserved: None,
             unsettled: None,
         }
+    }
+
+    /// The engine may count with a role that is being given back.
+    pub(super) fn may_be_reserved(&mut self) {
+        self.reserved = None;
     }
 
     /// The claim was written, and the engine has it.
@@ -162,6 +221,10 @@ impl Claim {
     /// Makes the engine have what the store says. A failover that is not automatic any more keeps nobody off: its bump is
     /// written, and whether the new holder takes it up is nothing that an operation could disturb.
     pub(super) async fn align(&mut self, stored: &Stored, automatic: bool) {
+        let reserved = Some(reserved(stored));
+        if self.reserved != reserved && reserve(&self.leases, &self.service, stored).await {
+            self.reserved = reserved;
+        }
         self.unsettled.take_if(|at| *at != stored.revision());
         if self.unsettled.is_some() {
             return;
@@ -184,6 +247,12 @@ impl Claim {
                 }
             }
         }
+    }
+
+    /// The service is leased no more.
+    pub(super) async fn end(&mut self) {
+        reserve(&self.leases, &self.service, &Stored::default()).await;
+        self.give_back().await;
     }
 
     /// Gives the service back.

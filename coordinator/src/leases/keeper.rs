@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use interlock_engine::lease::leader::{Config, Effect, Event, Leader, Standing};
 use interlock_engine::lease::{Change, Clock, Condition, LeaseRecord, Stored, Transaction};
+use interlock_model::lease::Epoch;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::Fitness;
 use tokio::sync::{mpsc, watch};
@@ -86,6 +87,8 @@ impl Keeper {
             incarnation: leases.book().incarnation(),
             terms: facts.terms.clone(),
             fence: facts.fences,
+            stop_within: facts.stop_within,
+            boot_dead: facts.boot_dead,
         });
         Self {
             claim: Claim::new(leases.clone(), service.clone()),
@@ -155,7 +158,7 @@ impl Keeper {
         if let Some(deciding) = self.deciding.take() {
             deciding.fate.await;
         }
-        self.claim.give_back().await;
+        self.claim.end().await;
         self.leases.board().remove(&self.service);
     }
 
@@ -165,10 +168,11 @@ impl Keeper {
             return;
         }
         let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
+        let mono = clock::now().mono;
         let candidates = self.leader.movable(now).into_iter();
-        let judged = candidates.map(|(node, why)| (node, fitness(why)));
-        let judged = (clock::now().mono, judged.collect());
-        self.leases.board().judge(&self.service, judged);
+        let judged =
+            candidates.map(|(node, (age, why))| (node, (mono.saturating_sub(age), fitness(why))));
+        self.leases.board().judge(&self.service, judged.collect());
     }
 
     /// The terms that count: those of the record, and before there is one those of the spec.
@@ -184,6 +188,7 @@ impl Keeper {
     }
 
     fn handle(&mut self, event: Event) {
+        self.leader.set_wall(clock::now().wall);
         for effect in self.leader.handle(event, clock::of_leases()) {
             self.carry_out(effect);
         }
@@ -197,10 +202,8 @@ impl Keeper {
         }
         // A person who has the role moved there knows better.
         let wanted = self.facts.wanted.as_ref().map(|(_, wanted)| wanted);
-        if let (None, Some(rest)) = (&standing.unready, self.facts.resting.get(&node))
-            && wanted != Some(&node)
-        {
-            standing.unready = Some(rest.clone());
+        if wanted != Some(&node) {
+            standing.rests = self.facts.resting.get(&node).cloned();
         }
         if let Some(record) = self.record() {
             let word = Word::heard(record, &node);
@@ -228,6 +231,12 @@ impl Keeper {
             for node in nodes {
                 self.story.suspected(node, lost);
             }
+        }
+        if before.stop_within != facts.stop_within {
+            self.handle(Event::StopWithin(facts.stop_within));
+        }
+        if before.boot_dead != facts.boot_dead {
+            self.handle(Event::BootDead(facts.boot_dead));
         }
         if before.fences != facts.fences {
             self.handle(Event::Fences(facts.fences));
@@ -334,10 +343,9 @@ impl Keeper {
                 let asked = Instant::now();
                 let patience = self.facts.terms.timings.renewal();
                 tokio::spawn(async move {
-                    // A role that may not move is not given back: there would be no primary until a person acts.
+                    // What is to be left alone is not asked any more.
                     if automatic
-                        && let Err(why) =
-                            claim::may_ask_back(&leases, &service, &from.node, epoch).await
+                        && let Err(why) = claim::may_be_told(&leases, &service, &from.node).await
                     {
                         debug!(%service, why, "its role is not asked back");
                         return;
@@ -413,15 +421,27 @@ impl Keeper {
         let more = more.unwrap_or_default();
         let claims = claimed(&transaction);
         let from = self.record().and_then(LeaseRecord::last_primary).cloned();
+        let owed = self.record().filter(|record| record.is_owed());
+        let owed = owed.and_then(LeaseRecord::hand_over).cloned();
         let counts = claims
             .as_ref()
-            .is_some_and(|(_, node)| claim::moves(from.as_ref(), node));
+            .is_some_and(|(_, node)| claim::counts(from.as_ref(), node, owed.as_ref()));
+        let asks = self.asks_by_itself(&transaction);
+        if asks.is_some() {
+            self.claim.may_be_reserved();
+        }
         let (leases, service) = (self.leases.clone(), self.service.clone());
         let commit = transaction.clone();
         let fate = async move {
             let mut more = more;
+            // A role that may not move is not given back: there would be no primary until a person acts.
+            if let Some((epoch, node)) = asks
+                && let Err(why) = claim::may_ask_back(&leases, &service, &node, epoch).await
+            {
+                return Fate::Not(why);
+            }
             if let Some((epoch, node)) = claims {
-                match claim::begin(&leases, &service, epoch, node, from).await {
+                match claim::begin(&leases, &service, epoch, node, from, owed).await {
                     Ok(counts) => more.extend(counts),
                     Err(why) => return Fate::Not(why),
                 }
@@ -438,6 +458,15 @@ impl Keeper {
             counts,
             fate: fate.boxed(),
         });
+    }
+
+    /// Whose role of which epoch is to be given back by itself, if that is what is written down.
+    fn asks_by_itself(&self, transaction: &Transaction) -> Option<(Epoch, NodeName)> {
+        let known = self.record().and_then(LeaseRecord::hand_over);
+        let record = transaction.record()?;
+        let asks = record.hand_over().filter(|it| Some(*it) != known)?;
+        let holder = record.holder().filter(|_| asks.why.is_automatic())?;
+        Some((record.epoch(), holder.node.clone()))
     }
 
     async fn decided(&mut self, fate: Fate) {
@@ -515,7 +544,7 @@ fn tried(before: &Facts, facts: &Facts) -> Vec<Event> {
 }
 
 /// Whom automatic failover claims the service for, if it does with this transaction.
-fn claimed(transaction: &Transaction) -> Option<(interlock_model::lease::Epoch, NodeName)> {
+fn claimed(transaction: &Transaction) -> Option<(Epoch, NodeName)> {
     let epoch = transaction
         .changes()
         .iter()

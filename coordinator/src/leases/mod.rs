@@ -147,6 +147,7 @@ impl Leases {
                 service: service.clone(),
                 source,
             })?;
+            claim::reserve(&leases, service, &stored).await;
             if let Some((epoch, node)) = book::claim(&stored, &incarnation) {
                 // An operation that was under way holds it: then the claim had been given up before.
                 drop(claim::take(&leases, service, epoch, node.clone()).await);

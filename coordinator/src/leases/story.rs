@@ -169,6 +169,9 @@ impl Story {
                 Condition::Operation(id) => Some(id.to_string()),
                 Condition::Leading | Condition::Revision(_) | Condition::NoOperation => None,
             });
+        let owed = before.filter(|before| before.is_owed());
+        let owed = owed.and_then(LeaseRecord::hand_over);
+        let cause = cause.or_else(|| Some(format!("its primary was asked for it: {}", owed?)));
         let former = before.and_then(LeaseRecord::holder);
         let mut evidence = Vec::new();
         if let (Some(former), Some((_, since, _))) = (former, self.moved) {

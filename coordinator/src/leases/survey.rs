@@ -1,6 +1,7 @@
 //! What the engine knows that leaders have to know, looked up together and told to all keepers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use interlock_engine::coordinator::{Fencing, Tried};
 use interlock_model::ids::OperationId;
@@ -33,6 +34,10 @@ pub(super) struct Facts {
     pub(super) lost: BTreeSet<NodeName>,
     /// May a holder that is lost be switched off?
     pub(super) fences: bool,
+    /// How long a stop of it may take.
+    pub(super) stop_within: Duration,
+    /// For how long after its start a machine is young.
+    pub(super) boot_dead: Duration,
     /// Why this coordinator doubts what it sees.
     pub(super) doubted: Option<String>,
     /// What others found when they tried to reach the machines of members: by the member, and by who tried.
@@ -135,6 +140,8 @@ fn facts(
         busy: busy.collect(),
         lost: lost.cloned().collect(),
         fences: failover.fence == Fence::Off,
+        stop_within: service.stop_within,
+        boot_dead: failover.boot_dead,
         doubted: doubted.map(str::to_owned),
         tries: tries.collect(),
         fencings: fencings.collect(),

@@ -124,10 +124,12 @@ fn standing(wire: &v1::LeaseStanding) -> Result<Standing, Invalid> {
         holding: wire.holding.as_ref().map(holding).transpose()?,
         mark: wire.mark.map(Epoch),
         follows: wire.follows.map(Epoch).unwrap_or_default(),
+        up: wire.up_ms.map(Duration::from_millis),
         idle: wire.idle,
         promised: wire.promised,
         position: wire.position,
         unready: reason(&wire.unready),
+        rests: None,
         unlinked: reason(&wire.unlinked),
         hears: wire.hears,
     })

@@ -32,6 +32,12 @@ pub(crate) struct Script {
     pub(crate) unready: String,
     /// Why its clients do not reach it.
     pub(crate) unlinked: String,
+    /// How long its machine has been up.
+    pub(crate) up_ms: Option<u64>,
+    /// How often its machine was restarted.
+    boots: u32,
+    /// The epoch in which it was primary, before its machine was restarted.
+    mark: Option<u64>,
     /// What it has lost by following another one.
     pub(crate) lost: Option<v1::WritesLost>,
     /// The highest epoch that it has seen.
@@ -76,6 +82,9 @@ impl Agent {
             renews: true,
             unready: String::new(),
             unlinked: String::new(),
+            up_ms: None,
+            boots: 0,
+            mark: None,
             lost: None,
             seen: 0,
             takes: None,
@@ -98,12 +107,35 @@ impl Agent {
         Self::with(bed, &node, script).await
     }
 
+    /// Its machine was restarted a moment ago, and then its agent. What it had, it gives back in the name of the boot before.
+    pub(crate) async fn restarted(self, bed: &Bed) -> Self {
+        let (node, mut script) = (self.node.clone(), self.look());
+        drop(self);
+        let (had, boots) = (script.takes.take(), script.boots);
+        script.words.clear();
+        script.holds = None;
+        script.attempt = None;
+        script.mark = had;
+        script.boots += 1;
+        script.up_ms = Some(5000);
+        let agent = Self::with(bed, &node, script).await;
+        if let Some(epoch) = had {
+            let mut freed = release(&node, boots, epoch);
+            if let Report::Release(freed) = &mut freed {
+                // Its machine went down in the midst of it.
+                freed.position = None;
+            }
+            agent.report(freed).await;
+        }
+        agent
+    }
+
     async fn with(bed: &Bed, node: &str, script: Script) -> Self {
         let (outgoing, messages) = mpsc::channel(64);
         let hello = v1::Hello {
             node: node.to_owned(),
             protocol: interlock_proto::PROTOCOL,
-            boot_id: boot(node),
+            boot_id: boot(node, script.boots),
             process: node.to_owned(),
             ..v1::Hello::default()
         };
@@ -179,19 +211,15 @@ impl Agent {
 
     /// Says that a node has given an epoch back.
     pub(crate) async fn release_for(&self, node: &str, epoch: u64) {
-        let release = v1::LeaseRelease {
-            holder: Some(holder(node)),
-            epoch,
-            began: true,
-            position: Some(0),
-        };
-        self.report(Report::Release(release)).await;
+        let boots = self.look().boots;
+        self.report(release(node, boots, epoch)).await;
     }
 
     /// Another renewal of this epoch, as if it was held.
     pub(crate) async fn renew(&self, epoch: u64) {
         let sent = self.started.elapsed();
-        self.report(renewal(&self.node, epoch, sent, None)).await;
+        let from = holder(&self.node, self.look().boots);
+        self.report(renewal(from, epoch, sent, None)).await;
     }
 
     /// Renews with the terms that were proposed last, from now on.
@@ -260,15 +288,24 @@ impl Agent {
     }
 }
 
-fn boot(node: &str) -> String {
-    format!("boot-of-{node}")
+fn boot(node: &str, boots: u32) -> String {
+    format!("boot-{boots}-of-{node}")
 }
 
-fn holder(node: &str) -> v1::LeaseHolder {
+fn holder(node: &str, boots: u32) -> v1::LeaseHolder {
     v1::LeaseHolder {
         node: node.to_owned(),
-        boot_id: boot(node),
+        boot_id: boot(node, boots),
     }
+}
+
+fn release(node: &str, boots: u32, epoch: u64) -> Report {
+    Report::Release(v1::LeaseRelease {
+        holder: Some(holder(node, boots)),
+        epoch,
+        began: true,
+        position: Some(0),
+    })
 }
 
 fn report(report: Report) -> v1::LeaseReport {
@@ -282,9 +319,14 @@ fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap()
 }
 
-fn renewal(node: &str, epoch: u64, sent: Duration, terms: Option<v1::LeaseTerms>) -> Report {
+fn renewal(
+    from: v1::LeaseHolder,
+    epoch: u64,
+    sent: Duration,
+    terms: Option<v1::LeaseTerms>,
+) -> Report {
     Report::Renewal(v1::LeaseRenewal {
-        holder: Some(holder(node)),
+        holder: Some(from),
         epoch,
         sent_ns: nanos(sent),
         terms,
@@ -367,11 +409,12 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         client_path: true,
         synchrony: None,
     });
+    let me = holder(node, script.boots);
     let standing = v1::LeaseStanding {
-        holder: Some(holder(node)),
+        holder: Some(me.clone()),
         seen: script.seen,
         reverted: false,
-        mark: holding.as_ref().map(|held| held.epoch),
+        mark: holding.as_ref().map(|held| held.epoch).or(script.mark),
         idle: script.takes.is_none(),
         promised: false,
         position: Some(0),
@@ -380,6 +423,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         unready: script.unready.clone(),
         unlinked: script.unlinked.clone(),
         hears: true,
+        up_ms: script.up_ms,
         holding,
     };
     let side = if script.takes.is_some() {
@@ -418,7 +462,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
     if let Some(epoch) = script.takes.filter(|_| script.renews) {
         script.renewed = Some(Instant::now());
         let terms = script.holds.clone();
-        says.push(Message::Lease(report(renewal(node, epoch, now, terms))));
+        says.push(Message::Lease(report(renewal(me, epoch, now, terms))));
     }
     if let Some(id) = script.attempt.clone() {
         let state = if script.holds.is_some() {

@@ -7,11 +7,13 @@ mod bed;
 mod budget;
 mod claims;
 mod fencing;
+mod handed;
 mod maintenance;
 mod moves;
 mod on_etcd;
 #[path = "../program/mod.rs"]
 mod program;
+mod restarts;
 #[path = "../store/etcd/server.rs"]
 #[expect(dead_code, reason = "the tests of the store need more of it")]
 mod server;

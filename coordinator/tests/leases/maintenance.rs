@@ -15,7 +15,7 @@ fn node(name: &str) -> v1::MaintenanceScope {
     }
 }
 
-fn service(name: &str) -> v1::MaintenanceScope {
+pub(crate) fn service(name: &str) -> v1::MaintenanceScope {
     v1::MaintenanceScope {
         of: Some(Of::Service(name.to_owned())),
     }
@@ -35,7 +35,7 @@ async fn enter_for(
     Ok(cluster.enter_maintenance(request).await?.into_inner())
 }
 
-async fn enter(bed: &Bed, scope: v1::MaintenanceScope) {
+pub(crate) async fn enter(bed: &Bed, scope: v1::MaintenanceScope) {
     enter_for(bed, scope, 3_600_000).await.unwrap();
 }
 

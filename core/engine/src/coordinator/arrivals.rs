@@ -27,13 +27,13 @@ pub(super) struct Trying {
 }
 
 impl Coordinator {
-    /// The leaders of leases have judged who could take which role, each at its time.
+    /// The leaders of leases have judged who could take which role, each by what was seen at its time.
     pub fn judged(
         &mut self,
-        judged: BTreeMap<ServiceName, (Duration, BTreeMap<NodeName, Fitness>)>,
+        judged: BTreeMap<ServiceName, BTreeMap<NodeName, (Duration, Fitness)>>,
     ) {
-        for (service, (at, fitness)) in judged {
-            self.view.judged(service, fitness, at);
+        for (service, fitness) in judged {
+            self.view.judged(service, fitness);
         }
     }
 

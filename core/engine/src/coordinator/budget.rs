@@ -29,9 +29,6 @@ pub const BLOCKS: &str = "/blocks";
 /// Of how many failovers of a service the times are kept: no budget is larger.
 const KEPT: usize = 1000;
 
-/// How long a primary takes at most to give its role back: who has not by then does not any more.
-const PREPARED: Duration = Duration::from_secs(30);
-
 /// Of what nothing moves by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,13 +72,11 @@ pub struct Block {
     pub asked: u64,
 }
 
-/// A role that is being given back so that it moves by itself.
+/// A role that is being given back so that it moves by itself: for as long as the record of its lease says so.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prepared {
     epoch: Epoch,
-    /// When it was first asked for; monotonic.
-    at: Duration,
-    /// The same for people, and for comparing with blocks.
+    /// Since when, for comparing with blocks.
     since: Timestamp,
 }
 
@@ -147,7 +142,7 @@ impl Coordinator {
     /// # Errors
     /// What stands against it.
     pub fn may_fail_over(&mut self, service: &ServiceName, now: Now) -> Result<(), Block> {
-        let prepared = self.prepared_since(service, now);
+        let prepared = self.prepared_since(service);
         if let Some(block) = self.block_of(service) {
             // Its role was given back before that, and nobody has it.
             let is_before = prepared.is_some_and(|since| since <= block.since);
@@ -168,7 +163,7 @@ impl Coordinator {
         ] {
             let (reserved, others) = match (&of, prepared) {
                 (Blocked::Cluster, Some(_)) => (true, 0),
-                (Blocked::Cluster, None) => (false, self.others_prepared(service, now)),
+                (Blocked::Cluster, None) => (false, self.others_prepared(service)),
                 (Blocked::Service(_), _) => (false, 0),
             };
             let moved = self.counted(&of, budget.window, now);
@@ -212,26 +207,36 @@ impl Coordinator {
         self.may_fail_over(service, now)?;
         let known = self.prepared.get(service);
         if known.is_none_or(|prepared| prepared.epoch != epoch) {
-            let prepared = Prepared {
-                epoch,
-                at: now.mono,
-                since: now.wall,
-            };
-            self.prepared.insert(service.clone(), prepared);
+            self.failover_is_under_way(service, Some((epoch, now.wall)));
         }
         Ok(())
     }
 
-    /// Since when the role of a service is being given back so that it moves by itself, if it is.
-    #[must_use]
-    pub fn prepared_since(&self, service: &ServiceName, now: Now) -> Option<Timestamp> {
-        let prepared = self.prepared.get(service)?;
-        (now.since(prepared.at) < PREPARED).then_some(prepared.since)
+    /// What the record of its lease says: the role of this epoch is being given back so that it moves by itself, since then; or none
+    /// is.
+    pub fn failover_is_under_way(
+        &mut self,
+        service: &ServiceName,
+        hand_over: Option<(Epoch, Timestamp)>,
+    ) {
+        match hand_over {
+            Some((epoch, since)) => {
+                let prepared = Prepared { epoch, since };
+                self.prepared.insert(service.clone(), prepared);
+            }
+            None => drop(self.prepared.remove(service)),
+        }
     }
 
-    fn others_prepared(&self, service: &ServiceName, now: Now) -> u64 {
+    /// Since when the role of a service is being given back so that it moves by itself, if it is.
+    #[must_use]
+    pub fn prepared_since(&self, service: &ServiceName) -> Option<Timestamp> {
+        let prepared = self.prepared.get(service)?;
+        Some(prepared.since)
+    }
+
+    fn others_prepared(&self, service: &ServiceName) -> u64 {
         let others = self.prepared.keys().filter(|other| *other != service);
-        let others = others.filter(|other| self.prepared_since(other, now).is_some());
         u64::try_from(others.count()).unwrap_or(u64::MAX)
     }
 

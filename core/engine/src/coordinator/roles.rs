@@ -103,6 +103,7 @@ impl Coordinator {
     /// Goes on with the failovers of an earlier engine of this process: they are not what the store holds of operations.
     pub fn keep_failovers(&mut self, earlier: &Self) {
         self.failovers.clone_from(&earlier.failovers);
+        self.prepared.clone_from(&earlier.prepared);
     }
 
     /// Comes after an earlier engine of this process, maybe in the same term: no number of a question of that is given again.

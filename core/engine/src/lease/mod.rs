@@ -20,6 +20,7 @@
 //! * **Record**: one value per service in the store, [`LeaseRecord`]. Every renewal rewrites it, so its revision moves.
 //! * **Bump**: the transaction by which the leader begins the next epoch. Conditional on the leader's key and on the
 //!   record's revision (safety rules E3, E9), and it takes the claim of the service (E18).
+//! * **Hand-over**: the holder is asked to give its role back, and the record says so before it is: [`HandOver`].
 //! * **Proof**: [`ExclusionProof`], why an epoch is over. Only the code that establishes it makes one, and [`Excluded`],
 //!   without which no bump can be written, is made of one for *every* earlier epoch.
 //! * **Right**: [`Right`], what a promotion is carried out with. Only an own acknowledged renewal makes one (E5).
@@ -44,6 +45,7 @@
 //! | D1 synchrony, fitness | `holder/renewing`, `leader/fitness` |
 
 mod clock;
+mod hand_over;
 pub mod holder;
 pub mod leader;
 mod proof;
@@ -52,6 +54,7 @@ mod renewal;
 mod transaction;
 
 pub use clock::Clock;
+pub use hand_over::{HandOver, Reason};
 pub use proof::{Excluded, ExclusionProof, NotExcluded};
 pub use record::{LeaseRecord, Safeguards};
 pub use renewal::{NotRenewed, ReleaseReport, RenewRequest, Written, release, renew};

@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Exclusion, Holder, Synchrony, Terms};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::time::human;
 use serde::{Deserialize, Serialize};
+
+use super::hand_over::HandOver;
 
 /// What acts on the holder's node when its agent cannot (safety rule E4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,6 +71,15 @@ pub struct LeaseRecord {
     pub(super) quarantined: BTreeSet<NodeName>,
     /// Why each epoch that is over is over.
     pub(super) exclusions: BTreeMap<Epoch, Exclusion>,
+    /// Its holder is asked to give the role back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hand_over: Option<HandOver>,
+    /// The terms of the last epoch that anybody began: what can be gone back to if nobody takes the role under those of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) proven: Option<Terms>,
+    /// The operation for which it was given back before this epoch, and whose move came to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) returned: Option<OperationId>,
 }
 
 impl LeaseRecord {
@@ -136,6 +148,35 @@ impl LeaseRecord {
             Exclusion::Fenced { node } | Exclusion::Attested { node, .. } => Some(node),
             Exclusion::NeverHeld | Exclusion::AllReported => None,
         }
+    }
+    /// That its holder is asked to give this epoch back, if it is, or was until it did.
+    #[must_use]
+    pub fn hand_over(&self) -> Option<&HandOver> {
+        self.hand_over.as_ref()
+    }
+    /// Was it given back by somebody who was asked to, and has nobody taken it up since? Whoever asked owes the service a primary.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        let has_somebody = self.holder.is_some() && self.is_held();
+        self.hand_over.is_some() && !has_somebody
+    }
+    /// Can somebody have been active in the current epoch?
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.last_held() == self.epoch
+    }
+    /// The terms of the last epoch that anybody began, as far as it is known.
+    pub(super) fn proven_terms(&self) -> Option<&Terms> {
+        if self.has_begun() {
+            Some(&self.terms)
+        } else {
+            self.proven.as_ref()
+        }
+    }
+    /// Has the move of this operation come to nothing, so that the role is where it was?
+    #[must_use]
+    pub fn has_returned_from(&self, operation: OperationId) -> bool {
+        self.returned == Some(operation)
     }
     /// The store that a leader last vouched for.
     #[must_use]

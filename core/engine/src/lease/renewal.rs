@@ -120,6 +120,7 @@ pub fn renew(request: &RenewRequest, stored: &Stored) -> Result<Written, NotRene
             Some(_) => record.inherited.clone(),
         },
         renewed: Some(request.sent),
+        hand_over: record.hand_over.clone().filter(|_| record.is_held()),
         ..record.clone()
     };
     Ok(write(renewed, revision))

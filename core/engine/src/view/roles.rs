@@ -25,19 +25,18 @@ pub struct Answer {
 /// Of all services.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Roles {
-    judged: BTreeMap<ServiceName, (Duration, BTreeMap<NodeName, Fitness>)>,
+    judged: BTreeMap<ServiceName, BTreeMap<NodeName, (Duration, Fitness)>>,
     answers: BTreeMap<(ServiceName, String), BTreeMap<NodeName, Answer>>,
 }
 
 impl View {
-    /// The leader of a lease has judged, at this time, who could take the role.
+    /// The leader of a lease has judged who could take the role, each by what was seen at its time.
     pub fn judged(
         &mut self,
         service: ServiceName,
-        fitness: BTreeMap<NodeName, Fitness>,
-        at: Duration,
+        fitness: BTreeMap<NodeName, (Duration, Fitness)>,
     ) {
-        self.roles.judged.insert(service, (at, fitness));
+        self.roles.judged.insert(service, fitness);
     }
 
     /// Could an instance take the role, as was last judged?
@@ -46,7 +45,7 @@ impl View {
         self.fitness_since(service, node, Duration::ZERO)
     }
 
-    /// The same, and *unknown* if it was not judged since then.
+    /// The same, and *unknown* if it was not judged by what was seen since then.
     #[must_use]
     pub fn fitness_since(
         &self,
@@ -54,9 +53,10 @@ impl View {
         node: &NodeName,
         since: Duration,
     ) -> Fitness {
-        let judged = self.roles.judged.get(service).filter(|it| it.0 >= since);
-        let fitness = judged.and_then(|(_, nodes)| nodes.get(node));
-        fitness.cloned().unwrap_or_default()
+        let judged = self.roles.judged.get(service);
+        let judged = judged.and_then(|nodes| nodes.get(node));
+        let recent = judged.filter(|(seen, _)| *seen >= since);
+        recent.map_or_else(Fitness::default, |(_, fitness)| fitness.clone())
     }
 
     /// A node has tried an address of a service.

@@ -266,8 +266,8 @@ fn what_stops_behind_a_move_reckons_with_where_the_role_is_by_then() {
 fn a_standby_has_caught_up_when_the_leader_of_its_lease_says_so_after_its_turn_came() {
     let judged = |bench: &mut Bench, fitness: Fitness| {
         let now = bench.now().mono;
-        let nodes = BTreeMap::from([("b".parse().unwrap(), fitness)]);
-        bench.view.judged("db".parse().unwrap(), nodes, now);
+        let nodes = BTreeMap::from([("b".parse().unwrap(), (now, fitness))]);
+        bench.view.judged("db".parse().unwrap(), nodes);
     };
     let mut plan = seal(vec![of_role("catch-up:db@b", Action::CatchUp, &[])]);
     plan.kind = PlanKind::Restore;
@@ -329,8 +329,8 @@ fn a_standby_is_let_in_on_the_way_back_when_it_has_caught_up() {
     // As it was judged before it was drained.
     let judged = |bench: &mut Bench, fitness: Fitness| {
         let now = bench.now().mono;
-        let nodes = BTreeMap::from([("b".parse().unwrap(), fitness)]);
-        bench.view.judged("db".parse().unwrap(), nodes, now);
+        let nodes = BTreeMap::from([("b".parse().unwrap(), (now, fitness))]);
+        bench.view.judged("db".parse().unwrap(), nodes);
     };
     judged(&mut bench, Fitness::Fit);
     bench.says("drain:db@b", AttemptState::Done);

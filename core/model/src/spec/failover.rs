@@ -35,6 +35,9 @@ pub struct Failover {
     pub fence: Fence,
     /// How often the role moves by itself before a person has to look.
     pub budget: Budget,
+    /// For how long after its machine was started a standby takes over by itself only if it is proven to have everything.
+    #[serde(with = "human")]
+    pub boot_dead: Duration,
 }
 
 /// What may be done, without asking anybody, to the machine of a primary that is lost.

@@ -1,5 +1,7 @@
 //! Leased services: their primary is made in a step of its own, and moved by a switchover.
 
+use std::time::Duration;
+
 use interlock_model::action::{Action, Part};
 use interlock_model::address::FloatingAddress;
 use interlock_model::check::{CheckFrom, Verdict};
@@ -39,6 +41,7 @@ pub(crate) fn leased(cluster: Cluster, service: &str) -> Cluster {
             clients: Clients::Any,
             fence: Fence::Never,
             budget: Budget::default(),
+            boot_dead: Duration::from_secs(60),
         });
     })
 }

@@ -323,10 +323,12 @@ impl Holder {
             holding: self.holding(),
             mark: self.facts.mark.as_ref().map(|mark| mark.epoch),
             follows: self.facts.follows,
+            up: Some(now.boottime),
             idle: self.phase == Phase::Standby,
             promised: self.has_promised(now),
             position: self.position,
             unready: self.unready.clone(),
+            rests: None,
             unlinked: self.unlinked.clone(),
             hears: self.hears,
         }

@@ -9,7 +9,9 @@ use interlock_model::names::{NodeName, ServiceName};
 use super::event::Holding;
 use super::reading::Reading;
 use crate::lease::record::Data;
-use crate::lease::{Change, Condition, Excluded, LeaseRecord, Safeguards, Transaction};
+use crate::lease::{
+    Change, Condition, Excluded, HandOver, LeaseRecord, Reason, Safeguards, Transaction,
+};
 
 /// In whose name an epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub(super) enum Cause {
 pub(super) struct Draft<'a> {
     pub(super) service: &'a ServiceName,
     pub(super) incarnation: &'a str,
-    /// For a record that nobody holds; otherwise its own hold (E8).
+    /// Of the next epoch.
     pub(super) terms: &'a Terms,
     pub(super) reading: &'a Reading,
     /// What each node has said to have seen.
@@ -32,8 +34,14 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Begins the next epoch.
-    pub(super) fn bump(self, excluded: Excluded, to: Member, cause: Cause) -> Transaction {
+    /// Begins the next epoch; `returned` is the operation that wanted it elsewhere.
+    pub(super) fn bump(
+        self,
+        excluded: Excluded,
+        to: Member,
+        cause: Cause,
+        returned: Option<OperationId>,
+    ) -> Transaction {
         let epoch = excluded.next();
         let earlier = self.reading.record();
         let mut witnessed = earlier.map_or_else(BTreeMap::new, |record| record.witnessed.clone());
@@ -46,10 +54,7 @@ impl Draft<'_> {
             incarnation: self.incarnation.to_owned(),
             epoch,
             holder: Some(to),
-            terms: earlier
-                .filter(|record| record.holder().is_some())
-                .map_or(self.terms, LeaseRecord::terms)
-                .clone(),
+            terms: self.terms.clone(),
             safeguards: Safeguards::default(),
             // What the last primary promised is still what candidates are measured by, until the new one has renewed.
             data: earlier.map_or_else(Data::default, |record| record.data.clone()),
@@ -58,6 +63,12 @@ impl Draft<'_> {
             witnessed,
             quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
             exclusions: excluded.into_notes(),
+            // Owed until somebody has taken it up.
+            hand_over: earlier
+                .filter(|record| record.is_owed())
+                .and_then(|record| record.hand_over.clone()),
+            proven: earlier.and_then(LeaseRecord::proven_terms).cloned(),
+            returned,
         };
         let conditions = [
             Condition::Leading,
@@ -82,7 +93,6 @@ impl Draft<'_> {
         self,
         holder: &Member,
         holding: &Holding,
-        terms: Terms,
         excluded: Excluded,
     ) -> Transaction {
         let earlier = self.reading.record();
@@ -93,7 +103,7 @@ impl Draft<'_> {
             incarnation: self.incarnation.to_owned(),
             epoch: holding.epoch,
             holder: Some(holder.clone()),
-            terms,
+            terms: self.terms.clone(),
             safeguards: holding.safeguards,
             data: Data {
                 epoch: holding.epoch,
@@ -106,6 +116,9 @@ impl Draft<'_> {
             witnessed: self.witnessed,
             quarantined: earlier.map_or_else(BTreeSet::new, |record| record.quarantined.clone()),
             exclusions,
+            hand_over: None,
+            proven: None,
+            returned: None,
         };
         Transaction::new(
             [
@@ -136,6 +149,27 @@ pub(super) fn witness(
         [Condition::Leading, Condition::Revision(reading.revision())],
         [Change::Record(Box::new(next))],
     ))
+}
+
+/// Writes down that the holder is asked to give the role back, or is not any more.
+pub(super) fn hand_over(
+    reading: &Reading,
+    record: &LeaseRecord,
+    hand_over: Option<HandOver>,
+) -> Transaction {
+    let held_by = hand_over.as_ref().map(|it| match it.why {
+        Reason::Operation(id) => Condition::Operation(id),
+        Reason::Unlinked(_) => Condition::NoOperation,
+    });
+    let record = LeaseRecord {
+        hand_over,
+        ..record.clone()
+    };
+    let conditions = [Condition::Leading, Condition::Revision(reading.revision())];
+    Transaction::new(
+        conditions.into_iter().chain(held_by),
+        [Change::Record(Box::new(record))],
+    )
 }
 
 /// Takes a node into quarantine, or out of it.

@@ -1,6 +1,8 @@
 //! How every member stands as a candidate: for people, who ask why it was this one and not the other.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use interlock_model::names::NodeName;
 
@@ -17,16 +19,30 @@ impl Leader {
         self.judged(now, |_, _| false)
     }
 
-    /// Of each member, why the role could not be moved there on purpose; nothing if it could.
+    /// Of each member, why the role could not be moved there on purpose; nothing if it could. And how old that is by what it was
+    /// judged by: what the member last said, and what was read then.
     #[must_use]
-    pub fn movable(&self, now: Clock) -> BTreeMap<NodeName, Option<String>> {
-        self.judged(now, |unfit, standing| self.follows_on(unfit, standing, now))
+    pub fn movable(&self, now: Clock) -> BTreeMap<NodeName, (Duration, Option<String>)> {
+        let age = |at: Clock| now.longest_since(at);
+        let read = self.reading.as_ref().map(|reading| age(reading.at()));
+        let judged = self.judged(now, |unfit, standing| self.follows_on(unfit, standing, now));
+        let dated = judged.into_iter().map(|(node, why)| {
+            let heard = self.heard.get(&node).map(|heard| age(heard.at));
+            // That it cannot be done is so until it is seen to be otherwise.
+            let age = heard.max(read).filter(|_| why.is_none());
+            (node, (age.unwrap_or_default(), why))
+        });
+        dated.collect()
     }
 
     /// Is that nothing but what was written within the last seconds? A planned move waits for all that was written, so who has as
     /// much as the primary had some seconds ago is not too far behind, whatever was written since: in what unit a log is counted
     /// does not matter.
     fn follows_on(&self, unfit: &Unfit, standing: &Standing, now: Clock) -> bool {
+        // A move on purpose is made from a primary that is there.
+        if matches!(unfit, Unfit::JustStarted(_) | Unfit::OwnerFirst { .. }) {
+            return true;
+        }
         let is_lag = matches!(unfit, Unfit::Behind { .. } | Unfit::NotSynchronous);
         let written = self.written.some_time_ago(now);
         let has = |written| standing.position.is_some_and(|it| it >= written);
@@ -46,7 +62,7 @@ impl Leader {
         let mut heard = terms.members.iter().filter_map(|it| self.heard.get(it));
         let fit = |heard: &&Heard| {
             let standing = &heard.standing;
-            let unfit = fitness::judge(standing, record, terms, true, recent).err();
+            let unfit = fitness::judge(standing, record, &terms, true, recent, None).err();
             let unfit = unfit.filter(|unfit| !self.follows_on(unfit, standing, now));
             now.longest_since(heard.at) < terms.timings.fence()
                 && record.holder() != Some(&standing.holder)
@@ -65,10 +81,11 @@ impl Leader {
             let record = reading.record()?;
             Some((record, self.is_recent(reading, now)))
         });
-        let terms = record.map_or(&self.config.terms, |(record, _)| self.terms_after(record));
-        let read = self.reading.as_ref().map(Reading::at);
-        let is_old = |at| now.longest_since(at) >= self.timings().life();
-        let unread = read.is_some_and(is_old);
+        let spec = || Cow::Borrowed(&self.config.terms);
+        let terms = record.map_or_else(spec, |(record, _)| self.terms_after(record));
+        // Since something was committed it was not read, or not lately.
+        let is_old = |reading: &Reading| now.longest_since(reading.at()) >= self.timings().life();
+        let unread = self.outdated || self.reading.as_ref().is_none_or(is_old);
         let why = |node: &NodeName| {
             let heard = self
                 .heard
@@ -86,17 +103,21 @@ impl Leader {
                 }
                 Some((record, recent)) => {
                     let planned = self.wanted.is_some() || self.is_handed_over(record, now);
-                    let judged = fitness::judge(&heard.standing, record, terms, planned, recent);
-                    let unfit = judged.err();
+                    let young = self.young(heard, now);
+                    let standing = &heard.standing;
+                    let judged = fitness::judge(standing, record, &terms, planned, recent, young);
+                    let first = |()| match self.wanted {
+                        Some(_) => Ok(()),
+                        None => self.waits_for_owner(record, heard, now),
+                    };
+                    let unfit = judged.and_then(first).err();
                     let unfit = unfit.filter(|unfit| !passes(unfit, &heard.standing));
                     unfit.map(|unfit| unfit.to_string())
                 }
                 None => {
                     let standing = &heard.standing;
-                    standing
-                        .unready
-                        .clone()
-                        .or_else(|| standing.unlinked.clone())
+                    let whys = [&standing.unready, &standing.rests, &standing.unlinked];
+                    whys.into_iter().flatten().next().cloned()
                 }
             }
         };

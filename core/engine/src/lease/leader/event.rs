@@ -23,6 +23,8 @@ pub struct Standing {
     pub mark: Option<Epoch>,
     /// The last epoch whose primary its data were seen to follow.
     pub follows: Epoch,
+    /// How long its machine has been up; none if it does not say.
+    pub up: Option<Duration>,
     /// It holds nothing, claims nothing and stops nothing.
     pub idle: bool,
     /// It has promised a peer not to become primary.
@@ -31,6 +33,8 @@ pub struct Standing {
     pub position: Option<u64>,
     /// Why it could not be promoted now, in the words of its agent: its parts do not run, or were stopped on purpose.
     pub unready: Option<String>,
+    /// Why nobody wants a role moved to it by itself, in a person's words: said by who leads, and never by the node.
+    pub rests: Option<String>,
     /// Why those who come by an address of the role would not reach this node, in the words of its agent: the interface has no
     /// link. Said of a primary too, which goes on until somebody else can take over.
     pub unlinked: Option<String>,
@@ -54,6 +58,7 @@ pub struct Holding {
 }
 
 /// Something happened.
+#[expect(clippy::large_enum_variant, reason = "one at a time, never kept")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The clock moved on.
@@ -117,6 +122,10 @@ pub enum Event {
     Wanted(Option<(OperationId, NodeName)>),
     /// Another spec was applied: its terms are proposed to the holder from now on.
     Terms(Terms),
+    /// How long a stop of the service may take, by the spec.
+    StopWithin(Duration),
+    /// For how long after its start a machine is young, by the spec (see `restarted`).
+    BootDead(Duration),
     /// Whether failover is automatic at this time (spec, maintenance, budget).
     Automatic(bool),
     /// A transaction is committed.

@@ -1,5 +1,7 @@
 //! Whether a standby may take over by itself (safety rules D1, E2, E6, E17).
 
+use std::time::Duration;
+
 use interlock_model::lease::{Epoch, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
@@ -52,6 +54,21 @@ pub enum Unfit {
         /// The last epoch in which somebody was primary.
         since: Epoch,
     },
+    /// Its machine has just been started, and who was primary last may be about to come up.
+    #[error(
+        "its machine has just been started, and it is not proven to have everything: it waits for {} more for who was primary last \
+         (boot_dead)",
+        whole(*.0)
+    )]
+    JustStarted(Duration),
+    /// So has that of who was primary last, and it is heard.
+    #[error("{owner} was primary last, and both were restarted: it is waited for, for {} more (boot_dead)", whole(*.left))]
+    OwnerFirst {
+        /// Who was.
+        owner: NodeName,
+        /// For how long.
+        left: Duration,
+    },
     /// Nobody knows what it lacks.
     #[error("nobody knows how far it is behind")]
     UnknownLag,
@@ -65,14 +82,21 @@ pub enum Unfit {
     },
 }
 
+/// In whole seconds, as people are told.
+fn whole(left: Duration) -> String {
+    format!("{}s", left.as_secs().max(1))
+}
+
 /// Looks at what a node says of itself against the record. A planned move may lose nothing. The position of the last renewal
-/// counts only if it is `recent`: a primary that goes on without coordinators writes on, and nobody knows how much. Whether it was heard of lately is the caller's to know.
+/// counts only if it is `recent`: a primary that goes on without coordinators writes on, and nobody knows how much. While its machine
+/// is `young`, for so long, it takes over only what it is proven to have. Whether it was heard of lately is the caller's to know.
 pub(super) fn judge(
     standing: &Standing,
     record: &LeaseRecord,
     terms: &Terms,
     planned: bool,
     recent: bool,
+    young: Option<Duration>,
 ) -> Result<(), Unfit> {
     let node = &standing.holder.node;
     if !terms.members.contains(node) {
@@ -92,6 +116,12 @@ pub(super) fn judge(
         return Err(Unfit::Unlinked(why.clone()));
     }
     if let Some(why) = &standing.unready {
+        return Err(Unfit::Unready(why.clone()));
+    }
+    // A role that somebody was asked for has to be somewhere.
+    if let Some(why) = &standing.rests
+        && !record.is_owed()
+    {
         return Err(Unfit::Unready(why.clone()));
     }
     let since = record.last_held();
@@ -145,7 +175,7 @@ pub(super) fn judge(
     if lag > limit {
         return Err(Unfit::Behind { lag, limit });
     }
-    Ok(())
+    young.map_or(Ok(()), |left| Err(Unfit::JustStarted(left)))
 }
 
 /// Was what was written last with every member at once? Where there are data, writes wait for others and never for the one

@@ -15,10 +15,11 @@ use std::time::Duration;
 use interlock_model::lease::{Epoch, Holder as Member};
 use interlock_model::names::NodeName;
 
+use super::bump;
 use super::event::{Effect, Standing};
 use super::reading::Reading;
 use super::{Clock, Heard, Leader};
-use crate::lease::LeaseRecord;
+use crate::lease::{HandOver, LeaseRecord, Reason};
 
 /// When it is tried again after its power source was not even asked.
 const SOON: Duration = Duration::from_millis(500);
@@ -43,6 +44,14 @@ pub(super) struct Fencing {
     pub(super) failed: Option<(String, bool)>,
 }
 
+/// A role that is wanted back from its holder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WantedBack {
+    epoch: Epoch,
+    since: Clock,
+    last: Clock,
+}
+
 impl Leader {
     /// Nobody reaches the holder, and somebody else is reached: the role is to go there.
     pub(super) fn hand_over(
@@ -57,16 +66,21 @@ impl Leader {
             return;
         }
         let is_reached = |heard: &Heard| self.is_reached(&heard.standing.holder.node, now);
-        if let Some(successor) = self.successor(reading, record, is_reached, now).cloned() {
-            self.ask_back(record, &successor, true, now, out);
-        }
+        let Some(successor) = self.successor(reading, record, is_reached, now).cloned() else {
+            return;
+        };
+        let of_holder = record.holder().and_then(|it| self.heard.get(&it.node));
+        let why = of_holder.and_then(|heard| heard.standing.unlinked.clone());
+        let why = Reason::Unlinked(why.unwrap_or_default());
+        self.ask_back(reading, record, &successor, why, now, out);
     }
 
-    /// Was the role given back by somebody who is well, and whom nobody reaches? What it has written is there then, all of it.
-    /// That it was asked to is remembered: its link may be back by then, and that changes nothing of what it has written.
+    /// Was the role given back by somebody who is well, and who was asked to, or whom nobody reaches? What it has written is there
+    /// then, all of it. That it was asked to is in the record: its link may be back by then, and that changes nothing of what it has
+    /// written.
     pub(super) fn is_handed_over(&self, record: &LeaseRecord, now: Clock) -> bool {
         let given_back = record.holder().is_none() && record.ended_at().is_some();
-        let was_asked = self.handed == Some(record.epoch());
+        let was_asked = record.is_owed();
         let mut heard = self.heard.values();
         given_back
             && heard.any(|heard| {
@@ -83,30 +97,95 @@ impl Leader {
         since.is_some_and(|since| now.shortest_since(since) >= LINKED)
     }
 
-    /// The current epoch is not over, and the role is wanted elsewhere.
+    /// The current epoch is not over, and the role is wanted elsewhere. The record says so before the holder is asked.
     pub(super) fn ask_back(
         &mut self,
+        reading: &Reading,
         record: &LeaseRecord,
         candidate: &Standing,
-        automatic: bool,
+        why: Reason,
         now: Clock,
         out: &mut Vec<Effect>,
     ) {
         let Some(holder) = record.holder() else {
             return;
         };
+        if candidate.holder.node == holder.node {
+            return;
+        }
+        if let Reason::Operation(id) = &why
+            && record.has_returned_from(*id)
+        {
+            self.reason = Some(format!(
+                "it was given back for {id}, nobody could say how far it had written, and it is where it was: give {id} up, \
+                 and move it anew"
+            ));
+            return;
+        }
+        let automatic = why.is_automatic();
+        let epoch = record.epoch();
+        let before = self.wanted_back.filter(|before| before.epoch == epoch);
+        let since = before.map_or(now, |before| before.since);
+        let known = record.hand_over();
+        // Others wait for what moves by itself (see `coordinator::budget`). Who has not begun to stop by then is asked anew, if that
+        // may still be.
+        let too_long = |known: &HandOver| now.shortest_since(since) >= known.within;
+        if automatic && known.is_some_and(too_long) {
+            return;
+        }
+        self.wanted_back = Some(WantedBack {
+            epoch,
+            since,
+            last: now,
+        });
         let period = record.terms().timings.renewal();
         let asked = |at: Clock| now.longest_since(at) < period;
-        if candidate.holder.node != holder.node && !self.asked_back.is_some_and(asked) {
-            self.asked_back = Some(now);
-            if automatic {
-                self.handed = Some(record.epoch());
+        let is_quiet = self.asked_back.is_some_and(asked);
+        if known.is_none_or(|known| known.why.is_automatic() != automatic) {
+            // Whoever carries it out may refuse a move by itself, and is not asked all the time.
+            if automatic && is_quiet {
+                return;
             }
+            self.asked_back = Some(now);
+            let hand_over = HandOver {
+                to: candidate.holder.node.clone(),
+                why,
+                since: self.wall,
+                within: self.config.stop_within,
+            };
+            let written = bump::hand_over(reading, record, Some(hand_over));
+            self.commit(written, None, out);
+            return;
+        }
+        if !is_quiet {
+            self.asked_back = Some(now);
             out.push(Effect::AskRelease {
                 from: holder.clone(),
                 epoch: record.epoch(),
                 automatic,
             });
+        }
+    }
+
+    /// Ends a hand-over that came to nothing: nobody wants the role back any more, and a stop that was begun when it was last
+    /// asked for would be over. What an earlier leader asked for, it asked for before this one knew of it.
+    pub(super) fn end_hand_over(
+        &mut self,
+        reading: &Reading,
+        record: &LeaseRecord,
+        now: Clock,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(hand_over) = record.hand_over().filter(|_| record.holder().is_some()) else {
+            return;
+        };
+        let epoch = record.epoch();
+        let wanted = self.wanted_back.filter(|wanted| wanted.epoch == epoch);
+        let since = wanted.map_or(reading.holder_since(), |wanted| wanted.last);
+        if self.in_flight.is_none() && now.shortest_since(since) >= hand_over.within {
+            self.wanted_back = None;
+            let ended = bump::hand_over(reading, record, None);
+            self.commit(ended, None, out);
         }
     }
 

@@ -20,6 +20,7 @@
 //! | `evidence` | power devices and people |
 //! | `fitness` | who may take over |
 //! | `candidates` | the same for people, and for moves on purpose |
+//! | `restarted` | machines that have just been started |
 //! | `written` | how far the holder had written some seconds ago |
 //! | `bump` | the transactions |
 //! | `doubt` | a store that went back |
@@ -34,6 +35,7 @@ mod fitness;
 mod hasten;
 mod pass;
 mod reading;
+mod restarted;
 mod suspicion;
 mod written;
 
@@ -41,10 +43,12 @@ mod written;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Holder as Member, Terms};
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::time::Timestamp;
 
 pub use doubt::Undecided;
 pub use event::{Effect, Event, Holding, Standing};
@@ -54,7 +58,7 @@ pub use suspicion::NotLost;
 
 use super::clock::Clock;
 use evidence::{Attested, PoweredOff};
-use hasten::Fencing;
+use hasten::{Fencing, WantedBack};
 use reading::Reading;
 use suspicion::Tried;
 use written::Written;
@@ -70,6 +74,10 @@ pub struct Config {
     pub terms: Terms,
     /// May a holder that is lost be switched off?
     pub fence: bool,
+    /// How long a stop of the service may take.
+    pub stop_within: Duration,
+    /// For how long after its start a machine is young.
+    pub boot_dead: Duration,
 }
 
 /// What a node has said, and when it arrived.
@@ -115,8 +123,10 @@ pub struct Leader {
     told: Option<Clock>,
     /// When the holder was last asked to give the role back.
     asked_back: Option<Clock>,
-    /// The epoch whose holder was asked to give the role back although nobody had wanted it elsewhere.
-    handed: Option<Epoch>,
+    /// What was last wanted back.
+    wanted_back: Option<WantedBack>,
+    /// The wall clock, for the record.
+    wall: Timestamp,
     fencing: Option<Fencing>,
     /// How far the holder had written.
     written: Written,
@@ -157,7 +167,8 @@ impl Leader {
             in_flight: None,
             told: None,
             asked_back: None,
-            handed: None,
+            wanted_back: None,
+            wall: Timestamp::default(),
             fencing: None,
             written: Written::default(),
             reason: None,
@@ -203,6 +214,8 @@ impl Leader {
             Event::Cleared(node) => drop(self.cleared.insert(node)),
             Event::Wanted(wanted) => self.wanted = wanted,
             Event::Terms(terms) => self.config.terms = terms,
+            Event::BootDead(boot_dead) => self.config.boot_dead = boot_dead,
+            Event::StopWithin(within) => self.config.stop_within = within,
             Event::Automatic(automatic) => self.automatic = automatic,
             Event::Committed(id) => self.committed(id, now, &mut out),
             Event::NotCommitted(id) => {
@@ -219,6 +232,11 @@ impl Leader {
         }
         self.pass(now, &mut out);
         out
+    }
+
+    /// What time it is for people: what is written down from now on says so.
+    pub fn set_wall(&mut self, wall: Timestamp) {
+        self.wall = wall;
     }
 
     /// Why nothing is done about a service that has no primary, for people; none if all is well or something is under way.
@@ -306,6 +324,8 @@ impl Leader {
         // What was read before is not so any more.
         self.reading = None;
         self.asked = None;
+        // A hand-over that is written is begun at once.
+        self.asked_back = None;
         if let Some(Promotion { to, epoch, terms }) = promotion {
             self.told = Some(now);
             out.push(Effect::Promote { to, epoch, terms });

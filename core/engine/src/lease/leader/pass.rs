@@ -1,5 +1,6 @@
 //! The pass: what follows from what is known now.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::doubt::{self, Settled};
 use super::event::{Effect, Standing};
 use super::reading::Reading;
 use super::{Clock, Leader, Promotion, Undecided, Unfit, expiry, fitness};
-use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Transaction};
+use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Reason, Transaction};
 
 impl Leader {
     pub(super) fn pass(&mut self, now: Clock, out: &mut Vec<Effect>) {
@@ -40,6 +41,7 @@ impl Leader {
             self.ask_others(&reading, now, out);
         }
         self.decide(&reading, record, now, out);
+        self.end_hand_over(&reading, record, now, out);
     }
 
     pub(super) fn timings(&self) -> Timings {
@@ -64,7 +66,7 @@ impl Leader {
         }
     }
 
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         transaction: Transaction,
         promotion: Option<Promotion>,
@@ -76,11 +78,11 @@ impl Leader {
         out.push(Effect::Commit { id, transaction });
     }
 
-    fn draft<'a>(&'a self, reading: &'a Reading) -> Draft<'a> {
+    fn draft<'a>(&'a self, reading: &'a Reading, terms: &'a Terms) -> Draft<'a> {
         Draft {
             service: &self.config.service,
             incarnation: &self.config.incarnation,
-            terms: &self.config.terms,
+            terms,
             reading,
             witnessed: self.witnessed.clone(),
         }
@@ -111,8 +113,8 @@ impl Leader {
                     return;
                 };
                 let excluded = Excluded::by_report(reading.record(), &all);
-                let draft = self.draft(reading);
-                let again = draft.record_again(&standing.holder, holding, terms, excluded);
+                let draft = self.draft(reading, &terms);
+                let again = draft.record_again(&standing.holder, holding, excluded);
                 self.commit(again, None, out);
             }
             Settled::Free(standing, all) => {
@@ -130,7 +132,7 @@ impl Leader {
                     }
                     (Cause::Operation(_) | Cause::Failover, _) => *standing,
                 };
-                if let Some(why) = &standing.unready {
+                if let Some(why) = standing.unready.as_ref().or(standing.rests.as_ref()) {
                     let node = standing.holder.node.clone();
                     self.reason = Some(Undecided::Unready(node, why.clone()).to_string());
                     return;
@@ -143,9 +145,11 @@ impl Leader {
 
     /// In whose name the role may move now, if in anybody's.
     fn cause(&self, reading: &Reading) -> Option<Cause> {
+        // Who was asked for its role has given it back: whoever asked, that is not left to nobody, whatever was entered since.
+        let is_owed = reading.record().is_some_and(LeaseRecord::is_owed);
         match (&self.wanted, reading.stored().operation) {
             (Some((wants, _)), Some(holds)) if *wants == holds => Some(Cause::Operation(holds)),
-            (_, None) if self.automatic => Some(Cause::Failover),
+            (_, None) if self.automatic || is_owed => Some(Cause::Failover),
             (_, _) => None,
         }
     }
@@ -290,6 +294,9 @@ impl Leader {
         if cause == Cause::Failover {
             self.hand_over(reading, record, now, out);
         }
+        if self.in_flight.is_some() {
+            return;
+        }
         let candidate = match self.candidate(reading, record, cause, now) {
             Ok(candidate) => candidate,
             Err(why) => {
@@ -301,8 +308,9 @@ impl Leader {
             Ok(proof) => proof,
             Err(not_expired) => {
                 self.reason = Some(not_expired.to_string());
-                if cause != Cause::Failover {
-                    self.ask_back(record, &candidate, false, now, out);
+                if let Cause::Operation(id) = cause {
+                    let why = Reason::Operation(id);
+                    self.ask_back(reading, record, &candidate, why, now, out);
                 }
                 self.fence(reading, record, &candidate, now, out);
                 return;
@@ -356,11 +364,29 @@ impl Leader {
 
     /// The terms of the next epoch: those of the record, which its holder keeps (safety rule E8). Where nobody holds it they
     /// bind nobody, and those of the spec begin; else a service whose members were all replaced would never have a primary.
-    pub(super) fn terms_after<'a>(&'a self, record: &'a LeaseRecord) -> &'a Terms {
-        match record.holder() {
-            Some(_) => record.terms(),
-            None => &self.config.terms,
+    ///
+    /// Nobody may be able to keep those: where a watchdog is required, no node takes the role under timings that its device does not
+    /// suit. So if an epoch came to nothing under other ones, the next has the timings and the policy that somebody has kept before.
+    /// Once it was given back it is tried with those of the spec again. One that nobody has answered keeps its members: they may have
+    /// promised an earlier primary to wait, and nobody else has (safety rule E2).
+    pub(super) fn terms_after<'a>(&'a self, record: &'a LeaseRecord) -> Cow<'a, Terms> {
+        let spec = &self.config.terms;
+        let is_free = record.holder().is_none();
+        let usual = if is_free { spec } else { record.terms() };
+        let came_to_nothing = !record.has_begun() && (is_free || !record.is_held());
+        let Some(proven) = record.proven_terms().filter(|_| came_to_nothing) else {
+            return Cow::Borrowed(usual);
+        };
+        let tried = record.terms();
+        let binds = |terms: &Terms| (terms.timings, terms.on_control_loss);
+        if binds(proven) == binds(tried) {
+            return Cow::Borrowed(usual);
         }
+        Cow::Owned(Terms {
+            timings: proven.timings,
+            on_control_loss: proven.on_control_loss,
+            ..usual.clone()
+        })
     }
 
     /// The best node that may take over, or why there is none.
@@ -376,14 +402,10 @@ impl Leader {
         let mut reasons = Vec::new();
         let terms = self.terms_after(record);
         let clean = self.is_handed_over(record, now);
+        let ordered = matches!(cause, Cause::Operation(_));
+        let wanted = self.wanted.as_ref().map(|(_, node)| node);
         for node in &terms.members {
-            let ordered = matches!(cause, Cause::Operation(_));
-            if ordered
-                && self
-                    .wanted
-                    .as_ref()
-                    .is_none_or(|(_, wanted)| wanted != node)
-            {
+            if ordered && wanted != Some(node) && !self.is_back_home(record, node) {
                 continue;
             }
             let fresh = self
@@ -391,18 +413,28 @@ impl Leader {
                 .get(node)
                 .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
             let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                fitness::judge(&heard.standing, record, terms, ordered || clean, recent)
-                    .map(|()| &heard.standing)
+                let (planned, young) = (ordered || clean, self.young(heard, now));
+                let fit = fitness::judge(&heard.standing, record, &terms, planned, recent, young);
+                let first = |()| match ordered {
+                    true => Ok(()),
+                    false => self.waits_for_owner(record, heard, now),
+                };
+                fit.and_then(first).map(|()| &heard.standing)
             });
             match judged {
                 Ok(standing) if record.holder() == Some(&standing.holder) => {
                     reasons.push(format!("{node}: it holds the role"));
                 }
                 Ok(standing) => {
-                    // Who takes over because nobody reaches the holder is reached itself.
+                    // Who takes over because nobody reaches the holder is reached itself. And what may not move goes back to where it
+                    // was, unless that is to be left alone as well.
                     let rank = |standing: &Standing| {
-                        let reached = clean && self.is_reached(&standing.holder.node, now);
-                        (reached, rank(standing, record))
+                        let node = &standing.holder.node;
+                        let is_wanted = ordered && wanted == Some(node);
+                        let stays = !self.automatic && standing.mark == Some(record.last_held());
+                        let reached = clean && self.is_reached(node, now);
+                        let rests = standing.rests.is_some();
+                        (is_wanted, !rests, stays, reached, rank(standing, record))
                     };
                     let better = |best: &Standing| rank(standing) > rank(best);
                     if best.is_none_or(better) {
@@ -415,6 +447,16 @@ impl Leader {
         best.cloned().ok_or_else(|| reasons.join("; "))
     }
 
+    /// Has this node given the role back, and could not say how far it had written? Then nobody else can be proven to have all of
+    /// it, and what an operation has asked for goes back to where it was.
+    fn is_back_home(&self, record: &LeaseRecord, node: &NodeName) -> bool {
+        let heard = self.heard.get(node);
+        let was_primary =
+            heard.is_some_and(|heard| heard.standing.mark == Some(record.last_held()));
+        let is_free = record.is_owed() && record.holder().is_none();
+        is_free && record.ended_at().is_none() && was_primary
+    }
+
     fn begin(
         &mut self,
         reading: &Reading,
@@ -425,14 +467,22 @@ impl Leader {
     ) {
         let epoch = excluded.next();
         let to = candidate.holder.clone();
-        let transaction = self.draft(reading).bump(excluded, to.clone(), cause);
-        let terms = reading
-            .record()
-            .map_or(&self.config.terms, |record| self.terms_after(record));
+        let is_owed = reading.record().is_some_and(LeaseRecord::is_owed);
+        let returned = match (cause, &self.wanted) {
+            (Cause::Operation(id), Some((_, wanted))) if is_owed => {
+                (*wanted != to.node).then_some(id)
+            }
+            (Cause::Operation(_) | Cause::Failover, _) => None,
+        };
+        let record = reading.record();
+        let spec = || Cow::Borrowed(&self.config.terms);
+        let terms = record.map_or_else(spec, |record| self.terms_after(record));
+        let draft = self.draft(reading, &terms);
+        let transaction = draft.bump(excluded, to.clone(), cause, returned);
         let promotion = Promotion {
             to,
             epoch,
-            terms: terms.clone(),
+            terms: terms.into_owned(),
         };
         self.commit(transaction, Some(promotion), out);
     }

@@ -1,6 +1,8 @@
 //! Rules of the leader's side, one by one.
 
 mod fencing;
+mod handed;
+mod restarted;
 mod unlinked;
 
 use std::time::Duration;
@@ -10,12 +12,13 @@ use interlock_model::lease::{
     ControlLoss, Epoch, Exclusion, Holder as Member, Profile, Synchrony, Terms, Timings, VmPause,
 };
 use interlock_model::names::NodeName;
+use interlock_model::time::Timestamp;
 
 use super::fitness::{self, Unfit};
 use super::{Clock, Config, Effect, Event, Leader, Standing};
 use crate::lease::{
-    Change, Condition, Excluded, LeaseRecord, NotRenewed, ReleaseReport, RenewRequest, Safeguards,
-    Stored, Transaction, Written, release, renew,
+    Change, Condition, Excluded, HandOver, LeaseRecord, NotRenewed, Reason, ReleaseReport,
+    RenewRequest, Safeguards, Stored, Transaction, Written, release, renew,
 };
 
 fn node(name: &str) -> NodeName {
@@ -53,6 +56,8 @@ fn leader(terms: &Terms) -> Leader {
         incarnation: "s1".to_owned(),
         terms: terms.clone(),
         fence: true,
+        stop_within: Duration::from_secs(60),
+        boot_dead: Duration::from_secs(60),
     });
     leader.handle(Event::Automatic(true), at(0));
     leader
@@ -66,21 +71,46 @@ fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
         holding: None,
         mark: None,
         follows: Epoch(1),
+        up: None,
         idle: true,
         promised: false,
         position,
         unready: None,
+        rests: None,
         unlinked: None,
         hears: true,
     }
 }
 
-/// The transaction among these effects.
-fn transaction(effects: Vec<Effect>) -> Option<Transaction> {
+/// The transaction among these effects, and its number.
+fn commit(effects: Vec<Effect>) -> Option<(u64, Transaction)> {
     effects.into_iter().find_map(|effect| match effect {
-        Effect::Commit { transaction, .. } => Some(transaction),
+        Effect::Commit { id, transaction } => Some((id, transaction)),
         _ => None,
     })
+}
+
+/// The transaction among these effects.
+fn transaction(effects: Vec<Effect>) -> Option<Transaction> {
+    commit(effects).map(|(_, transaction)| transaction)
+}
+
+/// The same record, whose holder is asked to give the role back, or was.
+fn handed(record: LeaseRecord, why: Reason) -> LeaseRecord {
+    let hand_over = Some(HandOver {
+        to: node("db2"),
+        why,
+        since: Timestamp(1),
+        within: Duration::from_secs(60),
+    });
+    LeaseRecord {
+        hand_over,
+        ..record
+    }
+}
+
+fn unlinked() -> Reason {
+    Reason::Unlinked("eth0 has no carrier".to_owned())
 }
 
 fn stored(record: &LeaseRecord, revision: u64) -> Stored {
@@ -301,6 +331,8 @@ fn a_store_that_went_back_is_not_acted_on_before_every_member_has_spoken() {
         incarnation: "s2".to_owned(),
         terms,
         fence: true,
+        stop_within: Duration::from_secs(60),
+        boot_dead: Duration::from_secs(60),
     });
     leader.handle(Event::Automatic(true), at(0));
     let last = Standing {
@@ -394,6 +426,25 @@ fn people_are_told_of_each_member_why_it_could_not_take_over() {
 }
 
 #[test]
+fn nobody_is_a_candidate_by_what_was_read_before_a_commit_or_judged_by_what_is_newer_than_it_said()
+{
+    let record = given_back(&terms(ControlLoss::Demote), Synchrony::Off);
+    let mut leader = leader(record.terms());
+    leader.handle(Event::Standing(standing("db2", 0, Some(100))), at(1000));
+    let begins = leader.handle(Event::Read(stored(&record, 1)), at(1300));
+    let age = |millis| Duration::from_millis(millis);
+    let judged = |leader: &Leader, now| leader.movable(at(now))[&node("db2")].clone();
+    assert_eq!(judged(&leader, 1500), (age(500), None));
+    let (id, _) = commit(begins).expect("db2 begins");
+    leader.handle(Event::Committed(id), at(1600));
+    let (_, why) = judged(&leader, 1600);
+    assert!(
+        why.is_some_and(|why| why.contains("not read")),
+        "{leader:?}"
+    );
+}
+
+#[test]
 fn a_role_can_be_moved_on_purpose_to_who_has_what_was_written_some_time_ago() {
     // 100 are written, and ten may be missing.
     let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
@@ -402,7 +453,7 @@ fn a_role_can_be_moved_on_purpose_to_who_has_what_was_written_some_time_ago() {
     let why = |leader: &mut Leader, position, now| {
         leader.handle(Event::Standing(standing("db2", 1, Some(position))), now);
         let by_itself = leader.candidates(now)[&node("db2")].is_none();
-        (by_itself, leader.movable(now)[&node("db2")].is_none())
+        (by_itself, leader.movable(now)[&node("db2")].1.is_none())
     };
     assert_eq!(why(&mut leader, 95, at(1)), (true, true));
     assert_eq!(why(&mut leader, 80, at(1)), (false, false));
@@ -415,7 +466,7 @@ fn a_role_can_be_moved_on_purpose_to_who_has_what_was_written_some_time_ago() {
         ..standing("db2", 1, Some(100))
     };
     leader.handle(Event::Standing(of_another_line), at(3002));
-    let why = leader.movable(at(3003))[&node("db2")].clone();
+    let (_, why) = leader.movable(at(3003))[&node("db2")].clone();
     assert!(why.is_some_and(|why| why.contains("not seen to follow")));
 }
 
@@ -481,7 +532,7 @@ fn what_nobody_holds_begins_under_the_terms_of_the_spec_and_among_its_members() 
     assert_eq!(record.terms(), &new);
     // What somebody holds goes on under what its holder has accepted.
     let kept = held(&old, Synchrony::Off);
-    assert_eq!(leader.terms_after(&kept), &old);
+    assert_eq!(*leader.terms_after(&kept), old);
 }
 
 #[test]
@@ -514,7 +565,7 @@ fn who_received_the_writes_takes_over_only_if_its_data_follow_who_wrote_them() {
             follows: Epoch(follows),
             ..standing("db2", 0, Some(100))
         };
-        fitness::judge(&standing, record, &terms, false, true)
+        fitness::judge(&standing, record, &terms, false, true, None)
     };
     let record = given_back(&terms, waited);
     assert_eq!(judged(&record, 1), Ok(()));
@@ -544,7 +595,7 @@ fn where_there_are_no_data_a_member_that_came_later_does_not_make_the_others_unf
         ..standing("db2", 0, None)
     };
     assert_eq!(
-        fitness::judge(&standing, &record, &terms, false, true),
+        fitness::judge(&standing, &record, &terms, false, true, None),
         Ok(())
     );
 }
@@ -556,7 +607,7 @@ fn a_planned_move_waits_for_all_that_was_written_whomever_commits_waited_for() {
         let record = ended_at(Some(110), &terms, synchrony.clone());
         let judged = |position, planned| {
             let standing = standing("db2", 0, position);
-            fitness::judge(&standing, &record, &terms, planned, true)
+            fitness::judge(&standing, &record, &terms, planned, true, None)
         };
         assert_eq!(judged(Some(110), true), Ok(()));
         let behind = Unfit::Behind { lag: 1, limit: 0 };
@@ -572,7 +623,7 @@ fn who_the_writes_waited_for_takes_over_only_with_what_it_was_known_to_have() {
     let record = held(&terms, Synchrony::With([node("db2")].into()));
     let judged = |position| {
         let standing = standing("db2", 0, position);
-        fitness::judge(&standing, &record, &terms, false, true)
+        fitness::judge(&standing, &record, &terms, false, true, None)
     };
     assert_eq!(record.position(), Some(100));
     assert_eq!(judged(Some(100)), Ok(()));

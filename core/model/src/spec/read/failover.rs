@@ -92,6 +92,14 @@ pub(super) static FAILOVER: Shape = Shape {
             "The sliding window of the budget.",
         ),
         default(
+            "boot_dead",
+            Kind::Duration,
+            "1m",
+            "For how long after the start of its machine a standby takes over by itself only if it is proven to have everything: \
+             after a loss of power who was primary last may be about to come up. And once that one is heard, and was restarted as \
+             well, it is waited for until its own machine has been up for so long.",
+        ),
+        default(
             "max_lag",
             Kind::Text,
             "0B",
@@ -205,6 +213,7 @@ pub(super) fn failover(section: &Section<'_>) -> Option<Failover> {
                 .map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
             window: section.duration("window").unwrap_or_default(),
         },
+        boot_dead: section.duration("boot_dead").unwrap_or_default(),
     };
     match Timings::new(durations) {
         Ok(timings) => Some(Failover { timings, ..read }),

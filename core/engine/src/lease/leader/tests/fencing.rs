@@ -271,7 +271,7 @@ fn a_planned_move_does_not_go_by_the_last_renewal_of_who_could_not_say_how_it_en
     let record = ended_at(None, &terms, Synchrony::Off);
     let judged = |planned| {
         let standing = standing("db2", 0, Some(100));
-        fitness::judge(&standing, &record, &terms, planned, true)
+        fitness::judge(&standing, &record, &terms, planned, true, None)
     };
     assert_eq!(judged(true), Err(Unfit::UnknownLag));
     assert_eq!(judged(false), Ok(()));

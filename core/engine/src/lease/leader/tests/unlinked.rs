@@ -31,12 +31,15 @@ fn db2() -> Standing {
     standing("db2", 0, Some(100))
 }
 
-fn asks_back(effects: &[Effect]) -> bool {
-    effects.contains(&Effect::AskRelease {
-        from: member("db1"),
-        epoch: Epoch(1),
-        automatic: true,
-    })
+/// Does it write down that db1 is asked to give the role back, so that it moves by itself? Then that is written.
+fn asks_back(leader: &mut Leader, effects: Vec<Effect>, now: u64) -> bool {
+    let Some((id, transaction)) = commit(effects) else {
+        return false;
+    };
+    let begun = transaction.record().and_then(LeaseRecord::hand_over);
+    let asks = begun.is_some_and(|begun| begun.why.is_automatic() && begun.to == node("db2"));
+    leader.handle(Event::Committed(id), at(now));
+    asks
 }
 
 /// Says what both are at each of these times, and between them, and looks whether db1 was ever asked to give the role back.
@@ -47,7 +50,8 @@ fn asked(leader: &mut Leader, record: &LeaseRecord, times: &[u64], said: &[Stand
         // It renews: each reading has another revision.
         let read = Event::Read(stored(record, now));
         for event in [read].into_iter().chain(said.clone().map(Event::Standing)) {
-            asked |= asks_back(&leader.handle(event, at(now)));
+            let effects = leader.handle(event, at(now));
+            asked |= asks_back(leader, effects, now);
         }
         if now == last {
             return asked;
@@ -152,7 +156,7 @@ fn nothing_is_lost_by_a_move_whose_primary_lives_whatever_a_failover_may_lose() 
     let said = [db1(true), behind(100)];
     assert!(asked(&mut leader, &more, &[OUT + PATIENCE + 100], &said));
 
-    let given_back = ended_at(Some(200), &terms, Synchrony::Off);
+    let given_back = handed(ended_at(Some(200), &terms, Synchrony::Off), unlinked());
     let mark = Some(Epoch(1));
     let former = |standing| Standing { mark, ..standing };
     let begins = |leader: &mut Leader, db1: Standing, position, now| {

@@ -1,0 +1,292 @@
+//! Roles that their holders are asked for.
+
+use super::*;
+
+const MOVE: OperationId = OperationId(7);
+
+fn by_operation() -> Reason {
+    Reason::Operation(MOVE)
+}
+
+/// db1, which was primary in epoch 1 and is idle.
+fn former() -> Standing {
+    Standing {
+        mark: Some(Epoch(1)),
+        ..standing("db1", 0, Some(200))
+    }
+}
+
+fn db2(position: u64) -> Standing {
+    standing("db2", 0, Some(position))
+}
+
+fn held_by(record: &LeaseRecord, revision: u64, operation: Option<OperationId>) -> Stored {
+    Stored {
+        operation,
+        ..stored(record, revision)
+    }
+}
+
+/// A new leader, that may move nothing by itself, and has heard these.
+fn at_rest(terms: &Terms, heard: &[Standing]) -> Leader {
+    let mut leader = leader(terms);
+    leader.handle(Event::Automatic(false), at(1));
+    for standing in heard {
+        leader.handle(Event::Standing(standing.clone()), at(1000));
+    }
+    leader
+}
+
+/// Who begins the next epoch once this is read.
+fn begins(leader: &mut Leader, stored: Stored) -> Option<LeaseRecord> {
+    let effects = leader.handle(Event::Read(stored), at(1100));
+    transaction(effects)?.record().cloned()
+}
+
+fn holder(record: Option<&LeaseRecord>) -> Option<&str> {
+    Some(record?.holder()?.node.as_str())
+}
+
+#[test]
+fn that_a_holder_is_asked_is_written_before_it_is() {
+    let terms = terms(ControlLoss::Demote);
+    let record = held(&terms, Synchrony::Off);
+    let mut leader = at_rest(&terms, &[db2(100)]);
+    leader.set_wall(Timestamp(77));
+    leader.handle(Event::Wanted(Some((MOVE, node("db2")))), at(1000));
+    let asks = leader.handle(Event::Read(held_by(&record, 7, Some(MOVE))), at(1100));
+    let asked = |effects: &[Effect]| {
+        let asks = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::AskRelease {
+                    automatic: false,
+                    ..
+                }
+            )
+        };
+        effects.iter().any(asks)
+    };
+    assert!(!asked(&asks), "{asks:?}");
+    let (id, written) = commit(asks).expect("it is written");
+    assert!(written.conditions().contains(&Condition::Operation(MOVE)));
+    let record = written.record().expect("a record");
+    let expected = HandOver {
+        to: node("db2"),
+        why: by_operation(),
+        since: Timestamp(77),
+        within: Duration::from_secs(60),
+    };
+    assert_eq!(record.hand_over(), Some(&expected));
+    leader.handle(Event::Committed(id), at(1110));
+    let asks = leader.handle(Event::Read(held_by(record, 8, Some(MOVE))), at(1120));
+    assert!(asked(&asks), "{asks:?}");
+    assert_eq!(transaction(asks), None, "once for a move");
+    // A renewal keeps it, and the first one of the next epoch ends it.
+    let renewed = |record: &LeaseRecord, name, epoch, sent| {
+        let request = RenewRequest {
+            service: "pg".parse().expect("a name"),
+            holder: member(name),
+            epoch: Epoch(epoch),
+            sent: Duration::from_secs(sent),
+            terms: None,
+            safeguards: Safeguards::default(),
+            synchrony: Synchrony::Off,
+            position: None,
+        };
+        match renew(&request, &stored(record, 9)).expect("it holds it") {
+            Written::Commit(written) => written.record().expect("a record").clone(),
+            Written::Already => panic!("it was renewed before"),
+        }
+    };
+    let record = renewed(record, "db1", 1, 5);
+    assert!(record.hand_over().is_some());
+    let free = handed(ended_at(Some(100), &terms, Synchrony::Off), by_operation());
+    let mut next = at_rest(&terms, &[db2(100)]);
+    let next = begins(&mut next, stored(&free, 9)).expect("somebody begins");
+    assert!(next.hand_over().is_some(), "nobody has it yet");
+    assert_eq!(renewed(&next, "db2", 2, 6).hand_over(), None);
+}
+
+#[test]
+fn a_role_that_somebody_was_asked_for_is_not_left_to_nobody_by_a_leader_that_may_move_nothing() {
+    let terms = terms(ControlLoss::Hold);
+    let free = ended_at(Some(200), &terms, Synchrony::Off);
+    for why in [by_operation(), unlinked()] {
+        let asked = stored(&handed(free.clone(), why), 7);
+        let heard = [former(), db2(200)];
+        let goes = |heard: &[Standing], stored: &Stored| {
+            begins(&mut at_rest(&terms, heard), stored.clone())
+        };
+        assert_eq!(goes(&heard, &stored(&free, 7)), None, "nobody had asked");
+        // Nothing is to move: it is where it was.
+        assert_eq!(holder(goes(&heard, &asked).as_ref()), Some("db1"));
+        // Where that cannot be, it is where all of it is.
+        let not_reached = Standing {
+            unlinked: Some("eth0 has no carrier".to_owned()),
+            ..former()
+        };
+        let lacks = [not_reached.clone(), db2(199)];
+        assert_eq!(goes(&lacks, &asked), None);
+        let has = [not_reached, db2(200)];
+        assert_eq!(holder(goes(&has, &asked).as_ref()), Some("db2"));
+    }
+}
+
+#[test]
+fn what_rests_is_given_such_a_role_last() {
+    let terms = terms(ControlLoss::Demote);
+    let free = ended_at(Some(200), &terms, Synchrony::Off);
+    let asked = handed(free.clone(), unlinked());
+    let rests = |standing| Standing {
+        rests: Some("node in maintenance by anna: new disks".to_owned()),
+        ..standing
+    };
+    let goes = |heard: &[Standing], record: &LeaseRecord| {
+        let begun = begins(&mut at_rest(&terms, heard), stored(record, 7));
+        holder(begun.as_ref()).map(str::to_owned)
+    };
+    let both = [rests(former()), db2(200)];
+    assert_eq!(goes(&both, &asked).as_deref(), Some("db2"));
+    let both = [former(), rests(db2(200))];
+    assert_eq!(goes(&both, &asked).as_deref(), Some("db1"));
+    let alone = [rests(db2(200))];
+    assert_eq!(goes(&alone, &asked).as_deref(), Some("db2"));
+    let mut leader = leader(&terms);
+    leader.handle(Event::Standing(rests(db2(200))), at(1000));
+    assert_eq!(begins(&mut leader, stored(&free, 7)), None);
+    let reason = leader.reason().unwrap_or_default();
+    assert!(reason.contains("new disks"), "{reason}");
+}
+
+#[test]
+fn what_nobody_can_say_the_end_of_goes_back_to_where_it_was_and_is_not_asked_for_again() {
+    let terms = terms(ControlLoss::Demote);
+    let free = handed(ended_at(None, &terms, Synchrony::Off), by_operation());
+    let mut leader = at_rest(&terms, &[former(), db2(200)]);
+    leader.handle(Event::Wanted(Some((MOVE, node("db2")))), at(1000));
+    let back = begins(&mut leader, held_by(&free, 7, Some(MOVE))).expect("it goes back");
+    assert_eq!(holder(Some(&back)), Some("db1"));
+    assert!(back.has_returned_from(MOVE));
+
+    let held = LeaseRecord {
+        renewed: Some(Duration::from_secs(9)),
+        hand_over: None,
+        ..back
+    };
+    let asks = |operation: OperationId| {
+        let mut leader = at_rest(&terms, &[db2(200)]);
+        leader.handle(Event::Wanted(Some((operation, node("db2")))), at(1000));
+        let begun = begins(&mut leader, held_by(&held, 8, Some(operation)));
+        (begun.is_some(), leader.reason().map(str::to_owned))
+    };
+    let (asked, reason) = asks(MOVE);
+    assert!(!asked);
+    let reason = reason.unwrap_or_default();
+    assert!(reason.contains("how far it had written"), "{reason}");
+    assert!(asks(OperationId(8)).0, "another one may try");
+}
+
+#[test]
+fn a_hand_over_that_nobody_wants_any_more_is_ended_once_a_stop_would_be_over() {
+    let terms = terms(ControlLoss::Demote);
+    let record = handed(held(&terms, Synchrony::Off), unlinked());
+    let mut leader = at_rest(&terms, &[db2(100)]);
+    // What an earlier leader asked for, it asked for before this one had read it.
+    leader.handle(Event::Read(stored(&record, 7)), at(1000));
+    let early = leader.handle(Event::Read(stored(&record, 8)), at(60_999));
+    assert_eq!(transaction(early), None);
+    let ends = leader.handle(Event::Read(stored(&record, 9)), at(61_000));
+    let ends = transaction(ends).expect("it is ended");
+    let ended = ends.record().expect("a record");
+    assert_eq!((ended.hand_over(), ended.epoch()), (None, Epoch(1)));
+    assert_eq!(ended.holder(), record.holder());
+}
+
+#[test]
+fn who_has_not_begun_to_stop_in_time_is_asked_no_more_so_that_others_do_not_wait_for_it() {
+    let terms = terms(ControlLoss::Demote);
+    let record = handed(held(&terms, Synchrony::Off), unlinked());
+    let mut leader = leader(&terms);
+    let not_reached = Standing {
+        unlinked: Some("eth0 has no carrier".to_owned()),
+        idle: false,
+        ..standing("db1", 0, Some(100))
+    };
+    let mut times = (Vec::new(), None);
+    for step in 1..400_u64 {
+        let now = at(step * 500);
+        let events = [
+            Event::Standing(not_reached.clone()),
+            Event::Standing(db2(100)),
+            Event::Read(stored(&record, step)),
+        ];
+        for event in events {
+            for effect in leader.handle(event, now) {
+                match effect {
+                    Effect::AskRelease { .. } => times.0.push(step * 500),
+                    Effect::Commit { transaction, .. } => {
+                        let record = transaction.record().expect("a record");
+                        assert_eq!(record.hand_over(), None);
+                        times.1.get_or_insert(step * 500);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let (first, last) = (times.0[0], times.0[times.0.len() - 1]);
+    assert!(last - first < 60_000, "{first} {last}");
+    let ended = times.1.expect("it is ended");
+    assert!((60_000..62_000).contains(&(ended - last)), "{last} {ended}");
+}
+
+#[test]
+fn timings_that_nobody_keeps_give_way_to_those_that_somebody_has_kept() {
+    let old = terms(ControlLoss::Demote);
+    let new = Terms {
+        timings: Timings::of(Profile::Conservative),
+        members: ["db1", "db2", "db3"].map(node).into(),
+        ..old.clone()
+    };
+    let everybody = Synchrony::With(["db1", "db2", "db3"].map(node).into());
+    let mut record = ended_at(None, &old, everybody);
+    let mut now = 100_000;
+    let mut profiles = Vec::new();
+    // Nobody renews what is begun: a watchdog is required, and no device suits.
+    for revision in 7..11 {
+        let mut leader = leader(&new);
+        let life = record.terms().timings.life();
+        for later in [Duration::ZERO, life] {
+            now += u64::try_from(later.as_millis()).expect("it is short");
+            let mut effects = Vec::new();
+            for name in ["db1", "db2"] {
+                let said = Event::Standing(standing(name, 0, None));
+                effects.extend(leader.handle(said, at(now)));
+            }
+            effects.extend(leader.handle(Event::Read(stored(&record, revision)), at(now)));
+            if let Some(bump) = transaction(effects) {
+                record = bump.record().expect("a record").clone();
+                break;
+            }
+        }
+        assert_eq!(record.terms().members, new.members);
+        profiles.push(record.terms().timings == new.timings);
+        // Never answered, or given back unused.
+        if revision == 8 {
+            let report = ReleaseReport {
+                service: "pg".parse().expect("a name"),
+                holder: record.holder().expect("somebody").clone(),
+                epoch: record.epoch(),
+                began: false,
+                position: None,
+            };
+            let written = release(&report, &stored(&record, revision)).expect("it holds it");
+            let Written::Commit(released) = written else {
+                panic!("it was released before");
+            };
+            record = released.record().expect("a record").clone();
+        }
+    }
+    assert_eq!(profiles, [true, false, true, false]);
+}
