@@ -6,6 +6,7 @@ use interlock_engine::lease::Clock;
 use interlock_engine::lease::holder::{
     Config, Effect, Event as Told, Facts, Holder, Tenure, Watchdog,
 };
+use interlock_model::lease::Terms;
 
 use super::event::{Event, Payload, Place};
 use super::machine::{Agent, State, name, number};
@@ -168,6 +169,14 @@ impl Run {
                 holder,
                 terms,
             },
+            // Nobody gives up a watchdog that the record tells of.
+            Payload::Propose(terms)
+                if self.machines[node].watchdog.is_some()
+                    && !self.suits(&terms)
+                    && !self.setup.is(Mutant::DisarmsFirst) =>
+            {
+                return;
+            }
             Payload::Propose(terms) => Told::Propose(terms),
             Payload::AskRelease(epoch) => Told::Release(epoch),
             Payload::ReleaseWritten(epoch) => Told::ReleaseWritten(epoch),
@@ -266,6 +275,10 @@ impl Run {
                     self.power_cycle(node);
                 }
             }
+            Effect::Arm(_) if !self.device_suits(node) => {
+                self.machines[node].watchdog = None;
+                self.call(node, Told::Armed(false));
+            }
             Effect::Arm(time) => {
                 let machine = &mut self.machines[node];
                 let boots = machine.boots;
@@ -310,6 +323,18 @@ impl Run {
             }
             Effect::Paused(_) => self.count("noticed pauses"),
         }
+    }
+
+    /// Does the device suit these terms?
+    fn suits(&self, terms: &Terms) -> bool {
+        let fixed = self.cluster.fixed;
+        fixed.is_none_or(|time| terms.timings.suit(time).is_ok())
+    }
+
+    fn device_suits(&self, node: usize) -> bool {
+        let agent = self.machines[node].agent.as_ref();
+        let tenure = agent.and_then(|agent| agent.holder.tenure());
+        tenure.is_none_or(|tenure| tenure.binding().all(|terms| self.suits(terms)))
     }
 
     fn renew(

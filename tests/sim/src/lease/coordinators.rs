@@ -113,11 +113,17 @@ impl Run {
             incarnation: self.store.incarnation(),
             terms: self.spec.clone(),
             fence: self.cluster.fence,
+            stop_within: Duration::from_secs(10),
+            boot_dead: if self.setup.is(Mutant::ForgetsBoots) {
+                Duration::ZERO
+            } else {
+                self.cluster.boot_dead
+            },
         });
         coordinator.leader = Some((term, leader));
         coordinator.flying = None;
         self.say(|| format!("coordinator {c} leads in term {term}"));
-        self.lead_with(c, Told::Automatic(true));
+        self.lead_with(c, Told::Automatic(!self.rests));
         if let Some((id, target)) = self.store.operation {
             self.lead_with(c, Told::Wanted(Some((id, name(target)))));
         }
@@ -224,6 +230,7 @@ impl Run {
                     Place::Node(number(&from.node)),
                     Payload::AskRelease(epoch),
                 );
+                self.give_up();
             }
             Effect::Clear(node) => {
                 self.send(me, Place::Node(number(&node)), Payload::Cleared);

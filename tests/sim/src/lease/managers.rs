@@ -8,6 +8,7 @@ use interlock_model::lease::Epoch;
 use super::event::Event;
 use super::machine::State;
 use super::mutant::Mutant;
+use super::oracle::Condition;
 use super::run::Run;
 use super::setup::{Kind, NODES};
 
@@ -104,9 +105,14 @@ impl Run {
                 database.promotion = self.promotions;
                 database.waits_for = None;
                 let (log, tainted) = (database.log.clone(), database.tainted);
-                let reverted = machine.reverted;
-                self.oracle
-                    .begins(node, epoch, &log, tainted, reverted, now);
+                // By clocks that err.
+                let up = now.saturating_sub(machine.clocks.since());
+                let condition = Condition {
+                    tainted,
+                    reverted: machine.reverted,
+                    young: up < self.cluster.boot_dead * 3 / 4,
+                };
+                self.oracle.begins(node, epoch, &log, condition, now);
                 self.call(node, Told::Promoted);
             }
             Work::PromotionFailed => self.call(node, Told::PromotionFailed),

@@ -22,6 +22,8 @@ pub enum Mutant {
     CountsFromWatch,
     /// E4: an agent says that a watchdog is armed where there is none.
     ClaimsWatchdog,
+    /// E4: other timings are accepted that the device does not suit, so it is disarmed before the record says so.
+    DisarmsFirst,
     /// E4: nobody's sight of a writable primary is told to the leader.
     IgnoresSightings,
     /// E5: a command is taken for a right.
@@ -62,8 +64,12 @@ pub enum Mutant {
     OpensTheDoor,
     /// E17: nobody writes down who was primary.
     ForgetsWhoWasPrimary,
+    /// Whoever was asked for its role has given it back, and nobody remembers that it was asked.
+    ForgetsHandOvers,
     /// E18: automation acts while an operation holds the service.
     IgnoresClaims,
+    /// D1: a machine that has just been started takes over like any other.
+    ForgetsBoots,
     /// D1: acknowledges without waiting before the record says so.
     DegradesFirst,
     /// D1: a lag that nobody knows is none.
@@ -78,13 +84,14 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::TakesOneForAll,
         Self::ForgetsPromises,
         Self::CountsFromWatch,
         Self::ClaimsWatchdog,
+        Self::DisarmsFirst,
         Self::IgnoresSightings,
         Self::TakesCommandForRight,
         Self::StopsTheActionOnly,
@@ -106,6 +113,8 @@ impl Mutant {
         Self::OpensTheDoor,
         Self::ForgetsWhoWasPrimary,
         Self::IgnoresClaims,
+        Self::ForgetsHandOvers,
+        Self::ForgetsBoots,
         Self::DegradesFirst,
         Self::TakesUnknownForNone,
         Self::ClaimsToFollow,
@@ -120,7 +129,7 @@ impl Mutant {
             Self::ExpiresHolders => "E1",
             Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => "E2",
             Self::CountsFromWatch => "E3",
-            Self::ClaimsWatchdog | Self::IgnoresSightings => "E4",
+            Self::ClaimsWatchdog | Self::DisarmsFirst | Self::IgnoresSightings => "E4",
             Self::TakesCommandForRight | Self::StopsTheActionOnly => "E5",
             Self::AcceptsPauses | Self::TrustsReverted => "E6",
             Self::PetsAlways => "E7",
@@ -134,8 +143,11 @@ impl Mutant {
             Self::IgnoresElections => "E15",
             Self::OpensTheDoor => "E16",
             Self::ForgetsWhoWasPrimary => "E17",
-            Self::IgnoresClaims => "E18",
-            Self::DegradesFirst | Self::TakesUnknownForNone | Self::ClaimsToFollow => "D1",
+            Self::IgnoresClaims | Self::ForgetsHandOvers => "E18",
+            Self::ForgetsBoots
+            | Self::DegradesFirst
+            | Self::TakesUnknownForNone
+            | Self::ClaimsToFollow => "D1",
             Self::TakesFailedFence => "X2",
             Self::FencesOnOneSignal => "I6",
         }
@@ -147,6 +159,7 @@ impl Mutant {
         match self {
             Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
             Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => Kind::Failsafe,
+            Self::ForgetsHandOvers => Kind::Moves,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
             Self::IgnoresIncarnation => Kind::Restores,
@@ -154,6 +167,7 @@ impl Mutant {
             Self::NeverResets => Kind::Blind,
             Self::IgnoresSightings => Kind::Seen,
             Self::CountsFromWatch
+            | Self::DisarmsFirst
             | Self::PetsAlways
             | Self::CountsBySpec
             | Self::TakesRenewalsInAnyOrder
@@ -171,7 +185,7 @@ impl Mutant {
             | Self::DegradesFirst
             | Self::TakesUnknownForNone
             | Self::ClaimsToFollow => Kind::Deaths,
-            Self::ClaimsWatchdog | Self::TakesAnyProof => Kind::Usual,
+            Self::ClaimsWatchdog | Self::TakesAnyProof | Self::ForgetsBoots => Kind::Usual,
         }
     }
 
@@ -184,6 +198,8 @@ impl Mutant {
             Self::ForgetsWhoWasPrimary | Self::ClaimsToFollow => Rule::History,
             Self::IgnoresClaims => Rule::Claim,
             Self::FencesOnOneSignal => Rule::Reached,
+            Self::ForgetsBoots => Rule::Young,
+            Self::ForgetsHandOvers => Rule::Liveness,
             Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,
         }

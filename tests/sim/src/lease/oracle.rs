@@ -24,6 +24,8 @@ pub enum Rule {
     Claim,
     /// D1: what was acknowledged synchronously is never lost, and otherwise no more than the limit allows.
     NoLoss,
+    /// D1: what a machine that was just started lacks is not lost before the one that has it may be up.
+    Young,
     /// E17: nobody becomes primary with rows of its own that the others never got.
     History,
     /// E6: a node whose disk went back gets the role only when a person has looked.
@@ -59,6 +61,17 @@ impl fmt::Display for Violation {
 struct Promised {
     all: bool,
     max_lag: u64,
+}
+
+/// What is really so of a machine whose instance begins to take writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condition {
+    /// It has rows of its own that nobody knows of.
+    pub(super) tainted: bool,
+    /// Its disk went back.
+    pub(super) reverted: bool,
+    /// It has just been started.
+    pub(super) young: bool,
 }
 
 #[derive(Debug, Default)]
@@ -111,7 +124,10 @@ impl Oracle {
         }
         let holder = after.holder().map(|holder| number(&holder.node));
         // A record that is written again after a restore begins nothing, and an operation of before knows nothing of it.
-        if !self.amnesty && operation.is_some_and(|target| holder != Some(target)) {
+        // What was given back for one may go back to where it was.
+        let former = before.and_then(LeaseRecord::last_primary).map(number);
+        let is_elsewhere = |target| holder != Some(target) && holder != former;
+        if !self.amnesty && operation.is_some_and(is_elsewhere) {
             let what =
                 format!("{epoch} was begun for {holder:?} while an operation wanted {operation:?}");
             self.complain(Rule::Claim, at, what);
@@ -133,10 +149,14 @@ impl Oracle {
         node: usize,
         epoch: Epoch,
         log: &Log,
-        tainted: bool,
-        reverted: bool,
+        machine: Condition,
         at: Duration,
     ) {
+        let Condition {
+            tainted,
+            reverted,
+            young,
+        } = machine;
         if tainted {
             let what = format!("node {node} begins {epoch} with rows that the others never got");
             self.complain(Rule::History, at, what);
@@ -157,6 +177,12 @@ impl Oracle {
                 "node {node} begins {epoch} without {lost} acknowledged rows, {may} are allowed"
             );
             self.complain(Rule::NoLoss, at, what);
+        }
+        if lost > 0 && young && !reverted && !self.amnesty {
+            let what = format!(
+                "node {node} has just been started and begins {epoch} without {lost} acknowledged rows"
+            );
+            self.complain(Rule::Young, at, what);
         }
         if lost > 0 {
             self.acknowledged = log.clone();

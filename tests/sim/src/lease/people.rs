@@ -11,7 +11,7 @@ use super::machine::{State, name, number};
 use super::mutant::Mutant;
 use super::rows::Log;
 use super::run::Run;
-use super::setup::NODES;
+use super::setup::{Kind, NODES};
 
 impl Run {
     /// A client writes a row wherever it can.
@@ -172,7 +172,7 @@ impl Run {
                 self.store.end_operation();
                 self.lead_all(&LeaderTold::Wanted(None));
             }
-        } else if self.is_trouble() && self.random.chance(3) {
+        } else if self.is_trouble() && !self.rests && self.random.chance(3) {
             self.operate();
         }
         let quarantined = self.store.now.record.as_ref();
@@ -191,6 +191,20 @@ impl Run {
                 self.lead_all(&LeaderTold::Cleared(node));
             }
         }
+    }
+
+    /// The operator changes their mind once the primary was asked for its role, and wants everything left alone.
+    pub(super) fn give_up(&mut self) {
+        let operation = self.store.operation.is_some();
+        if self.setup.kind != Kind::Moves || !operation || self.random.chance(50) {
+            return;
+        }
+        self.count("moves given up");
+        self.say(|| "operator: gives the switchover up".to_owned());
+        self.rests = true;
+        self.store.end_operation();
+        self.lead_all(&LeaderTold::Wanted(None));
+        self.lead_all(&LeaderTold::Automatic(false));
     }
 
     /// A switchover to any node begins, unless something else holds the service.

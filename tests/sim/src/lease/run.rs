@@ -44,6 +44,8 @@ pub(super) struct Run {
     pub(super) oracle: Oracle,
     pub(super) promotions: u64,
     pub(super) operation_since: Duration,
+    /// Nothing moves by itself any more: a person wants it so.
+    pub(super) rests: bool,
     pub(super) counts: BTreeMap<&'static str, u64>,
     pub(super) then: Option<Duration>,
     pub(super) tells: bool,
@@ -104,6 +106,7 @@ impl Run {
             oracle,
             promotions: 0,
             operation_since: Duration::ZERO,
+            rests: false,
             counts: BTreeMap::new(),
             then: None,
             tells,

@@ -33,6 +33,8 @@ pub enum Kind {
     Restores,
     /// Nothing but elections of the store.
     Hiccups,
+    /// Moves are given up once their primary was asked for its role, nothing moves by itself from then on, and coordinators die.
+    Moves,
     /// The watchdog is armed and does nothing; agents go on.
     Blind,
     /// The watchdog is armed and does nothing; agents do not go on, and nothing is cut off.
@@ -41,7 +43,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Cuts,
         Self::Deaths,
         Self::Usual,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Reverts,
         Self::Restores,
         Self::Hiccups,
+        Self::Moves,
         Self::Blind,
         Self::Seen,
     ];
@@ -74,9 +77,13 @@ pub struct Setup {
 pub(super) struct Cluster {
     pub(super) terms: Terms,
     pub(super) watchdog: bool,
+    /// The device has one time, which suits the timings that this begins with alone.
+    pub(super) fixed: Option<Duration>,
     pub(super) path: bool,
     pub(super) fence: bool,
     pub(super) synchronous: bool,
+    /// For how long after its start a machine is young.
+    pub(super) boot_dead: Duration,
     /// Parts per million by which the slewed and the raw clock of each machine err.
     pub(super) slew: i64,
     pub(super) raw: i64,
@@ -114,15 +121,18 @@ impl Setup {
             _ => random.below(3),
         };
         let policy = match self.kind {
-            Kind::Hold => ControlLoss::Hold,
+            Kind::Hold | Kind::Moves => ControlLoss::Hold,
             Kind::Failsafe => ControlLoss::Failsafe,
             _ => ControlLoss::Demote,
         };
         let bare = self.is(Mutant::ClaimsWatchdog);
         let pauses = self.kind == Kind::Pauses && !self.is(Mutant::AcceptsPauses);
+        let timings = self.timings(random);
+        let fixed = self.kind == Kind::Cuts && guard == 0 && self.seed.is_multiple_of(3);
         Cluster {
+            fixed: fixed.then(|| timings.watchdog()),
             terms: Terms {
-                timings: self.timings(random),
+                timings,
                 on_control_loss: policy,
                 vm_pause: if pauses {
                     VmPause::Possible
@@ -140,6 +150,7 @@ impl Setup {
                 _ => false,
             },
             synchronous: random.chance(50),
+            boot_dead: Duration::from_secs(self.seed % 3 * 5),
             // One clock of each machine keeps what the timings say; the other one is slewed by much more.
             slew: if random.chance(if self.kind == Kind::Cuts { 75 } else { 40 }) {
                 200_000

@@ -19,6 +19,7 @@ pub(super) enum Fault {
     IsolateAndFreeze,
     IsolateAndKill,
     SpecThenIsolate,
+    SpecThenFreeze,
     OperateThenLose,
     SlowThenFreeze,
     StallWatch,
@@ -52,7 +53,7 @@ use Fault::{
     BackUp, CutLink, CutStore, DatabaseDies, DatabaseSticks, Door, Election, Exit, FreezeAgent,
     Isolate, IsolateAndFreeze, IsolateAndKill, KillAgent, KillCoordinator, Lag, LoseCoordinators,
     LoseKey, LoseThenPart, OperateThenLose, Part, Pause, PowerLoss, Restore, Revert, Slow,
-    SlowThenFreeze, Snapshot, Spec, SpecThenIsolate, Stall, StallWatch,
+    SlowThenFreeze, Snapshot, Spec, SpecThenFreeze, SpecThenIsolate, Stall, StallWatch,
 };
 
 const USUAL: [Fault; 23] = [
@@ -94,6 +95,7 @@ impl Run {
             Kind::Reverts => &[Snapshot, Snapshot, Revert, Revert, Revert],
             Kind::Restores => &[BackUp, BackUp, Restore, Restore],
             Kind::Hiccups => return vec![Election],
+            Kind::Moves => return vec![KillCoordinator, LoseKey],
             Kind::Cuts => {
                 let mut faults = vec![
                     Isolate,
@@ -107,6 +109,7 @@ impl Run {
                 faults.extend([IsolateAndFreeze; 4]);
                 faults.extend([IsolateAndKill; 3]);
                 faults.extend([SpecThenIsolate; 4]);
+                faults.extend([SpecThenFreeze; 2]);
                 faults.extend([SlowThenFreeze; 3]);
                 faults.extend([StallWatch; 4]);
                 return faults;
@@ -158,7 +161,7 @@ impl Run {
             return;
         }
         let (least, most) = match self.setup.kind {
-            Kind::Hiccups => (4000, 7000),
+            Kind::Hiccups | Kind::Moves => (4000, 7000),
             // Each needs its time to do harm.
             Kind::Cuts => (1500, 5000),
             _ => (200, 1600),
@@ -302,6 +305,20 @@ impl Run {
                         node,
                     },
                 );
+            }
+            SpecThenFreeze => {
+                // It hears what is proposed, and is not heard.
+                let until = now + self.span(5000, 9000);
+                let coordinators = (0..self.coordinators.len()).map(Place::Coordinator);
+                // Nor does anybody see that it takes writes.
+                let others = coordinators.chain((0..NODES).map(Place::Node));
+                for other in others.collect::<Vec<_>>() {
+                    self.cuts.insert((Place::Node(node), other), until);
+                }
+                self.apply_spec();
+                let begins = self.random.millis(300, 900);
+                let fault = FreezeAgent;
+                self.schedule.after(begins, Event::Wrong { fault, node });
             }
             SlowThenFreeze => {
                 self.slow_until = now + self.span(300, 800);

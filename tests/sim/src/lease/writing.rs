@@ -183,6 +183,9 @@ impl Run {
                 record["terms"]["on_control_loss"] = json!(ControlLoss::Demote);
                 record["safeguards"]["client_path"] = json!(true);
             }
+            Mutant::ForgetsHandOvers if record["holder"].is_null() => {
+                record["hand_over"] = Value::Null;
+            }
             Mutant::CountsBySpec => record["terms"]["timings"] = json!(self.spec.timings),
             Mutant::IgnoresIncarnation => record["incarnation"] = json!(self.store.incarnation()),
             _ => {}
