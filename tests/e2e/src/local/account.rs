@@ -69,7 +69,7 @@ fn once(story: &[Line], what: &str, who: &str) -> Result<u64> {
     Ok(at)
 }
 
-/// Checks that the journal of an operation that is done proves each step once.
+/// Checks that the journal of an operation that is done proves each step once, or has a person's word for it once.
 ///
 /// # Errors
 /// It does not; says which step.
@@ -78,7 +78,11 @@ pub fn proven_once(operator: &Operator, operation: &str) -> Result<()> {
     for step in operator.operation(operation)?.steps {
         let proofs = journal
             .iter()
-            .filter(|entry| entry.what == "proven" && entry.step == step.step)
+            .filter(|entry| {
+                let is_persons = step.step.starts_with("approve:");
+                let what = if is_persons { "approved" } else { "proven" };
+                entry.what == what && entry.step == step.step
+            })
             .count();
         ensure!(
             proofs == 1,

@@ -1,4 +1,5 @@
-//! An agent that is killed inside a job of systemd, the manager of every shipped spec (invariant I4).
+//! An agent that is killed inside a job of systemd, the manager of every shipped spec, and a coordinator that is killed while a
+//! machine is rebooted (invariant I4).
 //!
 //! One machine with three units in a chain: `web` needs `api` needs `base`. Both ways of the unit in the middle write down
 //! that they were gone, and wait for a file.
@@ -160,9 +161,57 @@ fn killed_inside(site: &Site<'_>, arguments: &[&str], way: &str, moment: Moment)
     }
 }
 
+/// The coordinator is killed while the unit in the middle stops, while the machine is on its way to another boot, and while
+/// the unit starts there.
+fn killed_in_a_reboot(site: &Site<'_>) -> Result<()> {
+    let host = site.host(NODE.0)?;
+    let ways = ["stop", "start"];
+    let (boots, before) = (host.boots(), ways.map(|way| times(host, way)));
+    for way in ways {
+        host.put_file(&hold_file(way), b"", 0o644)?;
+    }
+    let operation = site.begin(&["reboot", "--node", NODE.0])?;
+    let journal = || site.cluster.journal(&operation);
+    let kill = || -> Result<()> {
+        let unit = "interlock-coordinator.service";
+        let kill = ["systemctl", "kill", "--signal=KILL", unit];
+        site.management().exec(&kill)?;
+        eventually("the next coordinator", SOON, || journal().map(drop))
+    };
+    let rebooted = format!("reboot:{}", NODE.0);
+    for (way, before) in ways.iter().zip(before) {
+        eventually(&format!("the {way}"), SOON * 2, || {
+            ensure!(times(host, way) > before, "it is not on its way");
+            Ok(())
+        })?;
+        kill()?;
+        std::fs::remove_file(host.root().join(&hold_file(way)[1..]))?;
+        if *way == "stop" {
+            let going = || journal()?.reached(&rebooted, "issued").map(drop);
+            eventually("the machine to go down", SOON, going)?;
+            kill()?;
+        }
+    }
+    site.wait_state(&operation, "done")?;
+    let journal = journal()?;
+    for way in ways {
+        for service in ["web", "api", "base"] {
+            journal.proof(&format!("{way}:{service}@{}", NODE.0))?;
+        }
+    }
+    journal.proof(&rebooted)?;
+    ensure!(
+        ways.map(|way| times(host, way)) == before.map(|times| times + 1),
+        "the unit went its ways {before:?} times before, and {:?} now",
+        ways.map(|way| times(host, way))
+    );
+    ensure!(host.boots() == boots + 1, "{} boots", host.boots() - boots);
+    Ok(())
+}
+
 #[test]
-fn an_agent_killed_inside_a_job_of_systemd_learns_its_end_and_the_operation_goes_on() -> Result<()>
-{
+fn what_is_killed_inside_a_job_of_systemd_or_a_reboot_learns_its_end_and_the_operation_goes_on()
+-> Result<()> {
     let Some(lab) = site::open("jtel-killed")? else {
         return Ok(());
     };
@@ -183,5 +232,6 @@ fn an_agent_killed_inside_a_job_of_systemd_learns_its_end_and_the_operation_goes
             moment,
         )?;
     }
+    killed_in_a_reboot(&site)?;
     lab.close()
 }
