@@ -3,28 +3,26 @@
 #
 #   sh deploy/install.sh agent|coordinator [DIRECTORY]
 #
-# DIRECTORY holds the built programs; if it is not said, target/release, and for the agent target/small if it is built. Nothing is started and no file of
-# /etc/interlock is touched: certificates and configuration come next (README.md). With DESTDIR set, all goes below it,
-# as for a package, and no user is made.
+# DIRECTORY holds the built programs; if it is not said, target/release for the coordinator, and target/small for the agent,
+# which is built for its size. Nothing is started and no file of /etc/interlock is touched: certificates and configuration
+# come next (README.md). With DESTDIR set, all goes below it, as for a package, and no user is made.
 set -eu
 
 role=${1:-}
 here=$(cd "$(dirname "$0")" && pwd)
-built=${2:-$here/../target/release}
 root=${DESTDIR:-}
-if [ "$#" -lt 2 ] && [ "$role" = agent ] && [ -x "$here/../target/small/interlock-agent" ]; then
-    built=$here/../target/small
-fi
 
 case $role in
-agent | coordinator) ;;
+agent) profile=small ;;
+coordinator) profile=release ;;
 *)
     echo "say what to install: sh deploy/install.sh agent|coordinator [DIRECTORY]" >&2
     exit 64
     ;;
 esac
+built=${2:-$here/../target/$profile}
 if [ ! -x "$built/interlock-$role" ]; then
-    echo "$built/interlock-$role is not there: build it with 'cargo build --release', or name its directory" >&2
+    echo "$built/interlock-$role is not there: build it with 'cargo build --profile $profile --package interlock-$role', or name its directory" >&2
     exit 1
 fi
 

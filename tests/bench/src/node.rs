@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use interlock_e2e::programs;
 use interlock_model::names::NodeName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,18 +16,20 @@ use tokio::task::JoinSet;
 use crate::cluster::Site;
 use crate::program::Program;
 
-/// The agent as it is shipped, which is built for its size; that of this build if it is not there.
+/// The agent as it is installed, which is built for its size.
 ///
 /// # Errors
-/// Neither is built.
+/// It is not built.
 pub(crate) fn agent() -> Result<PathBuf> {
     let shipped = programs::directory()?
         .with_file_name("small")
         .join("interlock-agent");
-    if shipped.is_file() {
-        return Ok(shipped);
-    }
-    programs::agent()
+    ensure!(
+        shipped.is_file(),
+        "{} is not built: run `cargo build --profile small --package interlock-agent` first",
+        shipped.display()
+    );
+    Ok(shipped)
 }
 
 /// Starts the agent of a node with one service, `web`; its checks may read this marker.

@@ -23,7 +23,7 @@ const NODES: usize = 1_000;
 pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
     let (rounds, what, most) = match work {
         Work::NoOp => (32, "no-op", 100.0),
-        Work::Process => (12, "/bin/true", 2_000.0),
+        Work::Process => (12, "/bin/true by a bare fork", 2_000.0),
     };
     let nodes = cluster::nodes(NODES)?;
     let (wire_site, mut server) = wire::Server::start().await?;

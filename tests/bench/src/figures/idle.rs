@@ -90,7 +90,12 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
     ] {
         let size = std::fs::metadata(program)?.len() as f64;
         figures.push(
-            Figure::new(format!("{name}: the stripped program"), "MiB", size / MIB).budget(budget),
+            Figure::new(
+                format!("{name}: the program as installed"),
+                "MiB",
+                size / MIB,
+            )
+            .budget(budget),
         );
     }
     Ok(figures)
