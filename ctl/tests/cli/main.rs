@@ -5,6 +5,7 @@
 )]
 
 mod agent_types;
+mod at_a_terminal;
 mod completions;
 mod confirming;
 mod context;
@@ -23,8 +24,10 @@ mod plan;
 mod readme;
 mod scripted;
 mod spec;
+mod status;
 mod support;
 mod systems;
+mod terminal;
 mod unblock;
 mod views;
 mod why;

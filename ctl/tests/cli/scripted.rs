@@ -18,6 +18,7 @@ use interlock_proto::v1::event_service_server::{EventService, EventServiceServer
 use interlock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
 use interlock_proto::v1::operation_service_server::{OperationService, OperationServiceServer};
 use interlock_proto::v1::plan_service_server::{PlanService, PlanServiceServer};
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -34,6 +35,8 @@ pub(crate) struct Script {
     pub(crate) refusal: Option<String>,
     /// What is known of the cluster.
     pub(crate) status: v1::Status,
+    /// What those who watch the status are told instead, now and at each change.
+    pub(crate) changing: Option<watch::Sender<v1::Status>>,
     /// The applied spec; none if it has no generation.
     pub(crate) spec: v1::GetSpecResponse,
     /// Why no spec is applied, if so.
@@ -233,6 +236,16 @@ impl ClusterService for Speaker {
         &self,
         _: Request<v1::WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        if let Some(changing) = &self.0.changing {
+            let mut told = changing.subscribe();
+            told.mark_changed();
+            let each = stream::unfold(told, async |mut told| {
+                told.changed().await.ok()?;
+                let status = told.borrow_and_update().clone();
+                Some((Ok(status), told))
+            });
+            return Ok(Response::new(Box::pin(each)));
+        }
         let once = stream::iter([Ok(self.0.status.clone())]);
         Ok(Response::new(Box::pin(once.chain(stream::pending()))))
     }
