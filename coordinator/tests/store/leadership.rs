@@ -1,4 +1,7 @@
 //! Leadership over any store: `suite!(Fixture)` makes a test of each case, as [`conformance`](crate::conformance) does.
+//!
+//! Seen to fail on each store with: a guard that holds for a leader that was replaced; a term that is not stored, or goes with
+//! the leader that resigns; one that wraps; a foreign value that is taken for a term.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! Seen to fail with: any word, or none, taken for the cluster's name; an empty answer taken for a yes; Ctrl-C listened to
 //! before the question instead of behind it; plain lines on a terminal; a tree that is drawn below the last one, and one that
-//! Ctrl-C leaves there; an Enter that is not heard; a status that is drawn below the last one.
+//! Ctrl-C leaves there; a status that is drawn below the last one.
 
 use std::os::unix::process::ExitStatusExt as _;
 
