@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_model::file::Untold;
 use interlock_planner::Rendering;
 use tonic::Status;
 
@@ -58,10 +59,12 @@ pub(super) async fn compared(
     let found = driver
         .call(move |desk| {
             let mut answer = |ask| match ask {
-                None => Err("its agent is not heard".to_owned()),
+                None => Err(Untold::Unknown("its agent is not heard".to_owned())),
                 Some(ask) => desk.coordinator.take_comparison(ask).unwrap_or_else(|| {
                     let what = format!("its agent has not answered within {PATIENCE:?}");
-                    Err(format!("{what}, or is of an earlier version"))
+                    Err(Untold::Unknown(format!(
+                        "{what}, or is of an earlier version"
+                    )))
                 }),
             };
             let found = asked.into_iter().map(|(node, ask)| (node, answer(ask)));

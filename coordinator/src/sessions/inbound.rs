@@ -8,7 +8,7 @@ use interlock_engine::coordinator::{
 };
 use interlock_model::attempt::AttemptReport;
 use interlock_model::check::{CheckId, MAX_EVIDENCE};
-use interlock_model::file::{Compared, Difference};
+use interlock_model::file::{Compared, Difference, Untold};
 use interlock_model::ids::{BootId, Generation, OperationId, Term};
 use interlock_model::observation::{InstanceObservation, RoleObservation};
 use interlock_model::permission::Refusal;
@@ -222,7 +222,10 @@ pub(super) fn line(text: &str) -> String {
 /// Agents cut their evidence themselves; a coordinator does not rely on it.
 /// What is told of a file has a bound that its agent keeps, and another one here.
 fn compared(answer: v1::FileCompared) -> Comparison {
-    let compared = compared_from_wire(answer).map_err(|why| cut(&why))?;
+    let compared = compared_from_wire(answer).map_err(|untold| match untold {
+        Untold::Refused(why) => Untold::Refused(cut(&why)),
+        Untold::Unknown(why) => Untold::Unknown(cut(&why)),
+    })?;
     Ok(Compared {
         difference: match compared.difference {
             Difference::Lines(lines) => Difference::Lines(cut_to(&lines, MAX_LINES)),

@@ -116,6 +116,15 @@ pub struct Compared {
     pub difference: Difference,
 }
 
+/// Why a node does not say how a file compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untold {
+    /// Its agent would refuse to write that text: why, with the line that would permit it, or what its node lacks.
+    Refused(String),
+    /// It cannot be told.
+    Unknown(String),
+}
+
 /// What becomes different about a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

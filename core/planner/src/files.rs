@@ -10,14 +10,16 @@
 //! here, and an admission too, other than in a restart that changes nothing.
 //!
 //! What the files say now the agents have been asked ([`Rendering::with_found`]). The report has what changes. An instance that is
-//! well, and runs with what its file shall say, is left alone; what is not known of one is no reason to leave it alone.
+//! well, and runs with what its file shall say, is left alone; what is not known of one is no reason to leave it alone. A text that
+//! an agent would refuse, for a secret that its own file does not permit or that its node does not have, has no plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::action::Part;
 use interlock_model::check::Verdict;
-use interlock_model::file::{Compared, Difference, ServiceFile, Text};
+use interlock_model::file::{Compared, Difference, ServiceFile, Text, Untold};
 use interlock_model::names::{LocalName, NodeName, ServiceName};
+use interlock_model::permission::Permission;
 use interlock_model::plan::{PlanKind, Wait};
 use interlock_model::spec::{Service, Spec};
 
@@ -26,7 +28,7 @@ use crate::graph::Handle;
 use crate::input::Request;
 use crate::report::{Entry, Report, Subject};
 use crate::template;
-use crate::{Scope, steps};
+use crate::{Scope, permits, steps};
 
 /// The most bytes of all differences of a report: it is one answer to one call.
 const MAX_SHOWN: usize = 512 * 1024;
@@ -41,7 +43,7 @@ pub(crate) struct Rendered {
     /// What it shall say.
     texts: BTreeMap<NodeName, Text>,
     /// How what it says now compares with that, as far as it was asked for; why that cannot be told, if so.
-    found: BTreeMap<NodeName, Result<Compared, String>>,
+    found: BTreeMap<NodeName, Result<Compared, Untold>>,
 }
 
 /// The texts that a plan writes, ready before it is made.
@@ -78,7 +80,7 @@ impl Rendering {
 
     /// The same with what agents say of the files as they are now; why they do not, if so.
     #[must_use]
-    pub fn with_found(&self, found: BTreeMap<NodeName, Result<Compared, String>>) -> Self {
+    pub fn with_found(&self, found: BTreeMap<NodeName, Result<Compared, Untold>>) -> Self {
         let mut with = self.clone();
         if let Some(rendered) = &mut with.rendered {
             rendered.found = found;
@@ -230,6 +232,23 @@ impl Rendered {
         true
     }
 
+    /// Its agent would refuse the text: there is no plan. What it refuses whatever the text is, it has said by itself.
+    fn is_refused(&self, draft: &mut Draft<'_>, service: &Service, node: &NodeName, why: &str) {
+        let permission = Permission::File {
+            service: service.name.clone(),
+            file: self.file.clone(),
+        };
+        if draft.world.refusal(node, &permission).is_some() {
+            return;
+        }
+        let by = format!(
+            "its agent would refuse the text of its file {}: {why}",
+            self.file
+        );
+        let subject = Subject::instance(&service.name, node);
+        draft.report.blocked(subject, by, permits::remedy(node));
+    }
+
     /// Tells what changes about the files of these instances, as far as it is known: what is the same on several nodes once.
     pub(crate) fn tell<'n>(
         &self,
@@ -253,8 +272,12 @@ impl Rendered {
                     self.file,
                     who_would_know(service)
                 ),
-                Some(Err(why)) => {
+                Some(Err(Untold::Unknown(why))) => {
                     format!("what its file {} says now is not known: {why}", self.file)
+                }
+                Some(Err(Untold::Refused(why))) => {
+                    self.is_refused(draft, service, node, why);
+                    continue;
                 }
             };
             draft

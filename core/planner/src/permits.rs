@@ -91,7 +91,7 @@ fn checks(draft: &mut Draft<'_>) {
     }
 }
 
-fn remedy(agent: &NodeName) -> String {
+pub(crate) fn remedy(agent: &NodeName) -> String {
     format!(
         "change that line in the agent's file and restart the agent; `interlockctl spec agent-config {agent}` renders \
          all that the spec needs"

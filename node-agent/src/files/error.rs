@@ -54,6 +54,14 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Would it be so again, whenever the text is to be written: by the agent's own file, or by what the node has?
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Secret(_) | Self::Exposed(..) | Self::Link(_) | Self::Owner(_)
+        )
+    }
+
     /// The same, where a text was only tried: by the name of the file that it is for.
     pub(super) fn about(self, trial: &Path, path: &Path) -> Self {
         let (trial, path) = (trial.display().to_string(), path.display().to_string());

@@ -9,7 +9,7 @@ use interlock_engine::agent::ledger::{Outcome, Permit, Target};
 use interlock_mesh::channel;
 use interlock_model::action::{Command, FenceCall, Part, Power};
 use interlock_model::check::{CheckId, CheckKind};
-use interlock_model::file::{Compared, FileWork, Text};
+use interlock_model::file::{Compared, FileWork, Text, Untold};
 use interlock_model::ids::{AttemptId, AttemptNo};
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::installed_to_wire;
@@ -458,7 +458,7 @@ impl Executor for Body {
         service: ServiceName,
         file: LocalName,
         text: Text,
-    ) -> Result<Compared, String> {
+    ) -> Result<Compared, Untold> {
         let work = FileWork::Try(text.clone());
         let (permitted, command) = (
             self.allow.permits_file(&service, &file),
@@ -470,9 +470,12 @@ impl Executor for Body {
         );
         // Also what secrets it names.
         let permitted = permitted.and_then(|it| self.allow.permits(&command).map(|()| it));
-        let managed = permitted.map_err(|refusal| refusal.to_string())?;
+        let managed = permitted.map_err(|refusal| Untold::Refused(refusal.to_string()))?;
         let found = self.files.compare(&file, managed, text).await;
-        let found = found.map_err(|error| chain(&error))?;
+        let found = found.map_err(|error| match error.is_refusal() {
+            true => Untold::Refused(chain(&error)),
+            false => Untold::Unknown(chain(&error)),
+        })?;
         let age = found.changed.and_then(|at| at.elapsed().ok());
         let running = self.running_for(&service).await;
         Ok(Compared {

@@ -9,7 +9,7 @@ use interlock_engine::agent::ledger::{Outcome, Permit};
 use interlock_mesh::channel::Target;
 use interlock_model::action::{Command, FenceCall, Power};
 use interlock_model::check::{CheckId, CheckKind};
-use interlock_model::file::{Compared, Text};
+use interlock_model::file::{Compared, Text, Untold};
 use interlock_model::ids::AttemptId;
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::v1;
@@ -79,8 +79,8 @@ pub trait Executor: Send + Sync + 'static {
         _: ServiceName,
         _: LocalName,
         _: Text,
-    ) -> impl Future<Output = Result<Compared, String>> + Send {
-        async { Err("this agent writes no files".to_owned()) }
+    ) -> impl Future<Output = Result<Compared, Untold>> + Send {
+        async { Err(Untold::Unknown("this agent writes no files".to_owned())) }
     }
 
     /// What is wrong with the share that this node brings its logs to; none if it brings them nowhere.

@@ -9,7 +9,7 @@ use interlock_engine::by_hand::ActId;
 use interlock_model::action::{Command, FenceCall};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::check::CheckId;
-use interlock_model::file::Text;
+use interlock_model::file::{Text, Untold};
 use interlock_model::ids::{OperationId, Term};
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::{self, Invalid, name};
@@ -174,7 +174,7 @@ impl Order {
             }),
             Some(Message::CompareFile(wire)) => compare(from, &wire).map_err(|problem| {
                 let why = problem.to_string();
-                let answer = convert::compared_to_wire(wire.ask, Err(why));
+                let answer = convert::compared_to_wire(wire.ask, Err(Untold::Unknown(why)));
                 NoOrder::answer(v1::agent_message::Message::File(answer))
             }),
         }

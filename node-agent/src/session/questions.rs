@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use interlock_engine::agent::ledger::Permit;
 use interlock_model::action::{Command, FenceAction, FenceCall, Power};
-use interlock_model::file::Text;
+use interlock_model::file::{Text, Untold};
 use interlock_model::names::{LocalName, ServiceName};
 use interlock_proto::convert::compared_to_wire;
 use interlock_proto::v1;
@@ -164,7 +164,8 @@ impl Questions {
     ) {
         if self.under_way.len() >= MAX_UNDER_WAY {
             let why = format!("{MAX_UNDER_WAY} questions are under way on this node already");
-            return outbox.say(Message::File(compared_to_wire(ask, Err(why))));
+            let untold = Err(Untold::Unknown(why));
+            return outbox.say(Message::File(compared_to_wire(ask, untold)));
         }
         let turns = Arc::clone(&self.turns);
         self.under_way.spawn(async move {

@@ -123,7 +123,8 @@ impl Bed {
                 assert_eq!(answer.ask, 7);
                 return match answer.answer.unwrap() {
                     Answer::Difference(found) => Ok(found),
-                    Answer::Failed(why) => Err(why),
+                    Answer::Failed(why) => Err(format!("failed: {why}")),
+                    Answer::Refused(why) => Err(format!("refused: {why}")),
                 };
             }
         }
@@ -534,7 +535,17 @@ async fn what_not_everybody_may_read_and_what_is_not_permitted_is_not_shown() {
     };
     assert!(why.contains("[file.app]"), "{why}");
     let refused = bed.compare("@@").await.unwrap_err();
+    assert!(refused.starts_with("refused: "), "{refused}");
     assert!(refused.contains("secrets = [\"db\"]"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_text_whose_secret_is_permitted_and_not_there_would_be_refused() {
+    let mut bed = Bed::checked_by("\"/bin/true\"", "secrets = [\"db\"]\n").await;
+    fs::remove_file(bed.lab.path("secrets/db")).unwrap();
+    let refused = bed.compare("@@").await.unwrap_err();
+    assert!(refused.starts_with("refused: "), "{refused}");
+    assert!(refused.contains("a secret that is not there"), "{refused}");
 }
 
 /// What becomes different, as it is shown.

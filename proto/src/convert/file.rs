@@ -1,7 +1,7 @@
 //! Files of services: wire and core.
 
 use interlock_model::action::Command;
-use interlock_model::file::{Compared, Difference, FileWork, MAX_TEXT, Piece, Text};
+use interlock_model::file::{Compared, Difference, FileWork, MAX_TEXT, Piece, Text, Untold};
 use interlock_model::names::{LocalName, ServiceName};
 
 use super::{Invalid, name};
@@ -78,7 +78,7 @@ pub fn text_from_wire(wire: &v1::FileText) -> Result<Text, Invalid> {
 
 /// How a file compares with what it shall say, for the wire.
 #[must_use]
-pub fn compared_to_wire(ask: u64, compared: Result<Compared, String>) -> v1::FileCompared {
+pub fn compared_to_wire(ask: u64, compared: Result<Compared, Untold>) -> v1::FileCompared {
     use v1::file_compared::Answer;
     use v1::file_difference::Shown;
     let answer = match compared {
@@ -90,7 +90,8 @@ pub fn compared_to_wire(ask: u64, compared: Result<Compared, String>) -> v1::Fil
                 Difference::Hidden(why) => Shown::Hidden(why),
             }),
         }),
-        Err(why) => Answer::Failed(why),
+        Err(Untold::Refused(why)) => Answer::Refused(why),
+        Err(Untold::Unknown(why)) => Answer::Failed(why),
     };
     v1::FileCompared {
         ask,
@@ -102,13 +103,14 @@ pub fn compared_to_wire(ask: u64, compared: Result<Compared, String>) -> v1::Fil
 ///
 /// # Errors
 /// What an agent says that does not know how to answer.
-pub fn compared_from_wire(wire: v1::FileCompared) -> Result<Compared, String> {
+pub fn compared_from_wire(wire: v1::FileCompared) -> Result<Compared, Untold> {
     use v1::file_compared::Answer;
     use v1::file_difference::Shown;
     let said = match wire.answer {
         Some(Answer::Difference(said)) => said,
-        Some(Answer::Failed(why)) => return Err(why),
-        None => return Err("its answer says nothing".to_owned()),
+        Some(Answer::Failed(why)) => return Err(Untold::Unknown(why)),
+        Some(Answer::Refused(why)) => return Err(Untold::Refused(why)),
+        None => return Err(Untold::Unknown("its answer says nothing".to_owned())),
     };
     Ok(Compared {
         same: said.same,

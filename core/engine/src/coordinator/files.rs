@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use interlock_model::file::{Compared, Text};
+use interlock_model::file::{Compared, Text, Untold};
 use interlock_model::names::{LocalName, NodeName, ServiceName};
 use interlock_model::time::Now;
 
@@ -17,7 +17,7 @@ use super::message::ToAgent;
 const KEPT: Duration = Duration::from_secs(60);
 
 /// How a file compares with what it shall say; why that cannot be told, if so.
-pub type Comparison = Result<Compared, String>;
+pub type Comparison = Result<Compared, Untold>;
 
 /// A question about a file.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use interlock_model::action::Action;
 use interlock_model::check::{CheckFrom, Verdict};
-use interlock_model::file::{Compared, Difference, Piece, ServiceFile};
+use interlock_model::file::{Compared, Difference, Piece, ServiceFile, Untold};
 use interlock_model::observation::InstanceState;
+use interlock_model::permission::Permission;
 use interlock_model::plan::{Plan, PlanKind, Wait};
 use interlock_planner::Outcome;
 use interlock_planner::checker::{self, Violation};
@@ -291,12 +292,42 @@ fn a_file_that_is_changed_at_the_wrong_time_is_caught() {
 }
 
 /// What an agent has found: these lines become different, or the file says so already, and runs with it or not.
-fn found(lines: &str, in_use: bool) -> Result<Compared, String> {
+fn found(lines: &str, in_use: bool) -> Result<Compared, Untold> {
     Ok(Compared {
         same: lines.is_empty(),
         in_use,
         difference: Difference::Lines(lines.to_owned()),
     })
+}
+
+fn unknown(why: &str) -> Result<Compared, Untold> {
+    Err(Untold::Unknown(why.into()))
+}
+
+#[test]
+fn a_text_that_an_agent_would_refuse_has_no_plan() {
+    let cluster = web();
+    let seen = cluster.all_up(&[]);
+    let line = "set `secrets = [\"db\"]` under [file.app] in /etc/agent.toml";
+    let refuses = Err(Untold::Refused(line.into()));
+    let asked = restart(&cluster, &seen, "{{ secret('db') }}")
+        .finding("jb1", found("", false))
+        .finding("jb2", refuses.clone());
+    let refusal = asked.refusal();
+    let [only] = &refusal[..] else {
+        panic!("{refusal:?}");
+    };
+    for part in ["web@jb2", "would refuse the text of its file app", line] {
+        assert!(only.contains(part), "{only}");
+    }
+    // What it refuses whatever the text is, it has said by itself: that is told once.
+    let permission = Permission::File {
+        service: name("web"),
+        file: name("app"),
+    };
+    let said = seen.refusing("jb2", permission);
+    let asked = restart(&cluster, &said, "new\n").finding("jb2", refuses);
+    assert_eq!(asked.refusal().len(), 1);
 }
 
 fn told(outcome: &Outcome) -> Vec<String> {
@@ -322,7 +353,7 @@ fn what_changes_is_told_once_for_all_nodes_where_it_is_the_same() {
     };
     let different = all(restart(&cluster, &seen, "new\n")
         .finding("jb1", Ok(hidden))
-        .finding("jb2", Err("its agent is of an earlier version".into())));
+        .finding("jb2", unknown("its agent is of an earlier version")));
     for told in [
         "changes: the file app of web on jb1: what it says now is not shown: mode 0640",
         "warning: web@jb2: what its file app says now is not known: its agent is of an earlier version",
@@ -377,7 +408,7 @@ fn an_instance_that_is_well_and_runs_with_what_its_file_shall_say_is_left_alone(
     let outcome = before.outcome();
     let why = "warning: web@jb1: its file app says so already, and nothing proves that it was started since: it is restarted";
     assert!(told(&outcome).contains(&why.to_owned()), "{outcome:?}");
-    assert!(restarted(asked(&seen).finding("jb1", Err("no".into()))));
+    assert!(restarted(asked(&seen).finding("jb1", unknown("no"))));
     // Nothing is left to do: that is a plan, too.
     let all = asked(&seen).finding("jb2", found("", true)).plan();
     assert!(all.steps.is_empty() && all.texts.is_empty(), "{all:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use interlock_model::action::{Part, Power, ShutdownBy};
 use interlock_model::check::{Check, CheckFrom, CheckId, CheckKind, Threshold, Verdict};
-use interlock_model::file::Compared;
+use interlock_model::file::{Compared, Untold};
 use interlock_model::ids::Generation;
 use interlock_model::member::{Balancer, MemberObservation, MemberState, Membership, Then};
 use interlock_model::names::{NodeName, ServiceName};
@@ -427,7 +427,7 @@ pub(crate) struct Ask<'a> {
     memory: BTreeMap<ServiceName, NodeName>,
     forgotten: BTreeMap<ServiceName, String>,
     verified: Option<BTreeSet<NodeName>>,
-    found: BTreeMap<NodeName, Result<Compared, String>>,
+    found: BTreeMap<NodeName, Result<Compared, Untold>>,
 }
 
 pub(crate) fn ask(cluster: &Cluster, kind: PlanKind, scope: Scope) -> Ask<'_> {
@@ -488,7 +488,7 @@ impl<'a> Ask<'a> {
         self
     }
     /// With what the agent of a node has found the file to be.
-    pub(crate) fn finding(mut self, node: &str, found: Result<Compared, String>) -> Self {
+    pub(crate) fn finding(mut self, node: &str, found: Result<Compared, Untold>) -> Self {
         self.found.insert(name(node), found);
         self
     }
