@@ -68,6 +68,18 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Does nobody listen, or did whoever listened end in the middle?
+    pub(crate) fn is_away(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound};
+        let Self::Unreachable { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            NotFound | ConnectionRefused | ConnectionReset | BrokenPipe
+        )
+    }
+
     /// Has HAProxy, or the machine in its place, said something by it? Nobody knows how it is otherwise.
     pub(crate) fn is_an_answer(&self) -> bool {
         match self {

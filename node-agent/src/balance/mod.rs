@@ -90,6 +90,17 @@ pub(crate) enum Error {
     Nginx(#[from] nginx::Error),
 }
 
+impl Error {
+    /// Does the load balancer not run, for all that is seen?
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Haproxy(error) => error.is_away(),
+            Self::Nginx(error) => matches!(error, nginx::Error::NotRunning(_)),
+            Self::NotPermitted(_) => false,
+        }
+    }
+}
+
 /// A load balancer of this node, however it is told.
 #[derive(Debug, Clone)]
 pub(crate) enum Balancer {

@@ -34,7 +34,7 @@ use watched::Watched;
 /// A member in a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key {
-    balancer: ServiceName,
+    pub(super) balancer: ServiceName,
     service: ServiceName,
     node: NodeName,
 }

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! A member that is in `maint` already is not put to `drain` first, which would let clients in again.
+//!
+//! A load balancer that dies meanwhile is waited for: its guard may bring it back, and then the switch goes on. One that stays away
+//! sends nobody anywhere; what to do about that is a person's to decide, and they are told what there is to do.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,6 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long a load balancer gets to find an admitted member up by its own checks.
 const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a load balancer that does not answer is waited for: longer than its guard takes to bring it back, and short for a
+/// person who has to be told that it does not come back.
+const BACK_WITHIN: Duration = Duration::from_secs(15);
 
 /// The end of a drain's time limit, kept free for what comes after the wait for sessions.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -163,6 +170,11 @@ impl Members {
             held: &self.held,
             key: Key::of(balancer, member),
             member,
+            errand,
+            way_out: match wanted {
+                Wanted::In => WayOut::Admit,
+                Wanted::Out { .. } => WayOut::Drain,
+            },
             seen: Mutex::new(String::from("nothing was said to it")),
         };
         tracing::info!(%balancer, %member, ?wanted, "a member is switched");
@@ -170,8 +182,8 @@ impl Members {
         let _switching = self.held.of(&work.key).lock_owned().await;
         let done = async {
             match wanted {
-                Wanted::In => work.admit(errand).await,
-                Wanted::Out { within, then } => work.drain(within, then, errand).await,
+                Wanted::In => work.admit().await,
+                Wanted::Out { within, then } => work.drain(within, then).await,
             }
         };
         let done = tokio::select! {
@@ -194,19 +206,44 @@ struct Work<'a> {
     held: &'a Held,
     key: Key,
     member: &'a Member,
+    errand: &'a Errand<'a>,
+    way_out: WayOut,
     /// What was seen last, for whoever ends this.
     seen: Mutex<String>,
+}
+
+/// What there is to do where the load balancer does not come back.
+#[derive(Debug, Clone, Copy)]
+enum WayOut {
+    Drain,
+    Admit,
+}
+
+impl WayOut {
+    fn told(self, balancer: &ServiceName, member: &Member) -> String {
+        let service = &member.service;
+        let skip = match self {
+            Self::Drain => format!(
+                "`skip` goes on without it: while it is down it sends nobody to {member}, and when it comes back only its own \
+                 checks keep it from that"
+            ),
+            Self::Admit => format!(
+                "`skip` goes on without it, and `interlockctl startup --service {service}` lets {member} in again once it runs"
+            ),
+        };
+        format!("start {balancer} on this node and `retry`; {skip}")
+    }
 }
 
 /// The same server in one of its backends.
 type Found<'a> = Vec<(&'a str, Server)>;
 
 impl<'a> Work<'a> {
-    async fn admit(&self, errand: &Errand<'_>) -> Result<String, Trouble> {
+    async fn admit(&self) -> Result<String, Trouble> {
         let found = self.look().await?;
         let already = found.iter().all(|(_, it)| it.admin == Admin::Ready);
         self.set(&found, Admin::Ready).await?;
-        let until = Instant::now() + UP_WITHIN.min(errand.time_left());
+        let until = Instant::now() + UP_WITHIN.min(self.errand.time_left());
         loop {
             let found = self.look().await?;
             let ready = found.iter().all(|(_, it)| it.admin == Admin::Ready);
@@ -234,22 +271,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn drain(
-        &self,
-        within: Duration,
-        then: Then,
-        errand: &Errand<'_>,
-    ) -> Result<String, Trouble> {
+    async fn drain(&self, within: Duration, then: Then) -> Result<String, Trouble> {
         let began = Instant::now();
-        let until = began + within.min(errand.time_left().saturating_sub(MARGIN));
+        let until = began + within.min(self.errand.time_left().saturating_sub(MARGIN));
         if then == Then::Drain {
             self.held.put(&self.key, Some(Admin::Drain)).await;
         }
-        let mut left = self.await_sessions(until, errand).await?;
+        let mut left = self.await_sessions(until).await?;
         if then == Then::Maint {
             let found = self.look().await?;
             self.set(&found, Admin::Maint).await?;
-            left = self.await_sessions(until, errand).await?;
+            left = self.await_sessions(until).await?;
         }
         let found = self.look().await?;
         let out = |server: &Server| match then {
@@ -274,7 +306,7 @@ impl<'a> Work<'a> {
 
     /// Waits until no session is left, or until then; the number of those that are. A balancer that has reloaded
     /// meanwhile has forgotten what it was told, and is told again.
-    async fn await_sessions(&self, until: Instant, errand: &Errand<'_>) -> Result<u64, Trouble> {
+    async fn await_sessions(&self, until: Instant) -> Result<u64, Trouble> {
         loop {
             let found = self.look().await?;
             let left: u64 = found.iter().map(|(_, it)| it.sessions).sum();
@@ -283,7 +315,8 @@ impl<'a> Work<'a> {
             if !ready.is_empty() {
                 self.set(&ready, Admin::Drain).await?;
             }
-            errand.going_down(format!("it gets nothing new; {}", sessions(left)));
+            self.errand
+                .going_down(format!("it gets nothing new; {}", sessions(left)));
             if left == 0 || Instant::now() >= until {
                 return Ok(left);
             }
@@ -296,10 +329,10 @@ impl<'a> Work<'a> {
         let before = self.held.put(&self.key, Some(admin)).await;
         let seen = self.balancer.seen_as(admin);
         for (backend, _) in found.iter().filter(|(_, server)| server.admin != seen) {
-            let set = self.balancer.set(backend, &self.member.server, admin).await;
-            if let Err(error) = set {
+            let set = || self.balancer.set(backend, &self.member.server, admin);
+            if let Err(trouble) = self.once_it_answers(set).await {
                 self.held.put(&self.key, before).await;
-                return Err(failed(&error));
+                return Err(trouble);
             }
         }
         Ok(())
@@ -308,12 +341,35 @@ impl<'a> Work<'a> {
     async fn look(&self) -> Result<Found<'a>, Trouble> {
         let mut found = Vec::new();
         for backend in &self.member.backends {
-            let server = self.balancer.look(backend, &self.member.server).await;
-            found.push((backend.as_str(), server.map_err(|error| failed(&error))?));
+            let look = || self.balancer.look(backend, &self.member.server);
+            found.push((backend.as_str(), self.once_it_answers(look).await?));
         }
-        let seen = text(&found, self.member);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        self.saw(text(&found, self.member));
         Ok(found)
+    }
+
+    /// Asks a load balancer, or tells it, as soon as it answers; saying something again is harmless.
+    async fn once_it_answers<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let until = Instant::now() + BACK_WITHIN.min(self.errand.time_left() / 2);
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if !error.is_away() => return Err(failed(&error)),
+                Err(error) if Instant::now() >= until => {
+                    let what = self.way_out.told(&self.key.balancer, self.member);
+                    return Err(Trouble::Failed(format!("{}: {what}", chain(&error))));
+                }
+                Err(error) => self.saw(format!("it is waited for: {}", chain(&error))),
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn saw(&self, what: String) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     fn last_seen(&self) -> String {

@@ -450,3 +450,48 @@ async fn what_is_only_watched_is_told_of_and_left_as_it_is() {
         .await;
     assert_eq!(bed.admin().await, "0");
 }
+
+#[tokio::test]
+async fn a_balancer_that_dies_is_waited_for_and_the_switch_goes_on_when_it_is_back() {
+    let Some(mut bed) = Bed::new("\"web\"").await else {
+        return;
+    };
+    bed.haproxy.kill().await.unwrap();
+    let drain = Command::Drain(bed.member("web", "jb1", Duration::from_secs(1)));
+    bed.session.dispatch(id("drain", 1), drain).await;
+    bed.until_log("a member is switched").await;
+    bed.haproxy = balance(&bed.lab);
+    let done = bed.session.outcome(&id("drain", 1)).await;
+    assert_eq!(done.state(), State::Done, "{done:?}");
+    assert_eq!(bed.admin().await, "1");
+}
+
+#[tokio::test]
+async fn a_balancer_that_stays_away_is_told_of_with_what_there_is_to_do() {
+    let Some(mut bed) = Bed::new("\"web\"").await else {
+        return;
+    };
+    bed.haproxy.kill().await.unwrap();
+    let within = Duration::from_secs(1);
+    for (step, command, way_out) in [
+        (
+            "drain",
+            Command::Drain(bed.member("web", "jb1", within)),
+            "while it is down it sends nobody",
+        ),
+        (
+            "admit",
+            Command::Admit(bed.member("web", "jb1", within)),
+            "`interlockctl startup --service web` lets web@jb1 in again",
+        ),
+    ] {
+        bed.session
+            .dispatch_within(id(step, 1), command, 4_000)
+            .await;
+        let report = bed.session.outcome(&id(step, 1)).await;
+        assert_eq!(report.state(), State::Failed, "{report:?}");
+        for part in ["cannot be reached", "start lb on this node", way_out] {
+            assert!(report.evidence.contains(part), "{report:?}");
+        }
+    }
+}
