@@ -92,6 +92,12 @@ fn main() -> ExitCode {
     {
         return logs::deliver(rest);
     }
+    // What agents of promotable resources call as tools of their cluster.
+    if let [program, rest @ ..] = arguments.as_slice()
+        && let Some(tool) = ocf::tool(program)
+    {
+        return ocf::call(tool, rest);
+    }
     // What becomes a resource agent that is told secrets is this program for a moment.
     if let [_, word, rest @ ..] = arguments.as_slice()
         && word == ocf::ENVIRONMENT_WORD

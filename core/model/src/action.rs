@@ -250,7 +250,28 @@ impl Part {
     /// Does it run on every instance, and become another thing with the role?
     #[must_use]
     pub fn is_promoted(&self) -> bool {
+        self.is_server() || self.promotable().is_some()
+    }
+
+    /// Is it a database server, whose data are known to go so far?
+    #[must_use]
+    pub fn is_server(&self) -> bool {
         self.postgres().is_some() || self.redis().is_some() || self.mariadb().is_some()
+    }
+
+    /// The resource that its agent promotes, if it is one.
+    #[must_use]
+    pub fn promotable(&self) -> Option<&Resource> {
+        match self {
+            Self::Ocf(resource) => Some(resource).filter(|resource| resource.promotable),
+            Self::Systemd { .. }
+            | Self::Process { .. }
+            | Self::Exec { .. }
+            | Self::Address(_)
+            | Self::Postgres(_)
+            | Self::Redis(_)
+            | Self::Mariadb(_) => None,
+        }
     }
 
     /// The PostgreSQL server that it is, if it is one.

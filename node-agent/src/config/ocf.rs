@@ -131,6 +131,7 @@ mod tests {
                 .collect(),
             every: None,
             limits: Default::default(),
+            promotable: false,
         }
     }
 

@@ -13,13 +13,16 @@ use interlock_model::action::OptionValue;
 use interlock_model::names::{LocalName, NodeName};
 use interlock_model::ocf::{AgentName, PARAMETER_PREFIX, Resource};
 
-use super::environment::{WORD, environment};
+use super::attributes::Attributes;
+use super::environment::{KEPT, OWN, TOOLS, WORD, environment};
 use super::notebook::Notebook;
 use super::slot::Slot;
-use super::{Catalogue, Error, Report};
+use super::tools::make;
+use super::{Catalogue, Error, Report, Told};
 use crate::config::Secrets;
 use crate::power::{Secret, redact};
 use crate::shim::{Input, LaunchError, Leftovers, Output, Run, RunId, RunSpec, Runs, Stop};
+use crate::tool::blocking;
 
 /// The limit of an action for which neither the spec nor the agent has one: Pacemaker's.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -40,6 +43,10 @@ pub enum Verb {
     Start,
     /// `stop`.
     Stop,
+    /// `promote`.
+    Promote,
+    /// `demote`.
+    Demote,
 }
 
 impl Verb {
@@ -49,6 +56,8 @@ impl Verb {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::Promote => "promote",
+            Self::Demote => "demote",
         }
     }
 }
@@ -123,6 +132,11 @@ impl ResourceAgents {
         &self.inner.catalogue
     }
 
+    /// The node, as agents are told.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.inner.options.node
+    }
+
     /// How often a resource is monitored.
     #[must_use]
     pub fn every(&self, resource: &Resource) -> Duration {
@@ -141,6 +155,8 @@ impl ResourceAgents {
             "start" => resource.limits.start,
             "stop" => resource.limits.stop,
             "monitor" => resource.limits.monitor,
+            "promote" => resource.limits.promote,
+            "demote" => resource.limits.demote,
             _ => None,
         };
         let advised = || {
@@ -206,6 +222,7 @@ impl ResourceAgents {
         }
         let report = read(&run, &secrets).await;
         self.forget(&run).await;
+        slot.said(report.code);
         if report.code.is_some_and(super::Code::is_up) {
             slot.is_up_now().await;
         }
@@ -239,6 +256,48 @@ impl ResourceAgents {
         validated.await.unwrap_or(Err(Error::Ending(ACTION)))
     }
 
+    /// How good it would be to promote a resource here, by its agent; none if that has not said.
+    ///
+    /// # Errors
+    /// If nobody can tell.
+    pub(crate) fn score(&self, resource: &Resource) -> io::Result<Option<i64>> {
+        // A file in memory.
+        Attributes::at(&self.inner.options.state.join(OWN).join(KEPT)).score(&resource.name)
+    }
+
+    /// Tells the agent of a resource what is about to be done, or was done, if it wants to be told. What it makes of that changes
+    /// nothing. Whoever calls this has the turn.
+    pub(crate) async fn notify(&self, resource: &Resource, told: Told) {
+        const ACTION: &str = "notify";
+        if !self.is_notified(resource) {
+            return;
+        }
+        let (agents, resource) = (self.clone(), resource.clone());
+        let notified = tokio::spawn(async move {
+            let circle = agents.slot(&resource).circle();
+            let more = circle.notice(&resource, &agents.inner.options.node, &told);
+            let (run, secrets) = agents
+                .launch_with(&resource, ACTION, Duration::ZERO, more)
+                .await?;
+            run.wait().await;
+            let report = read(&run, &secrets).await;
+            agents.forget(&run).await;
+            if !report.success() {
+                tracing::warn!(resource = %resource.name, "`{ACTION}` of {told:?}: {}", report.text);
+            }
+            Ok::<(), Error>(())
+        });
+        if let Ok(Err(error)) = notified.await {
+            tracing::warn!(%error, "an agent is not notified");
+        }
+    }
+
+    fn is_notified(&self, resource: &Resource) -> bool {
+        let known = self.inner.catalogue.known(&resource.agent);
+        resource.promotable
+            && known.is_some_and(|known| known.is_ok_and(|it| it.advice("notify").is_some()))
+    }
+
     /// Begins a `start` or `stop`, which ends at its own limit, and at the latest after `left`. Its id is the caller's,
     /// who finds it again after a restart.
     ///
@@ -257,7 +316,7 @@ impl ResourceAgents {
             .await?;
         let spec = RunSpec {
             leftovers: match verb {
-                Verb::Start => Leftovers::Keep,
+                Verb::Start | Verb::Promote | Verb::Demote => Leftovers::Keep,
                 Verb::Stop => Leftovers::Kill,
             },
             ..spec
@@ -280,11 +339,24 @@ impl ResourceAgents {
         action: &'static str,
         interval: Duration,
     ) -> Result<(Run, Vec<Secret>), Error> {
+        self.launch_with(resource, action, interval, BTreeMap::new())
+            .await
+    }
+
+    /// The same, with more to say in its environment.
+    async fn launch_with(
+        &self,
+        resource: &Resource,
+        action: &'static str,
+        interval: Duration,
+        more: BTreeMap<String, String>,
+    ) -> Result<(Run, Vec<Secret>), Error> {
         let limit = self.limit(resource, action);
         loop {
             let number = self.inner.short.fetch_add(1, Ordering::Relaxed);
             let id = RunId::check(&resource.name, number);
-            let (spec, secrets) = self.spec(resource, action, id, limit, interval).await?;
+            let (mut spec, secrets) = self.spec(resource, action, id, limit, interval).await?;
+            spec.env.extend(more.clone());
             let spec = RunSpec {
                 output: Output::Ends { bytes: OUTPUT },
                 durable: false,
@@ -311,6 +383,14 @@ impl ResourceAgents {
         let file = self.inner.catalogue.find(&resource.agent)?;
         let made = DirBuilder::new().recursive(true).mode(0o755).create(state);
         made.map_err(|source| Error::State(state.clone(), source))?;
+        let circle = self.slot(resource).circle();
+        let env = environment(resource, action, limit, interval, node, state, &circle);
+        if resource.promotable {
+            let tools = state.join(OWN).join(TOOLS);
+            let at = tools.clone();
+            let made = blocking(move || make(&at)).await;
+            made.map_err(|source| Error::State(tools, source))?;
+        }
         let secrets = self.secrets(resource).await?;
         let mut command = vec![file.display().to_string(), action.to_owned()];
         let mut input = None;
@@ -327,7 +407,7 @@ impl ResourceAgents {
         }
         let spec = RunSpec {
             owner: format!("ocf {} {} {action}", resource.agent, resource.name),
-            env: environment(resource, action, limit, interval, node, state),
+            env,
             time_limit: Some(limit),
             // At its limit the whole group is killed.
             stop: Stop {

@@ -54,6 +54,12 @@ impl Code {
         }
     }
 
+    /// Of a monitor: is it promoted, and works?
+    #[must_use]
+    pub fn is_promoted(self) -> bool {
+        matches!(self, Self::RunningPromoted | Self::DegradedPromoted)
+    }
+
     /// Of a monitor: does it run?
     #[must_use]
     pub fn is_up(self) -> bool {

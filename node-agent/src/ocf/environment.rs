@@ -20,6 +20,10 @@ use interlock_model::names::NodeName;
 use interlock_model::ocf::{PARAMETER_PREFIX, Resource};
 use interlock_proto::convert::millis;
 
+use super::Circle;
+use super::tools::ATTRIBUTES;
+use crate::shim::DEFAULT_PATH;
+
 /// The first argument with which this program becomes a resource agent.
 pub const WORD: &str = "resource-agent";
 
@@ -38,6 +42,11 @@ const VERSION: [(&str, &str); 2] = [("OCF_RA_VERSION_MAJOR", "1"), ("OCF_RA_VERS
 /// The features of the cluster manager. Agents compare it with 3.10.0, and below that use tools that have been removed.
 const FEATURE_SET: &str = "3.20.5";
 
+/// Below the directory of state files: what is this program's, the tools that agents find there, and what those keep.
+pub(super) const OWN: &str = ".interlock";
+pub(super) const TOOLS: &str = "sbin";
+pub(super) const KEPT: &str = "attributes";
+
 /// The whole environment of one action, without secrets.
 pub(super) fn environment(
     resource: &Resource,
@@ -46,6 +55,7 @@ pub(super) fn environment(
     interval: Duration,
     node: &NodeName,
     state: &Path,
+    circle: &Circle,
 ) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     for (name, value) in &resource.parameters {
@@ -74,6 +84,15 @@ pub(super) fn environment(
     put("HA_RSCTMP", state.display().to_string());
     // Agents read what other programs print.
     put("LC_ALL", "C".to_owned());
+    if resource.promotable {
+        let state = state.join(OWN);
+        let tools = state.join(TOOLS).display().to_string();
+        put("PATH", format!("{tools}:{DEFAULT_PATH}"));
+        put("HA_SBIN_DIR", tools);
+        put(ATTRIBUTES, state.join(KEPT).display().to_string());
+        env.extend(circle.environment(resource, node));
+    }
+    let mut put = |name: &str, value: String| env.insert(name.to_owned(), value);
     if matches!(action, "monitor" | "validate-all") {
         put("OCF_CHECK_LEVEL", "0".to_owned());
     }
@@ -125,6 +144,7 @@ mod tests {
             ]),
             every: None,
             limits: Default::default(),
+            promotable: false,
         };
         let of = |action| {
             let (limit, interval) = (Duration::from_secs(20), Duration::ZERO);
@@ -136,6 +156,7 @@ mod tests {
                 interval,
                 &node,
                 Path::new("/run/x"),
+                &Circle::default(),
             )
         };
         let env = of("start");

@@ -8,8 +8,8 @@
 //! interval of 0 is a **probe**, to which missing software means *stopped*. Source: OCF Resource Agent API 1.0 and 1.1,
 //! and what Pacemaker's executor makes of it.
 //!
-//! Resources without a role only: nothing is promoted, demoted, notified or migrated. The tools of a Pacemaker cluster,
-//! which some agents call, are not there.
+//! A resource that is promotable is promoted and demoted as well, and its agent is notified of that if it has `notify`. It finds
+//! the tools of a Pacemaker cluster that set scores and attributes ([`tool`]), and no others. Nothing is migrated.
 //!
 //! # Rules
 //! * **One action at a time** runs of a resource. A `start` or `stop` ends a `monitor` that is running, and who looks
@@ -24,7 +24,9 @@
 //!   out of what it says (invariant I12).
 
 mod agents;
+mod attributes;
 mod catalogue;
+mod circle;
 mod code;
 mod environment;
 mod error;
@@ -32,10 +34,13 @@ mod metadata;
 mod notebook;
 mod report;
 mod slot;
+mod tools;
 
 pub use agents::{Look, Options, ResourceAgents, Verb};
 pub use catalogue::{Catalogue, Unusable};
+pub(crate) use circle::{Circle, Told};
 pub use code::Code;
 pub use environment::{WORD as ENVIRONMENT_WORD, enter};
 pub use error::Error;
 pub use report::Report;
+pub use tools::{call, tool};

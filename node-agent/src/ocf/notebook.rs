@@ -152,6 +152,7 @@ mod tests {
             name: "disk".parse().unwrap(),
             parameters: BTreeMap::new(),
             limits: Default::default(),
+            promotable: false,
             every: None,
         }
     }

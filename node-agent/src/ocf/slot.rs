@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use interlock_model::ocf::Resource;
 use tokio::sync::watch;
 
-use super::Verb;
 use super::notebook::{Memory, Notebook};
+use super::{Circle, Code, Verb};
 
 /// One resource.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct Slot {
     /// The action that a `monitor` must make way for.
     acting: watch::Sender<Option<Verb>>,
     memory: Mutex<Memory>,
+    /// What its last `monitor` said.
+    last: Mutex<Option<Code>>,
+    circle: Mutex<Circle>,
 }
 
 /// The right to run `start` and `stop` of a resource. Whoever monitors it has made way.
@@ -40,7 +43,30 @@ impl Slot {
             turn: tokio::sync::Mutex::default(),
             acting: watch::Sender::default(),
             memory: Mutex::new(notebook.of(resource)),
+            last: Mutex::default(),
+            circle: Mutex::default(),
         }
+    }
+
+    /// What its last `monitor` said; none if it has not said anything.
+    pub(crate) fn last(&self) -> Option<Code> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its `monitor` has said this.
+    pub(super) fn said(&self, code: Option<Code>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
+
+    /// Whose instances there are of it.
+    pub(crate) fn circle(&self) -> Circle {
+        let circle = self.circle.lock();
+        circle.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These are there of it from now on.
+    pub(crate) fn set_circle(&self, circle: Circle) {
+        *self.circle.lock().unwrap_or_else(PoisonError::into_inner) = circle;
     }
 
     /// Waits for the turn to act. Two never act on one resource: whoever does has its instance in hand.
@@ -57,7 +83,7 @@ impl Slot {
     ///
     /// # Errors
     /// The action that is under way instead.
-    pub(super) async fn monitor(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Verb> {
+    pub(crate) async fn monitor(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Verb> {
         tokio::select! {
             biased;
             verb = self.acted() => Err(verb),
@@ -112,9 +138,13 @@ impl Slot {
 impl Acting<'_> {
     /// An action has succeeded.
     pub(crate) async fn succeeded(&self, verb: Verb) {
-        let memory = Memory {
-            up: verb == Verb::Start,
-            doubt: None,
+        let memory = match verb {
+            Verb::Start | Verb::Stop => Memory {
+                up: verb == Verb::Start,
+                doubt: None,
+            },
+            // What it has become is not what is remembered.
+            Verb::Promote | Verb::Demote => return,
         };
         self.announced.0.remember(memory).await;
     }
@@ -126,6 +156,7 @@ impl Acting<'_> {
         let doubt = match verb {
             Verb::Start => slot.doubt(),
             Verb::Stop => Some(why.to_owned()),
+            Verb::Promote | Verb::Demote => return,
         };
         slot.remember(Memory { up: false, doubt }).await;
     }
@@ -150,6 +181,7 @@ mod tests {
             name: "a".parse().unwrap(),
             parameters: std::collections::BTreeMap::new(),
             limits: Default::default(),
+            promotable: false,
             every: None,
         };
         let notebook = Notebook::open(dir.path().join("ocf.json"), BootId::default());

@@ -35,14 +35,14 @@ pub(crate) struct Leased {
 
 impl Leased {
     /// May this part be started again as the primary's? Not what has its data in memory: when it is down they are gone, and a
-    /// standby has more than its disk (safety rule D2).
+    /// standby has more than its disk (safety rule D2). Of what an agent promotes nobody here knows.
     pub(super) fn is_restarted(part: &Part) -> bool {
-        part.redis().is_none()
+        part.redis().is_none() && part.promotable().is_none()
     }
 
     /// Does the instance keep data of its own, which a standby has to have?
-    pub(super) fn has_data(&self) -> bool {
-        self.parts.iter().any(Part::is_promoted)
+    pub(crate) fn has_data(&self) -> bool {
+        self.parts.iter().any(Part::is_server)
     }
 }
 

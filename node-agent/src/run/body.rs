@@ -390,7 +390,7 @@ impl Executor for Body {
             | Command::Fence { .. } => 0,
         };
         for index in 0..parts {
-            for verb in ["start", "stop", ocf::RECOVER, ocf::CLEAR, "shutdown"] {
+            for verb in ["start", "stop", "shutdown"].into_iter().chain(ocf::WORDS) {
                 let run = format!("{}.p{index}.{verb}", tag(id))
                     .parse()
                     .ok()

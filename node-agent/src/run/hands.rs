@@ -108,12 +108,16 @@ impl Hands {
                     let promoted = self.promote_mariadb(work, mariadb, index, &errand).await;
                     promoted.map_err(|trouble| trouble.to_string())
                 }
+                Part::Ocf(resource) if resource.promotable => {
+                    let promoted = self.promote_ocf(work, resource, index, &errand).await;
+                    promoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.bring_up(part, index, &errand).await
                 }
             };
             // Also of what has failed: something of it may run. Of a server that was promoted it was taken before that.
-            let is_held = brought.is_ok() && part.is_promoted();
+            let is_held = brought.is_ok() && part.is_server();
             if !is_held && let Some(grip) = self.grip(&work.service, index, part).await {
                 self.roles.grip(&work.service, part, grip);
             }
@@ -135,6 +139,10 @@ impl Hands {
                 Part::Postgres(postgres) => Some(self.managers.sight_of(postgres).await),
                 Part::Redis(redis) => Some(self.managers.sight_of_redis(redis).await),
                 Part::Mariadb(mariadb) => Some(self.managers.sight_of_mariadb(mariadb).await),
+                Part::Ocf(resource) if resource.promotable => {
+                    let sight = self.sight_of_ocf(&work.service, part, resource).await;
+                    Some((sight.condition, sight.data))
+                }
                 Part::Systemd { .. }
                 | Part::Process { .. }
                 | Part::Exec { .. }
@@ -198,6 +206,10 @@ impl Hands {
                     let demoted = self.demote_mariadb(work, mariadb, &errand).await;
                     demoted.map_err(|trouble| trouble.to_string())
                 }
+                Part::Ocf(resource) if resource.promotable => {
+                    let demoted = self.demote_ocf(work, resource, index, &errand).await;
+                    demoted.map_err(|trouble| trouble.to_string())
+                }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     self.take_down(part, index, &errand).await
                 }
@@ -230,6 +242,12 @@ impl Hands {
                 Part::Process { name } => {
                     let killed = self.managers.supervisor.kill(name, Duration::ZERO).await;
                     killed.map(drop).map_err(|error| error.to_string())
+                }
+                Part::Ocf(resource) if resource.promotable => {
+                    // A look may hang, and it is demoted and stopped whatever it seems to be.
+                    let taken = self.managers.take_down(part, index, &errand).await;
+                    self.forget_ocf_runs(&work.service);
+                    taken.map(drop).map_err(|trouble| trouble.to_string())
                 }
                 Part::Systemd { .. }
                 | Part::Exec { .. }

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::keeper::{Instance, Keeper};
 use super::managers::{Managers, Runners};
-use super::{mariadb, postgres, redis};
+use super::{mariadb, ocf, postgres, redis};
 use crate::roles::Roles;
 use crate::session::{AssignedInstance, Assignment, Clock, Handle};
 use crate::supervise;
@@ -105,10 +105,20 @@ impl Instances {
                 roles: roles.clone(),
                 clock,
             };
+            let resource = ocf::Follower {
+                service: service.clone(),
+                instance: Arc::clone(&keeper.instance),
+                assigned: keeper.assigned.clone(),
+                managers: managers.clone(),
+                session: session.clone(),
+                roles: roles.clone(),
+                clock,
+            };
             tokio::spawn(keeper.run());
             tokio::spawn(follower.run());
             tokio::spawn(replica.run());
             tokio::spawn(copy.run());
+            tokio::spawn(resource.run());
             inner.assigned.insert(service.clone(), sender);
         }
         let runners = managers.runners();

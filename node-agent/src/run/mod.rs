@@ -29,6 +29,7 @@
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `leases`, `usher`, `hands`, `readiness` | roles: what attempts see of them, how they are looked at, what is started and stopped for them |
 //! | `postgres`, `redis`, `mariadb` | database servers under a lease: followed, promoted, rejoined |
+//! | `ocf` | resources under a lease that their own agents promote |
 //! | `probes` | checks: permitted, run, posted |
 //! | `errand` | whose work it is, when it must end, and the names of its runs |
 //!
@@ -55,6 +56,7 @@ mod managers;
 mod mariadb;
 mod members;
 mod mortal;
+mod ocf;
 mod postgres;
 mod probes;
 mod readiness;
@@ -84,7 +86,7 @@ use crate::ledger::Recorder;
 use crate::logs::Logs;
 use crate::node_service::{self, NodeState};
 use crate::notify::Notify;
-use crate::ocf::{self, Catalogue, ResourceAgents};
+use crate::ocf::{Catalogue, Options as OcfOptions, ResourceAgents};
 use crate::peers::Asker;
 use crate::power::{self, Fencer};
 use crate::roles::{self, Roles, View};
@@ -184,7 +186,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let ocf = ResourceAgents::new(
         runs.clone(),
         catalogue,
-        ocf::Options {
+        OcfOptions {
             node: config.node.clone(),
             state: config.ocf.state.clone(),
             memory: state.join("ocf.json"),

@@ -26,7 +26,7 @@ pub(super) struct Mortal {
 impl Mortal {
     /// The server among these parts, which were seen to live in this turn; none if there is none, or it cannot be watched.
     pub(super) fn among(grips: &[(Part, Grip)], turn: u64) -> Option<Self> {
-        let (part, grip) = grips.iter().find(|(part, _)| part.is_promoted())?;
+        let (part, grip) = grips.iter().find(|(part, _)| part.is_server())?;
         let process = grip.main()?;
         let watched = watch_fd(process.open().ok().flatten()?).ok()?;
         Some(Self {

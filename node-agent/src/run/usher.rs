@@ -211,7 +211,7 @@ impl Guest {
             return;
         }
         let instance = self.instances.of(&self.service);
-        let rhythm = match self.leased.parts.iter().any(Part::is_promoted) {
+        let rhythm = match self.leased.has_data() {
             true => LOOK_AT_DATA,
             false => LOOK_AGAIN,
         };
@@ -325,6 +325,12 @@ impl Hands {
                     let (condition, data) = self.managers.sight_of_mariadb(mariadb).await;
                     sight.data = Some(data);
                     condition
+                }
+                Part::Ocf(resource) if resource.promotable => {
+                    let seen = self.sight_of_ocf(service, part, resource).await;
+                    sight.remains |= seen.remains;
+                    sight.data.get_or_insert(seen.data);
+                    seen.condition
                 }
                 Part::Systemd { .. } | Part::Process { .. } | Part::Exec { .. } | Part::Ocf(_) => {
                     let seen = self.managers.look_at_assigned(service, part).await;

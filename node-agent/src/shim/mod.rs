@@ -64,6 +64,7 @@ pub(crate) use run::watch_fd;
 pub use run::{KillError, Run};
 pub use runs::{OpenError, Options, RemoveError, Runs};
 pub use signal::{BadSignal, StopSignal};
+pub(crate) use spec::DEFAULT_PATH;
 pub use spec::{
     ATTEMPT_OUTPUT, Input, InputTooLong, Leftovers, MAX_INPUT, Output, RunSpec, Stop, User,
 };

@@ -21,7 +21,8 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const MARKER: &str = "INTERLOCK_RUN";
 
 /// The search path of a command whose environment sets none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The most that can be given to a command on its standard input: what a pipe holds, so that it can be written
 /// before anybody reads (pipe(7): 64 KiB on Linux).

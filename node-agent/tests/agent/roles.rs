@@ -7,6 +7,7 @@ mod failsafe;
 mod health;
 mod leftovers;
 mod mariadb;
+mod ocf;
 mod path;
 mod permits;
 mod redis;

@@ -29,6 +29,9 @@ pub fn resource_to_wire(resource: &Resource) -> v1::OcfResource {
         start_ms: none_is_zero(resource.limits.start),
         stop_ms: none_is_zero(resource.limits.stop),
         monitor_ms: none_is_zero(resource.limits.monitor),
+        promotable: resource.promotable,
+        promote_ms: none_is_zero(resource.limits.promote),
+        demote_ms: none_is_zero(resource.limits.demote),
     }
 }
 
@@ -55,7 +58,10 @@ pub fn resource_from_wire(wire: &v1::OcfResource) -> Result<Resource, Invalid> {
             start: zero_is_none(wire.start_ms),
             stop: zero_is_none(wire.stop_ms),
             monitor: zero_is_none(wire.monitor_ms),
+            promote: zero_is_none(wire.promote_ms),
+            demote: zero_is_none(wire.demote_ms),
         },
+        promotable: wire.promotable,
     })
 }
 
@@ -196,7 +202,10 @@ mod tests {
                 start: seconds(7),
                 stop: None,
                 monitor: seconds(9),
+                promote: seconds(11),
+                demote: None,
             },
+            promotable: true,
         };
         assert_eq!(
             resource_from_wire(&resource_to_wire(&resource)),

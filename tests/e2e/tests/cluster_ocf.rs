@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::local::keeper::kill;
-use interlock_e2e::local::{Cluster, Layout, Machine, Operator, for_all};
+use interlock_e2e::local::{Cluster, Layout, Machine, Operator, for_all, for_services};
 use interlock_e2e::{eventually, skip};
 use interlock_mesh::identity::Role;
-use interlock_proto::v1::InstanceState;
+use interlock_proto::v1::{self, InstanceState};
 use rustix::process::Pid;
 
 const SPEC: &str = r#"
@@ -182,4 +182,85 @@ fn what_agents_say_of_themselves_is_shown_and_a_spec_that_does_not_fit_is_not_ap
         ensure!(said.contains(words), "it does not say '{words}': {said}");
     }
     Ok(())
+}
+
+const ROLES: &str = r#"
+cluster: local
+control: { coordinators: [mgmt], heartbeat: 200ms, late: 1s, lost: 5s }
+nodes:
+  mgmt: { address: NET.5 }
+  n1: { address: NET.11 }
+  n2: { address: NET.12 }
+services:
+  state:
+    nodes: [n1, n2]
+    active: one
+    manager: { ocf: { agent: heartbeat:Stateful, promotable: true } }
+    failover: { automatic: true, profile: fast }
+"#;
+
+/// Waits until the agent's own files say that one is promoted here, and none elsewhere.
+fn wait_promoted(cluster: &Cluster, node: &str) -> Result<()> {
+    eventually("a promoted one", Duration::from_secs(30), || {
+        for it in ["n1", "n2"] {
+            let state = fs::read_to_string(state_of(cluster, it)).unwrap_or_default();
+            let expected = if it == node { "master" } else { "slave" };
+            ensure!(state.trim() == expected, "{it} is {state:?}");
+        }
+        Ok(())
+    })
+}
+
+fn state_of(cluster: &Cluster, node: &str) -> std::path::PathBuf {
+    cluster.path(&format!("nodes/{node}/ocf/Stateful-state.state"))
+}
+
+#[test]
+fn what_its_agent_promotes_moves_with_the_role_on_purpose_and_when_it_dies() -> Result<()> {
+    let stateful = "/usr/lib/ocf/resource.d/heartbeat/Stateful";
+    if !Path::new(stateful).exists() {
+        let why = format!("{stateful} is missing; `cargo xtask test` installs resource-agents");
+        skip("roles of OCF resource agents", &why);
+        return Ok(());
+    }
+    let machine =
+        |node, host| Machine::new(node, host).ocf("state", "{ agent = \"heartbeat:Stateful\" }");
+    let mut cluster = Cluster::prepare(&Layout {
+        spec: ROLES,
+        machines: vec![machine("n1", 11), machine("n2", 12)],
+    })?;
+    cluster.start_coordinator()?;
+    cluster.join()?;
+    let operator = cluster.admin()?;
+    operator.run(&for_all("startup"))?;
+    let first = match role_of(&operator, "n1")?.side() {
+        v1::Side::Primary => "n1",
+        _ => "n2",
+    };
+    let second = if first == "n1" { "n2" } else { "n1" };
+    wait_promoted(&cluster, first)?;
+    let mut epoch = role_of(&operator, first)?.epoch;
+    for to in [second, first] {
+        let request = v1::MakePlanRequest {
+            to: to.to_owned(),
+            ..for_services("switchover", &["state"])
+        };
+        operator.run(&request)?;
+        wait_promoted(&cluster, to)?;
+        let role = role_of(&operator, to)?;
+        ensure!(role.epoch == epoch + 1, "{role:?} after {epoch}");
+        epoch = role.epoch;
+    }
+
+    // It dies: its role goes, and it comes back as what it is everywhere.
+    fs::remove_file(state_of(&cluster, first))?;
+    wait_promoted(&cluster, second)?;
+    Ok(())
+}
+
+fn role_of(operator: &Operator, node: &str) -> Result<v1::Role> {
+    let status = operator.status()?;
+    let seen = status.nodes.into_iter().find(|it| it.node == node);
+    let roles = seen.into_iter().flat_map(|it| it.instances);
+    roles.filter_map(|it| it.role).next().context("no role")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgentName, Resource};
+use super::{AgentName, OF_ROLES, Resource};
 use crate::action::OptionValue;
 use crate::suggest;
 use crate::time::human;
@@ -181,6 +181,16 @@ impl AgentType {
         objections
     }
 
+    /// The actions that a resource needs and the agent does not have.
+    #[must_use]
+    pub fn lacks(&self, resource: &Resource) -> Vec<&'static str> {
+        let needed = OF_ROLES.iter().filter(|_| resource.promotable);
+        needed
+            .copied()
+            .filter(|action| self.advice(action).is_none())
+            .collect()
+    }
+
     /// What the agent advises for an action, for an instance without a role.
     #[must_use]
     pub fn advice(&self, action: &str) -> Option<&ActionAdvice> {
@@ -296,6 +306,7 @@ mod tests {
                 .collect(),
             every: None,
             limits: super::super::Limits::default(),
+            promotable: false,
         };
         let found = agent_type().objections(&resource);
         found.iter().map(ToString::to_string).collect()
@@ -352,6 +363,28 @@ mod tests {
     #[test]
     fn a_type_that_its_own_default_does_not_have_is_not_asked_for() {
         assert_eq!(objections(&[("ip", "x"), ("odd", "/etc/y")]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_promoted_needs_an_agent_that_promotes_and_demotes() {
+        let mut agent = agent_type();
+        let mut resource = Resource {
+            agent: agent.agent.clone(),
+            name: "thing".parse().unwrap(),
+            parameters: BTreeMap::new(),
+            every: None,
+            limits: super::super::Limits::default(),
+            promotable: true,
+        };
+        assert_eq!(agent.lacks(&resource), ["promote", "demote"]);
+        let monitor = agent.actions[0].clone();
+        agent.actions.push(ActionAdvice {
+            name: "promote".into(),
+            ..monitor
+        });
+        assert_eq!(agent.lacks(&resource), ["demote"]);
+        resource.promotable = false;
+        assert_eq!(agent.lacks(&resource), [""; 0]);
     }
 
     #[test]

@@ -129,7 +129,13 @@ pub struct Resource {
     /// The time limits of its agent's actions.
     #[serde(default)]
     pub limits: Limits,
+    /// Does it run on every instance of its service, and is promoted with the role?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promotable: bool,
 }
+
+/// What an agent has to offer for a resource that is promoted.
+pub const OF_ROLES: [&str; 2] = ["promote", "demote"];
 
 /// The time limits of an agent's actions; as the agent advises where none is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -155,6 +161,20 @@ pub struct Limits {
         skip_serializing_if = "Option::is_none"
     )]
     pub monitor: Option<Duration>,
+    /// Of `promote`.
+    #[serde(
+        default,
+        with = "human::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub promote: Option<Duration>,
+    /// Of `demote`.
+    #[serde(
+        default,
+        with = "human::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub demote: Option<Duration>,
 }
 
 /// The resource agents of a node, as far as its own agent tells.

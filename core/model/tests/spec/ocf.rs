@@ -118,3 +118,43 @@ fn each_thing_that_does_not_fit_has_its_place_and_what_was_meant() {
 fn what_nobody_has_told_of_is_not_held_against_a_spec() {
     assert!(Spec::parse(SPEC.as_bytes(), "c.yaml").is_ok());
 }
+
+#[test]
+fn what_is_to_be_promoted_has_an_agent_that_promotes_and_demotes() {
+    const SPEC: &str = "\
+cluster: c
+nodes:
+  \"n[1-2]\": { address: \"10.0.0.[1-2]\" }
+services:
+  roles:
+    nodes: n[1-2]
+    active: one
+    failover: {}
+    manager: { ocf: { agent: test:Vip, parameters: { ip: a, nic: b }, promotable: true } }
+";
+    let told = |actions: &[&str]| {
+        let mut installed = installed();
+        let known = installed.types.values_mut().next().unwrap();
+        known.actions = actions.iter().map(|name| action(name)).collect();
+        let agents = [("n1".parse().unwrap(), installed)].into();
+        let parsed = Spec::parse_for(SPEC.as_bytes(), "c.yaml", &agents);
+        let problems = parsed.map_or_else(|it| it.problems, |_| Vec::new());
+        let of_roles = problems.iter().filter(|it| it.path.ends_with("promotable"));
+        of_roles.map(|it| it.what.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&["start", "promote"]),
+        ["test:Vip has no action 'demote'"]
+    );
+    assert_eq!(told(&["promote", "demote"]), [""; 0]);
+}
+
+fn action(name: &str) -> ActionAdvice {
+    ActionAdvice {
+        name: name.into(),
+        timeout: None,
+        interval: None,
+        depth: 0,
+        role: String::new(),
+    }
+}

@@ -19,12 +19,12 @@ use interlock_model::observation::InstanceState;
 use interlock_model::ocf::Resource;
 
 use super::{Managers, chain};
-use crate::ocf::{Code, Error, Look, Report, Verb};
+use crate::ocf::{Code, Error, Look, Report, Told, Verb};
 use crate::run::errand::{Errand, Trouble};
 use crate::run::seen::{Restarter, Seen};
 
 /// The pause before a monitor that does not yet see what an action did is run again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(in crate::run) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Less time than this is not enough to take a start back.
 const LEAST: Duration = Duration::from_secs(1);
@@ -33,9 +33,19 @@ const LEAST: Duration = Duration::from_secs(1);
 pub(in crate::run) const START: &str = "start";
 const STOP: &str = "stop";
 /// The stop before a start of what is broken.
-pub(in crate::run) const RECOVER: &str = "recover";
+const RECOVER: &str = "recover";
 /// The stop after a start that failed.
-pub(in crate::run) const CLEAR: &str = "clear";
+const CLEAR: &str = "clear";
+
+/// Those beside the names of a start and a stop. Before each stop of what may be promoted comes its `demote`.
+pub(in crate::run) const WORDS: [&str; 6] = [
+    RECOVER,
+    CLEAR,
+    "promote",
+    "demote",
+    "demote-recover",
+    "demote-clear",
+];
 
 impl Managers {
     /// Why a resource cannot be started, as far as is known without running anything.
@@ -45,7 +55,10 @@ impl Managers {
             Err(error) => Some(error.to_string()),
             Ok(known) => {
                 let objections = known.objections(resource);
-                let texts: Vec<String> = objections.iter().map(ToString::to_string).collect();
+                let lacks = known.lacks(resource).into_iter();
+                let lacks = lacks.map(|action| format!("it has no action '{action}'"));
+                let texts = objections.iter().map(ToString::to_string).chain(lacks);
+                let texts: Vec<String> = texts.collect();
                 let text = format!(
                     "{} does not fit {agent}: {}",
                     resource.name,
@@ -57,13 +70,21 @@ impl Managers {
     }
 
     pub(super) async fn look_at_ocf(&self, resource: &Resource) -> Seen {
-        match self.ocf.look(resource).await {
+        let seen = match self.ocf.look(resource).await {
             Ok(look) => seen(&look),
             Err(error) => Seen::unknown(chain(&error)),
+        };
+        match resource.promotable {
+            // But who keeps it for its role.
+            true => Seen {
+                restarter: Restarter::Nobody,
+                ..seen
+            },
+            false => seen,
         }
     }
 
-    pub(super) async fn bring_ocf_up(
+    pub(in crate::run) async fn bring_ocf_up(
         &self,
         resource: &Resource,
         index: usize,
@@ -73,6 +94,7 @@ impl Managers {
         if self.runs.get(&errand.run_id(index, START)?).is_none() {
             self.check(resource).await?;
             if self.look_at_ocf(resource).await.broken {
+                self.demote_before(resource, RECOVER, index, errand).await?;
                 let report = self
                     .ocf_action(resource, Verb::Stop, RECOVER, index, errand)
                     .await?;
@@ -107,6 +129,7 @@ impl Managers {
         index: usize,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
+        self.demote_before(resource, STOP, index, errand).await?;
         let report = self
             .ocf_action(resource, Verb::Stop, STOP, index, errand)
             .await?;
@@ -116,6 +139,32 @@ impl Managers {
         }
         let is_down = |seen: &Seen| seen.state.is_down();
         self.prove_ocf(resource, Verb::Stop, errand, is_down).await
+    }
+
+    /// What may be promoted is demoted before this stop: an agent need not stop what is promoted. Whatever comes of that, the stop
+    /// says whether it is down.
+    async fn demote_before(
+        &self,
+        resource: &Resource,
+        stop: &str,
+        index: usize,
+        errand: &Errand<'_>,
+    ) -> Result<(), Trouble> {
+        if !resource.promotable {
+            return Ok(());
+        }
+        let word = match stop {
+            RECOVER => "demote-recover",
+            CLEAR => "demote-clear",
+            _ => "demote",
+        };
+        let report = self
+            .ocf_action(resource, Verb::Demote, word, index, errand)
+            .await?;
+        if !report.success() {
+            tracing::info!(resource = %resource.name, "`demote` before its stop: {}", report.text);
+        }
+        Ok(())
     }
 
     /// Would it be in vain to start it?
@@ -139,7 +188,7 @@ impl Managers {
     }
 
     /// Runs an action to its end, once per errand and word.
-    async fn ocf_action(
+    pub(in crate::run) async fn ocf_action(
         &self,
         resource: &Resource,
         verb: Verb,
@@ -156,9 +205,20 @@ impl Managers {
             }
         };
         let id = errand.run_id(index, word)?;
+        let told = |before| Told {
+            before,
+            verb,
+            node: self.ocf.node().clone(),
+        };
         let run = match self.runs.get(&id) {
             Some(run) => run,
             None => {
+                tokio::select! {
+                    () = self.ocf.notify(resource, told(true)) => {}
+                    halt = errand.halted() => {
+                        return Err(Trouble::Failed(format!("{halt} before `{action}` of {name} was begun")));
+                    }
+                }
                 let launched = self
                     .ocf
                     .launch(resource, verb, id, errand.time_left())
@@ -176,6 +236,10 @@ impl Managers {
         let report = match ended {
             Ok(report) if report.success() => {
                 acting.succeeded(verb).await;
+                tokio::select! {
+                    () = self.ocf.notify(resource, told(false)) => {}
+                    _ = errand.halted() => {}
+                }
                 return Ok(report);
             }
             Ok(report) => report,
@@ -204,6 +268,9 @@ impl Managers {
         let mut seen = self.look_at_ocf(resource).await;
         let mut why = why;
         if !seen.state.is_down() && errand.time_left() >= LEAST {
+            if let Err(trouble) = self.demote_before(resource, CLEAR, index, errand).await {
+                why.push_str(&format!("; {trouble}"));
+            }
             match self
                 .ocf_action(resource, Verb::Stop, CLEAR, index, errand)
                 .await
@@ -268,6 +335,7 @@ fn seen(look: &Look) -> Seen {
             let state = match verb {
                 Verb::Start => InstanceState::Starting,
                 Verb::Stop => InstanceState::Stopping,
+                Verb::Promote | Verb::Demote => InstanceState::Running,
             };
             return Seen {
                 state,

@@ -50,7 +50,7 @@ impl Runners {
 
     /// What runs the part, as a part: itself, if it is no server. None of a server that is not known here.
     pub(in crate::run) fn runner(&self, part: &Part) -> Option<Part> {
-        if !part.is_promoted() {
+        if !part.is_server() {
             return Some(part.clone());
         }
         self.of(part).map(|runner| match runner {
@@ -76,6 +76,7 @@ impl Managers {
             Part::Postgres(postgres) => self.servers.get(postgres).ok()?.trouble(),
             Part::Redis(redis) => self.redis.get(redis).ok()?.trouble(),
             Part::Mariadb(mariadb) => self.mariadb.get(mariadb).ok()?.trouble(),
+            Part::Ocf(resource) if resource.promotable => self.ocf_trouble(resource),
             Part::Systemd { .. }
             | Part::Process { .. }
             | Part::Exec { .. }

@@ -7,13 +7,13 @@ use crate::action::OptionValue;
 use crate::names::{LocalName, ServiceName};
 use crate::ocf::{AgentName, Limits, Resource, is_parameter};
 use crate::spec::problem::{Problem, quoted};
-use crate::spec::shape::{Kind, Shape, derived, optional, required};
+use crate::spec::shape::{Kind, Shape, default, derived, optional, required};
 
 /// A resource.
 pub(super) static OCF: Shape = Shape {
     name: "ocf resource",
-    doc: "Something without a primary side that an OCF resource agent starts, stops and monitors. What its agent does not \
-          have, requires or take is told when the spec is applied, by nodes whose agents permit it.",
+    doc: "Something that an OCF resource agent starts, stops and monitors, and promotes if it has a primary side. What its agent does \
+          not have, requires or take is told when the spec is applied, by nodes whose agents permit it.",
     keys: &[
         required(
             "agent",
@@ -41,6 +41,12 @@ pub(super) static OCF: Shape = Shape {
             "timeouts",
             Kind::Section(&TIMEOUTS),
             "The time limits of single actions of the agent, within those of the service.",
+        ),
+        default(
+            "promotable",
+            Kind::Flag,
+            "false",
+            "It runs on every instance of a service with `failover`, and its agent promotes it where the role is.",
         ),
         ON,
     ],
@@ -71,6 +77,18 @@ static TIMEOUTS: Shape = Shape {
             "as the agent advises, else 20s",
             "The limit of `monitor`.",
         ),
+        derived(
+            "promote",
+            Kind::Duration,
+            "as the agent advises, else 20s",
+            "The limit of `promote`.",
+        ),
+        derived(
+            "demote",
+            Kind::Duration,
+            "as the agent advises, else 20s",
+            "The limit of `demote`.",
+        ),
     ],
     choice: &[],
     later: &[],
@@ -92,7 +110,10 @@ pub(super) fn resource(section: &Section<'_>, service: &ServiceName) -> Option<R
         start: limits.duration("start"),
         stop: limits.duration("stop"),
         monitor: limits.duration("monitor"),
+        promote: limits.duration("promote"),
+        demote: limits.duration("demote"),
     });
+    let promotable = section.flag("promotable");
     let name: LocalName = match given {
         Some(given) => given?,
         None => service.as_str().parse().ok()?,
@@ -103,6 +124,7 @@ pub(super) fn resource(section: &Section<'_>, service: &ServiceName) -> Option<R
         parameters,
         every,
         limits,
+        promotable,
     })
 }
 

@@ -104,7 +104,7 @@ fn clients(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &
 /// What a standby has to have before it takes over.
 fn data(facts: &Facts<'_>, name: &ServiceName, service: &Service, failover: &Failover) {
     let own = ["services", name.as_str(), "failover"];
-    let servers = service.parts.iter().filter(|part| part.is_promoted());
+    let servers = service.parts.iter().filter(|part| part.is_server());
     let servers: Vec<&Part> = servers.collect();
     let lag = find(facts.tree, &[&own[..], &["max_lag"]].concat()).and_then(Yaml::text);
     if let ([server], Some(lag)) = (servers.as_slice(), lag) {

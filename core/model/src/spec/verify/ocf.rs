@@ -19,8 +19,11 @@ pub(super) fn verify(facts: &Facts<'_>) {
         for (index, part) in parts.enumerate() {
             let Part::Ocf(resource) = part else { continue };
             let keys = keys(facts, service, index);
-            if index < service.parts.len() {
-                stands_by(facts, service, &keys);
+            match (index < service.parts.len(), resource.promotable) {
+                (true, false) => stands_by(facts, service, &keys),
+                (true, true) => {}
+                (false, true) => promoted_twice(facts, &keys, resource),
+                (false, false) => {}
             }
             match named.get(&resource.name) {
                 None => {
@@ -88,13 +91,25 @@ fn stands_by(facts: &Facts<'_>, service: &Service, keys: &Keys) {
                 service.name
             ))
             .why("it would run on all of its nodes")
-            .suggest("write `on: primary` in it, and `failover: {}` for the service")
+            .suggest("write `on: primary` in it, or `promotable: true` if its agent promotes it, and `failover: {}` for the service")
             .note(
                 facts.place(&["services", service.name.as_str(), "active"]),
                 "it is exclusive by this",
             )
         });
     }
+}
+
+/// What is promoted runs where the role is not, too.
+fn promoted_twice(facts: &Facts<'_>, keys: &Keys, resource: &Resource) {
+    error(facts, keys, &["on"], || {
+        Problem::error(format!(
+            "{} is to run where the primary is alone, and to be promoted there",
+            quoted(resource.name.as_str())
+        ))
+        .why("what is promoted runs on every instance")
+        .suggest("remove `on` or `promotable`")
+    });
 }
 
 /// Holds a resource against what is known of a node.
@@ -111,6 +126,15 @@ fn fits(
             // Of one that is missing it is the place of the others, and yet not the same problem.
             let below = ["parameters", &objection.parameter];
             error(facts, keys, &below, || objected(agent, node, &objection));
+        }
+        for action in known.lacks(resource) {
+            error(facts, keys, &["promotable"], || {
+                Problem::error(format!("{agent} has no action {}", quoted(action)))
+                    .why(format!(
+                        "so says the agent on {node}; `interlockctl agent-types {node}` shows all of it"
+                    ))
+                    .suggest("remove `promotable`, and write `on: primary` if it is what only the primary has")
+            });
         }
     } else if !installed.names.contains(agent) {
         // What is not there yet may be installed before it is started.
