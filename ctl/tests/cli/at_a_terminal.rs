@@ -237,9 +237,7 @@ fn enter_lets_the_next_step_begin() {
     let asked = || coordinator.script.controlled.lock().unwrap().len();
     assert_eq!(asked(), 0);
     terminal.types("\r");
-    while asked() == 0 {
-        std::thread::yield_now();
-    }
+    terminal.until("the next step is asked for", || asked() > 0);
     terminal.types(CTRL_C);
     let (status, seen) = terminal.ends();
     assert_eq!(status.code(), Some(130));

@@ -91,6 +91,7 @@ fn sick() -> v1::Status {
     }
 }
 
+/// Seen to fail without what is wanted, without the age of a node, and without the reasons of instances.
 #[test]
 fn what_is_wanted_how_old_it_is_and_why_stand_beside_what_is_seen() {
     let known = Script {

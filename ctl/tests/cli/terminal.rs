@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pty_process::Size;
 use pty_process::blocking::{self, Pty};
@@ -18,6 +18,9 @@ const COLUMNS: u16 = 120;
 
 /// Longer than any answer takes: only a failed test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause before something is looked at again.
+const SOON: Duration = Duration::from_millis(10);
 
 /// What Ctrl-C types.
 pub(crate) const CTRL_C: &str = "\u{3}";
@@ -84,6 +87,16 @@ impl Terminal {
                 Ok(bytes) => self.screen.process(&bytes),
                 Err(_) => panic!("{text:?} never stood on the screen:\n{seen}"),
             }
+        }
+    }
+
+    /// Waits until something has happened elsewhere.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, happened: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !happened() {
+            assert!(begun.elapsed() < PATIENCE, "never: {what}");
+            std::thread::sleep(SOON);
         }
     }
 

@@ -240,6 +240,7 @@ async fn a_stop_withdraws_a_start_that_waits_in_the_queue_whoever_has_put_it_the
     node.is(|seen| seen.state() == InstanceState::Stopped).await;
 }
 
+/// Seen to fail with a unit that has failed taken for an active one.
 #[tokio::test]
 async fn a_check_of_a_unit_is_good_while_systemd_calls_it_active_and_bad_when_it_is_not() {
     let section = "ExecStart=/bin/sleep infinity\nRestart=no";
