@@ -171,6 +171,16 @@ impl Draft<'_> {
         assumed: Option<&NodeName>,
     ) -> Option<NodeName> {
         if let Some(node) = assumed {
+            if let Some((other, why)) = self.second_side(service, node) {
+                let why = format!(
+                    "{why}; it may be active, and {node} would be started as a second active side"
+                );
+                let remedy =
+                    "repair its agent, or let its power source say that the machine is off";
+                let subject = Subject::instance(&service.name, other);
+                self.report.unknown(subject, why, remedy);
+                return None;
+            }
             if !self.world.is_offline() {
                 let text = format!("{why}; going by --assume-active {node}");
                 self.report.warn(Subject::service(&service.name), text);
@@ -187,6 +197,28 @@ impl Draft<'_> {
             force: check,
         });
         None
+    }
+
+    /// Where this service may run, of which nothing is known, while a startup would begin with another side because somebody says
+    /// that this one is active: that word orders what is known to be down, and stops nothing that runs. Who has a lease is kept
+    /// from being a second one by that.
+    fn second_side<'n>(
+        &self,
+        service: &'n Service,
+        active: &NodeName,
+    ) -> Option<(&'n NodeName, String)> {
+        let starts = self.request.kind.comes_up() && !service.is_leased();
+        if !starts || self.world.is_offline() {
+            return None;
+        }
+        if self.world.instance(&service.name, active) == Presence::Up {
+            return None;
+        }
+        let mut others = service.nodes.iter().filter(|node| *node != active);
+        others.find_map(|node| match self.world.instance(&service.name, node) {
+            Presence::Unknown(why) => Some((node, why)),
+            Presence::Up | Presence::Down => None,
+        })
     }
 
     fn take_for_granted(&mut self, service: &Service, active: NodeName, known: Known) -> NodeName {

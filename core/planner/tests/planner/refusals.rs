@@ -267,6 +267,45 @@ fn a_start_beside_a_side_that_runs_and_is_not_active_goes_by_no_memory() {
     assert_eq!((db.active.as_str(), db.known), ("n2", Known::Assumed));
 }
 
+/// A word for a side that is down starts it as the active one: whatever is selected, the other side is known to be down by then.
+#[test]
+fn the_other_side_is_not_said_to_be_active_while_the_first_one_may_run() {
+    let cluster = Cluster::new().exclusive("db", &["n1", "n2"]);
+    let seen = cluster
+        .all_up(&[("db", "n1")])
+        .lose("n1")
+        .state("db", "n2", InstanceState::Stopped);
+    let refused = |scope| {
+        ask(&cluster, PlanKind::Startup, scope)
+            .seeing(&seen)
+            .assuming("db", "n2")
+            .refusal()
+    };
+    assert_eq!(
+        refused(nodes(&["n2"])),
+        [
+            "unknown: db@n1: the agent of n1 is lost; it may be active, and n2 would be started as a second active side; \
+          repair its agent, or let its power source say that the machine is off"
+        ]
+    );
+    assert_eq!(
+        refused(services(&["db"]))[0],
+        "unknown: db@n1: the agent of n1 is lost; repair its agent"
+    );
+    // A standby is started beside the active side; and one that is up is what it is.
+    let plan = ask(&cluster, PlanKind::Startup, nodes(&["n2"]))
+        .seeing(&seen)
+        .assuming("db", "n1")
+        .plan();
+    assert_eq!(ids(&plan), ["start:db@n2"]);
+    let up = seen.clone().state("db", "n2", InstanceState::Running);
+    let plan = ask(&cluster, PlanKind::Startup, nodes(&["n2"]))
+        .seeing(&up)
+        .assuming("db", "n2")
+        .plan();
+    assert!(ids(&plan).is_empty(), "{plan:?}");
+}
+
 /// After a cold boot of the machines both sides are up and none is active: nothing tells which one was.
 #[test]
 fn sides_that_came_up_with_their_machines_after_a_full_stop_go_by_memory() {
