@@ -152,6 +152,9 @@ fn serve(file: &Path, logged: &str) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused(&error),
     };
+    for problem in &config.tolerated {
+        tracing::error!("{}:{problem}; refused until then", file.display());
+    }
     match run::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -162,7 +165,7 @@ fn serve(file: &Path, logged: &str) -> ExitCode {
 }
 
 fn check(file: &Path, elsewhere: bool) -> ExitCode {
-    match Config::load(file) {
+    match Config::load(file).and_then(Config::flawless) {
         Ok(config) => {
             // A file that names certificates which are not there yet is good, and cannot be used.
             if elsewhere {

@@ -490,8 +490,11 @@ fn what_two_services_would_both_operate_is_refused() {
 a = { systemd = ["db.service"], process = "web" }
 b = { systemd = ["queue.service", "db.service"] }
 c = { process = ["extra", "web"], exec = "web" }
+d = { process = "other" }
 [process.web]
 command = ["/bin/web"]
+[process.other]
+command = ["/bin/other"]
 [process.extra]
 command = ["/bin/extra"]
 [exec.web]
@@ -499,15 +502,31 @@ start = ["/bin/true"]
 stop = ["/bin/true"]
 check = ["/bin/true"]
 "#;
-    let told: Vec<(usize, String)> = problems(&text)
-        .into_iter()
-        .map(|one| (one.line, one.what))
-        .collect();
+    let config = Config::parse(Path::new("/etc/a.toml"), &text).unwrap();
+    let allow = config.allow.clone();
+    let Err(Error::Invalid { problems, .. }) = config.flawless() else {
+        panic!("it is not flawless")
+    };
+    let told = problems.into_iter().map(|one| (one.line, one.what));
     let expected = [
         (15, "systemd db.service is a's already"),
         (16, "process web is a's already"),
     ];
-    assert_eq!(told, expected.map(|(line, what)| (line, what.to_owned())));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        expected.map(|(line, what)| (line, what.to_owned()))
+    );
+
+    let asks = |of: &str, part: Part| allow.permits_part(&service(of), &part);
+    let process = |name: &str| Part::Process { name: local(name) };
+    let refused = asks("c", process("extra")).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "this node does not permit to operate service c: process web is a's as well; leave it to one of them under \
+         [allow.services] in /etc/a.toml"
+    );
+    assert!(asks("a", process("web")).is_err());
+    assert!(asks("d", process("other")).is_ok(), "the rest is as it was");
 }
 
 /// A secret that a spec could have sent anywhere would be everybody's who may write the spec.
@@ -653,6 +672,14 @@ fn the_program_checks_a_file_and_tells_by_its_exit_code() {
         told.starts_with(&place) && told.contains("0xfc is not UTF-8"),
         "{told}"
     );
+
+    // What an agent starts with, and a person can still correct.
+    let shared = "[allow.services]\na = { process = \"x\" }\nb = { process = \"x\" }\n[process.x]\ncommand = [\"/bin/x\"]\n";
+    std::fs::write(&file, format!("{LEAST}{shared}")).unwrap();
+    let output = program(&["config", "check", file.to_str().unwrap()]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("process x is a's already"), "{told}");
 
     std::fs::write(&file, LEAST.replace("jb1", "-jb1")).unwrap();
     let output = program(&["config", "check", file.to_str().unwrap()]);

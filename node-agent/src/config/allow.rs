@@ -28,6 +28,9 @@ pub struct Allow {
     pub file: PathBuf,
     /// What may be started and stopped, by service.
     pub services: BTreeMap<ServiceName, Managers>,
+    /// Which of these are not started and stopped all the same, and what of each is another one's as well: who stops the one
+    /// would stop the other.
+    pub contested: BTreeMap<ServiceName, String>,
     /// May this machine be shut down?
     pub shutdown: bool,
     /// May this machine be restarted?
@@ -333,6 +336,10 @@ impl Allow {
     /// # Errors
     /// If not.
     pub fn permits_part(&self, service: &ServiceName, part: &Part) -> Result<(), Refusal> {
+        if let Some(why) = self.contested.get(service) {
+            let what = format!("to operate service {service}: {why}");
+            return Err(self.refuse(what, "allow.services", String::new()));
+        }
         let managers = self.services.get(service).cloned().unwrap_or_default();
         if managers.permits(part) {
             return Ok(());

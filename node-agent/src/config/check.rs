@@ -47,6 +47,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     let mut check = Check {
         text,
         problems: Vec::new(),
+        tolerated: Vec::new(),
     };
     let processes = check.processes(raw.process);
     let execs = check.execs(raw.exec);
@@ -65,9 +66,12 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         .map(|(name, file)| (name, check.managed_file(file)))
         .collect();
     check.knows_all(&raw.allow, |it| &it.files, &files, Named::File);
-    check.shares_nothing(&raw.allow);
+    let contested = check.contested(&raw.allow);
     let health = check.health(raw.health, &raw.allow, raw.listen.address);
-    let allow = check.allow(file, raw.allow, &processes, &execs, files);
+    let allow = Allow {
+        contested,
+        ..check.allow(file, raw.allow, &processes, &execs, files)
+    };
     let postgres = check.postgres(raw.postgres, &processes);
     let state_dir = check.absolute(raw.node.state_dir);
     let redis = check.redis(raw.redis, &processes, &state_dir);
@@ -105,20 +109,22 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
         lease: check.lease(raw.lease),
         watchdog: check.watchdog(raw.watchdog),
         health,
+        tolerated: std::mem::take(&mut check.tolerated),
     };
     if check.problems.is_empty() {
-        Ok(config)
-    } else {
-        check
-            .problems
-            .sort_by_key(|problem| (problem.line, problem.column));
-        Err(check.problems)
+        return Ok(config);
     }
+    let mut problems = check.problems;
+    problems.extend(config.tolerated);
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Err(problems)
 }
 
 pub(super) struct Check<'t> {
     text: &'t str,
     problems: Vec<Problem>,
+    /// Those that refuse something of the file, and not the file.
+    tolerated: Vec<Problem>,
 }
 
 impl Check<'_> {
@@ -129,6 +135,17 @@ impl Check<'_> {
         remedy: impl Into<String>,
     ) {
         self.problems
+            .push(Problem::at(self.text, span, what, remedy));
+    }
+
+    /// The same of a problem that an agent starts with.
+    pub(super) fn tolerate(
+        &mut self,
+        span: &Range<usize>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.tolerated
             .push(Problem::at(self.text, span, what, remedy));
     }
 
@@ -412,6 +429,7 @@ impl Check<'_> {
         Allow {
             file: file.to_owned(),
             services,
+            contested: BTreeMap::new(),
             shutdown: given.shutdown,
             reboot: given.reboot,
             power: given

@@ -3,7 +3,8 @@
 //! It belongs to whoever owns the machine, not to the cluster: it says who this node is, where the coordinators are,
 //! how local commands look, and ([`Allow`]) what the cluster may ask for. It is read once, at start, completely: an
 //! unknown key, a relative path or a name that leads nowhere is a problem with its line and its remedy, and all of
-//! them are told at once. `interlock-agent config check FILE` does the same without starting anything.
+//! them are told at once. `interlock-agent config check FILE` does the same without starting anything, and finds fault also
+//! with what an agent starts with, refusing what it is about: an upgrade must not keep one down.
 //!
 //! The commented sample is `deploy/config/interlock-agent.toml`.
 
@@ -103,6 +104,8 @@ pub struct Config {
     pub watchdog: Watchdog,
     /// Leased services whose health load balancers may ask for.
     pub health: BTreeMap<ServiceName, Health>,
+    /// What is wrong with the file, and keeps no agent from starting: it refuses what each is about.
+    pub tolerated: Vec<Problem>,
 }
 
 /// A log: files that belong together.
@@ -171,6 +174,20 @@ impl Config {
         Err(Error::Invalid {
             file: file.to_owned(),
             problems,
+        })
+    }
+
+    /// The same, if there is nothing wrong with it at all: for whoever can still correct the file.
+    ///
+    /// # Errors
+    /// With what is.
+    pub fn flawless(self) -> Result<Self, Error> {
+        if self.tolerated.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::Invalid {
+            file: self.allow.file,
+            problems: self.tolerated,
         })
     }
 }

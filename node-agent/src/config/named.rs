@@ -68,26 +68,36 @@ impl Check<'_> {
         }
     }
 
-    /// Looks whether two services have what one of them alone can have: who stops the one would stop the other.
-    pub(super) fn shares_nothing(&mut self, allow: &raw::Allow) {
+    /// Looks whether two services have what one of them alone can have: who stops the one would stop the other. Returns which
+    /// do, and why. That refuses these alone: what went before this was looked at must not keep an agent from starting.
+    pub(super) fn contested(&mut self, allow: &raw::Allow) -> BTreeMap<ServiceName, String> {
         let mut owners: BTreeMap<(&str, String), &ServiceName> = BTreeMap::new();
-        let mut shared = Vec::new();
+        let mut contested: BTreeMap<ServiceName, Vec<String>> = BTreeMap::new();
         for (service, managers) in &allow.services {
             for (span, what, name) in parts(managers.get_ref()) {
+                let part = format!("{what} {name}");
                 match owners.entry((what, name)) {
                     Entry::Vacant(place) => drop(place.insert(service)),
                     Entry::Occupied(owner) if *owner.get() == service => {}
                     Entry::Occupied(owner) => {
-                        let (what, name) = owner.key();
-                        let told = format!("{what} {name} is {}\'s already", owner.get());
-                        shared.push((span, told));
+                        let owner: &ServiceName = owner.get();
+                        self.tolerate(
+                            &span,
+                            format!("{part} is {owner}'s already"),
+                            "leave it to one of the two services",
+                        );
+                        for (one, other) in [(service, owner), (owner, service)] {
+                            let why = format!("{part} is {other}'s as well");
+                            contested.entry(one.clone()).or_default().push(why);
+                        }
                     }
                 }
             }
         }
-        for (span, told) in shared {
-            self.report(&span, told, "leave it to one of the two services");
-        }
+        let contested = contested.into_iter();
+        contested
+            .map(|(service, why)| (service, why.join(", ")))
+            .collect()
     }
 }
 

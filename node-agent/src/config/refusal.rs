@@ -12,7 +12,8 @@ pub struct Refusal {
     pub file: PathBuf,
     /// The table of the line.
     pub table: String,
-    /// The line that permits it: the complete new value of its key.
+    /// The line that permits it: the complete new value of its key. Empty where no line does, but something has to go from
+    /// the table.
     pub line: String,
 }
 
@@ -24,11 +25,17 @@ impl fmt::Display for Refusal {
             table,
             line,
         } = self;
-        write!(
-            f,
-            "this node does not permit {what}: to permit it, set `{line}` under [{table}] in {}",
-            file.display()
-        )
+        let file = file.display();
+        match line.as_str() {
+            "" => write!(
+                f,
+                "this node does not permit {what}; leave it to one of them under [{table}] in {file}"
+            ),
+            line => write!(
+                f,
+                "this node does not permit {what}: to permit it, set `{line}` under [{table}] in {file}"
+            ),
+        }
     }
 }
 

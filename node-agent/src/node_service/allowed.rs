@@ -1,11 +1,15 @@
 //! The allow-list, one line each, as a person would say it.
 
+use interlock_model::names::ServiceName;
+
 use crate::config::{Allow, Managers};
 
 /// What the agent's own file permits.
 pub(super) fn lines(allow: &Allow) -> Vec<String> {
     let mut lines = Vec::new();
-    for (service, managers) in &allow.services {
+    let operated =
+        |(service, _): &(&ServiceName, &Managers)| !allow.contested.contains_key(*service);
+    for (service, managers) in allow.services.iter().filter(operated) {
         lines.extend(parts(managers).map(|part| format!("start and stop {service}: {part}")));
     }
     for (service, managers) in &allow.services {

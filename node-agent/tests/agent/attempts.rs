@@ -7,9 +7,8 @@ use interlock_proto::v1;
 use interlock_proto::v1::AttemptState as State;
 use interlock_proto::v1::coordinator_message::Message as Order;
 use interlock_proto::v1::dispatch::Command;
-use rustix::process::Signal;
 
-use crate::lab::{Lab, content, signal};
+use crate::lab::{Lab, content};
 use crate::scripted::{exec, id, process};
 
 const WEB: &str = "[allow.services]\nweb = { process = \"web\" }\n[process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n";
@@ -204,6 +203,41 @@ async fn what_the_allow_list_lacks_is_refused_with_the_line_to_add_and_recorded(
     );
 }
 
+/// As after an upgrade from a version that did not look whether two services share something.
+#[tokio::test]
+async fn services_that_share_a_part_are_refused_alone_and_the_agent_does_the_rest() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let file = "[allow.services]\nweb = { process = \"web\" }\nsite = { process = \"web\" }\napi = { process = \"api\" }\n\
+                [process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n[process.api]\ncommand = [\"/bin/sleep\", \"1000\"]\n";
+    lab.configure(&coordinator.endpoint, file);
+    let agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    for (service, other) in [("web", "site"), ("site", "web")] {
+        let mut start = process(service);
+        start.parts = process("web").parts;
+        session
+            .dispatch(id(service, 1), Command::Start(start))
+            .await;
+        let refused = session.outcome(&id(service, 1)).await;
+        assert_eq!(refused.state(), State::Refused, "{refused:?}");
+        let why = format!("process web is {other}'s as well");
+        assert!(refused.evidence.contains(&why), "{refused:?}");
+    }
+    session
+        .dispatch(id("api", 1), Command::Start(process("api")))
+        .await;
+    let done = session.outcome(&id("api", 1)).await;
+    assert_eq!(done.state(), State::Done, "{done:?}");
+    let allowed = lab.node(&agent, |_| true).await.allowed;
+    let operated = allowed.iter().filter(|it| it.starts_with("start and stop"));
+    assert!(
+        operated.eq(["start and stop api: process api"]),
+        "{allowed:?}"
+    );
+    assert!(lab.log().contains("is site's already"), "{}", lab.log());
+}
+
 #[tokio::test]
 async fn a_repeated_attempt_is_answered_from_memory() {
     let lab = Lab::new();
@@ -291,58 +325,6 @@ async fn a_cancelled_command_is_killed_and_answered_when_nothing_of_it_is_left()
         cancelled.evidence
     );
     assert!(!lab.path("done").exists());
-}
-
-#[tokio::test]
-async fn a_command_is_not_begun_while_one_of_an_earlier_attempt_may_still_run() {
-    let lab = Lab::new();
-    let mut coordinator = lab.coordinator().await;
-    let (count, shim) = (lab.path("count"), lab.path("shim"));
-    let file = counting(&lab).replace(
-        "\"echo x",
-        &format!("\"echo $PPID > {}; echo x", shim.display()),
-    );
-    lab.configure(&coordinator.endpoint, &file);
-    let _agent = lab.start().await;
-    let mut session = coordinator.session(1).await;
-    session
-        .dispatch(id("start", 1), Command::Start(exec("job")))
-        .await;
-    content(&count, |text| text == "x\n").await;
-    let pid = fs::read_to_string(&shim).unwrap();
-    signal(pid.trim().parse().unwrap(), Signal::KILL);
-    let unseen = session.outcome(&id("start", 1)).await;
-    assert_eq!(unseen.state(), State::Unknown, "{unseen:?}");
-
-    // A person tries again.
-    session
-        .dispatch(id("start", 2), Command::Start(exec("job")))
-        .await;
-    let refused = session.outcome(&id("start", 2)).await;
-    assert_eq!(refused.state(), State::Failed, "{refused:?}");
-    let told = &refused.evidence;
-    assert!(
-        told.contains("may still run") && told.contains("pid "),
-        "{told}"
-    );
-    assert_eq!(fs::read_to_string(&count).unwrap(), "x\n");
-
-    fs::write(lab.path("release"), "").unwrap();
-    content(&lab.path("done"), |_| true).await;
-    let mut attempt = 3;
-    loop {
-        session
-            .dispatch(id("start", attempt), Command::Start(exec("job")))
-            .await;
-        let tried = session.outcome(&id("start", attempt)).await;
-        if tried.state() == State::Done {
-            break;
-        }
-        assert!(tried.evidence.contains("may still run"), "{tried:?}");
-        attempt += 1;
-    }
-    // By then it runs, and is not started once more.
-    assert_eq!(fs::read_to_string(&count).unwrap(), "x\n");
 }
 
 #[tokio::test]
@@ -576,7 +558,7 @@ async fn plugs(session: &mut crate::scripted::Session, ask: u64) -> v1::plug_lis
 }
 
 /// An exec service whose start counts itself, waits for a file to be released, and is then running.
-fn counting(lab: &Lab) -> String {
+pub(crate) fn counting(lab: &Lab) -> String {
     let here = lab.path("");
     let here = here.display().to_string();
     let here = here.trim_end_matches('/');
