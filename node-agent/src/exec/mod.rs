@@ -155,15 +155,23 @@ impl Exec {
     }
 
     /// A `start` or `stop` that was begun earlier and may run still, although nobody waits for it any more: its shim was
-    /// killed, or it could not be ended. It is known until it has ended.
-    pub async fn still_runs(&self, name: &LocalName) -> Option<Run> {
+    /// killed, or it could not be ended.
+    #[must_use]
+    pub fn still_runs(&self, name: &LocalName) -> Option<Run> {
+        self.running(name).next()
+    }
+
+    /// One of these that goes on without its shim.
+    #[must_use]
+    pub fn orphan(&self, name: &LocalName) -> Option<Run> {
+        self.running(name).find(|run| run.state().is_some())
+    }
+
+    fn running(&self, name: &LocalName) -> impl Iterator<Item = Run> {
         let owners = [Verb::Start, Verb::Stop].map(|verb| owner(name, verb));
-        for run in self.inner.runs.all(|id| !id.is_check()) {
-            if owners.contains(&run.spec().owner) && run.command_may_run().await {
-                return Some(run);
-            }
-        }
-        None
+        let begun = self.inner.runs.all(|id| !id.is_check());
+        let still = move |run: &Run| owners.contains(&run.spec().owner) && run.command_may_run();
+        begun.into_iter().filter(still)
     }
 
     /// Begins an attempt and returns when its command runs.

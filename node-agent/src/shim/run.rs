@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use super::capture::{Captured, STDERR, STDOUT};
 use super::cgroup::Leaf;
-use super::deadline;
 use super::grip::Grip;
 use super::leftover::{self, Group, Proof};
 use super::orphan;
@@ -23,6 +22,7 @@ use super::outcome::{ChildEnd, Ended, Outcome, collect};
 use super::procfs::{self, ProcessRef};
 use super::record::{self, Exit, MainRecord, RunRecord};
 use super::spec::{SpecFile, Stop};
+use super::{FAR, deadline};
 use super::{RunId, RunSpec};
 
 /// How long the shim may take to write down an exit that the kernel has already told us of, per look.
@@ -153,10 +153,10 @@ impl Run {
             if let Some(child) = child {
                 // A pidfd becomes readable when its process exits (pidfd_open(2)).
                 tokio::select! {
-                    _ = child.readable() => {}
+                    _ = child.readable() => drop(shared.phase.send_replace(Phase::MainExited)),
+                    // Killed: the command may live on.
                     _ = shim.readable() => {}
                 }
-                shared.phase.send_replace(Phase::MainExited);
             }
             let _ = shim.readable().await;
             let ended = tokio::task::spawn_blocking({
@@ -211,7 +211,7 @@ impl Run {
     /// The pid of the command; none if it was never started. May be somebody else's after the end.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.shared.record.as_ref()?.child.map(|child| child.pid)
+        self.command().map(|child| child.pid)
     }
 
     /// The pid of its shim. May be somebody else's after the end.
@@ -239,6 +239,12 @@ impl Run {
         self.shared.record.as_ref()?.started_boot
     }
 
+    /// When its time limit passes, on that clock; none if it has none, or nobody can tell.
+    #[must_use]
+    pub fn limit_boot(&self) -> Option<Duration> {
+        Some(self.started_boot()? + self.spec().time_limit?.min(FAR))
+    }
+
     /// How it ended; none while anything of it runs.
     #[must_use]
     pub fn state(&self) -> Option<Ended> {
@@ -258,20 +264,35 @@ impl Run {
             .await;
     }
 
-    /// May the command itself still run? So it is while it does, and when its shim was killed before it had exited.
-    pub async fn command_may_run(&self) -> bool {
-        let ended = match &*self.shared.phase.borrow() {
-            Phase::Running => return true,
-            Phase::MainExited => return false,
-            Phase::Ended(ended) => ended.clone(),
-        };
-        if ended.group.is_empty() {
-            return false;
+    /// May the command itself still run? Without its shim the kernel is asked; where it is not on record which process the
+    /// command is, whatever is left may be it.
+    #[must_use]
+    pub fn command_may_run(&self) -> bool {
+        match &*self.shared.phase.borrow() {
+            Phase::Running => true,
+            Phase::MainExited => false,
+            Phase::Ended(ended) if ended.group.is_empty() => false,
+            Phase::Ended(_) => self.command().is_none_or(ProcessRef::runs),
         }
-        let dir = self.shared.dir.clone();
-        let exited =
-            tokio::task::spawn_blocking(move || record::read::<MainRecord>(&dir, record::MAIN));
-        !matches!(exited.await, Ok(Ok(Some(_))))
+    }
+
+    /// Waits until the command itself cannot run any more, whatever it leaves behind, with its shim or without.
+    pub async fn command_over(&self) {
+        self.child_exited().await;
+        while self.command_may_run() {
+            let known = self.wait().await;
+            // A pidfd becomes readable when its process exits (pidfd_open(2)).
+            let command = self.command().and_then(|child| child.open().ok().flatten());
+            match command.and_then(|fd| watch_fd(fd).ok()) {
+                Some(command) => drop(command.readable().await),
+                None => drop(self.ended_since(&known).await),
+            }
+        }
+    }
+
+    /// The command itself, if it is on record.
+    fn command(&self) -> Option<ProcessRef> {
+        self.shared.record.as_ref()?.child
     }
 
     /// Waits for the end of the command itself, whatever it leaves behind; none if nobody saw it.
@@ -343,14 +364,12 @@ impl Run {
     #[must_use]
     pub fn lives_without_shim(&self) -> bool {
         let left = self.state().is_some_and(|ended| !ended.group.is_empty());
-        let child = self.shared.record.as_ref().and_then(|record| record.child);
-        left && child.is_some_and(ProcessRef::runs)
+        left && self.command_lives()
     }
 
     /// Does the command itself live at this moment, by the kernel's word?
     pub(crate) fn command_lives(&self) -> bool {
-        let child = self.shared.record.as_ref().and_then(|record| record.child);
-        child.is_some_and(ProcessRef::runs)
+        self.command().is_some_and(ProcessRef::runs)
     }
 
     /// The processes of the run that lives: all that descend from its shim, or from its command without a shim, and all in

@@ -307,7 +307,7 @@ fn running(state: &Path) -> Vec<u32> {
 }
 
 /// Is it there, and not a zombie? The shim writes down the end of its command a little after it: `State` of proc(5).
-fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
         let state = status.lines().find_map(|line| line.strip_prefix("State:"));
         state.is_some_and(|state| !state.trim_start().starts_with('Z'))

@@ -16,6 +16,7 @@ mod members;
 mod nginx;
 mod observing;
 mod ocf;
+mod orphans;
 mod restarts;
 mod roles;
 mod scripted;

@@ -1,8 +1,13 @@
 //! Parts that commands of the agent's own file manage.
 //!
 //! A command leaves its run on disk until its attempt is settled. That is how an attempt that goes on after a restart
-//! of the agent knows what it has already done: a command whose run exists is waited for, never started again. And while one
-//! of another attempt may still run, no other is begun: two commands of one part at the same time are never right.
+//! of the agent knows what it has already done: a command whose run exists is waited for, never started again.
+//!
+//! While a command of another attempt may still run, no other is begun: two commands of one part at the same time are never
+//! right. That is so when a shim was killed: its command is an **orphan**, and what it will leave nobody knows. Until it has
+//! ended the part is *unknown*, whatever its check says, so that no stop is proven by a start that is not through. A start
+//! is refused beside it. A stop waits for its end, and ends it at its time limit, as its shim would have done. What an
+//! orphan leaves running when it has ended is the service, as with a shim.
 
 use std::time::Duration;
 
@@ -14,7 +19,7 @@ use crate::exec::Verb;
 use crate::run::errand::{Errand, Trouble};
 use crate::run::seen::{Restarter, Seen};
 use crate::session::Halt;
-use crate::shim::Run;
+use crate::shim::{Group, Run};
 
 /// The pause before a check that does not yet see what a command did is run again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -24,6 +29,13 @@ const OUTPUT: usize = 200;
 
 impl Managers {
     pub(super) async fn look_at_exec(&self, name: &LocalName) -> Seen {
+        // Before the check runs: what an orphan does before its end that sees.
+        if let Some(orphan) = self.exec.orphan(name) {
+            return Seen::unknown(format!(
+                "{} goes on without its shim, and nobody knows what it will leave",
+                earlier(&orphan)
+            ));
+        }
         match self.exec.check(name).await {
             Ok(checked) => Seen {
                 state: checked.state,
@@ -86,8 +98,13 @@ impl Managers {
         let run = match self.runs.get(&id) {
             Some(run) => run,
             None => {
-                if let Some(earlier) = self.exec.still_runs(name).await {
-                    return Err(Trouble::Failed(beside(name, word, &earlier)));
+                match verb {
+                    Verb::Start => {
+                        if let Some(earlier) = self.exec.still_runs(name) {
+                            return Err(Trouble::Failed(beside(name, word, &earlier)));
+                        }
+                    }
+                    Verb::Stop => self.outwait_earlier(name, errand).await?,
                 }
                 let launched = self.exec.launch(name, verb, id).await;
                 launched.map_err(|error| Trouble::Failed(chain(&error)))?
@@ -115,6 +132,30 @@ impl Managers {
                 self.exec.is_idempotent(name),
             )),
         }
+    }
+
+    /// Waits for the end of commands of earlier attempts; one that passes its time limit is ended. What they leave behind is
+    /// the service, which the stop that follows stops.
+    async fn outwait_earlier(&self, name: &LocalName, errand: &Errand<'_>) -> Result<(), Trouble> {
+        while let Some(earlier) = self.exec.still_runs(name) {
+            let overdue = async {
+                match earlier.limit_boot() {
+                    Some(limit) => tokio::time::sleep_until(self.clock.instant(limit)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = earlier.command_over() => continue,
+                () = overdue => {}
+                halt = errand.halted() => {
+                    return Err(Trouble::Failed(format!("{halt}; {}", beside(name, "stop", &earlier))));
+                }
+            }
+            tracing::warn!(run = %earlier.id(), "ending a command without a shim at its time limit");
+            let ended = earlier.stop().await;
+            ended.map_err(|error| Trouble::Failed(chain(&error)))?;
+        }
+        Ok(())
     }
 
     /// Looks until the check command sees what the command did. Something that starts in the background takes a while.
@@ -155,15 +196,21 @@ impl Managers {
 }
 
 /// Why a command is not begun beside an earlier one.
-fn beside(name: &LocalName, word: &str, earlier: &Run) -> String {
-    let pid = earlier
-        .pid()
-        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+fn beside(name: &LocalName, word: &str, run: &Run) -> String {
     format!(
-        "`{word}` of exec {name} was not begun: a command of an earlier attempt, {}{pid}, may still run; wait until it has ended, or \
-         end it, and `retry`",
-        earlier.id().as_str()
+        "`{word}` of exec {name} was not begun: {} may still run; wait until it has ended, or end it, and `retry`",
+        earlier(run)
     )
+}
+
+/// A command of an earlier attempt, with its processes as far as they are known.
+fn earlier(run: &Run) -> String {
+    let pids = match (run.pid(), run.state().map(|ended| ended.group)) {
+        (Some(pid), _) => format!(" (pid {pid})"),
+        (None, Some(Group::Left { pids })) if !pids.is_empty() => format!(" (pids {pids:?})"),
+        (None, _) => String::new(),
+    };
+    format!("a command of an earlier attempt, {}{pids},", run.id())
 }
 
 /// Ends a command that is still running, with everything that it started.

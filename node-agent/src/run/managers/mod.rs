@@ -192,7 +192,7 @@ impl Managers {
     /// nothing of it is left. What a command that has exited left running is the service, and stays.
     pub(super) async fn end_guard_runs(&self, service: &ServiceName) -> Result<(), Trouble> {
         for run in self.runs.all(|id| is_of_guard(id, service)) {
-            if run.command_may_run().await {
+            if run.command_may_run() {
                 tracing::info!(%service, run = %run.id(), "ending what the guard began");
                 run.stop().await.map_err(|error| {
                     let evidence = format!("a start by the guard is not ended: {}", chain(&error));
