@@ -61,6 +61,16 @@ pub enum OpenError {
         /// Who this agent is.
         own: String,
     },
+    /// It is not what the agent that runs has opened and written.
+    #[error(
+        "the ledger {path} was taken away or replaced under this agent: there is none, another file, or an older copy. Put the \
+         agent's own file back. If it is lost, stop the agent; if no operation is under way (`interlockctl operation list`), \
+         move away what is there and start the agent again: it then remembers no attempt and no term"
+    )]
+    Swapped {
+        /// The file.
+        path: PathBuf,
+    },
     /// A new one cannot be written.
     #[error("cannot make the ledger {path}: is the disk full?")]
     Make {

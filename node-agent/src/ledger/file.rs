@@ -48,6 +48,16 @@ pub(super) fn existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
+/// Which file it is, by its device and its inode.
+pub(super) fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|it| (it.dev(), it.ino()))
+}
+
+/// Which file has this name now, and how long it is.
+pub(super) fn named(path: &Path) -> io::Result<((u64, u64), u64)> {
+    path.metadata().map(|it| ((it.dev(), it.ino()), it.len()))
+}
+
 fn begin(path: &Path) -> Result<Found, OpenError> {
     let refused = |error| refused(path, error);
     let in_use = || OpenError::InUse {

@@ -12,6 +12,8 @@
 //!   opened anew each time.
 //! * **A ledger is one agent's.** It names its owner, and another agent does not take it: what a copied state directory
 //!   remembers has been done elsewhere.
+//! * **What is in its place is looked at before each write.** A file that was emptied, taken away, or replaced by another
+//!   one or an older copy under a running agent is refused like a disk: what this agent remembers would be lost with its end.
 //! * Values are JSON, so that a person with `strings` can read them when everything else is broken.
 //!
 //! [redb]: https://docs.rs/redb

@@ -11,6 +11,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::OpenError;
 use super::disk::{Disk, Job, Kind};
+use crate::run::chain;
 
 /// The pauses before a disk that has refused is tried again; the last one repeats. It is emptied by a person, who shall
 /// not have to wait for this program then.
@@ -25,7 +26,7 @@ const PAUSES: [Duration; 3] = [
 pub enum Report {
     /// Every batch up to this number is durable.
     Durable(u64),
-    /// No later batch is, and none will be: the disk refuses, for this reason. Waits for [`Recorder::commit_again`].
+    /// No later batch is, and none will be: the disk refuses, for this reason, and this is to be done. Waits for [`Recorder::commit_again`].
     Refused(String),
 }
 
@@ -194,8 +195,8 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::error!(
-                        path = %self.path.display(), %error,
-                        "the ledger cannot be written: every attempt is refused until it can; is the disk full?"
+                        path = %self.path.display(), error = chain(&error),
+                        "the ledger cannot be written: every attempt is refused until it can"
                     );
                     self.failures += 1;
                     self.said = jobs
@@ -205,7 +206,7 @@ impl Writer {
                             Job::Batch { .. } | Job::Again { .. } => None,
                         })
                         .collect();
-                    Some(Report::Refused(error.to_string()))
+                    Some(Report::Refused(chain(&error)))
                 }
             };
             if report.is_some_and(|report| self.report.send(report).is_err()) {

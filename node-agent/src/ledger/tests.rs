@@ -145,6 +145,52 @@ async fn a_ledger_of_an_earlier_version_becomes_that_of_the_agent_that_writes_it
     assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
 }
 
+/// What is in the place of a ledger that is written by an agent which does not end.
+#[tokio::test]
+async fn a_ledger_that_was_emptied_or_replaced_is_not_written_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let aside = dir.path().join("aside");
+    let other = dir.path().join("other.redb");
+    let (recorder, _) = Recorder::open(&other, "interlock://shop/agent/b").unwrap();
+    recorder.close().await;
+    let (mut recorder, _) = Recorder::open(&path, OWN).unwrap();
+    let mut number = 0;
+    for (what, told) in [
+        ("taken away", "was taken away or replaced"),
+        ("another's", "was taken away or replaced"),
+        ("a copy", "was taken away or replaced"),
+    ] {
+        std::fs::rename(&path, &aside).unwrap();
+        match what {
+            "another's" => drop(std::fs::copy(&other, &path).unwrap()),
+            "a copy" => drop(std::fs::copy(&aside, &path).unwrap()),
+            _ => {}
+        }
+        let was = std::fs::read(&path).ok();
+        number += 1;
+        recorder.commit(number, fat(number));
+        let Report::Refused(why) = recorder.report().await else {
+            panic!("{what}: it was written")
+        };
+        assert!(
+            why.contains(told) && why.contains("Put the agent's own file back"),
+            "{why}"
+        );
+        assert_eq!(std::fs::read(&path).ok(), was, "{what}: left as it was");
+        std::fs::rename(&aside, &path).unwrap();
+        number += 1;
+        recorder.commit_again(number, fat(number));
+        assert_eq!(recorder.report().await, Report::Durable(number), "{what}");
+    }
+    std::fs::write(&path, "").unwrap();
+    recorder.commit(number + 1, fat(number + 1));
+    let Report::Refused(why) = recorder.report().await else {
+        panic!("it was written")
+    };
+    assert!(why.contains("is empty"), "{why}");
+}
+
 /// A small file system, mounted in a directory. Unmounted at the end.
 struct Small(tempfile::TempDir);
 

@@ -1,12 +1,15 @@
 //! The agent's disk takes nothing more.
 
+use std::fs;
+use std::time::Duration;
+
 use interlock_proto::v1;
 use interlock_proto::v1::InstanceState;
 use interlock_proto::v1::dispatch::Command;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::lab::{Agent, Lab, pid_of, signal};
-use crate::scripted::{id, process};
+use crate::scripted::{Session, id, process};
 
 const TWO: &str = "[allow.services]\nweb = { process = \"web\" }\nother = { process = \"other\" }\n\
                    [process.web]\ncommand = [\"/bin/sleep\", \"1000\"]\n\
@@ -123,4 +126,67 @@ async fn an_agent_whose_disk_refuses_ends_when_it_is_told_to() {
     assert_eq!(refused.state(), v1::AttemptState::Refused, "{refused:?}");
     let (goodbye, ()) = tokio::join!(session.goodbye(), agent.stop());
     assert_eq!(goodbye.as_deref(), Some("the agent was told to end"));
+}
+
+/// As somebody does who takes a full disk for a damaged ledger.
+#[tokio::test]
+async fn a_ledger_that_was_written_over_while_the_disk_was_full_is_told_and_not_gone_on_with() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    lab.configure(&coordinator.endpoint, TWO);
+    let agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[process("web"), process("other")], 0).await;
+    let ledger = lab.path("state/ledger.redb");
+    let mut older = Vec::new();
+    for service in ["web", "other"] {
+        session
+            .dispatch(id(service, 1), Command::Start(process(service)))
+            .await;
+        let done = session.outcome(&id(service, 1)).await;
+        assert_eq!(done.state(), v1::AttemptState::Done, "{done:?}");
+        if older.is_empty() {
+            older = fs::read(&ledger).unwrap();
+        }
+    }
+
+    fill(&agent, true);
+    let mut attempt = 0;
+    until(&mut session, &mut attempt, |stop| {
+        stop.evidence.contains("File too large")
+    })
+    .await;
+    let own = fs::read(&ledger).unwrap();
+    // The file itself stays.
+    fs::write(&ledger, &older).unwrap();
+    fill(&agent, false);
+    until(&mut session, &mut attempt, |stop| {
+        assert_eq!(stop.state(), v1::AttemptState::Refused, "{stop:?}");
+        stop.evidence.contains("replaced under this agent")
+            && stop.evidence.contains("nothing was begun")
+    })
+    .await;
+    fs::write(&ledger, &own).unwrap();
+    until(&mut session, &mut attempt, |stop| {
+        stop.state() == v1::AttemptState::Done
+    })
+    .await;
+}
+
+/// Asks for a stop until the answer is as wanted.
+async fn until(
+    session: &mut Session,
+    attempt: &mut u64,
+    wanted: impl Fn(&v1::AttemptReport) -> bool,
+) {
+    loop {
+        *attempt += 1;
+        session
+            .dispatch(id("stop", *attempt), Command::Stop(process("web")))
+            .await;
+        if wanted(&session.outcome(&id("stop", *attempt)).await) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

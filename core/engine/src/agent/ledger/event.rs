@@ -238,8 +238,6 @@ pub enum Obstacle {
     #[error("what a person began on this node is not over: {0}")]
     ByHand(String),
     /// It could not be remembered, so it must not be begun.
-    #[error(
-        "nothing was begun: the ledger of this agent cannot be written ({0}); make room on its disk and ask again"
-    )]
+    #[error("nothing was begun: the ledger of this agent cannot be written: {0}")]
     NotDurable(String),
 }
