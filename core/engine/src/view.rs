@@ -72,8 +72,8 @@ pub struct SeenNode {
     pub instances: BTreeMap<ServiceName, InstanceObservation>,
     /// What was wanted running on it when its power source said that it is off; until it is heard again.
     pub cut_off: BTreeSet<ServiceName>,
-    /// When each of them was first said to be as it is, on this process's monotonic clock.
-    pub told: BTreeMap<ServiceName, Duration>,
+    /// When each of them was said to be as it is.
+    pub told: BTreeMap<ServiceName, Told>,
     /// The checks that run on it.
     pub checks: BTreeMap<CheckId, SeenCheck>,
     /// What its agent would refuse.
@@ -83,6 +83,15 @@ pub struct SeenNode {
     /// When the members of the load balancers on it were last put back, of each by balancer, service and node; zero for
     /// never. Outlives a session, so that nothing is told twice.
     pub put_back: BTreeMap<(ServiceName, ServiceName, NodeName), Timestamp>,
+}
+
+/// When an agent said of an instance what it says of it, on this process's monotonic clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// When it first did, before it said anything else: since then that is known.
+    pub first: Duration,
+    /// When it last did so as something that may be new: of what says since when it is so, when it first did.
+    pub last: Duration,
 }
 
 impl SeenNode {
@@ -120,11 +129,18 @@ impl SeenNode {
     ) -> Option<InstanceObservation> {
         let (state, since) = (instance.state, instance.since);
         let before = self.instances.insert(service.clone(), instance);
-        let is_news = before
+        let is_known = before
             .as_ref()
-            .is_none_or(|before| (before.state, before.since) != (state, since));
-        if is_news {
-            self.told.insert(service, now.mono);
+            .is_some_and(|before| (before.state, before.since) == (state, since));
+        let fresh = Told {
+            first: now.mono,
+            last: now.mono,
+        };
+        match self.told.get_mut(&service) {
+            Some(_) if is_known && since.is_some() => {}
+            // What does not say since when it runs may have been started since it was last said.
+            Some(told) if is_known => told.last = now.mono,
+            _ => drop(self.told.insert(service, fresh)),
         }
         before
     }
@@ -318,14 +334,13 @@ impl View {
         (*at >= since).then_some((*power, detail.as_str()))
     }
 
-    /// What an agent said last of an instance, and since when it has been saying that. Asks not whether the agent is
-    /// still heard.
+    /// What an agent said last of an instance, and when. Asks not whether the agent is still heard.
     #[must_use]
     pub fn instance(
         &self,
         node: &NodeName,
         service: &ServiceName,
-    ) -> Option<(&InstanceObservation, Duration)> {
+    ) -> Option<(&InstanceObservation, Told)> {
         let seen = self.nodes.get(node)?;
         let told = seen.told.get(service).copied().unwrap_or_default();
         Some((seen.instances.get(service)?, told))

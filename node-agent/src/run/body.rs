@@ -374,6 +374,7 @@ impl Executor for Body {
             return;
         };
         if let Target::Instance(service) = Target::of(&command) {
+            self.session.board().acted_on(&service);
             // While it was open the instance could not be promoted, and nothing but this says that it is over.
             self.instances.of(&service).poke();
         }

@@ -147,7 +147,7 @@ impl Agent {
         let options = Arc::new(options);
         let process = uuid::Uuid::new_v4().to_string();
         for (number, (target, outbox)) in (0_u32..).zip(options.coordinators.iter().zip(outboxes)) {
-            handle.board.ring(Arc::clone(outbox.bell()));
+            handle.board.hang(Arc::clone(outbox.bell()));
             let link = Link {
                 peer: Peer(number),
                 target: target.clone(),

@@ -1,6 +1,6 @@
 //! What was last seen of the machine, for everybody who wants to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ struct Inner {
     founded: u64,
     instances: BTreeMap<ServiceName, Posted<InstanceObservation>>,
     checks: BTreeMap<CheckId, Posted<Seen>>,
+    /// Instances of which an attempt is over that nobody has looked at since.
+    acted_on: BTreeSet<ServiceName>,
     refuses: Vec<Refusal>,
 }
 
@@ -174,10 +176,18 @@ impl Board {
         });
     }
 
+    /// An attempt on an instance is over. If it runs when it is seen next, and nobody knows since when, that is told anew: by
+    /// the word from before nobody could tell that it runs again.
+    pub fn acted_on(&self, service: &ServiceName) {
+        self.lock().acted_on.insert(service.clone());
+    }
+
     /// An instance was seen. Nothing happens if it looks as before. Its members and its role are posted apart.
     pub fn post_instance(&self, service: &ServiceName, seen: InstanceObservation) {
         self.change(|inner| {
             let version = inner.version;
+            let again =
+                inner.acted_on.remove(service) && seen.since.is_none() && !seen.state.is_down();
             let posted = inner.instances.get(service);
             let apart = posted.map(|it| (it.value.members.clone(), it.value.role.clone()));
             let (members, role) = apart.unwrap_or_default();
@@ -187,7 +197,7 @@ impl Board {
                 ..seen
             };
             match inner.instances.get_mut(service) {
-                Some(posted) if posted.value == seen => false,
+                Some(posted) if posted.value == seen && !again => false,
                 Some(posted) => {
                     *posted = Posted {
                         value: seen,
@@ -223,7 +233,7 @@ impl Board {
         let mut inner = self.lock();
         inner.version += 1;
         inner.post(check, Seen { result, at, began });
-        inner.ring();
+        inner.ring_all();
     }
 
     /// What is known of an instance; *unknown* if nothing.
@@ -250,7 +260,7 @@ impl Board {
     }
 
     /// From now on this bell is rung when there is something to read.
-    pub(super) fn ring(&self, bell: Arc<Bell>) {
+    pub(super) fn hang(&self, bell: Arc<Bell>) {
         self.lock().bells.push(bell);
     }
 
@@ -295,7 +305,7 @@ impl Board {
         inner.version += 1;
         if change(&mut inner) {
             inner.news = inner.version;
-            inner.ring();
+            inner.ring_all();
         } else {
             inner.version -= 1;
         }
@@ -308,7 +318,7 @@ impl Board {
 }
 
 impl Inner {
-    fn ring(&self) {
+    fn ring_all(&self) {
         self.bells.iter().for_each(|bell| bell.ring());
     }
 
@@ -392,6 +402,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use interlock_model::check::Verdict;
     use interlock_model::observation::InstanceState;
+    use interlock_model::time::Timestamp;
 
     use super::*;
 
@@ -450,6 +461,31 @@ mod tests {
             "{delta:?}"
         );
         assert_eq!(board.read(&mut cursor, at(0), &unasked()), None);
+    }
+
+    #[test]
+    fn what_runs_since_nobody_knows_when_is_told_anew_after_an_attempt_and_what_is_known_is_not() {
+        let board = Board::default();
+        board.found(Generation(1), [&web()], []);
+        let mut cursor = Cursor::default();
+        let mut news = |seen: InstanceObservation| {
+            board.post_instance(&web(), seen);
+            board.read(&mut cursor, at(0), &unasked()).is_some()
+        };
+        let stopped = || InstanceObservation {
+            state: InstanceState::Stopped,
+            ..InstanceObservation::default()
+        };
+        let since = || InstanceObservation {
+            since: Some(Timestamp(7)),
+            ..running()
+        };
+        for (seen, told) in [(running(), true), (since(), false), (stopped(), false)] {
+            assert!(news(seen.clone()));
+            board.acted_on(&web());
+            assert_eq!(news(seen.clone()), told, "{seen:?}");
+            assert!(!news(seen.clone()), "once: {seen:?}");
+        }
     }
 
     #[test]
@@ -514,7 +550,7 @@ mod tests {
     fn what_is_no_news_is_known_as_that_and_is_read_with_the_next() {
         let board = Board::default();
         let bell = Arc::new(Bell::default());
-        board.ring(Arc::clone(&bell));
+        board.hang(Arc::clone(&bell));
         let mut cursor = Cursor::default();
         board.found(Generation(1), [], [&check()]);
         assert_eq!(board.unread(&cursor), Unread::News);

@@ -146,13 +146,10 @@ impl Operation {
             let others = dependant.nodes.iter();
             for node in others.filter(|node| !but(dependant, node)) {
                 let (name, required) = (&dependant.name, &service.name);
+                let proven = self.proven_down(node, name);
                 let told = match self.word(node, name, ctx) {
-                    Word::Up(_, told) | Word::GoingDown(told)
-                        if told < self.proven_down(node, name) =>
-                    {
-                        continue;
-                    }
-                    Word::Up(_, told) => told,
+                    Word::Up(_, told) | Word::GoingDown(told) if told.last < proven => continue,
+                    Word::Up(_, told) => told.first.max(proven),
                     // That it goes is all that some dependants are waited for.
                     Word::GoingDown(_) if edge.stop != Wait::Down => continue,
                     Word::GoingDown(_) => {

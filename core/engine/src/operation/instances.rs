@@ -67,21 +67,21 @@ impl Operation {
             _ => moment.unwrap_or_default(),
         };
         let (began, proven) = (since(live.began), since(live.proven));
-        let stands = ctx.now.since(told.max(proven)) >= LATE_LOOK;
+        let stands = ctx.now.since(told.first.max(proven)) >= LATE_LOOK;
         let mut what = format!("{name} on {node} is {}", seen.state);
         if !seen.reason.is_empty() {
             what.push_str(": ");
             what.push_str(&seen.reason);
         }
         match seen.state {
-            InstanceState::Running | InstanceState::Paused if told >= began || stands => {
+            InstanceState::Running | InstanceState::Paused if told.last >= began || stands => {
                 Readiness::Yes
             }
             InstanceState::Running | InstanceState::Paused => {
                 Readiness::NotYet(format!("{what}, as told before this attempt"))
             }
-            InstanceState::Stopped if told >= proven && stands => Readiness::Never(what),
-            InstanceState::Failed if told >= proven && stands && seen.given_up => {
+            InstanceState::Stopped if told.first >= proven && stands => Readiness::Never(what),
+            InstanceState::Failed if told.first >= proven && stands && seen.given_up => {
                 Readiness::Never(what)
             }
             InstanceState::Stopped
@@ -103,7 +103,7 @@ impl Operation {
         let ran = |state| matches!(state, InstanceState::Running | InstanceState::Paused);
         let began = self.live[at].began.unwrap_or_default();
         match known {
-            Some((seen, told)) if ran(seen.state) && told < began => LATE_LOOK + ASK_AGAIN,
+            Some((seen, told)) if ran(seen.state) && told.last < began => LATE_LOOK + ASK_AGAIN,
             _ => Duration::ZERO,
         }
     }

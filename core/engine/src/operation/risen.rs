@@ -278,10 +278,10 @@ impl Operation {
         }
         let proven = self.proven_down(node, name);
         let (state, told) = match self.word(node, name, ctx) {
-            Word::Up(state, told) if told >= proven => (state, told),
+            Word::Up(state, told) if told.last >= proven => (state, told.first.max(proven)),
             Word::Awaited(_) if self.is_vouched_down(node, name, ctx) => return Readiness::Yes,
             Word::Awaited(why) => return Readiness::NotYet(why),
-            Word::GoingDown(told) if told >= proven => {
+            Word::GoingDown(told) if told.last >= proven => {
                 return Readiness::NotYet(format!("{name} on {node} is still stopping"));
             }
             Word::Up(..) | Word::GoingDown(_) | Word::Down | Word::Silent => return Readiness::Yes,

@@ -65,7 +65,7 @@ impl Operation {
             let planned = !self.places_of(name, node).is_empty();
             match self.word(node, name, ctx) {
                 Word::Up(_, told) | Word::GoingDown(told)
-                    if planned && told < self.proven_down(node, name) =>
+                    if planned && told.last < self.proven_down(node, name) =>
                 {
                     None
                 }

@@ -24,6 +24,7 @@ use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{InstanceState, Liveness};
 
 use super::{Ctx, Operation};
+use crate::view::Told;
 
 /// How long an agent takes at most to connect to a coordinator that is there: twice the longest rest between two attempts.
 const TO_CONNECT: Duration = Duration::from_secs(10);
@@ -31,10 +32,10 @@ const TO_CONNECT: Duration = Duration::from_secs(10);
 /// What is known of an instance that must be down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
-    /// It is up, since when that is said.
-    Up(InstanceState, Duration),
-    /// It is on its way down and still runs, since when that is said.
-    GoingDown(Duration),
+    /// It is up, and when that was said.
+    Up(InstanceState, Told),
+    /// It is on its way down and still runs, and when that was said.
+    GoingDown(Told),
     /// It is down.
     Down,
     /// It is not known yet, and will be: why.

@@ -56,6 +56,33 @@ fn nothing_is_stopped_under_a_dependant_that_was_started_again() {
     assert_eq!(bench.sent(), ["stop stop:db@a #1 on a"]);
 }
 
+/// Something started it in the very moment in which it was seen down; its agent saw it run before that and after.
+#[test]
+fn what_is_said_to_run_after_its_stop_runs_again_also_where_nobody_knows_since_when() {
+    let mut bench = Bench::new(vec![
+        step("stop:web@b", &[]),
+        step("approve:look", &[("stop:web@b", Wait::Down)]),
+        step(
+            "stop:db@a",
+            &[("stop:web@b", Wait::Down), ("approve:look", Wait::Up)],
+        ),
+    ]);
+    bench.instance("web", "b", InstanceState::Running);
+    bench.advance().pass(1);
+    bench.says("stop:web@b", AttemptState::Done);
+    bench.pass(1).sent();
+    bench.instance("web", "b", InstanceState::Running);
+    approve(&mut bench);
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+    assert_eq!(bench.waits_for("stop:db@a"), "web on b is running again");
+    // However often it is said.
+    for _ in 0..SOON {
+        bench.instance("web", "b", InstanceState::Running);
+        bench.pass(1);
+    }
+    assert_eq!(bench.phase("stop:db@a"), Phase::Blocked);
+}
+
 #[test]
 fn what_the_operation_itself_has_begun_to_start_again_holds_nothing_up() {
     let mut start = step("start:app@b", &[("stop:app@b", Wait::Down)]);
