@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use interlock_engine::coordinator::{Hello, Loaded, StartRequest};
 use interlock_model::action::Action;
@@ -31,6 +32,8 @@ use crate::store::{
 pub(super) struct Filled {
     inner: Embedded,
     full: watch::Sender<bool>,
+    /// Does it answer nothing at all?
+    hangs: watch::Sender<bool>,
     /// How many commits were refused.
     refused: watch::Sender<u32>,
 }
@@ -63,7 +66,11 @@ impl Store for Filled {
             let error = CommitError::NotCommitted(Error::NoSpace { place, source });
             return Box::pin(async { Err(error) });
         }
-        self.inner.commit(transaction)
+        Box::pin(async {
+            let mut hangs = self.hangs.subscribe();
+            drop(hangs.wait_for(|hangs| !hangs).await);
+            self.inner.commit(transaction).await
+        })
     }
     fn watch<'a>(
         &'a self,
@@ -88,6 +95,7 @@ impl Bench {
         let store = Arc::new(Filled {
             inner: open(directory.path()).await,
             full: watch::Sender::new(false),
+            hangs: watch::Sender::new(false),
             refused: watch::Sender::new(0),
         });
         let shared: Arc<dyn Store> = Arc::<Filled>::clone(&store);
@@ -172,7 +180,7 @@ impl Bench {
             certificate_ends: interlock_model::time::Timestamp(0),
         };
         self.handle.opened(opening).await.unwrap();
-        let first = match *outgoing.recv().await? {
+        let first = match *outgoing.next().await? {
             Ok(first) => first,
             Err(refused) => return Some(Err(refused)),
         };
@@ -504,6 +512,25 @@ async fn who_waits_at_a_screen_is_told_of_a_full_disk_and_whether_what_they_aske
     }
     assert!(bench.get("op-1").await.is_ok(), "the first was to come");
     assert!(bench.get("op-2").await.is_err(), "the second was not begun");
+}
+
+/// An answer that does not come would leave it open whether anything was begun.
+#[tokio::test]
+async fn who_waits_at_a_screen_is_told_what_becomes_of_it_before_the_store_has_said_why_it_hangs() {
+    let bench = Bench::new().await;
+    bench.store.hangs.send_replace(true);
+    let started = tokio::time::timeout(2 * AT_A_SCREEN, bench.handle.begin(Bench::start()));
+    let waits = started.await.expect("told in time").unwrap_err();
+    assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
+    let status = tonic::Status::from(waits);
+    assert_eq!(interlock_mesh::reason::of(&status), Some("store-stuck"));
+    for part in ["it is not done yet", "has not answered", "look then"] {
+        assert!(status.message().contains(part), "{part}: {status}");
+    }
+    bench.store.hangs.send_replace(false);
+    while bench.get("op-1").await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -6,13 +6,17 @@ mod roll;
 mod service;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::Stream;
 use interlock_engine::coordinator::Hello;
 use interlock_model::ids::Term;
 use interlock_model::names::NodeName;
 use interlock_model::time::Timestamp;
 use interlock_proto::v1;
+use interlock_proto::v1::coordinator_message::Message;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tonic::Status;
@@ -30,17 +34,50 @@ type Said = Box<Result<v1::CoordinatorMessage, Status>>;
 
 /// The sending half of a session.
 #[derive(Debug, Clone)]
-pub(crate) struct Outbox(mpsc::Sender<Said>);
+pub(crate) struct Outbox {
+    /// What overtakes the rest: words of leases, of which none that comes late counts, and the welcome before them.
+    first: mpsc::Sender<Said>,
+    rest: mpsc::Sender<Said>,
+}
+
+/// What is to be sent in a session, in this order.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    first: mpsc::Receiver<Said>,
+    rest: mpsc::Receiver<Said>,
+}
+
+impl Stream for Outgoing {
+    type Item = Said;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Said>> {
+        let this = self.get_mut();
+        match this.first.poll_recv(context) {
+            Poll::Ready(Some(said)) => Poll::Ready(Some(said)),
+            // Both end together.
+            Poll::Ready(None) | Poll::Pending => this.rest.poll_recv(context),
+        }
+    }
+}
 
 impl Outbox {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Said>) {
-        let (sender, receiver) = mpsc::channel(OUTBOX);
-        (Self(sender), receiver)
+    pub(crate) fn new() -> (Self, Outgoing) {
+        let (to_first, first) = mpsc::channel(OUTBOX);
+        let (to_rest, rest) = mpsc::channel(OUTBOX);
+        let outbox = Self {
+            first: to_first,
+            rest: to_rest,
+        };
+        (outbox, Outgoing { first, rest })
     }
 
     /// Sends a message, if there is room for it.
     pub(crate) fn send(&self, message: v1::CoordinatorMessage) -> Result<(), TrySendError<()>> {
-        let sent = self.0.try_send(Box::new(Ok(message)));
+        let queue = match message.message {
+            Some(Message::Lease(_) | Message::Welcome(_)) => &self.first,
+            _ => &self.rest,
+        };
+        let sent = queue.try_send(Box::new(Ok(message)));
         sent.map_err(|error| match error {
             TrySendError::Full(_) => TrySendError::Full(()),
             TrySendError::Closed(_) => TrySendError::Closed(()),
@@ -50,7 +87,7 @@ impl Outbox {
     /// Ends the session, or lets it not begin.
     pub(crate) fn refuse(&self, status: Status) {
         // A session that has ended by now needs no refusal.
-        drop(self.0.try_send(Box::new(Err(status))));
+        drop(self.rest.try_send(Box::new(Err(status))));
     }
 
     pub(crate) fn welcome(
@@ -66,7 +103,7 @@ impl Outbox {
             incarnation: incarnation.to_owned(),
             heartbeat_ms: interlock_proto::convert::millis(heartbeat),
         };
-        let message = v1::coordinator_message::Message::Welcome(welcome);
+        let message = Message::Welcome(welcome);
         // A session that has ended by now is noticed by its own task.
         let _ = self.send(v1::CoordinatorMessage {
             message: Some(message),
@@ -91,4 +128,36 @@ pub(crate) struct Opening {
     pub(crate) facts: v1::Facts,
     /// When the certificate ends that it showed.
     pub(crate) certificate_ends: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_of_a_lease_overtakes_steps_and_nothing_overtakes_the_welcome() {
+        let (outbox, mut outgoing) = Outbox::new();
+        let says = |message| v1::CoordinatorMessage {
+            message: Some(message),
+        };
+        outbox.welcome("mgmt1", Term(1), "store", Duration::from_secs(1));
+        for _ in 0..2 {
+            let step = Message::Dispatch(v1::Dispatch::default());
+            outbox.send(says(step)).unwrap();
+        }
+        let renewed = Message::Lease(v1::LeaseWord::default());
+        outbox.send(says(renewed)).unwrap();
+        drop(outbox);
+        let mut order = Vec::new();
+        while let Some(said) = outgoing.next().await {
+            order.push(match said.unwrap().message {
+                Some(Message::Welcome(_)) => "welcome",
+                Some(Message::Lease(_)) => "lease",
+                _ => "step",
+            });
+        }
+        assert_eq!(order, ["welcome", "lease", "step", "step"]);
+    }
 }

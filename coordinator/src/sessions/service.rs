@@ -14,11 +14,10 @@ use interlock_model::time::Timestamp;
 use interlock_proto::v1::agent_message::Message;
 use interlock_proto::v1::agent_service_server::AgentService;
 use interlock_proto::{PROTOCOL, v1};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Opening, Outbox, Said, inbound};
+use super::{Opening, Outbox, Outgoing, Said, inbound};
 use crate::driver::Handle;
 use crate::leases::Leases;
 
@@ -100,8 +99,7 @@ fn ends(at: SystemTime) -> Timestamp {
 
 #[tonic::async_trait]
 impl AgentService for AgentSessions {
-    type ConnectStream =
-        Map<ReceiverStream<Said>, fn(Said) -> Result<v1::CoordinatorMessage, Status>>;
+    type ConnectStream = Map<Outgoing, fn(Said) -> Result<v1::CoordinatorMessage, Status>>;
 
     async fn connect(
         &self,
@@ -133,9 +131,7 @@ impl AgentService for AgentSessions {
             .await?;
         let (driver, leases) = (self.driver.clone(), self.leases.clone());
         tokio::spawn(receive(driver, leases, node, number, messages));
-        Ok(Response::new(
-            ReceiverStream::new(outgoing).map(|said| *said),
-        ))
+        Ok(Response::new(outgoing.map(|said| *said)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The link to one coordinator: connect, say hello, tell what is news, pass on what is asked; again and again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +32,11 @@ use crate::run::chain;
 
 /// Messages that wait to be sent. A coordinator that does not read is not waited for with more than these.
 const QUEUE: usize = 4;
+
+/// Orders that may wait here for the desk. What is said of leases comes in the same stream, and must not wait for steps that
+/// wait for a disk: a holder that is not heard stops what it holds. Twice what a coordinator keeps for one agent, so that it is
+/// never the stream that is full.
+const WAITING: usize = 1024;
 
 /// How long a coordinator may take to answer a hello.
 pub(super) const WELCOME_LIMIT: Duration = Duration::from_secs(10);
@@ -276,9 +282,17 @@ impl<E: Executor> Link<E> {
         let mut news = News::default();
         let mut told = Vec::new();
         let mut alarm = Alarm::default();
+        let mut orders = VecDeque::new();
         loop {
             tokio::select! {
-                received = session.incoming.message() => match received {
+                room = self.orders.reserve(), if !orders.is_empty() => {
+                    let (Ok(room), Some(order)) = (room, orders.pop_front()) else {
+                        return Ended::Stopped;
+                    };
+                    room.send(order);
+                    continue;
+                }
+                received = session.incoming.message(), if orders.len() < WAITING => match received {
                     Ok(Some(received)) => {
                         // Before anybody can act on it: no probe that answers it has begun yet.
                         if let Some(CoordinatorSays::ProbeNow(question)) = &received.message {
@@ -293,10 +307,15 @@ impl<E: Executor> Link<E> {
                             self.hear(word);
                             continue;
                         }
-                        match self.pass_on(received).await {
-                            Ok(Some(answer)) => told.push(answer),
-                            Ok(None) => continue,
-                            Err(ended) => return ended,
+                        match Order::read(self.peer, received) {
+                            Ok(order) => {
+                                orders.push_back(Box::new(order));
+                                continue;
+                            }
+                            Err(no_order) => match self.answer(no_order) {
+                                Some(answer) => told.push(answer),
+                                None => continue,
+                            },
                         }
                     }
                     Ok(None) => return closed(),
@@ -367,25 +386,19 @@ impl<E: Executor> Link<E> {
         }
     }
 
-    /// Gives a message to the desk; what cannot be understood may have an answer.
-    async fn pass_on(&self, received: v1::CoordinatorMessage) -> Result<Option<Message>, Ended> {
-        match Order::read(self.peer, received) {
-            Ok(order) => self
-                .orders
-                .send(Box::new(order))
-                .await
-                .map(|()| None)
-                .map_err(|_| Ended::Stopped),
-            Err(NoOrder::Answer(answer)) => Ok(Some(*answer)),
-            Err(NoOrder::Ignore(problem)) => {
-                tracing::warn!(coordinator = %self.target.address, %problem, "a message is ignored");
-                Ok(None)
+    /// What is answered at once to what is no order, if anything is.
+    fn answer(&self, no_order: NoOrder) -> Option<Message> {
+        let coordinator = &self.target.address;
+        match no_order {
+            NoOrder::Answer(answer) => return Some(*answer),
+            NoOrder::Ignore(problem) => {
+                tracing::warn!(%coordinator, %problem, "a message is ignored");
             }
-            Err(NoOrder::Unexpected) => {
-                tracing::warn!(coordinator = %self.target.address, "a message of another version is ignored");
-                Ok(None)
+            NoOrder::Unexpected => {
+                tracing::warn!(%coordinator, "a message of another version is ignored");
             }
         }
+        None
     }
 
     fn ended_by(&self, status: &Status) -> Ended {

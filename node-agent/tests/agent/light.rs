@@ -1,10 +1,13 @@
 //! Many agents in one process, behind the same seam as the program's own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use interlock_agent::ledger::{Kept, Recorder};
-use interlock_agent::session::{Agent, Assignment, Attempt, Board, Executor, Options, Outcome};
+use interlock_agent::session::{
+    Agent, Assignment, Attempt, Board, Executor, LeaseWord, Options, Outcome, Permit,
+};
+use interlock_engine::agent::Peer;
 use interlock_mesh::channel::{self, Expected, Target};
 use interlock_mesh::credentials;
 use interlock_mesh::identity::Kind;
@@ -13,12 +16,16 @@ use interlock_model::ids::BootId;
 use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message as Said;
+use interlock_proto::v1::coordinator_message::Message as Order;
 use interlock_proto::v1::dispatch::Command;
 
 use crate::lab::Lab;
-use crate::scripted::{Coordinator, id, process};
+use crate::scripted::{Coordinator, id, patiently, process};
 
 const AGENTS: usize = 20;
+
+/// More than the desk has room for.
+const STEPS: usize = 200;
 
 fn options(lab: &Lab, coordinator: &Coordinator, node: &str) -> Options {
     let address = coordinator.endpoint.strip_prefix("https://").unwrap();
@@ -78,6 +85,66 @@ async fn light_agents_carry_out_each_attempt_once() {
     for agent in agents {
         agent.stop("done").await;
     }
+}
+
+/// Its desk hangs, as on a disk, for as long as nothing is free.
+struct Hanging {
+    free: Mutex<mpsc::Receiver<()>>,
+    heard: tokio::sync::mpsc::UnboundedSender<String>,
+}
+
+impl Executor for Hanging {
+    async fn execute(&self, _: Attempt) -> Outcome {
+        Outcome::done("nothing to do")
+    }
+
+    fn permit(&self, _: &action::Command) -> Permit {
+        // Ends with the sender.
+        let _ = tokio::task::block_in_place(|| self.free.lock().unwrap().recv());
+        Permit::Granted
+    }
+
+    fn lease_word(&self, _: Peer, word: LeaseWord) {
+        self.heard.send(word.service.to_string()).unwrap();
+    }
+}
+
+/// A holder that does not hear in time that its renewal is acknowledged stops what it holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_of_leases_does_not_wait_behind_steps_that_wait_for_a_disk() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let options = options(&lab, &coordinator, "n1");
+    let (frees, free) = mpsc::channel();
+    let (heard, mut words) = tokio::sync::mpsc::unbounded_channel();
+    let executor = Arc::new(Hanging {
+        free: Mutex::new(free),
+        heard,
+    });
+    let agent = Agent::start(options, Recorder::in_memory(), Kept::default(), |_| {
+        executor
+    });
+    let mut session = coordinator.session(1).await;
+    for step in 0..STEPS {
+        let (id, start) = (id(&step.to_string(), 1), process(&format!("web{step}")));
+        session.dispatch(id, Command::Start(start)).await;
+    }
+    let word = v1::LeaseWord {
+        service: "db".into(),
+        term: 1,
+        word: Some(v1::lease_word::Word::ReleaseWritten(1)),
+    };
+    session.order(Order::Lease(word)).await;
+    assert_eq!(patiently(words.recv()).await.as_deref(), Some("db"));
+
+    drop(frees);
+    let last = id(&(STEPS - 1).to_string(), 1);
+    assert_eq!(
+        session.outcome(&last).await.state(),
+        v1::AttemptState::Done,
+        "no step is lost"
+    );
+    agent.stop("done").await;
 }
 
 struct Posting(Board);
