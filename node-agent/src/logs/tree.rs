@@ -4,9 +4,11 @@
 //! same holds for whatever is no regular file, such as a pipe or a device, and for a file with several names: another of
 //! them may be somewhere that nobody permitted to read (`link(2)` needs no right to read a file).
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
@@ -19,6 +21,9 @@ const MOST_NAMES: usize = 20_000;
 
 /// Why the agent's own files are not read.
 const OWN: &str = "it is the agent's own (its key, its secrets or its memory), and no log";
+
+/// Why a file is not read whose name no message can carry.
+const NO_TEXT: &str = "its name is not UTF-8, so it cannot be asked for: rename it";
 
 /// A file below the root of a glob, open, or why it is not.
 #[derive(Debug)]
@@ -53,9 +58,9 @@ pub(super) fn open(glob: &Glob, own: &Own, path: &str) -> Result<File, String> {
         return Err("no file is named".to_owned());
     };
     for name in dirs {
-        dir = directory(&dir, own, name).map_err(|error| error.to_string())?;
+        dir = directory(&dir, own, name.as_ref()).map_err(|error| error.to_string())?;
     }
-    regular(&dir, own, file).unwrap_or_else(|| {
+    regular(&dir, own, file.as_ref()).unwrap_or_else(|| {
         Err("it is no file of its own, but a link, a pipe or the like".to_owned())
     })
 }
@@ -66,7 +71,7 @@ fn root(glob: &Glob, own: &Own) -> io::Result<OwnedFd> {
     not_own(own, root)?.ok_or_else(|| io::Error::other(OWN))
 }
 
-fn directory(dir: &OwnedFd, own: &Own, name: &str) -> Result<OwnedFd, Errno> {
+fn directory(dir: &OwnedFd, own: &Own, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat(dir, name, flags, Mode::empty())?;
     not_own(own, found)?.ok_or(Errno::ACCESS)
@@ -79,7 +84,7 @@ fn not_own(own: &Own, found: OwnedFd) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// The regular file of this name; none if the name is something else's.
-fn regular(dir: &OwnedFd, own: &Own, name: &str) -> Option<Result<File, String>> {
+fn regular(dir: &OwnedFd, own: &Own, name: &OsStr) -> Option<Result<File, String>> {
     // Before it is opened: that alone has effects on some devices.
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {}
@@ -121,21 +126,33 @@ fn descend(
         return Ok(true);
     };
     for name in names(dir, pattern)? {
-        let path = if above.is_empty() {
-            name.clone()
-        } else {
-            format!("{above}/{name}")
+        let text = name.to_str();
+        let shown = text.map_or_else(|| name.as_bytes().escape_ascii().to_string(), str::to_owned);
+        let path = match above {
+            "" => shown,
+            above => format!("{above}/{shown}"),
         };
-        if below.is_empty() {
-            if let Some(file) = regular(dir, own, &name)
-                && !each(Found { path, file })
-            {
-                return Ok(false);
+        let found = if below.is_empty() {
+            regular(dir, own, &name)
+        } else {
+            match (directory(dir, own, &name), text) {
+                // One that cannot be listed hides no other.
+                (Ok(next), Some(_)) => {
+                    if descend(&next, own, below, &path, each).unwrap_or(true) {
+                        continue;
+                    }
+                    return Ok(false);
+                }
+                (Ok(_), None) => Some(Err(NO_TEXT.to_owned())),
+                (Err(_), _) => None,
             }
-        } else if let Ok(next) = directory(dir, own, &name)
-            // One that cannot be listed hides no other.
-            && !descend(&next, own, below, &path, each).unwrap_or(true)
-        {
+        };
+        let Some(file) = found else { continue };
+        let file = match text {
+            Some(_) => file,
+            None => Err(NO_TEXT.to_owned()),
+        };
+        if !each(Found { path, file }) {
             return Ok(false);
         }
     }
@@ -143,19 +160,16 @@ fn descend(
 }
 
 /// The names in a directory that a component means, in order.
-fn names(dir: &OwnedFd, pattern: &str) -> io::Result<Vec<String>> {
+fn names(dir: &OwnedFd, pattern: &str) -> io::Result<Vec<OsString>> {
     if !is_wild(pattern) {
         let there = statat(dir, pattern, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        return Ok(there.then(|| pattern.to_owned()).into_iter().collect());
+        return Ok(there.then(|| pattern.into()).into_iter().collect());
     }
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)?.take(MOST_NAMES) {
         let entry = entry?;
-        // A name that is no UTF-8 cannot be asked for either.
-        if let Ok(name) = entry.file_name().to_str()
-            && !matches!(name, "." | "..")
-            && is_like(name, pattern)
-        {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." && is_like(&name.to_string_lossy(), pattern) {
             names.push(name.to_owned());
         }
     }
@@ -228,6 +242,31 @@ mod tests {
         ] {
             assert!(open(&glob, &Own::new(), led_out).is_err(), "{led_out}");
         }
+    }
+
+    #[test]
+    fn what_has_a_name_that_is_no_text_is_named_and_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
+        for made in [&b"good"[..], b"gr\xfcn"] {
+            fs::create_dir(at(made)).unwrap();
+        }
+        for file in [
+            &b"good/gr\xfcn.log"[..],
+            b"good/x.log",
+            b"gr\xfcn/x.log",
+            b"good/gr\xfcn.txt",
+        ] {
+            fs::write(at(file), "x").unwrap();
+        }
+        assert_eq!(
+            found(&format!("{}/*/*.log", dir.path().display())),
+            [
+                format!("good/gr\\xfcn.log ({NO_TEXT})"),
+                "good/x.log".to_owned(),
+                format!("gr\\xfcn ({NO_TEXT})"),
+            ]
+        );
     }
 
     #[test]
