@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use common::{Bed, alive, id, line_of, open, soon};
+use common::{Bed, alive, id, kill_hard, line_of, open, soon};
 use interlock_agent::config;
 use interlock_agent::exec::{Error, Exec, Verb};
 use interlock_agent::shim::{Runs, Status, Stop};
@@ -213,4 +213,53 @@ async fn a_one_shot_command_runs_as_it_is_written() {
         .await
         .unwrap();
     assert_eq!(soon(exec.report(&run)).await.output, "a b\n");
+}
+
+#[tokio::test]
+async fn what_is_to_be_forgotten_is_forgotten_also_where_a_killed_shim_has_left_something() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let pids = dir.path().join("pid");
+    let start = format!("sleep 1000 & echo $! > {}", pids.display());
+    let exec = exec(&runs, commands(&start, "", ""));
+    let started = id("op-1.start.1");
+    let run = exec
+        .launch(&db(), Verb::Start, started.clone())
+        .await
+        .unwrap();
+    assert!(soon(exec.report(&run)).await.success());
+    kill_hard(run.shim_pid().unwrap());
+    assert!(!soon(run.wait()).await.group.is_empty());
+    exec.forget(run);
+    tokio::task::yield_now().await;
+    kill_hard(line_of(&pids).await.parse().unwrap());
+    soon(async {
+        while runs.get(&started).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_that_lost_its_shim_is_no_answer_and_is_ended() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let pids = dir.path().join("pids");
+    let check = format!("echo $PPID $$ > {}; exec sleep 1000", pids.display());
+    let exec = exec(&runs, commands("", "", &check));
+    let killing = async {
+        let line = line_of(&pids).await;
+        let (shim, command) = line.split_once(' ').unwrap();
+        kill_hard(shim.parse().unwrap());
+        command.parse::<u32>().unwrap()
+    };
+    let (checked, command) = soon(async { tokio::join!(exec.check(&db()), killing) }).await;
+    assert_eq!(checked.unwrap().state, InstanceState::Unknown);
+    soon(async {
+        while alive(command) || dir.path().join("runs/check.db.0").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }

@@ -315,3 +315,24 @@ async fn a_shim_whose_directory_is_gone_ends_with_its_command() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn a_run_whose_directory_is_gone_is_not_taken_for_one_that_never_began() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let run = runs.launch(script("a", "exec sleep 1000")).await.unwrap();
+    let pid = run.pid().unwrap();
+    std::fs::remove_dir_all(dir.path().join("runs/a")).unwrap();
+    kill_hard(run.shim_pid().unwrap());
+    let ended = soon(run.wait()).await;
+    assert_eq!(
+        ended.group,
+        Group::Left { pids: vec![pid] },
+        "{:?}",
+        ended.outcome
+    );
+    soon(run.stop()).await.unwrap();
+    assert!(!alive(pid));
+    runs.remove(&run).await.unwrap();
+    runs.launch(script("a", "true")).await.unwrap();
+}

@@ -174,11 +174,14 @@ impl Handle {
         let mut trouble = self.trouble.clone();
         let stuck = async {
             tokio::time::sleep(SOON).await;
-            let known = trouble.wait_for(Option::is_some);
+            let known = async {
+                let known = trouble.wait_for(Option::is_some).await;
+                known.ok().and_then(|why| why.clone())
+            };
             match tokio::time::timeout(REASON, known).await {
-                Ok(Ok(why)) => why.clone().unwrap_or_default(),
+                Ok(Some(why)) => why,
                 // The driver has ended, as the call will say.
-                Ok(Err(_)) => std::future::pending().await,
+                Ok(None) => std::future::pending().await,
                 Err(_) => format!("It has not answered for {} s", (SOON + REASON).as_secs()),
             }
         };

@@ -141,17 +141,20 @@ impl Exec {
     pub fn adopt(&self, runs: Vec<Run>) -> Vec<Run> {
         let (checks, others): (Vec<Run>, Vec<Run>) =
             runs.into_iter().partition(|run| run.id().is_check());
-        for check in checks {
-            let runs = self.inner.runs.clone();
-            tokio::spawn(async move {
-                if let Err(error) = check.kill(Duration::ZERO).await {
-                    tracing::warn!(run = %check.id(), %error, "cannot end a check of the last agent");
-                    return;
-                }
-                forget(&runs, &check).await;
-            });
-        }
+        checks.into_iter().for_each(|check| self.end(check));
         others
+    }
+
+    /// Ends and forgets a check that nobody waits for.
+    fn end(&self, check: Run) {
+        let runs = self.inner.runs.clone();
+        tokio::spawn(async move {
+            if let Err(error) = check.kill(Duration::ZERO).await {
+                tracing::warn!(run = %check.id(), %error, "cannot end a check");
+                return;
+            }
+            forget(&runs, &check).await;
+        });
     }
 
     /// A `start` or `stop` that was begun earlier and may run still, although nobody waits for it any more: its shim was
@@ -234,7 +237,7 @@ impl Exec {
     pub fn forget(&self, run: Run) {
         let runs = self.inner.runs.clone();
         tokio::spawn(async move {
-            run.wait().await;
+            run.gone().await;
             forget(&runs, &run).await;
         });
     }
@@ -291,7 +294,12 @@ impl Exec {
             ended,
             output: output(&run).await,
         };
-        forget(&self.inner.runs, &run).await;
+        if checked.ended.group.is_empty() {
+            forget(&self.inner.runs, &run).await;
+        } else {
+            // Its shim was killed.
+            self.end(run);
+        }
         Ok(checked)
     }
 }

@@ -84,7 +84,7 @@ impl Body {
         let instances = self.instances.clone();
         let exec = self.managers.exec.clone();
         tokio::spawn(async move {
-            run.wait().await;
+            run.gone().await;
             exec.forget(run);
             instances.poke(|part| matches!(part, Part::Exec { .. } | Part::Ocf(_)));
         });

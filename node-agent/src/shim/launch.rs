@@ -30,8 +30,19 @@ pub enum LaunchError {
     #[error("run {0} exists: adopt it, or remove it first")]
     Exists(RunId),
     /// Its directory, control group or pipes could not be made.
-    #[error("cannot prepare run {0}")]
-    Prepare(RunId, #[source] io::Error),
+    #[error(
+        "cannot prepare run {id} in {dir}: check that this directory is there, on a local disk, writable and with room; if it was \
+         removed, restart the agent"
+    )]
+    Prepare {
+        /// The run.
+        id: RunId,
+        /// The directory of all runs.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The shim could not be started.
     #[error("cannot start {program} as the shim of run {id}")]
     Spawn {
@@ -70,15 +81,19 @@ pub(super) fn begin(
 ) -> Result<Begun, LaunchError> {
     let id = run.id.clone();
     let dir = options.dir.join(id.as_str());
+    let cannot = |source| LaunchError::Prepare {
+        id: id.clone(),
+        dir: options.dir.clone(),
+        source,
+    };
     match DirBuilder::new().mode(0o700).create(&dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(LaunchError::Exists(id));
         }
-        result => result.map_err(|error| LaunchError::Prepare(id.clone(), error))?,
+        result => result.map_err(cannot)?,
     }
-    let begun = prepare(options, run, input, &dir)
-        .map_err(|error| LaunchError::Prepare(id.clone(), error))
-        .and_then(|(spec, mut command, report)| match command.spawn() {
+    let begun = prepare(options, run, input, &dir).map_err(cannot).and_then(
+        |(spec, mut command, report)| match command.spawn() {
             Ok(shim) => Ok(Begun {
                 dir: dir.clone(),
                 spec,
@@ -86,11 +101,12 @@ pub(super) fn begin(
                 report,
             }),
             Err(source) => Err(LaunchError::Spawn {
-                id,
+                id: id.clone(),
                 program: options.program.clone(),
                 source,
             }),
-        });
+        },
+    );
     if begun.is_err() {
         // Nothing was started; the next agent would find the same and remove it.
         let _ = discard(&dir);
@@ -172,6 +188,9 @@ pub(super) fn discard(dir: &Path) -> io::Result<()> {
         .to_string_lossy()
         .into_owned();
     let gone = dir.with_file_name(format!("{GONE}{name}-{}", nonce()?));
-    fs::rename(dir, &gone)?;
-    fs::remove_dir_all(&gone)
+    match fs::rename(dir, &gone) {
+        // Somebody else has removed it, which is as good.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.and_then(|()| fs::remove_dir_all(&gone)),
+    }
 }

@@ -117,8 +117,10 @@ pub(super) fn collect(dir: &Path, spec: &SpecFile, boot_id: &BootId) -> Ended {
             group: Group::Empty(Proof::OtherBoot),
         };
     }
-    if matches!(record::read::<RunRecord>(dir, record::RUN), Ok(None)) {
-        // The shim writes it before it starts the command.
+    // The shim writes it before it starts the command. A directory that somebody has removed says nothing.
+    if matches!(record::read::<RunRecord>(dir, record::RUN), Ok(None))
+        && dir.join(record::SPEC).exists()
+    {
         return Ended {
             outcome: Outcome::Exited(never_started()),
             group: Group::Empty(Proof::NeverStarted),

@@ -346,6 +346,14 @@ impl Run {
         }
     }
 
+    /// Waits until nothing of the run is left, and that is known.
+    pub async fn gone(&self) {
+        let mut ended = self.wait().await;
+        while !ended.group.is_empty() {
+            ended = self.ended_since(&ended).await;
+        }
+    }
+
     /// Waits until more is known of the end than this.
     pub async fn ended_since(&self, known: &Ended) -> Ended {
         let mut phase = self.shared.phase.subscribe();
