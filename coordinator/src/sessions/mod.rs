@@ -42,7 +42,7 @@ pub(crate) struct Outbox {
 
 /// What is to be sent in a session, in this order.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     first: mpsc::Receiver<Said>,
     rest: mpsc::Receiver<Said>,
 }
