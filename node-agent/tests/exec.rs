@@ -254,7 +254,8 @@ async fn a_check_that_lost_its_shim_is_no_answer_and_is_ended() {
         kill_hard(shim.parse().unwrap());
         command.parse::<u32>().unwrap()
     };
-    let (checked, command) = soon(async { tokio::join!(exec.check(&db()), killing) }).await;
+    let name = db();
+    let (checked, command) = soon(async { tokio::join!(exec.check(&name), killing) }).await;
     assert_eq!(checked.unwrap().state, InstanceState::Unknown);
     soon(async {
         while alive(command) || dir.path().join("runs/check.db.0").exists() {
