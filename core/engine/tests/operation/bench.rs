@@ -504,6 +504,30 @@ impl Bench {
         if state == AttemptState::Done {
             self.shows(step);
         }
+        self.hears(from.unwrap(), step, attempt, state, repeatable);
+    }
+
+    /// What is done is so, and its agent has not seen it before it was otherwise again.
+    pub(crate) fn says_unseen(&mut self, step: &str, on: &str) -> &mut Self {
+        let attempt = self.attempt(step);
+        self.hears(
+            on.parse().unwrap(),
+            step,
+            attempt,
+            AttemptState::Done,
+            false,
+        );
+        self.advance()
+    }
+
+    fn hears(
+        &mut self,
+        from: NodeName,
+        step: &str,
+        attempt: u64,
+        state: AttemptState,
+        repeatable: bool,
+    ) {
         let report = AttemptReport {
             id: AttemptId {
                 operation: OperationId(1),
@@ -514,7 +538,7 @@ impl Bench {
             evidence: "said".into(),
             repeatable,
         };
-        self.with(|operation, ctx| operation.report(&from.unwrap(), &report, ctx));
+        self.with(|operation, ctx| operation.report(&from, &report, ctx));
     }
 
     /// The agent of a step's node shows what the step, or taking it back, has made of the instance.
@@ -534,7 +558,11 @@ impl Bench {
             true => InstanceState::Running,
             false => InstanceState::Stopped,
         };
-        self.instance(service.as_str(), node.as_str(), state);
+        // An agent tells what is news.
+        let known = self.view.instance(&node, &service);
+        if known.is_none_or(|(seen, _)| seen.state != state) {
+            self.instance(service.as_str(), node.as_str(), state);
+        }
     }
 
     /// What a step waits for.

@@ -69,7 +69,7 @@ fn what_is_said_to_run_after_its_stop_runs_again_also_where_nobody_knows_since_w
     ]);
     bench.instance("web", "b", InstanceState::Running);
     bench.advance().pass(1);
-    bench.says("stop:web@b", AttemptState::Done);
+    bench.says_unseen("stop:web@b", "b");
     bench.pass(1).sent();
     bench.instance("web", "b", InstanceState::Running);
     approve(&mut bench);
