@@ -29,6 +29,7 @@ async fn a_command_is_not_begun_while_one_of_an_earlier_attempt_may_still_run() 
         .dispatch(id("start", 1), Command::Start(exec("job")))
         .await;
     content(&count, |text| text == "x\n").await;
+    is_on_record(&lab).await;
     let pid = fs::read_to_string(&shim).unwrap();
     signal(pid.trim().parse().unwrap(), Signal::KILL);
     let unseen = session.outcome(&id("start", 1)).await;
@@ -164,7 +165,9 @@ async fn orphan(lab: &Lab, session: &mut Session) {
     session
         .dispatch(id("start", 1), Command::Start(exec("job")))
         .await;
-    signal(pid_in(&lab.path("shim")).await, Signal::KILL);
+    let shim = pid_in(&lab.path("shim")).await;
+    is_on_record(lab).await;
+    signal(shim, Signal::KILL);
     let unseen = session.outcome(&id("start", 1)).await;
     assert_eq!(unseen.state(), State::Unknown, "{unseen:?}");
 }
@@ -190,6 +193,16 @@ async fn pid_in(file: &Path) -> u32 {
 async fn gone(pid: u32) {
     patiently(async {
         while lives(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until the shim has written down which process its command is.
+async fn is_on_record(lab: &Lab) {
+    patiently(async {
+        while !lab.any_run_lives() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
