@@ -504,14 +504,14 @@ impl Bench {
         if state == AttemptState::Done {
             self.shows(step);
         }
-        self.hears(from.unwrap(), step, attempt, state, repeatable);
+        self.hears(&from.unwrap(), step, attempt, state, repeatable);
     }
 
     /// What is done is so, and its agent has not seen it before it was otherwise again.
     pub(crate) fn says_unseen(&mut self, step: &str, on: &str) -> &mut Self {
         let attempt = self.attempt(step);
         self.hears(
-            on.parse().unwrap(),
+            &on.parse().unwrap(),
             step,
             attempt,
             AttemptState::Done,
@@ -522,7 +522,7 @@ impl Bench {
 
     fn hears(
         &mut self,
-        from: NodeName,
+        from: &NodeName,
         step: &str,
         attempt: u64,
         state: AttemptState,
@@ -538,7 +538,7 @@ impl Bench {
             evidence: "said".into(),
             repeatable,
         };
-        self.with(|operation, ctx| operation.report(&from, &report, ctx));
+        self.with(|operation, ctx| operation.report(from, &report, ctx));
     }
 
     /// The agent of a step's node shows what the step, or taking it back, has made of the instance.
