@@ -1,4 +1,4 @@
-//! Parts that two services have on one node: who stops the one stops the other, and neither knows.
+//! Parts that two services have on one node, what only their primaries have included: who stops the one stops the other, and neither knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,9 +32,10 @@ pub(super) fn verify(facts: &Facts<'_>) {
 fn places(service: &Service) -> impl Iterator<Item = (&NodeName, &Part)> {
     // One that is named twice is a mistake of its own.
     let nodes: BTreeSet<&NodeName> = service.nodes.iter().collect();
-    nodes
-        .into_iter()
-        .flat_map(|node| service.parts.iter().map(move |part| (node, part)))
+    nodes.into_iter().flat_map(|node| {
+        let parts = service.parts.iter().chain(&service.primary_parts);
+        parts.map(move |part| (node, part))
+    })
 }
 
 fn keys<'n>(facts: &Facts<'_>, service: &'n ServiceName) -> [&'n str; 3] {
