@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{Bed, alive, clean, kill_hard, line_of, open, open_with, script, soon};
+use common::{Bed, Cgroup, alive, clean, kill_hard, line_of, open, open_with, script, soon};
 use interlock_agent::shim::{
     Ended, Group, Lost, OpenError, Options, Outcome, Proof, Run, Runs, Status,
 };
@@ -240,37 +240,6 @@ async fn an_agent_that_died_before_the_shim_existed_has_started_nothing() {
     assert!(!dir.path().join("runs/a").exists());
 }
 
-/// A control group of this test, where the machine has a cgroup v2 tree that may be written.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn create(name: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let mount = mounts.lines().find_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            let path = fields.next()?;
-            (fields.next()? == "cgroup2").then(|| PathBuf::from(path))
-        })?;
-        let path = mount.join(format!("interlock-test-{name}-{}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        path.join("cgroup.kill").exists().then_some(Self(path))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for leaf in fs::read_dir(&self.0)
-            .unwrap()
-            .filter_map(|entry| Some(entry.ok()?.path()))
-        {
-            if leaf.is_dir() {
-                let _ = fs::remove_dir(leaf);
-            }
-        }
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_environment_replaced()
 {
@@ -279,7 +248,7 @@ async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_env
         return;
     };
     let dir = Bed::new();
-    let runs = open_with(dir.path(), "boot", Some(cgroup.0.clone()));
+    let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));
     let pids = dir.path().join("pids");
     let text = format!(
         "setsid env -i sh -c 'echo $$ > {}; while :; do /bin/sleep 1000; done' & exit 0",
@@ -297,7 +266,7 @@ async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_env
     assert_eq!(ended.group, Group::Empty(Proof::ControlGroup));
     assert!(!alive(daemon));
     runs.remove(&run).await.unwrap();
-    assert!(!cgroup.0.join("a").exists());
+    assert!(!cgroup.path().join("a").exists());
 }
 
 #[tokio::test]
@@ -307,7 +276,7 @@ async fn a_run_in_a_control_group_ends_as_one_without() {
         return;
     };
     let dir = Bed::new();
-    let runs = open_with(dir.path(), "boot", Some(cgroup.0.clone()));
+    let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));
     let run = runs
         .launch(script("a", "grep -q /a$ /proc/self/cgroup && exit 3"))
         .await

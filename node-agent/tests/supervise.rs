@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Bed, alive, kill_hard, line_of, open, soon};
+use common::{Bed, Cgroup, alive, kill_hard, line_of, open, open_with, soon};
 use interlock_agent::config::{Listener, Process, Ready, Setting};
 use interlock_agent::shim::{Group, Stop};
-use interlock_agent::supervise::{Event, StartError, State, Supervisor};
+use interlock_agent::supervise::{Event, StartError, State, StopError, Supervisor};
 use interlock_model::names::LocalName;
 use tokio::sync::mpsc::Receiver;
 
@@ -287,11 +287,17 @@ async fn if_the_shim_is_killed_the_process_is_seen_until_it_is_gone_and_can_be_s
     };
     let pid = orphaned().await;
     kill_hard(pid);
-    until(&supervisor, |state| matches!(state, State::Failed { .. })).await;
+    until(&supervisor, |state| *state == State::Unproven).await;
+    assert!(supervisor.take_word(&web()).await.unwrap());
 
     let pid = orphaned().await;
-    let ended = soon(supervisor.stop(&web())).await.unwrap().unwrap();
-    assert!(ended.group.is_empty() && !alive(pid));
+    assert!(
+        !supervisor.take_word(&web()).await.unwrap(),
+        "nobody's word stands against what is seen"
+    );
+    let stopped = soon(supervisor.stop(&web())).await;
+    assert!(matches!(stopped, Err(StopError::Unproven(_))) && !alive(pid));
+    assert!(supervisor.take_word(&web()).await.unwrap());
 
     let pid = orphaned().await;
     drop(supervisor);
@@ -303,7 +309,78 @@ async fn if_the_shim_is_killed_the_process_is_seen_until_it_is_gone_and_can_be_s
     next.adopt(runs.adopt_all().await.unwrap());
     assert!(matches!(next.state(&web()), Some(State::Orphaned { .. })));
     kill_hard(pid);
-    until(&next, |state| matches!(state, State::Failed { .. })).await;
+    until(&next, |state| *state == State::Unproven).await;
+}
+
+/// A command that leaves a worker, with neither its session nor its environment, and goes on.
+fn with_a_worker(dir: &Path) -> String {
+    let worker = "echo $$ > worker; exec sleep 300";
+    format!(
+        "cd {}; (env -i setsid /bin/sh -c '{worker}' &); exec sleep 1000",
+        dir.display()
+    )
+}
+
+#[tokio::test]
+async fn a_stop_without_a_shim_is_not_proven_while_a_worker_may_live_that_nothing_tells() {
+    let dir = Bed::new();
+    let runs = open(dir.path(), "boot");
+    let processes = || BTreeMap::from([(web(), process(&with_a_worker(dir.path())))]);
+    let (first, _events) = Supervisor::new(runs.clone(), processes(), dir.path().join("logs"));
+    first.start(&web()).await.unwrap();
+    let worker: u32 = line_of(&dir.path().join("worker")).await.parse().unwrap();
+    kill_hard(
+        runs.get(&"service.web".parse().unwrap())
+            .unwrap()
+            .shim_pid()
+            .unwrap(),
+    );
+    until(&first, |state| matches!(state, State::Orphaned { .. })).await;
+    let unproven = |stopped| matches!(stopped, Err(StopError::Unproven(_)));
+    let lives = unproven(soon(first.stop(&web())).await) && alive(worker);
+    let again = unproven(soon(first.stop(&web())).await);
+    let beside = first.start(&web()).await;
+    drop(first);
+    drop(runs);
+
+    // The next agent knows no more.
+    let runs = open(dir.path(), "boot");
+    let (next, _events) = Supervisor::new(runs.clone(), processes(), dir.path().join("logs"));
+    next.adopt(runs.adopt_all().await.unwrap());
+    let adopted = next.state(&web());
+    kill_hard(worker);
+    assert!(lives && again);
+    assert!(matches!(beside, Err(StartError::Unproven(_))), "{beside:?}");
+    assert_eq!(adopted, Some(State::Unproven));
+
+    assert!(next.take_word(&web()).await.unwrap());
+    assert!(matches!(next.state(&web()), Some(State::Stopped { .. })));
+    next.start(&web()).await.unwrap();
+    soon(next.stop(&web())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_control_group_finds_a_worker_that_nothing_else_tells() {
+    let Some(cgroup) = Cgroup::create("worker") else {
+        eprintln!("skipped: no cgroup v2 tree with cgroup.kill can be written here");
+        return;
+    };
+    let dir = Bed::new();
+    let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));
+    let processes = BTreeMap::from([(web(), process(&with_a_worker(dir.path())))]);
+    let (supervisor, _events) = Supervisor::new(runs.clone(), processes, dir.path().join("logs"));
+    supervisor.start(&web()).await.unwrap();
+    let worker: u32 = line_of(&dir.path().join("worker")).await.parse().unwrap();
+    let run = runs.get(&"service.web".parse().unwrap()).unwrap();
+    kill_hard(run.shim_pid().unwrap());
+    until(&supervisor, |state| matches!(state, State::Orphaned { .. })).await;
+    soon(supervisor.stop(&web())).await.unwrap();
+    assert!(!alive(worker));
+    soon(supervisor.start(&web())).await.unwrap();
+    soon(supervisor.stop(&web())).await.unwrap();
+    runs.remove(&runs.get(&"service.web".parse().unwrap()).unwrap())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //!
 //! Reads work always. What a person does by hand goes the same way as an attempt: through the allow-list and the
 //! ledger, where it is recorded with who and why. Three doors stay shut: instances of exclusive services are never
-//! started or stopped here (safety rule E16: this node cannot know who else is active), nothing is done to an instance
+//! started or stopped here (safety rule E16: this node cannot know who else is active; but a person may say that nothing of
+//! one is left whose shim was killed), nothing is done to an instance
 //! while an attempt is open on it, and nothing to one that an operation holds (invariant I8), unless the person names that
 //! operation: with every coordinator dead nobody could end it.
 
@@ -25,7 +26,7 @@ use crate::config::Allow;
 use crate::facts::FactsReader;
 use crate::peers;
 use crate::roles::Roles;
-use crate::run::{Error, Instances};
+use crate::run::{Error, Instances, Managers};
 use crate::session::{Clock, Handle};
 use crate::watchdog;
 
@@ -43,6 +44,7 @@ pub(crate) struct NodeState {
     pub(crate) boot: BootId,
     pub(crate) session: Handle,
     pub(crate) instances: Instances,
+    pub(crate) managers: Managers,
     pub(crate) allow: Allow,
     pub(crate) facts: Arc<Mutex<FactsReader>>,
     pub(crate) clock: Clock,

@@ -57,6 +57,8 @@ impl Service {
                 self.state.node
             )));
         };
+        let of_the_lost =
+            request.verb == "stop" && self.state.managers.awaits_word(&assigned.parts);
         let command = match request.verb.as_str() {
             "start" => Command::Start {
                 service: service.clone(),
@@ -72,7 +74,7 @@ impl Service {
                 )));
             }
         };
-        let permit = if assigned.exclusive {
+        let permit = if assigned.exclusive && !of_the_lost {
             Permit::Denied(format!(
                 "{service} is exclusive: whether another instance is active cannot be known here; use an operation"
             ))

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use interlock_engine::agent::ledger::Outcome;
+use interlock_engine::agent::ledger::{BY_HAND, Outcome};
 use interlock_model::ids::AttemptId;
 use interlock_model::names::ServiceName;
 use interlock_model::time::Timestamp;
@@ -161,6 +161,11 @@ impl<'a> Errand<'a> {
     /// Has an attempt taken the instance from the guard? Then nothing more is begun.
     pub(super) fn is_handed_over(&self) -> bool {
         matches!(self.whose, Whose::Guard(instance) if instance.is_taken())
+    }
+
+    /// Does a person do it, at the door of this agent?
+    pub(super) fn is_by_hand(&self) -> bool {
+        matches!(self.whose, Whose::Attempt(attempt) if attempt.id.operation == BY_HAND)
     }
 
     pub(super) fn time_left(&self) -> std::time::Duration {

@@ -99,7 +99,7 @@ use crate::watchdog::{self, Device, Dog};
 pub(crate) use body::facts;
 pub use error::Error;
 pub(crate) use instances::Instances;
-pub(crate) use managers::chain;
+pub(crate) use managers::{Managers, chain};
 
 /// How often the credentials' files are looked at. A renewal has days.
 const RELOAD: Duration = Duration::from_secs(30);
@@ -285,6 +285,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
         roles: roles.clone(),
         assigned,
     };
+    let at_the_door = managers.clone();
     let agent = Agent::start(options, recorder, kept, |session| {
         let body = body::Body {
             allow: config.allow.clone(),
@@ -322,6 +323,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     });
     tokio::spawn(leases.post(agent.handle().board().clone(), instances.clone()));
     let node = NodeState {
+        managers: at_the_door,
         node: config.node.clone(),
         cluster: credentials.identity().cluster().clone(),
         boot,

@@ -15,6 +15,9 @@
 //!        │                        └─ stop ── Orphaned ◄─┘
 //!        └──── nothing left, or stop ── Unknown ◄─┘ its death, something left
 //! ```
+//!
+//! After a shim was killed, *nothing left* is the kernel's word about the control group of the run. Without one it would be
+//! a search that a process can hide from: that ends in `Unproven`, which only a person's word leaves.
 
 mod listener;
 mod log;
@@ -39,6 +42,7 @@ use crate::shim::{
 
 use slot::Slot;
 pub use state::State;
+use state::UNPROVEN;
 
 /// How many changes of state may wait for who reads them. When nobody reads, nothing is held up: states that were
 /// passed through meanwhile are left out, the newest one of each process is always told.
@@ -70,6 +74,9 @@ pub enum StartError {
         /// What was found.
         pids: Vec<u32>,
     },
+    /// Something of an earlier run may live unseen.
+    #[error("process {0} may run already: {UNPROVEN}")]
+    Unproven(LocalName),
     /// A run of it lives of which there is no record.
     #[error(
         "process {name} may run already: pid {shim} is of a run of which there is no record; the state directory was lost or \
@@ -112,7 +119,13 @@ pub enum StopError {
         /// Its shim, or what that has left.
         shim: u32,
     },
-    /// It could not be stopped, or nothing proves that it was.
+    /// Nothing of it is found any more, and nothing proves that nothing is left.
+    #[error("process {0} may be left: {UNPROVEN}")]
+    Unproven(LocalName),
+    /// Its last run cannot be forgotten.
+    #[error("cannot clear the last run of process {0} away")]
+    Clear(LocalName, #[source] RemoveError),
+    /// It could not be stopped.
     #[error("cannot stop process {0}")]
     Kill(LocalName, #[source] KillError),
 }
@@ -249,11 +262,15 @@ impl Supervisor {
             // Dead, but perhaps not gone yet.
             let ended = last.wait().await;
             let now = last.state().unwrap_or(ended);
-            if let State::Unknown { pids } = State::after(&now) {
-                return Err(StartError::LeftBehind {
-                    name: name.clone(),
-                    pids,
-                });
+            match State::after(&now) {
+                State::Unknown { pids } => {
+                    return Err(StartError::LeftBehind {
+                        name: name.clone(),
+                        pids,
+                    });
+                }
+                State::Unproven => return Err(StartError::Unproven(name.clone())),
+                _ => {}
             }
             self.inner
                 .runs
@@ -339,8 +356,38 @@ impl Supervisor {
             .await
             .map_err(|error| StopError::Kill(name.clone(), error))?;
         // The follower says so too, but whoever asked shall see it when this returns.
-        slot.advance(number, || State::after(&ended));
+        let state = State::after(&ended);
+        slot.advance(number, || state.clone());
+        if state == State::Unproven {
+            return Err(StopError::Unproven(name.clone()));
+        }
         Ok(Some(ended))
+    }
+
+    /// A person has looked, and says that nothing is left of a process of which that cannot be proven. False if that was
+    /// not in doubt, and nothing was done.
+    ///
+    /// # Errors
+    /// If its last run cannot be forgotten.
+    pub async fn take_word(&self, name: &LocalName) -> Result<bool, StopError> {
+        let slot = self
+            .inner
+            .slots
+            .get(name)
+            .ok_or_else(|| StopError::NoSuch(name.clone()))?;
+        let _acting = slot.acting.lock().await;
+        if slot.state() != State::Unproven {
+            return Ok(false);
+        }
+        if let Some(run) = self.inner.runs.get(&RunId::service(name)) {
+            self.inner
+                .runs
+                .remove(&run)
+                .await
+                .map_err(|error| StopError::Clear(name.clone(), error))?;
+        }
+        slot.begin(State::by_word());
+        Ok(true)
     }
 
     async fn spec(

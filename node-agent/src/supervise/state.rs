@@ -6,7 +6,12 @@ use std::time::Duration;
 use interlock_model::observation::InstanceState;
 use interlock_model::time::Timestamp;
 
-use crate::shim::{Ended, Group, Lost, Outcome, Run};
+use crate::shim::{Ended, Group, Lost, Outcome, Proof, Run};
+
+/// Why it is not known that nothing is left, and what to do about it.
+pub(super) const UNPROVEN: &str = "its shim was killed; no process with its mark is left, which without a control group is no \
+                                   proof: one may have shed it. Look, end what is left of it, and say so with `interlockctl \
+                                   node stop SERVICE --node NODE --reason TEXT`";
 
 /// What a supervised process is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,9 @@ pub enum State {
         /// Those of its processes that were found.
         pids: Vec<u32>,
     },
+    /// Its shim was killed, and without a control group nothing proves that all that it started is gone, although nothing
+    /// is found. A person has to look ([`Supervisor::take_word`](super::Supervisor::take_word)).
+    Unproven,
 }
 
 impl State {
@@ -76,6 +84,14 @@ impl State {
     pub(super) fn never_started() -> Self {
         Self::Stopped {
             why: "not started since this machine is up".to_owned(),
+            since: None,
+        }
+    }
+
+    /// The state when a person says that nothing is left.
+    pub(super) fn by_word() -> Self {
+        Self::Stopped {
+            why: "its shim was killed, and a person has said that nothing of it is left".to_owned(),
             since: None,
         }
     }
@@ -119,6 +135,9 @@ impl State {
         if let Group::Left { pids } = &ended.group {
             return Self::Unknown { pids: pids.clone() };
         }
+        if ended.group == Group::Empty(Proof::Searched) {
+            return Self::Unproven;
+        }
         let why = ended.outcome.to_string();
         match &ended.outcome {
             Outcome::Exited(exit) if exit.stopped => Self::Stopped {
@@ -150,7 +169,7 @@ impl State {
             Self::Starting { .. } | Self::Forgotten { .. } => 0,
             Self::Running { .. } => 1,
             Self::Stopping | Self::Orphaned { .. } => 2,
-            Self::Stopped { .. } | Self::Failed { .. } | Self::Unknown { .. } => 3,
+            Self::Stopped { .. } | Self::Failed { .. } | Self::Unknown { .. } | Self::Unproven => 3,
         }
     }
 
@@ -163,7 +182,9 @@ impl State {
             Self::Stopping => InstanceState::Stopping,
             Self::Stopped { .. } => InstanceState::Stopped,
             Self::Failed { .. } => InstanceState::Failed,
-            Self::Unknown { .. } | Self::Forgotten { .. } => InstanceState::Unknown,
+            Self::Unknown { .. } | Self::Forgotten { .. } | Self::Unproven => {
+                InstanceState::Unknown
+            }
         }
     }
 }
@@ -187,6 +208,7 @@ impl fmt::Display for State {
             Self::Unknown { pids } => {
                 write!(f, "unknown: its shim was killed and pids {pids:?} are left")
             }
+            Self::Unproven => write!(f, "unknown: {UNPROVEN}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::attempts::counting;
 use crate::lab::{Lab, content, lives, signal};
-use crate::scripted::{Session, exec, id, patiently};
+use crate::scripted::{Session, exec, id, patiently, process};
 
 #[tokio::test]
 async fn a_command_is_not_begun_while_one_of_an_earlier_attempt_may_still_run() {
@@ -158,6 +158,76 @@ async fn a_stop_that_has_no_time_to_wait_for_a_start_is_refused_with_what_to_do(
         "{told}"
     );
     assert!(lives(start) && !lab.path("stopped").exists());
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_shim_is_not_started_again_until_a_person_has_looked() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let here = lab.here();
+    let worker = "env -i setsid /bin/sh -c 'echo $$ > worker; exec sleep 300'";
+    let file = format!(
+        "[allow.services]\nweb = {{ process = \"web\" }}\n[process.web]\ncommand = [\"/bin/sh\", \"-c\", \
+         \"cd {here}; ({worker} &); echo $PPID > shim; exec sleep 1000\"]\n"
+    );
+    lab.configure(&coordinator.endpoint, &file);
+    let agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[process("web")], 3).await;
+    session
+        .dispatch(id("start", 1), Command::Start(process("web")))
+        .await;
+    let started = session.outcome(&id("start", 1)).await;
+    assert_eq!(started.state(), State::Done, "{started:?}");
+    let worker = pid_in(&lab.path("worker")).await;
+    signal(pid_in(&lab.path("shim")).await, Signal::KILL);
+    session
+        .instance("web", |seen| seen.reason.contains("without its shim"))
+        .await;
+
+    // Also a guard that may restart it does not, and the agent's own start is refused.
+    session
+        .dispatch(id("stop", 1), Command::Stop(process("web")))
+        .await;
+    let stopped = session.outcome(&id("stop", 1)).await;
+    let unseen = session
+        .instance("web", |seen| seen.state() == v1::InstanceState::Unknown)
+        .await;
+    session
+        .dispatch(id("start", 2), Command::Start(process("web")))
+        .await;
+    let refused = session.outcome(&id("start", 2)).await;
+    let lived = lives(worker);
+    signal(worker, Signal::KILL);
+    assert!(lived, "the one that nothing tells is there");
+    assert_eq!(stopped.state(), State::Unknown, "{stopped:?}");
+    assert_eq!(refused.state(), State::Failed, "{refused:?}");
+    for told in [&stopped.evidence, &unseen.reason, &refused.evidence] {
+        assert!(told.contains("interlockctl node stop"), "{told}");
+    }
+
+    let mut client = lab
+        .node_service(&agent, "interlock://lab/operator/anna?role=operator")
+        .await;
+    let word = v1::ControlInstanceRequest {
+        service: "web".into(),
+        verb: "stop".into(),
+        reason: "the worker was left, and is ended".into(),
+        override_operations: Vec::new(),
+    };
+    let taken = client.control_instance(word).await.unwrap().into_inner();
+    assert!(
+        taken.evidence.contains("a person has said"),
+        "{}",
+        taken.evidence
+    );
+    fs::remove_file(lab.path("worker")).unwrap();
+    session
+        .dispatch(id("start", 3), Command::Start(process("web")))
+        .await;
+    let started = session.outcome(&id("start", 3)).await;
+    assert_eq!(started.state(), State::Done, "{started:?}");
+    signal(pid_in(&lab.path("worker")).await, Signal::KILL);
 }
 
 /// Starts it, and kills the shim while the start runs.

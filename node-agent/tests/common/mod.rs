@@ -123,3 +123,38 @@ pub(crate) async fn clean(runs: &Runs, run: &Run) {
     soon(run.kill(Duration::ZERO)).await.unwrap();
     runs.remove(run).await.unwrap();
 }
+
+/// A control group of this test, where the machine has a cgroup v2 tree that may be written.
+pub(crate) struct Cgroup(PathBuf);
+
+impl Cgroup {
+    pub(crate) fn create(name: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mount = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let path = fields.next()?;
+            (fields.next()? == "cgroup2").then(|| PathBuf::from(path))
+        })?;
+        let path = mount.join(format!("interlock-test-{name}-{}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        path.join("cgroup.kill").exists().then_some(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for leaf in fs::read_dir(&self.0)
+            .unwrap()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+        {
+            if leaf.is_dir() {
+                let _ = fs::remove_dir(leaf);
+            }
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}

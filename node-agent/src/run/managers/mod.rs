@@ -38,7 +38,7 @@ use crate::systemd::Systemd;
 
 /// All managers of this node. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Managers {
+pub(crate) struct Managers {
     pub(super) supervisor: Supervisor,
     pub(super) exec: Exec,
     pub(super) ocf: ResourceAgents,

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
+use interlock_model::action::Part;
 use interlock_model::names::LocalName;
 
 use super::{Managers, chain};
@@ -52,7 +53,9 @@ impl Managers {
                 (*since, None, why.clone())
             }
             State::Stopping => (None, None, String::new()),
-            State::Unknown { .. } | State::Forgotten { .. } => (None, None, state.to_string()),
+            State::Unknown { .. } | State::Forgotten { .. } | State::Unproven => {
+                (None, None, state.to_string())
+            }
         };
         Seen {
             state: state.instance(),
@@ -62,6 +65,15 @@ impl Managers {
             restarter: Restarter::Guard,
             broken: false,
         }
+    }
+
+    /// Is there one among these parts of which only a person can say that nothing is left?
+    pub(crate) fn awaits_word(&self, parts: &[Part]) -> bool {
+        let runners = self.runners();
+        parts.iter().any(|part| {
+            matches!(runners.runner(part), Some(Part::Process { name })
+                if self.supervisor.state(&name) == Some(State::Unproven))
+        })
     }
 
     pub(super) async fn bring_process_up(
@@ -120,7 +132,7 @@ impl Managers {
                         "process {name} ended before it was ready: {why}; {said}"
                     )));
                 }
-                State::Unknown { .. } | State::Forgotten { .. } => {
+                State::Unknown { .. } | State::Forgotten { .. } | State::Unproven => {
                     return Err(Trouble::unknown(format!("process {name} is {state}"), true));
                 }
             }
@@ -138,6 +150,12 @@ impl Managers {
         name: &LocalName,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
+        if errand.is_by_hand() {
+            let taken = self.supervisor.take_word(name).await;
+            if taken.map_err(|error| Trouble::Failed(chain(&error)))? {
+                return Ok(self.look_at_process(name).text());
+            }
+        }
         let mut states = self.supervisor.watch(name);
         let going = async {
             if let Some(states) = &mut states

@@ -74,7 +74,7 @@ pub const MAX_HISTORY: usize = 512;
 pub const MAX_BY_HAND: usize = 256;
 
 /// Acts by hand belong to no operation: operations are counted from 1, and the closed mark begins there.
-const BY_HAND: OperationId = OperationId(0);
+pub const BY_HAND: OperationId = OperationId(0);
 
 /// The ledger of one agent in one boot of its machine.
 #[derive(Debug)]
