@@ -66,7 +66,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The file that holds the identity of this boot.
     pub boot_id_path: PathBuf,
-    /// A directory of a writable cgroup v2 tree for the runs of this agent; none to do without.
+    /// A directory of a writable cgroup v2 tree for the runs of this agent; without it one in the agent's own group, if that
+    /// is delegated to it.
     pub cgroup: Option<PathBuf>,
     /// All coordinators, as `https://HOST:PORT`. At least one.
     pub coordinators: Vec<String>,

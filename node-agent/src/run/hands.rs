@@ -14,7 +14,7 @@ use super::errand::{Errand, Trouble, role_tag};
 use super::managers::Managers;
 use super::postgres::LOOK;
 use crate::roles::{Condition, Order, Outcome, Roles, Sight, Task, Work};
-use crate::shim::{Grip, RunId};
+use crate::shim::{CGROUP_TREES, Grip, RunId};
 
 /// How long a start may take until the role is given back instead: a database that repairs itself takes minutes.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -24,10 +24,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(300);
 
 /// How often, and how long apart, neighbours are told once more where an address is.
 const REFRESH: (u32, Duration) = (5, Duration::from_secs(1));
-
-/// Where control groups of version 2 are: alone, or beside those of version 1 (cgroups(7), systemd(1) on the hybrid
-/// hierarchy).
-const CGROUPS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Works for the roles of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -289,7 +285,7 @@ impl Hands {
                     Some(pid) => pid,
                     None => self.postmaster(part).await?,
                 };
-                let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
+                let mut paths = CGROUP_TREES.iter().map(|at| format!("{at}{group}").into());
                 paths.find_map(|path| Grip::of_group(path, pid))
             }
             Part::Exec { .. } | Part::Ocf(_) => {
@@ -372,7 +368,7 @@ impl Hands {
 
 /// What is in a control group, if anything is.
 pub(super) fn remains(group: &str) -> Option<Grip> {
-    let mut paths = CGROUPS.iter().map(|at| format!("{at}{group}").into());
+    let mut paths = CGROUP_TREES.iter().map(|at| format!("{at}{group}").into());
     paths.find_map(Grip::of_remains)
 }
 

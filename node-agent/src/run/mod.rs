@@ -168,7 +168,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
 
     let runs_dir = state.join("runs");
     let runs = Runs::open(shim::Options {
-        cgroup: config.cgroup.clone(),
+        cgroup: config.cgroup.clone().or_else(shim::own_group),
         ..shim::Options::new(runs_dir.clone(), boot.clone())
     })?;
     let owner = credentials.identity().to_string();

@@ -4,15 +4,61 @@
 //! It covers what a subreaper cannot: the death of the shim itself, and processes that do not descend from the
 //! command. Below the configured directory there is one leaf per run, and one that all shims live in, so that they
 //! are not in the agent's own group either.
+//!
+//! Unless another directory is named, it is one in the agent's own group, if that was delegated to it ([`own`]).
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::getxattr;
+
 use super::RunId;
+
+/// Where control groups of version 2 are: alone, or beside those of version 1 (cgroups(7), systemd(1) on the hybrid
+/// hierarchy).
+pub(crate) const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// How whoever made a group says that what is in it may make groups below (systemd.resource-control(5), `Delegate=`; one for groups of
+/// root, the other for kernels that know it).
+const DELEGATED: [&str; 2] = ["trusted.delegate", "user.delegate"];
+
+/// The directory in the agent's own group that its runs have their groups in.
+const RUNS: &str = "interlock-runs";
 
 /// The group that the shims live in. Cannot clash with a run: no id begins with a dash.
 const SHIMS: &str = "-shims";
+
+/// A directory for the runs in the group of this very process, if that is delegated to it and can be used so. It stays when
+/// the agent ends, with what runs in it, and a restarted unit is in the same group.
+pub(crate) fn own() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let here = std::process::id();
+    let mut trees = TREES
+        .iter()
+        .map(|tree| PathBuf::from(format!("{tree}{path}")));
+    let group = trees.find(|group| {
+        let within = Leaf::at(group.clone()).pids();
+        within.is_ok_and(|pids| pids.contains(&here)) && group.join("cgroup.kill").exists()
+    })?;
+    if !DELEGATED.iter().any(|name| is_delegated(&group, name)) {
+        return None;
+    }
+    let root = group.join(RUNS);
+    match fs::create_dir_all(root.join(SHIMS)) {
+        Ok(()) => Some(root),
+        Err(error) => {
+            tracing::warn!(group = %root.display(), %error, "this group is delegated, and cannot be used for runs");
+            None
+        }
+    }
+}
+
+fn is_delegated(group: &Path, name: &str) -> bool {
+    let mut value = [0; 8];
+    getxattr(group, name, &mut value[..]).is_ok_and(|length| value[..length] == *b"1")
+}
 
 /// The control group of one run.
 #[derive(Debug, Clone)]

@@ -51,6 +51,7 @@ mod stream;
 use std::time::{Duration, Instant};
 
 pub use capture::Captured;
+pub(crate) use cgroup::{TREES as CGROUP_TREES, own as own_group};
 pub use forgotten::Forgotten;
 pub(crate) use grip::Grip;
 pub use id::{BadRunId, RunId};

@@ -131,6 +131,11 @@ impl Lab {
 
     /// Starts the agent; returns when it listens.
     pub(crate) async fn start(&self) -> Agent {
+        self.start_in(None).await
+    }
+
+    /// The same in a control group, as an init system would start it.
+    pub(crate) async fn start_in(&self, group: Option<&Path>) -> Agent {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -138,10 +143,11 @@ impl Lab {
             .unwrap();
         // Ignored also by the program that is executed: a limit of a file's size is an error then, not the end. That its
         // parent ignored SIGCHLD must make no difference to an agent (sigaction(2): children then need no wait).
-        let script = "trap '' XFSZ; exec env --ignore-signal=CHLD \"$0\" run --config \"$1\"";
+        let script = "trap '' XFSZ; if [ -n \"$2\" ]; then echo 0 > \"$2/cgroup.procs\" || exit 1; fi; exec env --ignore-signal=CHLD \"$0\" run --config \"$1\"";
         let mut child = Command::new("/bin/sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_interlock-agent")])
             .arg(self.path("agent.toml"))
+            .arg(group.unwrap_or(Path::new("")))
             .env("INTERLOCK_LOG", "debug")
             .stdout(Stdio::piped())
             .stderr(log)

@@ -5,6 +5,7 @@
 mod attempts;
 mod boots;
 mod by_hand;
+mod delegated;
 mod fencing;
 mod files;
 mod full_disk;

@@ -173,13 +173,26 @@ async fn a_process_that_lost_its_shim_is_not_started_again_until_a_person_has_lo
     lab.configure(&coordinator.endpoint, &file);
     let agent = lab.start().await;
     let mut session = coordinator.session(1).await;
-    session.assign(&[process("web")], 3).await;
+    session
+        .assign_with(&[process("web")], 3, Vec::new(), true)
+        .await;
     session
         .dispatch(id("start", 1), Command::Start(process("web")))
         .await;
     let started = session.outcome(&id("start", 1)).await;
     assert_eq!(started.state(), State::Done, "{started:?}");
     let worker = pid_in(&lab.path("worker")).await;
+    let mut client = lab
+        .node_service(&agent, "interlock://lab/operator/anna?role=operator")
+        .await;
+    let word = v1::ControlInstanceRequest {
+        service: "web".into(),
+        verb: "stop".into(),
+        reason: "the worker was left, and is ended".into(),
+        override_operations: Vec::new(),
+    };
+    let shut = client.control_instance(word.clone()).await.unwrap_err();
+    assert!(shut.message().contains("exclusive"), "{shut}");
     signal(pid_in(&lab.path("shim")).await, Signal::KILL);
     session
         .instance("web", |seen| seen.reason.contains("without its shim"))
@@ -206,15 +219,6 @@ async fn a_process_that_lost_its_shim_is_not_started_again_until_a_person_has_lo
         assert!(told.contains("interlockctl node stop"), "{told}");
     }
 
-    let mut client = lab
-        .node_service(&agent, "interlock://lab/operator/anna?role=operator")
-        .await;
-    let word = v1::ControlInstanceRequest {
-        service: "web".into(),
-        verb: "stop".into(),
-        reason: "the worker was left, and is ended".into(),
-        override_operations: Vec::new(),
-    };
     let taken = client.control_instance(word).await.unwrap().into_inner();
     assert!(
         taken.evidence.contains("a person has said"),
@@ -255,7 +259,7 @@ fn leaving(lab: &Lab, limit: &str) -> String {
     )
 }
 
-async fn pid_in(file: &Path) -> u32 {
+pub(crate) async fn pid_in(file: &Path) -> u32 {
     let text = content(file, |text| text.ends_with('\n')).await;
     text.trim().parse().unwrap()
 }
