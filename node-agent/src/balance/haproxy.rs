@@ -4,9 +4,17 @@
 //! restarts, which makes it forget; whoever tells it something reads it back. States are read from two places: what an
 //! administrator wants of a server from `show servers state`, what HAProxy makes of it, and its sessions, from
 //! `show stat`.
+//!
+//! # A reload
+//! The process of before takes nothing new and serves what it has to its end, which the socket does not tell: that is the new
+//! process's, which begins to count at none. Whoever waits for the last session of a server waits for these too. Where HAProxy
+//! has a master (`-W`), they are its other children, and the kernel knows their connections to the server.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +22,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{Admin, Server, listed};
+use super::{Admin, Server, connections, listed};
+use crate::shim::{ProcessRef, children, parent};
+use crate::tool::blocking;
 
 /// How long HAProxy may take to answer: it does so from memory.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -134,11 +144,44 @@ impl Haproxy {
         }
     }
 
-    /// How a server is.
+    /// How a server is, with what processes of before a reload still serve of it.
     ///
     /// # Errors
     /// See [`Error`].
     pub(crate) async fn look(&self, backend: &str, server: &str) -> Result<Server, Error> {
+        let (seen, at) = self.see(backend, server).await?;
+        let info = self.ask("show info").await?;
+        let worker = info.lines().find_map(|line| line.strip_prefix("Pid: "));
+        let worker = number(worker, "show info")?;
+        let left = match blocking(move || earlier(worker)).await {
+            Ok(earlier) if earlier.is_empty() => return Ok(seen),
+            Ok(earlier) => sessions_of(earlier, server, at).await,
+            Err(error) => {
+                tracing::debug!(server, %error, "processes of before a reload are not found");
+                return Ok(seen);
+            }
+        };
+        Ok(Server {
+            sessions: seen.sessions + left,
+            counted: "sessions, those of before a reload with them",
+            ..seen
+        })
+    }
+
+    /// How a server is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) async fn glance(&self, backend: &str, server: &str) -> Result<Server, Error> {
+        Ok(self.see(backend, server).await?.0)
+    }
+
+    /// The same, and where it is.
+    async fn see(
+        &self,
+        backend: &str,
+        server: &str,
+    ) -> Result<(Server, Option<SocketAddr>), Error> {
         let states = self.ask(&format!("show servers state {backend}")).await?;
         let Some(states) = Table::parse(&states, "# be_id", ' ') else {
             return Err(self.no_backend(backend).await);
@@ -161,7 +204,12 @@ impl Haproxy {
             return Err(unread(&command, "the server is missing"));
         };
         let status = figures.get("status").unwrap_or_default().to_owned();
-        Ok(Server {
+        // One on a socket of a file system has no address.
+        let (ip, port) = (state.get("srv_addr"), state.get("srv_port"));
+        let ip = ip.and_then(|ip| ip.parse().ok());
+        let port = port.and_then(|port| port.parse().ok());
+        let at = ip.zip(port).map(|(ip, port)| SocketAddr::new(ip, port));
+        let server = Server {
             admin: if admin & FORCED_MAINT != 0 {
                 Admin::Maint
             } else if admin & FORCED_DRAIN != 0 {
@@ -176,7 +224,8 @@ impl Haproxy {
             checked: figures.get("check_status").unwrap_or_default().to_owned(),
             sessions: number(figures.get("scur"), &command)?,
             counted: "sessions",
-        })
+        };
+        Ok((server, at))
     }
 
     /// The servers of these backends, or of all if none is named.
@@ -271,6 +320,35 @@ impl Haproxy {
             }),
         }
     }
+}
+
+/// The processes of before a reload that still serve: what its master has besides this one.
+fn earlier(worker: u32) -> io::Result<BTreeSet<ProcessRef>> {
+    let is_haproxy = |pid: u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim_end() == "haproxy")
+    };
+    // In another namespace of processes its number is somebody else's here.
+    let master = parent(worker).filter(|master| is_haproxy(*master) && is_haproxy(worker));
+    let Some(master) = master else {
+        return Ok(BTreeSet::new());
+    };
+    let others = children(master)?.into_iter();
+    let others = others.filter(|child| child.pid != worker && is_haproxy(child.pid));
+    Ok(others.collect())
+}
+
+/// What they have with a server. Where that cannot be counted, each of them may have something.
+async fn sessions_of(processes: BTreeSet<ProcessRef>, server: &str, at: Option<SocketAddr>) -> u64 {
+    let all = u64::try_from(processes.len()).unwrap_or(u64::MAX);
+    let Some(at) = at else {
+        return all;
+    };
+    let counted = blocking(move || connections::count(&processes, &[at])).await;
+    counted.unwrap_or_else(|error| {
+        tracing::debug!(server, %error, "connections of before a reload cannot be counted");
+        all
+    })
 }
 
 /// A table with a line of names, of which the first begins with `# `.

@@ -5,10 +5,15 @@
 //! | `haproxy` | HAProxy, through its runtime socket |
 //! | `nginx` | nginx open source, through a file of its configuration and a reload |
 //!
+//! What their processes have with a server the kernel is asked for: `connections`, `diag`, `table`.
+//!
 //! [`Balancers`] knows which of them may be spoken to: what the agent's own file does not permit is not even looked at.
 
+mod connections;
+mod diag;
 mod haproxy;
 mod nginx;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -126,7 +131,7 @@ impl Balancer {
     /// See [`Error`].
     pub(crate) async fn glance(&self, backend: &str, server: &str) -> Result<Server, Error> {
         Ok(match self {
-            Self::Haproxy(haproxy) => haproxy.look(backend, server).await?,
+            Self::Haproxy(haproxy) => haproxy.glance(backend, server).await?,
             Self::Nginx(nginx) => nginx.glance(backend, server).await?,
         })
     }

@@ -59,7 +59,7 @@ pub use keeper::keep;
 pub use launch::LaunchError;
 pub use leftover::{Group, Proof};
 pub use outcome::{ChildEnd, Ended, Lost, Outcome};
-pub(crate) use procfs::{ProcessRef, children, marked};
+pub(crate) use procfs::{ProcessRef, children, marked, parent};
 pub use record::{Exit, Status};
 pub(crate) use run::watch_fd;
 pub use run::{KillError, Run};

@@ -114,6 +114,11 @@ pub(super) fn pids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
+/// Whose child a process is.
+pub(crate) fn parent(of: u32) -> Option<u32> {
+    Some(Stat::read(of)?.parent)
+}
+
 /// The children of a process that still run.
 pub(crate) fn children(of: u32) -> io::Result<Vec<ProcessRef>> {
     let child = |pid| {

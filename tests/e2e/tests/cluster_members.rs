@@ -34,12 +34,17 @@ const CLIENTS: usize = 4;
 
 /// The cluster, up; none where there is no HAProxy.
 fn start() -> Result<Option<Cluster>> {
+    start_with(SPEC)
+}
+
+/// The same with another spec.
+fn start_with(spec: &str) -> Result<Option<Cluster>> {
     if !has("members of a load balancer", &[Haproxy::NEEDED]) {
         return Ok(None);
     }
     let web = |number: u8| Machine::new(&format!("web{number}"), 30 + number).process("web");
     let mut cluster = Cluster::prepare(&Layout {
-        spec: SPEC,
+        spec,
         machines: vec![
             Machine::new("lb1", 11).haproxy("lb", "web"),
             web(1),
@@ -58,7 +63,7 @@ fn start() -> Result<Option<Cluster>> {
 fn configuration(cluster: &Cluster) -> String {
     let socket = cluster.path("lb.sock");
     let mut text = format!(
-        "global\n stats socket {} mode 600 level admin\n hard-stop-after 10s\ndefaults\n mode http\n retries 0\n \
+        "global\n stats socket {} mode 600 level admin\n hard-stop-after 30s\ndefaults\n mode http\n retries 0\n \
          timeout connect 2s\n timeout client 60s\n timeout server 60s\nfrontend front\n bind {}:8080\n default_backend \
          web\nbackend web\n cookie SERVER insert indirect nocache\n option httpchk GET /\n",
         socket.display(),
@@ -229,6 +234,51 @@ fn a_reload_behind_our_back_is_put_right() -> Result<()> {
     operator.until(&operation, "done")?;
     ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
     Ok(())
+}
+
+#[test]
+fn a_reload_in_the_middle_of_a_drain_forgets_neither_the_drain_nor_who_is_still_served()
+-> Result<()> {
+    let Some(cluster) = start_with(&SPEC.replace("drain: 2s", "drain: 60s"))? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    cluster.hold("slow:web@web1")?;
+    std::thread::scope(|clients| {
+        let client = clients.spawn(|| ask(&cluster, "/slow", Some("web1")));
+        let balancer = balancer(&cluster);
+        eventually("the session is there", Duration::from_secs(20), || {
+            let sessions = balancer.figures("scur")?;
+            ensure!(sessions[0] == "1", "{sessions:?}");
+            Ok(())
+        })?;
+        let operation = operator.begin(&for_services("restart", &["web"]), false)?;
+        let drain = "drain:web@web1:lb@lb1";
+        let is_drained = || {
+            let members = members(&cluster)?;
+            ensure!(members[0] == "DRAIN", "{members:?}");
+            Ok(())
+        };
+        eventually("it is drained", Duration::from_secs(20), is_drained)?;
+        let before = balancer.worker()?;
+        balancer.reload()?;
+        eventually("so it is after a reload", Duration::from_secs(20), || {
+            ensure!(balancer.worker()? != before, "it has not reloaded yet");
+            is_drained()
+        })?;
+        // Time in which somebody who asks the new process alone finds no session left.
+        std::thread::sleep(Duration::from_secs(1));
+        let waits = operator.step(&operation, drain)?;
+        ensure!(waits.state == "running", "{waits:?}");
+        cluster.release("slow:web@web1")?;
+        let answer = client.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+        answer.context("he was cut off")?;
+        let drained = operator.until_step(&operation, drain, "done")?;
+        ensure!(drained.evidence.contains("no session left"), "{drained:?}");
+        operator.until(&operation, "done")?;
+        ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+        Ok(())
+    })
 }
 
 #[test]

@@ -18,11 +18,8 @@
 //! Whether the file has it `down`, and how many connections the workers have to it, of which the kernel knows. nginx has
 //! no checks of its own and no count of sessions.
 
-mod connections;
-mod diag;
 mod error;
 mod file;
-mod table;
 mod verdict;
 mod workers;
 
@@ -38,7 +35,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Admin, Server};
+use super::{Admin, Server, connections};
 use crate::config;
 use crate::group::End;
 use crate::replace;

@@ -1,12 +1,13 @@
 //! The connections that processes have to an address, as the kernel knows them.
 //!
-//! nginx itself does not tell how many sessions a member has. Its workers' connections to the member are just that: one
-//! per request that is answered, one per WebSocket for as long as it lasts.
+//! nginx itself does not tell how many sessions a member has, and HAProxy not those that a process of before a reload still
+//! serves. Their workers' connections to the member are just that: one per request that is answered, one per WebSocket for as
+//! long as it lasts.
 //!
 //! The kernel is asked for those that are in use ([`diag`]). Its table (`/proc/PID/net/tcp`, [`table`]) has besides each
 //! that has been over for less than a minute (`TIME_WAIT`): a hundred thousand of them on a busy load balancer. While
 //! these come and go the kernel begins anew at each read of the table, and reading it was measured to take 4 s. It is for
-//! an nginx in another network namespace, and for a kernel that does not answer the question.
+//! one in another network namespace, and for a kernel that does not answer the question.
 
 use std::collections::BTreeSet;
 use std::fs;
