@@ -21,6 +21,10 @@ pub(super) const AGAIN: Duration = Duration::from_millis(500);
 /// A commit that takes longer keeps everything waiting.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// A write that takes longer is told to people, although it has not failed: more than one server of a store has for an
+/// answer, and more than an election of etcd takes.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// How many writes go into one transaction: one place is the guard's.
 const ROOM: usize = limits::MAX_OPS - 1;
 
@@ -87,6 +91,17 @@ impl Trouble {
         }
     }
 
+    /// A write was begun then. That nothing is heard of it is told; that it failed, and why, is said by the store itself.
+    pub(super) fn since(&self, began: Instant) {
+        if began.elapsed() >= SILENT && !self.is_some() {
+            self.is(format!(
+                "nothing has been heard of a write for more than {} s: look whether the disk under the store, or the servers of \
+                 etcd, still answer; it goes on by itself when they do",
+                SILENT.as_secs()
+            ));
+        }
+    }
+
     /// Does the store take no writes?
     pub(super) fn is_some(&self) -> bool {
         self.0.borrow().is_some()
@@ -137,6 +152,13 @@ impl Committer {
     /// Does the commit under way not come to its end?
     pub(super) fn is_stuck(&self) -> bool {
         self.is_busy() && (self.trouble.is_some() || self.began.elapsed() >= SLOW)
+    }
+
+    /// Tells people of a commit of which nothing is heard.
+    pub(super) fn tell_of_silence(&self) {
+        if self.is_busy() {
+            self.trouble.since(self.began);
+        }
     }
 
     /// Why nothing is being written, if nothing is.

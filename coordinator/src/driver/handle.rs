@@ -127,6 +127,12 @@ impl Handle {
         self.leading.borrow().clone()
     }
 
+    /// Why the store takes no writes, as it becomes known.
+    #[cfg(test)]
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
     /// Who is connected.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions

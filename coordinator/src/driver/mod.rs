@@ -164,6 +164,8 @@ impl Driver {
                 _ = tick.tick() => {
                     let now = clock::now();
                     self.desk.coordinator.held_up(self.committer.is_stuck(), now);
+                    self.committer.tell_of_silence();
+                    self.raising.tell_of_silence(self.committer.trouble());
                     self.desk.coordinator.tick(now);
                 }
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use interlock_model::ids::Term;
+use tokio::time::Instant;
 
 use super::commit::{AGAIN, Trouble};
 use crate::leadership::{Error, Leadership, Leading};
@@ -21,8 +22,11 @@ use crate::store::Class;
 #[derive(Default)]
 pub(super) struct Raising {
     above: Option<Term>,
-    work: Option<BoxFuture<'static, Result<Leading, Error>>>,
+    work: Option<Work>,
 }
+
+/// An attempt, and when it began.
+type Work = (Instant, BoxFuture<'static, Result<Leading, Error>>);
 
 impl fmt::Debug for Raising {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,15 +64,21 @@ impl Raising {
         };
         let (leadership, leading, trouble) =
             (Arc::clone(leadership), leading.clone(), trouble.clone());
-        self.work = Some(Box::pin(async move {
-            raise(&*leadership, &leading, above, &trouble).await
-        }));
+        let raising = async move { raise(&*leadership, &leading, above, &trouble).await };
+        self.work = Some((Instant::now(), Box::pin(raising)));
+    }
+
+    /// Tells people of an attempt of which nothing is heard.
+    pub(super) fn tell_of_silence(&self, trouble: &Trouble) {
+        if let Some((began, _)) = self.work {
+            trouble.since(began);
+        }
     }
 
     /// Waits for the attempt under way; for ever if there is none.
     pub(super) async fn done(&mut self) -> Result<Leading, Error> {
         let result = match &mut self.work {
-            Some(work) => work.as_mut().await,
+            Some((_, work)) => work.as_mut().await,
             None => std::future::pending().await,
         };
         self.work = None;

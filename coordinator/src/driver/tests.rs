@@ -32,10 +32,10 @@ use crate::store::{
 pub(super) struct Filled {
     inner: Embedded,
     full: watch::Sender<bool>,
-    /// Does it answer nothing at all?
-    hangs: watch::Sender<bool>,
     /// How many commits were refused.
     refused: watch::Sender<u32>,
+    /// Nothing is heard of a commit of this key; of any, if that is a part of all.
+    silent: watch::Sender<Option<&'static str>>,
 }
 
 impl Store for Filled {
@@ -66,9 +66,11 @@ impl Store for Filled {
             let error = CommitError::NotCommitted(Error::NoSpace { place, source });
             return Box::pin(async { Err(error) });
         }
-        Box::pin(async {
-            let mut hangs = self.hangs.subscribe();
-            drop(hangs.wait_for(|hangs| !hangs).await);
+        let what = format!("{transaction:?}");
+        let is_silent = move |of: &Option<&str>| of.is_some_and(|key| what.contains(key));
+        let mut silent = self.silent.subscribe();
+        Box::pin(async move {
+            silent.wait_for(|of| !is_silent(of)).await.unwrap();
             self.inner.commit(transaction).await
         })
     }
@@ -95,8 +97,8 @@ impl Bench {
         let store = Arc::new(Filled {
             inner: open(directory.path()).await,
             full: watch::Sender::new(false),
-            hangs: watch::Sender::new(false),
             refused: watch::Sender::new(0),
+            silent: watch::Sender::new(None),
         });
         let shared: Arc<dyn Store> = Arc::<Filled>::clone(&store);
         let leadership: Arc<dyn Leadership> = Arc::new(Sole::new(Arc::clone(&shared)));
@@ -148,6 +150,20 @@ impl Bench {
 
     fn fill(&self, full: bool) {
         self.store.full.send_replace(full);
+    }
+
+    fn silence(&self, of: Option<&'static str>) {
+        self.store.silent.send_replace(of);
+    }
+
+    /// Waits until people are told this of the store.
+    async fn is_told(&self, words: &str) {
+        let mut trouble = self.handle.trouble();
+        let told = trouble.wait_for(|it| it.as_ref().is_some_and(|it| it.contains(words)));
+        tokio::time::timeout(LONG, told)
+            .await
+            .expect("it is told")
+            .unwrap();
     }
 
     /// Waits until the store has refused so many commits.
@@ -483,6 +499,9 @@ async fn a_second_process_that_speaks_as_a_node_ends_the_session_of_the_first_an
     assert_eq!(alive, Ok(false), "none of them is believed");
 }
 
+/// Longer than anything takes.
+const LONG: Duration = Duration::from_secs(60);
+
 /// How long somebody waits at a screen.
 const AT_A_SCREEN: Duration = Duration::from_secs(4);
 
@@ -518,7 +537,7 @@ async fn who_waits_at_a_screen_is_told_of_a_full_disk_and_whether_what_they_aske
 #[tokio::test]
 async fn who_waits_at_a_screen_is_told_what_becomes_of_it_before_the_store_has_said_why_it_hangs() {
     let bench = Bench::new().await;
-    bench.store.hangs.send_replace(true);
+    bench.silence(Some(""));
     let started = tokio::time::timeout(2 * AT_A_SCREEN, bench.handle.begin(Bench::start()));
     let waits = started.await.expect("told in time").unwrap_err();
     assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
@@ -527,8 +546,34 @@ async fn who_waits_at_a_screen_is_told_what_becomes_of_it_before_the_store_has_s
     for part in ["it is not done yet", "has not answered", "look then"] {
         assert!(status.message().contains(part), "{part}: {status}");
     }
-    bench.store.hangs.send_replace(false);
+    bench.silence(None);
     while bench.get("op-1").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_of_which_nothing_is_heard_is_told_although_it_has_not_failed() {
+    let mut bench = Bench::new().await;
+    bench.silence(Some(""));
+    let first = tokio::time::timeout(LONG, bench.handle.begin(Bench::start())).await;
+    let waits = first.expect("told in time").unwrap_err();
+    assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
+    bench.is_told("nothing has been heard of a write").await;
+    let second = bench.handle.begin(Bench::start()).await.unwrap_err();
+    assert!(matches!(second, NotDone::Stuck(_)), "{second:?}");
+    bench.silence(None);
+    while bench.handle.can_write().is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.get("op-1").await.is_ok(), "the first was to come");
+
+    // The same goes for a term that is to be raised.
+    bench.silence(Some("/control/term"));
+    assert_eq!(bench.hello(Term(9)).await, None);
+    bench.is_told("nothing has been heard of a write").await;
+    bench.silence(None);
+    while bench.handle.can_write().is_err() {
         tokio::task::yield_now().await;
     }
 }

@@ -2,14 +2,19 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use interlock_model::ids::Term;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Leader, leader_key, observe};
-use crate::store::{Condition, Revision, Store, Watch, WatchEvent};
+use crate::store::{Class, Condition, Revision, Store, Watch, WatchEvent};
+
+/// How long to wait before a store that does not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// One leadership: a term, and the right to decide as long as its guard holds. Clones are the same
 /// leadership.
@@ -101,20 +106,31 @@ async fn until_replaced(store: Arc<dyn Store>, mut changes: Watch, revision: Rev
                     return;
                 }
             }
-            Some(WatchEvent::Compacted { .. }) => {
-                // The watch is taken up before the key is read, so nothing falls in between.
-                let Ok(present) = store.revision().await else {
-                    return;
-                };
-                let Ok(anew) = watch(&*store, present).await else {
-                    return;
-                };
-                match store.get(&key).await {
-                    Ok(Some(entry)) if entry.modified == revision => changes = anew,
-                    Ok(_) | Err(_) => return,
-                }
-            }
+            Some(WatchEvent::Compacted { .. }) => match taken_up(&*store, revision).await {
+                Some(anew) => changes = anew,
+                None => return,
+            },
             None => return,
+        }
+    }
+}
+
+/// A watch from now on, if the leader key is still as of `revision`. A store that does not answer says nothing about that, and is
+/// asked again.
+async fn taken_up(store: &dyn Store, revision: Revision) -> Option<Watch> {
+    let read = async || -> Result<Option<Watch>, Error> {
+        // The watch is taken up before the key is read, so nothing falls in between.
+        let present = store.revision().await.map_err(Error::Read)?;
+        let anew = watch(store, present).await?;
+        let entry = store.get(&leader_key()).await.map_err(Error::Read)?;
+        let is_same = entry.is_some_and(|entry| entry.modified == revision);
+        Ok(is_same.then_some(anew))
+    };
+    loop {
+        match read().await {
+            Ok(anew) => return anew,
+            Err(error) if error.class() == Class::Retryable => sleep(AGAIN).await,
+            Err(_) => return None,
         }
     }
 }

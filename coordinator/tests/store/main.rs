@@ -9,6 +9,7 @@ mod conformance;
 mod embedded;
 mod etcd;
 mod leadership;
+mod silence;
 
 conformance::suite!(crate::embedded::Fixture);
 leadership::suite!(crate::embedded::Fixture);

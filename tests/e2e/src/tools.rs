@@ -103,13 +103,7 @@ pub fn directory() -> Result<PathBuf> {
 ///
 /// It is not installed; the message is fit for [`skip`](crate::skip()).
 pub fn grpcurl() -> Result<PathBuf> {
-    let path = directory()?.join("grpcurl");
-    ensure!(
-        path.is_file(),
-        "{} is missing; `cargo xtask test` installs it",
-        path.display()
-    );
-    Ok(path)
+    unpacked("grpcurl")
 }
 
 /// A real etcd, the newer of the two that the tests know.
@@ -118,13 +112,16 @@ pub fn grpcurl() -> Result<PathBuf> {
 ///
 /// It is not installed; the message is fit for [`skip`](crate::skip()).
 pub fn etcd() -> Result<PathBuf> {
-    let path = directory()?.join("etcd");
-    ensure!(
-        path.is_file(),
-        "{} is missing; `cargo xtask test` installs it",
-        path.display()
-    );
-    Ok(path)
+    unpacked("etcd")
+}
+
+/// A real etcd, the one of Debian.
+///
+/// # Errors
+///
+/// It is not installed; the message is fit for [`skip`](crate::skip()).
+pub fn etcd_of_debian() -> Result<PathBuf> {
+    unpacked("etcd-server")
 }
 
 /// A library that shows programs another wall clock than the machine's, and leaves the clocks alone that only count.
@@ -133,7 +130,12 @@ pub fn etcd() -> Result<PathBuf> {
 ///
 /// It is not installed; the message is fit for [`skip`](crate::skip()).
 pub fn libfaketime() -> Result<PathBuf> {
-    let path = directory()?.join("libfaketime");
+    unpacked("libfaketime")
+}
+
+/// One of the [`directory`].
+fn unpacked(name: &str) -> Result<PathBuf> {
+    let path = directory()?.join(name);
     ensure!(
         path.is_file(),
         "{} is missing; `cargo xtask test` installs it",

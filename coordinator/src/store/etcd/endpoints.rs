@@ -115,19 +115,30 @@ impl Endpoints {
         Err(fault)
     }
 
+    /// How often a call that is refused is sent again: once to each endpoint. A token that ended with its user's old password
+    /// is refused where the new password is let in at once.
+    pub(crate) fn refusals(&self) -> usize {
+        self.clients.len()
+    }
+
     /// A call that may be repeated, at one endpoint after the other.
     pub(crate) async fn call<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let give_up = Instant::now() + CALL;
+        let mut refusals = self.refusals();
         loop {
-            match self.once(&call).await {
-                Err(fault) if fault.kind() == Kind::Unavailable && Instant::now() < give_up => {
-                    sleep(PAUSE).await;
-                }
-                result => return result,
+            let fault = match self.once(&call).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            match fault.kind() {
+                Kind::Unavailable if Instant::now() < give_up => {}
+                Kind::Refused if refusals > 0 => refusals -= 1,
+                _ => return Err(fault),
             }
+            sleep(PAUSE).await;
         }
     }
 

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use super::super::{CommitError, Error, Outcome, Revision, Transaction, Write};
 use super::endpoints::{CALL, Endpoints, PAUSE};
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::hold::Guard;
 use super::layout::{Holder, Reading};
 use super::translate::{self, Answer};
@@ -90,6 +90,7 @@ impl Writer {
                 .await
                 .map_err(CommitError::NotCommitted)?;
         }
+        let mut refusals = self.endpoints.refusals();
         loop {
             if self.ended.is_cancelled() {
                 return Err(CommitError::NotCommitted(self.superseded()));
@@ -136,9 +137,14 @@ impl Writer {
                     Err(error) => return Err(CommitError::Unknown(error)),
                 }
             }
-            if !fault.is_of_the_endpoint() || Instant::now() >= give_up {
+            let is_refused = fault.kind() == Kind::Refused;
+            if !fault.is_of_the_endpoint()
+                || Instant::now() >= give_up
+                || is_refused && refusals == 0
+            {
                 return Err(CommitError::NotCommitted(self.error(fault)));
             }
+            refusals -= usize::from(is_refused);
             sleep(PAUSE).await;
         }
     }

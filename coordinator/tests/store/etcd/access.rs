@@ -154,4 +154,11 @@ pub(crate) async fn a_password_that_changes_is_refused_until_the_file_has_it(ver
     })
     .await;
     put(&store, "/a", "2").await;
+
+    // Where the file has it first, nobody notices.
+    std::fs::write(&file, "newest").unwrap();
+    root.user_change_password("mgmt1", "newest").await.unwrap();
+    let entry = store.get(&key("/a")).await.unwrap().unwrap();
+    assert_eq!(&*entry.value, b"2");
+    put(&store, "/a", "3").await;
 }
