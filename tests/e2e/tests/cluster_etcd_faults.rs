@@ -12,6 +12,7 @@ use interlock_e2e::eventually;
 use interlock_e2e::local::account::{proven_once, started_in_order, stopped_in_order};
 use interlock_e2e::local::etcd::{Etcd, USER, Version};
 use interlock_e2e::local::{Cluster, Operator, for_all, shop};
+use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 use rustix::process::{Signal, kill_process};
 
@@ -85,6 +86,8 @@ impl Hole {
     fn at(cluster: &Cluster) -> Result<Self> {
         let address: SocketAddr = format!("{}:2379", cluster.address(HOLE)).parse()?;
         let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        // The test before may have had this network, and connections of it may still linger.
+        set_socket_reuseaddr(&listener, true)?;
         bind(&listener, &address)?;
         listen(&listener, 0)?;
         // What is waiting to be accepted fills it; the kernel then drops whatever asks.
@@ -159,7 +162,7 @@ fn members_that_hang(version: Version) -> Result<()> {
         return Ok(());
     };
     let hole = Hole::at(&cluster)?;
-    use_etcd(&cluster, &etcd.section(&[hole.url.clone()], ""))?;
+    use_etcd(&cluster, &etcd.section(std::slice::from_ref(&hole.url), ""))?;
     // Nobody leads when the coordinator starts.
     let leader = etcd.leader()?;
     etcd.kill(leader)?;

@@ -205,7 +205,7 @@ impl Etcd {
         &self,
         number: usize,
         login: Option<(&str, &str)>,
-        ask: impl AsyncFn(&mut Client) -> Result<T, etcd_client::Error>,
+        ask: &impl AsyncFn(&mut Client) -> Result<T, etcd_client::Error>,
     ) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -236,7 +236,7 @@ impl Etcd {
     /// # Errors
     /// It does not take them.
     pub fn with_users(&self, password: &str) -> Result<()> {
-        self.ask(0, None, async |client| {
+        self.ask(0, None, &async |client| {
             client.user_add("root", "root", None).await?;
             client.role_add("root").await?;
             client.user_grant_role("root", "root").await?;
@@ -256,7 +256,7 @@ impl Etcd {
     /// # Errors
     /// It is not taken.
     pub fn change_password(&self, password: &str) -> Result<()> {
-        self.ask(0, Some(("root", "root")), async |client| {
+        self.ask(0, Some(("root", "root")), &async |client| {
             client.user_change_password(USER, password).await?;
             Ok(())
         })
@@ -267,7 +267,7 @@ impl Etcd {
     /// # Errors
     /// It cannot be used up.
     pub fn fill(&self) -> Result<()> {
-        let full = self.ask(0, None, async |client| {
+        let full = self.ask(0, None, &async |client| {
             for number in 0..100 {
                 let key = format!("{FILLER}{number}");
                 match client.put(key, vec![7; 256 * 1024], None).await {
@@ -292,13 +292,13 @@ impl Etcd {
     /// # Errors
     /// It does not take that.
     pub fn make_room(&self) -> Result<()> {
-        self.ask(0, None, async |client| {
+        self.ask(0, None, &async |client| {
             let all = DeleteOptions::new().with_prefix();
             client.delete(FILLER, Some(all)).await?;
             Ok(())
         })?;
         self.compact()?;
-        self.ask(0, None, async |client| {
+        self.ask(0, None, &async |client| {
             client.defragment().await?;
             let raised = client
                 .alarm(AlarmAction::Get, AlarmType::Nospace, None)
@@ -318,7 +318,7 @@ impl Etcd {
     /// # Errors
     /// It does not.
     pub fn compact(&self) -> Result<()> {
-        self.ask(0, None, async |client| {
+        self.ask(0, None, &async |client| {
             let now = client.get("/", None).await?;
             let now = now.header().map_or(0, |header| header.revision());
             // Waits until the pages are free.
@@ -335,7 +335,7 @@ impl Etcd {
     pub fn leader(&self) -> Result<usize> {
         eventually("etcd has a leader", Duration::from_secs(30), || {
             for number in 0..self.members.len() {
-                let leads = self.ask(number, None, async |client| {
+                let leads = self.ask(number, None, &async |client| {
                     let status = client.status().await?;
                     let own = status.header().map(|header| header.member_id());
                     Ok(status.leader() != 0 && own == Some(status.leader()))

@@ -82,6 +82,12 @@ impl Machine {
         }
     }
 
+    /// Its node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// It may run a process of this name, for the service of the same name. The first one listens on port 8080.
     #[must_use]
     pub fn process(mut self, name: &str) -> Self {

@@ -21,7 +21,7 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::{SECRETS, System, secret};
-use crate::local::{Cluster, Haproxy, Layout, Machine, Operator, Postgres, Redis, web};
+use crate::local::{Cluster, Disk, Haproxy, Layout, Machine, Operator, Postgres, Redis, web};
 use crate::{run, skip, tools};
 
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stand-ins/hipchat_node.py");
@@ -63,6 +63,15 @@ pub fn missing() -> Option<String> {
     })
 }
 
+/// What the share is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// A directory.
+    Plain,
+    /// A file system that can be frozen.
+    OfItsOwn,
+}
+
 /// A cluster with nothing started.
 #[derive(Debug)]
 pub struct Site {
@@ -82,7 +91,16 @@ impl Site {
     /// # Errors
     /// It does not come up.
     pub fn begin() -> Result<Option<Self>> {
-        Self::with(DATABASE_AT, &NUMBERS)
+        Ok(Self::with(DATABASE_AT, &NUMBERS, Share::Plain)?.map(|(site, _)| site))
+    }
+
+    /// With a share that can be made to hang, as one does whose server is gone.
+    ///
+    /// # Errors
+    /// As [`Site::begin`].
+    pub fn with_a_share_that_can_hang() -> Result<Option<(Self, Disk)>> {
+        let made = Self::with(DATABASE_AT, &NUMBERS, Share::OfItsOwn)?;
+        Ok(made.and_then(|(site, disk)| Some((site, disk?))))
     }
 
     /// With a database that nobody else reaches.
@@ -90,7 +108,7 @@ impl Site {
     /// # Errors
     /// As [`Site::begin`].
     pub fn with_a_lonely_database() -> Result<Option<Self>> {
-        Self::with(DATABASE_ALONE, &NUMBERS)
+        Ok(Self::with(DATABASE_ALONE, &NUMBERS, Share::Plain)?.map(|(site, _)| site))
     }
 
     /// With the share mounted on these nodes only.
@@ -98,10 +116,10 @@ impl Site {
     /// # Errors
     /// As [`Site::begin`].
     pub fn with_the_share_on(nodes: &[u8]) -> Result<Option<Self>> {
-        Self::with(DATABASE_AT, nodes)
+        Ok(Self::with(DATABASE_AT, nodes, Share::Plain)?.map(|(site, _)| site))
     }
 
-    fn with(database_at: u8, mounted: &[u8]) -> Result<Option<Self>> {
+    fn with(database_at: u8, mounted: &[u8], share: Share) -> Result<Option<(Self, Option<Disk>)>> {
         if let Some(why) = missing() {
             skip("a whole HCDC cluster", &why);
             return Ok(None);
@@ -117,6 +135,13 @@ impl Site {
         for directory in ["share", "file_store", "machine"] {
             fs::create_dir(cluster.path(directory))?;
         }
+        let disk = match share {
+            Share::Plain => None,
+            Share::OfItsOwn => match Disk::mount(&cluster.path("share"), &cluster.path("disk"))? {
+                Some(disk) => Some(disk),
+                None => return Ok(None),
+            },
+        };
         for marker in [".alive", ".interlock"] {
             fs::write(cluster.path("share").join(marker), "")?;
         }
@@ -134,12 +159,13 @@ impl Site {
         cluster.start_coordinator()?;
         cluster.join()?;
         let operator = cluster.admin()?;
-        Ok(Some(Self {
+        let site = Self {
             cluster,
             operator,
             database,
             clocks,
-        }))
+        };
+        Ok(Some((site, disk)))
     }
 
     /// Where clients come in.

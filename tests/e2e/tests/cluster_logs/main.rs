@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::local::{Cluster, Life, shop};
+use interlock_e2e::local::{Cluster, Layout, Life, shop};
 use interlock_e2e::{eventually, programs};
 use interlock_mesh::identity::Role;
 use rustix::process::Signal;
@@ -26,7 +26,12 @@ fn cluster() -> Result<Cluster> {
 
 /// The same before anything of it runs.
 fn prepared() -> Result<Cluster> {
-    let cluster = Cluster::prepare(&shop::layout())?;
+    prepared_as(&shop::layout())
+}
+
+/// The same of another layout with the same nodes.
+fn prepared_as(layout: &Layout<'_>) -> Result<Cluster> {
+    let cluster = Cluster::prepare(layout)?;
     for node in ["web1", "web2", "web3"] {
         let here = cluster.path("nodes").join(node);
         fs::create_dir_all(here.join("app"))?;

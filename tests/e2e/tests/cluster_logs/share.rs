@@ -3,16 +3,16 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::local::{Cluster, shop};
-use interlock_e2e::{eventually, run, skip};
+use interlock_e2e::local::{Cluster, Disk, shop};
+use interlock_e2e::{eventually, run, skip, tools};
 use interlock_mesh::identity::Role;
 use interlock_proto::v1::Liveness;
 
-use super::{add, app, collect, ended, prepared, walk};
+use super::{add, app, collect, ended, prepared, prepared_as, walk};
 
 /// How soon anything of this is seen: what does not answer is given half a minute, and tried again.
 const SOON: Duration = Duration::from_secs(120);
@@ -202,61 +202,74 @@ fn a_node_whose_share_is_away_says_so_keeps_its_logs_and_brings_them_later() -> 
     Ok(())
 }
 
-/// A file system of its own in a file, which can be frozen: whoever writes to it hangs in the kernel, where no signal reaches
-/// him. Thawed and unmounted at the end.
-struct Disk {
-    at: PathBuf,
-    /// Thaws it when this process is gone, however it ends.
-    guard: Option<Child>,
+/// A day, so many days ago, as the share calls it and as people do.
+fn day(ago: u8) -> Result<(String, String)> {
+    let date = |format: &str| {
+        let words = ["-u", "-d", &format!("{ago} days ago"), format];
+        Ok::<_, anyhow::Error>(run(Command::new("date").args(words))?.trim().to_owned())
+    };
+    Ok((date("+%Y%m%d")?, date("+%Y-%m-%d")?))
 }
 
-impl Disk {
-    fn mount(at: &Path, file: &Path) -> Result<Option<Self>> {
-        File::create(file)?.set_len(32 << 20)?;
-        let made = run(Command::new("/usr/sbin/mkfs.ext4").arg("-q").arg(file));
-        let mounted =
-            made.and_then(|_| run(Command::new("mount").args(["-o", "loop"]).arg(file).arg(at)));
-        if let Err(error) = mounted {
-            skip(
-                "a share that hangs",
-                &format!("no file system can be mounted: {error:#}"),
-            );
-            return Ok(None);
+#[test]
+fn a_node_that_runs_brings_its_logs_when_the_next_day_begins_and_into_that_day() -> Result<()> {
+    const WHAT: &str = "a day that ends while an agent runs";
+    let library = match tools::libfaketime() {
+        Ok(library) => library.display().to_string(),
+        Err(why) => {
+            skip(WHAT, &why.to_string());
+            return Ok(());
         }
-        Ok(Some(Self {
-            at: at.to_owned(),
-            guard: None,
-        }))
-    }
-
-    fn freeze(&mut self) -> Result<()> {
-        let guard = Command::new("/bin/sh")
-            .args(["-c", "read -r _; exec fsfreeze --unfreeze \"$0\""])
-            .arg(&self.at)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        self.guard = Some(guard);
-        run(Command::new("fsfreeze").arg("--freeze").arg(&self.at)).map(drop)
-    }
-
-    fn thaw(&mut self) -> Result<()> {
-        let mut guard = self.guard.take().context("it is not frozen")?;
-        drop(guard.stdin.take());
-        ensure!(guard.wait()?.success(), "it is not thawed");
-        Ok(())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.guard.is_some()
-            && let Err(error) = self.thaw()
-        {
-            eprintln!("{}: {error:#}", self.at.display());
-        }
-        drop(Command::new("umount").arg("--lazy").arg(&self.at).output());
-    }
+    };
+    // The clock that `web1` shows its agent stands still where the file says.
+    let preload = format!("LD_PRELOAD={library}");
+    let under = [
+        "/usr/bin/env",
+        "TZ=UTC",
+        &preload,
+        "FAKETIME_TIMESTAMP_FILE=DIR/clock",
+        "FAKETIME_CACHE_DURATION=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "DONT_FAKE_MONOTONIC=1",
+    ];
+    let mut layout = shop::layout();
+    let machines = std::mem::take(&mut layout.machines).into_iter();
+    let machines = machines.map(|it| match it.node() {
+        "web1" => it.under(&under),
+        _ => it,
+    });
+    layout.machines = machines.collect();
+    let mut cluster = prepared_as(&layout)?;
+    let share = cluster.path("share");
+    fs::create_dir(&share)?;
+    let Some(mounted) = Mounted::mount(&share)? else {
+        return Ok(());
+    };
+    fs::write(share.join(".alive"), "")?;
+    configure(&cluster, &share, "")?;
+    let ((first, first_date), (second, second_date)) = (day(2)?, day(1)?);
+    let clock = cluster.path("clock");
+    let set = |date: &str, time: &str| fs::write(&clock, format!("{date} {time}\n"));
+    set(&first_date, "23:59:58")?;
+    cluster.start_coordinator()?;
+    cluster.join()?;
+    let logs = share.join("logs");
+    let brought = |day: &str, wanted: &str| {
+        eventually("the logs of a day", SOON, || {
+            let found = shared(&logs.join(day), "web1/")?;
+            ensure!(found == [wanted], "{found:?}");
+            Ok(())
+        })
+    };
+    brought(&first, "web1 line 1\nweb1 line 2\n")?;
+    // What comes on that day waits for its end.
+    add(&app(&cluster, "web1", "app.log"), "web1 line 3\n")?;
+    ensure!(!logs.join(&second).exists(), "before the day began");
+    set(&second_date, "00:00:01")?;
+    brought(&second, "web1 line 3\n")?;
+    brought(&first, "web1 line 1\nweb1 line 2\n")?;
+    drop(mounted);
+    Ok(())
 }
 
 #[test]

@@ -11,6 +11,7 @@ use interlock_e2e::run;
 use interlock_e2e::systems::System as _;
 use interlock_e2e::systems::hcdc::{NUMBERS, SOON, Site};
 use interlock_mesh::identity::Role;
+use interlock_proto::v1::{Liveness, Verdict};
 use serde_json::Value;
 
 /// What a node has brought of a log to the share, which has it by day and by machine: `20260102/hipchat1/hipchat/...`.
@@ -94,6 +95,44 @@ fn a_node_without_the_share_stops_the_start_and_keeps_its_logs_until_it_is_mount
     site.operator
         .until_service("hipchat", "degraded", &reasons)?;
     site.mount(2, true)?;
+    site.operator.until_service("hipchat", "ok", &[])?;
+    ensure!(site.processes()? == before, "a node was restarted");
+    Ok(())
+}
+
+#[test]
+fn a_share_whose_server_hangs_is_one_cause_and_all_nodes_come_back_when_it_answers() -> Result<()> {
+    let Some((site, mut disk)) = Site::with_a_share_that_can_hang()? else {
+        return Ok(());
+    };
+    site.operator.run(&for_all("startup"))?;
+    site.operator.until_service("hipchat", "ok", &[])?;
+    let before = site.processes()?;
+    disk.freeze()?;
+    eventually("each node misses it", SOON, || {
+        for number in NUMBERS {
+            let (verdict, evidence) = site.check(number, "nfs", "writes")?;
+            ensure!(verdict != Verdict::Ok, "hipchat{number}: {evidence}");
+        }
+        let causes = site.operator.status()?.causes;
+        let subjects: Vec<&str> = causes.iter().map(|it| it.subject.as_str()).collect();
+        ensure!(subjects == ["nfs"], "{causes:?}");
+        Ok(())
+    })?;
+    // Who hangs in the kernel is waited for by nobody.
+    let status = site.operator.status()?;
+    let alive = |node: &str| {
+        let mut nodes = status.nodes.iter();
+        nodes.any(|it| it.node == node && it.liveness() == Liveness::Alive)
+    };
+    ensure!(
+        NUMBERS
+            .iter()
+            .all(|number| alive(&format!("hipchat{number}"))),
+        "{status:?}"
+    );
+    disk.thaw()?;
+    site.operator.until_service("nfs", "ok", &[])?;
     site.operator.until_service("hipchat", "ok", &[])?;
     ensure!(site.processes()? == before, "a node was restarted");
     Ok(())
