@@ -22,10 +22,6 @@ type Look = Box<dyn FnOnce(Option<&Desk>) -> Reply + Send>;
 /// wait for that in order to be told how things stand.
 const SOON: Duration = Duration::from_secs(2);
 
-/// How much longer somebody who waits at a screen waits for the reason of that. A store that hangs tells none before its own
-/// limit has passed, and no answer would leave it open whether anything was begun: less than the 10 s of `interlockctl`.
-const REASON: Duration = Duration::from_secs(4);
-
 /// What reaches the driver.
 pub(super) enum Input {
     Opened(Opening),
@@ -180,15 +176,12 @@ impl Handle {
         let mut trouble = self.trouble.clone();
         let stuck = async {
             tokio::time::sleep(SOON).await;
-            let known = async {
-                let known = trouble.wait_for(Option::is_some).await;
-                known.ok().and_then(|why| why.clone())
-            };
-            match tokio::time::timeout(REASON, known).await {
-                Ok(Some(why)) => why,
+            let known = trouble.wait_for(Option::is_some).await;
+            let why = known.ok().and_then(|why| why.clone());
+            match why {
+                Some(why) => why,
                 // The driver has ended, as the call will say.
-                Ok(None) => std::future::pending().await,
-                Err(_) => format!("It has not answered for {} s", (SOON + REASON).as_secs()),
+                None => std::future::pending().await,
             }
         };
         tokio::select! {

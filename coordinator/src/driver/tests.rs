@@ -535,30 +535,17 @@ async fn who_waits_at_a_screen_is_told_of_a_full_disk_and_whether_what_they_aske
 
 /// An answer that does not come would leave it open whether anything was begun.
 #[tokio::test]
-async fn who_waits_at_a_screen_is_told_what_becomes_of_it_before_the_store_has_said_why_it_hangs() {
-    let bench = Bench::new().await;
-    bench.silence(Some(""));
-    let started = tokio::time::timeout(2 * AT_A_SCREEN, bench.handle.begin(Bench::start()));
-    let waits = started.await.expect("told in time").unwrap_err();
-    assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
-    let status = tonic::Status::from(waits);
-    assert_eq!(interlock_mesh::reason::of(&status), Some("store-stuck"));
-    for part in ["it is not done yet", "has not answered", "look then"] {
-        assert!(status.message().contains(part), "{part}: {status}");
-    }
-    bench.silence(None);
-    while bench.get("op-1").await.is_err() {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
 async fn a_write_of_which_nothing_is_heard_is_told_although_it_has_not_failed() {
     let mut bench = Bench::new().await;
     bench.silence(Some(""));
     let first = tokio::time::timeout(LONG, bench.handle.begin(Bench::start())).await;
     let waits = first.expect("told in time").unwrap_err();
     assert!(matches!(waits, NotDone::Waits(_)), "{waits:?}");
+    let status = tonic::Status::from(waits);
+    assert_eq!(interlock_mesh::reason::of(&status), Some("store-stuck"));
+    for part in ["it is not done yet", "look then"] {
+        assert!(status.message().contains(part), "{part}: {status}");
+    }
     bench.is_told("nothing has been heard of a write").await;
     let second = bench.handle.begin(Bench::start()).await.unwrap_err();
     assert!(matches!(second, NotDone::Stuck(_)), "{second:?}");

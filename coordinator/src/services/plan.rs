@@ -10,7 +10,7 @@ use interlock_mesh::reason::{Because as _, Reason};
 use interlock_model::action::Power;
 use interlock_model::check::CheckId;
 use interlock_model::file::MAX_TEXT;
-use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::names::{NodeName, PowerName, ServiceName};
 use interlock_model::observation::Liveness;
 use interlock_model::plan::PlanKind;
 use interlock_model::spec::{Node, Spec};
@@ -27,9 +27,15 @@ use super::{NAMED, comparing, held};
 use crate::clock;
 use crate::driver::Handle;
 
-/// How long a plan waits for power sources to say how silent nodes are. One question takes a fence agent one to some
-/// seconds, and a device answers one after the other; without an answer by then the planner sees *unknown*, and says so.
+/// How long a plan waits for the next power source to say how a silent node is. A device answers one after the other, and as long
+/// as it does the plan waits for all of them; without an answer the planner sees *unknown*, and the report says who did not answer.
 const ANSWERS: Duration = Duration::from_secs(90);
+
+/// How long it waits at most: a little less than the deadline of the contract (`plan.proto`).
+const ALL_ANSWERS: Duration = Duration::from_secs(1700);
+
+/// What a question takes beyond the device's `timeout`, at most.
+const BEYOND: Duration = Duration::from_secs(5);
 
 /// How old the answer of a power source may be for a node that is not in the scope of a plan.
 const FRESH: Duration = Duration::from_secs(60);
@@ -62,9 +68,12 @@ impl Plans {
     /// Asks the power sources of silent nodes, and waits for them for a while. What they said before this call is nothing
     /// that a plan for these nodes could go by: a machine is switched in a second. Agents that may be on their way, since
     /// this process has just started, are waited for: those of silent nodes, and those that reach a power source.
-    async fn ask_power(&self, scope: &Scope) -> Result<(), Status> {
+    ///
+    /// Returns since when what they say counts.
+    async fn ask_power(&self, scope: &Scope) -> Result<Now, Status> {
         let begun = clock::now();
-        let give_up = tokio::time::Instant::now() + ANSWERS;
+        let asked = tokio::time::Instant::now();
+        let (mut give_up, mut told) = (asked + ANSWERS, 0);
         let agents_until = self.started + REJOIN;
         loop {
             let scope = scope.clone();
@@ -74,8 +83,13 @@ impl Plans {
                 .await?;
             let now = tokio::time::Instant::now();
             let agents = awaited.agents && now < agents_until;
+            if awaited.told > told {
+                told = awaited.told;
+                let end = asked + awaited.longest.clamp(ANSWERS, ALL_ANSWERS);
+                give_up = end.min(now + ANSWERS);
+            }
             if !awaited.answers && !agents || now >= give_up {
-                return Ok(());
+                return Ok(begun);
             }
             // The questions wait behind what the store does not take.
             self.driver.can_write()?;
@@ -121,7 +135,7 @@ impl PlanService for Plans {
         request: Request<v1::MakePlanRequest>,
     ) -> Result<Response<v1::MakePlanResponse>, Status> {
         let request = plan_request(&request.into_inner())?;
-        self.ask_power(&request.scope).await?;
+        let begun = self.ask_power(&request.scope).await?;
         self.settle().await?;
         let rendered = self.renderer.render(&self.driver, &request).await?;
         let rendering = comparing::compared(&self.driver, rendered.rendering).await?;
@@ -145,7 +159,7 @@ impl PlanService for Plans {
         let told = self
             .driver
             .call(move |desk| {
-                let mut told = silent(&desk.coordinator, &request.scope);
+                let mut told = silent(&desk.coordinator, &request.scope, begun);
                 if let Some(why) = desk.trouble() {
                     told.push(Entry::Warning {
                         subject: Subject::cluster(),
@@ -179,6 +193,10 @@ impl PlanService for Plans {
 struct Open {
     answers: bool,
     agents: bool,
+    /// How many silent nodes are on or off, by an answer that counts.
+    told: usize,
+    /// How long it takes to ask about all of them, if every call takes as long as it may.
+    longest: Duration,
 }
 
 /// Sees to it that power sources are asked, and says what is still awaited of them and of agents.
@@ -191,6 +209,9 @@ fn awaited(coordinator: &mut Coordinator, scope: &Scope, begun: Now) -> Open {
     let spec = Arc::clone(&applied.spec);
     let is_silent = |node: &&Node| !coordinator.view().alive(&node.name);
     let silent: Vec<&Node> = spec.nodes.values().filter(is_silent).collect();
+    let devices = silent.iter().filter_map(|node| node.power.as_ref());
+    let devices = devices.filter_map(|power| spec.power.get(&power.by));
+    open.longest = devices.map(|device| device.timeout + BEYOND).sum();
     for node in silent {
         let seen = coordinator.view().node(&node.name);
         let unheard = seen.is_none_or(|seen| seen.liveness == Liveness::Unheard);
@@ -210,6 +231,7 @@ fn awaited(coordinator: &mut Coordinator, scope: &Scope, begun: Now) -> Open {
         }
         let said = coordinator.view().power_since(&node.name, since);
         let is_off = matches!(said, Some((Power::Off, _)));
+        open.told += usize::from(matches!(said, Some((Power::On | Power::Off, _))));
         open.agents |= unheard && !is_off && node.agentless.is_none();
     }
     open
@@ -229,9 +251,9 @@ fn touches(scope: &Scope, spec: &Spec, node: &Node) -> bool {
     }
 }
 
-/// What the plan goes by where agents of its scope are not heard: what power sources said, and how long ago; and which
-/// nodes are contested.
-fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
+/// What the plan goes by where agents of its scope are not heard: what power sources said, and how long ago, and which ones have
+/// not answered since it was begun; and which nodes are contested.
+fn silent(coordinator: &Coordinator, scope: &Scope, begun: Now) -> Vec<Entry> {
     let now = clock::now();
     let Some(applied) = coordinator.applied() else {
         return Vec::new();
@@ -240,6 +262,7 @@ fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
     let nodes = spec.nodes.values();
     let mut entries = Vec::new();
     let (mut said, mut agentless) = (Vec::new(), Vec::new());
+    let mut unasked: BTreeMap<&PowerName, usize> = BTreeMap::new();
     for node in nodes.filter(|node| touches(scope, spec, node)) {
         if let Some(text) = coordinator.contested(&node.name, now) {
             entries.push(Entry::Warning {
@@ -248,8 +271,13 @@ fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
             });
         }
         let seen = coordinator.view().node(&node.name);
+        let alive = coordinator.view().alive(&node.name);
+        let answered = coordinator.view().power_since(&node.name, begun.mono);
+        if let Some(power) = node.power.as_ref().filter(|_| !alive && answered.is_none()) {
+            *unasked.entry(&power.by).or_default() += 1;
+        }
         if let Some((power, at, detail)) = seen.and_then(|seen| seen.power.as_ref())
-            && !coordinator.view().alive(&node.name)
+            && !alive
         {
             let age = now.since(*at).as_secs();
             let said = if node.agentless.is_some() {
@@ -262,6 +290,15 @@ fn silent(coordinator: &Coordinator, scope: &Scope) -> Vec<Entry> {
                 Power::On | Power::Off => format!("{} is {power} ({age}s ago)", node.name),
             });
         }
+    }
+    for (device, nodes) in unasked {
+        entries.push(Entry::Warning {
+            subject: Subject::cluster(),
+            text: format!(
+                "power device {device} has not answered about {nodes} of the nodes for this plan: it answers one question after the \
+                 other, and this took too long; plan for fewer nodes at a time (`--node`), or see to the device"
+            ),
+        });
     }
     for (who, mut said) in [
         ("agents that are not heard", said),
@@ -483,11 +520,9 @@ nodes:
         let asked = questions(&mut coordinator);
         assert_eq!(asked.len(), 1, "one question, however often it is looked");
         says(&mut coordinator, asked[0], Power::Off);
-        assert_eq!(
-            awaited(&mut coordinator, &Scope::All, begun),
-            Open::default()
-        );
-        let told = silent(&coordinator, &Scope::All);
+        let open = awaited(&mut coordinator, &Scope::All, begun);
+        assert!(!open.answers && !open.agents && open.told == 1, "{open:?}");
+        let told = silent(&coordinator, &Scope::All, begun);
         assert!(
             told.len() == 1 && told[0].to_string().contains("a is off (0s ago)"),
             "{told:?}"
@@ -497,5 +532,8 @@ nodes:
         let begun = clock::now();
         assert!(awaited(&mut coordinator, &Scope::All, begun).answers);
         assert_eq!(questions(&mut coordinator).len(), 1);
+        let told = silent(&coordinator, &Scope::All, begun);
+        let unasked = "box has not answered about 1 of the nodes";
+        assert!(told[0].to_string().contains(unasked), "{told:?}");
     }
 }

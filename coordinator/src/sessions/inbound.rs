@@ -66,6 +66,7 @@ pub(super) fn message(wire: v1::AgentMessage) -> Result<Option<FromAgent>, Inval
         Some(Message::Heartbeat(_)) => FromAgent::Heartbeat,
         Some(Message::Goodbye(goodbye)) => FromAgent::Goodbye(cut(&goodbye.reason)),
         Some(Message::Attempt(report)) => FromAgent::Attempt(attempt(&report)?),
+        Some(Message::Power(answer)) if answer.busy => FromAgent::Busy { ask: answer.ask },
         Some(Message::Power(answer)) => FromAgent::Power {
             ask: answer.ask,
             node: name("power.node", &answer.node)?,

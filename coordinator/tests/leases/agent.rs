@@ -346,6 +346,7 @@ fn answer(script: &Mutex<Script>, asked: Told) -> Option<Message> {
             node,
             power: power.into(),
             detail: "as the script says".to_owned(),
+            busy: false,
         })
     };
     match asked {

@@ -52,6 +52,8 @@ pub struct SeenNode {
     pub liveness: Liveness,
     /// When its session was opened; none while there is no session. Changed by [`View::opened`] and [`View::closed`].
     pub session: Option<Duration>,
+    /// When the last session with its agent began, also if it is over.
+    pub opened: Option<Duration>,
     /// When it was last heard.
     pub heard: Option<Duration>,
     /// The boot that its agent reported last.
@@ -209,7 +211,9 @@ impl View {
 
     /// A session with the node's agent begins.
     pub fn opened(&mut self, node: &NodeName, now: Now) {
-        self.entry(node).session = Some(now.mono);
+        let seen = self.entry(node);
+        seen.session = Some(now.mono);
+        seen.opened = Some(now.mono);
         self.sessions += 1;
     }
 

@@ -106,6 +106,30 @@ fn a_slow_off_does_not_take_away_a_machine_that_has_spoken_since() {
 }
 
 #[test]
+fn a_machine_that_says_goodbye_between_question_and_answer_is_off_since_then() {
+    let off = |opened| {
+        let mut coordinator = coordinator();
+        says_hello(&mut coordinator, "a", opened);
+        coordinator.ask_power(&node("a"), at(110));
+        let ask = questions(&mut coordinator)[0];
+        beats(&mut coordinator, "a", 112);
+        let goodbye = FromAgent::Goodbye("the machine goes down".into());
+        coordinator.agent(&node("a"), goodbye, at(112));
+        answers(&mut coordinator, ask, Power::Off, 115);
+        coordinator
+    };
+    let coordinator = off(105);
+    let view = coordinator.view();
+    assert!(view.power_since(&node("a"), at(112).mono).is_some());
+    assert!(view.power_since(&node("a"), at(113).mono).is_none());
+    let causes = coordinator.causes(at(116));
+    assert!(causes.iter().all(|it| it.subject != "a"), "{causes:?}");
+    // It has come up after it was asked: that may be what was off.
+    let booted = off(110);
+    assert!(!booted.view().is_off(&node("a")));
+}
+
+#[test]
 fn who_asks_while_a_question_is_under_way_gets_an_answer_of_their_own() {
     let mut coordinator = coordinator();
     coordinator.ask_power(&node("a"), at(110));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    Coordinator, FromAgent, Hello, Loaded, Output, StartRequest, ToAgent,
+    Awaited, Coordinator, FromAgent, Hello, Loaded, Output, StartRequest, ToAgent,
 };
 use interlock_model::action::{Action, Power};
 use interlock_model::ids::{BootId, Generation, Term};
@@ -18,9 +18,6 @@ use interlock_model::time::{Now, Timestamp};
 
 /// More than an agent takes questions.
 const SILENT: usize = 40;
-
-/// How many questions an agent has under way at most; it refuses what is more.
-const TAKEN: usize = 32;
 
 fn at(seconds: u64) -> Now {
     Now {
@@ -107,42 +104,47 @@ fn questions(output: Output) -> Vec<(u64, NodeName)> {
     questions.collect()
 }
 
-#[test]
-fn an_agent_is_not_asked_about_more_nodes_than_it_takes_and_every_node_has_its_turn() {
+fn says(ask: u64, node: NodeName, power: Power) -> FromAgent {
+    FromAgent::Power {
+        ask,
+        node,
+        power,
+        detail: "status".into(),
+    }
+}
+
+/// A coordinator at second 100, with the agent of mgmt there.
+fn coordinator() -> Coordinator {
     let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
-    coordinator.apply_spec(
-        Arc::new(spec()),
-        String::new(),
-        String::new(),
-        "admin",
-        at(100),
-    );
+    let spec = Arc::new(spec());
+    coordinator.apply_spec(spec, String::new(), String::new(), "admin", at(100));
     let hello = Hello {
         boot: BootId("boot-1".into()),
         ..Hello::default()
     };
     coordinator.agent(&node("mgmt"), FromAgent::Hello(Box::new(hello)), at(100));
     coordinator.take_output();
+    coordinator
+}
 
+#[test]
+fn a_device_is_asked_one_question_at_a_time_and_every_node_has_its_turn() {
+    let mut coordinator = coordinator();
     coordinator.start(&request(), at(100)).unwrap();
     let mut under_way = VecDeque::from(questions(coordinator.take_output()));
     assert!(!under_way.is_empty(), "they are asked about at once");
     let mut told = BTreeSet::new();
     for second in 101..116 {
-        assert!(under_way.len() <= TAKEN, "{} at once", under_way.len());
-        // It runs four at a time.
+        // It answers four within a second.
         for _ in 0..4 {
+            assert!(under_way.len() <= 1, "{under_way:?} at once");
             let Some((ask, name)) = under_way.pop_front() else {
                 break;
             };
             told.insert(name.clone());
-            let answer = FromAgent::Power {
-                ask,
-                node: name,
-                power: Power::On,
-                detail: "status".into(),
-            };
+            let answer = says(ask, name, Power::On);
             coordinator.agent(&node("mgmt"), answer, at(second));
+            under_way.extend(questions(coordinator.take_output()));
         }
         coordinator.agent(&node("mgmt"), FromAgent::Heartbeat, at(second));
         coordinator.tick(at(second));
@@ -153,4 +155,70 @@ fn an_agent_is_not_asked_about_more_nodes_than_it_takes_and_every_node_has_its_t
         let said = coordinator.view().power_since(name, Duration::ZERO);
         assert_eq!(said, Some((Power::On, "status")), "{name}");
     }
+}
+
+#[test]
+fn a_plan_that_wants_to_know_of_all_of_them_is_told_of_all_of_them_by_a_slow_device() {
+    let mut coordinator = coordinator();
+    let all: Vec<NodeName> = (1..=SILENT).map(|it| node(&format!("n{it}"))).collect();
+    let mut under_way = VecDeque::new();
+    // A call takes two seconds, and what nobody waits for is asked as well.
+    for second in 100..100 + 2 * SILENT as u64 + 4 {
+        coordinator.agent(&node("mgmt"), FromAgent::Heartbeat, at(second));
+        coordinator.tick(at(second));
+        let want = |name| coordinator.want_power(name, at(100).mono, at(second));
+        let open = all.iter().map(want).filter(|it| *it == Awaited::Answer);
+        let open = open.count();
+        under_way.extend(questions(coordinator.take_output()));
+        if open == 0 {
+            break;
+        }
+        assert_eq!(under_way.len(), 1, "{under_way:?} at {second}");
+        if second % 2 == 1 {
+            let (ask, name) = under_way.pop_front().unwrap();
+            coordinator.agent(&node("mgmt"), says(ask, name, Power::Off), at(second));
+        }
+    }
+    for name in &all {
+        assert!(coordinator.view().is_off(name), "{name}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_busy_has_not_answered_and_is_asked_again() {
+    let mut coordinator = coordinator();
+    let n1 = node("n1");
+    let want = |coordinator: &mut Coordinator, now| coordinator.want_power(&n1, at(110).mono, now);
+    assert_eq!(want(&mut coordinator, at(110)), Awaited::Answer);
+    let (ask, _) = questions(coordinator.take_output()).remove(0);
+    coordinator.agent(&node("mgmt"), FromAgent::Busy { ask }, at(110));
+    assert_eq!(want(&mut coordinator, at(110)), Awaited::Answer);
+    assert!(
+        questions(coordinator.take_output()).is_empty(),
+        "not at once"
+    );
+    coordinator.tick(at(112));
+    let again = questions(coordinator.take_output());
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].1, n1, "the same, before all others");
+    let answer = says(again[0].0, n1.clone(), Power::Off);
+    coordinator.agent(&node("mgmt"), answer, at(113));
+    assert_eq!(want(&mut coordinator, at(113)), Awaited::Nothing);
+    assert!(coordinator.view().is_off(&n1));
+}
+
+#[test]
+fn an_answer_that_comes_late_is_an_answer() {
+    let mut coordinator = coordinator();
+    coordinator.ask_power(&node("n1"), at(110));
+    let (late, _) = questions(coordinator.take_output()).remove(0);
+    // It is given up, and another one has its turn; then it comes.
+    coordinator.agent(&node("mgmt"), FromAgent::Heartbeat, at(190));
+    coordinator.ask_power(&node("n2"), at(190));
+    assert_eq!(questions(coordinator.take_output()).len(), 1);
+    let answer = says(late, node("n1"), Power::Off);
+    coordinator.agent(&node("mgmt"), answer, at(191));
+    let said = |since| coordinator.view().power_since(&node("n1"), at(since).mono);
+    assert!(said(110).is_some(), "as old as its question");
+    assert!(said(111).is_none());
 }

@@ -27,7 +27,7 @@ use crate::render::{
 pub(super) async fn run(connection: &Connection, kind: PlanKind, args: &Run, out: Out) -> Outcome {
     let coordinators = context::coordinators(connection)?;
     let client = coordinators.connect().await?;
-    let made = make(&client, kind, &args.plan).await?;
+    let made = make(&client, kind, &args.plan, out).await?;
     let format = args.output.output;
     show(&made, format, out)?;
     let Some(plan) = &made.plan else {
@@ -135,7 +135,7 @@ async fn begin(
     tokio::select! {
         started = start(client, plan, confirmed, &args.confirm) => match started {
             Ok(operation) => Ok(Begun::Operation(Box::new(operation), interrupt)),
-            Err(refused) => Err(explained(refused, client, kind, &args.plan, plan).await),
+            Err(refused) => Err(explained(refused, client, kind, &args.plan, plan, out).await),
         },
         () = interrupt.pressed() => {
             out.say(
@@ -175,11 +175,12 @@ async fn explained(
     kind: PlanKind,
     args: &PlanArgs,
     shown: &SealedPlan,
+    out: Out,
 ) -> Failure {
     if refused.code() != Code::FailedPrecondition {
         return refused.into();
     }
-    let Ok(again) = make(client, kind, args).await else {
+    let Ok(again) = make(client, kind, args, out).await else {
         return refused.into();
     };
     let different = match &again.plan {

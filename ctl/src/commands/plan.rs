@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,14 +17,17 @@ use serde_json::{Value, json};
 
 use super::{spec, status};
 use crate::cli::{Connection, Names, PlanArgs, PlanCommand, PlanFormat};
-use crate::client::Client;
+use crate::client::{Client, RpcFailure};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::{Out, Table, Tone, clean, clean_lines, no_plan_line, report_lines};
 
 /// A coordinator asks the power sources of silent nodes before it plans; the contract's deadline.
-const PLANNING: Duration = Duration::from_secs(120);
+const PLANNING: Duration = Duration::from_secs(1800);
+
+/// How often it is said that a plan is waited for.
+const TELL: Duration = Duration::from_secs(5);
 
 /// What came of planning.
 pub(super) struct Made {
@@ -52,7 +56,7 @@ pub(super) async fn run(connection: &Connection, command: PlanCommand, out: Out)
         return ended(&made);
     }
     let client = context::coordinators(connection)?.connect().await?;
-    let made = make(&client, kind, &args.plan).await?;
+    let made = make(&client, kind, &args.plan, out).await?;
     print(&made, args.output, out)?;
     if made.plan.is_none() {
         tell_who_is_at_work(&client, out).await?;
@@ -88,6 +92,7 @@ pub(super) async fn make(
     client: &Client,
     kind: PlanKind,
     args: &PlanArgs,
+    out: Out,
 ) -> Result<Made, Failure> {
     // Checked here as well, so that a slip is told before anything is asked.
     check_ids(args)?;
@@ -116,9 +121,9 @@ pub(super) async fn make(
         }),
         failback: args.failback,
     };
-    let response = client
-        .call("make a plan", PLANNING, client.plans().make_plan(request))
-        .await?;
+    let mut plans = client.plans();
+    let making = client.call("make a plan", PLANNING, plans.make_plan(request));
+    let response = awaited(making, out).await?;
     let report: Report = serde_json::from_str(&response.report_json).with_context(|| {
         format!(
             "{} sent a report that cannot be read: is it of another version?",
@@ -150,6 +155,25 @@ pub(super) async fn make(
         plan: Some(plan),
         report,
     })
+}
+
+/// Waits for a plan, and says every few seconds that it is waited for.
+async fn awaited<T>(
+    making: impl Future<Output = Result<T, RpcFailure>>,
+    out: Out,
+) -> Result<T, Failure> {
+    let mut making = pin!(making);
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Ok(made) = tokio::time::timeout(TELL, &mut making).await {
+            return Ok(made?);
+        }
+        waited += TELL;
+        out.say(&format!(
+            "waiting for the plan for {} s: the power sources of silent nodes are asked, one after the other",
+            waited.as_secs()
+        ))?;
+    }
 }
 
 /// Plans for a file, with nothing observed.

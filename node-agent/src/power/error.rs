@@ -90,7 +90,7 @@ pub enum FenceError {
         /// The option.
         option: String,
     },
-    /// Another request held the device during the whole limit. Nothing was done.
+    /// Other requests held the device during the whole limit of an *off*. Nothing was done.
     #[error("power device {device} was busy with other requests for {limit:?}; nothing was done")]
     Busy {
         /// The device.

@@ -67,8 +67,9 @@ impl Fencer {
         }
     }
 
-    /// Carries out a request. The whole of it, waiting for the device included, ends within the request's limit plus
-    /// the moments that killing takes.
+    /// Carries out a request. Its limit counts from its turn at the device, so that who waits behind a plug that hangs has the
+    /// whole of it. Only *off* counts from now, waiting included, and the moments that killing takes come on top: who ordered it
+    /// gives it up after its limit, and a machine that has come back since must not be switched off.
     ///
     /// `status` answers [`PowerState::Unknown`] when the device does not say; that is not an error of this method.
     ///
@@ -83,9 +84,13 @@ impl Fencer {
             device: request.device.clone(),
             limit: request.limit,
         };
-        let mut alone = tokio::time::timeout_at(deadline, device.lock())
-            .await
-            .map_err(busy)?;
+        let (mut alone, deadline) = if request.action == Action::Off {
+            let turn = tokio::time::timeout_at(deadline, device.lock()).await;
+            (turn.map_err(busy)?, deadline)
+        } else {
+            let turn = device.lock().await;
+            (turn, Instant::now() + request.limit)
+        };
         let marker = format!("{}:{}", request.device, self.options.owner);
         if !*alone {
             tokio::time::timeout_at(deadline, end_left(&marker))

@@ -263,6 +263,37 @@ async fn a_device_that_stays_busy_is_reported_and_nothing_is_done() {
 }
 
 #[tokio::test]
+async fn who_waits_behind_a_plug_that_hangs_has_its_whole_limit() {
+    let bed = Bed::new(
+        "cd ${0%/*}; if [ ! -e first ]; then touch first; mkfifo hold; cat hold; fi; exit 0",
+    );
+    let fencer = &bed.fencer;
+    fencer.metadata("fence_test").await.unwrap();
+    let hangs = FenceRequest {
+        limit: Duration::from_secs(6),
+        ..request(Action::Status)
+    };
+    // Began to wait with less than what the other one takes.
+    let waits = FenceRequest {
+        limit: Duration::from_secs(5),
+        ..request(Action::Status)
+    };
+    let mut holding = Box::pin(fencer.run(&hangs));
+    while !std::path::Path::new(&bed.path("first")).exists() {
+        tokio::select! {
+            _ = &mut holding => panic!("it must not end by itself"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let (hung, waited) = tokio::join!(holding, fencer.run(&waits));
+    let Ok(Reply::Power(PowerState::Unknown { why })) = hung else {
+        panic!("{hung:?}")
+    };
+    assert!(why.contains("killed"), "{why}");
+    assert_eq!(waited.unwrap(), Reply::Power(PowerState::On));
+}
+
+#[tokio::test]
 async fn plugs_are_listed_with_their_aliases() {
     let bed = Bed::new("printf 'VM-1,db, first\\n\\nVM-2,\\nVM-3\\n'");
     let plug = |plug: &str, alias: Option<&str>| Plug {

@@ -90,7 +90,7 @@ pub struct FenceRequest {
     pub node: NodeName,
     /// Options of the agent, under the names of its metadata.
     pub options: BTreeMap<String, OptionValue>,
-    /// The total limit: waiting for the device and all attempts together.
+    /// The limit of all attempts together, from its turn at the device; of *off*, from when it was ordered.
     pub limit: Duration,
     /// When a failed attempt is repeated.
     pub retry: RetryRule,

@@ -196,6 +196,7 @@ fn call(
                 node: wire.node.clone(),
                 power: v1::Power::Unknown.into(),
                 detail: problem.to_string(),
+                busy: false,
             };
             NoOrder::answer(v1::agent_message::Message::Power(answer))
         })

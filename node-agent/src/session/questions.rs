@@ -36,6 +36,18 @@ pub(super) fn power_unknown(ask: u64, call: &FenceCall, detail: String) -> Messa
         node: call.node.to_string(),
         power: v1::Power::Unknown.into(),
         detail,
+        busy: false,
+    })
+}
+
+/// No answer: the question was not asked, and is to be asked again.
+fn busy(ask: u64, node: String) -> Message {
+    Message::Power(v1::PowerAnswer {
+        ask,
+        node,
+        power: v1::Power::Unknown.into(),
+        detail: format!("{MAX_UNDER_WAY} questions are under way on this node already"),
+        busy: true,
     })
 }
 
@@ -71,6 +83,7 @@ impl Questions {
                 node,
                 power: v1::Power::from(power).into(),
                 detail,
+                busy: false,
             })
         };
         let plugs = move |list| {
@@ -81,12 +94,7 @@ impl Questions {
         };
         let list = call.action == FenceAction::List;
         if self.under_way.len() >= MAX_UNDER_WAY {
-            let detail = format!("{MAX_UNDER_WAY} questions are under way on this node already");
-            return outbox.say(if list {
-                plugs(v1::plug_list::List::Failed(detail))
-            } else {
-                power(Power::Unknown, detail)
-            });
+            return outbox.say(busy(ask, call.node.to_string()));
         }
         let turns = Arc::clone(&self.turns);
         self.under_way.spawn(async move {
@@ -126,6 +134,7 @@ impl Questions {
                 node,
                 power: v1::Power::from(said).into(),
                 detail,
+                busy: false,
             }));
         });
     }

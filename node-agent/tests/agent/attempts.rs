@@ -1,5 +1,6 @@
 //! What becomes of attempts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -535,6 +536,59 @@ async fn a_fence_agent_is_asked_and_switched_with_its_secret_from_this_node() {
         refused.detail
     );
     assert!(!lab.log().contains("hunter2"), "no secret is logged");
+}
+
+#[tokio::test]
+async fn an_agent_with_too_many_questions_says_that_it_is_busy_and_answers_those_that_it_took() {
+    const TAKEN: u64 = 32;
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let fence = lab.path("fence_test");
+    let here = lab.path("").display().to_string();
+    // It answers when it may.
+    let script = format!(
+        "#!/bin/sh\nwhile read line; do case $line in action=*) action=${{line#action=}};; esac; done\n\
+         [ \"$action\" = metadata ] && {{ cat <<XML\n<resource-agent name=\"fence_test\"><parameters><parameter name=\"plug\"/>\
+         </parameters><actions><action name=\"list\"/><action name=\"status\"/></actions></resource-agent>\nXML\nexit 0; }}\n\
+         until [ -e {here}/may ]; do sleep 0.02; done\nexit 2\n"
+    );
+    fs::write(&fence, script).unwrap();
+    fs::set_permissions(&fence, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = format!("[allow]\npower = [\"fence_test\"]\nfence_dir = [\"{here}\"]\n");
+    lab.configure(&coordinator.endpoint, &file);
+    let _agent = lab.start().await;
+    let mut session = coordinator.session(1).await;
+    for ask in 1..=TAKEN + 2 {
+        let action = if ask == TAKEN + 2 { "list" } else { "status" };
+        let call = v1::FenceCall {
+            device: "pdu1".into(),
+            agent: "fence_test".into(),
+            action: action.into(),
+            node: "n2".into(),
+            plug: "2".into(),
+            options: BTreeMap::new(),
+            limit_ms: 60_000,
+        };
+        let call = Some(call);
+        session
+            .order(Order::AskPower(v1::AskPower { ask, call }))
+            .await;
+    }
+    for ask in [TAKEN + 1, TAKEN + 2] {
+        let busy = power(&mut session, ask).await;
+        assert!(busy.busy && busy.power() == v1::Power::Unknown, "{busy:?}");
+    }
+    fs::write(lab.path("may"), "").unwrap();
+    let mut open: BTreeSet<u64> = (1..=TAKEN).collect();
+    while !open.is_empty() {
+        if let v1::agent_message::Message::Power(answer) = session.next().await {
+            assert!(open.remove(&answer.ask), "{answer:?}");
+            assert!(
+                answer.power() == v1::Power::Off && !answer.busy,
+                "{answer:?}"
+            );
+        }
+    }
 }
 
 async fn power(session: &mut crate::scripted::Session, ask: u64) -> v1::PowerAnswer {

@@ -45,6 +45,7 @@ impl Coordinator {
                 power,
                 detail,
             } => self.power_answer(node, ask, &about, power, &detail, now),
+            FromAgent::Busy { ask } => self.is_busy(node, ask, now),
             FromAgent::Tried {
                 ask,
                 node: about,

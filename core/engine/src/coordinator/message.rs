@@ -101,6 +101,11 @@ pub enum FromAgent {
         /// In its own words.
         detail: String,
     },
+    /// It has no turn for a question to a power source: that is no answer.
+    Busy {
+        /// The question.
+        ask: u64,
+    },
     /// A power device answered which plugs it has.
     Plugs {
         /// The question.

@@ -17,6 +17,7 @@
 //! | `forgotten` | of which that is not known any more, and why |
 //! | `question` | which question a result answers |
 //! | `power` | questions to power sources |
+//! | `asking` | which of those are under way, and which wait for their turn |
 //! | `verification`, `identity`, `uuid` | plugs that were matched with their nodes, and what proves it |
 //! | `operations` | starting operations, and telling them what happens |
 //! | `claims` | telling agents what operations hold of their nodes |
@@ -36,6 +37,7 @@
 mod activity;
 mod agents;
 mod arrivals;
+mod asking;
 mod assignment;
 mod belief;
 mod budget;
@@ -133,7 +135,7 @@ pub struct Coordinator {
     /// The acts by hand that there is an event of, in the order in which they were told.
     acts: BTreeMap<NodeName, Vec<ActId>>,
     next_event: u64,
-    asked: BTreeMap<NodeName, power::Asked>,
+    askings: asking::Askings,
     doubts: BTreeMap<NodeName, power::Doubt>,
     lists: BTreeMap<PowerName, power::Listing>,
     /// The number of the last question to an agent.
@@ -268,6 +270,7 @@ impl Coordinator {
         }
         self.doubt_what_answers(&spec, now);
         self.ask_silent_nodes(&spec, now);
+        self.ask_what_waits(now);
         if !self.looked.is_hearing(now) {
             self.tell_how_things_are(now);
         }

@@ -14,6 +14,7 @@ use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
 use super::Coordinator;
+use super::asking::{Asked, Urgency, Why};
 use super::identity::PlugList;
 use super::message::ToAgent;
 use crate::operation::fence_call;
@@ -25,45 +26,8 @@ const SILENT: Duration = Duration::from_secs(60);
 /// process on a `via` node.
 const AT_ONCE: usize = 2;
 
-/// How long an unanswered question keeps another one about the same node from being asked, beyond the device's limit.
+/// How long an unanswered question keeps others from being asked, beyond the device's limit.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many questions that are asked again every second may be under way at one agent. It takes 32 at a time and refuses the
-/// rest; what is left is for those that people and verifications ask.
-const AT_A_VIA: usize = 24;
-
-/// A question to a power source that has no answer yet.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// Its number; an answer to an earlier one is of no interest.
-    number: u64,
-    /// When it was asked.
-    at: Duration,
-    /// Whose agent was asked.
-    via: NodeName,
-    /// For how long it is waited for.
-    limit: Duration,
-    /// What for.
-    why: Why,
-    /// Somebody asked once more in the meantime, and must not be served with an answer that is older than that.
-    again: Option<Why>,
-}
-
-impl Asked {
-    /// Is the answer still awaited?
-    fn is_under_way(&self, now: Now) -> bool {
-        now.since(self.at) < self.limit
-    }
-}
-
-/// What a power source is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
-    /// To find out whether the plug is the node's: what it says about a node whose agent is heard is not believed yet.
-    ToVerify,
-    /// To know whether the node has power.
-    ToKnow,
-}
 
 /// A power source said *off* about a node whose agent was heard. Either the machine is gone, or it is another one's plug.
 #[derive(Debug)]
@@ -113,39 +77,17 @@ pub(crate) fn power_ref(spec: &Spec, node: &NodeName) -> Option<PowerRef> {
 }
 
 impl Coordinator {
-    /// Asks the power source of a node, unless a question about it is still under way.
+    /// Asks the power source of a node, as soon as its turn comes. A question that is under way is not what was asked for now.
     pub fn ask_power(&mut self, node: &NodeName, now: Now) {
-        self.ask_for(node, Why::ToKnow, now);
+        self.ask_for(node, Why::ToKnow, Urgency::Wanted, now);
     }
 
     /// Asks the power sources of nodes that are asked about every second, for as long as a step waits for their word. A question
-    /// that is under way is left alone, for the next one comes by itself; and where an agent has as many as it takes, those are
-    /// asked first that were asked, or told, the longest time ago.
+    /// that is under way is left alone, for the next one comes by itself.
     pub(super) fn poll_power(&mut self, nodes: BTreeSet<NodeName>, now: Now) {
-        let Some(spec) = self.spec() else {
-            return;
-        };
-        let last = |node: &NodeName| {
-            let seen = self.view.node(node);
-            let told = seen.and_then(|seen| seen.power.as_ref()).map(|it| it.1);
-            told.max(self.asked.get(node).map(|asked| asked.at))
-        };
-        let mut nodes: Vec<(Option<Duration>, NodeName)> =
-            nodes.into_iter().map(|node| (last(&node), node)).collect();
-        nodes.sort();
-        for (_, node) in nodes {
-            let Some(power) = power_ref(&spec, &node) else {
-                continue;
-            };
-            let is_asked = |asked: &Asked| asked.is_under_way(now);
-            if self.asked.get(&node).is_some_and(is_asked) {
-                continue;
-            }
-            let via = self.via(&power);
-            let asked = self.asked.values();
-            let there = asked.filter(|it| it.is_under_way(now) && Some(&it.via) == via.as_ref());
-            if there.count() < AT_A_VIA {
-                self.ask_for(&node, Why::ToKnow, now);
+        for node in nodes {
+            if self.askings.about(&node, &self.view, now).is_none() {
+                self.ask_for(&node, Why::ToKnow, Urgency::Step, now);
             }
         }
     }
@@ -177,8 +119,8 @@ impl Coordinator {
                 Awaited::Nothing
             };
         }
-        let is_asked = |asked: &Asked| asked.at >= since && asked.is_under_way(now);
-        if !self.asked.get(node).is_some_and(is_asked) {
+        let asked = self.askings.about(node, &self.view, now);
+        if asked.is_none_or(|asked| asked.at < since) && !self.askings.waits(node) {
             self.ask_power(node, now);
         }
         Awaited::Answer
@@ -200,44 +142,73 @@ impl Coordinator {
         }
         for node in nodes {
             self.doubts.remove(node);
-            self.ask_for(node, Why::ToVerify, now);
+            self.ask_for(node, Why::ToVerify, Urgency::Wanted, now);
         }
     }
 
-    fn ask_for(&mut self, node: &NodeName, why: Why, now: Now) {
-        let Some(spec) = self.spec() else {
+    fn ask_for(&mut self, node: &NodeName, why: Why, urgency: Urgency, now: Now) {
+        let Some(power) = self.spec().and_then(|spec| power_ref(&spec, node)) else {
             return;
         };
-        let Some(power) = power_ref(&spec, node) else {
-            return;
-        };
-        let Some(call) = fence_call(&spec, node, &power, FenceAction::Status) else {
-            return;
-        };
-        if let Some(asked) = self.asked.get_mut(node)
-            && asked.is_under_way(now)
-        {
-            asked.again = asked.again.max(Some(why));
-            return;
-        }
         let Some(via) = self.via(&power) else {
             self.view
                 .powered(node, Power::Unknown, &unreachable(&power), now);
             return;
         };
-        let ask = self.new_ask();
-        self.asked.insert(
-            node.clone(),
-            Asked {
-                number: ask,
-                at: now.mono,
+        self.askings.want(node, why, urgency, now);
+        if self.askings.has_room(&via, &power.device, &self.view, now) {
+            self.ask_what_waits(now);
+        }
+    }
+
+    /// Sends the questions whose turn it is: one at a time to a device.
+    pub(super) fn ask_what_waits(&mut self, now: Now) {
+        self.askings.forget(now);
+        let Some(spec) = self.spec() else {
+            return;
+        };
+        for node in self.askings.turns() {
+            let call = power_ref(&spec, &node).and_then(|power| {
+                Some((
+                    fence_call(&spec, &node, &power, FenceAction::Status)?,
+                    power,
+                ))
+            });
+            let Some((call, power)) = call else {
+                self.askings.drop_waiting(&node);
+                continue;
+            };
+            let Some(via) = self.via(&power) else {
+                self.askings.drop_waiting(&node);
+                self.view
+                    .powered(&node, Power::Unknown, &unreachable(&power), now);
+                continue;
+            };
+            if !self.askings.has_room(&via, &power.device, &self.view, now) {
+                continue;
+            }
+            let Some(why) = self.askings.drop_waiting(&node) else {
+                continue;
+            };
+            let ask = self.new_ask();
+            let asked = Asked {
+                node,
+                device: power.device,
                 via: via.clone(),
+                at: now.mono,
                 limit: call.limit + PATIENCE,
                 why,
-                again: None,
-            },
-        );
-        self.send(via, ToAgent::AskPower { ask, call });
+            };
+            self.askings.sent(ask, asked);
+            self.send(via, ToAgent::AskPower { ask, call });
+        }
+    }
+
+    /// An agent has no turn for a question: no answer, and asked again.
+    pub(super) fn is_busy(&mut self, from: &NodeName, number: u64, now: Now) {
+        let busy = PlugList::Failed(format!("the agent of {from} is busy: ask again"));
+        self.plugs_answer(from, number, busy);
+        self.askings.is_busy(from, number, now);
     }
 
     fn ask_for_plugs(&mut self, power: &PowerRef, call: FenceCall, now: Now) {
@@ -297,14 +268,31 @@ impl Coordinator {
         }
         // An agent that is older than `list` answers so.
         self.plugs_answer(from, number, PlugList::Failed(detail.to_owned()));
-        let asked = self.asked.get(node);
-        let Some(asked) = asked.filter(|it| it.number == number && it.via == *from) else {
+        let Some(asked) = self.askings.answered(from, number) else {
             return;
         };
-        let (at, why, again) = (asked.at, asked.why, asked.again);
-        self.asked.remove(node);
-        let session = self.view.node(node).and_then(|seen| seen.session);
-        let spoke_since = session.is_some_and(|opened| opened >= at);
+        if asked.node == *node {
+            self.said(node, power, detail, &asked, now);
+        }
+        self.ask_what_waits(now);
+    }
+
+    /// What a power source says, asked at `asked.at`.
+    fn said(&mut self, node: &NodeName, power: Power, detail: &str, asked: &Asked, now: Now) {
+        let (mut at, why) = (asked.at, asked.why);
+        let seen = self.view.node(node);
+        // A late answer, and a newer one was there before it.
+        let known = seen.and_then(|seen| seen.power.as_ref());
+        if known.is_some_and(|(_, known, _)| *known > at) {
+            return;
+        }
+        let session = seen.and_then(|seen| seen.session);
+        let opened = seen.and_then(|seen| seen.opened);
+        let spoke_since = opened.is_some_and(|opened| opened >= at);
+        // It was on when it said its last word, and no other machine has spoken since that was asked: so it is off since then.
+        if power == Power::Off && session.is_none() && !spoke_since {
+            at = at.max(seen.and_then(|seen| seen.heard).unwrap_or_default());
+        }
         if power == Power::Off && why == Why::ToVerify && session.is_some() {
             self.doubts.insert(
                 node.clone(),
@@ -324,9 +312,6 @@ impl Coordinator {
             if self.view.is_off(node) && self.verified.contains_key(node) {
                 self.strays_are_off(node);
             }
-        }
-        if let Some(why) = again {
-            self.ask_for(node, why, now);
         }
     }
 
@@ -389,30 +374,25 @@ impl Coordinator {
                 node.power.is_some() && (contradicted || !self.view.alive(&node.name))
             })
             .filter(|node| {
-                self.asked
-                    .get(&node.name)
-                    .is_none_or(|asked| now.since(asked.at) >= SILENT)
+                let name = &node.name;
+                !self.askings.waits(name) && self.askings.about(name, &self.view, now).is_none()
             })
             .filter(|node| {
-                let said = self
-                    .view
-                    .node(&node.name)
-                    .and_then(|seen| seen.power.as_ref());
-                // Nothing said is asked for again soon: perhaps there was only nobody yet who could ask.
-                said.is_none_or(|(said, at, _)| {
-                    now.since(*at)
-                        >= if *said == Power::Unknown {
-                            PATIENCE
-                        } else {
-                            SILENT
-                        }
+                let Some(seen) = self.view.node(&node.name) else {
+                    return true;
+                };
+                // There was only nobody yet who could ask, or something speaks against what was said.
+                let unasked = power_ref(spec, &node.name).map(|power| unreachable(&power));
+                let soon = |detail: &String| seen.contradicted || unasked.as_ref() == Some(detail);
+                seen.power.as_ref().is_none_or(|(_, at, detail)| {
+                    now.since(*at) >= if soon(detail) { PATIENCE } else { SILENT }
                 })
             })
             .map(|node| node.name.clone())
             .take(AT_ONCE)
             .collect();
         for node in silent {
-            self.ask_power(&node, now);
+            self.ask_for(&node, Why::ToKnow, Urgency::Idle, now);
         }
     }
 }

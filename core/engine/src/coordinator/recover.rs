@@ -105,7 +105,7 @@ impl Coordinator {
             verified: loaded.verified,
             acts: loaded.acts,
             next_event: loaded.last_event + 1,
-            asked: BTreeMap::new(),
+            askings: super::asking::Askings::default(),
             doubts: BTreeMap::new(),
             lists: BTreeMap::new(),
             last_ask: before_first_ask(term),

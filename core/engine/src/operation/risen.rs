@@ -198,8 +198,8 @@ impl Operation {
             (true, false) => "its power source says so",
         };
         Readiness::Never(format!(
-            "{node} is on again ({why}), which {} had switched off: switch it off and go on (`retry` of the step, `resume` if \
-             none is blocked), or abort and plan again",
+            "{node} is on again ({why}), which {} had switched off: switch it off at its power source and go on (`retry` of the step, \
+             `resume` if none is blocked), or abort and plan again",
             step.id
         ))
     }

@@ -229,7 +229,8 @@ impl Simulation {
                 | FromAgent::Tried { .. }
                 | FromAgent::File { .. }
                 | FromAgent::ResourceAgents(_)
-                | FromAgent::Plugs { .. } => String::new(),
+                | FromAgent::Plugs { .. }
+                | FromAgent::Busy { .. } => String::new(),
             };
             self.say(|| line);
         }
