@@ -190,7 +190,7 @@ impl<'a> Errand<'a> {
 }
 
 /// What the ids of the runs for the role of a service begin with.
-pub(super) fn role_tag(service: &ServiceName) -> String {
+fn role_tag(service: &ServiceName) -> String {
     format!("role.{service}.")
 }
 
@@ -199,10 +199,19 @@ fn guard_tag(service: &ServiceName) -> String {
     format!("guard.{service}.")
 }
 
-/// Is this a run of the guard of this service? What follows the name is a number and a part, so that a name that begins
-/// another one is not taken for it.
+/// Is this a run of the guard of this service?
 pub(super) fn is_of_guard(run: &RunId, service: &ServiceName) -> bool {
-    let rest = run.as_str().strip_prefix(&guard_tag(service));
+    follows(run, &guard_tag(service))
+}
+
+/// Is this a run for the role of this service?
+pub(super) fn is_of_role(run: &RunId, service: &ServiceName) -> bool {
+    follows(run, &role_tag(service))
+}
+
+/// Does a number and a part follow this tag? Else a name that begins another one would be taken for it.
+fn follows(run: &RunId, tag: &str) -> bool {
+    let rest = run.as_str().strip_prefix(tag);
     let Some((number, part)) = rest.and_then(|rest| rest.split_once('.')) else {
         return false;
     };
@@ -236,16 +245,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_of_the_guard_is_that_of_one_service_alone() {
-        let instance = Instance::default();
+    fn a_run_of_the_guard_or_for_the_role_is_that_of_one_service_alone() {
+        let (instance, halt) = (Instance::default(), CancellationToken::new());
         let (web, dotted) = ("web".parse().unwrap(), "web.7".parse().unwrap());
-        let run = |service| {
-            Errand::guard(service, Timestamp(12), &instance, Instant::now())
-                .run_id(0, "start")
-                .unwrap()
+        let of_guard = |service| {
+            let errand = Errand::guard(service, Timestamp(12), &instance, Instant::now());
+            errand.run_id(0, "start").unwrap()
         };
-        assert!(is_of_guard(&run(&web), &web) && is_of_guard(&run(&dotted), &dotted));
-        assert!(!is_of_guard(&run(&web), &dotted) && !is_of_guard(&run(&dotted), &web));
+        let of_role = |service| {
+            let errand = Errand::role(service, Timestamp(12), &halt, Instant::now());
+            errand.run_id(0, "promote").unwrap()
+        };
+        for (one, other) in [(&web, &dotted), (&dotted, &web)] {
+            assert!(is_of_guard(&of_guard(one), one) && is_of_role(&of_role(one), one));
+            assert!(!is_of_guard(&of_guard(one), other) && !is_of_role(&of_role(one), other));
+            assert!(!is_of_guard(&of_role(one), one) && !is_of_role(&of_guard(one), one));
+        }
     }
 
     #[test]

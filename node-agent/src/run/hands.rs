@@ -10,7 +10,7 @@ use interlock_model::names::ServiceName;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::errand::{Errand, Trouble, role_tag};
+use super::errand::{Errand, Trouble, is_of_role};
 use super::managers::Managers;
 use super::postgres::LOOK;
 use crate::roles::{Condition, Order, Outcome, Roles, Sight, Task, Work};
@@ -240,10 +240,12 @@ impl Hands {
                     killed.map(drop).map_err(|error| error.to_string())
                 }
                 Part::Ocf(resource) if resource.promotable => {
+                    let ended = self.managers.end_role_runs(&work.service).await;
                     // A look may hang, and it is demoted and stopped whatever it seems to be.
                     let taken = self.managers.take_down(part, index, &errand).await;
                     self.forget_ocf_runs(&work.service);
-                    taken.map(drop).map_err(|trouble| trouble.to_string())
+                    let done = taken.map(drop).and(ended);
+                    done.map_err(|trouble| trouble.to_string())
                 }
                 Part::Systemd { .. }
                 | Part::Exec { .. }
@@ -289,9 +291,8 @@ impl Hands {
                 paths.find_map(|path| Grip::of_group(path, pid))
             }
             Part::Exec { .. } | Part::Ocf(_) => {
-                let (head, tail) = (role_tag(service), format!(".p{index}.start"));
-                let begun =
-                    |id: &RunId| id.as_str().starts_with(&head) && id.as_str().ends_with(&tail);
+                let tail = format!(".p{index}.start");
+                let begun = |id: &RunId| is_of_role(id, service) && id.as_str().ends_with(&tail);
                 Some(runs.all(begun).last()?.grip())
             }
             Part::Address(_) | Part::Postgres(_) | Part::Redis(_) | Part::Mariadb(_) => None,

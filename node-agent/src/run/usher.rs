@@ -184,7 +184,10 @@ impl Guest {
                 || is(|seen| *seen == Condition::Up)
             {
                 Found::Primary
-            } else if unknown || self.any_runs().await {
+            } else if unknown
+                || self.hands.managers.may_act_for_role(&self.service)
+                || self.any_runs().await
+            {
                 Found::Standby
             } else {
                 Found::Nothing

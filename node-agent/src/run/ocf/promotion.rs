@@ -1,20 +1,26 @@
 //! A resource becomes primary by its agent, and stops being that.
 
+use std::time::Duration;
+
 use interlock_model::action::Part;
 use interlock_model::names::ServiceName;
 use interlock_model::ocf::Resource;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::ocf::{Code, Look, Verb};
 use crate::roles::{Condition, DataSight, View, Work};
-use crate::run::errand::{Errand, Trouble, role_tag};
+use crate::run::errand::{Errand, Trouble, is_of_role};
 use crate::run::hands::Hands;
 use crate::run::managers::ocf::LOOK_AGAIN;
 use crate::run::managers::{Managers, chain};
+use crate::shim::Run;
 
 /// What the ids of the runs end with.
 const PROMOTE: &str = "promote";
 const DEMOTE: &str = "demote";
+
+/// How long the end of a killed action is waited for, before what comes after it.
+const KILLED: Duration = Duration::from_secs(10);
 
 /// How a promotable resource looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,33 @@ impl Managers {
             Ok(None) => Some("its agent has given it no score".to_owned()),
             Err(error) => Some(format!("nobody can tell what score it has: {error}")),
         }
+    }
+
+    /// May something run that was begun for the role of this service?
+    pub(in crate::run) fn may_act_for_role(&self, service: &ServiceName) -> bool {
+        let begun = self.runs.all(|id| is_of_role(id, service));
+        begun.iter().any(Run::command_may_run)
+    }
+
+    /// Ends whatever an earlier process of this agent has begun for the role of this service: an action outlives the agent, and would
+    /// promote what has been demoted since.
+    pub(in crate::run) async fn end_role_runs(&self, service: &ServiceName) -> Result<(), Trouble> {
+        for run in self.runs.all(|id| is_of_role(id, service)) {
+            if !run.command_may_run() {
+                continue;
+            }
+            let id = run.id();
+            tracing::warn!(%service, run = %id, "ending what an earlier agent has begun for its role");
+            let left = match timeout(KILLED, run.stop()).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => chain(&error),
+                Err(_) => format!("it was killed {KILLED:?} ago"),
+            };
+            let text =
+                format!("{id}, begun for its role by an earlier agent, may still run: {left}");
+            return Err(Trouble::unknown(text, true));
+        }
+        Ok(())
     }
 
     /// Looks at a resource of which this node has the role, or has not.
@@ -101,6 +134,7 @@ impl Hands {
         if let Some(why) = self.managers.ocf_trouble(resource) {
             return Err(failed(why));
         }
+        self.managers.end_role_runs(&work.service).await?;
         let action = self
             .managers
             .ocf_action(resource, Verb::Promote, PROMOTE, index, errand);
@@ -125,6 +159,7 @@ impl Hands {
         index: usize,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
+        self.managers.end_role_runs(&work.service).await?;
         let action = self
             .managers
             .ocf_action(resource, Verb::Demote, DEMOTE, index, errand);
@@ -185,11 +220,9 @@ impl Hands {
 
     /// Forgets the runs that have promoted and demoted something for this service as soon as the last process of each is gone.
     pub(in crate::run) fn forget_ocf_runs(&self, service: &ServiceName) {
-        let head = role_tag(service);
         let words = [PROMOTE, DEMOTE, "stop"].map(|word| format!(".{word}"));
         let runs = self.managers.runs.all(|id| {
-            let id = id.as_str();
-            id.starts_with(&head) && words.iter().any(|word| id.ends_with(word))
+            is_of_role(id, service) && words.iter().any(|word| id.as_str().ends_with(word))
         });
         for run in runs {
             self.managers.exec.forget(run);

@@ -10,7 +10,7 @@ use super::*;
 const STATEFUL: &str = "/usr/lib/ocf/resource.d/heartbeat/Stateful";
 
 /// An agent with roles. It runs if `up` is there, and is promoted if `promoted` is. `fail-ACTION` ends an action with the code in
-/// it. Its score is what `score` says. It writes down each call, and what it is notified of; like Stateful it does not stop what is
+/// it, and `hold-ACTION` holds one up. Its score is what `score` says. It writes down each call, and what it is notified of; like Stateful it does not stop what is
 /// promoted.
 const ROLES: &str = r#"#!/bin/sh
 here="$OCF_RESKEY_dir"
@@ -32,6 +32,10 @@ monitor) [ -e "$here/score" ] && "$HA_SBIN_DIR/crm_attribute" -p -v "$(cat "$her
 *) echo "$1" >> "$here/calls" ;;
 esac
 [ -e "$here/fail-$1" ] && exit "$(cat "$here/fail-$1")"
+if [ -e "$here/hold-$1" ]; then
+    echo $$ > "$here/held"
+    while [ -e "$here/hold-$1" ]; do sleep 0.05; done
+fi
 case "$1" in
 start) touch "$here/up" ;;
 promote) touch "$here/promoted" ;;
@@ -163,6 +167,11 @@ impl Told {
 
     fn calls(&self) -> Vec<String> {
         self.lines("calls")
+    }
+
+    /// The action that is held up.
+    fn held(&self) -> Option<u32> {
+        self.lines("held").first()?.parse().ok()
     }
 
     fn lines(&self, name: &str) -> Vec<String> {
@@ -351,4 +360,41 @@ async fn a_demotion_that_fails_ends_in_a_stop_or_in_no_release() {
     let release = book.release(&mut session).await;
     assert_eq!(release.epoch, 1);
     assert!(!told.is("promoted") && !told.is("up"));
+}
+
+/// The agent is killed while a `promote` goes on, and what it has left is `left` of the resource when the next one looks.
+async fn outlived_by_a_promotion(left: impl FnOnce(&Told)) {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    told.set("score", "5");
+    told.set("hold-promote", "");
+    let agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    book.promote(&session, 1).await;
+    book.until(&mut session, |_| told.held().is_some()).await;
+    let promotion = told.held().unwrap();
+    agent.kill().await;
+    assert!(lives(promotion), "its shim has it go on");
+    left(&told);
+
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1);
+    assert!(!lives(promotion), "it would promote what was given back");
+    assert!(!told.is("promoted"));
+}
+
+#[tokio::test]
+async fn a_promotion_that_outlives_its_agent_is_ended_before_the_role_is_given_back() {
+    outlived_by_a_promotion(|_| {}).await;
+}
+
+#[tokio::test]
+async fn a_promotion_that_outlives_its_agent_is_ended_also_where_nothing_else_runs() {
+    outlived_by_a_promotion(|told| fs::remove_file(told.dir.join("up")).unwrap()).await;
 }
