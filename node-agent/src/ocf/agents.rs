@@ -268,28 +268,58 @@ impl ResourceAgents {
     /// Tells the agent of a resource what is about to be done, or was done, if it wants to be told. What it makes of that changes
     /// nothing. Whoever calls this has the turn.
     pub(crate) async fn notify(&self, resource: &Resource, told: Told) {
-        const ACTION: &str = "notify";
-        if !self.is_notified(resource) {
-            return;
-        }
         let (agents, resource) = (self.clone(), resource.clone());
         let notified = tokio::spawn(async move {
-            let circle = agents.slot(&resource).circle();
-            let more = circle.notice(&resource, &agents.inner.options.node, &told);
-            let (run, secrets) = agents
-                .launch_with(&resource, ACTION, Duration::ZERO, more)
-                .await?;
-            run.wait().await;
-            let report = read(&run, &secrets).await;
-            agents.forget(&run).await;
-            if !report.success() {
-                tracing::warn!(resource = %resource.name, "`{ACTION}` of {told:?}: {}", report.text);
-            }
-            Ok::<(), Error>(())
+            let never = std::future::pending();
+            agents.notify_until(&resource, &told, never).await
         });
-        if let Ok(Err(error)) = notified.await {
-            tracing::warn!(%error, "an agent is not notified");
+        log(notified.await);
+    }
+
+    /// Tells the agent of a resource what was done elsewhere. Makes way for whoever acts on it: it is told of the next.
+    pub(crate) async fn tell(&self, resource: &Resource, told: Told) {
+        let (agents, resource) = (self.clone(), resource.clone());
+        let notified = tokio::spawn(async move {
+            let slot = agents.slot(&resource);
+            let Ok(_telling) = slot.tell().await else {
+                return Ok(());
+            };
+            agents.notify_until(&resource, &told, slot.acted()).await
+        });
+        log(notified.await);
+    }
+
+    async fn notify_until(
+        &self,
+        resource: &Resource,
+        told: &Told,
+        halt: impl Future<Output = Verb>,
+    ) -> Result<(), Error> {
+        const ACTION: &str = "notify";
+        if !self.is_notified(resource) {
+            return Ok(());
         }
+        let circle = self.slot(resource).circle();
+        let more = circle.notice(resource, &self.inner.options.node, told);
+        let (run, secrets) = self
+            .launch_with(resource, ACTION, Duration::ZERO, more)
+            .await?;
+        tokio::select! {
+            biased;
+            _ = halt => {
+                if let Err(error) = run.kill(Duration::ZERO).await {
+                    tracing::warn!(run = %run.id(), %error, "a notice does not make way");
+                }
+            }
+            _ = run.wait() => {
+                let report = read(&run, &secrets).await;
+                if !report.success() {
+                    tracing::warn!(resource = %resource.name, "`{ACTION}` of {told:?}: {}", report.text);
+                }
+            }
+        }
+        self.forget(&run).await;
+        Ok(())
     }
 
     fn is_notified(&self, resource: &Resource) -> bool {
@@ -466,4 +496,11 @@ async fn read(run: &Run, secrets: &[Secret]) -> Report {
     });
     let clean = |text: String| redact(&text, secrets.iter());
     Report::of(end.as_ref(), &clean(out), &clean(err))
+}
+
+/// An agent that is not notified changes nothing.
+fn log(notified: Result<Result<(), Error>, tokio::task::JoinError>) {
+    if let Ok(Err(error)) = notified {
+        tracing::warn!(%error, "an agent is not notified");
+    }
 }

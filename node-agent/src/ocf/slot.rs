@@ -15,6 +15,8 @@ pub(crate) struct Slot {
     notebook: Notebook,
     /// Held by whoever runs an action of it.
     turn: tokio::sync::Mutex<()>,
+    /// Held by whoever tells its agent of others: beside a `monitor`, and beside no action.
+    telling: tokio::sync::Mutex<()>,
     /// The action that a `monitor` must make way for.
     acting: watch::Sender<Option<Verb>>,
     memory: Mutex<Memory>,
@@ -28,6 +30,7 @@ pub(crate) struct Slot {
 pub(crate) struct Acting<'s> {
     announced: Announced<'s>,
     _turn: tokio::sync::MutexGuard<'s, ()>,
+    _telling: tokio::sync::MutexGuard<'s, ()>,
 }
 
 /// What is announced to whoever monitors, for as long as this lives.
@@ -41,6 +44,7 @@ impl Slot {
             resource: resource.clone(),
             notebook: notebook.clone(),
             turn: tokio::sync::Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             acting: watch::Sender::default(),
             memory: Mutex::new(notebook.of(resource)),
             last: Mutex::default(),
@@ -75,6 +79,7 @@ impl Slot {
         let announced = Announced(self);
         Acting {
             _turn: self.turn.lock().await,
+            _telling: self.telling.lock().await,
             announced,
         }
     }
@@ -91,7 +96,19 @@ impl Slot {
         }
     }
 
-    /// Resolves when a monitor has to make way.
+    /// Waits for the turn to tell its agent of others. A `monitor` goes on: who is to act looks first.
+    ///
+    /// # Errors
+    /// The action that is under way instead.
+    pub(super) async fn tell(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Verb> {
+        tokio::select! {
+            biased;
+            verb = self.acted() => Err(verb),
+            telling = self.telling.lock() => Ok(telling),
+        }
+    }
+
+    /// Resolves when a monitor, or who tells, has to make way.
     pub(super) async fn acted(&self) -> Verb {
         let mut acting = self.acting.subscribe();
         loop {

@@ -27,6 +27,8 @@ pub(super) struct Errand<'a> {
     /// What the ids of its runs begin with. The same after a restart of the agent, so that its runs are found again.
     tag: String,
     told: AtomicBool,
+    /// No agent is notified of it.
+    silent: bool,
 }
 
 /// Whose work it is.
@@ -93,6 +95,7 @@ impl<'a> Errand<'a> {
             deadline: attempt.deadline,
             tag: tag(&attempt.id),
             told: AtomicBool::new(false),
+            silent: false,
         }
     }
 
@@ -109,6 +112,7 @@ impl<'a> Errand<'a> {
             deadline,
             tag: format!("{}{}", guard_tag(service), begun.0),
             told: AtomicBool::new(false),
+            silent: false,
         }
     }
 
@@ -124,7 +128,20 @@ impl<'a> Errand<'a> {
             deadline,
             tag: format!("{}{}", role_tag(service), begun.0),
             told: AtomicBool::new(false),
+            silent: false,
         }
+    }
+
+    /// The same, and no agent is notified of what is done: what one makes of that may take longer than there is time.
+    pub(super) fn silently(self) -> Self {
+        Self {
+            silent: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Waits until the work is to end.

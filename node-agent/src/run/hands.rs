@@ -229,7 +229,7 @@ impl Hands {
 
     /// Has managers end what is left after a forced stop, at once, and say that all of it is down.
     async fn finish(&self, work: &Work) -> Outcome {
-        let errand = self.errand(work, STOP_LIMIT);
+        let errand = self.errand(work, STOP_LIMIT).silently();
         let mut left = Vec::new();
         for (index, part) in work.parts.iter().enumerate().rev() {
             let ended = match part {

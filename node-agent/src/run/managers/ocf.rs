@@ -93,8 +93,13 @@ impl Managers {
         // One that an earlier process of this agent has begun is waited for.
         if self.runs.get(&errand.run_id(index, START)?).is_none() {
             self.check(resource).await?;
-            if self.look_at_ocf(resource).await.broken {
-                self.demote_before(resource, RECOVER, index, errand).await?;
+            let seen = self.look_at_ocf(resource).await;
+            // It was promoted while it was checked: an agent need not know a start of that, and it would be taken back.
+            if resource.promotable && seen.is_running() {
+                return Ok(format!("already {}", seen.text()));
+            }
+            if seen.broken {
+                self.demote_before(resource, RECOVER, index, errand).await;
                 let report = self
                     .ocf_action(resource, Verb::Stop, RECOVER, index, errand)
                     .await?;
@@ -129,7 +134,7 @@ impl Managers {
         index: usize,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        self.demote_before(resource, STOP, index, errand).await?;
+        self.demote_before(resource, STOP, index, errand).await;
         let report = self
             .ocf_action(resource, Verb::Stop, STOP, index, errand)
             .await?;
@@ -149,22 +154,24 @@ impl Managers {
         stop: &str,
         index: usize,
         errand: &Errand<'_>,
-    ) -> Result<(), Trouble> {
+    ) {
         if !resource.promotable {
-            return Ok(());
+            return;
         }
         let word = match stop {
             RECOVER => "demote-recover",
             CLEAR => "demote-clear",
             _ => "demote",
         };
-        let report = self
+        let text = match self
             .ocf_action(resource, Verb::Demote, word, index, errand)
-            .await?;
-        if !report.success() {
-            tracing::info!(resource = %resource.name, "`demote` before its stop: {}", report.text);
-        }
-        Ok(())
+            .await
+        {
+            Ok(report) if report.success() => return,
+            Ok(report) => report.text,
+            Err(trouble) => trouble.to_string(),
+        };
+        tracing::info!(resource = %resource.name, "`demote` before its stop: {text}");
     }
 
     /// Would it be in vain to start it?
@@ -213,11 +220,17 @@ impl Managers {
         let run = match self.runs.get(&id) {
             Some(run) => run,
             None => {
+                let notified = async {
+                    if !errand.is_silent() {
+                        self.ocf.notify(resource, told(true)).await;
+                    }
+                };
                 tokio::select! {
-                    () = self.ocf.notify(resource, told(true)) => {}
+                    biased;
                     halt = errand.halted() => {
                         return Err(Trouble::Failed(format!("{halt} before `{action}` of {name} was begun")));
                     }
+                    () = notified => {}
                 }
                 let launched = self
                     .ocf
@@ -236,9 +249,11 @@ impl Managers {
         let report = match ended {
             Ok(report) if report.success() => {
                 acting.succeeded(verb).await;
-                tokio::select! {
-                    () = self.ocf.notify(resource, told(false)) => {}
-                    _ = errand.halted() => {}
+                if !errand.is_silent() {
+                    tokio::select! {
+                        () = self.ocf.notify(resource, told(false)) => {}
+                        _ = errand.halted() => {}
+                    }
                 }
                 return Ok(report);
             }
@@ -268,9 +283,7 @@ impl Managers {
         let mut seen = self.look_at_ocf(resource).await;
         let mut why = why;
         if !seen.state.is_down() && errand.time_left() >= LEAST {
-            if let Err(trouble) = self.demote_before(resource, CLEAR, index, errand).await {
-                why.push_str(&format!("; {trouble}"));
-            }
+            self.demote_before(resource, CLEAR, index, errand).await;
             match self
                 .ocf_action(resource, Verb::Stop, CLEAR, index, errand)
                 .await

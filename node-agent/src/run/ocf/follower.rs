@@ -115,17 +115,12 @@ impl Follower {
 
     /// Tells the agent of a resource who was promoted elsewhere.
     async fn tell(&self, resource: &Resource, node: NodeName) {
-        let slot = self.managers.ocf.slot(resource);
-        // One that is being started or stopped is told of the next.
-        let Ok(_turn) = slot.monitor().await else {
-            return;
-        };
         let told = Told {
             before: false,
             verb: Verb::Promote,
             node,
         };
-        self.managers.ocf.notify(resource, told).await;
+        self.managers.ocf.tell(resource, told).await;
     }
 
     /// Starts what is down.

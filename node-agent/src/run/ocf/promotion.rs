@@ -181,7 +181,8 @@ impl Hands {
         Ok(seen)
     }
 
-    /// Looks until what an action did is seen: an agent may return before that, which it should not.
+    /// Looks until what an action did is seen: an agent may return before that, which it should not. A demotion has no longer than it
+    /// may take itself: its right is renewed meanwhile, and nobody is primary.
     async fn seen_as(
         &self,
         resource: &Resource,
@@ -199,11 +200,15 @@ impl Hands {
                 }
                 last = format!("{:?}", sight.condition);
                 let gone = matches!(sight.condition, Condition::Down(_)) || sight.remains;
-                if verb == Verb::Promote && gone {
+                if gone {
                     return Err("it has failed".to_owned());
                 }
                 sleep(LOOK_AGAIN).await;
             }
+        };
+        let limit = match verb {
+            Verb::Demote => self.managers.ocf.limit(resource, verb.word()),
+            Verb::Start | Verb::Stop | Verb::Promote => Duration::MAX,
         };
         let why = tokio::select! {
             seen = looking => match seen {
@@ -211,6 +216,7 @@ impl Hands {
                 Err(why) => why,
             },
             halt = errand.halted() => halt.to_string(),
+            () = sleep(limit) => format!("{limit:?} have passed"),
         };
         let (word, name) = (verb.word(), &resource.name);
         let text =

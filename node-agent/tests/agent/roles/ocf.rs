@@ -20,15 +20,20 @@ meta-data)
 <resource-agent name="Roles" version="1.1"><shortdesc>Has roles</shortdesc><parameters>
 <parameter name="dir" required="1"><shortdesc>Its directory</shortdesc><content type="string"/></parameter>
 </parameters><actions><action name="start" timeout="30s"/><action name="stop" timeout="30s"/>
-<action name="promote" timeout="30s"/><action name="demote" timeout="30s"/><action name="notify" timeout="30s"/>
+<action name="promote" timeout="30s"/><action name="demote" timeout="10s"/><action name="notify" timeout="900s"/>
+<action name="validate-all" timeout="30s"/>
 <action name="monitor" timeout="30s" interval="1s"/><action name="meta-data" timeout="5s"/></actions></resource-agent>
 END
     exit 0 ;;
 notify)
     notice() { eval "echo \"\$OCF_RESKEY_CRM_meta_notify_$1\""; }
     echo "$(notice type)-$(notice operation) at $(notice "$(notice operation)_uname") of $(notice all_uname)" >> "$here/notices"
+    while [ -e "$here/hold-notice-of-$(notice "$(notice operation)_uname")" ]; do sleep 0.05; done
     exit 0 ;;
-monitor) [ -e "$here/score" ] && "$HA_SBIN_DIR/crm_attribute" -p -v "$(cat "$here/score")" ;;
+validate-all) ;;
+monitor)
+    echo >> "$here/monitors"
+    [ -e "$here/score" ] && "$HA_SBIN_DIR/crm_attribute" -p -v "$(cat "$here/score")" ;;
 *) echo "$1" >> "$here/calls" ;;
 esac
 [ -e "$here/fail-$1" ] && exit "$(cat "$here/fail-$1")"
@@ -37,13 +42,18 @@ if [ -e "$here/hold-$1" ]; then
     while [ -e "$here/hold-$1" ]; do sleep 0.05; done
 fi
 case "$1" in
-start) touch "$here/up" ;;
+start) [ -e "$here/promoted" ] && exit 8; touch "$here/up" ;;
 promote) touch "$here/promoted" ;;
-demote) rm -f "$here/promoted" "$here/fail-monitor" ;;
-stop) [ -e "$here/promoted" ] && exit 8; rm -f "$here/up" ;;
+demote)
+    [ -e "$here/idle-demote" ] && rm "$here/idle-demote" && exit 0
+    rm -f "$here/promoted" "$here/fail-monitor"
+    [ -e "$here/breaking-demote" ] && mv "$here/breaking-demote" "$here/fail-monitor" ;;
+stop) [ -e "$here/promoted" ] && exit 8; rm -f "$here/up" "$here/fail-monitor" ;;
 monitor) [ -e "$here/promoted" ] && exit 8; [ -e "$here/up" ] || exit 7 ;;
+validate-all) ;;
 *) exit 3 ;;
 esac
+exit 0
 "#;
 
 /// A node with a resource that is promotable.
@@ -397,4 +407,118 @@ async fn a_promotion_that_outlives_its_agent_is_ended_before_the_role_is_given_b
 #[tokio::test]
 async fn a_promotion_that_outlives_its_agent_is_ended_also_where_nothing_else_runs() {
     outlived_by_a_promotion(|told| fs::remove_file(told.dir.join("up")).unwrap()).await;
+}
+
+/// A demotion that says that it has demoted, and has not.
+async fn ended_by_force(told_to: &str) {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    told.set("score", "5");
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    told.set(told_to, "1");
+    book.say(&session, 1, Word::Release(1)).await;
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1);
+    assert!(!told.is("promoted") && !told.is("up"));
+}
+
+#[tokio::test]
+async fn a_demotion_that_breaks_what_it_demotes_ends_in_a_stop() {
+    ended_by_force("breaking-demote").await;
+}
+
+#[tokio::test]
+async fn a_demotion_that_demotes_nothing_ends_in_a_stop_at_its_own_limit() {
+    ended_by_force("idle-demote").await;
+}
+
+#[tokio::test]
+async fn a_notice_that_hangs_keeps_nobody_from_fencing() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    told.set("score", "5");
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let mut book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    told.set("hold-notice-of-n1", "");
+    book.acknowledges = false;
+    let release = book.release(&mut session).await;
+    assert_eq!(release.epoch, 1);
+    assert!(!told.is("promoted") && !told.is("up"));
+}
+
+#[tokio::test]
+async fn a_notice_of_another_primary_that_hangs_keeps_nobody_from_a_promotion() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    told.set("score", "5");
+    told.set("hold-notice-of-n2", "");
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    let other = v1::LeaseHolder {
+        node: "n2".into(),
+        boot_id: "boot-2".into(),
+    };
+    let heard = v1::LeaseHeard {
+        epoch: 5,
+        holder: Some(other),
+        ..v1::LeaseHeard::default()
+    };
+    book.say(&session, 1, Word::Heard(heard)).await;
+    let noticed = || told.lines("notices").iter().any(|it| it.contains("at n2"));
+    let noticing = async {
+        while !noticed() {
+            book.next(&mut session).await;
+        }
+    };
+    patiently(noticing).await;
+    primary(&mut session, &book, 6).await;
+    assert!(told.is("promoted"));
+}
+
+#[tokio::test]
+async fn what_is_promoted_while_a_start_of_it_is_prepared_stays_promoted() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    told.set("score", "5");
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    told.set("hold-validate-all", "");
+    told.set("fail-monitor", "1");
+    book.until(&mut session, |_| told.held().is_some()).await;
+    fs::remove_file(told.dir.join("fail-monitor")).unwrap();
+    ready(&mut session, &book).await;
+    primary(&mut session, &book, 1).await;
+    let before = told.calls().len();
+    let validation = told.held().unwrap();
+    fs::remove_file(told.dir.join("hold-validate-all")).unwrap();
+    book.until(&mut session, |_| !lives(validation)).await;
+    // Nobody looks while something is done.
+    let seen = told.lines("monitors").len() + 4;
+    let looked = async {
+        while told.lines("monitors").len() < seen {
+            book.next(&mut session).await;
+        }
+    };
+    patiently(looked).await;
+    assert!(told.calls()[before..].is_empty(), "{:?}", told.calls());
+    assert!(told.is("promoted"));
 }
