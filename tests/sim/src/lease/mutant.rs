@@ -66,6 +66,8 @@ pub enum Mutant {
     ForgetsWhoWasPrimary,
     /// Whoever was asked for its role has given it back, and nobody remembers that it was asked.
     ForgetsHandOvers,
+    /// D1: a role that was given back for an operation may lose what a failover may.
+    LosesInMoves,
     /// E18: automation acts while an operation holds the service.
     IgnoresClaims,
     /// D1: a machine that has just been started takes over like any other.
@@ -84,7 +86,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::TakesOneForAll,
@@ -114,6 +116,7 @@ impl Mutant {
         Self::ForgetsWhoWasPrimary,
         Self::IgnoresClaims,
         Self::ForgetsHandOvers,
+        Self::LosesInMoves,
         Self::ForgetsBoots,
         Self::DegradesFirst,
         Self::TakesUnknownForNone,
@@ -145,6 +148,7 @@ impl Mutant {
             Self::ForgetsWhoWasPrimary => "E17",
             Self::IgnoresClaims | Self::ForgetsHandOvers => "E18",
             Self::ForgetsBoots
+            | Self::LosesInMoves
             | Self::DegradesFirst
             | Self::TakesUnknownForNone
             | Self::ClaimsToFollow => "D1",
@@ -159,7 +163,7 @@ impl Mutant {
         match self {
             Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
             Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => Kind::Failsafe,
-            Self::ForgetsHandOvers => Kind::Moves,
+            Self::ForgetsHandOvers | Self::LosesInMoves => Kind::Moves,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
             Self::IgnoresIncarnation => Kind::Restores,
@@ -200,7 +204,7 @@ impl Mutant {
             Self::FencesOnOneSignal => Rule::Reached,
             Self::ForgetsBoots => Rule::Young,
             Self::ForgetsHandOvers => Rule::Liveness,
-            Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
+            Self::LosesInMoves | Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,
         }
     }

@@ -133,7 +133,7 @@ impl Oracle {
             self.complain(Rule::Claim, at, what);
         }
         let promised = before.map(|before| Promised {
-            all: matches!(before.synchrony(), Synchrony::With(_)),
+            all: matches!(before.synchrony(), Synchrony::With(_)) || is_ordered(before),
             // Rows on their way, and those between the last renewal and the end.
             max_lag: before.terms().max_lag
                 + u64::try_from(before.terms().timings.life().as_millis() / 10).unwrap_or(0),
@@ -208,4 +208,10 @@ impl Oracle {
             self.complain(Rule::Hiccup, at, what);
         }
     }
+}
+
+/// Was it given back for an operation? Then whoever begins the next epoch has all of it, also once the operation was given up.
+fn is_ordered(record: &LeaseRecord) -> bool {
+    let hand_over = record.hand_over().filter(|_| record.is_owed());
+    hand_over.is_some_and(|it| !it.why.is_automatic())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use interlock_engine::lease::LeaseRecord;
 use interlock_engine::lease::holder::Event as Told;
 use interlock_engine::lease::leader::Event as LeaderTold;
 
@@ -205,6 +206,24 @@ impl Run {
         self.store.end_operation();
         self.lead_all(&LeaderTold::Wanted(None));
         self.lead_all(&LeaderTold::Automatic(false));
+        // That a standby lags is a usual reason.
+        let until = self.now() + self.random.millis(1000, 15_000);
+        for machine in &mut self.machines {
+            machine.lagging_until = until;
+        }
+    }
+
+    /// Who has given its role back after a move was given up falls silent, and nobody else may have all that it has written.
+    pub(super) fn given_back(&mut self, before: Option<&LeaseRecord>, after: &LeaseRecord) {
+        let holder = before.and_then(LeaseRecord::holder);
+        let (Some(holder), None, true) = (holder, after.holder(), self.rests) else {
+            return;
+        };
+        if self.setup.kind == Kind::Moves && self.random.chance(50) {
+            let (former, span) = (number(&holder.node), self.random.millis(3000, 9000));
+            self.count("silent once given back");
+            self.isolate(former, span, true);
+        }
     }
 
     /// A switchover to any node begins, unless something else holds the service.

@@ -190,7 +190,7 @@ impl Run {
     }
 
     /// No fault outlasts the trouble by more than a moment.
-    fn span(&mut self, least: u64, most: u64) -> Duration {
+    pub(super) fn span(&mut self, least: u64, most: u64) -> Duration {
         let left = self.setup.trouble.saturating_sub(self.now());
         self.random.millis(least, most).min(left)
     }
@@ -208,7 +208,7 @@ impl Run {
         }
     }
 
-    fn isolate(&mut self, node: usize, span: Duration, peers: bool) {
+    pub(super) fn isolate(&mut self, node: usize, span: Duration, peers: bool) {
         let until = self.now() + span;
         let me = Place::Node(node);
         let coordinators = (0..self.coordinators.len()).map(Place::Coordinator);

@@ -51,6 +51,7 @@ impl Run {
         if let Some((after, _)) = &stored.record {
             let operation = self.store.operation.map(|(_, target)| target);
             self.oracle.written(before, after, operation, now);
+            self.given_back(before, after);
             if before.is_none_or(|before| before.epoch() < after.epoch()) {
                 self.count("bumps");
                 let notes = after
@@ -185,6 +186,13 @@ impl Run {
             }
             Mutant::ForgetsHandOvers if record["holder"].is_null() => {
                 record["hand_over"] = Value::Null;
+            }
+            Mutant::LosesInMoves
+                if record["holder"].is_null() && record["hand_over"].is_object() =>
+            {
+                let ended = record["data"]["ended_at"].as_u64();
+                let limit = self.spec.max_lag;
+                record["data"]["ended_at"] = json!(ended.map(|it| it.saturating_sub(limit)));
             }
             Mutant::CountsBySpec => record["terms"]["timings"] = json!(self.spec.timings),
             Mutant::IgnoresIncarnation => record["incarnation"] = json!(self.store.incarnation()),

@@ -102,7 +102,9 @@ impl Leader {
                     Some("it holds the role".to_owned())
                 }
                 Some((record, recent)) => {
-                    let planned = self.wanted.is_some() || self.is_handed_over(record, now);
+                    let planned = self.wanted.is_some()
+                        || self.is_handed_over(record, now)
+                        || self.is_owed_all(record);
                     let young = self.young(heard, now);
                     let standing = &heard.standing;
                     let judged = fitness::judge(standing, record, &terms, planned, recent, young);

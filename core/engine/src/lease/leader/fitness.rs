@@ -159,7 +159,8 @@ pub(super) fn judge(
         };
     }
     // Who has given the role back and could not say how far it had written may have written since it last renewed.
-    let told = recent && !(planned && record.holder().is_none());
+    let given_back = record.holder().is_none() || record.is_owed();
+    let told = recent && !(planned && given_back);
     let known = ended
         .or(record.position().filter(|_| told))
         .zip(standing.position);

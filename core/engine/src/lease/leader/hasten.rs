@@ -91,6 +91,13 @@ impl Leader {
             })
     }
 
+    /// Was it given back for an operation, or is it in nobody's name that it moves now? Then that it is owed is all that lets it
+    /// move, and no failure: who lacks anything of what was written does not get it, whether the former primary is heard or not.
+    pub(super) fn is_owed_all(&self, record: &LeaseRecord) -> bool {
+        let by_operation = |it: &HandOver| !it.why.is_automatic();
+        record.is_owed() && (!self.automatic || record.hand_over().is_some_and(by_operation))
+    }
+
     /// Has a member had a link for long enough, and heard others by it?
     pub(super) fn is_reached(&self, node: &NodeName, now: Clock) -> bool {
         let since = self.heard.get(node).and_then(|heard| heard.linked);

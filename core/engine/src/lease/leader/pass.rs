@@ -403,6 +403,7 @@ impl Leader {
         let terms = self.terms_after(record);
         let clean = self.is_handed_over(record, now);
         let ordered = matches!(cause, Cause::Operation(_));
+        let loses_nothing = ordered || clean || self.is_owed_all(record);
         let wanted = self.wanted.as_ref().map(|(_, node)| node);
         for node in &terms.members {
             if ordered && wanted != Some(node) && !self.is_back_home(record, node) {
@@ -413,7 +414,7 @@ impl Leader {
                 .get(node)
                 .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
             let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                let (planned, young) = (ordered || clean, self.young(heard, now));
+                let (planned, young) = (loses_nothing, self.young(heard, now));
                 let fit = fitness::judge(&heard.standing, record, &terms, planned, recent, young);
                 let first = |()| match ordered {
                     true => Ok(()),

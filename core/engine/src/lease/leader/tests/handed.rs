@@ -134,6 +134,53 @@ fn a_role_that_somebody_was_asked_for_is_not_left_to_nobody_by_a_leader_that_may
 }
 
 #[test]
+fn such_a_role_goes_to_nobody_who_lacks_any_of_it_whoever_is_heard() {
+    let terms = terms(ControlLoss::Demote);
+    let holder_of = |leader: &mut Leader, record: &LeaseRecord| {
+        let begun = begins(leader, stored(record, 7));
+        holder(begun.as_ref()).map(str::to_owned)
+    };
+    let ended = |position, why| handed(ended_at(position, &terms, Synchrony::Off), why);
+    for why in [by_operation(), unlinked()] {
+        // It may lack ten in a failover, and nobody has heard db1.
+        let goes = |heard: Standing, position: Option<u64>| {
+            let record = ended(position, why.clone());
+            holder_of(&mut at_rest(&terms, &[heard]), &record)
+        };
+        assert_eq!(goes(db2(199), Some(200)), None, "{why:?}");
+        assert_eq!(goes(db2(200), Some(200)).as_deref(), Some("db2"));
+        assert_eq!(goes(db2(200), None), None, "{why:?}: nobody knows its end");
+        // Nor once the epoch after it came to nothing.
+        for (position, lacks) in [(Some(200), 199), (None, 200)] {
+            let unused = LeaseRecord {
+                epoch: Epoch(2),
+                holder: Some(member("db1")),
+                renewed: None,
+                ..ended(position, why.clone())
+            };
+            let mut leader = at_rest(&terms, &[]);
+            leader.handle(Event::Read(stored(&unused, 7)), at(1000));
+            let life = u64::try_from(terms.timings.life().as_millis()).expect("it is short");
+            leader.handle(Event::Standing(db2(lacks)), at(2000 + life));
+            let read = leader.handle(Event::Read(stored(&unused, 7)), at(2010 + life));
+            assert_eq!(transaction(read), None, "{why:?} {position:?}");
+            if position.is_some() {
+                let has = leader.handle(Event::Standing(db2(200)), at(2020 + life));
+                assert!(transaction(has).is_some(), "{why:?}");
+            }
+        }
+    }
+    // What may move by itself goes by the limit of a failover if that is what it moves for, and not if it was ordered.
+    let lacks = |why| {
+        let mut leader = leader(&terms);
+        leader.handle(Event::Standing(db2(199)), at(1000));
+        holder_of(&mut leader, &ended(Some(200), why))
+    };
+    assert_eq!(lacks(unlinked()).as_deref(), Some("db2"));
+    assert_eq!(lacks(by_operation()), None);
+}
+
+#[test]
 fn what_rests_is_given_such_a_role_last() {
     let terms = terms(ControlLoss::Demote);
     let free = ended_at(Some(200), &terms, Synchrony::Off);
