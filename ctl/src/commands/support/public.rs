@@ -193,7 +193,7 @@ nodes:
   mgmt1: { address: 10.0.0.5 }
   web1: { address: 10.0.0.11, power: { by: kvm1, plug: VM-1, shutdown: agent } }
 power:
-  kvm1: { fence: fence_virsh, via: [mgmt1], options: { ip: 10.0.0.1, username: ops, password: hunter2, identity: { secret: virsh } } }
+  kvm1: { fence: fence_virsh, via: [mgmt1], options: { ip: 10.0.0.1, username: ops, phrase: hunter2, identity: { secret: virsh } } }
 services:
   web:  # the password is hunter2
     nodes: [web1]
