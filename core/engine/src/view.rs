@@ -312,6 +312,13 @@ impl View {
         }
     }
 
+    /// What its power source said was about another plug than the one that it has now.
+    pub fn forget_power(&mut self, node: &NodeName) {
+        let seen = self.entry(node);
+        seen.power = None;
+        seen.contradicted = false;
+    }
+
     /// For how long the node has been silent, if it is in a session and has not been silent for `limit`: such a machine
     /// is not off.
     #[must_use]

@@ -302,7 +302,10 @@ fn no_plug_is_verified_that_says_off_of_a_machine_that_answers() {
         let mut coordinator = switched();
         line(&mut coordinator, Verdict::Ok, later(1));
         coordinator.begin_verification(std::slice::from_ref(&pdu), later(2));
-        answers_off(&mut coordinator, later(2));
+        // For its plugs first, and then about this one.
+        for _ in 0..2 {
+            answers_off(&mut coordinator, later(2));
+        }
         let since = later(2).mono;
         let mut finding = |at_last, now| {
             coordinator.finding(&pdu, since, at_last, Some("I am sure"), "anna", now)

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
     Applied, By, Coordinator, Event, Fencing, FromAgent, Hello, Loaded, Lost, NotFenced, Output,
-    Scope, ToAgent,
+    PlugList, Scope, ToAgent,
 };
 use interlock_engine::lease::Clock;
 use interlock_model::action::{FenceAction, Power};
@@ -82,12 +82,18 @@ fn bench_in(term: Term, spec: &str) -> Coordinator {
 fn verify(coordinator: &mut Coordinator) {
     let a = [node("a")];
     coordinator.begin_verification(&a, at(1000));
-    for send in coordinator.take_output().sends {
-        if let ToAgent::AskPower { ask, call } = send.message
-            && call.action == FenceAction::Status
-        {
-            let answer = power(ask, "a", Power::On);
+    let mut sends = VecDeque::from(coordinator.take_output().sends);
+    while let Some(send) = sends.pop_front() {
+        if let ToAgent::AskPower { ask, call } = send.message {
+            let answer = match call.action {
+                FenceAction::List => FromAgent::Plugs {
+                    ask,
+                    list: PlugList::NotOffered,
+                },
+                _ => power(ask, "a", Power::On),
+            };
             coordinator.agent(&node("mgmt"), answer, at(1000));
+            sends.extend(coordinator.take_output().sends);
         }
     }
     let looked = Some("seen on the console");

@@ -222,3 +222,18 @@ fn an_answer_that_comes_late_is_an_answer() {
     assert!(said(110).is_some(), "as old as its question");
     assert!(said(111).is_none());
 }
+
+#[test]
+fn a_late_answer_says_nothing_where_something_younger_is_known() {
+    let mut coordinator = coordinator();
+    let n1 = node("n1");
+    coordinator.ask_power(&n1, at(110));
+    let (late, _) = questions(coordinator.take_output()).remove(0);
+    coordinator.agent(&node("mgmt"), FromAgent::Heartbeat, at(190));
+    coordinator.ask_power(&n1, at(190));
+    let (young, _) = questions(coordinator.take_output()).remove(0);
+    coordinator.agent(&node("mgmt"), says(young, n1.clone(), Power::On), at(191));
+    coordinator.agent(&node("mgmt"), says(late, n1.clone(), Power::Off), at(192));
+    let said = coordinator.view().power_since(&n1, Duration::ZERO);
+    assert_eq!(said, Some((Power::On, "status")));
+}

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    Applied, By, Coordinator, FromAgent, Hello, LET_GO, Loaded, Output, ToAgent,
+    Applied, By, Coordinator, FromAgent, Hello, LET_GO, Loaded, Output, PlugList, ToAgent,
 };
 use interlock_model::action::{FenceAction, Power};
 use interlock_model::ids::{BootId, Generation, Term};
@@ -181,18 +181,25 @@ impl Bench {
     /// Asks the power source of a, which answers so at this time.
     fn powered(&mut self, power: Power, now: Now) {
         self.coordinator.begin_verification(&[node("a")], now);
-        for send in self.stored().sends {
-            if let ToAgent::AskPower { ask, call } = send.message
-                && call.action == FenceAction::Status
-            {
-                let answer = FromAgent::Power {
+        let mut sends = VecDeque::from(self.stored().sends);
+        while let Some(send) = sends.pop_front() {
+            let ToAgent::AskPower { ask, call } = send.message else {
+                continue;
+            };
+            let answer = match call.action {
+                FenceAction::List => FromAgent::Plugs {
+                    ask,
+                    list: PlugList::NotOffered,
+                },
+                _ => FromAgent::Power {
                     ask,
                     node: node("a"),
                     power,
                     detail: "as told".to_owned(),
-                };
-                self.coordinator.agent(&node("mgmt"), answer, now);
-            }
+                },
+            };
+            self.coordinator.agent(&node("mgmt"), answer, now);
+            sends.extend(self.stored().sends);
         }
     }
 }

@@ -2,15 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    Coordinator, Finding, FromAgent, Hello, ListedPlug, Loaded, Output, PlugList, Proof, Standing,
-    ToAgent, VERIFIED, Verified,
+    Coordinator, Finding, FromAgent, Hello, ListedPlug, Loaded, Output, PlugList, Proof, Send,
+    Standing, ToAgent, VERIFIED, Verified,
 };
-use interlock_model::action::{FenceAction, Power};
+use interlock_model::action::{FenceAction, FenceCall, Power};
 use interlock_model::ids::{BootId, Term};
 use interlock_model::names::NodeName;
 use interlock_model::spec::Spec;
@@ -114,28 +114,56 @@ impl Bench {
 
     /// Begins to verify a node, and answers what is asked.
     fn begin(&mut self, name: &str, seconds: u64) {
-        self.coordinator
-            .begin_verification(&[node(name)], at(seconds));
-        for send in self.store().sends {
+        self.begin_with(&[name], seconds);
+    }
+
+    fn begin_with(&mut self, names: &[&str], seconds: u64) {
+        let nodes: Vec<NodeName> = names.iter().map(|name| node(name)).collect();
+        self.coordinator.begin_verification(&nodes, at(seconds));
+        let mut sends = VecDeque::from(self.store().sends);
+        while let Some(send) = sends.pop_front() {
             let ToAgent::AskPower { ask, call } = send.message else {
                 continue;
             };
-            let answer = if call.action == FenceAction::List {
-                self.lists_asked += 1;
-                FromAgent::Plugs {
-                    ask,
-                    list: self.plugs.clone(),
-                }
-            } else {
-                FromAgent::Power {
-                    ask,
-                    node: call.node,
-                    power: self.status,
-                    detail: "as told".into(),
-                }
-            };
+            let answer = self.answer(ask, &call);
             self.coordinator.agent(&send.to, answer, at(seconds));
+            sends.extend(self.store().sends);
         }
+    }
+
+    fn answer(&mut self, ask: u64, call: &FenceCall) -> FromAgent {
+        if call.action == FenceAction::List {
+            self.lists_asked += 1;
+            return FromAgent::Plugs {
+                ask,
+                list: self.plugs.clone(),
+            };
+        }
+        FromAgent::Power {
+            ask,
+            node: call.node.clone(),
+            power: self.status,
+            detail: "as told".into(),
+        }
+    }
+
+    /// Answers what was asked of power sources, and says about which plugs that was.
+    fn answered(&mut self, sends: Vec<Send>, seconds: u64) -> Vec<String> {
+        let mut plugs = Vec::new();
+        for send in sends {
+            if let ToAgent::AskPower { ask, call } = send.message {
+                let answer = self.answer(ask, &call);
+                self.coordinator.agent(&send.to, answer, at(seconds));
+                plugs.push(call.plug);
+            }
+        }
+        plugs
+    }
+
+    fn hear(&mut self, name: &str, seconds: u64) {
+        let name = node(name);
+        self.coordinator
+            .agent(&name, FromAgent::Heartbeat, at(seconds));
     }
 
     fn finding(
@@ -205,15 +233,79 @@ fn the_name_in_the_list_of_the_device_proves_a_plug_and_who_asked_is_kept() {
 #[test]
 fn a_device_is_asked_for_its_list_once_for_all_its_nodes() {
     let mut bench = Bench::new();
-    bench
-        .coordinator
-        .begin_verification(&[node("a"), node("b")], at(110));
-    let sends = bench.store().sends;
-    let lists = sends.iter().filter(|send| {
-        matches!(&send.message, ToAgent::AskPower { call, .. } if call.action == FenceAction::List)
-    });
-    // And about them one after the other.
-    assert_eq!((lists.count(), sends.len()), (1, 2));
+    bench.begin_with(&["a", "b"], 110);
+    assert_eq!(bench.lists_asked, 1);
+    for name in ["a", "b"] {
+        let finding = bench.finding(name, 110, 110, None).unwrap();
+        assert_eq!(proof(&finding), Some(Proof::Alias), "{finding:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_busy_has_not_said_which_plugs_there_are() {
+    let mut bench = Bench::new();
+    bench.coordinator.begin_verification(&[node("a")], at(110));
+    let mut busy = 0;
+    for second in 110..120 {
+        bench.hear("mgmt", second);
+        bench.coordinator.tick(at(second));
+        for send in bench.store().sends {
+            let ToAgent::AskPower { ask, call } = send.message else {
+                continue;
+            };
+            let is_list = call.action == FenceAction::List;
+            let answer = if is_list && second < 114 {
+                busy += 1;
+                FromAgent::Busy { ask }
+            } else {
+                bench.answer(ask, &call)
+            };
+            bench.coordinator.agent(&send.to, answer, at(second));
+        }
+    }
+    assert!(busy > 0);
+    let finding = bench.finding("a", 110, 120, None).unwrap();
+    assert_eq!(proof(&finding), Some(Proof::Alias), "{finding:?}");
+}
+
+#[test]
+fn what_is_said_of_a_plug_that_the_spec_has_no_more_is_not_said_of_its_node() {
+    let other = SPEC.replace("plug: p1", "plug: p9");
+    assert_ne!(other, SPEC);
+    let mut bench = Bench::new();
+    bench.coordinator.begin_verification(&[node("a")], at(110));
+    let before = bench.store().sends;
+    assert_eq!(before.len(), 1);
+    bench.apply(&other, 111);
+    assert_eq!(bench.answered(before, 112), ["p1"]);
+    let said = |bench: &Bench| {
+        let view = bench.coordinator.view();
+        view.power_since(&node("a"), Duration::ZERO).is_some()
+    };
+    assert!(!said(&bench));
+    // It is asked again, about the plug that it has.
+    loop {
+        let again = bench.store().sends;
+        let plugs = bench.answered(again, 112);
+        if plugs.is_empty() {
+            break;
+        }
+        assert_eq!(plugs, ["p9"]);
+    }
+    assert!(said(&bench));
+
+    // And what was known of a plug says nothing of another one, nor does a list of another device.
+    let mut bench = Bench::new();
+    bench.begin("a", 110);
+    bench.apply(&SPEC.replace("p2", "p3"), 111);
+    assert!(said(&bench), "that is another node's");
+    bench.apply(&other, 112);
+    assert!(!said(&bench));
+    bench.coordinator.ask_power(&node("a"), at(113));
+    let again = bench.store().sends;
+    assert_eq!(bench.answered(again, 113), ["p9"]);
+    assert!(said(&bench));
+    assert_eq!(bench.finding("a", 110, 113, None), None);
 }
 
 #[test]
@@ -255,7 +347,8 @@ fn a_device_without_a_list_proves_nothing_until_a_person_attests() {
 fn an_agent_that_is_too_old_to_list_leaves_it_open() {
     let mut bench = Bench::new();
     bench.coordinator.begin_verification(&[node("a")], at(110));
-    for send in bench.store().sends {
+    let mut sends = VecDeque::from(bench.store().sends);
+    while let Some(send) = sends.pop_front() {
         if let ToAgent::AskPower { ask, call } = send.message {
             let (power, detail) = match call.action {
                 FenceAction::List => (Power::Unknown, "'list' is not on, off or status"),
@@ -268,6 +361,7 @@ fn an_agent_that_is_too_old_to_list_leaves_it_open() {
                 detail: detail.into(),
             };
             bench.coordinator.agent(&send.to, answer, at(110));
+            sends.extend(bench.store().sends);
         }
     }
     let finding = bench.finding("a", 110, 110, None).unwrap();

@@ -57,7 +57,7 @@ impl Coordinator {
                 }
             }
             FromAgent::File { ask, compared } => self.file_compared(node, ask, compared),
-            FromAgent::Plugs { ask, list } => self.plugs_answer(node, ask, list),
+            FromAgent::Plugs { ask, list } => self.plugs_answer(node, ask, list, now),
             FromAgent::ByHand(acts) => self.by_hand(node, acts, now),
             FromAgent::Goodbye(reason) => {
                 self.view.entry(node).liveness = Liveness::Left;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use interlock_model::action::FenceCall;
 use interlock_model::names::{NodeName, PowerName};
 use interlock_model::time::Now;
 
@@ -24,6 +25,15 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// How long a late answer is still taken for what it is.
 const KEPT: Duration = Duration::from_secs(600);
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    /// Which plugs this device has. The first, of what was asked at a time: nothing that is said of them is matched without it.
+    Plugs(PowerName),
+    /// Whether the machine of this node has power.
+    Node(NodeName),
+}
 
 /// What a power source is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,8 +66,9 @@ struct Waiting {
 /// A question that was sent to an agent and has no answer yet.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) node: NodeName,
-    pub(super) device: PowerName,
+    pub(super) about: About,
+    /// As the spec had it then.
+    pub(super) call: FenceCall,
     /// Whose agent was asked.
     pub(super) via: NodeName,
     /// When it was sent: its answer is never older.
@@ -72,14 +83,14 @@ pub(super) struct Asked {
 pub(super) struct Askings {
     /// By their numbers.
     sent: BTreeMap<u64, Asked>,
-    waiting: BTreeMap<NodeName, Waiting>,
+    waiting: BTreeMap<About, Waiting>,
     /// Agents that said that they are busy, until when they are left alone.
     busy: BTreeMap<NodeName, Duration>,
 }
 
 impl Askings {
-    /// A question about this node shall be asked; the earliest turn that anybody wants counts.
-    pub(super) fn want(&mut self, node: &NodeName, why: Why, urgency: Urgency, now: Now) {
+    /// A question shall be asked; the earliest turn that anybody wants counts.
+    pub(super) fn want(&mut self, about: &About, why: Why, urgency: Urgency, now: Now) {
         // There is a head start in the first minute of a clock as well.
         let now = now.mono + HEAD_START;
         let turn = match urgency {
@@ -87,31 +98,31 @@ impl Askings {
             Urgency::Wanted => now,
             Urgency::Idle => now + HEAD_START,
         };
-        let waiting = self.waiting.entry(node.clone());
+        let waiting = self.waiting.entry(about.clone());
         let waiting = waiting.or_insert(Waiting { why, turn });
         waiting.why = waiting.why.max(why);
         waiting.turn = waiting.turn.min(turn);
     }
 
-    /// The nodes that are to be asked about, whose turn is first before the others.
-    pub(super) fn turns(&self) -> Vec<NodeName> {
-        let mut turns: Vec<(Duration, &NodeName)> = self
+    /// What is to be asked, whose turn is first before the others.
+    pub(super) fn turns(&self) -> Vec<About> {
+        let mut turns: Vec<(Duration, &About)> = self
             .waiting
             .iter()
-            .map(|(node, waiting)| (waiting.turn, node))
+            .map(|(about, waiting)| (waiting.turn, about))
             .collect();
         turns.sort();
-        turns.into_iter().map(|(_, node)| node.clone()).collect()
+        turns.into_iter().map(|(_, about)| about.clone()).collect()
     }
 
-    /// A question about the node waits for its turn.
-    pub(super) fn waits(&self, node: &NodeName) -> bool {
-        self.waiting.contains_key(node)
+    /// The question waits for its turn.
+    pub(super) fn waits(&self, about: &About) -> bool {
+        self.waiting.contains_key(about)
     }
 
-    /// The question about the node is not asked, or just now; what for, if it was.
-    pub(super) fn drop_waiting(&mut self, node: &NodeName) -> Option<Why> {
-        self.waiting.remove(node).map(|waiting| waiting.why)
+    /// The question is not asked, or just now; what for, if it was.
+    pub(super) fn drop_waiting(&mut self, about: &About) -> Option<Why> {
+        self.waiting.remove(about).map(|waiting| waiting.why)
     }
 
     /// A question was sent.
@@ -132,7 +143,7 @@ impl Askings {
         }
         let mut there = 0;
         for asked in self.under_way(view, now) {
-            if asked.device == *device {
+            if asked.call.device == *device {
                 return false;
             }
             there += usize::from(asked.via == *via);
@@ -140,9 +151,10 @@ impl Askings {
         there < AT_A_VIA
     }
 
-    /// The question about this node that is under way.
-    pub(super) fn about(&self, node: &NodeName, view: &View, now: Now) -> Option<&Asked> {
-        self.under_way(view, now).find(|asked| asked.node == *node)
+    /// The question that is under way, if it is.
+    pub(super) fn about(&self, about: &About, view: &View, now: Now) -> Option<&Asked> {
+        self.under_way(view, now)
+            .find(|asked| asked.about == *about)
     }
 
     /// Nobody waits for an answer to what was asked of an agent that has gone, or for longer than a call may take.
@@ -170,7 +182,7 @@ impl Askings {
                 why: asked.why,
                 turn: Duration::ZERO,
             };
-            let waiting = self.waiting.entry(asked.node).or_insert(first);
+            let waiting = self.waiting.entry(asked.about).or_insert(first);
             waiting.turn = Duration::ZERO;
         }
     }
@@ -181,3 +193,7 @@ impl Askings {
         self.busy.retain(|_, until| now.mono < *until);
     }
 }
+
+#[cfg(test)]
+#[path = "asking_tests.rs"]
+mod tests;

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_model::action::{FenceAction, FenceCall, Power, PowerRef};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, PowerName};
 use interlock_model::observation::Liveness;
-use interlock_model::spec::Spec;
+use interlock_model::spec::{Node, Spec};
 use interlock_model::time::Now;
 
 use super::Coordinator;
-use super::asking::{Asked, Urgency, Why};
+use super::asking::{About, Asked, Urgency, Why};
 use super::identity::PlugList;
 use super::message::ToAgent;
 use crate::operation::fence_call;
@@ -43,11 +43,10 @@ pub(super) struct Doubt {
 /// The question to a device for its plugs, and its answer.
 #[derive(Debug)]
 pub(super) struct Listing {
-    number: u64,
-    /// When it was asked.
+    /// When it was wanted.
     pub(super) at: Duration,
-    /// By whom; none if nobody could.
-    via: Option<NodeName>,
+    /// The number under which it was asked for; none while it waits for its turn.
+    number: Option<u64>,
     /// What it said, if it has.
     pub(super) answer: Option<PlugList>,
 }
@@ -86,7 +85,8 @@ impl Coordinator {
     /// that is under way is left alone, for the next one comes by itself.
     pub(super) fn poll_power(&mut self, nodes: BTreeSet<NodeName>, now: Now) {
         for node in nodes {
-            if self.askings.about(&node, &self.view, now).is_none() {
+            let about = About::Node(node.clone());
+            if self.askings.about(&about, &self.view, now).is_none() {
                 self.ask_for(&node, Why::ToKnow, Urgency::Step, now);
             }
         }
@@ -119,8 +119,9 @@ impl Coordinator {
                 Awaited::Nothing
             };
         }
-        let asked = self.askings.about(node, &self.view, now);
-        if asked.is_none_or(|asked| asked.at < since) && !self.askings.waits(node) {
+        let about = About::Node(node.clone());
+        let asked = self.askings.about(&about, &self.view, now);
+        if asked.is_none_or(|asked| asked.at < since) && !self.askings.waits(&about) {
             self.ask_power(node, now);
         }
         Awaited::Answer
@@ -131,19 +132,24 @@ impl Coordinator {
         let Some(spec) = self.spec() else {
             return;
         };
-        let mut devices = BTreeSet::new();
-        for node in nodes {
-            if let Some(power) = power_ref(&spec, node)
-                && devices.insert(power.device.clone())
-                && let Some(call) = fence_call(&spec, node, &power, FenceAction::List)
-            {
-                self.ask_for_plugs(&power, call, now);
-            }
+        let powers = nodes.iter().filter_map(|node| power_ref(&spec, node));
+        let devices: BTreeSet<PowerName> = powers.map(|power| power.device).collect();
+        for device in devices {
+            let listing = Listing {
+                at: now.mono,
+                number: None,
+                answer: None,
+            };
+            self.lists.insert(device.clone(), listing);
+            let about = About::Plugs(device);
+            self.askings
+                .want(&about, Why::ToVerify, Urgency::Wanted, now);
         }
         for node in nodes {
             self.doubts.remove(node);
             self.ask_for(node, Why::ToVerify, Urgency::Wanted, now);
         }
+        self.ask_what_waits(now);
     }
 
     fn ask_for(&mut self, node: &NodeName, why: Why, urgency: Urgency, now: Now) {
@@ -155,7 +161,8 @@ impl Coordinator {
                 .powered(node, Power::Unknown, &unreachable(&power), now);
             return;
         };
-        self.askings.want(node, why, urgency, now);
+        self.askings
+            .want(&About::Node(node.clone()), why, urgency, now);
         if self.askings.has_room(&via, &power.device, &self.view, now) {
             self.ask_what_waits(now);
         }
@@ -167,33 +174,35 @@ impl Coordinator {
         let Some(spec) = self.spec() else {
             return;
         };
-        for node in self.askings.turns() {
-            let call = power_ref(&spec, &node).and_then(|power| {
-                Some((
-                    fence_call(&spec, &node, &power, FenceAction::Status)?,
-                    power,
-                ))
-            });
-            let Some((call, power)) = call else {
-                self.askings.drop_waiting(&node);
+        for about in self.askings.turns() {
+            let Some((call, power)) = call_about(&spec, &about) else {
+                self.askings.drop_waiting(&about);
                 continue;
             };
             let Some(via) = self.via(&power) else {
-                self.askings.drop_waiting(&node);
-                self.view
-                    .powered(&node, Power::Unknown, &unreachable(&power), now);
+                self.askings.drop_waiting(&about);
+                let why = unreachable(&power);
+                match &about {
+                    About::Node(node) => self.view.powered(node, Power::Unknown, &why, now),
+                    About::Plugs(device) => self.listed(device, None, PlugList::Failed(why)),
+                }
                 continue;
             };
             if !self.askings.has_room(&via, &power.device, &self.view, now) {
                 continue;
             }
-            let Some(why) = self.askings.drop_waiting(&node) else {
+            let Some(why) = self.askings.drop_waiting(&about) else {
                 continue;
             };
             let ask = self.new_ask();
+            if let About::Plugs(device) = &about
+                && let Some(listing) = self.lists.get_mut(device)
+            {
+                listing.number = Some(ask);
+            }
             let asked = Asked {
-                node,
-                device: power.device,
+                about,
+                call: call.clone(),
                 via: via.clone(),
                 at: now.mono,
                 limit: call.limit + PATIENCE,
@@ -206,26 +215,37 @@ impl Coordinator {
 
     /// An agent has no turn for a question: no answer, and asked again.
     pub(super) fn is_busy(&mut self, from: &NodeName, number: u64, now: Now) {
-        let busy = PlugList::Failed(format!("the agent of {from} is busy: ask again"));
-        self.plugs_answer(from, number, busy);
         self.askings.is_busy(from, number, now);
     }
 
-    fn ask_for_plugs(&mut self, power: &PowerRef, call: FenceCall, now: Now) {
-        let ask = self.new_ask();
-        let via = self.via(power);
-        let listing = Listing {
-            number: ask,
-            at: now.mono,
-            via: via.clone(),
-            answer: match via {
-                Some(_) => None,
-                None => Some(PlugList::Failed(unreachable(power))),
-            },
+    /// The question that an agent answers now. If the spec has another device or plug there by now the answer is none: that was
+    /// another question, which is asked as it is now.
+    fn answered(&mut self, from: &NodeName, number: u64, now: Now) -> Option<Asked> {
+        let asked = self.askings.answered(from, number)?;
+        let spec = self.spec()?;
+        let (call, _) = call_about(&spec, &asked.about)?;
+        if is_same(&call, &asked.call) {
+            return Some(asked);
+        }
+        self.askings
+            .want(&asked.about, asked.why, Urgency::Wanted, now);
+        None
+    }
+
+    /// The spec has changed: what was said of another device or plug says nothing of the node that has this one now.
+    pub(super) fn forget_changed_power(&mut self, before: Option<&Spec>) {
+        let (Some(before), Some(spec)) = (before, self.spec()) else {
+            return;
         };
-        self.lists.insert(power.device.clone(), listing);
-        if let Some(via) = via {
-            self.send(via, ToAgent::AskPower { ask, call });
+        self.lists.clear();
+        for node in spec.nodes.keys() {
+            let about = About::Node(node.clone());
+            let call = |spec| call_about(spec, &about).map(|(call, _)| call);
+            if let Some(was) = call(before)
+                && call(&spec).is_none_or(|is| !is_same(&is, &was))
+            {
+                self.view.forget_power(node);
+            }
         }
     }
 
@@ -243,10 +263,20 @@ impl Coordinator {
     }
 
     /// A device said which plugs it has, by the word of this agent.
-    pub(super) fn plugs_answer(&mut self, from: &NodeName, number: u64, list: PlugList) {
-        let mut lists = self.lists.values_mut();
-        let is_asked = |it: &&mut Listing| it.number == number && it.via.as_ref() == Some(from);
-        if let Some(listing) = lists.find(is_asked) {
+    pub(super) fn plugs_answer(&mut self, from: &NodeName, number: u64, list: PlugList, now: Now) {
+        if let Some(asked) = self.answered(from, number, now)
+            && let About::Plugs(device) = &asked.about
+        {
+            self.listed(device, Some(number), list);
+        }
+        self.ask_what_waits(now);
+    }
+
+    /// What came of asking for the plugs of a device under this number; none: it cannot be asked.
+    fn listed(&mut self, device: &PowerName, number: Option<u64>, list: PlugList) {
+        if let Some(listing) = self.lists.get_mut(device)
+            && listing.number == number
+        {
             listing.answer = Some(list);
         }
     }
@@ -266,13 +296,16 @@ impl Coordinator {
         if self.fence_answer(from, number, node, power, detail, now) {
             return;
         }
-        // An agent that is older than `list` answers so.
-        self.plugs_answer(from, number, PlugList::Failed(detail.to_owned()));
-        let Some(asked) = self.askings.answered(from, number) else {
-            return;
-        };
-        if asked.node == *node {
-            self.said(node, power, detail, &asked, now);
+        let asked = self.answered(from, number, now);
+        match asked.as_ref().map(|asked| (asked, &asked.about)) {
+            Some((asked, About::Node(about))) if about == node => {
+                self.said(node, power, detail, asked, now);
+            }
+            // An agent that is older than `list` answers so.
+            Some((_, About::Plugs(device))) => {
+                self.listed(device, Some(number), PlugList::Failed(detail.to_owned()));
+            }
+            _ => {}
         }
         self.ask_what_waits(now);
     }
@@ -374,8 +407,8 @@ impl Coordinator {
                 node.power.is_some() && (contradicted || !self.view.alive(&node.name))
             })
             .filter(|node| {
-                let name = &node.name;
-                !self.askings.waits(name) && self.askings.about(name, &self.view, now).is_none()
+                let about = About::Node(node.name.clone());
+                !self.askings.waits(&about) && self.askings.about(&about, &self.view, now).is_none()
             })
             .filter(|node| {
                 let Some(seen) = self.view.node(&node.name) else {
@@ -394,6 +427,29 @@ impl Coordinator {
         for node in silent {
             self.ask_for(&node, Why::ToKnow, Urgency::Idle, now);
         }
+    }
+}
+
+/// How that is asked, and of whom; none if the spec has nothing to ask there.
+fn call_about(spec: &Spec, about: &About) -> Option<(FenceCall, PowerRef)> {
+    let (node, action) = match about {
+        About::Node(node) => (node, FenceAction::Status),
+        About::Plugs(device) => {
+            let on = |node: &&Node| node.power.as_ref().is_some_and(|power| power.by == *device);
+            let first = spec.nodes.values().find(on)?;
+            (&first.name, FenceAction::List)
+        }
+    };
+    let power = power_ref(spec, node)?;
+    Some((fence_call(spec, node, &power, action)?, power))
+}
+
+/// Is that the same question? How long it may take is no part of it.
+fn is_same(one: &FenceCall, other: &FenceCall) -> bool {
+    let limit = one.limit;
+    *one == FenceCall {
+        limit,
+        ..other.clone()
     }
 }
 

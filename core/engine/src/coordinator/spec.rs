@@ -181,12 +181,14 @@ impl Coordinator {
             }
         });
         self.let_go_of(&spec, generation, now);
+        let before = self.spec();
         self.set_applied(Applied {
             record,
             spec,
             breaks: Vec::new(),
         });
         self.forget_changed_plugs(by, now);
+        self.forget_changed_power(before.as_deref());
         for (node, assignment) in &self.assignments {
             if self.view.connected(node) {
                 self.output.sends.push(Send {
