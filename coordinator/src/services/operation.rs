@@ -53,17 +53,18 @@ impl Operations {
         let live = self
             .driver
             .look(move |desk| {
+                let view = desk.coordinator.view();
                 desk.coordinator
                     .operation(id)
-                    .map(|operation| render::operation(operation, brief))
+                    .map(|operation| render::operation(operation, brief, Some(view)))
             })
             .await?;
         match live {
             Some(Some(operation)) => Ok(operation),
-            Some(None) => Ok(render::operation(&self.replay(id).await?.0, brief)),
+            Some(None) => Ok(render::operation(&self.replay(id).await?.0, brief, None)),
             None => Ok(v1::Operation {
                 store_trouble: self.trouble().await?,
-                ..render::operation(&self.replay(id).await?.0, brief)
+                ..render::operation(&self.replay(id).await?.0, brief, None)
             }),
         }
     }
@@ -354,10 +355,11 @@ impl OperationService for Operations {
                 match result {
                     None => Ok(None),
                     Some(Err(refused)) => Err(not_followed(&refused)),
-                    Some(Ok(())) => Ok(desk
-                        .coordinator
-                        .operation(id)
-                        .map(|operation| render::operation(operation, true))),
+                    Some(Ok(())) => {
+                        let view = desk.coordinator.view();
+                        let operation = desk.coordinator.operation(id);
+                        Ok(operation.map(|it| render::operation(it, true, Some(view))))
+                    }
                 }
             })
             .await??;
@@ -456,9 +458,10 @@ fn start(
     for node in attested {
         desk.attest_down(&node, &who, &why);
     }
+    let view = desk.coordinator.view();
     desk.coordinator
         .operation(id)
-        .map(|operation| render::operation(operation, false))
+        .map(|operation| render::operation(operation, false, Some(view)))
         .ok_or_else(|| Status::internal("the operation ended as it began"))
 }
 

@@ -4,6 +4,7 @@ mod node;
 
 use interlock_engine::coordinator::{Coordinator, Event, Head};
 use interlock_engine::operation::{Asked, Entry, LeftDown, Operation};
+use interlock_engine::view::View;
 use interlock_model::ids::JournalSeq;
 use interlock_model::lease::Recovery;
 use interlock_model::member::MemberState;
@@ -35,7 +36,12 @@ pub(super) fn summary(head: &Head) -> v1::OperationSummary {
     }
 }
 
-pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
+/// An operation; what is left down is told without what is heard to be up again, if there is a view.
+pub(super) fn operation(operation: &Operation, brief: bool, view: Option<&View>) -> v1::Operation {
+    let left = view.map_or_else(
+        || operation.left_down(),
+        |view| operation.still_left_down(view),
+    );
     let plan_json = if brief {
         String::new()
     } else {
@@ -73,8 +79,8 @@ pub(super) fn operation(operation: &Operation, brief: bool) -> v1::Operation {
             .collect(),
         attention: operation.attention().to_owned(),
         single_step: operation.is_single_step(),
-        left_down: operation.left_down().iter().map(left_down).collect(),
-        bring_back: operation.bring_back().unwrap_or_default(),
+        bring_back: operation.bring_back(&left).unwrap_or_default(),
+        left_down: left.iter().map(left_down).collect(),
         asked: operation.asked().iter().map(asked).collect(),
         store_trouble: String::new(),
         end_waits_for: operation.end_waits_for().to_owned(),
@@ -377,7 +383,7 @@ mod tests {
         let mut running =
             Operation::start(OperationId(1), sealed, "anna", "because", false, now).unwrap();
         running.advance(&mut ctx);
-        let shown = operation(&running, true);
+        let shown = operation(&running, true, None);
         assert_eq!(shown.steps[0].state, "gated");
         assert_eq!(shown.steps[0].turn_ms, 1, "its turn since the beginning");
         assert!(shown.steps[0].waits_for.contains("Look at it"));
@@ -386,7 +392,7 @@ mod tests {
             .control(Verb::Abort, None, "anna", Role::Operator, "", &mut ctx)
             .unwrap();
         assert_eq!(running.state(), State::Aborted);
-        let shown = operation(&running, true);
+        let shown = operation(&running, true, None);
         assert_eq!(shown.steps[0].state, "waiting");
         assert_eq!(shown.steps[0].turn_ms, 0);
         assert_eq!(shown.steps[0].waits_for, "");
@@ -436,7 +442,7 @@ mod tests {
                 what: what.clone(),
             });
             let replayed = Operation::replay(OperationId(1), Arc::new(approval()), entries);
-            let step = operation(&replayed.unwrap(), true).steps.remove(0);
+            let step = operation(&replayed.unwrap(), true, None).steps.remove(0);
             (step.began_ms, step.ended_ms)
         };
         assert_eq!(shown(&entries), (61_000, 0));

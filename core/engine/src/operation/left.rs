@@ -1,17 +1,20 @@
 //! What an operation has taken down and not brought back, told where it ends before all is done.
 //!
 //! A rolling restart that is aborted between a stop and its start leaves an instance down that nobody ever wanted down.
-//! The operation knows it, by its journal alone, and knows the command that brings it back. What happens to it after the
-//! end, by another operation or a person, is told by the status of the cluster.
+//! The operation knows it, by its journal alone, and knows the command that brings it back. What has come back since, by another
+//! operation, a person or by itself, is nothing that is left down to whoever looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
-use interlock_model::action::Action;
+use interlock_model::action::{Action, Power};
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::Wait;
 
 use super::{Operation, Phase, State, StepState, Verb};
+use crate::view::View;
 
 /// How many are named in a line; the rest is counted.
 const NAMED: usize = 8;
@@ -68,7 +71,7 @@ impl Operation {
     #[must_use]
     pub fn left_down(&self) -> Vec<LeftDown> {
         match self.state {
-            State::Aborted | State::Unwound | State::NeedsAttention => self.down(),
+            State::Aborted | State::Unwound | State::NeedsAttention => self.down(None),
             State::Running
             | State::Pausing
             | State::Paused
@@ -79,10 +82,19 @@ impl Operation {
         }
     }
 
+    /// The same without what is heard to be up again: a machine whose agent speaks or whose power source says so, an instance that
+    /// its agent sees running.
+    #[must_use]
+    pub fn still_left_down(&self, view: &View) -> Vec<LeftDown> {
+        match self.left_down() {
+            none if none.is_empty() => none,
+            _ => self.down(Some(view)),
+        }
+    }
+
     /// The command that brings back what is left down; none if nothing is.
     #[must_use]
-    pub fn bring_back(&self) -> Option<String> {
-        let left = self.left_down();
+    pub fn bring_back(&self, left: &[LeftDown]) -> Option<String> {
         if left.is_empty() {
             return None;
         }
@@ -90,7 +102,7 @@ impl Operation {
             let unwinds = self.possible().contains(&Verb::Unwind);
             return unwinds.then(|| format!("interlockctl operation abort {} --unwind", self.id));
         }
-        Some(startup(&self.plan().scope, &left))
+        Some(startup(&self.plan().scope, left))
     }
 
     /// The same in a line, with what is left down; empty if nothing is.
@@ -100,10 +112,10 @@ impl Operation {
 
     /// What it would tell so if it were over now.
     pub(super) fn would_leave(&self) -> String {
-        tell(&self.plan().scope, &self.down())
+        tell(&self.plan().scope, &self.down(None))
     }
 
-    fn down(&self) -> Vec<LeftDown> {
+    fn down(&self, view: Option<&View>) -> Vec<LeftDown> {
         let mut down: BTreeMap<Instance, (Way, bool)> = BTreeMap::new();
         let mut drained: BTreeMap<Instance, (Way, bool)> = BTreeMap::new();
         for (step, state) in self.steps() {
@@ -149,6 +161,9 @@ impl Operation {
                 _ => {}
             }
         }
+        if let Some(view) = view {
+            down.retain(|(node, service), _| !is_back(view, node, service.as_ref()));
+        }
         // What is stopped, or on a machine that is off, is not told of twice.
         for (of, how) in drained {
             down.entry(of).or_insert(how);
@@ -184,6 +199,21 @@ fn went_down(state: &StepState) -> Option<bool> {
         | Phase::Unknown
         | Phase::Skipped
         | Phase::UndoFailed => state.acted.then_some(true),
+    }
+}
+
+/// Is that up, for all that is heard?
+fn is_back(view: &View, node: &NodeName, service: Option<&ServiceName>) -> bool {
+    let runs = |service| {
+        let seen = view.instance(node, service);
+        seen.is_some_and(|(seen, _)| {
+            matches!(seen.state, InstanceState::Running | InstanceState::Paused)
+        })
+    };
+    let is_on = || matches!(view.power_since(node, Duration::ZERO), Some((Power::On, _)));
+    match service {
+        Some(service) => view.alive(node) && runs(service),
+        None => view.alive(node) || is_on(),
     }
 }
 

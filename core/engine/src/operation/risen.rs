@@ -51,7 +51,7 @@ impl Operation {
                     Readiness::Yes => {}
                     up => return up,
                 },
-                (Action::PowerOff { .. }, _) => match self.stayed_off(other, ctx) {
+                (Action::PowerOff { .. }, _) => match self.stayed_off(other, Some(at), ctx) {
                     Readiness::Yes => {}
                     on => return on,
                 },
@@ -73,7 +73,7 @@ impl Operation {
                 }
                 Action::Stop => self.stayed_down(at, ctx),
                 Action::Approve { .. } => self.is_down_by_hand(at, ctx),
-                Action::PowerOff { .. } => self.stayed_off(at, ctx),
+                Action::PowerOff { .. } => self.stayed_off(at, None, ctx),
                 _ => Readiness::Yes,
             };
             match stands {
@@ -178,8 +178,9 @@ impl Operation {
         }
     }
 
-    /// Is the machine that a step has switched off still off, for all that is known?
-    fn stayed_off(&self, at: usize, ctx: &Ctx<'_>) -> Readiness {
+    /// Is the machine that a step has switched off still off, for all that is known? `next` is the step that waits for that; none:
+    /// the end of the operation.
+    fn stayed_off(&self, at: usize, next: Option<usize>, ctx: &Ctx<'_>) -> Readiness {
         let step = self.step(at);
         let (Phase::Done, Some(node)) = (self.steps[at].phase, &step.node) else {
             return Readiness::Yes;
@@ -197,9 +198,14 @@ impl Operation {
             (_, true) => "its agent is heard",
             (true, false) => "its power source says so",
         };
+        let id = &self.id;
+        let go_on = match next {
+            Some(next) => format!("interlockctl operation retry {id} {}", self.step(next).id),
+            None => format!("interlockctl operation resume {id}"),
+        };
         Readiness::Never(format!(
-            "{node} is on again ({why}), which {} had switched off: switch it off at its power source and go on (`retry` of the step, \
-             `resume` if none is blocked), or abort and plan again",
+            "{node} is on again ({why}), which {} had switched off: switch it off at its power source, then `{go_on}`; or leave it on, \
+             `interlockctl operation abort {id}`, and plan again",
             step.id
         ))
     }

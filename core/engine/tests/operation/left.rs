@@ -5,6 +5,7 @@ use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::member::{Balancer, Member, Then};
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Plan, PlanKind, StepId, Wait};
 
 use crate::bench::{Bench, seal, step};
@@ -13,6 +14,11 @@ use crate::bench::{Bench, seal, step};
 fn left(bench: &Bench) -> Vec<String> {
     let left = bench.operation.left_down();
     left.iter().map(ToString::to_string).collect()
+}
+
+/// The command that brings it back.
+fn brings_back(bench: &Bench) -> Option<String> {
+    bench.operation.bring_back(&bench.operation.left_down())
 }
 
 /// The last word of the journal.
@@ -40,11 +46,7 @@ fn rolling() -> Plan {
 fn an_aborted_rolling_restart_names_the_instance_that_it_left_stopped() {
     let mut bench = Bench::of(rolling(), true);
     bench.probed("app.port", "b", Verdict::Ok);
-    bench.instance(
-        "app",
-        "b",
-        interlock_model::observation::InstanceState::Running,
-    );
+    bench.instance("app", "b", InstanceState::Running);
     bench.asks(Verb::Next, "").unwrap();
     bench.says("stop:app@mgmt", AttemptState::Done);
     assert_eq!(bench.phase("stop:app@mgmt"), Phase::Done);
@@ -53,23 +55,28 @@ fn an_aborted_rolling_restart_names_the_instance_that_it_left_stopped() {
     assert_eq!(bench.state(), State::Aborted);
     assert_eq!(left(&bench), ["app on mgmt (stopped)"]);
     let command = "interlockctl startup --service app";
-    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+    assert_eq!(brings_back(&bench).as_deref(), Some(command));
     let word = last_word(&bench);
     assert!(
         word.contains("left down: app on mgmt (stopped); `interlockctl startup --service app`"),
         "{word}"
     );
+    // Who looks is told of it for as long as it is down.
+    let still = |bench: &Bench| bench.operation.still_left_down(&bench.view);
+    bench.instance("app", "mgmt", InstanceState::Stopped);
+    assert_eq!(still(&bench), bench.operation.left_down());
+    bench.instance("app", "mgmt", InstanceState::Running);
+    assert_eq!(still(&bench), []);
+    assert_eq!(bench.operation.bring_back(&still(&bench)), None);
+    bench.goes_silent("mgmt");
+    assert_eq!(still(&bench).len(), 1, "that is no word of now");
 }
 
 #[test]
 fn what_came_up_again_and_what_was_taken_back_is_not_left_down() {
     let mut bench = Bench::of(rolling(), true);
     bench.probed("app.port", "b", Verdict::Ok);
-    bench.instance(
-        "app",
-        "b",
-        interlock_model::observation::InstanceState::Running,
-    );
+    bench.instance("app", "b", InstanceState::Running);
     for step in ["stop:app@mgmt", "start:app@mgmt"] {
         bench.asks(Verb::Next, "").unwrap();
         bench.says(step, AttemptState::Done);
@@ -77,7 +84,7 @@ fn what_came_up_again_and_what_was_taken_back_is_not_left_down() {
     }
     bench.asks(Verb::Abort, "").unwrap();
     assert!(left(&bench).is_empty());
-    assert_eq!(bench.operation.bring_back(), None);
+    assert_eq!(brings_back(&bench), None);
 
     let mut bench = Bench::new(vec![
         step("stop:db@a", &[]),
@@ -115,11 +122,11 @@ fn a_machine_that_is_off_is_told_of_once_and_comes_back_with_what_is_on_it() {
     assert_eq!(left(&bench), down);
     // While it could still go on, it is the one that takes back.
     let command = "interlockctl operation abort op-1 --unwind";
-    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+    assert_eq!(brings_back(&bench).as_deref(), Some(command));
     bench.asks(Verb::Abort, "").unwrap();
     assert_eq!(left(&bench), down);
     let command = "interlockctl startup --node a,b";
-    assert_eq!(bench.operation.bring_back().as_deref(), Some(command));
+    assert_eq!(brings_back(&bench).as_deref(), Some(command));
 }
 
 #[test]

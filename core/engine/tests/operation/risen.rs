@@ -1,6 +1,6 @@
 //! What a person starts again behind an operation that had stopped it: nothing is taken from under it.
 
-use interlock_engine::operation::{Phase, State, Verb};
+use interlock_engine::operation::{LeftDown, Phase, State, Verb, Way};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
@@ -344,12 +344,22 @@ fn nothing_goes_on_over_a_machine_that_was_switched_off_and_is_on_again() {
         let evidence = bench.evidence("stop:db@a").to_owned();
         assert!(evidence.contains("b is on again"), "{evidence}");
         assert!(evidence.contains(why), "{evidence}");
+        let command = "`interlockctl operation retry op-1 stop:db@a`";
+        assert!(evidence.contains(command), "{evidence}");
 
         // Nobody repairs it, and a person takes the stop for done: the end says the same.
         bench.instance("db", "a", InstanceState::Stopped);
         bench.asks(Verb::Skip, "stop:db@a").unwrap();
         bench.advance();
         assert_eq!(bench.state(), State::NeedsAttention);
+        let attention = bench.operation.attention().to_owned();
+        for part in ["b is on again", why, "`interlockctl operation resume op-1`"] {
+            assert!(attention.contains(part), "{part}: {attention}");
+        }
+        // Who looks is not told that it is off by the same screen.
+        let off = |left: Vec<LeftDown>| left.iter().any(|it| it.way == Way::Off);
+        assert!(off(bench.operation.left_down()));
+        assert!(!off(bench.operation.still_left_down(&bench.view)));
         bench.power("b", Power::Off);
         bench.asks(Verb::Resume, "").unwrap();
         bench.advance();
