@@ -11,6 +11,7 @@ mod held;
 mod logs;
 mod maintenance;
 mod operation;
+mod patience;
 mod plan;
 mod planning;
 mod power;

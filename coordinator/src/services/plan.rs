@@ -21,21 +21,12 @@ use interlock_proto::v1;
 use interlock_proto::v1::plan_service_server::PlanService;
 use tonic::{Request, Response, Status};
 
+use super::patience::Patience;
 use super::planning::{Planning, known};
 use super::rendering::Renderer;
 use super::{NAMED, comparing, held};
 use crate::clock;
 use crate::driver::Handle;
-
-/// How long a plan waits for the next power source to say how a silent node is. A device answers one after the other, and as long
-/// as it does the plan waits for all of them; without an answer the planner sees *unknown*, and the report says who did not answer.
-const ANSWERS: Duration = Duration::from_secs(90);
-
-/// How long it waits at most: a little less than the deadline of the contract (`plan.proto`).
-const ALL_ANSWERS: Duration = Duration::from_secs(1700);
-
-/// What a question takes beyond the device's `timeout`, at most.
-const BEYOND: Duration = Duration::from_secs(5);
 
 /// How old the answer of a power source may be for a node that is not in the scope of a plan.
 const FRESH: Duration = Duration::from_secs(60);
@@ -73,7 +64,7 @@ impl Plans {
     async fn ask_power(&self, scope: &Scope) -> Result<Now, Status> {
         let begun = clock::now();
         let asked = tokio::time::Instant::now();
-        let (mut give_up, mut told) = (asked + ANSWERS, 0);
+        let mut patience = Patience::default();
         let agents_until = self.started + REJOIN;
         loop {
             let scope = scope.clone();
@@ -81,14 +72,10 @@ impl Plans {
                 .driver
                 .call(move |desk| awaited(&mut desk.coordinator, &scope, begun))
                 .await?;
-            let now = tokio::time::Instant::now();
-            let agents = awaited.agents && now < agents_until;
-            if awaited.told > told {
-                told = awaited.told;
-                let end = asked + awaited.longest.clamp(ANSWERS, ALL_ANSWERS);
-                give_up = end.min(now + ANSWERS);
-            }
-            if !awaited.answers && !agents || now >= give_up {
+            let agents = awaited.agents && tokio::time::Instant::now() < agents_until;
+            let calls = awaited.calls.into_iter();
+            let late = awaited.late && asked.elapsed() < awaited.lost;
+            if !patience.waits(asked.elapsed(), awaited.answers, calls) && !agents && !late {
                 return Ok(begun);
             }
             // The questions wait behind what the store does not take.
@@ -189,14 +176,27 @@ impl PlanService for Plans {
 }
 
 /// What a plan still waits for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Open {
-    answers: bool,
+    /// Of how many silent nodes the power source has not answered yet.
+    answers: usize,
+    /// May an agent be on its way that is needed?
     agents: bool,
-    /// How many silent nodes are on or off, by an answer that counts.
-    told: usize,
-    /// How long it takes to ask about all of them, if every call takes as long as it may.
-    longest: Duration,
+    /// Is the agent of a node late? It is heard again, or lost.
+    late: bool,
+    /// When it is lost.
+    lost: Duration,
+    /// The limits of all calls about silent nodes.
+    calls: Vec<Duration>,
+}
+
+/// Is its agent heard, and not late?
+fn is_heard(coordinator: &Coordinator, node: &NodeName) -> bool {
+    let view = coordinator.view();
+    let late = view
+        .node(node)
+        .is_some_and(|seen| seen.liveness == Liveness::Late);
+    view.alive(node) && !late
 }
 
 /// Sees to it that power sources are asked, and says what is still awaited of them and of agents.
@@ -207,12 +207,14 @@ fn awaited(coordinator: &mut Coordinator, scope: &Scope, begun: Now) -> Open {
         return open;
     };
     let spec = Arc::clone(&applied.spec);
-    let is_silent = |node: &&Node| !coordinator.view().alive(&node.name);
+    let is_silent = |node: &&Node| !is_heard(coordinator, &node.name);
     let silent: Vec<&Node> = spec.nodes.values().filter(is_silent).collect();
     let devices = silent.iter().filter_map(|node| node.power.as_ref());
     let devices = devices.filter_map(|power| spec.power.get(&power.by));
-    open.longest = devices.map(|device| device.timeout + BEYOND).sum();
+    open.calls = devices.map(|device| device.timeout).collect();
+    open.lost = spec.control.lost;
     for node in silent {
+        open.late |= touches(scope, &spec, node) && coordinator.view().alive(&node.name);
         let seen = coordinator.view().node(&node.name);
         let unheard = seen.is_none_or(|seen| seen.liveness == Liveness::Unheard);
         // What was said while it was heard says nothing of what became of it.
@@ -225,13 +227,12 @@ fn awaited(coordinator: &mut Coordinator, scope: &Scope, begun: Now) -> Open {
         if node.power.is_some() {
             match coordinator.want_power(&node.name, since, now) {
                 Awaited::Nothing => {}
-                Awaited::Answer => open.answers = true,
+                Awaited::Answer => open.answers += 1,
                 Awaited::Agent => open.agents = true,
             }
         }
         let said = coordinator.view().power_since(&node.name, since);
         let is_off = matches!(said, Some((Power::Off, _)));
-        open.told += usize::from(matches!(said, Some((Power::On | Power::Off, _))));
         open.agents |= unheard && !is_off && node.agentless.is_none();
     }
     open
@@ -261,7 +262,7 @@ fn silent(coordinator: &Coordinator, scope: &Scope, begun: Now) -> Vec<Entry> {
     let spec = &applied.spec;
     let nodes = spec.nodes.values();
     let mut entries = Vec::new();
-    let (mut said, mut agentless) = (Vec::new(), Vec::new());
+    let (mut said, mut agentless, mut late) = (Vec::new(), Vec::new(), Vec::new());
     let mut unasked: BTreeMap<&PowerName, usize> = BTreeMap::new();
     for node in nodes.filter(|node| touches(scope, spec, node)) {
         if let Some(text) = coordinator.contested(&node.name, now) {
@@ -271,7 +272,12 @@ fn silent(coordinator: &Coordinator, scope: &Scope, begun: Now) -> Vec<Entry> {
             });
         }
         let seen = coordinator.view().node(&node.name);
-        let alive = coordinator.view().alive(&node.name);
+        let alive = is_heard(coordinator, &node.name);
+        if !alive && coordinator.view().alive(&node.name) {
+            let heard = seen.and_then(|seen| seen.heard).unwrap_or_default();
+            let ago = now.since(heard).as_secs();
+            late.push(format!("{} (last heard {ago}s ago)", node.name));
+        }
         let answered = coordinator.view().power_since(&node.name, begun.mono);
         if let Some(power) = node.power.as_ref().filter(|_| !alive && answered.is_none()) {
             *unasked.entry(&power.by).or_default() += 1;
@@ -300,26 +306,40 @@ fn silent(coordinator: &Coordinator, scope: &Scope, begun: Now) -> Vec<Entry> {
             ),
         });
     }
-    for (who, mut said) in [
+    if !late.is_empty() {
+        entries.push(Entry::Warning {
+            subject: Subject::cluster(),
+            text: format!(
+                "agents that are late: {}; what is said of their nodes is of then, and need not be so now",
+                named(late)
+            ),
+        });
+    }
+    for (who, said) in [
         ("agents that are not heard", said),
         ("nodes on which no agent runs", agentless),
     ] {
-        let more = match said.len().checked_sub(NAMED) {
-            Some(more @ 1..) => format!(" and {more} more"),
-            _ => String::new(),
-        };
-        said.truncate(NAMED);
         if !said.is_empty() {
             entries.push(Entry::Warning {
                 subject: Subject::cluster(),
                 text: format!(
-                    "{who}; their power sources, asked for this plan, say: {}{more}",
-                    said.join(", ")
+                    "{who}; their power sources, asked for this plan, say: {}",
+                    named(said)
                 ),
             });
         }
     }
     entries
+}
+
+/// The first of them, and how many more there are.
+fn named(mut all: Vec<String>) -> String {
+    let more = match all.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    all.truncate(NAMED);
+    all.join(", ") + &more
 }
 
 fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
@@ -510,18 +530,18 @@ nodes:
         // Nobody is there yet: that is no answer.
         for _ in 0..2 {
             let open = awaited(&mut coordinator, &Scope::All, begun);
-            assert!(open.agents && !open.answers, "{open:?}");
+            assert!(open.agents && open.answers == 0, "{open:?}");
         }
         let hello = FromAgent::Hello(Box::<Hello>::default());
         coordinator.agent(&"m".parse().unwrap(), hello, clock::now());
         for _ in 0..2 {
-            assert!(awaited(&mut coordinator, &Scope::All, begun).answers);
+            assert_eq!(awaited(&mut coordinator, &Scope::All, begun).answers, 1);
         }
         let asked = questions(&mut coordinator);
         assert_eq!(asked.len(), 1, "one question, however often it is looked");
         says(&mut coordinator, asked[0], Power::Off);
         let open = awaited(&mut coordinator, &Scope::All, begun);
-        assert!(!open.answers && !open.agents && open.told == 1, "{open:?}");
+        assert!(open.answers == 0 && !open.agents, "{open:?}");
         let told = silent(&coordinator, &Scope::All, begun);
         assert!(
             told.len() == 1 && told[0].to_string().contains("a is off (0s ago)"),
@@ -530,10 +550,59 @@ nodes:
 
         // Another plan: somebody may have switched it on since.
         let begun = clock::now();
-        assert!(awaited(&mut coordinator, &Scope::All, begun).answers);
+        assert_eq!(awaited(&mut coordinator, &Scope::All, begun).answers, 1);
         assert_eq!(questions(&mut coordinator).len(), 1);
         let told = silent(&coordinator, &Scope::All, begun);
         let unasked = "box has not answered about 1 of the nodes";
         assert!(told[0].to_string().contains(unasked), "{told:?}");
+    }
+
+    #[test]
+    fn a_plan_waits_out_an_agent_that_is_late_and_the_report_says_of_when_its_word_is() {
+        let spec = Arc::new(Spec::parse(POWERED.as_bytes(), "shop.yaml").unwrap().spec);
+        let lost = spec.control.lost;
+        let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+        let ago = |seconds| {
+            let now = clock::now();
+            let mono = now.mono.checked_sub(Duration::from_secs(seconds)).unwrap();
+            Now { mono, ..now }
+        };
+        coordinator.apply_spec(spec, String::new(), String::new(), "admin", ago(5));
+        for node in ["m", "a"] {
+            let hello = FromAgent::Hello(Box::<Hello>::default());
+            coordinator.agent(&node.parse().unwrap(), hello, ago(5));
+        }
+        coordinator.agent(&"m".parse().unwrap(), FromAgent::Heartbeat, clock::now());
+        let begun = clock::now();
+        let open = awaited(&mut coordinator, &Scope::All, begun);
+        assert_eq!(
+            (open.late, open.answers),
+            (false, 0),
+            "it is heard: {open:?}"
+        );
+        assert!(silent(&coordinator, &Scope::All, begun).is_empty());
+
+        coordinator.tick(clock::now());
+        let open = awaited(&mut coordinator, &Scope::All, begun);
+        assert_eq!((open.late, open.answers, open.lost), (true, 1, lost));
+        let asked = questions(&mut coordinator);
+        assert_eq!(asked.len(), 1, "its power source is asked");
+        let told: Vec<String> = silent(&coordinator, &Scope::All, begun)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let late =
+            "agents that are late: a (last heard 5s ago); what is said of their nodes is of then";
+        assert!(told.iter().any(|it| it.contains(late)), "{told:?}");
+        let only = Scope::Nodes(std::iter::once("m".parse().unwrap()).collect());
+        assert!(
+            !awaited(&mut coordinator, &only, begun).late,
+            "not in the scope"
+        );
+
+        // Its machine has lost its power: it is off, and nothing of it is late.
+        says(&mut coordinator, asked[0], Power::Off);
+        assert!(coordinator.view().is_off(&"a".parse().unwrap()));
+        assert!(!awaited(&mut coordinator, &Scope::All, begun).late);
     }
 }

@@ -1,30 +1,22 @@
 //! `ClusterService.VerifyPower`: whose the plugs are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use interlock_engine::coordinator::{Finding, Proof, Standing};
 use interlock_mesh::reason::{Because as _, Reason};
-use interlock_model::names::NodeName;
+use interlock_model::names::{NodeName, PowerName};
 use interlock_proto::convert::name;
 use interlock_proto::v1;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::patience::Patience;
 use crate::clock;
 use crate::driver::{Desk, Handle};
 
-/// How many nodes are asked about at a time. A device answers one question after the other, and what waits longer than
-/// its limit is not answered at all.
-const AT_ONCE: usize = 8;
-
-/// How long the answers about those are waited for: some limits of a device (`timeout` in the spec).
-const ANSWERS: Duration = Duration::from_secs(60);
-
-/// How long all answers are waited for: the deadline of the contract (`cluster.proto`), less the time for the last.
-const ALL_ANSWERS: Duration = Duration::from_secs(110);
-
 /// How often it is looked whether an answer has come.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks about the nodes of the request, waits for the answers, and records what they prove.
 pub(super) async fn verify(
@@ -39,23 +31,57 @@ pub(super) async fn verify(
         .collect::<Result<_, _>>()?;
     let attest = Some(request.attest.trim().to_owned()).filter(|reason| !reason.is_empty());
     let nodes = driver.call(move |desk| chosen(desk, &named)).await??;
-    let end = Instant::now() + ALL_ANSWERS;
-    let mut matches = Vec::new();
-    for some in nodes.chunks(AT_ONCE) {
-        let begun = some.to_vec();
-        let since = driver
-            .begin(move |desk| {
+    let (asked, about) = (Instant::now(), nodes.clone());
+    let (since, calls) = driver
+        .begin(move |desk| {
+            let now = clock::now();
+            desk.coordinator.begin_verification(&about, now);
+            (now.mono, calls(desk, &about))
+        })
+        .await?;
+    let (mut found, mut patience) = (BTreeMap::new(), Patience::default());
+    let mut open = nodes.clone();
+    loop {
+        let at_last = !patience.waits(asked.elapsed(), open.len(), calls.iter().copied());
+        let (about, reason, by) = (open.clone(), attest.clone(), by.to_owned());
+        let findings = driver
+            .call_soon(move |desk| {
                 let now = clock::now();
-                desk.coordinator.begin_verification(&begun, now);
-                now.mono
+                let find = |node| {
+                    let reason = reason.as_deref();
+                    let coordinator = &mut desk.coordinator;
+                    coordinator.finding(node, since, at_last, reason, &by, now)
+                };
+                about.iter().filter_map(find).collect::<Vec<Finding>>()
             })
             .await?;
-        let give_up = end.min(Instant::now() + ANSWERS);
-        for node in some {
-            matches.extend(one(driver, node, since, give_up, attest.clone(), by).await?);
+        found.extend(findings.into_iter().map(|it| (it.node.clone(), it)));
+        open.retain(|node| !found.contains_key(node));
+        // What has nothing at last is what the spec has lost meanwhile.
+        if open.is_empty() || at_last {
+            break;
         }
+        driver.can_write()?;
+        tokio::time::sleep(LOOK).await;
     }
-    Ok(matches)
+    let found = nodes.iter().filter_map(|node| found.remove(node));
+    Ok(found.map(to_wire).collect())
+}
+
+/// The limits of all calls that it takes: one about each node, and the list of each device.
+fn calls(desk: &Desk, nodes: &[NodeName]) -> Vec<Duration> {
+    let Some(applied) = desk.coordinator.applied() else {
+        return Vec::new();
+    };
+    let spec = &applied.spec;
+    let powers = nodes.iter().filter_map(|node| {
+        let power = spec.nodes.get(node)?.power.as_ref()?;
+        Some(&power.by)
+    });
+    let lists: BTreeSet<&PowerName> = powers.clone().collect();
+    let devices = powers.chain(lists);
+    let devices = devices.filter_map(|device| spec.power.get(device));
+    devices.map(|device| device.timeout).collect()
 }
 
 /// The nodes that are meant: those with power if none is named.
@@ -83,34 +109,6 @@ fn chosen(desk: &Desk, named: &[NodeName]) -> Result<Vec<NodeName>, Status> {
         }
     }
     Ok(named.to_vec())
-}
-
-/// Waits for what is found out about one node; none if the spec has lost it meanwhile.
-async fn one(
-    driver: &Handle,
-    node: &NodeName,
-    since: Duration,
-    give_up: Instant,
-    attest: Option<String>,
-    by: &str,
-) -> Result<Option<v1::PowerMatch>, Status> {
-    loop {
-        let at_last = Instant::now() >= give_up;
-        let (about, reason, by) = (node.clone(), attest.clone(), by.to_owned());
-        let finding = driver
-            .call_soon(move |desk| {
-                let reason = reason.as_deref();
-                let now = clock::now();
-                desk.coordinator
-                    .finding(&about, since, at_last, reason, &by, now)
-            })
-            .await?;
-        if finding.is_some() || at_last {
-            return Ok(finding.map(to_wire));
-        }
-        driver.can_write()?;
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 fn to_wire(finding: Finding) -> v1::PowerMatch {

@@ -27,6 +27,7 @@ mod store;
 mod support;
 mod unblock;
 mod unwind;
+mod waiting;
 mod why;
 
 use interlock_model::plan::PlanKind;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,9 +14,9 @@ use interlock_planner::{Change, Input, Report, Request, Scope, view};
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::{spec, status};
+use super::{spec, status, waiting};
 use crate::cli::{Connection, Names, PlanArgs, PlanCommand, PlanFormat};
-use crate::client::{Client, RpcFailure};
+use crate::client::Client;
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -25,9 +24,6 @@ use crate::render::{Out, Table, Tone, clean, clean_lines, no_plan_line, report_l
 
 /// A coordinator asks the power sources of silent nodes before it plans; the contract's deadline.
 const PLANNING: Duration = Duration::from_secs(1800);
-
-/// How often it is said that a plan is waited for.
-const TELL: Duration = Duration::from_secs(5);
 
 /// What came of planning.
 pub(super) struct Made {
@@ -123,7 +119,13 @@ pub(super) async fn make(
     };
     let mut plans = client.plans();
     let making = client.call("make a plan", PLANNING, plans.make_plan(request));
-    let response = awaited(making, out).await?;
+    let words = async |waited: Duration| {
+        format!(
+            "waiting for the plan for {} s: the power sources of silent nodes are asked, one after the other",
+            waited.as_secs()
+        )
+    };
+    let response = waiting::answer(making, words, out).await?;
     let report: Report = serde_json::from_str(&response.report_json).with_context(|| {
         format!(
             "{} sent a report that cannot be read: is it of another version?",
@@ -155,25 +157,6 @@ pub(super) async fn make(
         plan: Some(plan),
         report,
     })
-}
-
-/// Waits for a plan, and says every few seconds that it is waited for.
-async fn awaited<T>(
-    making: impl Future<Output = Result<T, RpcFailure>>,
-    out: Out,
-) -> Result<T, Failure> {
-    let mut making = pin!(making);
-    let mut waited = Duration::ZERO;
-    loop {
-        if let Ok(made) = tokio::time::timeout(TELL, &mut making).await {
-            return Ok(made?);
-        }
-        waited += TELL;
-        out.say(&format!(
-            "waiting for the plan for {} s: the power sources of silent nodes are asked, one after the other",
-            waited.as_secs()
-        ))?;
-    }
 }
 
 /// Plans for a file, with nothing observed.

@@ -5,14 +5,18 @@ use std::time::Duration;
 use interlock_proto::v1;
 use serde_json::json;
 
+use super::waiting;
 use crate::cli::{Connection, Names, PowerCommand};
 use crate::context;
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::render::{Out, Table, Tone, clean, date_time, power, rfc3339};
+use crate::render::{Out, Table, Tone, clean, counted, date_time, power, rfc3339};
 
-/// Each power source takes some seconds, one after the other; the contract's deadline and a little more.
-const VERIFYING: Duration = Duration::from_secs(130);
+/// Each power source takes some seconds, one after the other; the contract's deadline.
+const VERIFYING: Duration = Duration::from_secs(1800);
+
+/// How long it may take to say how far it is.
+const SHORT: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out) -> Outcome {
     let PowerCommand::Verify {
@@ -21,15 +25,21 @@ pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out
         output,
     } = command;
     let client = context::coordinators(connection)?.connect().await?;
+    let named: Vec<String> = Names::all(&nodes).map(|node| node.to_string()).collect();
     let request = v1::VerifyPowerRequest {
-        nodes: Names::all(&nodes).map(|node| node.to_string()).collect(),
+        nodes: named.clone(),
         attest: attest.unwrap_or_default(),
     };
     let mut cluster = client.cluster();
-    let matches = client
-        .call("verify power", VERIFYING, cluster.verify_power(request))
-        .await?
-        .matches;
+    let verifying = client.call("verify power", VERIFYING, cluster.verify_power(request));
+    let words = async |waited: Duration| {
+        let mut cluster = client.cluster();
+        let request = v1::GetStatusRequest::default();
+        let status = client.call("read the status", SHORT, cluster.get_status(request));
+        progress(status.await.ok().as_ref(), &named, waited)
+    };
+    let verified = waiting::answer(verifying, words, out).await?;
+    let matches = verified.matches;
     let value = || matches.iter().map(value).collect();
     out.show(output.output, value, |paint| {
         let mut table = Table::new([
@@ -58,6 +68,29 @@ pub(super) async fn run(connection: &Connection, command: PowerCommand, out: Out
     } else {
         Exit::Refused
     })
+}
+
+/// How far it is: an answer is as old as its question.
+fn progress(status: Option<&v1::Status>, named: &[String], waited: Duration) -> String {
+    let nodes = status.map_or(&[][..], |status| &status.nodes);
+    let meant = nodes.iter().filter(|node| match named {
+        [] => !node.power_verified.is_empty(),
+        named => named.contains(&node.node),
+    });
+    let within = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    let (mut answers, mut all) = (0, 0);
+    for node in meant {
+        all += 1;
+        answers += u32::from(node.power_age_ms.is_some_and(|age| age <= within));
+    }
+    let far = match all {
+        0 => String::new(),
+        _ => format!(": {answers} of {} told", counted(all, "node")),
+    };
+    format!(
+        "waiting for power sources for {} s, each answers one question after the other{far}",
+        waited.as_secs()
+    )
 }
 
 /// One node, for programs.

@@ -63,3 +63,44 @@ fn programs_read_the_proof_and_since_when_and_by_whom() {
     assert_eq!(open["proof"], "unproven");
     assert!(open["since"].is_null());
 }
+
+#[test]
+fn how_far_it_is_counts_what_was_told_since_it_was_begun() {
+    let node = |name: &str, verified: &str, age: Option<u64>| v1::NodeStatus {
+        node: name.to_owned(),
+        power_verified: verified.to_owned(),
+        power_age_ms: age,
+        ..v1::NodeStatus::default()
+    };
+    let status = v1::Status {
+        nodes: vec![
+            node("db1", "yes", Some(4_000)),
+            node("db2", "no", Some(20_000)),
+            node("db3", "no", None),
+            node("mgmt", "", None),
+        ],
+        ..v1::Status::default()
+    };
+    let said = |status, named: &[&str], seconds| {
+        let named: Vec<String> = named.iter().map(|it| (*it).to_owned()).collect();
+        progress(status, &named, std::time::Duration::from_secs(seconds))
+    };
+    let waits = |seconds| {
+        format!(
+            "waiting for power sources for {seconds} s, each answers one question after the other"
+        )
+    };
+    assert_eq!(said(None, &[], 5), waits(5));
+    assert_eq!(
+        said(Some(&status), &[], 5),
+        format!("{}: 1 of 3 nodes told", waits(5))
+    );
+    assert_eq!(
+        said(Some(&status), &[], 20),
+        format!("{}: 2 of 3 nodes told", waits(20))
+    );
+    assert_eq!(
+        said(Some(&status), &["db2"], 10),
+        format!("{}: 0 of 1 node told", waits(10))
+    );
+}
