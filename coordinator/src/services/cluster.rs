@@ -11,7 +11,7 @@ use interlock_mesh::reason::{Because as _, Reason};
 use interlock_mesh::server::PeerIdentity;
 use interlock_model::ids::Generation;
 use interlock_model::names::NodeName;
-use interlock_model::ocf::Installed;
+use interlock_model::ocf::{Installed, OF_ROLES};
 use interlock_model::spec::{Spec, diff};
 use interlock_proto::convert::installed_to_wire;
 use interlock_proto::v1;
@@ -245,10 +245,12 @@ impl ClusterService for Cluster {
                 let told = named.map(|(node, seen)| {
                     let mut agents = seen.agents.as_ref().map(installed_to_wire);
                     let types = agents.iter_mut().flat_map(|agents| &mut agents.types);
-                    // Of a thousand nodes they would be too much.
+                    // Of a thousand nodes they would be too much. What tells whether it has roles stays.
                     for known in types.filter(|_| wanted.is_empty()) {
                         known.parameters.clear();
-                        known.actions.clear();
+                        known
+                            .actions
+                            .retain(|action| OF_ROLES.contains(&action.name.as_str()));
                     }
                     v1::NodeAgentTypes {
                         node: node.to_string(),

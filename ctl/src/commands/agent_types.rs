@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use interlock_model::ocf::OF_ROLES;
 use interlock_model::time::human;
 use interlock_proto::v1;
 use serde_json::{Value, json};
@@ -54,6 +55,7 @@ fn overview(nodes: &[v1::NodeAgentTypes], paint: Paint) -> String {
     let mut installed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut permitted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut about: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut promotable: BTreeSet<&str> = BTreeSet::new();
     for node in nodes {
         let Some(agents) = &node.agents else { continue };
         for name in &agents.installed {
@@ -62,13 +64,14 @@ fn overview(nodes: &[v1::NodeAgentTypes], paint: Paint) -> String {
         for known in &agents.types {
             permitted.entry(&known.agent).or_default().push(&node.node);
             about.insert(&known.agent, &known.about);
+            promotable.extend(is_promotable(known).then_some(known.agent.as_str()));
         }
         for mute in &agents.mute {
             permitted.entry(&mute.agent).or_default().push(&node.node);
             about.entry(&mute.agent).or_insert(&mute.why);
         }
     }
-    let mut table = Table::new(["agent", "installed on", "permitted on", "about"]);
+    let mut table = Table::new(["agent", "installed on", "permitted on", "roles", "about"]);
     for (name, on) in installed {
         let permitted = permitted.remove(name).unwrap_or_default();
         let tone = if permitted.is_empty() {
@@ -80,6 +83,7 @@ fn overview(nodes: &[v1::NodeAgentTypes], paint: Paint) -> String {
             (name.to_owned(), tone),
             (on.join(","), tone),
             (permitted.join(","), tone),
+            (roles(promotable.contains(name)).to_owned(), tone),
             (
                 about.get(name).copied().unwrap_or_default().to_owned(),
                 tone,
@@ -101,6 +105,9 @@ fn detailed(node: &v1::NodeAgentTypes, paint: Paint) -> String {
             clean(&known.agent),
             clean(&known.about)
         ));
+        if is_promotable(known) {
+            text.push_str("It promotes and demotes: `promotable: true` is possible.\n");
+        }
         if !known.parameters.is_empty() {
             text.push_str(&parameters(known).render(paint));
         }
@@ -128,6 +135,17 @@ fn detailed(node: &v1::NodeAgentTypes, paint: Paint) -> String {
         ));
     }
     text
+}
+
+/// Can it make a resource primary?
+fn is_promotable(known: &v1::OcfAgentType) -> bool {
+    OF_ROLES
+        .iter()
+        .all(|action| known.actions.iter().any(|it| it.name == *action))
+}
+
+fn roles(promotable: bool) -> &'static str {
+    if promotable { "promotable" } else { "" }
 }
 
 fn parameters(known: &v1::OcfAgentType) -> Table {
@@ -220,6 +238,7 @@ fn type_value(known: &v1::OcfAgentType) -> Value {
         "agent": known.agent,
         "version": known.version,
         "about": known.about,
+        "promotable": is_promotable(known),
         "parameters": parameters.collect::<Vec<_>>(),
         "actions": actions.collect::<Vec<_>>(),
     })

@@ -41,9 +41,22 @@ fn coordinator() -> Scripted {
             ..Default::default()
         }],
     };
+    let roles = v1::OcfAgentType {
+        agent: "test:Roles".into(),
+        about: "It is promoted".into(),
+        actions: ["promote", "demote"]
+            .map(|name| v1::OcfAction {
+                name: name.into(),
+                ..Default::default()
+            })
+            .into(),
+        ..Default::default()
+    };
     let agents = v1::OcfAgents {
-        installed: vec!["test:Mute".into(), "test:Other".into(), "test:Thing".into()],
-        types: vec![thing],
+        installed: ["test:Mute", "test:Other", "test:Roles", "test:Thing"]
+            .map(Into::into)
+            .into(),
+        types: vec![thing, roles],
         mute: vec![v1::MuteOcfAgent {
             agent: "test:Mute".into(),
             why: "its meta-data ended with 1".into(),
@@ -83,4 +96,6 @@ fn of_a_node_all_is_shown_that_its_permitted_agents_say() {
     let value = coordinator.place.run("agent-types web1 -o json").json();
     assert_eq!(value[0]["types"][0]["parameters"][1]["options"][1], "slow");
     assert_eq!(value[0]["types"][0]["actions"][0]["every"], "10s");
+    assert_eq!(value[0]["types"][0]["promotable"], false);
+    assert_eq!(value[0]["types"][1]["promotable"], true);
 }
