@@ -4,16 +4,24 @@
 Like it this lives on the PostgreSQL server of its own machine, and really uses it: it logs in, makes its table, and writes a record of
 each call before it says that the call is up. It listens on the service address alone, port 5060, and is not ready before it can.
 
+With hosts as further arguments (mode 2) it sends each record to the servers of all of them: a call is up as soon as one has it, the
+others get it when they can, and a stop waits a moment for that. `200 HOST/1` then tells which machine has taken the call.
+
 A call is a line `INVITE NAME`. The answer is `200 SERVER`, with the server that has taken the record (its cluster_name and timeline),
 once that is committed; `503 REASON` if it was not.
 """
 
 import os
+import queue
+import signal
 import socket
 import socketserver
 import struct
 import sys
 import threading
+import time
+
+TABLE = "CREATE TABLE IF NOT EXISTS cdr (text text)"
 
 INSERT = (
     "INSERT INTO cdr VALUES ('%s') RETURNING current_setting('cluster_name') || '/' || "
@@ -22,10 +30,10 @@ INSERT = (
 
 
 class Database:
-    """One session with the server of this machine, in PostgreSQL's own protocol, version 3."""
+    """One session with a server, that of this machine if none is named, in PostgreSQL's own protocol, version 3."""
 
-    def __init__(self):
-        self.link = socket.create_connection(("127.0.0.1", 5432), timeout=10)
+    def __init__(self, host="127.0.0.1", timeout=10):
+        self.link = socket.create_connection((host, 5432), timeout=timeout)
         words = b"user\0postgres\0database\0postgres\0\0"
         self.link.sendall(struct.pack("!II", len(words) + 8, 3 << 16) + words)
         self.rows()
@@ -63,6 +71,50 @@ class Database:
         self.link.close()
 
 
+class Store:
+    """One of several servers that get each record. What it cannot take is kept for it, in its order."""
+
+    def __init__(self, host):
+        self.host, self.waiting = host, queue.Queue()
+        threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self):
+        database = None
+        while True:
+            name, taken = self.waiting.get()
+            while True:
+                try:
+                    if not database:
+                        database = Database(self.host, timeout=1)
+                        database.ask(TABLE)
+                    if name:
+                        database.ask(INSERT % name)
+                    break
+                except (OSError, ValueError):
+                    if database:
+                        database.close()
+                    database = None
+                    time.sleep(0.2)
+            taken.set()
+            self.waiting.task_done()
+
+    def is_behind(self):
+        return self.waiting.unfinished_tasks > 0
+
+
+STORES = []
+
+
+def record(name):
+    """Has a record written, by each of several servers; which machine has taken it."""
+    taken = threading.Event()
+    for store in STORES:
+        store.waiting.put((name, taken))
+    if not taken.wait(1.5):
+        raise OSError("no database has its record")
+    return socket.gethostname() + "/1"
+
+
 class Calls(socketserver.StreamRequestHandler):
     def handle(self):
         database = None
@@ -71,8 +123,11 @@ class Calls(socketserver.StreamRequestHandler):
             try:
                 if word != "INVITE" or not name.replace("-", "").replace(".", "").isalnum():
                     raise OSError("no call")
-                database = database or Database()
-                (server,) = database.ask(INSERT % name)
+                if STORES:
+                    server = record(name)
+                else:
+                    database = database or Database()
+                    (server,) = database.ask(INSERT % name)
                 answer = "200 " + server
             except (OSError, ValueError) as trouble:
                 if database:
@@ -99,13 +154,24 @@ def notify(text):
 
 
 def main():
-    database = Database()
-    database.ask("CREATE TABLE IF NOT EXISTS cdr (text text)")
-    database.close()
+    STORES.extend(Store(host) for host in sys.argv[2:])
+    if STORES:
+        # Its table is there.
+        record("")
+    else:
+        database = Database()
+        database.ask(TABLE)
+        database.close()
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
     with Server((sys.argv[1], 5060), Calls) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         notify("READY=1")
-        threading.Event().wait()
+        end.wait()
+        server.shutdown()
+    until = time.monotonic() + 3
+    while any(store.is_behind() for store in STORES) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 main()

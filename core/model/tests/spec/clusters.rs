@@ -201,3 +201,13 @@ fn uc8k_has_a_database_on_both_its_address_before_its_ippbx_and_moves_by_itself(
     // The third party is on neither of the two.
     assert!(pbx.nodes.iter().all(|node| node.as_str() != "mgmt1"));
 }
+
+#[test]
+fn uc8k_with_records_elsewhere_needs_one_of_two_databases_and_none_of_them_moves() {
+    let spec = cluster("uc8k-mode2");
+    let (cdr, pbx) = (&spec.services["cdr"], &spec.services["pbx"]);
+    assert!(!cdr.is_exclusive() && cdr.at_least == 1);
+    assert_eq!(edge(&spec, "pbx", "cdr"), (Wait::Healthy, Wait::Down));
+    assert!(pbx.is_leased() && pbx.parts.is_empty());
+    assert!(cdr.nodes.iter().all(|node| !pbx.nodes.contains(node)));
+}

@@ -13,6 +13,9 @@ use interlock_e2e::{Host, Lab, Machine, eventually};
 
 const SPEC: &str = include_str!("../../../../deploy/clusters/uc8k-mode1.yaml");
 
+/// With the databases on machines of their own.
+const SPLIT: &str = include_str!("../../../../deploy/clusters/uc8k-mode2.yaml");
+
 const IPPBX: &str = include_str!("../../stand-ins/uc8k_ippbx.py");
 
 const CALLER: &str = include_str!("caller.py");
@@ -39,6 +42,8 @@ const REPLICATOR: &str = "CREATE ROLE replicator SUPERUSER LOGIN REPLICATION";
 #[derive(Debug)]
 pub(crate) struct Site<'lab> {
     pair: Pair<'lab>,
+    /// The machines of the databases, where those are elsewhere.
+    pub(crate) stores: Vec<Arc<Host>>,
 }
 
 impl<'lab> Deref for Site<'lab> {
@@ -52,6 +57,16 @@ impl<'lab> Deref for Site<'lab> {
 impl<'lab> Site<'lab> {
     /// Builds it; its machines are on, and its service is stopped.
     pub(crate) fn build(lab: &'lab Lab) -> Result<Self> {
+        Self::build_as(lab, "uc8k-mode1", SPEC, Vec::new())
+    }
+
+    /// The same with the databases on machines of their own.
+    pub(crate) fn build_split(lab: &'lab Lab) -> Result<Self> {
+        let stores = vec![lab.nspawn_at("cdr1", 21)?, lab.nspawn_at("cdr2", 22)?];
+        Self::build_as(lab, "uc8k-mode2", SPLIT, stores)
+    }
+
+    fn build_as(lab: &'lab Lab, name: &str, spec: &str, stores: Vec<Arc<Host>>) -> Result<Self> {
         let management = lab.nspawn_at("mgmt1", 5)?;
         let (one, two) = (lab.nspawn_at("pbx1", 11)?, lab.nspawn_at("pbx2", 12)?);
         let client = lab.plain("phone")?;
@@ -65,26 +80,43 @@ impl<'lab> Site<'lab> {
         }
         let second = lab.second_address(0).to_string();
         let second = second.trim_end_matches('0');
-        let spec = SPEC
+        let spec = spec
             .replace(SHIPPED[0], &lab.network())
             .replace(SHIPPED[1], second);
         let address = lab.second_address(SERVICE).to_string();
-        let mut cluster = Cluster::create(lab, "uc8k-mode1", &spec)?;
+        let mut cluster = Cluster::create(lab, name, &spec)?;
         cluster.install_coordinator(&management)?;
         cluster.install_agent(&management, &[])?;
+        let databases: Vec<String> = stores.iter().map(|it| it.address().to_string()).collect();
+        let databases = databases.join(" ");
         for host in [&one, &two] {
             cluster.install_agent(host, &[])?;
-            postgres::prepare(host)?;
-            install_ippbx(host, &address)?;
+            install_ippbx(host, &format!("{address} {databases}"))?;
             host.put_file(PROGRAM, postgres::WRITER.as_bytes(), 0o644)?;
+            if stores.is_empty() {
+                postgres::prepare(host)?;
+            }
+        }
+        for host in &stores {
+            cluster.install_agent(host, &[])?;
+            postgres::prepare(host)?;
         }
         client.put_file(PROGRAM, CALLER.as_bytes(), 0o644)?;
-        for host in [&management, &client, &one, &two] {
+        let all = || {
+            [&management, &client, &one, &two]
+                .into_iter()
+                .chain(&stores)
+        };
+        for host in all() {
             host.power_on()?;
         }
-        for host in [&management, &client, &one, &two] {
+        for host in all() {
             host.wait_booted(BOOT)?;
         }
+        let nodes: Vec<String> = all()
+            .filter(|host| host.name() != client.name())
+            .map(|host| host.name().to_owned())
+            .collect();
         let site = Self {
             pair: Pair {
                 cluster,
@@ -97,14 +129,15 @@ impl<'lab> Site<'lab> {
                 address,
                 bmcs: None,
             },
+            stores,
         };
         let spec = site.cluster.spec();
         eventually("the coordinator", SOON, || {
             site.cluster.run(&["spec", "apply", "--yes", &spec])
         })?;
-        for node in ["mgmt1", "pbx1", "pbx2"] {
+        for node in nodes {
             eventually(&format!("the agent of {node}"), SOON, || {
-                let seen = site.cluster.node(node)?;
+                let seen = site.cluster.node(&node)?;
                 ensure!(seen["liveness"] == "alive", "{seen}");
                 Ok(())
             })?;
