@@ -239,6 +239,14 @@ fn what_its_agent_promotes_moves_with_the_role_on_purpose_and_when_it_dies() -> 
     };
     let second = if first == "n1" { "n2" } else { "n1" };
     wait_promoted(&cluster, first)?;
+    let types = cluster.ctl("rita", Role::Reader, &["agent-types"])?.stdout;
+    let types = String::from_utf8_lossy(&types).into_owned();
+    let line = |name: &str| types.lines().find(|line| line.starts_with(name));
+    let promotes = |name: &str| line(name).map(|line| line.contains("  promotable  "));
+    ensure!(
+        promotes("heartbeat:Stateful") == Some(true) && promotes("heartbeat:Dummy") == Some(false),
+        "{types}"
+    );
     let mut epoch = role_of(&operator, first)?.epoch;
     for to in [second, first] {
         let request = v1::MakePlanRequest {
