@@ -132,6 +132,7 @@ fn standing(wire: &v1::LeaseStanding) -> Result<Standing, Invalid> {
         rests: None,
         unlinked: reason(&wire.unlinked),
         hears: wire.hears,
+        score: wire.score,
     })
 }
 

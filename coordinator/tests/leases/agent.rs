@@ -424,6 +424,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         unready: script.unready.clone(),
         unlinked: script.unlinked.clone(),
         hears: true,
+        score: None,
         up_ms: script.up_ms,
         holding,
     };

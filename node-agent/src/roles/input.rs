@@ -130,6 +130,8 @@ pub(crate) struct DataSight {
     pub(crate) synchronous: Option<Waited>,
     /// How they follow those of somebody else.
     pub(crate) following: Option<Following>,
+    /// How good it would be to promote them here, by an OCF agent; none if none has said.
+    pub(crate) score: Option<i64>,
     /// That in words.
     pub(crate) text: String,
 }

@@ -545,6 +545,7 @@ impl Seat {
             None if self.holder.is_primary() && self.holder.says_waits() => {}
             None => self.tell(Event::Position(data.position), shell),
         }
+        self.tell(Event::Score(data.score), shell);
         if let Some(waited) = waited {
             self.asynchronous = None;
             self.tell(Event::Synchronous(waited.nodes), shell);

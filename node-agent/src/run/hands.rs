@@ -240,7 +240,7 @@ impl Hands {
                     killed.map(drop).map_err(|error| error.to_string())
                 }
                 Part::Ocf(resource) if resource.promotable => {
-                    let ended = self.managers.end_role_runs(&work.service).await;
+                    let ended = self.managers.end_runs(&work.service).await;
                     // A look may hang, and it is demoted and stopped whatever it seems to be.
                     let taken = self.managers.take_down(part, index, &errand).await;
                     self.forget_ocf_runs(&work.service);

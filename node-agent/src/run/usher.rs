@@ -184,9 +184,7 @@ impl Guest {
                 || is(|seen| *seen == Condition::Up)
             {
                 Found::Primary
-            } else if unknown
-                || self.hands.managers.may_act_for_role(&self.service)
-                || self.any_runs().await
+            } else if unknown || self.hands.managers.may_act(&self.service) || self.any_runs().await
             {
                 Found::Standby
             } else {
@@ -308,6 +306,7 @@ impl Hands {
             unlinked: None,
             received: Received::new(),
         };
+        let mut scores = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let condition = match part {
                 Part::Address(address) => {
@@ -332,6 +331,7 @@ impl Hands {
                 Part::Ocf(resource) if resource.promotable => {
                     let seen = self.sight_of_ocf(service, part, resource).await;
                     sight.remains |= seen.remains;
+                    scores.push(seen.data.score);
                     sight.data.get_or_insert(seen.data);
                     seen.condition
                 }
@@ -347,6 +347,10 @@ impl Hands {
                 sight.grips.push((part.clone(), grip));
             }
             sight.parts.push((part.clone(), condition));
+        }
+        if let Some(data) = &mut sight.data {
+            // It is no better than the worst of them.
+            data.score = scores.into_iter().min().flatten();
         }
         sight
     }

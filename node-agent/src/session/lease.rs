@@ -242,6 +242,7 @@ fn standing(standing: &Standing) -> v1::LeaseStanding {
         unready: standing.unready.clone().unwrap_or_default(),
         unlinked: standing.unlinked.clone().unwrap_or_default(),
         hears: standing.hears,
+        score: standing.score,
         up_ms: standing
             .up
             .map(|up| u64::try_from(up.as_millis()).unwrap_or(u64::MAX)),

@@ -51,6 +51,7 @@ fn looks(facts: &Facts) -> (Condition, DataSight) {
         position: facts.position().ok(),
         synchronous: None,
         following,
+        score: None,
         text: text(facts),
     };
     (condition, sight)

@@ -9,11 +9,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::ocf::{Code, Look, Verb};
 use crate::roles::{Condition, DataSight, View, Work};
-use crate::run::errand::{Errand, Trouble, is_of_role};
+use crate::run::errand::{Errand, Trouble, is_of_guard, is_of_role};
 use crate::run::hands::Hands;
 use crate::run::managers::ocf::LOOK_AGAIN;
 use crate::run::managers::{Managers, chain};
-use crate::shim::Run;
+use crate::shim::{Run, RunId};
 
 /// What the ids of the runs end with.
 const PROMOTE: &str = "promote";
@@ -42,28 +42,31 @@ impl Managers {
         }
     }
 
-    /// May something run that was begun for the role of this service?
-    pub(in crate::run) fn may_act_for_role(&self, service: &ServiceName) -> bool {
-        let begun = self.runs.all(|id| is_of_role(id, service));
-        begun.iter().any(Run::command_may_run)
+    /// May something run that was begun for the role of this service, or to have it stand by?
+    pub(in crate::run) fn may_act(&self, service: &ServiceName) -> bool {
+        self.begun(service).iter().any(Run::command_may_run)
     }
 
-    /// Ends whatever an earlier process of this agent has begun for the role of this service: an action outlives the agent, and would
-    /// promote what has been demoted since.
-    pub(in crate::run) async fn end_role_runs(&self, service: &ServiceName) -> Result<(), Trouble> {
-        for run in self.runs.all(|id| is_of_role(id, service)) {
+    fn begun(&self, service: &ServiceName) -> Vec<Run> {
+        let of_either = |id: &RunId| is_of_role(id, service) || is_of_guard(id, service);
+        self.runs.all(of_either)
+    }
+
+    /// Ends whatever was begun for the role of this service, or to have it stand by: an action outlives its agent, and would promote
+    /// what has been demoted since, or start what was stopped.
+    pub(in crate::run) async fn end_runs(&self, service: &ServiceName) -> Result<(), Trouble> {
+        for run in self.begun(service) {
             if !run.command_may_run() {
                 continue;
             }
             let id = run.id();
-            tracing::warn!(%service, run = %id, "ending what an earlier agent has begun for its role");
+            tracing::warn!(%service, run = %id, "ending what was begun before");
             let left = match timeout(KILLED, run.stop()).await {
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => chain(&error),
                 Err(_) => format!("it was killed {KILLED:?} ago"),
             };
-            let text =
-                format!("{id}, begun for its role by an earlier agent, may still run: {left}");
+            let text = format!("{id}, which was begun before, may still run: {left}");
             return Err(Trouble::unknown(text, true));
         }
         Ok(())
@@ -83,11 +86,13 @@ impl Managers {
                 remains: false,
             },
         };
-        sight.data.text = match self.ocf.score(resource) {
+        let score = self.ocf.score(resource);
+        sight.data.text = match &score {
             Ok(Some(score)) => format!("score {score}"),
             Ok(None) => "no score".to_owned(),
             Err(error) => format!("score unknown: {error}"),
         };
+        sight.data.score = score.ok().flatten();
         sight
     }
 }
@@ -134,7 +139,7 @@ impl Hands {
         if let Some(why) = self.managers.ocf_trouble(resource) {
             return Err(failed(why));
         }
-        self.managers.end_role_runs(&work.service).await?;
+        self.managers.end_runs(&work.service).await?;
         let action = self
             .managers
             .ocf_action(resource, Verb::Promote, PROMOTE, index, errand);
@@ -159,7 +164,7 @@ impl Hands {
         index: usize,
         errand: &Errand<'_>,
     ) -> Result<String, Trouble> {
-        self.managers.end_role_runs(&work.service).await?;
+        self.managers.end_runs(&work.service).await?;
         let action = self
             .managers
             .ocf_action(resource, Verb::Demote, DEMOTE, index, errand);

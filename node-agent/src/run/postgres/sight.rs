@@ -60,6 +60,7 @@ impl Server {
                     position,
                     synchronous: promised,
                     following: None,
+                    score: None,
                     text: format!("timeline {}{standbys}{known}", facts.timeline),
                 };
                 (Condition::Up, sight)
@@ -73,6 +74,7 @@ impl Server {
                         .source
                         .as_ref()
                         .map(|source| following(standby, source)),
+                    score: None,
                     text: format!("timeline {}{}", facts.timeline, source(standby)),
                 };
                 (Condition::Standby, sight)

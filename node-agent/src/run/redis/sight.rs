@@ -50,6 +50,7 @@ impl Server {
             synchronous: None,
             text: text(facts),
             following,
+            score: None,
         };
         (condition, sight)
     }

@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::*;
+use crate::scripted::Coordinator;
 
 /// Where the package puts its agents.
 const STATEFUL: &str = "/usr/lib/ocf/resource.d/heartbeat/Stateful";
 
 /// An agent with roles. It runs if `up` is there, and is promoted if `promoted` is. `fail-ACTION` ends an action with the code in
-/// it, and `hold-ACTION` holds one up. Its score is what `score` says. It writes down each call, and what it is notified of; like Stateful it does not stop what is
-/// promoted.
+/// it, and `hold-ACTION` holds one up. Its score is what `score` says. It writes down each call, whether what is held up goes on beside
+/// it, and what it is notified of; like Stateful it does not stop what is promoted.
 const ROLES: &str = r#"#!/bin/sh
 here="$OCF_RESKEY_dir"
 case "$1" in
@@ -34,7 +35,9 @@ validate-all) ;;
 monitor)
     echo >> "$here/monitors"
     [ -e "$here/score" ] && "$HA_SBIN_DIR/crm_attribute" -p -v "$(cat "$here/score")" ;;
-*) echo "$1" >> "$here/calls" ;;
+*)
+    echo "$1" >> "$here/calls"
+    [ -e "$here/held" ] && kill -0 "$(cat "$here/held")" && echo "$1" >> "$here/beside" ;;
 esac
 [ -e "$here/fail-$1" ] && exit "$(cat "$here/fail-$1")"
 if [ -e "$here/hold-$1" ]; then
@@ -298,6 +301,8 @@ async fn what_its_agent_gives_no_score_is_not_promoted() {
     book.standing(&mut session, below).await;
     assert!(!told.is("promoted"));
     told.set("score", "100");
+    let scored = |it: &v1::LeaseStanding| it.score == Some(100);
+    book.standing(&mut session, scored).await;
     ready(&mut session, &book).await;
     primary(&mut session, &book, 2).await;
     assert!(told.is("promoted"));
@@ -407,6 +412,59 @@ async fn a_promotion_that_outlives_its_agent_is_ended_before_the_role_is_given_b
 #[tokio::test]
 async fn a_promotion_that_outlives_its_agent_is_ended_also_where_nothing_else_runs() {
     outlived_by_a_promotion(|told| fs::remove_file(told.dir.join("up")).unwrap()).await;
+}
+
+/// The agent is killed while what has died is started again as a standby.
+async fn outlived_by_a_start(told: &Told, coordinator: &mut Coordinator) -> (u32, Book) {
+    told.set("score", "5");
+    let agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let book = Book::new(ControlLoss::Demote, Profile::Fast);
+    told.bed.start(&mut session).await;
+    ready(&mut session, &book).await;
+    told.set("hold-start", "");
+    fs::remove_file(told.dir.join("up")).unwrap();
+    book.until(&mut session, |_| told.held().is_some()).await;
+    let start = told.held().unwrap();
+    agent.kill().await;
+    assert!(lives(start), "its shim has it go on");
+    (start, book)
+}
+
+#[tokio::test]
+async fn a_start_that_outlives_its_agent_is_ended_before_fencing_stops_what_it_starts() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    let (start, book) = outlived_by_a_start(&told, &mut coordinator).await;
+    // It goes on, and there is something that nobody may be.
+    told.set("up", "");
+    told.set("promoted", "");
+
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    let stopped = |told: &Told| !told.is("promoted") && told.calls().contains(&"stop".to_owned());
+    book.until(&mut session, |_| stopped(&told)).await;
+    assert!(!lives(start), "it would start what was stopped");
+    assert_eq!(told.lines("beside"), [""; 0], "what ended it had to wait");
+}
+
+#[tokio::test]
+async fn a_start_that_outlives_its_agent_is_ended_before_what_it_starts_is_promoted() {
+    let lab = Lab::new();
+    let mut coordinator = lab.coordinator().await;
+    let told = Told::on(lab, &coordinator.endpoint);
+    let (start, book) = outlived_by_a_start(&told, &mut coordinator).await;
+    // By its monitor it is there already.
+    told.set("up", "");
+
+    let _agent = told.bed.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    ready(&mut session, &book).await;
+    assert!(lives(start), "nobody has a reason to end it");
+    primary(&mut session, &book, 1).await;
+    assert!(!lives(start), "it went on beside a promotion");
+    assert_eq!(told.lines("beside"), [""; 0]);
 }
 
 /// A demotion that says that it has demoted, and has not.

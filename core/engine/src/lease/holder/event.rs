@@ -114,6 +114,8 @@ pub enum Event {
         /// Something was received by each of them lately.
         hears: bool,
     },
+    /// How good it would be to promote the instance, by the OCF agents that would.
+    Score(Option<i64>),
     /// The data of this node are a beginning of what the primary of this epoch has: they were seen to follow it, or were
     /// made to.
     Follows(Epoch),

@@ -183,6 +183,8 @@ pub struct Holder {
     unlinked: Option<String>,
     /// Something was received lately by each interface that has an address of the role.
     hears: bool,
+    /// How good it would be to promote the instance, by its OCF agents.
+    score: Option<i64>,
     /// Promised to a peer: since when, and for how long.
     promise: Option<(Clock, Duration)>,
     /// What was asked of all peers lately, in order.
@@ -250,6 +252,7 @@ impl Holder {
                 self.unlinked = unlinked;
                 self.hears = hears;
             }
+            Event::Score(score) => self.score = score,
             Event::Follows(epoch) => self.follows(epoch, &mut out),
             Event::Diverged => self.diverged(&mut out),
             Event::ReleaseWritten(epoch) => self.release_written(epoch),
@@ -331,6 +334,7 @@ impl Holder {
             rests: None,
             unlinked: self.unlinked.clone(),
             hears: self.hears,
+            score: self.score,
         }
     }
 

@@ -53,6 +53,7 @@ impl Holder {
             unready: Some("its agent has just started".to_owned()),
             unlinked: None,
             hears: false,
+            score: None,
             promise: None,
             questions: VecDeque::new(),
             unreported,

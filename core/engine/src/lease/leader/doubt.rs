@@ -129,7 +129,7 @@ pub(super) fn settle<'a>(
     let never = last.is_none() && highest == Epoch::NONE;
     let candidates = spoken.iter().filter(|standing| standing.mark == last);
     let chosen = candidates
-        .max_by_key(|standing| (standing.unready.is_none(), standing.position))
+        .max_by_key(|it| (it.unready.is_none(), it.position, it.score))
         .filter(|_| last.is_some() || never);
     match chosen {
         Some(standing) => Ok(Settled::Free(Box::new((*standing).clone()), all)),

@@ -40,6 +40,8 @@ pub struct Standing {
     pub unlinked: Option<String>,
     /// By each interface of the role's addresses it has received something lately: somebody else is there.
     pub hears: bool,
+    /// How good it would be to promote it, by the OCF agents that would; none if they have not said, or are not asked.
+    pub score: Option<i64>,
 }
 
 /// What a node holds.

@@ -435,7 +435,8 @@ impl Leader {
                         let stays = !self.automatic && standing.mark == Some(record.last_held());
                         let reached = clean && self.is_reached(node, now);
                         let rests = standing.rests.is_some();
-                        (is_wanted, !rests, stays, reached, rank(standing, record))
+                        let rank = rank(standing, record);
+                        (is_wanted, !rests, stays, reached, rank, standing.score)
                     };
                     let better = |best: &Standing| rank(standing) > rank(best);
                     if best.is_none_or(better) {

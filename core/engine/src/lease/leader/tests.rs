@@ -3,6 +3,7 @@
 mod fencing;
 mod handed;
 mod restarted;
+mod scores;
 mod unlinked;
 
 use std::time::Duration;
@@ -79,6 +80,7 @@ fn standing(name: &str, epoch: u64, position: Option<u64>) -> Standing {
         rests: None,
         unlinked: None,
         hears: true,
+        score: None,
     }
 }
 
@@ -125,8 +127,10 @@ fn first(terms: &Terms) -> LeaseRecord {
     let mut leader = leader(terms);
     leader.handle(Event::Read(Stored::default()), at(1));
     let waits = leader.handle(Event::Standing(standing("db1", 0, Some(5))), at(2));
-    assert_eq!(transaction(waits), None, "db2 has not spoken");
-    let begins = leader.handle(Event::Standing(standing("db2", 0, Some(0))), at(3));
+    assert_eq!(transaction(waits), None, "the others have not spoken");
+    let others = terms.members.iter().filter(|name| **name != node("db1"));
+    let said = others.map(|name| Event::Standing(standing(name.as_str(), 0, Some(0))));
+    let begins = said.flat_map(|said| leader.handle(said, at(3))).collect();
     let begins = transaction(begins).expect("the first epoch takes nothing from anybody");
     let record = begins.record().expect("a record").clone();
     assert_eq!(
