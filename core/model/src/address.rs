@@ -17,6 +17,9 @@ pub struct FloatingAddress {
     pub prefix: u8,
     /// The interface that it is put on.
     pub interface: String,
+    /// Is its interface the role's as a whole? Then that is switched on before the address comes, and off when it has gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_interface: bool,
 }
 
 impl FloatingAddress {
@@ -42,6 +45,11 @@ impl FloatingAddress {
 
 impl fmt::Display for FloatingAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)
+        write!(f, "{}/{} on {}", self.ip, self.prefix, self.interface)?;
+        f.write_str(if self.whole_interface {
+            " as a whole"
+        } else {
+            ""
+        })
     }
 }

@@ -484,8 +484,12 @@ fn address(part: &Part) -> Option<String> {
     let Part::Address(address) = part else {
         return None;
     };
+    let whole = match address.whole_interface {
+        true => ", whole_interface = true",
+        false => "",
+    };
     Some(format!(
-        "{{ ip = {}, prefix = {}, interface = {} }}",
+        "{{ ip = {}, prefix = {}, interface = {}{whole} }}",
         quoted([&address.ip]),
         address.prefix,
         quoted([&address.interface])

@@ -46,12 +46,35 @@ impl Addresses {
         })
     }
 
-    /// Puts an address on its interface, usable at once. It may be there already.
+    /// Switches the interface of an address on, if that is the role's as a whole; tells whether it has a carrier now. A port that has
+    /// just been switched on takes a moment, or some seconds, to have one.
+    ///
+    /// # Errors
+    ///
+    /// The interface does not exist, or the kernel refuses.
+    pub fn raise(&self, address: &FloatingAddress) -> Result<bool, Error> {
+        let mut socket = self.socket();
+        let refused = refused(Doing::Raise, address);
+        let link = route::link(&mut socket, &address.interface).map_err(&refused)?;
+        let link = link.ok_or_else(|| Error::NoInterface(address.clone()))?;
+        if address.whole_interface && !link.up {
+            route::switch(&mut socket, link, true).map_err(&refused)?;
+            let link = route::link(&mut socket, &address.interface).map_err(&refused)?;
+            return Ok(link.is_some_and(|link| link.up && link.carrier));
+        }
+        Ok(link.up && link.carrier)
+    }
+
+    /// Puts an address on its interface, usable at once. It may be there already. An interface that is the role's as a whole is
+    /// switched on for that.
     ///
     /// # Errors
     ///
     /// The interface does not exist, is down, or has no carrier; or the kernel refuses.
     pub fn add(&self, address: &FloatingAddress) -> Result<(), Error> {
+        if address.whole_interface {
+            self.raise(address)?;
+        }
         let mut socket = self.socket();
         let link = ready(&mut socket, address, Doing::Add)?;
         route::add(&mut socket, link, address).map_err(refused(Doing::Add, address))
@@ -61,7 +84,8 @@ impl Addresses {
     /// this has gone well, the address was seen to be gone.
     ///
     /// With an IPv4 address go those of the same network that were added after it, unless `promote_secondaries` of its
-    /// interface is set: a node's own addresses are to be there first.
+    /// interface is set: a node's own addresses are to be there first. An interface that is the role's as a whole is switched off
+    /// afterwards.
     ///
     /// # Errors
     ///
@@ -70,7 +94,14 @@ impl Addresses {
         let mut socket = self.socket();
         let removed = match route::link(&mut socket, &address.interface) {
             Ok(None) => Ok(()),
-            Ok(Some(link)) => route::remove(&mut socket, link, address.ip),
+            Ok(Some(link)) => {
+                let removed = route::remove(&mut socket, link, address.ip);
+                // Both are tried, whatever has become of the other.
+                match address.whole_interface && link.up {
+                    true => removed.and(route::switch(&mut socket, link, false)),
+                    false => removed,
+                }
+            }
             Err(error) => Err(error),
         };
         removed.map_err(refused(Doing::Remove, address))
@@ -85,6 +116,32 @@ impl Addresses {
         present(&mut self.socket(), address, Doing::LookFor).map(|link| link.is_some())
     }
 
+    /// Whether an address is on its interface, and that is switched on if it is the role's as a whole.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn is_serving(&self, address: &FloatingAddress) -> Result<bool, Error> {
+        let link = present(&mut self.socket(), address, Doing::LookFor)?;
+        Ok(link.is_some_and(|link| link.up || !address.whole_interface))
+    }
+
+    /// What else is on the interface of an address: those that somebody beyond its link could reach.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn others(&self, address: &FloatingAddress) -> Result<Vec<IpAddr>, Error> {
+        let mut socket = self.socket();
+        let refused = refused(Doing::LookFor, address);
+        let Some(link) = route::link(&mut socket, &address.interface).map_err(&refused)? else {
+            return Ok(Vec::new());
+        };
+        let mut all = route::reachable(&mut socket, link).map_err(refused)?;
+        all.retain(|ip| *ip != address.ip);
+        Ok(all)
+    }
+
     /// What is seen of the interface of an address, whether that is there or not.
     ///
     /// # Errors
@@ -95,6 +152,8 @@ impl Addresses {
             .map_err(refused(Doing::LookFor, address))?;
         let unlinked = match link {
             None => Some("does not exist"),
+            // Off as on every standby: whether it has a link nobody knows.
+            Some(link) if !link.up && address.whole_interface => None,
             Some(link) if !link.up => Some("is down"),
             Some(link) if !link.carrier => Some("has no carrier"),
             Some(_) => None,

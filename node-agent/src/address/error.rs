@@ -46,6 +46,8 @@ pub enum Error {
 pub enum Doing {
     /// Putting it on its interface.
     Add,
+    /// Switching its interface on.
+    Raise,
     /// Taking it off.
     Remove,
     /// Looking whether it is there.
@@ -60,6 +62,7 @@ impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Add => "add",
+            Self::Raise => "switch on the interface of",
             Self::Remove => "remove",
             Self::LookFor => "look for",
             Self::ProbeFor => "ask who else has",

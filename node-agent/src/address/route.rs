@@ -33,6 +33,12 @@ const UP: u32 = 0x1;
 const NO_ARP: u32 = 0x80;
 const LOWER_UP: u32 = 0x1_0000;
 
+/// `AF_UNSPEC`: a listing of all families.
+const ANY_FAMILY: u8 = 0;
+
+/// `RT_SCOPE_UNIVERSE`.
+const EVERYWHERE: u8 = 0;
+
 /// `ARPHRD_ETHER`.
 const ETHERNET: u16 = 1;
 
@@ -100,6 +106,21 @@ fn read_link(body: &[u8]) -> Option<Link> {
     })
 }
 
+/// Switches an interface on or off, which it may be already.
+pub(super) fn switch(socket: &mut Socket, link: Link, up: bool) -> io::Result<()> {
+    let flags = if up { UP } else { 0 };
+    let write = |body: &mut Body<'_>| {
+        body.fixed(&[0; 4])
+            .fixed(&link.index.to_ne_bytes())
+            .fixed(&flags.to_ne_bytes())
+            .fixed(&UP.to_ne_bytes());
+    };
+    socket.exchange(
+        |messages| messages.push(NEW_LINK, REQUEST | ACK, write),
+        |_, _| {},
+    )
+}
+
 /// Puts an address on an interface, where it may be already.
 pub(super) fn add(socket: &mut Socket, link: Link, address: &FloatingAddress) -> io::Result<()> {
     let flags = REQUEST | ACK | CREATE | EXCLUSIVE;
@@ -134,6 +155,20 @@ pub(super) fn remove(socket: &mut Socket, link: Link, ip: IpAddr) -> io::Result<
 
 /// The lengths of the prefixes with which an address is on an interface: none if it is not there.
 pub(super) fn prefixes(socket: &mut Socket, link: Link, ip: IpAddr) -> io::Result<Vec<u8>> {
+    let found = addresses(socket, link, family(ip))?.into_iter();
+    let found = found.filter(|(other, _)| *other == ip);
+    Ok(found.map(|(_, prefix)| prefix).collect())
+}
+
+/// The addresses of an interface that somebody elsewhere may reach beyond its link, in both families.
+pub(super) fn reachable(socket: &mut Socket, link: Link) -> io::Result<Vec<IpAddr>> {
+    let found = addresses(socket, link, ANY_FAMILY)?.into_iter();
+    let found = found.map(|(ip, _)| ip);
+    Ok(found.filter(|ip| scope(*ip) == EVERYWHERE).collect())
+}
+
+/// The addresses of an interface, each with the length of its prefix.
+fn addresses(socket: &mut Socket, link: Link, family: u8) -> io::Result<Vec<(IpAddr, u8)>> {
     let mut outcome = Ok(Vec::new());
     for _ in 0..LISTINGS {
         let mut found = Vec::new();
@@ -141,16 +176,16 @@ pub(super) fn prefixes(socket: &mut Socket, link: Link, ip: IpAddr) -> io::Resul
             |messages| {
                 messages.push(GET_ADDRESS, REQUEST | DUMP, |body| {
                     let mut fixed = [0; ADDRESS_FIXED];
-                    fixed[0] = family(ip);
+                    fixed[0] = family;
                     body.fixed(&fixed);
                 });
             },
             |kind, body| {
                 if kind == NEW_ADDRESS
-                    && let Some((index, prefix, other)) = read_address(body)
-                    && (index, other) == (link.index, ip)
+                    && let Some((index, prefix, ip)) = read_address(body)
+                    && index == link.index
                 {
-                    found.push(prefix);
+                    found.push((ip, prefix));
                 }
             },
         );
@@ -211,7 +246,7 @@ fn scope(ip: IpAddr) -> u8 {
         _ if ip.is_loopback() => 254,
         IpAddr::V4(ip) if ip.is_link_local() => 253,
         IpAddr::V6(ip) if ip.is_unicast_link_local() => 253,
-        IpAddr::V4(_) | IpAddr::V6(_) => 0,
+        IpAddr::V4(_) | IpAddr::V6(_) => EVERYWHERE,
     }
 }
 

@@ -120,13 +120,38 @@ impl Door {
         self.torn
     }
 
+    /// Switches the interface of an address on where that is the role's; tells whether it has a carrier.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub(crate) fn raise(&self, address: &FloatingAddress) -> Result<bool, String> {
+        self.nothing_else(address)?;
+        self.net()?.raise(address).map_err(|error| chain(&error))
+    }
+
     /// Puts an address on its interface.
     ///
     /// # Errors
     /// Why it cannot be there.
     pub(crate) fn add(&self, address: &FloatingAddress) -> Result<(), String> {
-        let net = self.net()?;
-        net.add(address).map_err(|error| chain(&error))
+        self.nothing_else(address)?;
+        self.net()?.add(address).map_err(|error| chain(&error))
+    }
+
+    /// Is there nothing on an interface of the role that the kernel would not close with its path?
+    fn nothing_else(&self, address: &FloatingAddress) -> Result<(), String> {
+        if !address.whole_interface || !self.has_path() {
+            return Ok(());
+        }
+        let mut others = self.net()?.others(address).map_err(|error| chain(&error))?;
+        others.retain(|ip| self.addresses.iter().all(|own| own.ip != *ip));
+        let Some(ip) = others.first() else {
+            return Ok(());
+        };
+        Err(format!(
+            "{ip} is on that interface as well, and nothing would keep its clients out when the lease ends; take it off, or name it in \
+             the spec as another `address` of the role"
+        ))
     }
 
     /// Takes an address off its interface.

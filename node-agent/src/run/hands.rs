@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use interlock_model::action::Part;
+use interlock_model::address::FloatingAddress;
 use interlock_model::names::ServiceName;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,6 +25,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(300);
 
 /// How often, and how long apart, neighbours are told once more where an address is.
 const REFRESH: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// How long an interface that was switched on may take to have a carrier, and how often it is looked at: ports that negotiate their speed
+/// take seconds.
+const CARRIER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(20));
 
 /// Works for the roles of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,7 +96,7 @@ impl Hands {
                 return Err(format!("interrupted before {part} was begun"));
             }
             let brought = match part {
-                Part::Address(address) => work.door.add(address).map(|()| "here".to_owned()),
+                Part::Address(address) => put(work, address).await,
                 Part::Postgres(postgres) => {
                     let promoted = self.promote(work, postgres, index, &errand).await;
                     promoted.map_err(|trouble| trouble.to_string())
@@ -365,6 +370,19 @@ impl Hands {
         let begun = self.managers.clock.wall();
         Errand::role(&work.service, begun, &work.halt, Instant::now() + limit)
     }
+}
+
+/// Puts an address on its interface. A port that is switched on for it has its time to find its peer.
+async fn put(work: &Work, address: &FloatingAddress) -> Outcome {
+    let until = Instant::now() + CARRIER.0;
+    while address.whole_interface
+        && !work.door.raise(address)?
+        && Instant::now() < until
+        && !work.halt.is_cancelled()
+    {
+        tokio::time::sleep(CARRIER.1).await;
+    }
+    work.door.add(address).map(|()| "here".to_owned())
 }
 
 /// What is in a control group, if anything is.

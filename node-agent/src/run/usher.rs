@@ -402,9 +402,9 @@ fn look_at_interface(address: &FloatingAddress, sight: &mut Sight) {
 }
 
 fn presence(address: &FloatingAddress) -> Condition {
-    match Addresses::new().and_then(|net| net.is_present(address)) {
+    match Addresses::new().and_then(|net| net.is_serving(address)) {
         Ok(true) => Condition::Up,
-        Ok(false) => Condition::Down("it is not on its interface".to_owned()),
+        Ok(false) => Condition::Down("it is not on its interface, or that is off".to_owned()),
         Err(error) => Condition::Unknown(error.to_string()),
     }
 }

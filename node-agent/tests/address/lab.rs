@@ -40,6 +40,7 @@ pub(crate) fn floating() -> [FloatingAddress; 2] {
         ip,
         prefix,
         interface: INTERFACE.to_owned(),
+        whole_interface: false,
     };
     [
         on(Ipv4Addr::new(10, 77, 0, 100).into(), 24),

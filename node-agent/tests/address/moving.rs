@@ -167,6 +167,61 @@ fn where_nobody_can_be_asked_there_is_no_conflict() {
 }
 
 #[test]
+fn an_interface_that_is_the_roles_is_up_for_as_long_as_an_address_is_here() {
+    in_a_lab(
+        "moving::an_interface_that_is_the_roles_is_up_for_as_long_as_an_address_is_here",
+        || {
+            let (client, server) = (Host::new("client", 1), Host::new("server", 2));
+            let here = addresses(&server);
+            let whole = floating().map(|address| FloatingAddress {
+                whole_interface: true,
+                ..address
+            });
+            server.ip(&["addr", "flush", "dev", INTERFACE]);
+            server.ip(&["link", "set", INTERFACE, "down"]);
+            let is_up = || server.ip(&["link", "show", INTERFACE]).contains(",UP");
+            for address in whole {
+                // Nobody knows of a cable at an interface that is off.
+                assert_eq!(here.interface(&address).unwrap().unlinked, None);
+                assert!(!here.is_serving(&address).unwrap());
+                eventually("a carrier", || here.raise(&address).unwrap());
+                assert!(is_up() && !here.is_present(&address).unwrap());
+                here.add(&address).unwrap();
+                assert!(here.is_serving(&address).unwrap());
+                client.talk(server.echo(address.ip));
+
+                // Somebody else has switched it off, and what is on it serves nobody.
+                if address.ip.is_ipv4() {
+                    server.ip(&["link", "set", INTERFACE, "down"]);
+                    assert!(here.is_present(&address).unwrap());
+                    assert!(!here.is_serving(&address).unwrap());
+                }
+                here.remove(&address).unwrap();
+                here.remove(&address).unwrap();
+                assert!(!is_up() && !here.is_present(&address).unwrap());
+                assert!(here.others(&address).unwrap().is_empty());
+
+                // It is put back at once where it has a cable.
+                eventually("a carrier", || here.add(&address).is_ok());
+                assert!(here.is_serving(&address).unwrap());
+                server.ip(&["addr", "add", "10.77.0.9/24", "dev", INTERFACE]);
+                let foreign: IpAddr = "10.77.0.9".parse().unwrap();
+                assert_eq!(here.others(&address).unwrap(), [foreign]);
+                server.ip(&["addr", "del", "10.77.0.9/24", "dev", INTERFACE]);
+                here.remove(&address).unwrap();
+                assert!(!is_up());
+            }
+            let [address, _] = floating();
+            here.remove(&address).unwrap();
+            assert!(!is_up(), "what is not the role's is left as it is");
+            server.ip(&["link", "set", INTERFACE, "up"]);
+            here.remove(&address).unwrap();
+            assert!(is_up());
+        },
+    );
+}
+
+#[test]
 fn an_interface_that_cannot_carry_the_address_is_named() {
     in_a_lab(
         "moving::an_interface_that_cannot_carry_the_address_is_named",
@@ -188,6 +243,16 @@ fn an_interface_that_cannot_carry_the_address_is_named() {
             assert!(matches!(error, Error::Down(_)), "{error}");
             assert!(error.to_string().contains("`ip link set eth0 up`"));
 
+            let whole = FloatingAddress {
+                whole_interface: true,
+                ..address.clone()
+            };
+            server.ip(&["link", "set", INTERFACE, "down"]);
+            assert!(!here.raise(&whole).unwrap());
+            let error = here.add(&whole).unwrap_err();
+            assert!(matches!(error, Error::NoCarrier(_)), "{error}");
+            here.remove(&whole).unwrap();
+
             let nowhere = FloatingAddress {
                 interface: "eth9".to_owned(),
                 ..address
@@ -201,6 +266,7 @@ fn an_interface_that_cannot_carry_the_address_is_named() {
                 ip: "0.0.0.0".parse().unwrap(),
                 interface: "lo".to_owned(),
                 prefix: 64,
+                whole_interface: false,
             };
             let error = here.add(&impossible).unwrap_err();
             assert_eq!(error.to_string(), "cannot add 0.0.0.0/64 on lo");

@@ -28,6 +28,7 @@ pub fn part_to_wire(part: &Part) -> v1::Part {
                 ip: address.ip.to_string(),
                 prefix: u32::from(address.prefix),
                 interface: address.interface.clone(),
+                whole_interface: address.whole_interface,
             }),
             Part::Postgres(postgres) => Wire::Postgres(postgres_to_wire(postgres)),
             Part::Redis(redis) => Wire::Redis(redis_to_wire(redis)),
@@ -84,6 +85,7 @@ fn address_from_wire(wire: &v1::FloatingAddress) -> Result<FloatingAddress, Inva
         ip,
         prefix,
         interface: wire.interface.clone(),
+        whole_interface: wire.whole_interface,
     })
 }
 

@@ -5,7 +5,8 @@ Like it this lives on the PostgreSQL server of its own machine, and really uses 
 each call before it says that the call is up. It listens on the service address alone, port 5060, and is not ready before it can.
 
 With hosts as further arguments (mode 2) it sends each record to the servers of all of them: a call is up as soon as one has it, the
-others get it when they can, and a stop waits a moment for that. `200 HOST/1` then tells which machine has taken the call.
+others get it when they can, and a stop waits a moment for that. `200 HOST/START` then tells which machine has taken the call, and since
+when it runs there.
 
 A call is a line `INVITE NAME`. The answer is `200 SERVER`, with the server that has taken the record (its cluster_name and timeline),
 once that is committed; `503 REASON` if it was not.
@@ -104,6 +105,8 @@ class Store:
 
 STORES = []
 
+STARTED = time.monotonic_ns()
+
 
 def record(name):
     """Has a record written, by each of several servers; which machine has taken it."""
@@ -112,7 +115,7 @@ def record(name):
         store.waiting.put((name, taken))
     if not taken.wait(1.5):
         raise OSError("no database has its record")
-    return socket.gethostname() + "/1"
+    return "%s/%d" % (socket.gethostname(), STARTED)
 
 
 class Calls(socketserver.StreamRequestHandler):

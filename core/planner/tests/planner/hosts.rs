@@ -256,6 +256,7 @@ mod objections {
             ip: "10.1.0.9".parse().unwrap(),
             prefix: 24,
             interface: "eth0".into(),
+            whole_interface: false,
         };
         let cluster = cluster().with("db", |db| db.primary_parts.push(Part::Address(address)));
         let mut plan = made(&cluster);

@@ -283,6 +283,7 @@ fn what_is_looked_at_before_a_move_is_listed_whether_or_not_it_stands_in_the_way
             ip: "10.1.0.9".parse().unwrap(),
             prefix: 24,
             interface: "eth0".into(),
+            whole_interface: false,
         };
         db.primary_parts.push(Part::Address(address));
     });

@@ -26,6 +26,10 @@ pub(crate) const UNIT: &str = "ippbx.service";
 /// The service network's interface, as the spec has it.
 const ETH0: &str = "eth0";
 
+/// What brings that up at boot, and what leaves it down.
+const ETH0_NETWORK: &str = "/etc/systemd/network/20-eth0.network";
+const UNMANAGED: &[u8] = b"[Match]\nName=eth0\n\n[Link]\nUnmanaged=yes\n";
+
 /// Networks of the shipped spec: heartbeat and service.
 const SHIPPED: [&str; 2] = ["10.9.0.", "10.1.0."];
 
@@ -95,6 +99,9 @@ impl<'lab> Site<'lab> {
             host.put_file(PROGRAM, postgres::WRITER.as_bytes(), 0o644)?;
             if stores.is_empty() {
                 postgres::prepare(host)?;
+            } else {
+                // Nobody but the agent switches it on.
+                host.put_file(ETH0_NETWORK, UNMANAGED, 0o644)?;
             }
         }
         for host in &stores {

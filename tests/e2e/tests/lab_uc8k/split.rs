@@ -68,6 +68,86 @@ fn calls_are_taken_with_one_of_two_databases_and_their_records_come_to_be_in_bot
     println!("takeover: no call for {:?}", calls.longest_gap()?);
     calls.never_two_at_once()?;
     wait_in_one(&site, &calls)?;
+    site.tell(&calls)?;
+    lab.close()
+}
+
+/// Eth0 is on where the role is, and off elsewhere.
+fn wait_on(site: &Site<'_>, node: &str) -> Result<()> {
+    eventually(&format!("Eth0 of {node}, and no other"), SOON, || {
+        for host in &site.members {
+            let on = is_on(host)?;
+            ensure!(on == (host.name() == node), "{}: {on}", host.name());
+        }
+        Ok(())
+    })
+}
+
+fn is_on(host: &Host) -> Result<bool> {
+    Ok(host.exec(&["ip", "link", "show", "eth0"])?.contains(",UP"))
+}
+
+#[test]
+fn eth0_is_on_where_the_role_is_alone_and_lets_nobody_in_once_the_lease_is_over() -> Result<()> {
+    let Some(lab) = Lab::open("uc8k-eth0")? else {
+        return Ok(());
+    };
+    let site = Site::build_split(&lab)?;
+    for host in &site.members {
+        ensure!(!is_on(host)?, "{}: Eth0 is on before all", host.name());
+    }
+    site.cluster.run(&["startup", "--all", "--yes"])?;
+    let (first, epoch) = site.primary()?;
+    let second = site.other(&first).name().to_owned();
+    wait_on(&site, &first)?;
+    site.wait_verified()?;
+    let mut calls = Writers::default();
+    calls.add(&site.client, &site.address)?;
+    calls.wait_more(50)?;
+
+    // On purpose.
+    site.cluster
+        .run(&["switchover", "pbx", "--to", &second, "--yes"])?;
+    ensure!(site.wait_primary(&second, &calls)? == epoch + 1);
+    wait_on(&site, &second)?;
+    site.is_where(&second)?;
+
+    // Its agent is stopped: nobody switches Eth0 off, and the kernel lets nobody in by it.
+    let agent = |signal: &str| {
+        let signal = format!("--signal={signal}");
+        let unit = "interlock-agent.service";
+        site.host(&second)
+            .exec(&["systemctl", "kill", &signal, "--kill-whom=main", unit])
+    };
+    agent("STOP")?;
+    ensure!(site.wait_primary(&first, &calls)? == epoch + 2);
+    ensure!(is_on(site.host(&second))?, "something has switched it off");
+    println!("stopped agent: no call for {:?}", calls.longest_gap()?);
+    site.wait_verified()?;
+    agent("CONT")?;
+    wait_on(&site, &first)?;
+
+    // Somebody switches the primary's off: it comes back there.
+    site.host(&first)
+        .exec(&["ip", "link", "set", "eth0", "down"])?;
+    calls.wait_more(50)?;
+    ensure!(site.primary()? == (first.clone(), epoch + 2));
+
+    // Something brings it up with the address at a boot: whoever has no right takes it off.
+    site.host(&second)
+        .exec(&["ip", "link", "set", "eth0", "up"])?;
+    let address = format!("{}/24", site.address);
+    site.host(&second)
+        .exec(&["ip", "addr", "add", &address, "dev", "eth0"])?;
+    wait_on(&site, &first)?;
+    calls.never_two_at_once()?;
+    site.tell(&calls)?;
+
+    site.cluster
+        .run(&["shutdown", "--service", "pbx", "--yes"])?;
+    for host in &site.members {
+        ensure!(!is_on(host)?, "{}: Eth0 is on", host.name());
+    }
     lab.close()
 }
 

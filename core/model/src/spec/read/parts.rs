@@ -104,6 +104,13 @@ static ADDRESS: Shape = Shape {
         ),
         required("interface", Kind::Text, "The interface that it is put on."),
         default(
+            "whole_interface",
+            Kind::Flag,
+            "false",
+            "The interface is the role's: it is switched on for the address, and off when that has gone. It is down on every standby, so \
+             whether it has a link there is not known.",
+        ),
+        default(
             "on",
             Kind::Word {
                 words: &["primary"],
@@ -421,11 +428,13 @@ fn address(section: &Section<'_>) -> Option<Part> {
         );
         None
     });
+    let whole_interface = section.flag("whole_interface");
     let ((ip, prefix), interface) = (ip?, interface?);
     Some(Part::Address(FloatingAddress {
         ip,
         prefix,
         interface,
+        whole_interface,
     }))
 }
 

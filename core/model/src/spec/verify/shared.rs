@@ -9,6 +9,7 @@ use crate::spec::Service;
 use crate::spec::problem::Problem;
 
 pub(super) fn verify(facts: &Facts<'_>) {
+    interfaces(facts);
     let mut owners: BTreeMap<(&NodeName, String), &ServiceName> = BTreeMap::new();
     for (name, service) in &facts.spec.services {
         for (node, part) in places(service) {
@@ -24,6 +25,32 @@ pub(super) fn verify(facts: &Facts<'_>) {
                     .why("a stop of the one would stop the other, which would be missed, or brought back, although nobody wants that")
                     .suggest("give it to one of them, and let the other one require that")
                     .note(facts.place(&keys(facts, owner)), "the other one")
+            });
+        }
+    }
+}
+
+/// An interface that is switched with one role carries nothing of anybody else.
+fn interfaces(facts: &Facts<'_>) {
+    let mut seen: BTreeMap<(&NodeName, &str), (&ServiceName, bool)> = BTreeMap::new();
+    for (name, service) in &facts.spec.services {
+        for (node, part) in places(service) {
+            let Part::Address(address) = part else {
+                continue;
+            };
+            let (at, whole) = (address.interface.as_str(), address.whole_interface);
+            let Some((other, other_whole)) = seen.insert((node, at), (name, whole)) else {
+                continue;
+            };
+            let is_one = other == name && whole == other_whole;
+            if is_one || !(whole || other_whole) {
+                continue;
+            }
+            facts.error(&keys(facts, name), || {
+                Problem::error(format!("{at} of {node} is switched with a role, and not all that is on it goes with that role"))
+                    .why("`whole_interface` switches it off wherever the role is not")
+                    .suggest("write `whole_interface: true` in all addresses of that interface, which are those of one service, or in none")
+                    .note(facts.place(&keys(facts, other)), "the other one")
             });
         }
     }
