@@ -1,4 +1,4 @@
-//! A MariaDB server (10.10 and later) of this machine, as an instance of an exclusive service: observed, promoted, turned into a
+//! A MariaDB server (10.11 and later) of this machine, as an instance of an exclusive service: observed, promoted, turned into a
 //! replica, pointed at another one. It knows nothing of leases: who may be primary is decided elsewhere, and this is how.
 //!
 //! # What holds
