@@ -16,19 +16,41 @@ pub(crate) const STDERR: &str = "stderr";
 /// The writing side.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    head: Option<(File, u64)>,
+    head: Option<Head>,
     tail: Rotating,
+}
+
+/// The file of the beginning, which is made when there is something for it: most commands say nothing.
+#[derive(Debug)]
+struct Head {
+    path: PathBuf,
+    file: Option<File>,
+    room: u64,
+}
+
+impl Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            file => file.insert(File::create(&self.path)?),
+        };
+        file.write_all(bytes)
+    }
 }
 
 impl Capture {
     /// The beginning and the end, at most `bytes` in all, in files of `dir` that begin with `stream`.
-    pub(crate) fn ends(dir: &Path, stream: &str, bytes: u64) -> io::Result<Self> {
-        let head = File::create(dir.join(format!("{stream}.head")))?;
+    pub(crate) fn ends(dir: &Path, stream: &str, bytes: u64) -> Self {
+        let head = Head {
+            path: dir.join(format!("{stream}.head")),
+            file: None,
+            room: bytes / 2,
+        };
         let tail = Rotating::new(dir.join(format!("{stream}.tail")), bytes / 4);
-        Ok(Self {
-            head: Some((head, bytes / 2)),
+        Self {
+            head: Some(head),
             tail,
-        })
+        }
     }
 
     /// Only the end, at most `bytes` in all, appended to the file `path` and an older one beside it.
@@ -41,15 +63,15 @@ impl Capture {
 
     /// Takes output. A disk that refuses it loses it: the command must neither block nor fail for its log.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) {
-        if let Some((head, room)) = &mut self.head {
-            let fits = usize::try_from(*room)
+        if let Some(head) = &mut self.head {
+            let fits = usize::try_from(head.room)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
             let (now, later) = bytes.split_at(fits);
-            if !now.is_empty() && head.write_all(now).is_err() {
+            if !now.is_empty() && head.write(now).is_err() {
                 self.tail.cut += now.len() as u64;
             }
-            *room -= now.len() as u64;
+            head.room -= now.len() as u64;
             bytes = later;
         }
         bytes = self.tail.newest(bytes);
@@ -186,9 +208,18 @@ mod tests {
 
     fn captured(chunks: impl Iterator<Item = Vec<u8>>, bytes: u64) -> Captured {
         let dir = tempfile::tempdir().unwrap();
-        let mut capture = Capture::ends(dir.path(), STDOUT, bytes).unwrap();
+        let mut capture = Capture::ends(dir.path(), STDOUT, bytes);
         chunks.for_each(|chunk| capture.write(&chunk));
         Captured::read(dir.path(), STDOUT, Some(capture.cut())).unwrap()
+    }
+
+    #[test]
+    fn a_command_that_says_nothing_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        Capture::ends(dir.path(), STDOUT, 40).write(b"");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let seen = Captured::read(dir.path(), STDOUT, Some(0)).unwrap();
+        assert_eq!(seen.text(), "");
     }
 
     #[test]

@@ -212,8 +212,8 @@ impl Keeper {
             Output::Ends { bytes } => {
                 let (err_read, err_write) = io::pipe()?;
                 command.stdout(out_write).stderr(err_write);
-                let out = Capture::ends(&self.dir, STDOUT, *bytes)?;
-                let err = Capture::ends(&self.dir, STDERR, *bytes)?;
+                let out = Capture::ends(&self.dir, STDOUT, *bytes);
+                let err = Capture::ends(&self.dir, STDERR, *bytes);
                 vec![Stream::new(out_read, out), Stream::new(err_read, err)]
             }
             Output::Log { path, bytes } => {

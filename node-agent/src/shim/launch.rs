@@ -20,6 +20,10 @@ use super::{RunId, RunSpec};
 /// The longest report of a shim, in bytes.
 const MAX_REPORT: u64 = 4096;
 
+/// Tells the allocator of a shim to take the few pages that it needs as it needs them. By default it reserves a GiB that the kernel
+/// may back with huge pages, and the first bytes of it are two MiB then, to be cleared and kept. Its command does not inherit it.
+const SMALL_HEAP: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "0");
+
 /// What the directories of forgotten runs begin with until they are deleted. No run id begins with a dot.
 pub(super) const GONE: &str = ".gone-";
 
@@ -142,6 +146,7 @@ fn prepare(
         .arg("shim")
         .arg(dir)
         .env_clear()
+        .env(SMALL_HEAP.0, SMALL_HEAP.1)
         .current_dir("/");
     command.stdout(lock).stderr(report_end).stdin(match input {
         None => Stdio::null(),

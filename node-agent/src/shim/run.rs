@@ -25,8 +25,11 @@ use super::spec::{SpecFile, Stop};
 use super::{FAR, deadline};
 use super::{RunId, RunSpec};
 
-/// How long the shim may take to write down an exit that the kernel has already told us of, per look.
+/// The first pause between looks for the end of a command that its shim is about to write down.
 const RECORD_LOOK: Duration = Duration::from_millis(2);
+
+/// The longest one: each is twice as long as that before it, since a shim on a slow disk takes its time.
+const RECORD_LOOK_LONGEST: Duration = Duration::from_millis(50);
 
 /// A run could not be stopped.
 #[derive(Debug, thiserror::Error)]
@@ -298,6 +301,7 @@ impl Run {
     /// Waits for the end of the command itself, whatever it leaves behind; none if nobody saw it.
     pub async fn child_end(&self) -> Option<ChildEnd> {
         self.child_exited().await;
+        let mut pause = RECORD_LOOK;
         loop {
             if let Some(ended) = self.state() {
                 return match ended.outcome {
@@ -329,8 +333,11 @@ impl Run {
                     stopped,
                 });
             }
-            // The shim writes it right after the same event that woke us, or ends.
-            tokio::time::sleep(RECORD_LOOK).await;
+            // The shim writes it right after the same event that woke us, or ends: most runs leave nothing behind.
+            tokio::select! {
+                _ = self.wait() => {}
+                () = tokio::time::sleep(pause) => pause = RECORD_LOOK_LONGEST.min(pause * 2),
+            }
         }
     }
 
