@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::check::{CheckKind, Compared, ProbeResult};
+use interlock_model::names::LocalName;
 
 use super::command::CommandRunner;
 use super::files::{FileProbes, Marker};
@@ -76,11 +77,16 @@ impl Tools {
         }
     }
 
+    /// A run is as large as the largest of these, and is moved from hand to hand until it is where it stays. So what talks at
+    /// length is put aside.
     async fn dispatch(&self, kind: &CheckKind, limit: Duration) -> ProbeResult {
         let patience = Patience::new(limit);
-        let password = match self.password(kind, limit).await {
-            Ok(password) => password,
-            Err(result) => return result,
+        let password = match kind.password() {
+            None => None,
+            Some(name) => match Box::pin(self.password(name, limit)).await {
+                Ok(password) => Some(password),
+                Err(result) => return result,
+            },
         };
         let password = password.as_ref();
         match kind {
@@ -94,7 +100,7 @@ impl Tools {
                 paused,
                 why,
             } => {
-                http::probe(
+                Box::pin(http::probe(
                     &self.names,
                     &self.trust,
                     url,
@@ -107,11 +113,13 @@ impl Tools {
                         why: why.as_deref(),
                     },
                     patience,
-                )
+                ))
                 .await
             }
-            CheckKind::Exec { command } => command::probe(&*self.runner, command, limit).await,
-            CheckKind::Unit { unit } => unit::probe(&self.systemd, unit).await,
+            CheckKind::Exec { command } => {
+                Box::pin(command::probe(&*self.runner, command, limit)).await
+            }
+            CheckKind::Unit { unit } => Box::pin(unit::probe(&self.systemd, unit)).await,
             CheckKind::Marker {
                 path,
                 content,
@@ -121,25 +129,46 @@ impl Tools {
                     content: content.as_deref(),
                     write: *write,
                 };
-                self.files.marker(path, expected, limit).await
+                Box::pin(self.files.marker(path, expected, limit)).await
             }
             CheckKind::Same {
                 what: Compared::Path(path),
-            } => self.files.same(path, limit).await,
+            } => Box::pin(self.files.same(path, limit)).await,
             CheckKind::Same {
                 what: Compared::Command(command),
-            } => command::same(&*self.runner, command, limit).await,
+            } => Box::pin(command::same(&*self.runner, command, limit)).await,
             CheckKind::Address { ip } => address::probe(ip),
             CheckKind::Redis(check) => {
-                redis::probe(&self.names, &self.trust, check, password, patience).await
+                Box::pin(redis::probe(
+                    &self.names,
+                    &self.trust,
+                    check,
+                    password,
+                    patience,
+                ))
+                .await
             }
             CheckKind::Postgres(check) => {
-                postgres::probe(&self.names, &self.trust, check, password, patience).await
+                Box::pin(postgres::probe(
+                    &self.names,
+                    &self.trust,
+                    check,
+                    password,
+                    patience,
+                ))
+                .await
             }
             CheckKind::Mariadb(check) => {
-                mariadb::probe(&self.names, &self.trust, check, password, patience).await
+                Box::pin(mariadb::probe(
+                    &self.names,
+                    &self.trust,
+                    check,
+                    password,
+                    patience,
+                ))
+                .await
             }
-            CheckKind::Mount(check) => mount::probe(&self.files, check, limit).await,
+            CheckKind::Mount(check) => Box::pin(mount::probe(&self.files, check, limit)).await,
             CheckKind::Websocket {
                 url,
                 server_name,
@@ -150,24 +179,23 @@ impl Tools {
                     server_name: server_name.as_deref(),
                     origin: origin.as_deref(),
                 };
-                websocket::probe(&self.names, &self.trust, upgrade, patience).await
+                Box::pin(websocket::probe(
+                    &self.names,
+                    &self.trust,
+                    upgrade,
+                    patience,
+                ))
+                .await
             }
-            CheckKind::Clock(check) => clock::probe(&self.names, check, patience).await,
-            CheckKind::Haproxy(check) => haproxy::probe(check, &*self.put_out).await,
+            CheckKind::Clock(check) => Box::pin(clock::probe(&self.names, check, patience)).await,
+            CheckKind::Haproxy(check) => Box::pin(haproxy::probe(check, &*self.put_out)).await,
         }
     }
 
-    /// The password of a check that has one; the result instead if it cannot be had.
-    async fn password(
-        &self,
-        kind: &CheckKind,
-        limit: Duration,
-    ) -> Result<Option<Secret>, ProbeResult> {
-        let Some(name) = kind.password() else {
-            return Ok(None);
-        };
+    /// A password; the result of the check instead if it cannot be had.
+    async fn password(&self, name: &LocalName, limit: Duration) -> Result<Secret, ProbeResult> {
         match tokio::time::timeout(limit, self.passwords.read(name)).await {
-            Ok(Ok(secret)) => Ok(Some(secret)),
+            Ok(Ok(secret)) => Ok(secret),
             Ok(Err(why)) => Err(unknown(why)),
             Err(_) => Err(unknown(format!(
                 "the secret {name} cannot be read within {limit:?}"

@@ -22,8 +22,8 @@ use super::{History, Tools, outcome};
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is due within this from now on is run now: so many checks that are spread over a second do not wake this machine for
-/// each of them.
-const TOGETHER: Duration = Duration::from_millis(10);
+/// each of them. Each waking costs as much as the look of a check or two.
+const TOGETHER: Duration = Duration::from_millis(25);
 
 /// How long a result has to be fresh for, at least, if it may wait to be told: many times as long as it waits.
 const KEEPS: Duration = Duration::from_secs(2);

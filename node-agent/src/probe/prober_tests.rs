@@ -53,27 +53,30 @@ struct Bed {
     reports: mpsc::UnboundedReceiver<Report>,
 }
 
+fn tools(runner: Arc<Gated>) -> Tools {
+    let address = Some("unix:path=/nonexistent".to_owned());
+    let systemd = Systemd::new(Options {
+        address,
+        ..Options::default()
+    });
+    let files = Arc::new(FileProbes::new("/bin/true".into(), "n1".parse().unwrap()));
+    Tools {
+        runner,
+        systemd,
+        files,
+        names: crate::probe::Names::default(),
+        passwords: crate::probe::Passwords::new(crate::config::Secrets {
+            dir: "/nonexistent".into(),
+        }),
+        trust: crate::probe::Trust::default(),
+        put_out: Arc::new(crate::probe::NobodyPutOut),
+    }
+}
+
 impl Bed {
     fn new(runner: Arc<Gated>) -> Self {
-        let address = Some("unix:path=/nonexistent".to_owned());
-        let systemd = Systemd::new(Options {
-            address,
-            ..Options::default()
-        });
-        let files = Arc::new(FileProbes::new("/bin/true".into(), "n1".parse().unwrap()));
         let (sender, reports) = mpsc::unbounded_channel();
-        let tools = Tools {
-            runner,
-            systemd,
-            files,
-            names: crate::probe::Names::default(),
-            passwords: crate::probe::Passwords::new(crate::config::Secrets {
-                dir: "/nonexistent".into(),
-            }),
-            trust: crate::probe::Trust::default(),
-            put_out: Arc::new(crate::probe::NobodyPutOut),
-        };
-        let prober = Prober::start(tools, move |report| {
+        let prober = Prober::start(tools(runner), move |report| {
             // The test may have seen enough.
             let _ = sender.send(report);
         });
@@ -364,4 +367,16 @@ async fn a_unit_on_a_machine_without_systemd_is_unknown() {
     )])
     .await;
     assert_eq!(bed.next().await.result.verdict, Verdict::Unknown);
+}
+
+/// A thousand of them begin each second, and each is moved more than once until it is where it stays.
+#[test]
+fn a_run_is_no_larger_than_what_most_checks_need() {
+    let tools = tools(Gated::new(0));
+    let kind = CheckKind::Tcp {
+        target: "127.0.0.1:1".to_owned(),
+    };
+    let run = tools.run(&kind, NEVER);
+    let size = size_of_val(&run);
+    assert!(size <= 3072, "{size}");
 }
