@@ -119,7 +119,11 @@ impl Coordinator {
     }
 
     fn service(&self, spec: &Spec, service: &Service, now: Now) -> ServiceStatus {
-        let mut nodes = service.nodes.clone();
+        // Of most services neither is asked: who is active, nor who takes part where.
+        let mut nodes = match service.is_exclusive() {
+            true => service.nodes.clone(),
+            false => Vec::new(),
+        };
         let balancers = service
             .member_of
             .keys()

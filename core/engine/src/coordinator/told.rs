@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_model::names::{NodeName, ServiceName};
+use interlock_model::spec::Spec;
 use interlock_model::time::Now;
 
 use super::records::Event;
-use super::status::{ServiceHealth, causes_among, machines_off, sick};
+use super::status::{ServiceHealth, ServiceStatus, causes_among, machines_off, sick};
 use super::{Cause, Coordinator};
 
 /// How long something is so before it is told: longer than a cause takes to be found behind those that suffer from it, whose
@@ -132,16 +133,19 @@ impl Coordinator {
         let mut seen: BTreeMap<Subject, Seen> = BTreeMap::new();
         for status in &services {
             let name = &status.service;
-            let ended = format!("{name} is no root cause any more: it is {}", status.health);
-            seen.insert((Some(name.clone()), None), (Some(false), ended));
-            let nodes = spec.services.get(name).map(|it| it.nodes.as_slice());
-            for node in nodes.unwrap_or_default() {
-                let how = match status.paused.get(node) {
-                    Some(why) => (Some(true), format!("{name} on {node} is paused: {why}")),
-                    None if status.untold.contains(node) => continue,
-                    None => (Some(false), format!("{name} on {node} is paused no more")),
-                };
-                seen.insert((Some(name.clone()), Some(node.clone())), how);
+            for (node, why) in &status.paused {
+                let text = format!("{name} on {node} is paused: {why}");
+                seen.insert((Some(name.clone()), Some(node.clone())), (Some(true), text));
+            }
+        }
+        // What is as it should be is looked at only where something else was told: this is done each second, of everything.
+        let by_name: BTreeMap<_, _> = services.iter().map(|it| (&it.service, it)).collect();
+        for subject in told.amiss.keys() {
+            let status = subject.0.as_ref().and_then(|name| by_name.get(name));
+            if let Some(status) = status
+                && let Some(text) = ended(status, subject.1.as_ref(), spec)
+            {
+                seen.insert(subject.clone(), (Some(false), text));
             }
         }
         let sick = sick(services);
@@ -174,7 +178,21 @@ impl Coordinator {
     }
 }
 
-fn is_declared((service, node): &Subject, spec: &interlock_model::spec::Spec) -> bool {
+/// How it is told that a service is amiss no more, or its instance on a node; none if that is not known, or it is.
+fn ended(status: &ServiceStatus, node: Option<&NodeName>, spec: &Spec) -> Option<String> {
+    let name = &status.service;
+    let Some(node) = node else {
+        return Some(format!(
+            "{name} is no root cause any more: it is {}",
+            status.health
+        ));
+    };
+    let is_there = spec.services.get(name)?.nodes.contains(node);
+    let known = is_there && !status.paused.contains_key(node) && !status.untold.contains(node);
+    known.then(|| format!("{name} on {node} is paused no more"))
+}
+
+fn is_declared((service, node): &Subject, spec: &Spec) -> bool {
     let has_service = service
         .as_ref()
         .is_none_or(|it| spec.services.contains_key(it));
