@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use interlock_agent::exec::Verb;
 use interlock_agent::session::{Assignment, Attempt, Board, Executor, Outcome};
 use interlock_model::action::Command;
 use interlock_model::names::ServiceName;
 use interlock_model::observation::{InstanceObservation, InstanceState};
 
 use crate::process::Process;
+use crate::runner::Runner;
 
 /// What a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Nothing.
     NoOp,
-    /// A process that is started and ends: `/bin/true`.
+    /// A process that is started and ends, as a real agent runs it.
     Process,
 }
 
@@ -120,7 +122,8 @@ pub(crate) fn between(first: Instant, then: Instant) -> Duration {
 pub(crate) struct Body {
     pub(crate) board: Board,
     pub(crate) trace: Trace,
-    pub(crate) work: Work,
+    /// For agents that start a process.
+    pub(crate) runner: Option<Runner>,
 }
 
 impl Body {
@@ -135,18 +138,17 @@ impl Body {
 
 impl Executor for Body {
     async fn execute(&self, attempt: Attempt) -> Outcome {
-        let (service, state) = match &attempt.command {
-            Command::Start { service, .. } => (service, InstanceState::Running),
-            Command::Stop { service, .. } => (service, InstanceState::Stopped),
+        let (service, state, verb) = match &attempt.command {
+            Command::Start { service, .. } => (service, InstanceState::Running, Verb::Start),
+            Command::Stop { service, .. } => (service, InstanceState::Stopped, Verb::Stop),
             _ => return Outcome::done("nothing to do"),
         };
         self.trace.note(service);
-        if self.work == Work::Process {
-            match tokio::process::Command::new("/bin/true").status().await {
-                Ok(status) if status.success() => {}
-                Ok(status) => return failed(&format!("/bin/true: {status}")),
-                Err(error) => return failed(&format!("/bin/true: {error}")),
-            }
+        if let Some(runner) = &self.runner
+            && let Err(error) = runner.run(&attempt.id, verb).await
+        {
+            let evidence = format!("{error:#}");
+            return Outcome::Failed { evidence };
         }
         self.post(service, state);
         self.trace.note(service);
@@ -157,11 +159,5 @@ impl Executor for Body {
         for service in assignment.instances.keys() {
             self.post(service, InstanceState::Stopped);
         }
-    }
-}
-
-fn failed(evidence: &str) -> Outcome {
-    Outcome::Failed {
-        evidence: evidence.to_owned(),
     }
 }

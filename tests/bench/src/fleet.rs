@@ -1,21 +1,26 @@
-//! Many light agents in this process: the agent's own session code, a ledger in memory, and a body that does nothing.
+//! Many light agents in this process: the agent's own session code, and a body that does as good as nothing.
+//!
+//! Those that are asked for no process have their ledger in memory. Those that start one have it on disk, and the agent's own
+//! runner of commands beside it ([`Runner`]).
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use interlock_agent::ledger::{Kept, Recorder};
-use interlock_agent::session::{Agent, Options};
+use interlock_agent::session::{Agent, Handle, Options};
 use interlock_mesh::channel::{self, Target};
-use interlock_mesh::credentials::Credentials;
 use interlock_model::ids::BootId;
 use interlock_model::names::NodeName;
 
 use crate::body::{Body, Trace, Work};
+use crate::cluster::Site;
+use crate::runner::Runner;
 
 /// Agents that run until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     agents: Vec<Agent>,
+    runners: Vec<Runner>,
     /// What they were asked for, and when.
     pub(crate) trace: Trace,
 }
@@ -23,34 +28,50 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts an agent for each of these nodes.
     pub(crate) fn start(
-        members: Vec<(NodeName, Credentials)>,
+        site: &Site,
+        nodes: &[NodeName],
         coordinator: &Target,
         trace: Trace,
         work: Work,
-    ) -> Self {
-        let agents = members.into_iter().map(|(node, credentials)| {
+    ) -> Result<Self> {
+        let (mut agents, mut runners) = (Vec::new(), Vec::new());
+        for (node, credentials) in site.agents(nodes)? {
+            let boot = BootId(format!("boot of {node}"));
+            let (recorder, kept, runner) = match work {
+                Work::NoOp => (Recorder::in_memory(), Kept::default(), None),
+                Work::Process => {
+                    let state = site.path().join(format!("state-{node}"));
+                    let runner = Runner::open(&state, boot.clone())?;
+                    let owner = credentials.identity().to_string();
+                    let (recorder, kept) = Recorder::open(&state.join("ledger.redb"), &owner)?;
+                    (recorder, kept, Some(runner))
+                }
+            };
+            runners.extend(runner.clone());
             let options = Options {
-                boot: BootId(format!("boot of {node}")),
+                boot,
                 node,
                 coordinators: vec![coordinator.clone()],
                 credentials,
                 channel: channel::Options::default(),
             };
-            Agent::start(options, Recorder::in_memory(), Kept::default(), |handle| {
+            let body = |handle: &Handle| {
                 Arc::new(Body {
                     board: handle.board().clone(),
                     trace: trace.clone(),
-                    work,
+                    runner,
                 })
-            })
-        });
-        Self {
-            agents: agents.collect(),
-            trace,
+            };
+            agents.push(Agent::start(options, recorder, kept, body));
         }
+        Ok(Self {
+            agents,
+            runners,
+            trace,
+        })
     }
 
-    /// Lets every agent say goodbye.
+    /// Lets every agent say goodbye, and waits until nothing is left of what they ran.
     pub(crate) async fn end(self) -> Result<()> {
         let mut ending = tokio::task::JoinSet::new();
         for agent in self.agents {
@@ -58,6 +79,9 @@ impl Fleet {
         }
         while let Some(ended) = ending.join_next().await {
             ended?;
+        }
+        for runner in self.runners {
+            runner.end().await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! ```text
 //!   this process                                    its children
 //!   light agents: the agent's own session code,  ◄──mTLS──►  interlock-coordinator, the real program
-//!     a ledger in memory, an executor that does nothing
+//!     an executor that does nothing, or runs what is asked for as a real one does
 //!   bare streams                                 ◄──mTLS──►  this program again, as the server of the floor
 //!   the side that asks and counts                            interlock-agent, the real program
 //! ```
@@ -27,6 +27,7 @@ mod node;
 mod process;
 mod program;
 mod relay;
+mod runner;
 mod stats;
 mod wire;
 

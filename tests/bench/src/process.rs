@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 /// What `sysconf(_SC_CLK_TCK)` says on Linux (times(2)): ticks per second.
 const TICKS: u64 = 100;
@@ -50,8 +51,17 @@ impl Process {
         Ok(used.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0)
     }
 
-    /// The time on a core so far: of its threads to the nanosecond, of its ended children to the kernel's tick.
+    /// The time on a core so far: of itself to the nanosecond, of its ended children to the kernel's tick.
     pub(crate) fn cpu(self) -> Result<Duration> {
+        Ok(self.own_cpu()? + self.childrens_cpu()?)
+    }
+
+    fn own_cpu(self) -> Result<Duration> {
+        if self.0 == std::process::id() {
+            // Its threads may be a thousand, and some have ended.
+            let spent = clock_gettime(ClockId::ProcessCPUTime);
+            return Ok(Duration::try_from(spent)?);
+        }
         let mut own = 0;
         let tasks = format!("/proc/{}/task", self.0);
         for task in fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))? {
@@ -62,6 +72,10 @@ impl Process {
             let spent = text.split_whitespace().next().unwrap_or_default();
             own += spent.parse::<u64>().unwrap_or_default();
         }
+        Ok(Duration::from_nanos(own))
+    }
+
+    fn childrens_cpu(self) -> Result<Duration> {
         let stat = self.read("stat")?;
         // The second field is the name in parentheses, and may hold anything.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -71,8 +85,7 @@ impl Process {
             .take(2)
             .map(|field| field.parse().unwrap_or(0))
             .sum();
-        let children = Duration::from_millis(ticks.saturating_mul(1000) / TICKS);
-        Ok(Duration::from_nanos(own) + children)
+        Ok(Duration::from_millis(ticks.saturating_mul(1000) / TICKS))
     }
 
     fn read(self, file: &str) -> Result<String> {

@@ -4,6 +4,9 @@
 //! end of the step before them to the arrival of the step behind them, both as the agents see it, so it has everything
 //! in it that a stage costs: the outcome before it, its own intents, a thousand dispatches, receipts and proofs, and
 //! the intent behind it, each durable before what follows.
+//!
+//! Where a step is a process, each agent has its ledger on disk and runs `/bin/true` as it runs the command of an `exec` service:
+//! under a shim that makes the outcome durable before it is told. The floor's clients fork it, and answer when it has ended.
 
 use std::time::Duration;
 
@@ -23,11 +26,11 @@ const NODES: usize = 1_000;
 pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
     let (rounds, what, most) = match work {
         Work::NoOp => (32, "no-op", 100.0),
-        Work::Process => (12, "/bin/true by a bare fork", 2_000.0),
+        Work::Process => (12, "/bin/true under a shim", 2_000.0),
     };
     let nodes = cluster::nodes(NODES)?;
     let (wire_site, mut server) = wire::Server::start().await?;
-    let _clients = wire::Clients::start(wire_site.agents(&nodes)?, &server.target()?, None);
+    let _clients = wire::Clients::start(wire_site.agents(&nodes)?, &server.target()?, None, work);
     server.has(NODES).await?;
 
     let site = Site::create()?;
@@ -42,11 +45,12 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
     );
     coordinator.apply(&spec).await?;
     let fleet = Fleet::start(
-        site.agents(&nodes)?,
+        &site,
+        &nodes,
         &coordinator.target()?,
         coordinator.trace()?,
         work,
-    );
+    )?;
     coordinator.settled(NODES).await?;
 
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
@@ -66,6 +70,7 @@ pub(super) async fn measure(work: Work) -> Result<Vec<Figure>> {
             let (took, used) = stage(&arrivals).context("the operation had other stages")?;
             ours.push(took);
             our_cpu.push(used);
+            server.has(NODES).await?;
             let (took, used) = server.costed_fan_out().await?;
             bare.push(took);
             bare_cpu.push(used);

@@ -47,11 +47,12 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
     let quiet_relay = Relay::start(coordinator.program.address).await?;
     let target = cluster::target(&quiet_relay.address.to_string())?;
     let fleet = Fleet::start(
-        site.agents(std::slice::from_ref(quiet))?,
+        &site,
+        std::slice::from_ref(quiet),
         &target,
         coordinator.trace()?,
         Work::NoOp,
-    );
+    )?;
     coordinator.settled(nodes.len()).await?;
     coordinator.green(CHECKS).await?;
     tokio::time::sleep(SETTLE).await;

@@ -42,7 +42,12 @@ impl Ladder {
     pub(super) async fn start(site: &Site, sections: &str) -> Result<Self> {
         let nodes = cluster::nodes(NODES)?;
         let (wire_site, mut server) = wire::Server::start().await?;
-        let clients = wire::Clients::start(wire_site.agents(&nodes)?, &server.target()?, None);
+        let clients = wire::Clients::start(
+            wire_site.agents(&nodes)?,
+            &server.target()?,
+            None,
+            Work::NoOp,
+        );
         server.has(NODES).await?;
 
         let coordinator = Coordinator::configured(site, sections).await?;
@@ -53,11 +58,12 @@ impl Ladder {
             .collect();
         coordinator.apply(&cluster::spec(&nodes, &services)).await?;
         let fleet = Fleet::start(
-            site.agents(&nodes)?,
+            site,
+            &nodes,
             &coordinator.target()?,
             coordinator.trace()?,
             Work::NoOp,
-        );
+        )?;
         coordinator.settled(NODES).await?;
         Ok(Self {
             coordinator,

@@ -47,11 +47,12 @@ pub(super) async fn measure() -> Result<Vec<Figure>> {
     let mut sizes = Vec::new();
     for _ in 0..ROUNDS {
         let fleet = Fleet::start(
-            site.agents(&nodes)?,
+            &site,
+            &nodes,
             &coordinator.target()?,
             coordinator.trace()?,
             Work::NoOp,
-        );
+        )?;
         coordinator.settled(NODES).await?;
         for number in 0..KEPT {
             let kind = match number % 2 {

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use interlock_mesh::channel::{self, Target};
 use interlock_mesh::credentials::Credentials;
 use interlock_model::names::NodeName;
 use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message;
 use interlock_proto::v1::agent_service_client::AgentServiceClient;
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
+
+use crate::body::Work;
+use crate::runner::COMMAND;
 
 /// How long a client waits before it tries again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -24,18 +28,22 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Opens a stream for each; with a period each says a heartbeat that often.
+    /// Opens a stream for each; with a period each says a heartbeat that often. Asked for something, each does this work.
     pub(crate) fn start(
         members: Vec<(NodeName, Credentials)>,
         target: &Target,
         heartbeat: Option<Duration>,
+        work: Work,
     ) -> Self {
         let mut tasks = JoinSet::new();
         for (_, credentials) in members {
             let target = target.clone();
             tasks.spawn(async move {
                 // A thousand at once are more than a busy machine accepts at the first try.
-                while client(&target, &credentials, heartbeat).await.is_err() {
+                while client(&target, &credentials, heartbeat, work)
+                    .await
+                    .is_err()
+                {
                     tokio::time::sleep(AGAIN).await;
                 }
             });
@@ -48,6 +56,7 @@ async fn client(
     target: &Target,
     credentials: &Credentials,
     heartbeat: Option<Duration>,
+    work: Work,
 ) -> Result<()> {
     let channel = channel::connect(target, credentials, &channel::Options::default()).await?;
     let (outgoing, stream) = mpsc::channel(4);
@@ -70,7 +79,13 @@ async fn client(
         };
         let say = tokio::select! {
             received = incoming.message() => match received?.and_then(|received| received.message) {
-                Some(v1::coordinator_message::Message::Dispatch(dispatch)) => answer(dispatch),
+                Some(v1::coordinator_message::Message::Dispatch(dispatch)) => {
+                    if work == Work::Process {
+                        let status = Command::new(COMMAND).status().await?;
+                        ensure!(status.success(), "{COMMAND}: {status}");
+                    }
+                    answer(dispatch)
+                }
                 _ => return Ok(()),
             },
             () = tick => {

@@ -114,9 +114,12 @@ struct Door {
 }
 
 impl Door {
+    /// Those that stand: a client that was cut off on a busy machine has come back with another one.
     fn streams(&self) -> MutexGuard<'_, Vec<Outgoing>> {
         // Every change is complete before anything can panic.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|stream| !stream.is_closed());
+        streams
     }
 }
 
