@@ -149,7 +149,7 @@ fn is_left_alone(
 
 /// Has the engine count with a role that is being given back by itself, if the record says that one is.
 pub(super) async fn reserve(leases: &Leases, service: &ServiceName, stored: &Stored) -> bool {
-    let (service, reserved) = (service.clone(), reserved(stored));
+    let (service, reserved) = (service.clone(), reserved(stored, clock::now().wall));
     let told = leases.driver().call(move |desk| {
         desk.coordinator.failover_is_under_way(&service, reserved);
     });
@@ -157,12 +157,20 @@ pub(super) async fn reserve(leases: &Leases, service: &ServiceName, stored: &Sto
 }
 
 /// The epoch that is being given back by itself, and since when.
-fn reserved(stored: &Stored) -> Option<(Epoch, Timestamp)> {
+fn reserved(stored: &Stored, now: Timestamp) -> Option<(Epoch, Timestamp)> {
     let (record, _) = stored.record.as_ref()?;
     let hand_over = record.hand_over().filter(|it| it.why.is_automatic())?;
     // Once the next epoch has begun it is counted.
     let is_counted = record.holder().is_some() && !record.is_held();
-    (!is_counted).then(|| (record.epoch(), hand_over.since))
+    let is_forgotten = record.holder().is_none() && is_long_ago(hand_over, now);
+    (!is_counted && !is_forgotten).then(|| (record.epoch(), hand_over.since))
+}
+
+/// Others wait for a role that was given back no longer than the stop and a start may take: where nobody can take it up it may be
+/// owed for days.
+fn is_long_ago(hand_over: &HandOver, now: Timestamp) -> bool {
+    let limit = u64::try_from((hand_over.within * 2).as_millis()).unwrap_or(u64::MAX);
+    now.0.saturating_sub(hand_over.since.0) >= limit
 }
 
 /// Does the role go to another node than it was on last?
@@ -221,7 +229,7 @@ impl Claim {
     /// Makes the engine have what the store says. A failover that is not automatic any more keeps nobody off: its bump is
     /// written, and whether the new holder takes it up is nothing that an operation could disturb.
     pub(super) async fn align(&mut self, stored: &Stored, automatic: bool) {
-        let reserved = Some(reserved(stored));
+        let reserved = Some(reserved(stored, clock::now().wall));
         if self.reserved != reserved && reserve(&self.leases, &self.service, stored).await {
             self.reserved = reserved;
         }
@@ -270,7 +278,24 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use interlock_engine::lease::Reason;
+
     use super::*;
+
+    #[test]
+    fn others_wait_for_what_was_given_back_as_long_as_a_stop_and_a_start_may_take() {
+        let hand_over = HandOver {
+            to: "db2".parse().unwrap(),
+            why: Reason::Unlinked("eth0 has no carrier".to_owned()),
+            since: Timestamp(1000),
+            within: Duration::from_secs(60),
+        };
+        assert!(!is_long_ago(&hand_over, Timestamp(120_999)));
+        assert!(is_long_ago(&hand_over, Timestamp(121_000)));
+        assert!(!is_long_ago(&hand_over, Timestamp(10)), "a clock went back");
+    }
 
     #[test]
     fn only_a_role_that_goes_to_another_node_counts() {

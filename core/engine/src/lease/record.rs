@@ -43,6 +43,9 @@ pub(super) struct Data {
     /// How far it had written when it gave the role back; none if it has not, or nobody knows. Exact, where `position` is
     /// what it was some time before the end.
     pub(super) ended_at: Option<u64>,
+    /// In what an epoch has inherited: for whom the role was owed before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owed: Option<HandOver>,
 }
 
 /// What the store knows of the lease of one service.

@@ -114,9 +114,13 @@ pub fn renew(request: &RenewRequest, stored: &Stored) -> Result<Written, NotRene
             synchrony: request.synchrony.clone(),
             position: request.position,
             ended_at: None,
+            owed: None,
         },
         inherited: match record.renewed {
-            None => Some(record.data.clone()),
+            None => Some(Data {
+                owed: record.hand_over.clone(),
+                ..record.data.clone()
+            }),
             Some(_) => record.inherited.clone(),
         },
         renewed: Some(request.sent),
@@ -139,7 +143,17 @@ pub fn release(report: &ReleaseReport, stored: &Stored) -> Result<Written, NotRe
     let mut released = record.clone();
     released.holder = None;
     match released.inherited.take() {
-        Some(data) if !report.began => released.data = data,
+        // Nobody has taken it up: what was owed before it still is.
+        Some(mut data) if !report.began => {
+            let owed = data.owed.take();
+            // What an operation has asked for is not taken over by what moves by itself: it may lose less.
+            let asked = released.hand_over.take();
+            released.hand_over = match asked {
+                Some(asked) if !asked.why.is_automatic() => Some(asked),
+                asked => owed.or(asked),
+            };
+            released.data = data;
+        }
         Some(_) | None => released.data.ended_at = report.position,
     }
     let proof = ExclusionProof::released(report);

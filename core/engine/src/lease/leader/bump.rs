@@ -110,6 +110,7 @@ impl Draft<'_> {
                 synchrony: holding.synchrony.clone(),
                 position: None,
                 ended_at: None,
+                owed: None,
             },
             inherited: None,
             renewed: Some(holding.renewed),

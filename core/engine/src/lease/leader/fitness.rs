@@ -181,7 +181,7 @@ pub(super) fn judge(
 
 /// Was what was written last with every member at once? Where there are data, writes wait for others and never for the one
 /// who writes; where there are none, nothing can be missing anywhere, and nobody is ever seen to follow.
-fn is_with_everybody(record: &LeaseRecord) -> bool {
+pub(super) fn is_with_everybody(record: &LeaseRecord) -> bool {
     let covers = |node: &NodeName| record.synchrony().covers(node);
     record.terms().members.iter().all(covers) || record.last_primary().is_some_and(covers)
 }

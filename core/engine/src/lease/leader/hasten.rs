@@ -121,7 +121,7 @@ impl Leader {
             return;
         }
         if let Reason::Operation(id) = &why
-            && record.has_returned_from(*id)
+            && (record.has_returned_from(*id) || self.sent_back == Some((*id, record.epoch())))
         {
             self.reason = Some(format!(
                 "it was given back for {id}, nobody could say how far it had written, and it is where it was: give {id} up, \
@@ -148,7 +148,12 @@ impl Leader {
         let period = record.terms().timings.renewal();
         let asked = |at: Clock| now.longest_since(at) < period;
         let is_quiet = self.asked_back.is_some_and(asked);
-        if known.is_none_or(|known| known.why.is_automatic() != automatic) {
+        // One operation does not go by what another one has asked for.
+        let is_another = |known: &HandOver| {
+            let of_other = known.why != why || known.to != candidate.holder.node;
+            known.why.is_automatic() != automatic || (!automatic && of_other)
+        };
+        if known.is_none_or(is_another) {
             // Whoever carries it out may refuse a move by itself, and is not asked all the time.
             if automatic && is_quiet {
                 return;

@@ -125,6 +125,9 @@ pub struct Leader {
     asked_back: Option<Clock>,
     /// What was last wanted back.
     wanted_back: Option<WantedBack>,
+    /// For which operation it went back to where it was, in which epoch: a coordinator of an earlier version drops what the record
+    /// says of it.
+    sent_back: Option<(OperationId, Epoch)>,
     /// The wall clock, for the record.
     wall: Timestamp,
     fencing: Option<Fencing>,
@@ -168,6 +171,7 @@ impl Leader {
             told: None,
             asked_back: None,
             wanted_back: None,
+            sent_back: None,
             wall: Timestamp::default(),
             fencing: None,
             written: Written::default(),

@@ -289,6 +289,15 @@ impl Leader {
     ) {
         self.reason = None;
         let Some(cause) = self.cause(reading) else {
+            self.reason = reading
+                .stored()
+                .operation
+                .filter(|_| record.is_owed() && record.holder().is_none())
+                .map(|id| {
+                    format!(
+                        "its primary has given it back, and {id} holds it and wants it nowhere: retry {id}, or abort it"
+                    )
+                });
             return;
         };
         if cause == Cause::Failover {
@@ -456,7 +465,8 @@ impl Leader {
         let was_primary =
             heard.is_some_and(|heard| heard.standing.mark == Some(record.last_held()));
         let is_free = record.is_owed() && record.holder().is_none();
-        is_free && record.ended_at().is_none() && was_primary
+        // Where everybody has everything, nobody has to say how far it had written.
+        is_free && record.ended_at().is_none() && was_primary && !fitness::is_with_everybody(record)
     }
 
     fn begin(
@@ -476,6 +486,7 @@ impl Leader {
             }
             (Cause::Operation(_) | Cause::Failover, _) => None,
         };
+        self.sent_back = returned.map(|id| (id, epoch)).or(self.sent_back);
         let record = reading.record();
         let spec = || Cow::Borrowed(&self.config.terms);
         let terms = record.map_or_else(spec, |record| self.terms_after(record));

@@ -337,3 +337,113 @@ fn timings_that_nobody_keeps_give_way_to_those_that_somebody_has_kept() {
     }
     assert_eq!(profiles, [true, false, true, false]);
 }
+
+/// The record once this holder has renewed an epoch that nobody had.
+fn taken_up(record: &LeaseRecord, name: &str) -> LeaseRecord {
+    let request = RenewRequest {
+        service: "pg".parse().expect("a name"),
+        holder: member(name),
+        epoch: record.epoch(),
+        sent: Duration::from_secs(6),
+        terms: None,
+        safeguards: Safeguards::default(),
+        synchrony: Synchrony::Off,
+        position: Some(200),
+    };
+    let written = renew(&request, &stored(record, 9)).expect("it holds it");
+    let Written::Commit(written) = written else {
+        panic!("it was renewed before");
+    };
+    written.record().expect("a record").clone()
+}
+
+/// The record once its holder has given it back.
+fn given_back(record: &LeaseRecord, began: bool) -> LeaseRecord {
+    let report = ReleaseReport {
+        service: "pg".parse().expect("a name"),
+        holder: record.holder().expect("somebody").clone(),
+        epoch: record.epoch(),
+        began,
+        position: Some(200),
+    };
+    let written = release(&report, &stored(record, 10)).expect("it holds it");
+    let Written::Commit(written) = written else {
+        panic!("it was released before");
+    };
+    written.record().expect("a record").clone()
+}
+
+#[test]
+fn what_is_given_back_before_a_promotion_has_begun_is_still_owed() {
+    let terms = terms(ControlLoss::Demote);
+    let free = handed(ended_at(Some(200), &terms, Synchrony::Off), by_operation());
+    let next = begins(&mut at_rest(&terms, &[db2(200)]), stored(&free, 9)).expect("it goes on");
+    let held = taken_up(&next, "db2");
+    assert_eq!(held.hand_over(), None);
+    // Its watchdog could not be armed.
+    let back = given_back(&held, false);
+    assert_eq!(back.hand_over(), free.hand_over());
+    let again = begins(&mut at_rest(&terms, &[former()]), stored(&back, 11));
+    assert_eq!(holder(again.as_ref()), Some("db1"));
+    assert!(!given_back(&held, true).is_owed(), "it was taken up");
+}
+
+#[test]
+fn where_everybody_has_everything_nobody_has_to_say_how_far_it_had_written() {
+    let terms = terms(ControlLoss::Demote);
+    let everybody = Synchrony::With(["db1", "db2"].map(node).into());
+    let free = handed(ended_at(None, &terms, everybody), by_operation());
+    let goes = |heard: &[Standing]| {
+        let mut leader = at_rest(&terms, heard);
+        leader.handle(Event::Wanted(Some((MOVE, node("db2")))), at(1000));
+        let begun = begins(&mut leader, held_by(&free, 7, Some(MOVE)));
+        holder(begun.as_ref()).map(str::to_owned)
+    };
+    assert_eq!(goes(&[former()]), None, "db2 was not heard yet");
+    assert_eq!(goes(&[former(), db2(0)]).as_deref(), Some("db2"));
+}
+
+#[test]
+fn people_are_told_of_a_role_that_is_owed_while_an_operation_holds_it_and_wants_nothing() {
+    let terms = terms(ControlLoss::Demote);
+    let free = handed(ended_at(Some(200), &terms, Synchrony::Off), by_operation());
+    let mut leader = at_rest(&terms, &[former(), db2(200)]);
+    assert_eq!(begins(&mut leader, held_by(&free, 7, Some(MOVE))), None);
+    let reason = leader.reason().unwrap_or_default();
+    assert!(reason.contains(&format!("retry {MOVE}")), "{reason}");
+    // It is over.
+    assert!(begins(&mut leader, stored(&free, 8)).is_some());
+}
+
+#[test]
+fn an_operation_does_not_go_by_what_another_one_has_asked_for() {
+    let terms = terms(ControlLoss::Demote);
+    let record = handed(held(&terms, Synchrony::Off), by_operation());
+    let other = OperationId(8);
+    let mut leader = at_rest(&terms, &[db2(100)]);
+    leader.handle(Event::Wanted(Some((other, node("db2")))), at(1000));
+    let effects = leader.handle(Event::Read(held_by(&record, 8, Some(other))), at(1100));
+    let asks = |effect: &Effect| matches!(effect, Effect::AskRelease { .. });
+    assert!(!effects.iter().any(asks), "{effects:?}");
+    let written = transaction(effects).expect("it is written first");
+    assert!(written.conditions().contains(&Condition::Operation(other)));
+    let known = written.record().and_then(LeaseRecord::hand_over);
+    assert_eq!(known.map(|it| &it.why), Some(&Reason::Operation(other)));
+}
+
+#[test]
+fn what_went_back_is_not_asked_for_again_where_a_coordinator_drops_that_it_did() {
+    let terms = terms(ControlLoss::Demote);
+    let free = handed(ended_at(None, &terms, Synchrony::Off), by_operation());
+    let mut leader = at_rest(&terms, &[former(), db2(200)]);
+    leader.handle(Event::Wanted(Some((MOVE, node("db2")))), at(1000));
+    let read = leader.handle(Event::Read(held_by(&free, 7, Some(MOVE))), at(1100));
+    let (id, back) = commit(read).expect("it goes back");
+    leader.handle(Event::Committed(id), at(1110));
+    let held = LeaseRecord {
+        returned: None,
+        ..taken_up(back.record().expect("a record"), "db1")
+    };
+    let asks = leader.handle(Event::Read(held_by(&held, 9, Some(MOVE))), at(1200));
+    assert_eq!(transaction(asks), None);
+}
