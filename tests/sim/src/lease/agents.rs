@@ -39,6 +39,7 @@ impl Run {
             service: "db".parse().expect("a name"),
             me: machine.member(node),
             watchdog: match self.cluster.watchdog {
+                true if self.setup.kind == Kind::Required => Watchdog::Required,
                 true => Watchdog::Automatic,
                 false => Watchdog::Off,
             },
@@ -169,9 +170,10 @@ impl Run {
                 holder,
                 terms,
             },
-            // Nobody gives up a watchdog that the record tells of.
+            // Nobody gives up a watchdog that the record tells of, or that is required.
             Payload::Propose(terms)
-                if self.machines[node].watchdog.is_some()
+                if (self.machines[node].watchdog.is_some()
+                    || self.setup.kind == Kind::Required)
                     && !self.suits(&terms)
                     && !self.setup.is(Mutant::DisarmsFirst) =>
             {
@@ -480,6 +482,7 @@ impl Run {
             || self.setup.is(Mutant::IgnoresSightings)
             // Half of the seeds have nobody who looks: promises must do without.
             || (self.setup.kind == Kind::Failsafe && self.setup.seed.is_multiple_of(2))
+            || self.setup.kind == Kind::Joins
         {
             return;
         }

@@ -18,6 +18,8 @@ pub enum Mutant {
     TakesOneForAll,
     /// E2: an agent that starts takes itself for one that has promised nothing.
     ForgetsPromises,
+    /// E2: an epoch that nobody has answered is followed by one among the members of the spec, who have promised nothing.
+    TakesNewMembers,
     /// E3: the leader counts what a watch shows, and bumps by the epoch alone.
     CountsFromWatch,
     /// E4: an agent says that a watchdog is armed where there is none.
@@ -40,6 +42,8 @@ pub enum Mutant {
     CountsBySpec,
     /// E8: renewals are taken in any order.
     TakesRenewalsInAnyOrder,
+    /// E8: nobody remembers under which terms the role was last kept.
+    ForgetsProven,
     /// E9: a proof for any epoch is taken for one for this epoch.
     TakesAnyProof,
     /// E10: nobody looks whether a dead database left something behind.
@@ -66,6 +70,8 @@ pub enum Mutant {
     ForgetsWhoWasPrimary,
     /// Whoever was asked for its role has given it back, and nobody remembers that it was asked.
     ForgetsHandOvers,
+    /// What went back to where it was is asked for again, by the same operation.
+    AsksAgain,
     /// D1: a role that was given back for an operation may lose what a failover may.
     LosesInMoves,
     /// E18: automation acts while an operation holds the service.
@@ -86,11 +92,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::TakesOneForAll,
         Self::ForgetsPromises,
+        Self::TakesNewMembers,
         Self::CountsFromWatch,
         Self::ClaimsWatchdog,
         Self::DisarmsFirst,
@@ -102,6 +109,7 @@ impl Mutant {
         Self::PetsAlways,
         Self::CountsBySpec,
         Self::TakesRenewalsInAnyOrder,
+        Self::ForgetsProven,
         Self::TakesAnyProof,
         Self::LeavesOrphans,
         Self::RestartsDuringRelease,
@@ -116,6 +124,7 @@ impl Mutant {
         Self::ForgetsWhoWasPrimary,
         Self::IgnoresClaims,
         Self::ForgetsHandOvers,
+        Self::AsksAgain,
         Self::LosesInMoves,
         Self::ForgetsBoots,
         Self::DegradesFirst,
@@ -130,13 +139,16 @@ impl Mutant {
     pub fn breaks(self) -> &'static str {
         match self {
             Self::ExpiresHolders => "E1",
-            Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => "E2",
+            Self::PromisesNothing
+            | Self::TakesOneForAll
+            | Self::ForgetsPromises
+            | Self::TakesNewMembers => "E2",
             Self::CountsFromWatch => "E3",
             Self::ClaimsWatchdog | Self::DisarmsFirst | Self::IgnoresSightings => "E4",
             Self::TakesCommandForRight | Self::StopsTheActionOnly => "E5",
             Self::AcceptsPauses | Self::TrustsReverted => "E6",
             Self::PetsAlways => "E7",
-            Self::CountsBySpec | Self::TakesRenewalsInAnyOrder => "E8",
+            Self::CountsBySpec | Self::TakesRenewalsInAnyOrder | Self::ForgetsProven => "E8",
             Self::TakesAnyProof => "E9",
             Self::LeavesOrphans | Self::RestartsDuringRelease => "E10",
             Self::IgnoresIncarnation => "E11",
@@ -146,7 +158,7 @@ impl Mutant {
             Self::IgnoresElections => "E15",
             Self::OpensTheDoor => "E16",
             Self::ForgetsWhoWasPrimary => "E17",
-            Self::IgnoresClaims | Self::ForgetsHandOvers => "E18",
+            Self::IgnoresClaims | Self::ForgetsHandOvers | Self::AsksAgain => "E18",
             Self::ForgetsBoots
             | Self::LosesInMoves
             | Self::DegradesFirst
@@ -163,7 +175,9 @@ impl Mutant {
         match self {
             Self::ExpiresHolders | Self::TakesFailedFence | Self::FencesOnOneSignal => Kind::Hold,
             Self::PromisesNothing | Self::TakesOneForAll | Self::ForgetsPromises => Kind::Failsafe,
-            Self::ForgetsHandOvers | Self::LosesInMoves => Kind::Moves,
+            Self::TakesNewMembers => Kind::Joins,
+            Self::ForgetsProven => Kind::Required,
+            Self::ForgetsHandOvers | Self::AsksAgain | Self::LosesInMoves => Kind::Moves,
             Self::AcceptsPauses => Kind::Pauses,
             Self::TrustsReverted => Kind::Reverts,
             Self::IgnoresIncarnation => Kind::Restores,
@@ -203,7 +217,8 @@ impl Mutant {
             Self::IgnoresClaims => Rule::Claim,
             Self::FencesOnOneSignal => Rule::Reached,
             Self::ForgetsBoots => Rule::Young,
-            Self::ForgetsHandOvers => Rule::Liveness,
+            Self::ForgetsHandOvers | Self::ForgetsProven => Rule::Liveness,
+            Self::AsksAgain => Rule::Once,
             Self::LosesInMoves | Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,
         }

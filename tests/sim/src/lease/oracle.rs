@@ -3,11 +3,12 @@
 //! The oracle looks at the simulated world after each event: which instance would take a row, what was acknowledged, what
 //! the store holds. It asks no machine anything, and the machines' own opinion of who is primary does not interest it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use interlock_engine::lease::LeaseRecord;
+use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Synchrony};
 
 use super::machine::number;
@@ -28,6 +29,8 @@ pub enum Rule {
     Young,
     /// E17: nobody becomes primary with rows of its own that the others never got.
     History,
+    /// What went back to where it was is not asked for again by the same operation.
+    Once,
     /// E6: a node whose disk went back gets the role only when a person has looked.
     Quarantine,
     /// E15: an election of the store demotes nobody.
@@ -80,6 +83,8 @@ pub(super) struct Oracle {
     /// Everything that was acknowledged to clients.
     acknowledged: Log,
     promised: BTreeMap<Epoch, Promised>,
+    /// The operations whose moves have come to nothing.
+    returned: BTreeSet<OperationId>,
 
     /// A store that went back knows nothing of what was promised since.
     pub(super) amnesty: bool,
@@ -110,7 +115,7 @@ impl Oracle {
         &mut self,
         before: Option<&LeaseRecord>,
         after: &LeaseRecord,
-        operation: Option<usize>,
+        operation: Option<(OperationId, usize)>,
         at: Duration,
     ) {
         let epoch = after.epoch();
@@ -127,6 +132,17 @@ impl Oracle {
         // What was given back for one may go back to where it was.
         let former = before.and_then(LeaseRecord::last_primary).map(number);
         let is_elsewhere = |target| holder != Some(target) && holder != former;
+        // What nobody has taken up meanwhile is offered again.
+        let was_there = before.is_some_and(LeaseRecord::has_begun);
+        let is_back = |target| was_there && holder == former && holder != Some(target);
+        let returns = operation.filter(|(_, target)| is_back(*target));
+        if let Some((id, _)) = returns
+            && !self.returned.insert(id)
+        {
+            let what = format!("{epoch} was begun where it was, for the second time of {id}");
+            self.complain(Rule::Once, at, what);
+        }
+        let operation = operation.map(|(_, target)| target);
         if !self.amnesty && operation.is_some_and(is_elsewhere) {
             let what =
                 format!("{epoch} was begun for {holder:?} while an operation wanted {operation:?}");

@@ -137,18 +137,23 @@ impl Run {
             return;
         }
         let position = database.log.position();
-        let in_step = (0..NODES).find(|standby| {
+        let in_step = (0..NODES).filter(|standby| {
             *standby != primary
                 && self.follows(*standby, primary)
                 && self.machines[*standby].database.log.position() == position
         });
+        let most = match self.setup.kind {
+            Kind::Joins => NODES,
+            _ => 1,
+        };
+        let in_step: BTreeSet<usize> = in_step.take(most).collect();
         let primary_agent = self.machines[primary].agent.as_ref();
         let runs = primary_agent
             .is_some_and(|agent| agent.holder.is_primary() && agent.frozen_until <= now);
-        if let Some(standby) = in_step.filter(|_| runs) {
-            let set: BTreeSet<usize> = [standby].into();
-            self.machines[primary].database.waits_for = Some(set);
-            self.call(primary, Told::Synchronous([name(standby)].into()));
+        if runs && !in_step.is_empty() {
+            let names = in_step.iter().map(|standby| name(*standby)).collect();
+            self.machines[primary].database.waits_for = Some(in_step);
+            self.call(primary, Told::Synchronous(names));
         }
     }
 

@@ -35,6 +35,10 @@ pub enum Kind {
     Hiccups,
     /// Moves are given up once their primary was asked for its role, nothing moves by itself from then on, and coordinators die.
     Moves,
+    /// Other timings are applied, which no node's watchdog suits, and none takes the role without one.
+    Required,
+    /// A member joins while the primary goes on by the promises of the one that it has, and nobody hears those two.
+    Joins,
     /// The watchdog is armed and does nothing; agents go on.
     Blind,
     /// The watchdog is armed and does nothing; agents do not go on, and nothing is cut off.
@@ -43,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Cuts,
         Self::Deaths,
         Self::Usual,
@@ -54,6 +58,8 @@ impl Kind {
         Self::Restores,
         Self::Hiccups,
         Self::Moves,
+        Self::Required,
+        Self::Joins,
         Self::Blind,
         Self::Seen,
     ];
@@ -115,20 +121,21 @@ impl Setup {
     /// The cluster of this seed.
     pub(super) fn cluster(&self, random: &mut Random) -> Cluster {
         let guard = match self.kind {
-            Kind::Blind | Kind::Seen | Kind::Deaths => 0,
+            Kind::Blind | Kind::Seen | Kind::Deaths | Kind::Required => 0,
             // Each alone: one would hide what the other does not do.
             Kind::Cuts => random.below(2),
             _ => random.below(3),
         };
         let policy = match self.kind {
             Kind::Hold | Kind::Moves => ControlLoss::Hold,
-            Kind::Failsafe => ControlLoss::Failsafe,
+            Kind::Failsafe | Kind::Joins => ControlLoss::Failsafe,
             _ => ControlLoss::Demote,
         };
         let bare = self.is(Mutant::ClaimsWatchdog);
         let pauses = self.kind == Kind::Pauses && !self.is(Mutant::AcceptsPauses);
         let timings = self.timings(random);
-        let fixed = self.kind == Kind::Cuts && guard == 0 && self.seed.is_multiple_of(3);
+        let fixed = self.kind == Kind::Required
+            || (self.kind == Kind::Cuts && guard == 0 && self.seed.is_multiple_of(3));
         Cluster {
             fixed: fixed.then(|| timings.watchdog()),
             terms: Terms {
@@ -149,7 +156,8 @@ impl Setup {
                 Kind::Hold | Kind::Pauses => random.chance(70),
                 _ => false,
             },
-            synchronous: random.chance(50),
+            // Who joins has everything.
+            synchronous: random.chance(50) || self.kind == Kind::Joins,
             boot_dead: Duration::from_secs(self.seed % 3 * 5),
             // One clock of each machine keeps what the timings say; the other one is slewed by much more.
             slew: if random.chance(if self.kind == Kind::Cuts { 75 } else { 40 }) {

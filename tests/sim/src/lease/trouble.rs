@@ -7,7 +7,7 @@ use interlock_engine::lease::leader::Event as LeaderTold;
 use interlock_model::lease::{Profile, Timings};
 
 use super::event::{Event, Place};
-use super::machine::State;
+use super::machine::{State, name};
 use super::mutant::Mutant;
 use super::run::Run;
 use super::setup::{Kind, NODES};
@@ -25,6 +25,9 @@ pub(super) enum Fault {
     StallWatch,
     LoseCoordinators,
     LoseThenPart,
+    LeaveThenJoin,
+    LoseLong,
+    Join,
     Part,
     CutLink,
     CutStore,
@@ -51,9 +54,10 @@ pub(super) enum Fault {
 
 use Fault::{
     BackUp, CutLink, CutStore, DatabaseDies, DatabaseSticks, Door, Election, Exit, FreezeAgent,
-    Isolate, IsolateAndFreeze, IsolateAndKill, KillAgent, KillCoordinator, Lag, LoseCoordinators,
-    LoseKey, LoseThenPart, OperateThenLose, Part, Pause, PowerLoss, Restore, Revert, Slow,
-    SlowThenFreeze, Snapshot, Spec, SpecThenFreeze, SpecThenIsolate, Stall, StallWatch,
+    Isolate, IsolateAndFreeze, IsolateAndKill, Join, KillAgent, KillCoordinator, Lag,
+    LeaveThenJoin, LoseCoordinators, LoseKey, LoseLong, LoseThenPart, OperateThenLose, Part, Pause,
+    PowerLoss, Restore, Revert, Slow, SlowThenFreeze, Snapshot, Spec, SpecThenFreeze,
+    SpecThenIsolate, Stall, StallWatch,
 };
 
 const USUAL: [Fault; 23] = [
@@ -96,6 +100,19 @@ impl Run {
             Kind::Restores => &[BackUp, BackUp, Restore, Restore],
             Kind::Hiccups => return vec![Election],
             Kind::Moves => return vec![KillCoordinator, LoseKey],
+            Kind::Required => {
+                return vec![
+                    Spec,
+                    Spec,
+                    DatabaseDies,
+                    DatabaseDies,
+                    PowerLoss,
+                    KillAgent,
+                    LoseKey,
+                    KillCoordinator,
+                ];
+            }
+            Kind::Joins => return vec![LeaveThenJoin],
             Kind::Cuts => {
                 let mut faults = vec![
                     Isolate,
@@ -162,6 +179,7 @@ impl Run {
         }
         let (least, most) = match self.setup.kind {
             Kind::Hiccups | Kind::Moves => (4000, 7000),
+            Kind::Joins => (13_000, 15_000),
             // Each needs its time to do harm.
             Kind::Cuts => (1500, 5000),
             _ => (200, 1600),
@@ -185,7 +203,8 @@ impl Run {
             )
         });
         let any = usize::try_from(self.random.below(NODES as u64)).unwrap_or(0);
-        let of_interest = self.setup.kind == Kind::Seen || self.random.chance(65);
+        let of_interest =
+            matches!(self.setup.kind, Kind::Seen | Kind::Joins) || self.random.chance(65);
         primary.filter(|_| of_interest).unwrap_or(any)
     }
 
@@ -366,6 +385,18 @@ impl Run {
                 let fault = Part;
                 self.schedule.after(begins, Event::Wrong { fault, node });
             }
+            LeaveThenJoin => self.leave_then_join(node),
+            LoseLong => {
+                // What it said last may be on its way for long.
+                self.slow_until = now + Duration::from_secs(1);
+                let span = self.span(8000, 11_000);
+                self.isolate(node, span, false);
+            }
+            Join => {
+                self.spec.members = (0..NODES).map(name).collect();
+                let spec = self.spec.clone();
+                self.lead_all(&LeaderTold::Terms(spec));
+            }
             Part => self.part(node),
             CutLink => {
                 let span = self.span(300, 5000);
@@ -442,6 +473,24 @@ impl Run {
                     }
                 }
             }
+        }
+    }
+
+    /// The spec has two of the nodes; neither is heard any more, soon after each other, and the third one joins.
+    fn leave_then_join(&mut self, node: usize) {
+        let other = (node + 1) % NODES;
+        self.spec.members = [node, other].map(name).into();
+        let spec = self.spec.clone();
+        self.lead_all(&LeaderTold::Terms(spec));
+        let lost = self.random.millis(1500, 2500);
+        let later = lost + self.random.millis(200, 800);
+        let join = later + self.random.millis(100, 2000);
+        for (begins, fault, node) in [
+            (lost, LoseLong, node),
+            (later, LoseLong, other),
+            (join, Join, node),
+        ] {
+            self.schedule.after(begins, Event::Wrong { fault, node });
         }
     }
 

@@ -49,7 +49,7 @@ impl Run {
         let now = self.now();
         let stored = self.store.now.clone();
         if let Some((after, _)) = &stored.record {
-            let operation = self.store.operation.map(|(_, target)| target);
+            let operation = self.store.operation;
             self.oracle.written(before, after, operation, now);
             self.given_back(before, after);
             if before.is_none_or(|before| before.epoch() < after.epoch()) {
@@ -186,6 +186,11 @@ impl Run {
             }
             Mutant::ForgetsHandOvers if record["holder"].is_null() => {
                 record["hand_over"] = Value::Null;
+            }
+            Mutant::AsksAgain => record["returned"] = Value::Null,
+            Mutant::ForgetsProven => record["proven"] = Value::Null,
+            Mutant::TakesNewMembers if record["renewed"].is_null() => {
+                record["terms"]["members"] = json!(self.spec.members);
             }
             Mutant::LosesInMoves
                 if record["holder"].is_null() && record["hand_over"].is_object() =>

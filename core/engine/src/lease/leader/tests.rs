@@ -2,6 +2,7 @@
 
 mod fencing;
 mod handed;
+mod members;
 mod restarted;
 mod scores;
 mod unlinked;
@@ -633,54 +634,5 @@ fn who_the_writes_waited_for_takes_over_only_with_what_it_was_known_to_have() {
     assert_eq!(judged(Some(100)), Ok(()));
     for older in [Some(99), None] {
         assert_eq!(judged(older), Err(Unfit::OlderThanItself), "{older:?}");
-    }
-}
-
-#[test]
-fn a_member_that_is_new_waits_for_as_long_as_promises_that_others_gave_before_it_may_last() {
-    for (policy, wait) in [(ControlLoss::Failsafe, L), (ControlLoss::Demote, 0)] {
-        let old = terms(policy);
-        let record = held(&old, Synchrony::With(old.members.clone()));
-        let mut first = leader(&old);
-        let bump = after(&mut first, &record, standing("db2", 0, Some(100)), 1000 + L);
-        let bump = transaction(bump).expect("the lease of db1 has expired");
-        let next = bump.record().expect("a record");
-        assert_eq!(next.holder(), Some(&member("db2")));
-        // It may have promised db1 to wait, and gives back what it never had: its machine was restarted.
-        let report = ReleaseReport {
-            service: "pg".parse().expect("a name"),
-            holder: member("db2"),
-            epoch: Epoch(2),
-            began: false,
-            position: None,
-        };
-        let written = release(&report, &stored(next, 8)).expect("it holds it");
-        let Written::Commit(freed) = written else {
-            panic!("it was given back before");
-        };
-        let freed = freed.record().expect("a record").clone();
-
-        let mut new = terms(policy);
-        new.members.insert(node("db3"));
-        let mut leader = leader(&new);
-        leader.handle(Event::Standing(standing("db3", 0, Some(100))), at(9000));
-        let read = leader.handle(Event::Read(stored(&freed, 9)), at(9000));
-        if wait > 0 {
-            assert_eq!(transaction(read), None, "{policy}");
-            leader.handle(
-                Event::Standing(standing("db3", 0, Some(100))),
-                at(9000 + wait - 2),
-            );
-            let early = leader.handle(Event::Read(stored(&freed, 9)), at(9000 + wait - 1));
-            assert_eq!(transaction(early), None, "{policy}");
-            let then = leader.handle(Event::Tick, at(9000 + wait));
-            let bump = transaction(then).expect("promises are over");
-            assert_eq!(bump.record().expect("a record").epoch(), Epoch(3));
-        } else {
-            assert!(
-                transaction(read).is_some(),
-                "nobody promises under {policy}"
-            );
-        }
     }
 }
