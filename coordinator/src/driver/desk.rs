@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use interlock_engine::coordinator::{Coordinator, Write};
 use interlock_model::ids::Term;
-use interlock_model::names::NodeName;
+use interlock_model::lease::Shortfall;
+use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Digest, SealedPlan};
 use interlock_model::time::Timestamp;
 use interlock_planner::{Rendering, Request};
@@ -185,6 +186,28 @@ impl Desk {
                 event.text =
                     format!("{by} gives their word that the machine of {node} is down: {why}");
             });
+    }
+
+    /// A person accepts that writes are lost.
+    pub(crate) fn tell_accepted(
+        &mut self,
+        accepted: &BTreeMap<ServiceName, Shortfall>,
+        by: &str,
+        why: &str,
+    ) {
+        for (name, lost) in accepted {
+            let spec = self.coordinator.applied().map(|applied| &applied.spec);
+            let Some(service) = spec.and_then(|spec| spec.services.get(name)) else {
+                continue;
+            };
+            let told = service.told_loss(*lost);
+            self.coordinator
+                .event("loss-accepted", clock::now(), |event| {
+                    event.service = name.to_string();
+                    event.text =
+                        format!("{by} accepts that writes of {name} are lost, {told}: {why}");
+                });
+        }
     }
 
     /// Keeps a plan so that it can be started by its digest.

@@ -233,6 +233,7 @@ impl Bench {
             kind: PlanKind::Startup,
             scope: "--all".into(),
             assumptions: BTreeMap::new(),
+            accepted: BTreeMap::new(),
             forced: Vec::new(),
             keeps: std::collections::BTreeSet::new(),
             texts: std::collections::BTreeMap::new(),

@@ -114,6 +114,7 @@ impl Keeper {
     /// Runs until the service is leased no more, or the driver has ended.
     pub(super) async fn run(mut self) {
         self.say_automatic();
+        self.handle(self.facts.accepts());
         self.handle(Event::Wanted(self.facts.wanted.clone()));
         self.handle(Event::Doubted(self.facts.doubted.clone()));
         // What is so already is no news in any later survey.
@@ -167,11 +168,17 @@ impl Keeper {
         if self.stored.is_none() || !self.leader.has_read() {
             return;
         }
-        let fitness = |why: Option<String>| why.map_or(Fitness::Fit, Fitness::Unfit);
+        let lacking = self.leader.lacking(now);
+        let fitness = |node: &NodeName, why: Option<String>| match (lacking.get(node), why) {
+            (Some((lacks, why)), _) => Fitness::Lacks(*lacks, why.clone()),
+            (None, why) => why.map_or(Fitness::Fit, Fitness::Unfit),
+        };
         let mono = clock::now().mono;
         let candidates = self.leader.movable(now).into_iter();
-        let judged =
-            candidates.map(|(node, (age, why))| (node, (mono.saturating_sub(age), fitness(why))));
+        let judged = candidates.map(|(node, (age, why))| {
+            let fitness = fitness(&node, why);
+            (node, (mono.saturating_sub(age), fitness))
+        });
         self.leases.board().judge(&self.service, judged.collect());
     }
 
@@ -244,7 +251,7 @@ impl Keeper {
         if before.doubted != facts.doubted {
             self.handle(Event::Doubted(facts.doubted.clone()));
         }
-        for tried in tried(&before, facts) {
+        for tried in facts.tried_since(&before) {
             self.handle(tried);
         }
         self.fence_answered();
@@ -261,6 +268,9 @@ impl Keeper {
             && let Some(stored) = &mut self.stored
         {
             stored.operation = facts.operation;
+        }
+        if before.accepted != facts.accepted {
+            self.handle(facts.accepts());
         }
         if before.wanted != facts.wanted {
             self.handle(Event::Wanted(facts.wanted.clone()));
@@ -516,31 +526,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// What others have found since, when they tried to reach the machines of members.
-fn tried(before: &Facts, facts: &Facts) -> Vec<Event> {
-    let (clock, mono) = (clock::of_leases(), clock::now().mono);
-    let mut news = Vec::new();
-    for (node, of_node) in &facts.tries {
-        let known = before.tries.get(node);
-        for (observer, tried) in of_node {
-            if known.and_then(|known| known.get(observer)) == Some(tried) {
-                continue;
-            }
-            let age = mono.saturating_sub(tried.asked);
-            news.push(Event::Tried {
-                observer: observer.clone(),
-                node: node.clone(),
-                reached: tried.reached,
-                asked: Clock {
-                    boottime: clock.boottime.saturating_sub(age),
-                    raw: clock.raw.saturating_sub(age),
-                },
-            });
-        }
-    }
-    news
 }
 
 /// Whom automatic failover claims the service for, if it does with this transaction.

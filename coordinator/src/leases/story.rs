@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use interlock_engine::coordinator::LossAccepted;
 use interlock_engine::lease::leader::Event;
 use interlock_engine::lease::{Clock, Condition, LeaseRecord, Stored, Transaction};
 use interlock_model::lease::Epoch;
@@ -174,6 +175,14 @@ impl Story {
         let cause = cause.or_else(|| Some(format!("its primary was asked for it: {}", owed?)));
         let former = before.and_then(LeaseRecord::holder);
         let mut evidence = Vec::new();
+        if let Some((accepted, told)) = &facts.accepted
+            && transaction
+                .conditions()
+                .contains(&Condition::Operation(accepted.operation))
+        {
+            let LossAccepted { by, why, .. } = accepted;
+            evidence.push(format!("{by} accepts that writes are lost, {told}: {why}"));
+        }
         if let (Some(former), Some((_, since, _))) = (former, self.moved) {
             let silent = now.shortest_since(since).as_secs_f64();
             evidence.push(format!("{former} has not renewed for {silent:.1}s"));

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use interlock_engine::coordinator::{Fencing, Tried};
+use interlock_engine::coordinator::{Fencing, LossAccepted, Tried};
+use interlock_engine::lease::Clock;
+use interlock_engine::lease::leader::Event;
 use interlock_model::ids::OperationId;
 use interlock_model::lease::{Epoch, Terms};
 use interlock_model::names::{NodeName, ServiceName};
@@ -28,6 +30,8 @@ pub(super) struct Facts {
     pub(super) operation: Option<OperationId>,
     /// The promotion that an operation waits for.
     pub(super) wanted: Option<(OperationId, NodeName)>,
+    /// What that operation may lose of what was written, by a person's word; and how much that is, for people.
+    pub(super) accepted: Option<(LossAccepted, String)>,
     /// Members that another operation holds.
     pub(super) busy: BTreeMap<NodeName, OperationId>,
     /// Members whose agents are not heard any more.
@@ -52,6 +56,39 @@ pub(super) struct Facts {
     pub(super) attested: BTreeMap<NodeName, (String, String)>,
     /// Should any instance run? Where none should, nobody misses a primary.
     pub(super) runs: bool,
+}
+
+impl Facts {
+    /// What the operation that holds the service may lose of what was written.
+    pub(super) fn accepts(&self) -> Event {
+        let accepted = self.accepted.as_ref();
+        Event::Accepts(accepted.map(|(accepted, _)| (accepted.operation, accepted.lost)))
+    }
+
+    /// What others have found since, when they tried to reach the machines of members.
+    pub(super) fn tried_since(&self, before: &Self) -> Vec<Event> {
+        let (clock, mono) = (clock::of_leases(), clock::now().mono);
+        let mut news = Vec::new();
+        for (node, of_node) in &self.tries {
+            let known = before.tries.get(node);
+            for (observer, tried) in of_node {
+                if known.and_then(|known| known.get(observer)) == Some(tried) {
+                    continue;
+                }
+                let age = mono.saturating_sub(tried.asked);
+                news.push(Event::Tried {
+                    observer: observer.clone(),
+                    node: node.clone(),
+                    reached: tried.reached,
+                    asked: Clock {
+                        boottime: clock.boottime.saturating_sub(age),
+                        raw: clock.raw.saturating_sub(age),
+                    },
+                });
+            }
+        }
+        news
+    }
 }
 
 /// The facts of every leased service of the applied spec.
@@ -137,6 +174,10 @@ fn facts(
         resting: resting.collect(),
         operation,
         wanted: wanted.map(|(_, id, node)| (*id, node.clone())),
+        accepted: coordinator.loss_accepted(&service.name).map(|accepted| {
+            let told = service.told_loss(accepted.lost);
+            (accepted, told)
+        }),
         busy: busy.collect(),
         lost: lost.cloned().collect(),
         fences: failover.fence == Fence::Off,

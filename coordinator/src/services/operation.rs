@@ -424,6 +424,20 @@ fn may_start(desk: &Desk, request: &v1::StartOperationRequest) -> Result<CachedP
         ))
         .because(Reason::NotConfirmed));
     }
+    for service in plan.accepted.keys() {
+        if request.confirm_service != service.as_str() {
+            return Err(Status::failed_precondition(format!(
+                "this plan loses writes of {service}: confirm it with the service's name, {service}"
+            ))
+            .because(Reason::NotConfirmed));
+        }
+        if request.reason.trim().is_empty() {
+            return Err(Status::invalid_argument(
+                "reason: this plan loses writes on your word: say why that has to be",
+            )
+            .because(Reason::ReasonMissing));
+        }
+    }
     if !kept.request.attested.is_empty() && request.reason.trim().is_empty() {
         return Err(Status::invalid_argument(
             "reason: this plan rests on your word that a machine is down: say how you know",
@@ -444,6 +458,7 @@ fn start(
     by: String,
 ) -> Result<v1::Operation, Status> {
     let attested = kept.request.attested;
+    let accepted = kept.plan.plan().accepted.clone();
     let (who, why) = (by.clone(), request.reason.clone());
     let request = StartRequest {
         plan: kept.plan,
@@ -458,6 +473,7 @@ fn start(
     for node in attested {
         desk.attest_down(&node, &who, &why);
     }
+    desk.tell_accepted(&accepted, &who, &why);
     let view = desk.coordinator.view();
     desk.coordinator
         .operation(id)
@@ -536,6 +552,7 @@ mod tests {
             kind: PlanKind::Startup,
             scope: "--all".into(),
             assumptions: Default::default(),
+            accepted: Default::default(),
             forced: Vec::new(),
             keeps: Default::default(),
             texts: Default::default(),

@@ -374,6 +374,10 @@ fn plan_request(wire: &v1::MakePlanRequest) -> Result<PlanRequest, Invalid> {
     if !request.attested.is_empty() && kind != PlanKind::Failover {
         return Err(Invalid::new("attested_down", "belongs to a failover alone"));
     }
+    request.accept_loss = wire.accept_loss;
+    if request.accept_loss && kind != PlanKind::Failover {
+        return Err(Invalid::new("accept_loss", "belongs to a failover alone"));
+    }
     request.failback = wire.failback;
     if request.failback && kind != PlanKind::Restore {
         return Err(Invalid::new("failback", "belongs to a restore alone"));

@@ -351,6 +351,7 @@ mod tests {
             kind: PlanKind::Startup,
             scope: "--all".into(),
             assumptions: Default::default(),
+            accepted: Default::default(),
             forced: Vec::new(),
             keeps: std::collections::BTreeSet::new(),
             texts: std::collections::BTreeMap::new(),

@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) unready: String,
     /// Why its clients do not reach it.
     pub(crate) unlinked: String,
+    /// How far its data go.
+    pub(crate) position: u64,
     /// How long its machine has been up.
     pub(crate) up_ms: Option<u64>,
     /// How often its machine was restarted.
@@ -82,6 +84,7 @@ impl Agent {
             renews: true,
             unready: String::new(),
             unlinked: String::new(),
+            position: 0,
             up_ms: None,
             boots: 0,
             mark: None,
@@ -219,7 +222,7 @@ impl Agent {
     pub(crate) async fn renew(&self, epoch: u64) {
         let sent = self.started.elapsed();
         let from = holder(&self.node, self.look().boots);
-        self.report(renewal(from, epoch, sent, None)).await;
+        self.report(renewal(from, epoch, sent, None, 0)).await;
     }
 
     /// Renews with the terms that were proposed last, from now on.
@@ -324,6 +327,7 @@ fn renewal(
     epoch: u64,
     sent: Duration,
     terms: Option<v1::LeaseTerms>,
+    position: u64,
 ) -> Report {
     Report::Renewal(v1::LeaseRenewal {
         holder: Some(from),
@@ -333,7 +337,7 @@ fn renewal(
         watchdog: false,
         client_path: true,
         synchrony: None,
-        position: Some(0),
+        position: Some(position),
     })
 }
 
@@ -418,7 +422,7 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
         mark: holding.as_ref().map(|held| held.epoch).or(script.mark),
         idle: script.takes.is_none(),
         promised: false,
-        position: Some(0),
+        position: Some(script.position),
         // Whoever was primary last, its data follow that one.
         follows: Some(script.seen),
         unready: script.unready.clone(),
@@ -464,7 +468,8 @@ fn says(node: &str, started: Instant, script: &Mutex<Script>) -> Vec<v1::AgentMe
     if let Some(epoch) = script.takes.filter(|_| script.renews) {
         script.renewed = Some(Instant::now());
         let terms = script.holds.clone();
-        says.push(Message::Lease(report(renewal(me, epoch, now, terms))));
+        let renewal = renewal(me, epoch, now, terms, script.position);
+        says.push(Message::Lease(report(renewal)));
     }
     if let Some(id) = script.attempt.clone() {
         let state = if script.holds.is_some() {

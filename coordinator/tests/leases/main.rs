@@ -8,6 +8,7 @@ mod budget;
 mod claims;
 mod fencing;
 mod handed;
+mod loss;
 mod maintenance;
 mod moves;
 mod on_etcd;

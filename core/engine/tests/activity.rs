@@ -169,6 +169,7 @@ impl Bench {
             kind: PlanKind::Startup,
             scope: "--all".into(),
             assumptions: BTreeMap::from([("db".parse().unwrap(), assumption)]),
+            accepted: BTreeMap::new(),
             forced: Vec::new(),
             keeps: std::collections::BTreeSet::new(),
             texts: std::collections::BTreeMap::new(),

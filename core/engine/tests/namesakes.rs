@@ -75,6 +75,7 @@ fn restored() -> (Coordinator, OperationId) {
         kind: PlanKind::Shutdown,
         scope: "--all".into(),
         assumptions: BTreeMap::new(),
+        accepted: BTreeMap::new(),
         forced: Vec::new(),
         keeps: std::collections::BTreeSet::new(),
         texts: std::collections::BTreeMap::new(),

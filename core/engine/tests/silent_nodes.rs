@@ -71,6 +71,7 @@ fn request() -> StartRequest {
         kind: PlanKind::Startup,
         scope: "--all".into(),
         assumptions: BTreeMap::from([("db".parse().unwrap(), assumption)]),
+        accepted: BTreeMap::new(),
         forced: Vec::new(),
         keeps: BTreeSet::new(),
         texts: BTreeMap::new(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Power;
 use crate::check::{CheckId, Verdict};
 use crate::ids::BootId;
-use crate::lease::Epoch;
+use crate::lease::{Epoch, Shortfall};
 use crate::member::{Apart, MemberObservation, MemberState};
 use crate::names::{NodeName, ServiceName};
 use crate::permission::{Permission, Refusal};
@@ -194,6 +194,8 @@ pub enum Fitness {
     Fit,
     /// It could not, and why: it is the primary itself, is down, behind, or of another line.
     Unfit(String),
+    /// It could not without losing writes: no primary is heard that it could be waited for to follow. How much, and why.
+    Lacks(Shortfall, String),
 }
 
 impl Fitness {

@@ -17,6 +17,7 @@ use crate::action::Action;
 use crate::check::CheckId;
 use crate::file::Text;
 use crate::ids::Generation;
+use crate::lease::Shortfall;
 use crate::names::{ClusterName, NodeName, ServiceName};
 use crate::time::human;
 
@@ -235,6 +236,9 @@ pub struct Plan {
     pub scope: String,
     /// The active side of each exclusive service that the plan touches.
     pub assumptions: BTreeMap<ServiceName, Assumption>,
+    /// What the operator accepts to be lost of the writes of a service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<ServiceName, Shortfall>,
     /// Checks that the operator chose to override, by name.
     pub forced: Vec<CheckId>,
     /// Services of which it takes a part at a time, and leaves `at_least` instances in service.

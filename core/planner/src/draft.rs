@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::check::CheckId;
 use interlock_model::file::Text;
+use interlock_model::lease::Shortfall;
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::{Assumption, Digest};
 use interlock_model::spec::{Service, Spec};
@@ -27,6 +28,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) graph: Graph,
     /// What the plan takes for granted of each exclusive service that it touches.
     pub(crate) assumptions: BTreeMap<ServiceName, Assumption>,
+    /// What is lost of the writes of services, and accepted.
+    pub(crate) accepted: BTreeMap<ServiceName, Shortfall>,
     /// The active side of each exclusive service that was asked for; none if it cannot be told.
     pub(crate) sides: BTreeMap<ServiceName, Option<NodeName>>,
     /// Where roles go before anything else is done.
@@ -53,6 +56,7 @@ impl<'a> Draft<'a> {
             report: rendering.report.clone(),
             graph: Graph::default(),
             assumptions: BTreeMap::new(),
+            accepted: BTreeMap::new(),
             sides: BTreeMap::new(),
             moved: BTreeMap::new(),
             keeps: BTreeSet::new(),

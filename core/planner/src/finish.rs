@@ -68,6 +68,7 @@ pub(crate) fn finish(mut draft: Draft<'_>) -> Outcome {
         kind: draft.request.kind,
         scope: draft.request.scope.to_string(),
         assumptions: std::mem::take(&mut draft.assumptions),
+        accepted: std::mem::take(&mut draft.accepted),
         forced: draft.request.force.iter().cloned().collect(),
         keeps: std::mem::take(&mut draft.keeps),
         texts: std::mem::take(&mut draft.texts),

@@ -50,6 +50,9 @@ pub struct Request {
     /// Of a failover: the nodes whose machines are down by a person's word. Kept out of plans made before there was one.
     #[serde(default)]
     pub attested: BTreeSet<NodeName>,
+    /// Of a failover: may writes be lost that only its former primary has? Kept out of plans made before it could be said.
+    #[serde(default)]
+    pub accept_loss: bool,
     /// Of a restore: do roles go back to the nodes that the spec prefers?
     #[serde(default)]
     pub failback: bool,
@@ -128,6 +131,7 @@ impl Request {
             force: BTreeSet::new(),
             to: None,
             attested: BTreeSet::new(),
+            accept_loss: false,
             failback: false,
             assume_active: BTreeMap::new(),
             change: None,

@@ -150,7 +150,7 @@ impl Draft<'_> {
     ) -> Option<String> {
         let (verdict, why) = match self.world.fitness(&service.name, node) {
             Fitness::Fit => (PreVerdict::Pass, None),
-            Fitness::Unfit(why) => (PreVerdict::Fail, Some(why)),
+            Fitness::Unfit(why) | Fitness::Lacks(_, why) => (PreVerdict::Fail, Some(why)),
             Fitness::Unknown => (
                 PreVerdict::Unknown,
                 Some("the leader of its lease has not said".to_owned()),
@@ -164,6 +164,37 @@ impl Draft<'_> {
         let subject = Subject::instance(&service.name, node);
         self.pre_check(subject, "caught-up", verdict, text);
         why
+    }
+
+    /// May a person's failover go to this standby? What it lacks is lost, so that is told, and refused unless it is accepted. As
+    /// long as the leader of the lease does not speak of a loss, the move itself waits for what it needs.
+    pub(crate) fn may_lose(&mut self, service: &Service, to: &NodeName) -> bool {
+        let subject = || Subject::instance(&service.name, to);
+        let accepts = self.request.accept_loss;
+        let (lost, why) = match self.world.fitness(&service.name, to) {
+            Fitness::Lacks(lost, why) => (lost, why),
+            Fitness::Unknown if accepts => {
+                let by = "the leader of its lease has not said what it lacks";
+                let remedy = "plan again in a moment: what is not known cannot be accepted";
+                self.report.blocked(subject(), by, remedy);
+                return false;
+            }
+            Fitness::Fit | Fitness::Unfit(_) | Fitness::Unknown => return true,
+        };
+        let told = service.told_loss(lost);
+        self.pre_check(subject(), "caught-up", PreVerdict::Fail, why.clone());
+        if accepts {
+            let text = format!("writes are lost, as you accept: {told} ({why})");
+            self.report.warn(subject(), text);
+            self.accepted.insert(service.name.clone(), lost);
+            return true;
+        }
+        self.report.blocked(
+            subject(),
+            format!("writes would be lost: {told} ({why})"),
+            "bring back a node that has them; or accept the loss with --accept-loss",
+        );
+        false
     }
 
     /// Says from which step on a plan that is given up and taken back leaves roles where they are.

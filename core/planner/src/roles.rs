@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_model::names::NodeName;
-use interlock_model::observation::{Liveness, Side};
+use interlock_model::observation::{Fitness, Liveness, Side};
 use interlock_model::plan::{Gate, PlanKind, Wait};
 use interlock_model::spec::Service;
 
@@ -145,7 +145,10 @@ pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
             PlanKind::Failback => preferred(draft, service, from.as_ref()),
             _ => target(draft, service, from.as_ref()),
         };
-        if let Some(to) = to {
+        let is_failover = draft.request.kind == PlanKind::Failover;
+        if let Some(to) = to
+            && (!is_failover || draft.may_lose(service, &to))
+        {
             moves.insert(service.name.clone(), (from, to));
         }
     }
@@ -205,7 +208,8 @@ fn attest(draft: &mut Draft<'_>, service: &Service, primary: Option<&NodeName>) 
         return false;
     }
     let attested: Vec<NodeName> = draft.request.attested.iter().cloned().collect();
-    if attested.is_empty() {
+    // Where nobody is primary because nobody has all that was written, no machine has to be down.
+    if attested.is_empty() && !draft.request.accept_loss {
         draft.report.blocked(
             subject(),
             "nobody has said which machine is down",
@@ -249,6 +253,14 @@ fn target(draft: &mut Draft<'_>, service: &Service, from: Option<&NodeName>) -> 
             None => able.push(node.clone()),
             Some(why) => unable.push((node.clone(), why)),
         }
+    }
+    // Who loses nothing is taken before who does.
+    let loses = |node: &NodeName| {
+        let fitness = draft.world.fitness(&service.name, node);
+        draft.request.kind == PlanKind::Failover && matches!(fitness, Fitness::Lacks(..))
+    };
+    if draft.request.to.is_none() && !able.iter().all(loses) {
+        able.retain(|node| !loses(node));
     }
     if let Some(to) = draft.request.to.clone() {
         if Some(&to) == from {

@@ -1,6 +1,7 @@
 //! What commands that act have in common.
 
 use clap::Args;
+use interlock_model::names::ServiceName;
 
 use super::reason;
 
@@ -16,6 +17,9 @@ pub(crate) struct Answer {
     /// The cluster's name, instead of typing it when asked.
     #[arg(help_heading = HEADING, long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    /// Of a failover: the service of which writes may be lost.
+    #[arg(skip)]
+    pub(crate) service: Option<ServiceName>,
 }
 
 /// How an operation is confirmed, started and followed.

@@ -114,6 +114,7 @@ fn of(scope: Scope, force: Vec<String>) -> PlanArgs {
         assume_active: Vec::new(),
         to: None,
         attested: Vec::new(),
+        accept_loss: false,
         config: None,
         failback: false,
     }

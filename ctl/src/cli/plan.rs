@@ -106,6 +106,9 @@ pub(crate) struct PlanArgs {
     /// Of a failover: the nodes whose machines are down by the operator's word.
     #[arg(skip)]
     pub(crate) attested: Vec<NodeName>,
+    /// Of a failover: may writes be lost?
+    #[arg(skip)]
+    pub(crate) accept_loss: bool,
     /// Of a restart: the file that is changed on the way.
     #[arg(skip)]
     pub(crate) config: Option<Config>,

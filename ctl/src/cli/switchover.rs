@@ -37,8 +37,15 @@ pub(crate) struct Failover {
     #[command(flatten)]
     what: Move,
     /// The machine that is down by your word. If it still runs, two sides may be active: make sure before.
-    #[arg(long, value_name = "NODE", required = true, add = complete::nodes())]
+    #[arg(long, value_name = "NODE", required_unless_present = "accept_loss", add = complete::nodes())]
     attest_down: Vec<NodeName>,
+    /// Lose the writes that nobody else has. The plan says how many those are; it is confirmed with the service's name, and needs
+    /// --reason.
+    #[arg(long, requires = "reason")]
+    accept_loss: bool,
+    /// The service's name, instead of typing it when asked whether writes may be lost.
+    #[arg(long, value_name = "SERVICE", requires = "accept_loss", add = complete::services())]
+    lose_writes_of: Option<ServiceName>,
     #[command(flatten)]
     confirm: Confirm,
     #[command(flatten)]
@@ -49,9 +56,12 @@ impl From<Failover> for Run {
     fn from(args: Failover) -> Self {
         let mut plan = PlanArgs::from(args.what);
         plan.attested = args.attest_down;
+        plan.accept_loss = args.accept_loss;
+        let mut confirm = args.confirm;
+        confirm.answer.service = args.lose_writes_of;
         Self {
             plan,
-            confirm: args.confirm,
+            confirm,
             output: args.output,
         }
     }
@@ -83,6 +93,7 @@ impl From<Move> for PlanArgs {
             assume_active: Vec::new(),
             to: what.to,
             attested: Vec::new(),
+            accept_loss: false,
             config: None,
             failback: false,
         }

@@ -4,6 +4,7 @@
 //! drawn. The coordinator refuses it if the cluster has changed meanwhile.
 
 use interlock_model::action::Action;
+use interlock_model::names::ServiceName;
 use interlock_model::plan::{Plan, PlanKind, SealedPlan};
 use interlock_planner::view;
 use interlock_proto::v1;
@@ -122,6 +123,7 @@ async fn begin(
     let act = Act {
         cluster,
         machines: takes_machines_down(plan.plan()),
+        loses: plan.plan().accepted.keys().next().map(ServiceName::as_str),
         name: "this plan",
         verb: "start this plan",
         question: format!(
@@ -153,11 +155,14 @@ async fn start(
     confirm_cluster: String,
     args: &Confirm,
 ) -> Result<v1::Operation, RpcFailure> {
+    let mut losing = plan.plan().accepted.keys();
+    let confirm_service = losing.next().map(ToString::to_string).unwrap_or_default();
     let request = v1::StartOperationRequest {
         digest: plan.digest().to_string(),
         confirm_cluster,
         reason: args.reason.clone(),
         single_step: args.step,
+        confirm_service,
     };
     let mut operations = client.operations();
     let call = operations.start_operation(request);

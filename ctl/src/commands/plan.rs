@@ -116,6 +116,7 @@ pub(super) async fn make(
             even_if_unchanged: change.even_if_unchanged,
         }),
         failback: args.failback,
+        accept_loss: args.accept_loss,
     };
     let mut plans = client.plans();
     let making = client.call("make a plan", PLANNING, plans.make_plan(request));
@@ -170,6 +171,7 @@ fn offline(kind: PlanKind, args: &PlanArgs, file: &std::path::Path) -> Result<Ma
     request.assume_active = sides(args)?;
     request.to = args.to.clone();
     request.attested = args.attested.iter().cloned().collect();
+    request.accept_loss = args.accept_loss;
     request.change = change(args)?;
     let memory: BTreeMap<ServiceName, _> = BTreeMap::new();
     let forgotten = BTreeMap::new();

@@ -50,6 +50,7 @@ pub(super) async fn confirm(
     }
     let act = Act {
         cluster: plan.cluster.as_str(),
+        loses: None,
         machines: back.iter().filter(|it| it.takes_machine_down()).count(),
         name: &format!("unwinding {name}"),
         verb: "unwind it",

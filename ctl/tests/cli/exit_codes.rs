@@ -41,6 +41,18 @@ fn wrong_usage_is_64_and_says_what_would_be_right() {
     assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
     place.run("plan shutdown --all --offline").exits(64);
     place.run("statsu").exits(64);
+    // Nobody loses writes without saying why, and nothing else is asked for that has to be true.
+    for (words, missing) in [
+        ("failover db --yes", "--attest-down"),
+        ("failover db --accept-loss --yes", "--reason"),
+        (
+            "failover db --attest-down n --lose-writes-of db",
+            "--accept-loss",
+        ),
+    ] {
+        let ran = place.run(words).exits(64);
+        assert!(ran.stderr.contains(missing), "{}", ran.stderr);
+    }
     // An attestation without a word attests nothing.
     let ran = place.run("power verify db1 --attest=").exits(64);
     assert!(ran.stderr.contains("say why"), "{}", ran.stderr);

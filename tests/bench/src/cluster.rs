@@ -271,6 +271,7 @@ impl Coordinator {
             confirm_cluster: CLUSTER.to_owned(),
             reason: "to measure it".to_owned(),
             single_step: false,
+            ..v1::StartOperationRequest::default()
         };
         let started = operations.start_operation(request).await?.into_inner();
         let summary = started.summary.context("an operation without summary")?;

@@ -103,7 +103,7 @@ pub use records::{
     spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
-pub use roles::{Failover, NotTaken};
+pub use roles::{Failover, LossAccepted, NotTaken};
 pub use spec::{Applied, By, NoSpec, Unreadable};
 pub use status::{Cause, ServiceHealth, ServiceStatus};
 pub use stray::{Stray, Strays};

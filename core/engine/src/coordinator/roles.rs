@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use interlock_model::action::Action;
 use interlock_model::ids::OperationId;
-use interlock_model::lease::Epoch;
+use interlock_model::lease::{Epoch, Shortfall};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::Plan;
 
@@ -25,6 +25,19 @@ pub struct Failover {
     pub epoch: Epoch,
     /// Where the role goes.
     pub node: NodeName,
+}
+
+/// That writes of a service are lost is accepted by a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossAccepted {
+    /// In which operation.
+    pub operation: OperationId,
+    /// How much.
+    pub lost: Shortfall,
+    /// Who accepts it.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
 }
 
 /// Automatic failover may not touch what an operation holds.
@@ -54,6 +67,20 @@ impl Coordinator {
     #[must_use]
     pub fn roles_wanted(&self) -> Vec<(ServiceName, OperationId, NodeName)> {
         self.operations.values().flat_map(wanted).collect()
+    }
+
+    /// What the operation that holds a service may lose of its writes, by the word of who started it.
+    #[must_use]
+    pub fn loss_accepted(&self, service: &ServiceName) -> Option<LossAccepted> {
+        let operation = self.operations.get(&self.is_held(service)?)?;
+        let lost = *operation.plan().accepted.get(service)?;
+        let (by, why, ..) = operation.origin();
+        Some(LossAccepted {
+            operation: operation.id(),
+            lost,
+            by: by.to_owned(),
+            why: why.to_owned(),
+        })
     }
 
     /// Automatic failover takes a service, in order to begin this epoch on this node. A later epoch replaces an earlier one.

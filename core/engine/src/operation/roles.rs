@@ -242,7 +242,7 @@ fn has_caught_up(service: &Service, node: &NodeName, since: Duration, ctx: &Ctx<
     let name = &service.name;
     match ctx.view.fitness_since(name, node, since) {
         Fitness::Fit => Readiness::Yes,
-        Fitness::Unfit(why) => {
+        Fitness::Unfit(why) | Fitness::Lacks(_, why) => {
             Readiness::NotYet(format!("{name} on {node} has not caught up: {why}"))
         }
         Fitness::Unknown => Readiness::NotYet(format!(

@@ -211,6 +211,7 @@ pub(crate) fn seal(steps: Vec<Step>) -> Plan {
         kind: PlanKind::Shutdown,
         scope: "--all".into(),
         assumptions: std::collections::BTreeMap::new(),
+        accepted: BTreeMap::new(),
         forced: Vec::new(),
         keeps: std::collections::BTreeSet::new(),
         texts: BTreeMap::from([(text().digest(), text())]),

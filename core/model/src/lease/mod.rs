@@ -17,11 +17,13 @@
 //! | `recovery` | how long a recovery takes that follows from them |
 //! | `terms` | policy, members, what is accepted |
 //! | `exclusion` | the note of why an epoch is over |
+//! | `shortfall` | what a standby lacks |
 
 mod arithmetic;
 mod epoch;
 mod exclusion;
 mod recovery;
+mod shortfall;
 mod terms;
 mod timings;
 
@@ -29,5 +31,6 @@ pub use arithmetic::{BadTimings, Inequality};
 pub use epoch::{Epoch, Holder};
 pub use exclusion::Exclusion;
 pub use recovery::{Costs, Recovery, Way};
+pub use shortfall::Shortfall;
 pub use terms::{ControlLoss, Synchrony, Terms, VmPause};
 pub use timings::{Durations, Election, MARGIN, Profile, RateError, Timings};

@@ -10,6 +10,7 @@ use crate::action::Part;
 use crate::address::FloatingAddress;
 use crate::check::Check;
 use crate::file::ServiceFile;
+use crate::lease::Shortfall;
 use crate::member::{Balancer, Membership};
 use crate::names::{CheckName, LocalName, NodeName, ServiceName};
 use crate::plan::Wait;
@@ -132,6 +133,20 @@ impl Service {
             Part::Address(address) => Some(address),
             _ => None,
         })
+    }
+
+    /// What is lost of its writes, for people: in the unit in which its manager counts.
+    #[must_use]
+    pub fn told_loss(&self, lost: Shortfall) -> String {
+        let has = |is: fn(&Part) -> bool| self.parts.iter().any(is);
+        let unit = if has(|part| part.mariadb().is_some()) {
+            "transactions"
+        } else if has(|part| part.is_server()) {
+            "bytes of its log"
+        } else {
+            "by the count of its manager"
+        };
+        lost.told_in(unit).to_string()
     }
 
     /// Is one instance primary and the others standbys?

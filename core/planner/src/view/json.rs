@@ -22,7 +22,8 @@ pub fn json(sealed: Option<&SealedPlan>, report: &Report) -> Value {
     fields
 }
 
-/// The plan alone as a JSON value: `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `forced`, `keeps`,
+/// The plan alone as a JSON value: `digest`, `generation`, `kind`, `cluster`, `scope`, `assumptions`, `accepted` (what is lost of
+/// writes, where something is), `forced`, `keeps`,
 /// `texts` (what files will say, by digest) and `steps`.
 ///
 /// A step is `id`, `action`, `node`, `service`, `stage`, `after: [{step, until}]`, `gates` and `healthy` (the checks that it
@@ -36,7 +37,7 @@ pub fn plan(sealed: &SealedPlan) -> Value {
     let stage = |id: &StepId| stages.get(id).copied().unwrap_or(1);
     let shown = |(digest, text): (&Digest, &Text)| (digest.to_string(), value!(text.to_string()));
     let texts: Map<String, Value> = plan.texts.iter().map(shown).collect();
-    value!({
+    let mut shown = value!({
         "digest": sealed.digest().to_string(),
         "generation": plan.generation,
         "kind": plan.kind,
@@ -47,7 +48,11 @@ pub fn plan(sealed: &SealedPlan) -> Value {
         "keeps": plan.keeps,
         "texts": texts,
         "steps": plan.steps.iter().map(|one| step(one, stage(&one.id))).collect::<Value>(),
-    })
+    });
+    if !plan.accepted.is_empty() {
+        shown["accepted"] = value!(plan.accepted);
+    }
+    shown
 }
 
 fn step(step: &Step, stage: u32) -> Value {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_model::action::{Action, Part};
 use interlock_model::address::FloatingAddress;
 use interlock_model::check::{CheckFrom, Verdict};
-use interlock_model::lease::{ControlLoss, Epoch, Timings, VmPause};
+use interlock_model::lease::{ControlLoss, Epoch, Shortfall, Timings, VmPause};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{Fitness, InstanceState, Liveness, RoleObservation, Side};
 use interlock_model::plan::{PlanKind, Wait};
@@ -50,6 +50,8 @@ pub(crate) trait Sides: Sized {
     fn side_of(self, service: &str, node: &str, side: Side) -> Self;
     /// The leader of the lease says that it could not take the role.
     fn unfit(self, service: &str, node: &str, why: &str) -> Self;
+    /// The leader of the lease says that it would lose so much.
+    fn lacks(self, node: &str, lost: Shortfall) -> Self;
     fn side(self, node: &str, side: Side) -> Self {
         self.side_of("db", node, side)
     }
@@ -72,6 +74,13 @@ impl Sides for Seen {
         let instances = &mut self.node(node).instances;
         let instance = instances.get_mut(&name::<ServiceName>(service)).unwrap();
         instance.role.as_mut().unwrap().fitness = Fitness::Unfit(why.to_owned());
+        self
+    }
+    fn lacks(mut self, node: &str, lost: Shortfall) -> Self {
+        let instances = &mut self.node(node).instances;
+        let instance = instances.get_mut(&name::<ServiceName>("db")).unwrap();
+        let why = "it is 7 behind, more than 0".to_owned();
+        instance.role.as_mut().unwrap().fitness = Fitness::Lacks(lost, why);
         self
     }
 }
@@ -259,6 +268,85 @@ fn a_failover_rests_on_a_word_that_no_agent_contradicts() {
     refused(&up(&cluster), &["a"], "the agent of a is heard");
     let other_is_down = lost.clone().state("db", "b", InstanceState::Stopped);
     refused(&other_is_down, &["a"], "b: it is down");
+}
+
+#[test]
+fn a_failover_loses_writes_only_where_that_is_accepted_and_says_how_many() {
+    let cluster = cluster();
+    let lost = up(&cluster).lose("a").lacks("b", Shortfall::AtLeast(7));
+    let failover = |seen: &Seen, accepts: bool| {
+        let asked = ask(&cluster, PlanKind::Failover, services(&["db"]))
+            .attesting(&["a"])
+            .seeing(seen);
+        let asked = if accepts {
+            asked.accepting_loss()
+        } else {
+            asked
+        };
+        asked.outcome()
+    };
+    let refused = failover(&lost, false);
+    assert!(refused.plan.is_none(), "{}", refused.report);
+    let report = refused.report.to_string();
+    for part in [
+        "writes would be lost: at least 7",
+        "7 behind",
+        "--accept-loss",
+    ] {
+        assert!(report.contains(part), "{report}");
+    }
+
+    let accepted = failover(&lost, true);
+    let report = accepted.report.to_string();
+    assert!(
+        report.contains("writes are lost, as you accept: at least 7"),
+        "{report}"
+    );
+    let plan = accepted.plan.expect("a plan");
+    assert_eq!(ids(plan.plan()), ["promote:db@b", "verify-role:db@b"]);
+    let service: ServiceName = name("db");
+    assert_eq!(
+        plan.plan().accepted,
+        [(service, Shortfall::AtLeast(7))].into()
+    );
+
+    // Who lacks nothing loses nothing, whatever was accepted; and what nobody has said cannot be accepted.
+    let fit = failover(&up(&cluster).lose("a"), true);
+    assert_eq!(fit.plan.expect("a plan").plan().accepted, [].into());
+    let mut unknown = up(&cluster).lose("a");
+    let instance = unknown
+        .node("b")
+        .instances
+        .get_mut(&name::<ServiceName>("db"));
+    instance.unwrap().role.as_mut().unwrap().fitness = Fitness::Unknown;
+    let report = failover(&unknown, true).report.to_string();
+    assert!(report.contains("has not said what it lacks"), "{report}");
+    assert!(failover(&unknown, false).plan.is_some());
+}
+
+#[test]
+fn a_role_that_nobody_has_needs_no_word_that_a_machine_is_down_but_that_writes_are_lost() {
+    let cluster = cluster();
+    let free = cluster.all_up(&[]);
+    let free = free.side("a", Side::Standby).side("b", Side::Standby);
+    let failover = |seen: &Seen, accepts: bool| {
+        let asked = ask(&cluster, PlanKind::Failover, services(&["db"])).seeing(seen);
+        if accepts {
+            asked.accepting_loss()
+        } else {
+            asked
+        }
+        .outcome()
+    };
+    let one = free.clone().lacks("a", Shortfall::Unknown);
+    assert!(failover(&one, false).plan.is_none());
+    // b has everything.
+    let plan = failover(&one, true).plan.expect("a plan");
+    assert_eq!(ids(plan.plan()), ["promote:db@b", "verify-role:db@b"]);
+    assert_eq!(plan.plan().accepted, [].into());
+    let both = one.lacks("b", Shortfall::Unknown);
+    let report = failover(&both, true).report.to_string();
+    assert!(report.contains("say which one with --to NODE"), "{report}");
 }
 
 /// The pre-checks of a report, as `SUBJECT: CHECK: VERDICT`.

@@ -468,6 +468,10 @@ impl<'a> Ask<'a> {
         self.request.attested = nodes.iter().map(|node| name(node)).collect();
         self
     }
+    pub(crate) fn accepting_loss(mut self) -> Self {
+        self.request.accept_loss = true;
+        self
+    }
     pub(crate) fn failing_back(mut self) -> Self {
         self.request.failback = true;
         self

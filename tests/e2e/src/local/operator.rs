@@ -221,6 +221,7 @@ impl Operator {
             confirm_cluster: "local".to_owned(),
             reason: "a test".to_owned(),
             single_step,
+            ..v1::StartOperationRequest::default()
         };
         self.call(OperationServiceClient::new(self.channel.clone()).start_operation(request))
     }

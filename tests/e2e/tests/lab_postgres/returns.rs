@@ -89,6 +89,75 @@ fn who_lacks_too_much_waits_and_who_comes_back_with_more_has_it_counted_and_is_n
     lab.close()
 }
 
+/// The exit code where no plan is possible.
+const NO_PLAN: i32 = 5;
+
+#[test]
+fn rows_that_only_a_lost_primary_has_are_lost_by_a_persons_word_alone() -> Result<()> {
+    let Some(lab) = Lab::open("postgres-loss")? else {
+        return Ok(());
+    };
+    let site = Site::under(&lab, "rejoin: rewind", LEASE)?;
+    let writers = site.start()?;
+    let (first, epoch) = site.primary()?;
+    let (old, new) = (site.host(&first), site.other(&first));
+    lab.cut(old.name(), new.name())?;
+    psql(old, MUCH)?;
+    writers.wait_more(50)?;
+    // How far it has written is told with a renewal.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    old.pull_plug()?;
+    stays_free(&site, "behind, more than 1048576")?;
+
+    let failover = [
+        "failover",
+        "db",
+        "--attest-down",
+        &first,
+        "--reason",
+        "it burnt",
+    ];
+    let said = site.cluster.run_to(NO_PLAN, &failover)?;
+    for part in [
+        "writes would be lost: at least",
+        "bytes of its log",
+        "--accept-loss",
+    ] {
+        ensure!(said.contains(part), "{said}");
+    }
+    let accepted = [&failover[..], &["--accept-loss", "--yes"]].concat();
+    let said = site.cluster.run_to(64, &accepted)?;
+    ensure!(said.contains("--lose-writes-of db"), "{said}");
+    let said = site
+        .cluster
+        .run(&[&accepted[..], &["--lose-writes-of", "db"]].concat())?;
+    println!("{said}");
+    lab.heal()?;
+    let later = site.wait_primary(new.name(), &writers)?;
+    ensure!(later > epoch, "epoch {later}");
+    let why = site.cluster.ask(&["why", "db"])?.to_string();
+    for part in [
+        "accepts that writes are lost",
+        "bytes of its log",
+        "it burnt",
+    ] {
+        ensure!(why.contains(part), "{why}");
+    }
+
+    // What it had is counted when it comes back, and kept.
+    old.power_on()?;
+    site.wait_follows(&first, later)?;
+    eventually("what was lost is told", SOON, || {
+        let events = site.cluster.ask(&["events"])?;
+        let events = events.as_array().context("no events")?;
+        let lost = events.iter().any(|event| kind(event) == "writes-lost");
+        ensure!(lost, "it is not told");
+        Ok(())
+    })?;
+    writers.never_two_at_once()?;
+    lab.close()
+}
+
 /// A primary loses power with rows that its standby never got. They are lost, so they are counted and kept; and whoever starts its
 /// server starts a standby.
 fn comes_back_with_rows_of_its_own(

@@ -76,6 +76,8 @@ pub enum Mutant {
     LosesInMoves,
     /// E18: automation acts while an operation holds the service.
     IgnoresClaims,
+    /// D1: each move on purpose may lose what it likes, and no person has said so.
+    LosesUnasked,
     /// D1: a machine that has just been started takes over like any other.
     ForgetsBoots,
     /// D1: acknowledges without waiting before the record says so.
@@ -92,7 +94,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::ExpiresHolders,
         Self::PromisesNothing,
         Self::TakesOneForAll,
@@ -126,6 +128,7 @@ impl Mutant {
         Self::ForgetsHandOvers,
         Self::AsksAgain,
         Self::LosesInMoves,
+        Self::LosesUnasked,
         Self::ForgetsBoots,
         Self::DegradesFirst,
         Self::TakesUnknownForNone,
@@ -161,6 +164,7 @@ impl Mutant {
             Self::IgnoresClaims | Self::ForgetsHandOvers | Self::AsksAgain => "E18",
             Self::ForgetsBoots
             | Self::LosesInMoves
+            | Self::LosesUnasked
             | Self::DegradesFirst
             | Self::TakesUnknownForNone
             | Self::ClaimsToFollow => "D1",
@@ -200,6 +204,7 @@ impl Mutant {
             | Self::OpensTheDoor
             | Self::ForgetsWhoWasPrimary
             | Self::IgnoresClaims
+            | Self::LosesUnasked
             | Self::DegradesFirst
             | Self::TakesUnknownForNone
             | Self::ClaimsToFollow => Kind::Deaths,
@@ -219,7 +224,10 @@ impl Mutant {
             Self::ForgetsBoots => Rule::Young,
             Self::ForgetsHandOvers | Self::ForgetsProven => Rule::Liveness,
             Self::AsksAgain => Rule::Once,
-            Self::LosesInMoves | Self::DegradesFirst | Self::TakesUnknownForNone => Rule::NoLoss,
+            Self::LosesInMoves
+            | Self::LosesUnasked
+            | Self::DegradesFirst
+            | Self::TakesUnknownForNone => Rule::NoLoss,
             _ => Rule::OneWriter,
         }
     }

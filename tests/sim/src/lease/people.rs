@@ -6,6 +6,7 @@ use std::time::Duration;
 use interlock_engine::lease::LeaseRecord;
 use interlock_engine::lease::holder::Event as Told;
 use interlock_engine::lease::leader::Event as LeaderTold;
+use interlock_model::lease::Shortfall;
 
 use super::event::{Event, Place};
 use super::machine::{State, name, number};
@@ -240,6 +241,9 @@ impl Run {
         self.count("switchovers");
         self.say(|| format!("operator: switchover to node {target}"));
         self.operation_since = self.now();
+        if self.setup.is(Mutant::LosesUnasked) {
+            self.lead_all(&LeaderTold::Accepts(Some((id, Shortfall::Unknown))));
+        }
         self.lead_all(&LeaderTold::Wanted(Some((id, name(target)))));
     }
 }

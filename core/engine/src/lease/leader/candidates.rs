@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use interlock_model::lease::{Holder as Member, Shortfall};
 use interlock_model::names::NodeName;
 
+use super::bump::Cause;
 use super::event::Standing;
 use super::fitness::{self, Unfit};
 use super::reading::Reading;
@@ -33,6 +35,52 @@ impl Leader {
             (node, (age.unwrap_or_default(), why))
         });
         dated.collect()
+    }
+
+    /// Of each member that could take the role by the word of who accepts that writes are lost: how much it lacks, and why. While the
+    /// primary is heard it can be waited for, and nobody lacks anything.
+    #[must_use]
+    pub fn lacking(&self, now: Clock) -> BTreeMap<NodeName, (Shortfall, String)> {
+        let read = self.reading.as_ref().filter(|reading| {
+            !self.outdated && now.longest_since(reading.at()) < self.timings().life()
+        });
+        let Some((reading, record)) = read.and_then(|it| it.record().map(|record| (it, record)))
+        else {
+            return BTreeMap::new();
+        };
+        let terms = self.terms_after(record);
+        let is_heard = |heard: &&Heard| now.longest_since(heard.at) < terms.timings.fence();
+        let heard = |node: &NodeName| self.heard.get(node).filter(is_heard);
+        let holder = record.holder().filter(|_| record.is_held());
+        let is_there =
+            |holder: &Member| heard(&holder.node).is_some_and(|it| it.standing.holder == *holder);
+        if holder.is_some_and(is_there) {
+            return BTreeMap::new();
+        }
+        let recent = self.is_recent(reading, now);
+        let lacks = |node: &NodeName| {
+            let standing = &heard(node)?.standing;
+            let unfit = fitness::judge(standing, record, &terms, true, recent, None).err()?;
+            let lacks = fitness::shortfall(&unfit, standing, record)?;
+            Some((node.clone(), (lacks, unfit.to_string())))
+        };
+        terms.members.iter().filter_map(lacks).collect()
+    }
+
+    /// Has who ordered this operation accepted what this one would lose?
+    pub(super) fn may_lose(
+        &self,
+        cause: Cause,
+        unfit: &Unfit,
+        standing: &Standing,
+        record: &LeaseRecord,
+    ) -> bool {
+        let accepted = match (cause, self.accepted) {
+            (Cause::Operation(id), Some((by, accepted))) if by == id => accepted,
+            (Cause::Operation(_) | Cause::Failover, _) => return false,
+        };
+        let lacks = fitness::shortfall(unfit, standing, record);
+        lacks.is_some_and(|lacks| accepted.covers(lacks))
     }
 
     /// Is that nothing but what was written within the last seconds? A planned move waits for all that was written, so who has as

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_model::ids::OperationId;
-use interlock_model::lease::{Epoch, Holder as Member, Synchrony, Terms};
+use interlock_model::lease::{Epoch, Holder as Member, Shortfall, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
 use crate::lease::{Clock, Safeguards, Stored, Transaction};
@@ -122,6 +122,8 @@ pub enum Event {
     Cleared(NodeName),
     /// An operation that holds the service wants this node to be primary; none ends that.
     Wanted(Option<(OperationId, NodeName)>),
+    /// A person who has ordered this operation accepts that so much of what was written is lost; none ends that.
+    Accepts(Option<(OperationId, Shortfall)>),
     /// Another spec was applied: its terms are proposed to the holder from now on.
     Terms(Terms),
     /// How long a stop of the service may take, by the spec.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interlock_model::lease::{Epoch, Synchrony, Terms};
+use interlock_model::lease::{Epoch, Shortfall, Synchrony, Terms};
 use interlock_model::names::NodeName;
 
 use super::event::Standing;
@@ -177,6 +177,28 @@ pub(super) fn judge(
         return Err(Unfit::Behind { lag, limit });
     }
     young.map_or(Ok(()), |left| Err(Unfit::JustStarted(left)))
+}
+
+/// What would be lost if it took over all the same; none if that is not what stands against it.
+pub(super) fn shortfall(
+    unfit: &Unfit,
+    standing: &Standing,
+    record: &LeaseRecord,
+) -> Option<Shortfall> {
+    match unfit {
+        // How far its data go says nothing.
+        Unfit::NotFollowing { .. } => Some(Shortfall::Unknown),
+        Unfit::UnknownLag
+        | Unfit::NotSynchronous
+        | Unfit::Behind { .. }
+        | Unfit::JustStarted(_) => {
+            let lacks = |written: u64| Some(written.saturating_sub(standing.position?));
+            let exactly = record.ended_at().and_then(lacks).map(Shortfall::Exactly);
+            let at_least = || record.position().and_then(lacks).map(Shortfall::AtLeast);
+            Some(exactly.or_else(at_least).unwrap_or(Shortfall::Unknown))
+        }
+        _ => None,
+    }
 }
 
 /// Was what was written last with every member at once? Where there are data, writes wait for others and never for the one

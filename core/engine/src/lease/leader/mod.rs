@@ -19,14 +19,18 @@
 //! | `suspicion` | when a machine is lost, and may be switched off |
 //! | `evidence` | power devices and people |
 //! | `fitness` | who may take over |
+//! | `choice` | who of them does |
+//! | `agreed` | under which terms |
 //! | `candidates` | the same for people, and for moves on purpose |
 //! | `restarted` | machines that have just been started |
 //! | `written` | how far the holder had written some seconds ago |
 //! | `bump` | the transactions |
 //! | `doubt` | a store that went back |
 
+mod agreed;
 mod bump;
 mod candidates;
+mod choice;
 pub(super) mod doubt;
 mod event;
 pub(super) mod evidence;
@@ -46,7 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use interlock_model::ids::OperationId;
-use interlock_model::lease::{Epoch, Holder as Member, Terms};
+use interlock_model::lease::{Epoch, Holder as Member, Shortfall, Terms};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::time::Timestamp;
 
@@ -97,6 +101,8 @@ pub struct Leader {
     config: Config,
     automatic: bool,
     wanted: Option<(OperationId, NodeName)>,
+    /// What may be lost by the word of who ordered an operation.
+    accepted: Option<(OperationId, Shortfall)>,
     reading: Option<Reading>,
     /// Something was not committed, so the last reading is not what is so.
     outdated: bool,
@@ -153,6 +159,7 @@ impl Leader {
             config,
             automatic: false,
             wanted: None,
+            accepted: None,
             reading: None,
             outdated: false,
             asked: None,
@@ -217,6 +224,7 @@ impl Leader {
             Event::Attest { node, by, why } => self.attest(node, by, why),
             Event::Cleared(node) => drop(self.cleared.insert(node)),
             Event::Wanted(wanted) => self.wanted = wanted,
+            Event::Accepts(accepted) => self.accepted = accepted,
             Event::Terms(terms) => self.config.terms = terms,
             Event::BootDead(boot_dead) => self.config.boot_dead = boot_dead,
             Event::StopWithin(within) => self.config.stop_within = within,

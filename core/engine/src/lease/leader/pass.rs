@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use interlock_model::lease::{ControlLoss, Epoch, Exclusion, Terms, Timings};
+use interlock_model::lease::{Terms, Timings};
 use interlock_model::names::NodeName;
 
 use super::bump::{self, Cause, Draft};
 use super::doubt::{self, Settled};
 use super::event::{Effect, Standing};
 use super::reading::Reading;
-use super::{Clock, Leader, Promotion, Undecided, Unfit, expiry, fitness};
+use super::{Clock, Leader, Promotion, Undecided, agreed, expiry, fitness};
 use crate::lease::{Change, Condition, Excluded, ExclusionProof, LeaseRecord, Reason, Transaction};
 
 impl Leader {
@@ -339,7 +338,7 @@ impl Leader {
         now: Clock,
     ) -> Result<Option<ExclusionProof>, super::NotExpired> {
         if record.holder().is_none() {
-            return promises_end(reading, record, now).map(|()| None);
+            return agreed::promises_end(reading, record, now).map(|()| None);
         }
         if let Some(off) = &self.off {
             return Ok(Some(ExclusionProof::fenced(off)));
@@ -371,104 +370,6 @@ impl Leader {
         sighted.or_else(|| promised.next())
     }
 
-    /// The terms of the next epoch: those of the record, which its holder keeps (safety rule E8). Where nobody holds it they
-    /// bind nobody, and those of the spec begin; else a service whose members were all replaced would never have a primary.
-    ///
-    /// Nobody may be able to keep those: where a watchdog is required, no node takes the role under timings that its device does not
-    /// suit. So if an epoch came to nothing under other ones, the next has the timings and the policy that somebody has kept before.
-    /// Once it was given back it is tried with those of the spec again. One that nobody has answered keeps its members: they may have
-    /// promised an earlier primary to wait, and nobody else has (safety rule E2).
-    pub(super) fn terms_after<'a>(&'a self, record: &'a LeaseRecord) -> Cow<'a, Terms> {
-        let spec = &self.config.terms;
-        let is_free = record.holder().is_none();
-        let usual = if is_free { spec } else { record.terms() };
-        let came_to_nothing = !record.has_begun() && (is_free || !record.is_held());
-        let Some(proven) = record.proven_terms().filter(|_| came_to_nothing) else {
-            return Cow::Borrowed(usual);
-        };
-        let tried = record.terms();
-        let binds = |terms: &Terms| (terms.timings, terms.on_control_loss);
-        if binds(proven) == binds(tried) {
-            return Cow::Borrowed(usual);
-        }
-        Cow::Owned(Terms {
-            timings: proven.timings,
-            on_control_loss: proven.on_control_loss,
-            ..usual.clone()
-        })
-    }
-
-    /// The best node that may take over, or why there is none.
-    fn candidate(
-        &self,
-        reading: &Reading,
-        record: &LeaseRecord,
-        cause: Cause,
-        now: Clock,
-    ) -> Result<Standing, String> {
-        let recent = self.is_recent(reading, now);
-        let mut best: Option<&Standing> = None;
-        let mut reasons = Vec::new();
-        let terms = self.terms_after(record);
-        let clean = self.is_handed_over(record, now);
-        let ordered = matches!(cause, Cause::Operation(_));
-        let loses_nothing = ordered || clean || self.is_owed_all(record);
-        let wanted = self.wanted.as_ref().map(|(_, node)| node);
-        for node in &terms.members {
-            if ordered && wanted != Some(node) && !self.is_back_home(record, node) {
-                continue;
-            }
-            let fresh = self
-                .heard
-                .get(node)
-                .filter(|heard| now.longest_since(heard.at) < terms.timings.fence());
-            let judged = fresh.map_or(Err(Unfit::Silent), |heard| {
-                let (planned, young) = (loses_nothing, self.young(heard, now));
-                let fit = fitness::judge(&heard.standing, record, &terms, planned, recent, young);
-                let first = |()| match ordered {
-                    true => Ok(()),
-                    false => self.waits_for_owner(record, heard, now),
-                };
-                fit.and_then(first).map(|()| &heard.standing)
-            });
-            match judged {
-                Ok(standing) if record.holder() == Some(&standing.holder) => {
-                    reasons.push(format!("{node}: it holds the role"));
-                }
-                Ok(standing) => {
-                    // Who takes over because nobody reaches the holder is reached itself. And what may not move goes back to where it
-                    // was, unless that is to be left alone as well.
-                    let rank = |standing: &Standing| {
-                        let node = &standing.holder.node;
-                        let is_wanted = ordered && wanted == Some(node);
-                        let stays = !self.automatic && standing.mark == Some(record.last_held());
-                        let reached = clean && self.is_reached(node, now);
-                        let rests = standing.rests.is_some();
-                        let rank = rank(standing, record);
-                        (is_wanted, !rests, stays, reached, rank, standing.score)
-                    };
-                    let better = |best: &Standing| rank(standing) > rank(best);
-                    if best.is_none_or(better) {
-                        best = Some(standing);
-                    }
-                }
-                Err(unfit) => reasons.push(format!("{node}: {unfit}")),
-            }
-        }
-        best.cloned().ok_or_else(|| reasons.join("; "))
-    }
-
-    /// Has this node given the role back, and could not say how far it had written? Then nobody else can be proven to have all of
-    /// it, and what an operation has asked for goes back to where it was.
-    fn is_back_home(&self, record: &LeaseRecord, node: &NodeName) -> bool {
-        let heard = self.heard.get(node);
-        let was_primary =
-            heard.is_some_and(|heard| heard.standing.mark == Some(record.last_held()));
-        let is_free = record.is_owed() && record.holder().is_none();
-        // Where everybody has everything, nobody has to say how far it had written.
-        is_free && record.ended_at().is_none() && was_primary && !fitness::is_with_everybody(record)
-    }
-
     fn begin(
         &mut self,
         reading: &Reading,
@@ -498,40 +399,5 @@ impl Leader {
             terms: terms.into_owned(),
         };
         self.commit(transaction, Some(promotion), out);
-    }
-}
-
-/// Who was last primary may go on by the promises of its members for as long as those last, although its lease was taken for
-/// expired. They keep the members of its record from the role. But once the next epoch was given back by somebody who never had
-/// it, that record is free for the spec's members, and one that is new has promised nothing (safety rule E2).
-fn promises_end(
-    reading: &Reading,
-    record: &LeaseRecord,
-    now: Clock,
-) -> Result<(), super::NotExpired> {
-    let last = record.last_held();
-    let expired = matches!(
-        record.exclusions().get(&last),
-        Some(Exclusion::Expired { .. })
-    );
-    let terms = record.terms();
-    if last == record.epoch() || !expired || terms.on_control_loss != ControlLoss::Failsafe {
-        return Ok(());
-    }
-    let gone = now.shortest_since(reading.since());
-    match terms.timings.life().saturating_sub(gone) {
-        Duration::ZERO => Ok(()),
-        left => Err(super::NotExpired::Lasts(left)),
-    }
-}
-
-/// How good a candidate is among those that are fit. Whose data goes farthest; where all have every write, who was not
-/// primary last: that one has given the role back, and may be unable to keep it.
-fn rank(standing: &Standing, record: &LeaseRecord) -> (bool, Option<Epoch>, Option<u64>) {
-    let mut members = record.terms().members.iter();
-    if members.all(|node| record.synchrony().covers(node)) {
-        (standing.mark != Some(record.last_held()), None, None)
-    } else {
-        (false, standing.mark, standing.position)
     }
 }

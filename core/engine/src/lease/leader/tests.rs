@@ -1,5 +1,6 @@
 //! Rules of the leader's side, one by one.
 
+mod accepted;
 mod fencing;
 mod handed;
 mod members;
