@@ -9,7 +9,7 @@ use interlock_e2e::{Lab, Machine};
 
 use crate::site::{HCDC, MSTR, Site, System};
 
-/// The database moves on purpose, then its machine is lost under writers, and comes back.
+/// The database moves on purpose, then its server is killed under writers, then its machine is lost, and comes back.
 fn moves(system: &System) -> Result<()> {
     let Some(lab) = Lab::open(system.name)? else {
         return Ok(());
@@ -26,6 +26,16 @@ fn moves(system: &System) -> Result<()> {
     let moved = site.wait_primary(&second, &writers)?;
     ensure!(moved == epoch + 1, "epoch {moved} after {epoch}");
     println!("switchover: no row for {:?}", writers.longest_gap()?);
+    site.wait_login()?;
+    site.nothing_is_lost(&writers)?;
+    site.wait_follows(&first, moved)?;
+
+    // Its server alone: it is started again where it is, and the role does not move.
+    site.wait_synchronous(&first)?;
+    site.kill_server(&second, &writers)?;
+    let stays = site.wait_primary(&second, &writers)?;
+    ensure!(stays == moved, "epoch {stays} after {moved}");
+    println!("killed server: no row for {:?}", writers.longest_gap()?);
     site.wait_login()?;
     site.nothing_is_lost(&writers)?;
     site.wait_follows(&first, moved)?;

@@ -87,6 +87,39 @@ fn is_on(host: &Host) -> Result<bool> {
     Ok(host.exec(&["ip", "link", "show", "eth0"])?.contains(",UP"))
 }
 
+/// Has the third machine believe that the service's address is at this machine, whatever is announced; none ends that.
+fn believe(site: &Site<'_>, node: Option<&str>) -> Result<()> {
+    let of = ["dev", "eth0"];
+    match node {
+        Some(node) => {
+            let mac = ["cat", "/sys/class/net/eth0/address"];
+            let mac = site.host(node).exec(&mac)?;
+            let there = [
+                "ip",
+                "neigh",
+                "replace",
+                &site.address,
+                "lladdr",
+                mac.trim(),
+            ];
+            let words = [&there[..], &of, &["nud", "permanent"]].concat();
+            site.management.exec(&words).map(drop)
+        }
+        None => {
+            let gone = ["ip", "neigh", "del", &site.address];
+            let words = [&gone[..], &of].concat();
+            site.management.exec(&words).map(drop)
+        }
+    }
+}
+
+/// Does whoever has the service's address, as the third machine believes, take a connection?
+fn is_let_in(site: &Site<'_>) -> Result<bool> {
+    let connect = format!("exec 3<>/dev/tcp/{}/5060", site.address);
+    let asked = ["timeout", "2", "bash", "-c", &connect];
+    Ok(site.management.output(&asked)?.status.success())
+}
+
 #[test]
 fn eth0_is_on_where_the_role_is_alone_and_lets_nobody_in_once_the_lease_is_over() -> Result<()> {
     let Some(lab) = Lab::open("uc8k-eth0")? else {
@@ -119,10 +152,18 @@ fn eth0_is_on_where_the_role_is_alone_and_lets_nobody_in_once_the_lease_is_over(
         site.host(&second)
             .exec(&["systemctl", "kill", &signal, "--kill-whom=main", unit])
     };
+    believe(&site, Some(&second))?;
+    ensure!(is_let_in(&site)?, "nobody is let in while it has the role");
     agent("STOP")?;
     ensure!(site.wait_primary(&first, &calls)? == epoch + 2);
-    ensure!(is_on(site.host(&second))?, "something has switched it off");
     println!("stopped agent: no call for {:?}", calls.longest_gap()?);
+    ensure!(is_on(site.host(&second))?, "something has switched it off");
+    ensure!(
+        site.has_address(site.host(&second))?,
+        "its address is not there"
+    );
+    ensure!(!is_let_in(&site)?, "it lets in who still believes it there");
+    believe(&site, None)?;
     site.wait_verified()?;
     agent("CONT")?;
     wait_on(&site, &first)?;
