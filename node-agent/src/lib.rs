@@ -45,6 +45,9 @@ mod roles;
 pub mod run;
 pub mod session;
 pub mod shim;
+#[cfg(test)]
+#[path = "../../tests/skip.rs"]
+mod skip;
 pub mod supervise;
 pub mod systemd;
 mod tool;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -244,8 +246,8 @@ async fn an_agent_that_died_before_the_shim_existed_has_started_nothing() {
 async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_environment_replaced()
 {
     let Some(cgroup) = Cgroup::create("killed") else {
-        eprintln!("skipped: no cgroup v2 tree with cgroup.kill can be written here");
-        return;
+        let why = "no cgroup v2 tree with cgroup.kill can be written here";
+        return skip::skip("runs in control groups", why);
     };
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));
@@ -272,8 +274,8 @@ async fn a_control_group_proves_emptiness_even_if_the_shim_is_killed_and_the_env
 #[tokio::test]
 async fn a_run_in_a_control_group_ends_as_one_without() {
     let Some(cgroup) = Cgroup::create("ended") else {
-        eprintln!("skipped: no cgroup v2 tree with cgroup.kill can be written here");
-        return;
+        let why = "no cgroup v2 tree with cgroup.kill can be written here";
+        return skip::skip("runs in control groups", why);
     };
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../tests/skip.rs"]
+mod skip;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,7 +182,10 @@ impl Small {
             .arg(dir.path())
             .output();
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            eprintln!("SKIPPED: cannot mount a tmpfs (needs root)");
+            skip::skip(
+                "probes of a full file system",
+                "cannot mount a tmpfs (needs root)",
+            );
             return None;
         }
         Some(Self(dir))
@@ -322,7 +328,10 @@ impl Freezer {
             .and_then(|()| std::fs::write(path.join("freezer.state"), "FROZEN"))
             .is_err()
         {
-            eprintln!("SKIPPED: no writable freezer (needs root and cgroup v1)");
+            skip::skip(
+                "a file probe that was frozen",
+                "there is no freezer that may be written (needs root and cgroup v1)",
+            );
             return None;
         }
         Some(Self(path))

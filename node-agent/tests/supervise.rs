@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/skip.rs"]
+mod skip;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -362,8 +364,8 @@ async fn a_stop_without_a_shim_is_not_proven_while_a_worker_may_live_that_nothin
 #[tokio::test]
 async fn a_control_group_finds_a_worker_that_nothing_else_tells() {
     let Some(cgroup) = Cgroup::create("worker") else {
-        eprintln!("skipped: no cgroup v2 tree with cgroup.kill can be written here");
-        return;
+        let why = "no cgroup v2 tree with cgroup.kill can be written here";
+        return skip::skip("runs in control groups", why);
     };
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));

@@ -14,7 +14,7 @@ fn without(directory: &str, system: &str) -> Option<Output> {
         .ok()?;
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     if said.contains("unshare failed") || said.contains("mount:") {
-        eprintln!("SKIPPED: the demo on a machine that lacks something: {said}");
+        interlock_e2e::skip("the demo on a machine that lacks something", &said);
         return None;
     }
     Some(ran)

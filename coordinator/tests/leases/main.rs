@@ -18,4 +18,6 @@ mod restarts;
 #[path = "../store/etcd/server.rs"]
 #[expect(dead_code, reason = "the tests of the store need more of it")]
 mod server;
+#[path = "../../../tests/skip.rs"]
+mod skip;
 mod taken_along;

@@ -10,6 +10,8 @@ mod embedded;
 mod etcd;
 mod leadership;
 mod silence;
+#[path = "../../../tests/skip.rs"]
+mod skip;
 
 conformance::suite!(crate::embedded::Fixture);
 leadership::suite!(crate::embedded::Fixture);

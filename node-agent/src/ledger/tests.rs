@@ -202,7 +202,10 @@ impl Small {
             .arg(dir.path())
             .output();
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            eprintln!("SKIPPED: cannot mount a tmpfs (needs root)");
+            crate::skip::skip(
+                "a ledger on a full disk",
+                "cannot mount a tmpfs (needs root)",
+            );
             return None;
         }
         Some(Self(dir))

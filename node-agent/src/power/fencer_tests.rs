@@ -392,10 +392,15 @@ async fn only_installed_fence_agents_are_run() {
     ));
 }
 
+fn not_installed(agent: &str) {
+    let why = format!("{agent} is missing; `cargo xtask test` installs fence-agents");
+    crate::skip::skip("real fence agents", &why);
+}
+
 /// The real package, or a note that this test could not run.
 fn real_agents(test: &str) -> Option<Fencer> {
     if !Path::new("/usr/sbin/fence_dummy").exists() {
-        eprintln!("SKIPPED: fence-agents not installed (apt-get install fence-agents)");
+        not_installed("fence_dummy");
         return None;
     }
     let permit = BTreeSet::from(["status_file".to_owned()]);
@@ -480,7 +485,7 @@ async fn every_real_agent_describes_itself() {
         ("fence_dummy", None),
     ] {
         if !Path::new("/usr/sbin").join(agent).exists() {
-            eprintln!("SKIPPED: {agent} not installed (apt-get install fence-agents)");
+            not_installed(agent);
             continue;
         }
         let metadata = fencer.metadata(agent).await.unwrap();

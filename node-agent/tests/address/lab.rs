@@ -84,12 +84,7 @@ pub(crate) fn in_a_lab(test: &str, body: impl FnOnce()) {
 }
 
 fn skip(why: &str) {
-    let line = format!("SKIPPED: floating addresses: {why}\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = File::options().create(true).append(true).open(list);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
+    crate::skip::skip("floating addresses", why);
 }
 
 /// A host on the bridge.

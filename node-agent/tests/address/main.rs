@@ -5,3 +5,5 @@
 mod lab;
 mod moving;
 mod path;
+#[path = "../../../tests/skip.rs"]
+mod skip;

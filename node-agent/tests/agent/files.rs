@@ -15,7 +15,7 @@ use interlock_proto::v1::file_compared::Answer;
 use interlock_proto::v1::file_difference::Shown;
 use interlock_proto::v1::file_piece::Piece;
 
-use crate::lab::{Agent, Lab};
+use crate::lab::{Agent, Lab, has};
 use crate::scripted::{Coordinator, Session, exec, id, process};
 
 const NGINX: &str = "/usr/sbin/nginx";
@@ -37,8 +37,7 @@ struct Bed {
 impl Bed {
     /// None, with a word about it, where there is no nginx. `check` is what checks the file, `more` what else is said of it.
     async fn new(check: &str, more: &str) -> Option<Self> {
-        if !Path::new(NGINX).exists() {
-            eprintln!("skipped: there is no {NGINX} (package nginx)");
+        if !has("files that nginx checks", NGINX, "nginx") {
             return None;
         }
         let check = format!("\"{NGINX}\", \"-t\", \"-e\", \"stderr\", \"-c\", \"{check}\"");

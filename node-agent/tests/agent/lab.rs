@@ -1,7 +1,6 @@
 //! A node in a temporary directory: certificates, a file, the agent's program.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -23,16 +22,7 @@ use crate::scripted::{Coordinator, PATIENCE};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Says what is not tested here, and why: also where `cargo xtask test` collects it.
-pub(crate) fn skip(what: &str, why: &str) {
-    let line = format!("SKIPPED: {what}: {why}\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = fs::File::options().create(true).append(true).open(list);
-        // One write: lines of tests that run at the same time do not mix.
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
-}
+pub(crate) use crate::skip::skip;
 
 /// Is this program here? What cannot be tested without it is said otherwise.
 pub(crate) fn has(what: &str, program: &str, package: &str) -> bool {

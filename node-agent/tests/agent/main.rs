@@ -21,5 +21,7 @@ mod orphans;
 mod restarts;
 mod roles;
 mod scripted;
+#[path = "../../../tests/skip.rs"]
+mod skip;
 mod trust;
 mod units;

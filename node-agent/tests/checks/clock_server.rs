@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::bed::Bed;
 use crate::clock::{check, time_server};
-use crate::server::{Server, skip};
+use crate::server::Server;
+use crate::skip::skip;
 
 /// Where a machine has it that runs one.
 const INSTALLED: &str = "/usr/sbin/chronyd";
@@ -29,7 +30,10 @@ impl TimeServer {
         let unpacked = tools.parent()?.parent()?.join("tools/chrony");
         let installed = PathBuf::from(INSTALLED);
         let Some(program) = [unpacked, installed].into_iter().find(|it| it.is_file()) else {
-            skip("SKIPPED: a real time server: chrony is missing; `cargo xtask test` unpacks it\n");
+            skip(
+                "a real time server",
+                "chrony is missing; `cargo xtask test` unpacks it",
+            );
             return None;
         };
         let dir = tempfile::tempdir().unwrap();

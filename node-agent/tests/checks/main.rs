@@ -15,5 +15,7 @@ mod postgres;
 mod postgres_server;
 mod redis;
 mod server;
+#[path = "../../../tests/skip.rs"]
+mod skip;
 mod versions;
 mod web;

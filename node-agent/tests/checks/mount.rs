@@ -8,7 +8,7 @@ use interlock_model::check::{CheckKind, MountCheck, Verdict};
 use tempfile::TempDir;
 
 use crate::bed::Bed;
-use crate::server::skip;
+use crate::skip::skip;
 
 /// A file system in memory. Unmounted at the end.
 struct Share(TempDir);
@@ -23,7 +23,7 @@ impl Share {
         if mounted {
             return Some(share);
         }
-        skip("SKIPPED: checks of a mount: cannot mount a tmpfs (needs root)\n");
+        skip("checks of a mount", "cannot mount a tmpfs (needs root)");
         // Nothing is mounted that its end would have to unmount.
         drop(share.0.path().to_owned());
         std::mem::forget(share);

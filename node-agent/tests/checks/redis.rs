@@ -104,9 +104,8 @@ async fn a_master_is_a_master_and_nothing_else() {
 #[tokio::test]
 async fn a_server_in_protected_mode_is_bad_from_another_machine_and_good_from_its_own() {
     let Some(own) = own_address() else {
-        server::skip(
-            "SKIPPED: Redis in protected mode: this machine has no address but loopback\n",
-        );
+        let why = "this machine has no address but loopback";
+        crate::skip::skip("Redis in protected mode", why);
         return;
     };
     let bed = Bed::new();

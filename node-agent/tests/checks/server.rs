@@ -126,24 +126,10 @@ pub(crate) fn own_address() -> Option<Ipv4Addr> {
 pub(crate) fn installed(program: &str, package: &str, what: &str) -> bool {
     let there = Path::new(program).exists();
     if !there {
-        skip(&format!(
-            "SKIPPED: {what}: {program} is missing; `cargo xtask test` installs {package}\n"
-        ));
+        let why = format!("{program} is missing; `cargo xtask test` installs {package}");
+        crate::skip::skip(what, &why);
     }
     there
-}
-
-/// Notes a line where `cargo xtask test` collects what was not tested.
-pub(crate) fn skip(line: &str) {
-    use std::io::Write as _;
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(list);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
 }
 
 /// A server that reads something, says this and hangs up; the same to everybody.

@@ -1,7 +1,6 @@
 //! Servers: each with a configuration as an owner writes it, started and ended as a service manager does.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -51,14 +50,8 @@ pub(crate) fn installed() -> bool {
         .into_iter()
         .find(|program| !Path::new(program).exists());
     if let Some(program) = missing {
-        let line = format!(
-            "SKIPPED: operations on a real MariaDB: {program} is missing; `cargo xtask test` installs mariadb-server-core\n"
-        );
-        eprint!("{line}");
-        if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-            let file = fs::File::options().create(true).append(true).open(list);
-            file.unwrap().write_all(line.as_bytes()).unwrap();
-        }
+        let why = format!("{program} is missing; `cargo xtask test` installs mariadb-server-core");
+        crate::skip::skip("operations on a real MariaDB", &why);
     }
     missing.is_none()
 }

@@ -67,16 +67,9 @@ pub(crate) fn installed() -> bool {
     let program = Path::new(PROGRAMS).join("postgres");
     let there = program.exists();
     if !there {
-        use std::io::Write as _;
-        let line = format!(
-            "SKIPPED: operations on a real PostgreSQL: {} is missing; `cargo xtask test` installs postgresql-15\n",
-            program.display()
-        );
-        eprint!("{line}");
-        if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-            let file = fs::File::options().create(true).append(true).open(list);
-            file.unwrap().write_all(line.as_bytes()).unwrap();
-        }
+        let program = program.display();
+        let why = format!("{program} is missing; `cargo xtask test` installs postgresql-15");
+        crate::skip::skip("operations on a real PostgreSQL", &why);
     }
     there
 }

@@ -7,3 +7,5 @@ mod handover;
 mod looking;
 mod rejoin;
 mod running;
+#[path = "../../../tests/skip.rs"]
+mod skip;

@@ -32,14 +32,8 @@ pub(crate) struct Redis {
 pub(crate) fn installed() -> bool {
     let there = Path::new(PROGRAM).exists();
     if !there {
-        let line = format!(
-            "SKIPPED: operations on a real Redis: {PROGRAM} is missing; `cargo xtask test` installs redis-tools\n"
-        );
-        eprint!("{line}");
-        if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-            let file = fs::File::options().create(true).append(true).open(list);
-            file.unwrap().write_all(line.as_bytes()).unwrap();
-        }
+        let why = format!("{PROGRAM} is missing; `cargo xtask test` installs redis-tools");
+        crate::skip::skip("operations on a real Redis", &why);
     }
     there
 }

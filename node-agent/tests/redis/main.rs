@@ -5,4 +5,6 @@
 mod bed;
 mod following;
 mod handover;
+#[path = "../../../tests/skip.rs"]
+mod skip;
 mod starting;

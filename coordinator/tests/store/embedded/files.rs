@@ -339,7 +339,10 @@ async fn a_user_without_the_right_is_told_what_to_change() {
     }
     match other.output() {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
-        Err(error) => eprintln!("SKIPPED: another user cannot run this test's binary: {error}"),
+        Err(error) => crate::skip::skip(
+            "a store of another user",
+            &format!("who cannot run this test's binary: {error}"),
+        ),
     }
 }
 

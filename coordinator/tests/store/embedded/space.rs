@@ -13,6 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{child, child_path, create, open};
 use crate::conformance::{key, prefix, put};
+use crate::skip::skip;
+
+/// What needs a small file system.
+const FULL: &str = "a store on a full file system";
 
 /// Sent to a process that writes beyond its file size limit; deadly unless handled (signal(7)).
 const SIGXFSZ: i32 = 25;
@@ -120,8 +124,7 @@ async fn child_with_a_file_size_limit() {
 #[test]
 fn a_store_on_a_full_file_system_refuses_commits_and_recovers() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: a store on a full file system needs root for a small tmpfs");
-        return;
+        return skip(FULL, "needs root for a small tmpfs");
     }
     let directory = TempDir::new().unwrap();
     let test = "embedded::space::child_on_a_small_file_system";
@@ -139,14 +142,10 @@ fn a_store_on_a_full_file_system_refuses_commits_and_recovers() {
     }
     match command.output() {
         Ok(output) if output.status.code() == Some(99) || !ran(&output) => {
-            eprintln!("SKIPPED: a store on a full file system needs root for a small tmpfs");
+            skip(FULL, "a small tmpfs cannot be mounted");
         }
         Ok(output) => assert_success(&output),
-        Err(error) => {
-            eprintln!(
-                "SKIPPED: a store on a full file system needs root for a small tmpfs: {error}"
-            );
-        }
+        Err(error) => skip(FULL, &format!("cannot run unshare: {error}")),
     }
 }
 

@@ -37,25 +37,10 @@ impl Version {
         if program.is_file() {
             return Some(program);
         }
-        skip(&format!(
-            "SKIPPED: the store on etcd ({self:?}): {} is missing; `cargo xtask test` installs it\n",
-            program.display()
-        ));
+        let program = program.display();
+        let why = format!("{program} is missing; `cargo xtask test` installs it");
+        crate::skip::skip(&format!("the store on etcd ({self:?})"), &why);
         None
-    }
-}
-
-/// Notes a line where `cargo xtask test` collects what was not tested.
-fn skip(line: &str) {
-    use std::io::Write as _;
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("INTERLOCK_SKIPS") {
-        let mut file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(list)
-            .unwrap();
-        file.write_all(line.as_bytes()).unwrap();
     }
 }
 

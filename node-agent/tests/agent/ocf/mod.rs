@@ -5,13 +5,12 @@ mod restarts;
 mod tester;
 mod thing;
 
-use std::path::Path;
 use std::process::Command as Program;
 
 use interlock_proto::v1;
 use interlock_proto::v1::dispatch::Command;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, has};
 use crate::scripted::{Session, id};
 
 /// Where the package puts its agents.
@@ -19,13 +18,13 @@ const AGENTS: &str = "/usr/lib/ocf/resource.d/heartbeat";
 
 /// Is this one here? A machine without the package runs the other tests.
 fn is_here(agent: &str) -> bool {
-    let here = Path::new(AGENTS).join(agent).exists();
-    if !here {
-        skip(&format!(
-            "{AGENTS}/{agent} is missing; `cargo xtask test` installs resource-agents"
-        ));
-    }
-    here
+    let path = format!("{AGENTS}/{agent}");
+    has("OCF resource agents", &path, "resource-agents")
+}
+
+/// And the program that it runs, which another package has?
+fn is_here_with(agent: &str, program: &str, package: &str) -> bool {
+    is_here(agent) && has(&format!("the resource agent {agent}"), program, package)
 }
 
 /// Set where the network and the mounts belong to this test alone.

@@ -4,14 +4,13 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use interlock_proto::v1;
 use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::{AttemptState, InstanceState};
 use rustix::process::Signal;
 
-use super::{does, is_apart, is_here, permit, run_apart};
+use super::{does, is_apart, is_here, is_here_with, permit, run_apart};
 use crate::lab::{Lab, signal};
 use crate::scripted::ocf;
 
@@ -69,7 +68,7 @@ async fn a_resource_is_started_observed_and_stopped() {
 
 #[tokio::test]
 async fn a_real_nginx_is_started_restarted_when_it_is_killed_and_stopped() {
-    if !is_here("nginx") || !Path::new("/usr/sbin/nginx").exists() {
+    if !is_here_with("nginx", "/usr/sbin/nginx", "nginx") {
         return;
     }
     let lab = Lab::new();
@@ -153,7 +152,7 @@ async fn on_a_network_of_its_own() {
     assert_eq!(done.state(), AttemptState::Done, "{done:?}");
     assert!(!bind(), "it is gone");
 
-    if !is_here("Filesystem") || !Path::new("/sbin/modprobe").exists() {
+    if !is_here_with("Filesystem", "/sbin/modprobe", "kmod") {
         return;
     }
     let (from, to) = (lab.path("from"), lab.path("to"));
@@ -181,7 +180,7 @@ async fn on_a_network_of_its_own() {
 
 #[tokio::test]
 async fn a_real_redis_is_started_and_stopped() {
-    if !is_here("redis") || !Path::new(REDIS).exists() {
+    if !is_here_with("redis", REDIS, "redis-tools") {
         return;
     }
     let lab = Lab::new();

@@ -23,7 +23,7 @@ use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::{AttemptState, InstanceState};
 
 use super::thing::Thing;
-use super::{AGENTS, does, is_apart, is_here, permit, run_apart, skip};
+use super::{AGENTS, does, is_apart, is_here, is_here_with, permit, run_apart};
 use crate::lab::Lab;
 use crate::scripted::{Coordinator, Session, ocf};
 
@@ -200,8 +200,8 @@ async fn parameters_that_an_agent_of_the_package_does_not_take_fail_in_its_own_w
     ];
     fails(&mut noted, &words).await;
 
-    if !is_here("nginx") || !Path::new("/usr/sbin/nginx").exists() {
-        return skip("nginx is missing; `cargo xtask test` installs it");
+    if !is_here_with("nginx", "/usr/sbin/nginx", "nginx") {
+        return;
     }
     let given = [("configfile", "/nonexistent/nginx.conf")];
     let mut noted = Noted::new("nginx", "configfile = true", &given).await;
