@@ -96,6 +96,12 @@ fn members(cluster: &Cluster) -> Result<Vec<String>> {
     balancer(cluster).members()
 }
 
+/// How often this happened since then.
+fn happened(cluster: &Cluster, from: usize, what: &str) -> Result<usize> {
+    let story = cluster.story().read()?;
+    Ok(story[from..].iter().filter(|it| it.what == what).count())
+}
+
 fn balancer(cluster: &Cluster) -> Haproxy {
     Haproxy::of(cluster, "lb", "web")
 }
@@ -193,6 +199,40 @@ fn an_unwound_restart_lets_the_member_take_part_again() -> Result<()> {
     cluster.release("stop:web@web1")?;
     operator.until(&operation, "unwound")?;
     ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    Ok(())
+}
+
+#[test]
+fn an_unwound_restart_whose_coordinator_is_killed_on_the_way_back_has_its_member_back_too()
+-> Result<()> {
+    let Some(mut cluster) = start()? else {
+        return Ok(());
+    };
+    let operator = cluster.admin()?;
+    let from = cluster.story().read()?.len();
+    cluster.hold("stop:web@web1")?;
+    cluster.hold("start:web@web1")?;
+    let operation = operator.begin(&for_services("restart", &["web"]), false)?;
+    operator.until_step(&operation, "stop:web@web1", "running")?;
+    operator.control(&operation, "unwind", "", "wrong day")?;
+    // As soon as it is called back, and again while the member comes up.
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    cluster.release("stop:web@web1")?;
+    eventually("the start on the way back", Duration::from_secs(30), || {
+        ensure!(happened(&cluster, from, "start")? > 0, "not yet");
+        Ok(())
+    })?;
+    ensure!(members(&cluster)? == ["MAINT", "UP", "UP"]);
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    cluster.release("start:web@web1")?;
+    operator.until(&operation, "unwound")?;
+    ensure!(members(&cluster)? == ["UP"; 3], "{:?}", members(&cluster)?);
+    for what in ["term", "start"] {
+        let times = happened(&cluster, from, what)?;
+        ensure!(times == 1, "{what}: {times} times");
+    }
     Ok(())
 }
 
