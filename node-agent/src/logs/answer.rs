@@ -1,5 +1,6 @@
 //! What is answered to each request of a call.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use interlock_proto::v1::log_request::Ask;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::catalog::{Files, JOURNAL, PROCESS};
+use super::catalog::{JOURNAL, PROCESS};
 use super::{Logs, follow, head, journal, piece, tree};
 
 /// Files that are listed at most. More are told as a cut list.
@@ -65,8 +66,12 @@ async fn listed(
         let mut cut = false;
         for files in &logs.0.catalog.files {
             let mut each = |found: tree::Found| {
-                let file = entry(files, found, since);
-                if let Some(file) = file {
+                let named = v1::LogFile {
+                    log: files.log.clone(),
+                    file: files.name(&found.path),
+                    ..v1::LogFile::default()
+                };
+                if let Some(file) = entry(named, found.file, since) {
                     if left == 0 {
                         cut = true;
                         return false;
@@ -114,13 +119,12 @@ async fn listed(
 }
 
 /// A file as it is listed; none if it was not changed since.
-fn entry(files: &Files, found: tree::Found, since: SystemTime) -> Option<v1::LogFile> {
-    let mut entry = v1::LogFile {
-        log: files.log.clone(),
-        file: files.name(&found.path),
-        ..v1::LogFile::default()
-    };
-    let read = found.file.and_then(|file| {
+fn entry(
+    mut entry: v1::LogFile,
+    file: Result<File, String>,
+    since: SystemTime,
+) -> Option<v1::LogFile> {
+    let read = file.and_then(|file| {
         let text = |error: std::io::Error| error.to_string();
         let metadata = file.metadata().map_err(text)?;
         let modified = metadata.modified().map_err(text)?;
@@ -179,4 +183,27 @@ async fn blocking(
     // One that panicked has told what it told; the next may be asked.
     let ended = tokio::task::spawn_blocking(work).await;
     ended.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_listed_from_the_moment_of_its_last_change_on_and_one_that_cannot_be_read_always() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(5_000);
+        let moment = Duration::from_millis(1);
+        let listed = |since| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_modified(at).unwrap();
+            entry(v1::LogFile::default(), Ok(file), since)
+        };
+        for since in [SystemTime::UNIX_EPOCH, at - moment, at] {
+            let file = listed(since);
+            assert_eq!(file.map(|it| it.modified_ms), Some(5_000), "{since:?}");
+        }
+        assert_eq!(listed(at + moment), None);
+        let problem = entry(v1::LogFile::default(), Err("denied".to_owned()), at);
+        assert_eq!(problem.map(|it| it.problem), Some("denied".to_owned()));
+    }
 }

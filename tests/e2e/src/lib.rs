@@ -45,6 +45,7 @@ mod lab;
 pub mod local;
 pub mod machine;
 pub mod pair;
+pub mod printed;
 pub mod programs;
 pub mod rootfs;
 pub mod rows;

@@ -8,10 +8,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::local::{Cluster, Layout, Life, shop};
+use interlock_e2e::printed::as_on_the_page;
 use interlock_e2e::{eventually, programs};
 use interlock_mesh::identity::Role;
 use rustix::process::Signal;
@@ -150,6 +151,7 @@ fn every_line_is_collected_once_also_of_files_that_grow_and_rotate() -> Result<(
     ended(&again, 0)?;
     let told: serde_json::Value = serde_json::from_slice(&again.stdout)?;
     ensure!(told["nodes"]["web1"]["new_bytes"] == 0, "{told}");
+    as_on_the_page("collected", &[told])?;
 
     // One goes on, is renamed, and another takes its name; one is copied and cut.
     let log = app(&cluster, "web1", "app.log");
@@ -171,6 +173,39 @@ fn every_line_is_collected_once_also_of_files_that_grow_and_rotate() -> Result<(
 }
 
 #[test]
+fn files_that_were_not_changed_since_are_left_where_they_are() -> Result<()> {
+    let cluster = cluster()?;
+    let old = app(&cluster, "web1", "app.log");
+    let of_1970 = SystemTime::UNIX_EPOCH + Duration::from_secs(7 * 24 * 60 * 60);
+    let file = OpenOptions::new().append(true).open(&old)?;
+    file.set_modified(of_1970)?;
+    fs::write(app(&cluster, "web1", "app.log.1"), "web1 line 3\n")?;
+    let names = |to: &Path| content(to, "web1").map(|all| all.into_keys().collect::<Vec<_>>());
+
+    let to = cluster.path("some");
+    for since in ["1970-01-09T00:00:00Z", "1d"] {
+        ended(&collect(&cluster, &to, &["--since", since])?, 0)?;
+        ensure!(
+            names(&to)? == ["app.log.1.zst"],
+            "{since}: {:?}",
+            names(&to)?
+        );
+    }
+    // It is the file that is left out, not a part of one.
+    file.set_modified(of_1970 + Duration::from_secs(2 * 24 * 60 * 60))?;
+    ended(
+        &collect(&cluster, &to, &["--since", "1970-01-09T00:00:00Z"])?,
+        0,
+    )?;
+    let all = content(&to, "web1")?;
+    ensure!(
+        all.get("app.log.zst").map(String::as_str) == Some("web1 line 1\nweb1 line 2\n"),
+        "{all:?}"
+    );
+    checked(&to)
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_named_and_a_bundle_has_the_others() -> Result<()> {
     let mut cluster = cluster()?;
     cluster.kill_agent("web2")?;
@@ -180,6 +215,7 @@ fn a_node_that_does_not_answer_is_named_and_a_bundle_has_the_others() -> Result<
     let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let why = told["nodes"]["web2"]["failed"].as_str().unwrap_or_default();
     ensure!(why.contains("web2 is not connected"), "{told}");
+    as_on_the_page("collected", &[told])?;
     let unpacked = cluster.path("unpacked");
     tar::Archive::new(zstd::Decoder::new(File::open(&bundle)?)?).unpack(&unpacked)?;
     let root = unpacked.join("shop");
@@ -206,6 +242,7 @@ fn nothing_that_the_agents_file_does_not_name_is_read_by_anybody() -> Result<()>
         problems.contains("hard.log: it has 2 names") && !problems.contains("led.log"),
         "{told}"
     );
+    as_on_the_page("collected", &[told])?;
     let all: String = content(&to, "web1")?.into_values().collect();
     ensure!(
         !all.contains("hunter2") && all.contains("web1 line 1"),
