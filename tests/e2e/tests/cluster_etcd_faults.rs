@@ -196,7 +196,7 @@ fn members_that_hang(version: Version) -> Result<()> {
         etcd.stop(member)?;
     }
     cluster.release("start:db@db1")?;
-    told(&operator, "")?;
+    told(&operator, "nothing has been heard of a write")?;
     let begun = cluster.story().count("start", "db@db2")?;
     ensure!(begun == 1, "a step began without a durable intent");
     for member in [0, 1] {
