@@ -1,7 +1,11 @@
-//! The agent's own tests against a real systemd, on a host that is there for them.
+//! The agent under a real systemd: its own tests of units, what it runs besides units ([`kept`]), and the journal ([`journal`]).
 //!
-//! They stop and break units, so a developer's machine is no place for them: there they pass without having run. Here
-//! they run in a host that boots systemd. `cargo xtask test` says where it built them.
+//! The agent's own tests stop and break units, so a developer's machine is no place for them: there they pass without having
+//! run. Here they run in a host that boots systemd. `cargo xtask test` says where it built them.
+
+mod journal;
+mod kept;
+mod site;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
