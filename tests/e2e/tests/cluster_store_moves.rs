@@ -1,7 +1,10 @@
 //! A cluster that moves from a file to a real etcd and back in the middle of its life: with an operation that waits, with a lease
-//! that is held, and with the older line started by mistake (safety rule E11).
+//! that is held, and with the older line started by mistake. And an etcd that is put back as it was earlier, under agents that have
+//! seen more (safety rule E11).
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -9,9 +12,11 @@ use interlock_e2e::eventually;
 use interlock_e2e::local::account::{proven_once, started_in_order};
 use interlock_e2e::local::etcd::{Etcd, Version};
 use interlock_e2e::local::pair::{Pair, Server};
-use interlock_e2e::local::{Cluster, Operator, for_all, shop};
+use interlock_e2e::local::{Cluster, Operator, for_all, for_services, shop};
+use interlock_e2e::printed::as_on_the_page;
 use interlock_mesh::identity::Role;
 use interlock_proto::v1::Liveness;
+use serde_json::Value;
 
 /// The longest that anything takes here.
 const SOON: Duration = Duration::from_secs(45);
@@ -37,21 +42,24 @@ fn go_over(cluster: &mut Cluster, file: &str) -> Result<()> {
     cluster.start_coordinator()
 }
 
-fn run(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
-    let output = cluster.ctl("ada", Role::Admin, arguments)?;
+/// What a command prints.
+fn run(cluster: &Cluster, verb: &str, file: &str) -> Result<Value> {
+    let arguments = ["store", verb, "--file", file, "-o", "json"];
+    let output = cluster.ctl("ada", Role::Admin, &arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {said}");
-    Ok(())
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn export(cluster: &Cluster, name: &str) -> Result<String> {
+/// The file, and what is told of it.
+fn export(cluster: &Cluster, name: &str) -> Result<(String, Value)> {
     let file = cluster.path(name).display().to_string();
-    run(cluster, &["store", "export", "--file", &file])?;
-    Ok(file)
+    let told = run(cluster, "export", &file)?;
+    Ok((file, told))
 }
 
-fn import(cluster: &Cluster, file: &str) -> Result<()> {
-    run(cluster, &["store", "import", "--file", file])
+fn import(cluster: &Cluster, file: &str) -> Result<Value> {
+    run(cluster, "import", file)
 }
 
 /// Waits until the agents work for this store, under a term above all of the stores before; that term.
@@ -82,7 +90,7 @@ fn an_operation_goes_on_where_it_was_when_its_cluster_moves_to_etcd_and_back() -
     cluster.release("start:db@db1")?;
     operator.until(&operation, "paused")?;
     let (generation, term) = (operator.status()?.generation, operator.status()?.term);
-    let exported = export(&cluster, "to-etcd.store")?;
+    let (exported, told) = export(&cluster, "to-etcd.store")?;
 
     // To etcd.
     go_over(&mut cluster, &places.etcd)?;
@@ -91,7 +99,8 @@ fn an_operation_goes_on_where_it_was_when_its_cluster_moves_to_etcd_and_back() -
     let short = cluster.path("short.store").display().to_string();
     let refused = import(&cluster, &short);
     ensure!(refused.is_err(), "one that is cut short was imported");
-    import(&cluster, &exported)?;
+    let taken = import(&cluster, &exported)?;
+    as_on_the_page("store", &[told, taken])?;
     cluster.until_connected(&operator)?;
     let term = next_term(&cluster, &operator, term)?;
     let now = operator.status()?.generation;
@@ -124,7 +133,7 @@ fn an_operation_goes_on_where_it_was_when_its_cluster_moves_to_etcd_and_back() -
     for point in held {
         operator.until_step(&operation, point, "running")?;
     }
-    let exported = export(&cluster, "back.store")?;
+    let (exported, _) = export(&cluster, "back.store")?;
     cluster.kill_coordinator()?;
     fs::rename(cluster.path("coordinator"), cluster.path("coordinator.old"))?;
     fs::write(cluster.path("coordinator.toml"), &places.file)?;
@@ -159,7 +168,7 @@ fn a_role_stays_where_it_is_when_its_cluster_moves_to_etcd_and_back_and_moves_th
     ] {
         let other = Pair::other(&primary);
         pair.until_standby(other)?;
-        let exported = export(&pair.cluster, name)?;
+        let (exported, _) = export(&pair.cluster, name)?;
         let story = pair.cluster.story().read()?.len();
         let before = pair.cluster.path("coordinator");
         if file == &places.file {
@@ -185,6 +194,68 @@ fn a_role_stays_where_it_is_when_its_cluster_moves_to_etcd_and_back_and_moves_th
             Ok(())
         })?;
         other.clone_into(&mut primary);
+    }
+    Ok(())
+}
+
+/// Copies the only member of an etcd that does not run, or puts it back.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    let copied = Command::new("cp").arg("-a").args([from, to]).status()?;
+    ensure!(copied.success(), "cp: {copied}");
+    Ok(())
+}
+
+/// Ends coordinator and etcd, copies the data of etcd from the one place to the other, and starts both again.
+fn with_data(cluster: &mut Cluster, etcd: &mut Etcd, from: &str, to: &str) -> Result<()> {
+    cluster.kill_coordinator()?;
+    etcd.kill(0)?;
+    copy(&cluster.path(from), &cluster.path(to))?;
+    etcd.launch(0)?;
+    cluster.start_coordinator()
+}
+
+#[test]
+fn an_etcd_that_was_put_back_under_its_agents_goes_above_all_that_they_have_seen() -> Result<()> {
+    let mut cluster = Cluster::prepare(&shop::layout())?;
+    let what = "an etcd that is put back under its agents";
+    let Some(mut etcd) = Etcd::start(&cluster, Version::Newer, 1, &[], what)? else {
+        return Ok(());
+    };
+    let places = Places::of(&cluster, &etcd)?;
+    fs::write(cluster.path("coordinator.toml"), &places.etcd)?;
+    cluster.start_coordinator()?;
+    cluster.join()?;
+    let operator = cluster.admin()?;
+    operator.run(&shop::startup())?;
+    with_data(&mut cluster, &mut etcd, "m0.data", "m0.backup")?;
+
+    // What it knows nothing of later: two leaders, and an operation whose attempts agents remember by its number.
+    cluster.until_connected(&operator)?;
+    let lost = operator.run(&for_services("restart", &["web"]))?;
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    cluster.until_connected(&operator)?;
+    let term = operator.status()?.term;
+
+    with_data(&mut cluster, &mut etcd, "m0.backup", "m0.data")?;
+    let known = operator.operation(&lost);
+    ensure!(known.is_err(), "this is no older copy: {known:?}");
+    next_term(&cluster, &operator, term)?;
+    cluster.until_connected(&operator)?;
+    let from = cluster.story().read()?.len();
+    let operation = operator.run(&for_services("restart", &["web"]))?;
+    proven_once(&operator, &operation)?;
+    // Nobody takes what was done for the lost one to be done for this one.
+    let story = &cluster.story().read()?[from..];
+    for node in ["web1", "web2", "web3"] {
+        let who = format!("web@{node}");
+        for what in ["term", "up"] {
+            let times = story.iter().filter(|it| it.what == what && it.who == who);
+            ensure!(times.count() == 1, "{what} of {who}: {story:?}");
+        }
     }
     Ok(())
 }
