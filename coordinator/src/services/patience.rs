@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn all_answers_are_waited_for_as_long_as_they_come() {
-        assert_eq!(given_up(0, 20, None), None, "nothing is asked");
+        let none = Patience::default().waits(Duration::ZERO, 0, std::iter::empty());
+        assert!(!none, "nothing is asked");
         assert_eq!(given_up(40, 20, Some(3)), None);
         // Every plug hangs, and its fence agent says so.
         assert_eq!(given_up(40, 20, Some(20)), None);

@@ -273,7 +273,7 @@ fn what_is_said_of_a_plug_that_the_spec_has_no_more_is_not_said_of_its_node() {
     let other = SPEC.replace("plug: p1", "plug: p9");
     assert_ne!(other, SPEC);
     let mut bench = Bench::new();
-    bench.coordinator.begin_verification(&[node("a")], at(110));
+    bench.coordinator.ask_power(&node("a"), at(110));
     let before = bench.store().sends;
     assert_eq!(before.len(), 1);
     bench.apply(&other, 111);
