@@ -8,6 +8,7 @@ use interlock_model::names::ServiceName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use super::charge::Charge;
 use super::keeper::{Instance, Keeper};
 use super::managers::{Managers, Runners};
 use super::{mariadb, ocf, postgres, redis};
@@ -69,7 +70,7 @@ impl Instances {
                 continue;
             }
             let (sender, assigned) = watch::channel(instance.clone());
-            let keeper = Keeper {
+            let charge = Charge {
                 service: service.clone(),
                 instance: Arc::clone(inner.known.entry(service.clone()).or_default()),
                 assigned,
@@ -78,47 +79,11 @@ impl Instances {
                 roles: roles.clone(),
                 clock,
             };
-            let follower = postgres::Follower {
-                service: service.clone(),
-                instance: Arc::clone(&keeper.instance),
-                assigned: keeper.assigned.clone(),
-                managers: managers.clone(),
-                session: session.clone(),
-                roles: roles.clone(),
-                clock,
-            };
-            let replica = redis::Follower {
-                service: service.clone(),
-                instance: Arc::clone(&keeper.instance),
-                assigned: keeper.assigned.clone(),
-                managers: managers.clone(),
-                session: session.clone(),
-                roles: roles.clone(),
-                clock,
-            };
-            let copy = mariadb::Follower {
-                service: service.clone(),
-                instance: Arc::clone(&keeper.instance),
-                assigned: keeper.assigned.clone(),
-                managers: managers.clone(),
-                session: session.clone(),
-                roles: roles.clone(),
-                clock,
-            };
-            let resource = ocf::Follower {
-                service: service.clone(),
-                instance: Arc::clone(&keeper.instance),
-                assigned: keeper.assigned.clone(),
-                managers: managers.clone(),
-                session: session.clone(),
-                roles: roles.clone(),
-                clock,
-            };
-            tokio::spawn(keeper.run());
-            tokio::spawn(follower.run());
-            tokio::spawn(replica.run());
-            tokio::spawn(copy.run());
-            tokio::spawn(resource.run());
+            tokio::spawn(postgres::Follower::of(charge.clone()).run());
+            tokio::spawn(redis::Follower::of(charge.clone()).run());
+            tokio::spawn(mariadb::Follower::of(charge.clone()).run());
+            tokio::spawn(ocf::Follower::of(charge.clone()).run());
+            tokio::spawn(Keeper::of(charge).run());
             inner.assigned.insert(service.clone(), sender);
         }
         let runners = managers.runners();

@@ -5,7 +5,7 @@
 //! begins ([`Instance::take`]); from then on the guard decides nothing until it has ended, and ends what it is doing: a
 //! command that it began is killed and seen dead before it lets go, or the attempt could prove that the service is down,
 //! and the command would bring it up afterwards. What the guard of an earlier agent began is ended by whoever acts next
-//! ([`Managers::end_guard_runs`]). What dies in the hands of an
+//! ([`Charge::end_guard_runs`]). What dies in the hands of an
 //! attempt is that attempt's business, and it says so. What an attempt has proven to run and dies the moment after is
 //! the guard's: [`Instance::give_back`] tells the keeper what was proven, so that it need not have seen it itself.
 //!
@@ -16,25 +16,22 @@
 //! ledger has accepted, and has proven: a start that failed is not repeated by a boot. `boot: manual`, the default, waits for such a plan. An instance of an **exclusive** service always
 //! does: what was primary before the boot may be primary elsewhere by now (invariant I1).
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use interlock_engine::agent::guard::{self, Death, Guard, Situation, Verdict};
 use interlock_model::action::Part;
-use interlock_model::names::ServiceName;
 use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
+use super::charge::Charge;
 use super::deaths::{Unseen, deaths};
-use super::errand::Errand;
 use super::instance;
 use super::look::Looks;
-use super::managers::Managers;
 use super::seen::{Seen, merge};
-use crate::roles::Roles;
-use crate::session::{AssignedInstance, Clock, Handle};
+use crate::session::AssignedInstance;
 
 /// How often an instance is looked at although nothing has happened: the net under the events.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -126,13 +123,7 @@ impl Instance {
 
 /// Keeps one instance.
 pub(super) struct Keeper {
-    pub(super) service: ServiceName,
-    pub(super) instance: Arc<Instance>,
-    pub(super) assigned: watch::Receiver<AssignedInstance>,
-    pub(super) managers: Managers,
-    pub(super) session: Handle,
-    pub(super) roles: Roles,
-    pub(super) clock: Clock,
+    pub(super) charge: Charge,
 }
 
 /// What the keeper remembers between looks.
@@ -147,10 +138,14 @@ struct Memory {
 }
 
 impl Keeper {
+    pub(super) fn of(charge: Charge) -> Self {
+        Self { charge }
+    }
+
     /// Keeps the instance until its assignment ends.
     pub(super) async fn run(mut self) {
-        let assigned = self.assigned.borrow_and_update().clone();
-        let kept = self.session.guard(&self.service);
+        let assigned = self.charge.assigned.borrow_and_update().clone();
+        let kept = self.charge.session.guard(&self.charge.service);
         let mut memory = Memory {
             guard: Guard::restore(assigned.guard, kept.clone()),
             last: self.last_known(&assigned),
@@ -158,21 +153,21 @@ impl Keeper {
             kept,
             looks: Looks::default(),
         };
-        let mut claims = self.session.watch_claims();
+        let mut claims = self.charge.session.watch_claims();
         self.look(&mut memory).await;
         if self.comes_up_with_its_machine(&memory) {
             self.start_after_boot(&mut memory).await;
         }
         loop {
             self.look(&mut memory).await;
-            let due = memory.guard.due().map(|due| self.clock.instant(due));
+            let due = memory.guard.due().map(|due| self.charge.clock.instant(due));
             let again = Instant::now() + self.rhythm(&memory.assigned.parts);
             tokio::select! {
-                () = self.instance.poke.notified() => {}
+                () = self.charge.instance.poke.notified() => {}
                 Ok(()) = claims.changed() => {}
                 () = tokio::time::sleep_until(again) => {}
                 () = tokio::time::sleep_until(due.unwrap_or(again)), if due.is_some() => self.restart(&mut memory).await,
-                changed = self.assigned.changed() => match changed {
+                changed = self.charge.assigned.changed() => match changed {
                     Ok(()) => self.reassign(&mut memory),
                     Err(_) => return,
                 },
@@ -185,13 +180,13 @@ impl Keeper {
     fn last_known(&self, assigned: &AssignedInstance) -> Vec<Option<InstanceState>> {
         let known = |part| match assigned.exclusive {
             true => None,
-            false => self.managers.last_known(part),
+            false => self.charge.managers.last_known(part),
         };
         assigned.parts.iter().map(known).collect()
     }
 
     fn reassign(&mut self, memory: &mut Memory) {
-        let assigned = self.assigned.borrow_and_update().clone();
+        let assigned = self.charge.assigned.borrow_and_update().clone();
         memory.guard.set_policy(assigned.guard);
         if assigned.parts != memory.assigned.parts {
             memory.last = vec![None; assigned.parts.len()];
@@ -200,18 +195,21 @@ impl Keeper {
     }
 
     async fn look(&self, memory: &mut Memory) {
-        if self.instance.taken.swap(false, Ordering::Relaxed) {
+        if self.charge.instance.taken.swap(false, Ordering::Relaxed) {
             memory.guard.hand_over();
         }
         // Before the look: what an attempt that ends meanwhile has done is not taken for a death.
-        let taken = self.instance.is_taken();
+        let taken = self.charge.instance.is_taken();
         let given_back = if taken {
             None
         } else {
-            self.instance.take_given_back()
+            self.charge.instance.take_given_back()
         };
         let parts = &memory.assigned.parts;
-        let parts = memory.looks.at(&self.managers, &self.service, parts).await;
+        let parts = memory
+            .looks
+            .at(&self.charge.managers, &self.charge.service, parts)
+            .await;
         if given_back == Some(Proven::Up) {
             memory.last.fill(Some(InstanceState::Running));
         }
@@ -232,7 +230,7 @@ impl Keeper {
         self.remember(memory);
         if memory.assigned.lease.is_some() {
             let readiness = self.readiness(&memory.assigned, &parts).await;
-            self.roles.ready(&self.service, readiness);
+            self.charge.roles.ready(&self.charge.service, readiness);
         }
         let seen = match parts.as_slice() {
             [] if memory.assigned.lease.is_some() => self.of_nothing(),
@@ -246,7 +244,7 @@ impl Keeper {
         let now = memory.guard.memory();
         if now != memory.kept {
             memory.kept.clone_from(&now);
-            self.session.keep_guard(&self.service, now);
+            self.charge.session.keep_guard(&self.charge.service, now);
         }
     }
 
@@ -261,36 +259,37 @@ impl Keeper {
 
     /// Has an operation proven in this boot that it runs?
     fn is_trusted_in_this_boot(&self) -> bool {
-        let trust = self.session.trust(&self.service);
-        trust.is_some_and(|trust| trust.boot == *self.managers.runs.boot_id())
+        let trust = self.charge.trust();
+        trust.is_some_and(|trust| trust.boot == *self.charge.managers.runs.boot_id())
     }
 
     /// Lets the guard decide about a death.
     fn died(&self, memory: &mut Memory, death: Death) {
         let situation = self.situation(&memory.assigned);
-        let verdict = match self.managers.permit(&self.service, &memory.assigned.parts) {
-            Ok(()) => memory.guard.died(death, situation, self.clock.mono()),
+        let verdict = match self.charge.permit(&memory.assigned.parts) {
+            Ok(()) => memory
+                .guard
+                .died(death, situation, self.charge.clock.mono()),
             Err(refusal) => Verdict::Leave(refusal.to_string()),
         };
         self.tell(&verdict);
     }
 
     fn situation(&self, assigned: &AssignedInstance) -> Situation {
-        let trust = self.session.trust(&self.service);
+        let trust = self.charge.trust();
         Situation {
-            wanted: self.session.wanted(&self.service),
+            wanted: self.charge.wanted(),
             proven: trust.is_some_and(|trust| trust.parts == assigned.parts),
-            // Accepted is enough: what is wanted has changed with it, and it is about to be carried out.
-            attempt_open: self.instance.is_taken() || self.session.is_open(&self.service),
+            attempt_open: self.charge.is_acted_on(),
         }
     }
 
     fn tell(&self, verdict: &Verdict) {
-        let service = &self.service;
+        let service = &self.charge.service;
         match verdict {
             Verdict::Leave(why) => tracing::warn!(%service, "down: {why}"),
             Verdict::RestartAt(at) => {
-                let pause = at.saturating_sub(self.clock.mono());
+                let pause = at.saturating_sub(self.charge.clock.mono());
                 tracing::warn!(%service, ?pause, "down, to be restarted");
             }
             Verdict::Escalate(why) => tracing::error!(%service, "down, and it stays down: {why}"),
@@ -299,7 +298,7 @@ impl Keeper {
 
     fn post(&self, memory: &Memory, mut seen: Seen) {
         // A primary without what only a primary has is none.
-        let role = self.roles.view(&self.service);
+        let role = self.charge.view();
         if let Some(why) = role.and_then(|role| role.down)
             && seen.is_running()
         {
@@ -324,30 +323,31 @@ impl Keeper {
             state: seen.state,
             since: seen.since,
             reason,
-            wanted: self.session.wanted(&self.service),
+            wanted: self.charge.wanted(),
             restarts: guard.restarts(),
             given_up: seen.state.is_down() && guard.given_up().is_some(),
             // Posted apart, by whoever looks after them.
             members: Vec::new(),
             role: None,
         };
-        self.session
+        self.charge
+            .session
             .board()
-            .post_instance(&self.service, observation);
+            .post_instance(&self.charge.service, observation);
     }
 
     /// Starts again what is down, if that is still right.
     async fn restart(&self, memory: &mut Memory) {
-        let Ok(_acting) = self.instance.acting.try_lock() else {
+        let Ok(_acting) = self.charge.instance.acting.try_lock() else {
             return;
         };
-        let now = self.clock.mono();
+        let now = self.charge.clock.mono();
         let situation = self.situation(&memory.assigned);
         if !memory.guard.take_due(situation, now) {
             return;
         }
         self.remember(memory);
-        tracing::warn!(service = %self.service, "restarting");
+        tracing::warn!(service = %self.charge.service, "restarting");
         self.bring_up(memory, "restart").await;
     }
 
@@ -361,10 +361,10 @@ impl Keeper {
             | Part::Redis(_)
             | Part::Mariadb(_) => LOOK_AGAIN,
             Part::Exec { .. } => LOOK_AGAIN_BLIND,
-            Part::Ocf(resource) => self.managers.ocf.every(resource),
+            Part::Ocf(resource) => self.charge.managers.ocf.every(resource),
         });
         let rhythm = rhythms.min().unwrap_or(LOOK_AGAIN);
-        match self.session.is_held(&self.service) {
+        match self.charge.session.is_held(&self.charge.service) {
             true => rhythm.min(LOOK_AGAIN_HELD),
             false => rhythm,
         }
@@ -376,7 +376,7 @@ impl Keeper {
         let this_boot = self.is_trusted_in_this_boot();
         let waits = |(part, last): (&Part, &Option<InstanceState>)| match part {
             Part::Process { name } => {
-                let state = self.managers.supervisor.state(name);
+                let state = self.charge.managers.supervisor.state(name);
                 state.is_some_and(|state| !state.was_started())
             }
             // Nothing but an agent starts it: what is stopped and was proven in another boot has not been started in this.
@@ -392,7 +392,7 @@ impl Keeper {
         assigned.autostart
             && !assigned.exclusive
             && assigned.parts.iter().zip(&memory.last).any(waits)
-            && self.managers.permit(&self.service, &assigned.parts).is_ok()
+            && self.charge.permit(&assigned.parts).is_ok()
             && self.situation(assigned)
                 == Situation {
                     wanted: Some(Wanted::Running),
@@ -402,30 +402,28 @@ impl Keeper {
     }
 
     async fn start_after_boot(&self, memory: &mut Memory) {
-        let Ok(_acting) = self.instance.acting.try_lock() else {
+        let Ok(_acting) = self.charge.instance.acting.try_lock() else {
             return;
         };
-        tracing::info!(service = %self.service, "starting: it comes up with its machine");
+        tracing::info!(service = %self.charge.service, "starting: it comes up with its machine");
         self.bring_up(memory, "start after the boot").await;
     }
 
     /// Starts what is down, in whose name nobody acts meanwhile. A failure is another death.
     async fn bring_up(&self, memory: &mut Memory, what: &str) {
-        let begun = self.clock.wall();
-        let deadline = Instant::now() + RESTART_LIMIT;
-        let errand = Errand::guard(&self.service, begun, &self.instance, deadline);
-        let started = match self.managers.end_guard_runs(&self.service).await {
-            Ok(()) => instance::start(&self.managers, &memory.assigned.parts, &errand).await,
+        let errand = self.charge.errand(RESTART_LIMIT);
+        let started = match self.charge.end_guard_runs().await {
+            Ok(()) => instance::start(&self.charge.managers, &memory.assigned.parts, &errand).await,
             Err(trouble) => Err(trouble),
         };
-        self.managers.forget_guard_runs(&self.service);
-        if started.is_err() && self.instance.is_taken() {
+        self.charge.forget_guard_runs();
+        if started.is_err() && self.charge.instance.is_taken() {
             // Not the instance has failed: an attempt has interrupted the guard, and decides.
             return;
         }
         match started {
             Ok(evidence) => {
-                tracing::info!(service = %self.service, evidence, "the {what} is done");
+                tracing::info!(service = %self.charge.service, evidence, "the {what} is done");
                 memory.last.fill(Some(InstanceState::Running));
             }
             Err(trouble) => {

@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `body` | the [`Executor`](crate::session::Executor): permits by the allow-list, hands attempts to the right one |
 //! | `instance`, `managers` | start, stop, verify: parts downwards and upwards, each by its manager, each proven |
-//! | `instances`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
+//! | `instances`, `charge`, `keeper`, `look`, `deaths` | one task per instance: looks when something happens, posts, and asks the guard |
 //! | `members`, `held` | who takes part in the load balancers of this node, and stays as it was put |
 //! | `machine`, `fence` | this machine's way down; the power of others |
 //! | `leases`, `usher`, `hands`, `readiness` | roles: what attempts see of them, how they are looked at, what is started and stopped for them |
@@ -40,6 +40,7 @@
 //! again (safety rule X2).
 
 mod body;
+mod charge;
 mod deaths;
 mod errand;
 mod error;

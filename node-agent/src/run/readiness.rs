@@ -31,18 +31,18 @@ impl Keeper {
 
     /// Why the instance of a leased service could not be promoted.
     fn unready(&self, assigned: &AssignedInstance, parts: &[(Part, Seen)]) -> Option<String> {
-        if self.session.is_open(&self.service) {
+        if self.charge.session.is_open(&self.charge.service) {
             return Some("an attempt is open on it".to_owned());
         }
-        if self.session.wanted(&self.service) != Some(Wanted::Running) {
+        if !self.charge.is_wanted() {
             return Some("it is not wanted running".to_owned());
         }
-        let permit = self.managers.permit(&self.service, &assigned.primary_parts);
+        let permit = self.charge.permit(&assigned.primary_parts);
         if let Err(refusal) = permit {
             return Some(refusal.to_string());
         }
         let mut parts_here = assigned.parts.iter();
-        if let Some(why) = parts_here.find_map(|part| self.managers.trouble_of(part)) {
+        if let Some(why) = parts_here.find_map(|part| self.charge.managers.trouble_of(part)) {
             return Some(why);
         }
         let down = parts.iter().find(|(_, seen)| !seen.is_running());
@@ -53,12 +53,12 @@ impl Keeper {
     /// and what only a primary has would run without a right. A server that starts at boot as well: its machine may have gone
     /// down in the moment in which its promotion has removed what makes that the start of a standby (safety rule D2).
     async fn starts_by_itself(&self, parts: &[Part]) -> Option<String> {
-        let runners = self.managers.runners();
+        let runners = self.charge.managers.runners();
         for part in parts {
             let Some(unit) = runners.unit(part) else {
                 continue;
             };
-            let Ok(state) = self.managers.systemd.observe(unit).await else {
+            let Ok(state) = self.charge.managers.systemd.observe(unit).await else {
                 continue;
             };
             if state.restarted_by_systemd {
@@ -78,7 +78,7 @@ impl Keeper {
 
     /// An instance of which there is nothing but what a primary has runs if that is wanted.
     pub(super) fn of_nothing(&self) -> Seen {
-        let state = match self.session.wanted(&self.service) {
+        let state = match self.charge.wanted() {
             Some(Wanted::Running) => InstanceState::Running,
             Some(Wanted::Stopped) | None => InstanceState::Stopped,
         };

@@ -92,8 +92,8 @@ impl Operation {
                 continue;
             }
             let evidence = format!(
-                "cannot be taken back: the agent of {node} is not there, and {node} is not known to be off: switch it off and \
-                 `retry`, or `skip` it"
+                "cannot be taken back: the agent of {node} is not there, and {node} is not known to be off: switch it off at \
+                 its power source and `retry`, or `skip` it"
             );
             let step = self.step(other).id.clone();
             self.record(What::UndoFailed { step, evidence }, ctx.now);

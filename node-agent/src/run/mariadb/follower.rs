@@ -6,24 +6,20 @@
 //! A replica whose link is lost asks no more before it makes a new one by itself: whoever answers there may be a former primary by
 //! then, with transactions that the new one never gets. It is told to ask again when both were compared.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::action::Part;
 use interlock_model::lease::Epoch;
 use interlock_model::mariadb::Mariadb;
-use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::Wanted;
-use tokio::sync::watch;
+use interlock_model::names::NodeName;
 use tokio::time::Instant;
 
 use super::{CHANGE, REMEDY, Server, own, upstream};
 use crate::mariadb::{Facts, Link, Observed, Relation, Source, Upstream};
-use crate::roles::{Roles, View};
-use crate::run::errand::Errand;
-use crate::run::keeper::Instance;
-use crate::run::managers::{Managers, chain};
-use crate::session::{AssignedInstance, Clock, Handle};
+use crate::roles::View;
+use crate::run::charge::Charge;
+use crate::run::managers::chain;
+use crate::session::AssignedInstance;
 
 /// How often a server is looked at.
 const RHYTHM: Duration = Duration::from_millis(500);
@@ -45,13 +41,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Keeps the server of one instance.
 pub(in crate::run) struct Follower {
-    pub(in crate::run) service: ServiceName,
-    pub(in crate::run) instance: Arc<Instance>,
-    pub(in crate::run) assigned: watch::Receiver<AssignedInstance>,
-    pub(in crate::run) managers: Managers,
-    pub(in crate::run) session: Handle,
-    pub(in crate::run) roles: Roles,
-    pub(in crate::run) clock: Clock,
+    charge: Charge,
 }
 
 /// What it remembers between looks.
@@ -81,20 +71,24 @@ enum Step {
 }
 
 impl Follower {
+    pub(in crate::run) fn of(charge: Charge) -> Self {
+        Self { charge }
+    }
+
     /// Keeps it until its assignment ends.
     pub(in crate::run) async fn run(mut self) {
         let mut memory = Memory::default();
         loop {
-            let assigned = self.assigned.borrow_and_update().clone();
+            let assigned = self.charge.assigned.borrow_and_update().clone();
             let mariadb = assigned.parts.iter().find_map(Part::mariadb).cloned();
             let mariadb = mariadb.filter(|_| assigned.lease.is_some());
-            let permit = self.managers.permit(&self.service, &assigned.parts);
+            let permit = self.charge.permit(&assigned.parts);
             let known = mariadb.and_then(|mariadb| {
-                let server = self.managers.mariadb.get(&mariadb).ok().cloned()?;
+                let server = self.charge.managers.mariadb.get(&mariadb).ok().cloned()?;
                 Some((mariadb, server))
             });
             let Some((mariadb, server)) = known.filter(|_| permit.is_ok()) else {
-                if self.assigned.changed().await.is_err() {
+                if self.charge.assigned.changed().await.is_err() {
                     return;
                 }
                 continue;
@@ -103,7 +97,7 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(RHYTHM) => {}
                 () = server.stirred.notified() => {}
-                changed = self.assigned.changed() => if changed.is_err() {
+                changed = self.charge.assigned.changed() => if changed.is_err() {
                     return;
                 },
             }
@@ -117,15 +111,15 @@ impl Follower {
         server: &Server,
         memory: &mut Memory,
     ) {
-        let Some(view) = self.roles.view(&self.service) else {
+        let Some(view) = self.charge.view() else {
             return;
         };
-        let busy = self.instance.is_taken() || self.session.is_open(&self.service);
+        let busy = self.charge.is_acted_on();
         if view.is_primary() {
             (memory.dry, memory.compared) = (None, None);
             self.lead(server, memory).await;
         } else if view.is_standby() && !busy {
-            let wanted = self.session.wanted(&self.service) == Some(Wanted::Running);
+            let wanted = self.charge.is_wanted();
             let due = memory.not_before.is_none_or(|at| Instant::now() >= at);
             if wanted && due {
                 self.stand_by(assigned, mariadb, server, &view, memory)
@@ -174,21 +168,22 @@ impl Follower {
         memory: &mut Memory,
     ) {
         // Whoever else acts on it is looked at when they have done.
-        let (Ok(_instance), Ok(_acting)) =
-            (self.instance.acting.try_lock(), server.acting.try_lock())
-        else {
+        let (Ok(_instance), Ok(_acting)) = (
+            self.charge.instance.acting.try_lock(),
+            server.acting.try_lock(),
+        ) else {
             return;
         };
         let leading = self.leading(assigned, mariadb, view);
         let observed = match server.observe().await {
             Ok(observed) => observed,
             Err(error) => {
-                tracing::debug!(service = %self.service, "its server cannot be looked at: {}", chain(&error));
+                tracing::debug!(service = %self.charge.service, "its server cannot be looked at: {}", chain(&error));
                 return;
             }
         };
         // What was seen may be of a role that has come meanwhile, and that waits for this.
-        let stands = self.roles.view(&self.service);
+        let stands = self.charge.view();
         if !stands.is_some_and(|view| view.is_standby()) {
             return;
         }
@@ -233,20 +228,18 @@ impl Follower {
         }
         let trouble = trouble.or_else(|| memory.objection.clone());
         if server.set_trouble(trouble.clone()) {
-            self.instance.poke();
+            self.charge.instance.poke();
             if let Some(why) = trouble {
-                tracing::error!(service = %self.service, "its server could not take the role: {why}");
+                tracing::error!(service = %self.charge.service, "its server could not take the role: {why}");
             }
         }
     }
 
     async fn start(&self, server: &Server) -> Result<Step, String> {
-        let deadline = Instant::now() + LIMIT;
-        let begun = self.clock.wall();
-        let errand = Errand::guard(&self.service, begun, &self.instance, deadline);
-        let started = self.managers.start_read_only(server, &errand).await;
+        let errand = self.charge.errand(LIMIT);
+        let started = self.charge.managers.start_read_only(server, &errand).await;
         let said = started.map_err(|trouble| trouble.to_string())?;
-        tracing::info!(service = %self.service, "its server is {said}");
+        tracing::info!(service = %self.charge.service, "its server is {said}");
         Ok(Step::Done)
     }
 
@@ -279,7 +272,7 @@ impl Follower {
             Ok(other) => other,
             // It is gone, or on its way: what this one has, it has.
             Err(error) => {
-                tracing::debug!(service = %self.service, "no comparison: {}", chain(&error));
+                tracing::debug!(service = %self.charge.service, "no comparison: {}", chain(&error));
                 return self.alone(server, facts, told, memory);
             }
         };
@@ -296,7 +289,7 @@ impl Follower {
         let relation = Relation::of(facts, &other);
         if let Some(why) = lost(&relation, facts, &upstream.node) {
             memory.compared = None;
-            self.roles.diverged(&self.service);
+            self.charge.roles.diverged(&self.charge.service);
             return Err(why);
         }
         if runs {
@@ -313,7 +306,7 @@ impl Follower {
             None => server.mariadb.follow(upstream, CHANGE).await,
         };
         followed.map_err(|error| chain(&error))?;
-        tracing::info!(service = %self.service, upstream = %upstream.node, ?relation, "its replica is to follow");
+        tracing::info!(service = %self.charge.service, upstream = %upstream.node, ?relation, "its replica is to follow");
         server.stirred.notify_one();
         Ok(Step::Done)
     }
@@ -329,7 +322,7 @@ impl Follower {
     ) -> Result<Step, String> {
         if let Some(why) = server.written_here(facts) {
             memory.compared = None;
-            self.roles.diverged(&self.service);
+            self.charge.roles.diverged(&self.charge.service);
             return Err(why);
         }
         source.and_then(Source::broken).map_or(Ok(Step::Done), Err)
@@ -350,7 +343,7 @@ impl Follower {
         let dry = *memory.dry.get_or_insert_with(Instant::now);
         if dry.elapsed() >= PATIENCE {
             memory.dry = None;
-            tracing::info!(service = %self.service, source = %source.host, why = ?source.link_error, "its link is down: it asks no more");
+            tracing::info!(service = %self.charge.service, source = %source.host, why = ?source.link_error, "its link is down: it asks no more");
             let detached = server.mariadb.detach(CHANGE).await;
             detached.map_err(|error| chain(&error))?;
         }
@@ -360,7 +353,7 @@ impl Follower {
     /// It gets the stream of who holds the role, and has nothing that this one has not.
     fn follows(&self, leading: &Leading, view: &View) -> Step {
         if view.follows < leading.epoch || view.marked {
-            self.roles.follows(&self.service, leading.epoch);
+            self.charge.follows(leading.epoch);
         }
         Step::Done
     }

@@ -3,22 +3,18 @@
 //! The guard of an instance leaves it alone: what is down, or broken, is started here as what it is on every instance, while no role
 //! is held and no attempt has the instance in hand.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::action::Part;
-use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::Wanted;
+use interlock_model::names::NodeName;
 use interlock_model::ocf::Resource;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ocf::{Circle, Code, Told, Verb};
-use crate::roles::{Condition, Roles, View};
+use crate::roles::{Condition, View};
+use crate::run::charge::Charge;
 use crate::run::errand::Errand;
-use crate::run::keeper::Instance;
-use crate::run::managers::Managers;
-use crate::session::{AssignedInstance, Clock, Handle};
+use crate::session::AssignedInstance;
 
 /// How often it is seen what its last look said. Who keeps its role looks.
 const RHYTHM: Duration = Duration::from_millis(500);
@@ -31,13 +27,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Keeps the resources of one instance.
 pub(in crate::run) struct Follower {
-    pub(in crate::run) service: ServiceName,
-    pub(in crate::run) instance: Arc<Instance>,
-    pub(in crate::run) assigned: watch::Receiver<AssignedInstance>,
-    pub(in crate::run) managers: Managers,
-    pub(in crate::run) session: Handle,
-    pub(in crate::run) roles: Roles,
-    pub(in crate::run) clock: Clock,
+    charge: Charge,
 }
 
 /// What it remembers between looks.
@@ -50,20 +40,24 @@ struct Memory {
 }
 
 impl Follower {
+    pub(in crate::run) fn of(charge: Charge) -> Self {
+        Self { charge }
+    }
+
     /// Keeps them until their assignment ends.
     pub(in crate::run) async fn run(mut self) {
         let mut memory = Memory::default();
         loop {
-            let assigned = self.assigned.borrow_and_update().clone();
-            let permit = self.managers.permit(&self.service, &assigned.parts);
+            let assigned = self.charge.assigned.borrow_and_update().clone();
+            let permit = self.charge.permit(&assigned.parts);
             let promotable = assigned.parts.iter().any(|it| it.promotable().is_some());
             let kept = promotable && assigned.lease.is_some() && permit.is_ok();
-            if kept && let Some(view) = self.roles.view(&self.service) {
+            if kept && let Some(view) = self.charge.view() {
                 self.turn(&assigned, &view, &mut memory).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(RHYTHM), if kept => {}
-                changed = self.assigned.changed() => if changed.is_err() {
+                changed = self.charge.assigned.changed() => if changed.is_err() {
                     return;
                 },
             }
@@ -71,7 +65,7 @@ impl Follower {
     }
 
     async fn turn(&self, assigned: &AssignedInstance, view: &View, memory: &mut Memory) {
-        let own = self.managers.ocf.node();
+        let own = self.charge.managers.ocf.node();
         let heard = view.heard.as_ref().and_then(|(_, holder)| holder.as_ref());
         let primary = match view.is_primary() {
             true => Some(own.clone()),
@@ -89,7 +83,11 @@ impl Follower {
             parts.filter_map(|(index, part)| Some((index, part.promotable()?)))
         };
         for (_, resource) in resources() {
-            self.managers.ocf.slot(resource).set_circle(circle.clone());
+            self.charge
+                .managers
+                .ocf
+                .slot(resource)
+                .set_circle(circle.clone());
         }
         let moved = primary != memory.primary;
         memory.primary.clone_from(&primary);
@@ -98,14 +96,14 @@ impl Follower {
                 self.tell(resource, node.clone()).await;
             }
         }
-        let busy = self.instance.is_taken() || self.session.is_open(&self.service);
-        let wanted = self.session.wanted(&self.service) == Some(Wanted::Running);
+        let busy = self.charge.is_acted_on();
+        let wanted = self.charge.is_wanted();
         let due = memory.not_before.is_none_or(|at| Instant::now() >= at);
         if !view.is_standby() || busy || !wanted || !due {
             return;
         }
         let down = |(_, resource): &(usize, &Resource)| {
-            let last = self.managers.ocf.slot(resource).last();
+            let last = self.charge.managers.ocf.slot(resource).last();
             last.is_some_and(|code| !code.is_up() && code != Code::FailedPromoted)
         };
         if resources().any(|it| down(&it)) {
@@ -120,30 +118,28 @@ impl Follower {
             verb: Verb::Promote,
             node,
         };
-        self.managers.ocf.tell(resource, told).await;
+        self.charge.managers.ocf.tell(resource, told).await;
     }
 
     /// Starts what is down.
     async fn start(&self, assigned: &AssignedInstance, memory: &mut Memory) {
         // Whoever else acts on it is looked at when they have done.
-        let Ok(_acting) = self.instance.acting.try_lock() else {
+        let Ok(_acting) = self.charge.instance.acting.try_lock() else {
             return;
         };
-        let begun = self.clock.wall();
-        let deadline = Instant::now() + LIMIT;
-        let errand = Errand::guard(&self.service, begun, &self.instance, deadline);
+        let errand = self.charge.errand(LIMIT);
         let started = self.start_by(assigned, &errand).await;
-        self.managers.forget_guard_runs(&self.service);
+        self.charge.forget_guard_runs();
         match started {
             Ok(()) => (memory.failures, memory.not_before) = (0, None),
             Err(why) => {
                 let pause = PAUSES.0 * 2_u32.saturating_pow(memory.failures.min(8));
                 memory.failures += 1;
                 memory.not_before = Some(Instant::now() + pause.min(PAUSES.1));
-                tracing::error!(service = %self.service, "it cannot stand by: {why}");
+                tracing::error!(service = %self.charge.service, "it cannot stand by: {why}");
             }
         }
-        self.instance.poke();
+        self.charge.instance.poke();
     }
 
     async fn start_by(
@@ -151,25 +147,33 @@ impl Follower {
         assigned: &AssignedInstance,
         errand: &Errand<'_>,
     ) -> Result<(), String> {
-        let ended = self.managers.end_guard_runs(&self.service).await;
+        let ended = self.charge.end_guard_runs().await;
         ended.map_err(|trouble| trouble.to_string())?;
         for (index, part) in assigned.parts.iter().enumerate() {
             let Some(resource) = part.promotable() else {
                 continue;
             };
-            let sight = self.managers.sight_of_promotable(resource, false).await;
+            let sight = self
+                .charge
+                .managers
+                .sight_of_promotable(resource, false)
+                .await;
             // What was seen may be of a role that has come meanwhile.
-            let stands = self.roles.view(&self.service);
+            let stands = self.charge.view();
             if !stands.is_some_and(|view| view.is_standby()) {
                 return Ok(());
             }
             if !matches!(sight.condition, Condition::Down(_)) {
                 continue;
             }
-            let up = self.managers.bring_ocf_up(resource, index, errand).await;
+            let up = self
+                .charge
+                .managers
+                .bring_ocf_up(resource, index, errand)
+                .await;
             let said =
                 up.map_err(|trouble| format!("{}: {trouble}", Part::Ocf(resource.clone())))?;
-            tracing::info!(service = %self.service, resource = %resource.name, "it stands by: {said}");
+            tracing::info!(service = %self.charge.service, resource = %resource.name, "it stands by: {said}");
         }
         Ok(())
     }

@@ -9,21 +9,18 @@ use std::time::Duration;
 
 use interlock_model::action::Part;
 use interlock_model::lease::Epoch;
-use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::Wanted;
+use interlock_model::names::NodeName;
 use interlock_model::postgres::{Postgres, Synchronous};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::rejoin::{Rejoining, Step};
 use super::waiting::{Question, Waiting};
 use super::{CHANGE, LOOK, Server, upstream};
 use crate::postgres::{Comparison, Divergence, Observed, Primary, Role, Standby, Upstream};
-use crate::roles::{Roles, View};
-use crate::run::errand::Errand;
-use crate::run::keeper::Instance;
-use crate::run::managers::{Managers, chain};
-use crate::session::{AssignedInstance, Clock, Handle};
+use crate::roles::View;
+use crate::run::charge::Charge;
+use crate::run::managers::chain;
+use crate::session::AssignedInstance;
 
 /// How often a server is looked at.
 const RHYTHM: Duration = Duration::from_millis(500);
@@ -49,13 +46,7 @@ const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
 /// Keeps the server of one instance.
 pub(in crate::run) struct Follower {
-    pub(in crate::run) service: ServiceName,
-    pub(in crate::run) instance: Arc<Instance>,
-    pub(in crate::run) assigned: watch::Receiver<AssignedInstance>,
-    pub(in crate::run) managers: Managers,
-    pub(in crate::run) session: Handle,
-    pub(in crate::run) roles: Roles,
-    pub(in crate::run) clock: Clock,
+    charge: Charge,
 }
 
 /// What it remembers between looks.
@@ -82,23 +73,27 @@ struct Leading {
 }
 
 impl Follower {
+    pub(in crate::run) fn of(charge: Charge) -> Self {
+        Self { charge }
+    }
+
     /// Keeps it until its assignment ends.
     pub(in crate::run) async fn run(mut self) {
         let mut memory = Memory::default();
         loop {
-            let assigned = self.assigned.borrow_and_update().clone();
+            let assigned = self.charge.assigned.borrow_and_update().clone();
             let server = assigned.parts.iter().find_map(Part::postgres).cloned();
             let server = server.filter(|_| assigned.lease.is_some());
             let Some(postgres) = server else {
-                if self.assigned.changed().await.is_err() {
+                if self.charge.assigned.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let permit = self.managers.permit(&self.service, &assigned.parts);
-            let known = self.managers.servers.get(&postgres).cloned();
+            let permit = self.charge.permit(&assigned.parts);
+            let known = self.charge.managers.servers.get(&postgres).cloned();
             let Some(server) = known.ok().filter(|_| permit.is_ok()) else {
-                if self.assigned.changed().await.is_err() {
+                if self.charge.assigned.changed().await.is_err() {
                     return;
                 }
                 continue;
@@ -107,7 +102,7 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(RHYTHM) => {}
                 () = server.stirred.notified() => {}
-                changed = self.assigned.changed() => if changed.is_err() {
+                changed = self.charge.assigned.changed() => if changed.is_err() {
                     return;
                 },
             }
@@ -121,16 +116,16 @@ impl Follower {
         server: &Arc<Server>,
         memory: &mut Memory,
     ) {
-        let Some(view) = self.roles.view(&self.service) else {
+        let Some(view) = self.charge.view() else {
             return;
         };
-        let busy = self.instance.is_taken() || self.session.is_open(&self.service);
+        let busy = self.charge.is_acted_on();
         if view.is_primary() {
             memory.dry = None;
             self.serve_standbys(assigned, postgres, server, &view, memory)
                 .await;
         } else if view.is_standby() && !busy {
-            let wanted = self.session.wanted(&self.service) == Some(Wanted::Running);
+            let wanted = self.charge.is_wanted();
             let due = memory.not_before.is_none_or(|at| Instant::now() >= at);
             if wanted && due {
                 self.stand_by(assigned, postgres, server, &view, memory)
@@ -154,7 +149,7 @@ impl Follower {
             .find(|peer| peer.node == holder.node)?;
         Some(Leading {
             epoch,
-            upstream: upstream(&self.managers.servers.node, postgres, peer),
+            upstream: upstream(&self.charge.managers.servers.node, postgres, peer),
         })
     }
 
@@ -168,9 +163,10 @@ impl Follower {
         memory: &mut Memory,
     ) {
         // Whoever else acts on it is looked at when they have done.
-        let (Ok(_instance), Ok(_acting)) =
-            (self.instance.acting.try_lock(), server.acting.try_lock())
-        else {
+        let (Ok(_instance), Ok(_acting)) = (
+            self.charge.instance.acting.try_lock(),
+            server.acting.try_lock(),
+        ) else {
             return;
         };
         let leading = self.leading(assigned, postgres, view);
@@ -182,11 +178,7 @@ impl Follower {
             }
         };
         // What was seen may be of a role that has come meanwhile, and that waits for this.
-        if !self
-            .roles
-            .view(&self.service)
-            .is_some_and(|view| view.is_standby())
-        {
+        if !self.charge.view().is_some_and(|view| view.is_standby()) {
             return;
         }
         let step = match &observed {
@@ -226,7 +218,7 @@ impl Follower {
                 memory.failures += 1;
                 memory.not_before = Some(Instant::now() + pause.min(PAUSES.1));
                 if self.say(server, Some(why.clone())) {
-                    tracing::error!(service = %self.service, "its standby does not follow: {why}");
+                    tracing::error!(service = %self.charge.service, "its standby does not follow: {why}");
                 }
             }
         }
@@ -236,7 +228,7 @@ impl Follower {
     fn say(&self, server: &Server, trouble: Option<String>) -> bool {
         let news = server.set_trouble(trouble);
         if news {
-            self.instance.poke();
+            self.charge.instance.poke();
         }
         news
     }
@@ -262,7 +254,7 @@ impl Follower {
             }
             let followed = server.cluster.follow(Some(upstream), CHANGE).await;
             followed.map_err(|error| chain(&error))?;
-            tracing::info!(service = %self.service, upstream = %upstream.node, "its standby is to follow");
+            tracing::info!(service = %self.charge.service, upstream = %upstream.node, "its standby is to follow");
             server.known().upstream = Some(upstream.clone());
             (memory.dry, memory.compared) = (None, None);
         }
@@ -274,7 +266,7 @@ impl Follower {
         if streams && memory.compared.as_ref() == Some(&key) {
             memory.dry = None;
             if view.follows < leading.epoch {
-                self.roles.follows(&self.service, leading.epoch);
+                self.charge.follows(leading.epoch);
             }
             self.drop_slots(server, leading.epoch, memory).await;
             return Ok(Step::Done);
@@ -287,7 +279,7 @@ impl Follower {
             Ok(compared) => compared,
             // It is gone, or on its way: what this one has, it has.
             Err(error) => {
-                tracing::debug!(service = %self.service, "no comparison: {}", chain(&error));
+                tracing::debug!(service = %self.charge.service, "no comparison: {}", chain(&error));
                 return Ok(Step::Done);
             }
         };
@@ -296,7 +288,7 @@ impl Follower {
             _ if !leads => Ok(Step::Done),
             Divergence::None if streams => {
                 memory.compared = Some(key);
-                self.roles.follows(&self.service, leading.epoch);
+                self.charge.follows(leading.epoch);
                 Ok(Step::Done)
             }
             Divergence::None if dry.elapsed() >= MUTE => Ok(Step::Wait(format!(
@@ -322,14 +314,14 @@ impl Follower {
         match server.cluster.slots(&BTreeSet::new(), CHANGE).await {
             Ok(slots) => {
                 if !slots.removed.is_empty() {
-                    tracing::info!(service = %self.service, removed = ?slots.removed, "a standby keeps no slots");
+                    tracing::info!(service = %self.charge.service, removed = ?slots.removed, "a standby keeps no slots");
                 }
                 if slots.in_use.is_empty() {
                     memory.slotless = Some(epoch);
                 }
             }
             Err(error) => {
-                tracing::warn!(service = %self.service, "slots that nobody uses keep its log: {}", chain(&error));
+                tracing::warn!(service = %self.charge.service, "slots that nobody uses keep its log: {}", chain(&error));
             }
         }
     }
@@ -349,9 +341,7 @@ impl Follower {
         memory.compared = None;
         let since = *memory.dry.get_or_insert_with(Instant::now);
         let rejoining = Rejoining {
-            service: self.service.clone(),
-            managers: self.managers.clone(),
-            roles: self.roles.clone(),
+            charge: self.charge.clone(),
             server: Arc::clone(server),
             policy: postgres.rejoin,
             upstream,
@@ -359,14 +349,9 @@ impl Follower {
             // It may have what others have not: it is worth a while to ask them first.
             patient: view.marked && since.elapsed() < PAUSES.1,
         };
-        let (service, instance, begun) = (
-            self.service.clone(),
-            Arc::clone(&self.instance),
-            self.clock.wall(),
-        );
+        let charge = self.charge.clone();
         let done = tokio::spawn(async move {
-            let deadline = Instant::now() + LIMIT;
-            let errand = Errand::guard(&service, begun, &instance, deadline);
+            let errand = charge.errand(LIMIT);
             rejoining.carry_out(runs, &errand).await
         });
         match done.await {
@@ -406,7 +391,7 @@ impl Follower {
         if self.say(server, trouble.clone())
             && let Some(why) = trouble
         {
-            tracing::error!(service = %self.service, "{why}");
+            tracing::error!(service = %self.charge.service, "{why}");
         }
         if memory.slots_at.is_none_or(|at| at.elapsed() >= SLOTS) {
             memory.slots_at = Some(Instant::now());
@@ -417,7 +402,7 @@ impl Follower {
                 .map(|peer| peer.node.clone())
                 .collect();
             if let Err(error) = server.cluster.slots(&peers, CHANGE).await {
-                tracing::warn!(service = %self.service, "its standbys have no slots: {}", chain(&error));
+                tracing::warn!(service = %self.charge.service, "its standbys have no slots: {}", chain(&error));
                 memory.slots_at = None;
             }
         }
@@ -443,7 +428,9 @@ impl Follower {
                 return;
             }
             Waiting::Ask => {
-                self.roles.degrade(&self.service, server.request());
+                self.charge
+                    .roles
+                    .degrade(&self.charge.service, server.request());
                 return;
             }
             Waiting::For(names) => names,
@@ -452,11 +439,11 @@ impl Follower {
             Ok(()) => {
                 server.known().degrading = None;
                 let names = names.map_or_else(|| "nobody".to_owned(), |names| names.to_string());
-                tracing::warn!(service = %self.service, "commits wait for {names}");
+                tracing::warn!(service = %self.charge.service, "commits wait for {names}");
             }
             Err(error) => {
                 memory.names_not_before = Some(Instant::now() + NAMES_AGAIN);
-                tracing::error!(service = %self.service, "whom commits wait for cannot be set: {}", chain(&error));
+                tracing::error!(service = %self.charge.service, "whom commits wait for cannot be set: {}", chain(&error));
             }
         }
     }

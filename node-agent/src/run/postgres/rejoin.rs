@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use interlock_model::lease::Epoch;
-use interlock_model::names::ServiceName;
 use interlock_model::observation::Loss;
 use interlock_model::postgres::Rejoin;
 
 use super::{CHANGE, Server};
 use crate::postgres::{Divergence, Fork, Trouble as Why, Upstream};
-use crate::roles::Roles;
+use crate::run::charge::Charge;
 use crate::run::errand::Errand;
-use crate::run::managers::{Managers, chain};
+use crate::run::managers::chain;
 
 /// What has come of it.
 #[derive(Debug)]
@@ -24,9 +23,7 @@ pub(super) enum Step {
 
 /// Everything that takes, in a task of its own.
 pub(super) struct Rejoining {
-    pub(super) service: ServiceName,
-    pub(super) managers: Managers,
-    pub(super) roles: Roles,
+    pub(super) charge: Charge,
     pub(super) server: Arc<Server>,
     pub(super) policy: Rejoin,
     /// Whom it is to follow, if anybody holds the role, and in which epoch.
@@ -55,7 +52,7 @@ impl Rejoining {
                 upstream.node
             ))),
             Ok(Divergence::AnotherSystem { own, theirs }) => {
-                self.roles.diverged(&self.service);
+                self.charge.roles.diverged(&self.charge.service);
                 Err(format!(
                     "its data is of another database cluster ({own}) than that of {} ({theirs}): put it aside, and clone it",
                     upstream.node
@@ -70,9 +67,13 @@ impl Rejoining {
             ))),
             Ok(Divergence::Diverged(fork)) => {
                 // Before anything is done about it: what comes next may fail, and the old data run again.
-                self.roles.diverged(&self.service);
+                self.charge.roles.diverged(&self.charge.service);
                 if runs {
-                    let stopped = self.managers.take_run_down(&self.server, errand).await;
+                    let stopped = self
+                        .charge
+                        .managers
+                        .take_run_down(&self.server, errand)
+                        .await;
                     stopped.map_err(|trouble| {
                         format!("it has diverged and cannot be stopped: {trouble}")
                     })?;
@@ -119,7 +120,7 @@ impl Rejoining {
         let saved = saved
             .map_err(|error| format!("{text}, and they cannot be saved: {}", chain(&error)))?;
         let dir = saved.dir.display();
-        tracing::warn!(service = %self.service, bytes, %dir, missing = ?saved.missing, "{text}; they are saved");
+        tracing::warn!(service = %self.charge.service, bytes, %dir, missing = ?saved.missing, "{text}; they are saved");
         let what = match saved.missing.is_empty() {
             true => "they are",
             false => "what of them was there is",
@@ -133,15 +134,15 @@ impl Rejoining {
             epoch: self.epoch,
             text: format!("{text}{committed}; {what} saved in {dir}"),
         };
-        self.roles.lost(&self.service, loss);
+        self.charge.roles.lost(&self.charge.service, loss);
         if self.policy == Rejoin::Rewind {
             match cluster.rewind(upstream, errand.time_left()).await {
                 Ok(()) => {
-                    tracing::warn!(service = %self.service, upstream = %upstream.node, "rewound");
+                    tracing::warn!(service = %self.charge.service, upstream = %upstream.node, "rewound");
                     return self.start(Some(upstream), errand).await;
                 }
                 Err(error) if error.wants_clone() => {
-                    tracing::warn!(service = %self.service, "it cannot be rewound: {}", chain(&error));
+                    tracing::warn!(service = %self.charge.service, "it cannot be rewound: {}", chain(&error));
                 }
                 Err(error) => {
                     return Err(format!("{text}; it cannot be rewound: {}", chain(&error)));
@@ -152,7 +153,7 @@ impl Rejoining {
     }
 
     async fn copy(&self, upstream: &Upstream, errand: &Errand<'_>) -> Result<Step, String> {
-        tracing::warn!(service = %self.service, upstream = %upstream.node, "copying its data anew");
+        tracing::warn!(service = %self.charge.service, upstream = %upstream.node, "copying its data anew");
         let copied = self
             .server
             .cluster
@@ -176,9 +177,13 @@ impl Rejoining {
         let followed = self.server.cluster.follow(upstream, CHANGE).await;
         followed.map_err(|error| chain(&error))?;
         self.server.known().upstream = upstream.cloned();
-        let started = self.managers.start_standby(&self.server, errand).await;
+        let started = self
+            .charge
+            .managers
+            .start_standby(&self.server, errand)
+            .await;
         let said = started.map_err(|trouble| trouble.to_string())?;
-        tracing::info!(service = %self.service, "its server is a standby: {said}");
+        tracing::info!(service = %self.charge.service, "its server is a standby: {said}");
         Ok(Step::Done)
     }
 }

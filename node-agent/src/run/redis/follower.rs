@@ -6,25 +6,22 @@
 //! A replica whose link is lost is detached before it makes a new one by itself: whoever answers there may have less by then,
 //! and the replica would throw away the rest. It is told to follow again when that was asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_model::action::Part;
 use interlock_model::lease::Epoch;
-use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{Loss, Wanted};
+use interlock_model::names::NodeName;
+use interlock_model::observation::Loss;
 use interlock_model::postgres::Rejoin;
 use interlock_model::redis::Redis;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{CHANGE, Server, upstream};
 use crate::redis::{Facts, Observed, Relation, Replica, Role, Upstream};
-use crate::roles::{Roles, View};
-use crate::run::errand::Errand;
-use crate::run::keeper::Instance;
-use crate::run::managers::{Managers, chain};
-use crate::session::{AssignedInstance, Clock, Handle};
+use crate::roles::View;
+use crate::run::charge::Charge;
+use crate::run::managers::chain;
+use crate::session::AssignedInstance;
 
 /// How often a server is looked at.
 const RHYTHM: Duration = Duration::from_millis(500);
@@ -46,13 +43,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Keeps the server of one instance.
 pub(in crate::run) struct Follower {
-    pub(in crate::run) service: ServiceName,
-    pub(in crate::run) instance: Arc<Instance>,
-    pub(in crate::run) assigned: watch::Receiver<AssignedInstance>,
-    pub(in crate::run) managers: Managers,
-    pub(in crate::run) session: Handle,
-    pub(in crate::run) roles: Roles,
-    pub(in crate::run) clock: Clock,
+    charge: Charge,
 }
 
 /// What it remembers between looks.
@@ -84,20 +75,24 @@ enum Step {
 }
 
 impl Follower {
+    pub(in crate::run) fn of(charge: Charge) -> Self {
+        Self { charge }
+    }
+
     /// Keeps it until its assignment ends.
     pub(in crate::run) async fn run(mut self) {
         let mut memory = Memory::default();
         loop {
-            let assigned = self.assigned.borrow_and_update().clone();
+            let assigned = self.charge.assigned.borrow_and_update().clone();
             let redis = assigned.parts.iter().find_map(Part::redis).cloned();
             let redis = redis.filter(|_| assigned.lease.is_some());
-            let permit = self.managers.permit(&self.service, &assigned.parts);
+            let permit = self.charge.permit(&assigned.parts);
             let known = redis.and_then(|redis| {
-                let server = self.managers.redis.get(&redis).ok().cloned()?;
+                let server = self.charge.managers.redis.get(&redis).ok().cloned()?;
                 Some((redis, server))
             });
             let Some((redis, server)) = known.filter(|_| permit.is_ok()) else {
-                if self.assigned.changed().await.is_err() {
+                if self.charge.assigned.changed().await.is_err() {
                     return;
                 }
                 continue;
@@ -106,7 +101,7 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(RHYTHM) => {}
                 () = server.stirred.notified() => {}
-                changed = self.assigned.changed() => if changed.is_err() {
+                changed = self.charge.assigned.changed() => if changed.is_err() {
                     return;
                 },
             }
@@ -120,15 +115,15 @@ impl Follower {
         server: &Server,
         memory: &mut Memory,
     ) {
-        let Some(view) = self.roles.view(&self.service) else {
+        let Some(view) = self.charge.view() else {
             return;
         };
-        let busy = self.instance.is_taken() || self.session.is_open(&self.service);
+        let busy = self.charge.is_acted_on();
         if view.is_primary() {
             memory.dry = None;
             self.lead(server, memory).await;
         } else if view.is_standby() && !busy {
-            let wanted = self.session.wanted(&self.service) == Some(Wanted::Running);
+            let wanted = self.charge.is_wanted();
             let due = memory.not_before.is_none_or(|at| Instant::now() >= at);
             if wanted && due {
                 self.stand_by(assigned, redis, server, &view, memory).await;
@@ -162,7 +157,7 @@ impl Follower {
         // As soon as its writes are counted: its replicas are of this line from now on.
         let noted = server.note.leads(Some(&data.line), &facts.run_id).await;
         if let Err(error) = noted {
-            tracing::error!(service = %self.service, %error, "of which line its data are is not noted");
+            tracing::error!(service = %self.charge.service, %error, "of which line its data are is not noted");
         }
         // A look at its settings may take seconds: whoever is to take the role from it does not wait for that.
         drop(acting);
@@ -180,9 +175,10 @@ impl Follower {
         memory: &mut Memory,
     ) {
         // Whoever else acts on it is looked at when they have done.
-        let (Ok(_instance), Ok(_acting)) =
-            (self.instance.acting.try_lock(), server.acting.try_lock())
-        else {
+        let (Ok(_instance), Ok(_acting)) = (
+            self.charge.instance.acting.try_lock(),
+            server.acting.try_lock(),
+        ) else {
             return;
         };
         let leading = self.leading(assigned, redis, view);
@@ -195,7 +191,7 @@ impl Follower {
             }
         };
         // What was seen may be of a role that has come meanwhile, and that waits for this.
-        let stands = self.roles.view(&self.service);
+        let stands = self.charge.view();
         if !stands.is_some_and(|view| view.is_standby()) {
             return;
         }
@@ -258,20 +254,18 @@ impl Follower {
         let waits = trouble.is_some() && !failed;
         let trouble = trouble.or_else(|| memory.objection.clone());
         if server.set_trouble(trouble.clone()) {
-            self.instance.poke();
+            self.charge.instance.poke();
             if let Some(why) = trouble.filter(|_| !waits) {
-                tracing::error!(service = %self.service, "its server could not take the role: {why}");
+                tracing::error!(service = %self.charge.service, "its server could not take the role: {why}");
             }
         }
     }
 
     async fn start(&self, server: &Server) -> Result<Step, String> {
-        let deadline = Instant::now() + LIMIT;
-        let begun = self.clock.wall();
-        let errand = Errand::guard(&self.service, begun, &self.instance, deadline);
-        let started = self.managers.start_replica(server, &errand).await;
+        let errand = self.charge.errand(LIMIT);
+        let started = self.charge.managers.start_replica(server, &errand).await;
         let said = started.map_err(|trouble| trouble.to_string())?;
-        tracing::info!(service = %self.service, "its server is {said}");
+        tracing::info!(service = %self.charge.service, "its server is {said}");
         Ok(Step::Done)
     }
 
@@ -309,7 +303,7 @@ impl Follower {
             if dry.elapsed() < PATIENCE {
                 return Ok(Step::Done);
             }
-            tracing::info!(service = %self.service, upstream = %upstream.node, "its link is down: detached");
+            tracing::info!(service = %self.charge.service, upstream = %upstream.node, "its link is down: detached");
             let detached = server.redis.detach(CHANGE).await;
             detached.map_err(|error| chain(&error))?;
             memory.dry = None;
@@ -319,7 +313,7 @@ impl Follower {
             Ok(other) => other,
             // It is gone, or on its way: what this one has, it has.
             Err(error) => {
-                tracing::debug!(service = %self.service, "no comparison: {}", chain(&error));
+                tracing::debug!(service = %self.charge.service, "no comparison: {}", chain(&error));
                 return Ok(Step::Done);
             }
         };
@@ -341,7 +335,7 @@ impl Follower {
             )),
             // It had its data from the service, and nobody has written to it: the other one has grown a line of its own since.
             _ if view.follows > Epoch::NONE && !view.marked => {
-                tracing::warn!(service = %self.service, "nobody can tell whether {} has all that it has", upstream.node);
+                tracing::warn!(service = %self.charge.service, "nobody can tell whether {} has all that it has", upstream.node);
                 None
             }
             _ => Some(format!(
@@ -351,7 +345,7 @@ impl Follower {
         };
         if let Some(text) = text {
             // Before anything is done about it: what comes next may fail.
-            self.roles.diverged(&self.service);
+            self.charge.roles.diverged(&self.charge.service);
             if redis.rejoin != Rejoin::Clone {
                 return Err(format!(
                     "{text}: keep what is needed of it and have it follow by hand (REPLICAOF), or write `rejoin: clone`"
@@ -361,16 +355,16 @@ impl Follower {
             let saved =
                 saved.map_err(|error| format!("{text}, and cannot be kept: {}", chain(&error)))?;
             let (file, bytes) = (saved.file.display(), saved.bytes);
-            tracing::warn!(service = %self.service, %file, bytes, "{text}; all that it had is kept, and copied anew");
+            tracing::warn!(service = %self.charge.service, %file, bytes, "{text}; all that it had is kept, and copied anew");
             let loss = Loss {
                 epoch: leading.epoch,
                 text: format!("{text}; all that it had is kept in {file}"),
             };
-            self.roles.lost(&self.service, loss);
+            self.charge.roles.lost(&self.charge.service, loss);
         }
         let followed = server.redis.follow(upstream, CHANGE).await;
         followed.map_err(|error| chain(&error))?;
-        tracing::info!(service = %self.service, upstream = %upstream.node, ?relation, "its replica is to follow");
+        tracing::info!(service = %self.charge.service, upstream = %upstream.node, ?relation, "its replica is to follow");
         server.stirred.notify_one();
         Ok(Step::Done)
     }
@@ -403,7 +397,7 @@ impl Follower {
             memory.compared = Some(key);
         }
         if view.follows < leading.epoch || view.marked {
-            self.roles.follows(&self.service, leading.epoch);
+            self.charge.follows(leading.epoch);
         }
         Ok(Step::Done)
     }
