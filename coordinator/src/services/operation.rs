@@ -505,7 +505,10 @@ fn not_followed(refused: &Refused) -> Status {
         | Refused::NoSuchStep { .. }
         | Refused::Phase { .. }
         | Refused::Held { .. }
-        | Refused::Runs { .. } => Reason::NotPossible,
+        | Refused::Runs { .. }
+        | Refused::Upon { .. }
+        | Refused::Next { .. }
+        | Refused::Paused { .. } => Reason::NotPossible,
     };
     Status::failed_precondition(refused.to_string()).because(reason)
 }

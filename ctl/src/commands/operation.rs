@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Follow, follow};
 use crate::interrupt::Interrupt;
 use crate::render::{
-    Beside, Out, Table, Tone, clean, counted, date_time, left_down, operation_text,
+    Beside, Out, Table, Tone, clean, counted, date_time, left_down, offered, operation_text,
     operation_value, operations_table, rfc3339, store_trouble, summary_value,
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             let found = get(&client, &operation.operation, true).await?;
             let name = found.summary.unwrap_or_default().operation;
             let format = output.output;
-            let step = found.possible.iter().any(|verb| verb == "next");
+            let step = found.single_step;
             let what = Follow {
                 coordinators,
                 client,
@@ -61,7 +61,10 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             control(&client, request, args.output, out).await
         }
         OperationCommand::Next(args) => {
-            let request = verb("next", &args.operation, "", &args.reason);
+            // The step that is shown now, so that of two who say so at once only one is followed.
+            let seen = get(&client, &args.operation, true).await?;
+            let step = offered(&seen).unwrap_or_default();
+            let request = verb("next", &args.operation, step, &args.reason);
             control(&client, request, args.output, out).await
         }
         OperationCommand::Retry(args) => {
@@ -168,7 +171,8 @@ pub(super) async fn control(
 ) -> Outcome {
     let doing = match request.verb.as_str() {
         "unwind" => "abort and unwind the operation".to_owned(),
-        "next" => "let the next step begin".to_owned(),
+        "next" if request.step.is_empty() => "let the next step begin".to_owned(),
+        "next" => format!("let {} begin", request.step),
         "retry" | "skip" | "approve" => format!("{} {}", request.verb, request.step),
         verb => format!("{verb} the operation"),
     };

@@ -15,10 +15,11 @@ mod ending;
 mod lines;
 mod live;
 mod progress;
+mod prompt;
 mod watcher;
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interlock_proto::v1;
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ use crate::render::{Out, clean, now_millis, operation_value};
 use agents::Agents;
 use live::Screen;
 use progress::{Clock, Past, Progress};
+use prompt::Prompt;
 use watcher::{News, Watcher};
 
 /// How often the live tree is drawn anew, for the clocks in it.
@@ -66,11 +68,8 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
         mut interrupt,
     } = follow;
     let step = step && io::stdin().is_terminal();
-    let mut view = View::new(
-        format,
-        step.then_some("Enter lets the next step begin"),
-        out,
-    );
+    let mut view = View::new(format, step, out);
+    let mut prompt = Prompt::default();
     let mut progress = Progress::new(
         &operation,
         clock(&client).await,
@@ -117,10 +116,12 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
             () = reader.gone(), if format == Format::Table => {
                 break Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
             }
-            () = pressed(&mut enter) => {
+            at = pressed(&mut enter) => {
                 view.echoed();
-                if let Err(refused) = next_step(&client, &operation).await {
-                    view.notice(&refused.to_string())?;
+                if let Some(shown) = prompt.answered(at) {
+                    if let Err(refused) = next_step(&client, &operation, &shown).await {
+                        view.notice(&refused.to_string())?;
+                    }
                 }
             }
             status = agents.answer() => progress.hear_of_agents(status.as_ref()),
@@ -130,6 +131,7 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
             agents.ask(&client);
         }
         view.draw(&progress)?;
+        prompt.shows(progress.offered(), Instant::now());
     };
     watching.abort();
     view.clear()?;
@@ -186,10 +188,11 @@ fn finish(progress: &Progress, exit: Exit, format: Format, out: Out) -> Result<(
     Ok(())
 }
 
-async fn next_step(client: &Client, operation: &str) -> Result<(), RpcFailure> {
+async fn next_step(client: &Client, operation: &str, step: &str) -> Result<(), RpcFailure> {
     let request = v1::ControlOperationRequest {
         operation: operation.to_owned(),
         verb: "next".to_owned(),
+        step: step.to_owned(),
         ..v1::ControlOperationRequest::default()
     };
     let mut operations = client.operations();
@@ -205,13 +208,14 @@ async fn next_step(client: &Client, operation: &str) -> Result<(), RpcFailure> {
         .map(|_| ())
 }
 
-/// Lines of standard input, read by a thread of their own: a read of a terminal cannot be given up.
-fn enter_pressed() -> mpsc::Receiver<()> {
-    let (sender, receiver) = mpsc::channel(1);
+/// When each line of standard input came. It is read by a thread of its own: a read of a terminal cannot be given up. It reads
+/// on whatever becomes of the lines, so that none is taken for one that was typed later.
+fn enter_pressed() -> mpsc::UnboundedReceiver<Instant> {
+    let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         while io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
-            if sender.blocking_send(()).is_err() {
+            if sender.send(Instant::now()).is_err() {
                 return;
             }
             line.clear();
@@ -221,15 +225,18 @@ fn enter_pressed() -> mpsc::Receiver<()> {
 }
 
 /// Waits for Enter; for ever if nobody can press it.
-async fn pressed(enter: &mut Option<mpsc::Receiver<()>>) {
+async fn pressed(enter: &mut Option<mpsc::UnboundedReceiver<Instant>>) -> Instant {
     let got = match enter {
         Some(receiver) => receiver.recv().await,
         None => None,
     };
-    if got.is_none() {
-        // Standard input has ended, or was never read.
-        *enter = None;
-        std::future::pending::<()>().await;
+    match got {
+        Some(at) => at,
+        None => {
+            // Standard input has ended, or was never read.
+            *enter = None;
+            std::future::pending().await
+        }
     }
 }
 
@@ -242,12 +249,12 @@ struct View {
 }
 
 impl View {
-    fn new(format: Format, hint: Option<&'static str>, out: Out) -> Self {
+    fn new(format: Format, step: bool, out: Out) -> Self {
         let talk = format != Format::Table;
         Self {
             out,
             talk,
-            screen: Screen::on(talk, hint, out),
+            screen: Screen::on(talk, step, out),
         }
     }
 

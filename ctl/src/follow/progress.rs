@@ -8,7 +8,7 @@ use interlock_model::plan::{Plan, SealedPlan, Step};
 use interlock_proto::v1;
 
 use crate::exit::Exit;
-use crate::render::{Silence, now_millis};
+use crate::render::{Silence, now_millis, offered};
 
 /// How long a coordinator that is there keeps still at most while it is followed: the time between two questions about
 /// its agents, and as much again for the answer.
@@ -162,6 +162,11 @@ impl Progress {
         }
         self.operation = next;
         changes
+    }
+
+    /// The step that a `next` lets begin: the first that waits for nothing else.
+    pub(super) fn offered(&self) -> Option<&str> {
+        offered(&self.operation)
     }
 
     /// When a step came to be as it is.

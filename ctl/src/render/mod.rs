@@ -27,7 +27,7 @@ pub(crate) use fit::fit;
 pub(crate) use maintenance::{maintenance_table, maintenance_value};
 pub(crate) use node::{agent_text, agent_value, instance_value, node_text, node_value};
 pub(crate) use operation::{
-    ending, left_down, operation_text, operation_tone, operation_value, operations_table,
+    ending, left_down, offered, operation_text, operation_tone, operation_value, operations_table,
     step_tone, store_trouble, summary_value,
 };
 pub(crate) use out::{Out, width_and_height};

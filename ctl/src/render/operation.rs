@@ -34,6 +34,13 @@ pub(crate) fn step_tone(state: &str) -> Tone {
     }
 }
 
+/// In single steps, the step that a `next` lets begin: the first that waits for nothing else.
+pub(crate) fn offered(operation: &v1::Operation) -> Option<&str> {
+    let mut steps = operation.steps.iter();
+    let offered = steps.find(|step| step.state == "gated" && step.waits_for == "your `next`");
+    offered.map(|step| step.step.as_str())
+}
+
 /// Operations, one a row.
 pub(crate) fn operations_table(operations: &[v1::OperationSummary], paint: Paint) -> String {
     if operations.is_empty() {

@@ -227,6 +227,9 @@ fn enter_lets_the_next_step_begin() {
     let mut single = word("running", "waiting", "");
     single.single_step = true;
     single.possible = ["next", "resume"].map(String::from).to_vec();
+    single.steps[0].state = "gated".into();
+    single.steps[0].waits_for = "your `next`".into();
+    let step = single.steps[0].step.clone();
     let mut waiting = script(vec![vec![single.clone()]]);
     waiting.operations = [("op-7".to_owned(), single)].into();
     waiting.patient = true;
@@ -248,4 +251,26 @@ fn enter_lets_the_next_step_begin() {
     let controlled = coordinator.script.controlled.lock().unwrap();
     let verbs: Vec<&str> = controlled.iter().map(|it| it.verb.as_str()).collect();
     assert_eq!(verbs, ["next"]);
+    assert_eq!(controlled[0].step, step, "the one that was shown");
+}
+
+/// An Enter that is pressed while nothing waits for it lets nothing begin, then or later.
+#[test]
+fn enter_lets_nothing_begin_that_was_not_shown() {
+    let mut single = word("running", "running", "");
+    single.single_step = true;
+    single.possible = ["next", "resume"].map(String::from).to_vec();
+    let mut waiting = script(vec![vec![single.clone()]]);
+    waiting.operations = [("op-7".to_owned(), single)].into();
+    waiting.patient = true;
+    waiting.plan = response_for(PlanKind::Shutdown, web(), "db1");
+    let coordinator = Scripted::start(waiting, "operator");
+    let mut terminal = Terminal::run(&coordinator.place, "operation watch op-7");
+    terminal.shows("op-7");
+    terminal.types("\r\r\r");
+    terminal.types(CTRL_C);
+    let (_, seen) = terminal.ends();
+    assert!(!seen.contains("Enter lets"), "{seen}");
+    let controlled = coordinator.script.controlled.lock().unwrap();
+    assert!(controlled.is_empty(), "{controlled:?}");
 }

@@ -258,6 +258,72 @@ fn a_skipped_step_needs_a_reason_and_is_done_by_nobody() -> Result<()> {
 }
 
 #[test]
+fn nothing_is_started_upon_a_failed_start_that_was_skipped() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    cluster.fail("start:store@store1")?;
+    let operation = operator.begin(&shop::startup(), false)?;
+    operator.until(&operation, "needs-attention")?;
+    let skip = |step: &str| operator.control(&operation, "skip", step, "never mind");
+    let refused = eventually("its agent says how it is", Duration::from_secs(20), || {
+        let refused = skip("start:store@store1").unwrap_err();
+        ensure!(refused.message().contains("says its agent"), "{refused}");
+        Ok(refused)
+    })?;
+    for word in ["store on store1", "start:db@db1", "`retry`", "abort"] {
+        ensure!(refused.message().contains(word), "{word}: {refused}");
+    }
+    ensure!(running(&cluster)?.is_empty(), "{:?}", running(&cluster)?);
+
+    cluster.release("start:store@store1")?;
+    operator.control(&operation, "retry", "start:store@store1", "repaired")?;
+    operator.until(&operation, "done")?;
+    ensure!(running(&cluster)?.len() == 6, "{:?}", running(&cluster)?);
+    Ok(())
+}
+
+#[test]
+fn nexts_that_are_sent_at_once_begin_one_step() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    cluster.hold("start:store@store1")?;
+    let operation = operator.begin(&shop::startup(), true)?;
+    operator.control(&operation, "next", "", "")?;
+    for _ in 0..4 {
+        let refused = operator.control(&operation, "next", "", "").unwrap_err();
+        ensure!(
+            refused.message().contains("start:store@store1"),
+            "{refused}"
+        );
+    }
+    until_begun(&cluster, "begin start", "store@store1")?;
+    cluster.release("start:store@store1")?;
+    operator.until_step(&operation, "start:store@store1", "done")?;
+    let begun = || -> Result<usize> {
+        let steps = operator.operation(&operation)?.steps;
+        Ok(steps.iter().filter(|step| step.began_ms > 0).count())
+    };
+    ensure!(begun()? == 1, "something else began");
+
+    // Of two who mean the same step one is followed; and a pause is not ended by a `next`.
+    operator.control(&operation, "next", "start:db@db1", "")?;
+    let refused = operator.control(&operation, "next", "start:db@db1", "");
+    ensure!(refused.is_err(), "twice");
+    operator.until_step(&operation, "start:db@db1", "done")?;
+    operator.control(&operation, "pause", "", "lunch")?;
+    operator.until(&operation, "paused")?;
+    let refused = operator.control(&operation, "next", "", "").unwrap_err();
+    for word in ["ada", "has paused it", "lunch", "`resume` first"] {
+        ensure!(refused.message().contains(word), "{word}: {refused}");
+    }
+    operator.control(&operation, "resume", "", "")?;
+    ensure!(begun()? == 2, "a resume of single steps began one");
+    operator.control(&operation, "resume", "", "")?;
+    operator.until(&operation, "done")?;
+    Ok(())
+}
+
+#[test]
 fn an_abort_ends_the_running_attempt_and_leaves_the_rest_as_it_is() -> Result<()> {
     let cluster = Cluster::start(&shop::layout())?;
     let operator = cluster.admin()?;

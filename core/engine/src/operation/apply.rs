@@ -24,13 +24,13 @@ impl Operation {
                 self.single_step = *single_step;
                 self.started = entry.at;
             }
-            What::Next { .. } => self.tokens = self.tokens.saturating_add(1),
+            What::Next { .. } => self.granted = at,
             What::AllSteps { .. } => self.single_step = false,
             What::Turned { to, reason, .. } => {
                 self.state = *to;
                 if matches!(to, State::Pausing | State::NeedsAttention) {
                     // What was let begin and has not is to ask again: something else would begin for it.
-                    self.tokens = 0;
+                    self.granted = None;
                 }
                 self.attention = if *to == State::NeedsAttention {
                     reason.clone()
@@ -62,8 +62,8 @@ impl Operation {
     fn apply_to_step(&mut self, at: usize, entry: &Entry) {
         let takes_down = self.step(at).action.takes_down();
         let checked = !self.step(at).healthy.is_empty();
-        if self.begins(at, &entry.what) {
-            self.tokens = self.tokens.saturating_sub(1);
+        if self.granted == Some(at) && self.begins(at, &entry.what) {
+            self.granted = None;
         }
         let state = &mut self.steps[at];
         let from = state.phase;

@@ -58,7 +58,7 @@ fn asked(entry: &Entry) -> Option<Asked> {
         What::Approved { by, reason, .. } => (Verb::Approve, by, reason),
         What::Retried { by, reason, .. } => (Verb::Retry, by, reason),
         What::Skipped { by, reason, .. } => (Verb::Skip, by, reason),
-        What::Next { by, reason } => (Verb::Next, by, reason),
+        What::Next { by, reason, .. } => (Verb::Next, by, reason),
         What::AllSteps { by, reason } => (Verb::Resume, by, reason),
         What::Turned { to, by, reason } => {
             let verb = match to {

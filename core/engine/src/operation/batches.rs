@@ -12,7 +12,7 @@
 //!   from its node is not stopped for it.
 //!
 //! An instance that is down anyway is not held: nothing is taken away, and its turn may be to come back. A start that a person
-//! took for done is believed. A gate about a service of which something is down that this plan brings back is not asked here:
+//! took for done is believed, unless it is seen down (`vouched`). A gate about a service of which something is down that this plan brings back is not asked here:
 //! the start waits for it. Nor are the own checks of what requires such a service, itself or by what it requires, once the plan
 //! has begun to stop it: they may be red for that alone, and what would turn them green comes behind this very step.
 

@@ -15,9 +15,9 @@ use super::{Ctx, Live, Operation, Phase, State, What};
 pub enum Verb {
     /// Begin nothing new.
     Pause,
-    /// Go on, the way it went; with single steps over, if the operation goes in them.
+    /// Go on, the way it went; where single steps are not paused: without them.
     Resume,
-    /// Let one more step begin; where single steps are paused, by going on in them.
+    /// Let one step begin whose turn has come.
     Next,
     /// Another attempt of a step.
     Retry,
@@ -124,6 +124,43 @@ pub enum Refused {
         /// What runs, and how.
         what: String,
     },
+    /// What would be taken for done is seen not to be, and others would begin upon it.
+    #[error(
+        "{step} cannot be taken for done: {what}, and {who} would begin upon it. Repair it and `retry`; or `skip` what would begin \
+         first, where it is a start, the last of them before the others; or abort and plan again"
+    )]
+    Upon {
+        /// The step.
+        step: StepId,
+        /// What is seen, and by whose word.
+        what: String,
+        /// What would begin.
+        who: String,
+    },
+    /// No step can be let begin now, or not the one that was named.
+    #[error("{operation}: `next` lets nothing begin now: {why}")]
+    Next {
+        /// The operation, as text.
+        operation: String,
+        /// What is under way, and what it waits for.
+        why: String,
+    },
+    /// Somebody has paused the single steps.
+    #[error(
+        "{operation} is {state}: {by} has paused it {since} ago{why}; `resume` first, and it goes on in single steps"
+    )]
+    Paused {
+        /// The operation, as text.
+        operation: String,
+        /// Its state.
+        state: State,
+        /// Who.
+        by: String,
+        /// How long ago.
+        since: String,
+        /// Why, in brackets; empty without a reason.
+        why: String,
+    },
     /// The approval needs a higher role.
     #[error("approving {step} needs the role {needed}")]
     Role {
@@ -162,7 +199,10 @@ impl Operation {
         if self.single_step && self.state == State::Running {
             // To resume is to end the single steps: there is no other way out of them, and nothing else to resume.
             verbs.extend([Verb::Next, Verb::Resume]);
-        } else if self.is_single_step() && verbs.contains(&Verb::Resume) {
+        } else if self.state == State::NeedsAttention
+            && self.is_single_step()
+            && verbs.contains(&Verb::Resume)
+        {
             verbs.push(Verb::Next);
         }
         if self.approvable().next().is_some() {
@@ -194,6 +234,7 @@ impl Operation {
     fn may_skip(&self, at: usize) -> bool {
         self.is_undecided(self.steps[at].phase)
             && !matches!(self.step(at).action, Action::Approve { .. })
+            || self.may_be_left_out(at)
     }
 
     /// The approvals whose turn it is; while it needs attention, those that nobody has given in time.
@@ -230,6 +271,12 @@ impl Operation {
         if verb == Verb::Pause && matches!(self.state, State::Pausing | State::Paused) {
             return Ok(());
         }
+        if let Some(refused) = self
+            .is_paused_by_a_person(ctx.now.wall)
+            .filter(|_| verb == Verb::Next)
+        {
+            return Err(refused);
+        }
         // That one must not be confirmed now says more than that none can be.
         let is_held = verb == Verb::Approve && self.live.iter().any(|live| live.closed);
         if !self.possible().contains(&verb) && !is_held {
@@ -254,7 +301,9 @@ impl Operation {
         match verb {
             Verb::Pause => self.turn(State::Pausing, by, reason, ctx),
             Verb::Resume => {
-                if self.single_step {
+                // A pause of single steps is a pause of these.
+                let pauses = matches!(self.state, State::Pausing | State::Paused);
+                if self.single_step && !pauses {
                     self.take_turns_anew();
                     let (by, reason) = (by.clone(), reason.clone());
                     self.record(What::AllSteps { by, reason }, ctx.now);
@@ -266,8 +315,10 @@ impl Operation {
                 }
             }
             Verb::Next => {
+                let at = self.steps_next(step.filter(|step| !step.is_empty()))?;
                 self.take_turns_anew();
                 let next = What::Next {
+                    step: Some(self.step(at).id.clone()),
                     by: by.clone(),
                     reason: reason.clone(),
                 };
@@ -330,7 +381,7 @@ impl Operation {
         }
     }
 
-    fn find(&self, step: Option<&str>) -> Result<usize, Refused> {
+    pub(super) fn find(&self, step: Option<&str>) -> Result<usize, Refused> {
         let step = step.unwrap_or_default();
         self.index
             .get(&StepId::new(step))
@@ -415,7 +466,8 @@ impl Operation {
     ) -> Result<(), Refused> {
         let at = self.find(step)?;
         let (id, phase) = (self.step(at).id.clone(), self.steps[at].phase);
-        if !self.is_undecided(phase) {
+        let leaves_out = verb == Verb::Skip && self.may_be_left_out(at);
+        if !self.is_undecided(phase) && !leaves_out {
             return Err(Refused::Phase {
                 step: id,
                 phase,
@@ -441,6 +493,16 @@ impl Operation {
             && let Some(what) = self.runs_against_its_stop(at, ctx)
         {
             return Err(Refused::Runs { step: id, what });
+        }
+        if verb == Verb::Skip
+            && !self.goes_back()
+            && let Some((what, who)) = self.would_begin_upon(at, ctx)
+        {
+            return Err(Refused::Upon {
+                step: id,
+                what,
+                who,
+            });
         }
         let unwinding = phase == Phase::UndoFailed;
         self.live[at] = Live::default();

@@ -119,8 +119,11 @@ pub enum What {
         /// Why.
         reason: String,
     },
-    /// A person lets one more step begin.
+    /// A person lets a step begin, in single steps.
     Next {
+        /// The step; journals of versions that let any one begin name none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
         /// Who.
         by: String,
         /// Why.
@@ -159,10 +162,8 @@ impl What {
             | Self::Approved { step, .. }
             | Self::Retried { step, .. }
             | Self::Skipped { step, .. } => Some(step),
-            Self::Started { .. }
-            | Self::Next { .. }
-            | Self::AllSteps { .. }
-            | Self::Turned { .. } => None,
+            Self::Next { step, .. } => step.as_ref(),
+            Self::Started { .. } | Self::AllSteps { .. } | Self::Turned { .. } => None,
         }
     }
 
@@ -231,8 +232,8 @@ impl What {
             | Self::UndoFailed { evidence, .. } => evidence.clone(),
             Self::Approved { by, reason, .. }
             | Self::Retried { by, reason, .. }
-            | Self::Skipped { by, reason, .. } => because(by, reason),
-            Self::Next { by, reason } => because(by, reason),
+            | Self::Skipped { by, reason, .. }
+            | Self::Next { by, reason, .. } => because(by, reason),
             Self::AllSteps { by, reason } => {
                 format!("{}, no longer one step at a time", because(by, reason))
             }

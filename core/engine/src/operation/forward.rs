@@ -11,6 +11,7 @@ use interlock_model::plan::Plan;
 use super::attempt::humantime;
 use super::gates::{ASK_AGAIN, Readiness, green};
 use super::live::Ending;
+use super::next::YOUR_NEXT;
 use super::{Ctx, Operation, Phase, State, What};
 
 /// How often steps under way are looked through for deadlines, which are seconds.
@@ -206,6 +207,11 @@ impl Operation {
         }
         let first = self.live[at].ready.is_none();
         let ready = *self.live[at].ready.get_or_insert(ctx.now.mono);
+        if first && self.step(at).action == Action::Reboot {
+            let node = self.step(at).node.as_ref();
+            let seen = node.and_then(|node| ctx.view.node(node));
+            self.live[at].boot = seen.and_then(|seen| seen.boot.clone());
+        }
         if let Action::Approve { text, .. } = &self.step(at).action {
             let (text, held) = (text.clone(), self.is_held(at, ctx));
             let again = self.live[at].asked;
@@ -225,6 +231,7 @@ impl Operation {
         }
         let rest = self
             .requirements(at, required, ctx)
+            .and(|| self.stands_upon_skipped(at, ctx))
             .and(|| self.capacity(at, ctx))
             .and(|| self.gates(at, &self.step(at).gates, ready, ctx))
             .and(|| self.batches(at, ready, ctx))
@@ -233,10 +240,10 @@ impl Operation {
         let first = self.lets_look(at, &rest, ctx) || first;
         let since = self.since_last_look(at, ctx);
         let readiness = self.assumption(at, since, ctx).and(|| rest);
-        let awaits_next = self.single_step && self.tokens == 0 && self.steps[at].attempt.0 == 0;
+        let awaits_next = self.awaits_next(at);
         match readiness {
             Readiness::Yes if awaits_next => {
-                self.live[at].seen = "your `next`".to_owned();
+                self.live[at].seen = YOUR_NEXT.to_owned();
             }
             Readiness::Yes => self.begin(at, ctx),
             // While a person keeps it from beginning no gate is late.

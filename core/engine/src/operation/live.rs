@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use interlock_model::ids::BootId;
 use interlock_model::time::Now;
 
 /// What is known of a step in this process only.
@@ -37,6 +38,8 @@ pub(super) struct Live {
     pub(super) undoing: bool,
     /// What it waits for, or the last thing seen.
     pub(super) seen: String,
+    /// A reboot: the boot of its machine when its turn came.
+    pub(super) boot: Option<BootId>,
     /// Since when nobody knows any more whether a machine is being switched on: its agent said so, or is lost.
     pub(super) unsure: Option<Duration>,
     /// What the agent of a switching said when it could not tell whether it had happened; empty if it could.

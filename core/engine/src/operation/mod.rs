@@ -43,7 +43,9 @@
 //! | `asked` | what people have asked for, with who, when and why |
 //! | `left` | what is left down where it ends before all is done |
 //! | `unwind` | taking back what was done |
+//! | `vouched` | what a person takes for done and is seen not to be, and what is built upon it |
 //! | `unheard` | what is to be taken back on machines whose agents are not there |
+//! | `next` | single steps: which one a person lets begin |
 //! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
 
@@ -65,6 +67,7 @@ mod instances;
 mod left;
 mod live;
 mod namesake;
+mod next;
 mod off;
 mod power;
 mod questions;
@@ -77,6 +80,7 @@ mod strays;
 mod tally;
 mod unheard;
 mod unwind;
+mod vouched;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,7 +119,8 @@ pub struct Operation {
     attention: String,
     asked: Vec<Asked>,
     single_step: bool,
-    tokens: u32,
+    /// The step that a person has let begin, in single steps, and that has not begun yet.
+    granted: Option<usize>,
     steps: Vec<StepState>,
     tally: Tally,
     live: Vec<Live>,
@@ -258,7 +263,7 @@ impl Operation {
             attention: String::new(),
             asked: Vec::new(),
             single_step: false,
-            tokens: 0,
+            granted: None,
             steps: vec![StepState::default(); count],
             tally: Tally::default(),
             live: vec![Live::default(); count],

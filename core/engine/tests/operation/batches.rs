@@ -184,8 +184,7 @@ fn a_gate_about_what_the_plan_itself_brings_back_is_left_to_the_start() {
     bench.instance("app", "mgmt", InstanceState::Running);
     bench.instance("db", "a", InstanceState::Failed);
     bench.probed("db.port", "mgmt", Verdict::Bad);
-    bench.asks(Verb::Next, "").unwrap();
-    bench.asks(Verb::Next, "").unwrap();
+    bench.asks(Verb::Next, "stop:app@mgmt").unwrap();
     bench.advance();
     assert_eq!(bench.phase("stop:app@mgmt"), Phase::Running);
 }

@@ -53,7 +53,7 @@ fn a_person_who_took_a_requirement_for_started_is_believed() {
     plan.kind = PlanKind::Startup;
     let mut bench = Bench::of(plan, false);
     bench.advance().says("start:db@a", AttemptState::Failed);
-    bench.instance("db", "a", InstanceState::Stopped);
+    bench.instance("db", "a", InstanceState::Unknown);
     bench.asks(Verb::Skip, "start:db@a").unwrap();
     bench.advance();
     assert_eq!(bench.phase("start:web@b"), Phase::Running);

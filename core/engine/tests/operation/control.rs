@@ -104,6 +104,58 @@ fn next_lets_one_step_begin() {
 }
 
 #[test]
+fn nexts_are_not_stored_up() {
+    let steps = vec![
+        step("stop:db@a", &[]),
+        step("stop:log@b", &[("stop:db@a", Wait::Down)]),
+        step("power-off:a", &[("stop:log@b", Wait::Down)]),
+    ];
+    let mut bench = Bench::of(seal(steps), true);
+    bench.advance();
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Running);
+    for _ in 0..4 {
+        let refused = bench.asks(Verb::Next, "").unwrap_err().to_string();
+        assert!(refused.contains("stop:db@a is running"), "{refused}");
+    }
+    bench.says("stop:db@a", AttemptState::Done).pass(1);
+    assert_eq!(bench.phase("stop:log@b"), Phase::Waiting);
+    assert_eq!(bench.phase("power-off:a"), Phase::Waiting);
+    bench.asks(Verb::Next, "").unwrap();
+    assert_eq!(bench.phase("stop:log@b"), Phase::Running);
+}
+
+#[test]
+fn a_next_is_for_the_step_that_was_shown_and_one_of_two_who_ask_for_it_wins() {
+    let ids = ["stop:db@a", "stop:db@b"];
+    let mut bench = Bench::of(seal(ids.map(|id| step(id, &[])).to_vec()), true);
+    bench.advance();
+    bench.asks(Verb::Next, "stop:db@b").unwrap();
+    assert_eq!(bench.phase("stop:db@b"), Phase::Running);
+    let refused = bench.asks(Verb::Next, "stop:db@b").unwrap_err().to_string();
+    assert!(refused.contains("stop:db@b has begun already"), "{refused}");
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
+
+    // What waits for others has not its turn; nor has a second step while one was let begin and has not.
+    let mut waits = step("stop:db@a", &[]);
+    waits.gates = vec![gate("db.port", "a")];
+    let last = step("stop:db@b", &[("stop:db@a", Wait::Down)]);
+    let mut bench = Bench::of(seal(vec![waits, step("stop:web@b", &[]), last]), true);
+    bench.advance();
+    assert!(bench.asks(Verb::Next, "stop:db@b").is_err());
+    bench.asks(Verb::Next, "stop:db@a").unwrap();
+    let refused = bench.asks(Verb::Next, "").unwrap_err().to_string();
+    assert!(
+        refused.contains("anna has let stop:db@a begin"),
+        "{refused}"
+    );
+    assert_eq!(bench.phase("stop:web@b"), Phase::Waiting);
+    // It is so after a restart, too.
+    bench.restarts();
+    assert!(bench.asks(Verb::Next, "stop:web@b").is_err());
+}
+
+#[test]
 fn a_step_that_only_looks_takes_a_next_like_any_other() {
     let steps = vec![
         step("check:db", &[]),
@@ -134,6 +186,9 @@ fn a_resume_ends_the_single_steps() {
         assert!(bench.operation.is_single_step());
         if paused {
             bench.asks(Verb::Pause, "").unwrap();
+            bench.asks(Verb::Resume, "").unwrap();
+            assert!(bench.operation.is_single_step(), "the pause is over");
+            assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
         }
         assert!(bench.operation.possible().contains(&Verb::Resume));
         bench.asks(Verb::Resume, "").unwrap();
@@ -151,16 +206,20 @@ fn a_resume_ends_the_single_steps() {
 }
 
 #[test]
-fn a_next_ends_a_pause_of_single_steps_and_lets_one_step_begin() {
+fn a_next_waits_for_the_end_of_a_persons_pause() {
     let ids = ["stop:db@a", "stop:db@b", "stop:web@b"];
     let mut bench = Bench::of(seal(ids.map(|id| step(id, &[])).to_vec()), true);
     bench.advance();
     bench.asks(Verb::Next, "").unwrap();
     bench.asks(Verb::Pause, "").unwrap();
     assert_eq!(bench.state(), State::Pausing);
-    assert!(bench.operation.possible().contains(&Verb::Next));
+    assert!(!bench.operation.possible().contains(&Verb::Next));
     bench.says("stop:db@a", AttemptState::Done);
     assert_eq!(bench.state(), State::Paused);
+    let refused = bench.asks(Verb::Next, "").unwrap_err().to_string();
+    assert!(refused.contains("anna has paused it "), "{refused}");
+    assert!(refused.contains("(because); `resume` first"), "{refused}");
+    bench.asks(Verb::Resume, "").unwrap();
     bench.asks(Verb::Next, "").unwrap();
     assert_eq!(bench.state(), State::Running);
     assert!(bench.operation.is_single_step(), "still one at a time");
@@ -180,6 +239,8 @@ fn a_next_that_was_not_used_is_gone_with_a_pause() {
     assert_eq!(bench.phase("stop:db@a"), Phase::Waiting, "nobody is there");
     bench.asks(Verb::Pause, "").unwrap();
     nodes.iter().for_each(|node| bench.connects(node, "boot-1"));
+    bench.asks(Verb::Resume, "").unwrap();
+    assert_eq!(bench.phase("stop:db@a"), Phase::Waiting);
     bench.asks(Verb::Next, "").unwrap();
     let running = ids.map(|id| bench.phase(id) == Phase::Running);
     assert_eq!(running, [true, false], "one, and not two");
@@ -557,9 +618,9 @@ fn whatever_a_person_asks_is_kept_with_who_when_and_why_also_over_a_crash() {
     bench.asks_because(Verb::Pause, "", "lunch");
     bench.says("stop:db@a", AttemptState::Failed);
     bench.asks_because(Verb::Retry, "stop:db@a", "its disk was full");
-    bench.asks_because(Verb::Next, "", "again");
     bench.says("stop:db@a", AttemptState::Failed);
     bench.asks_because(Verb::Skip, "stop:db@a", "stopped by hand");
+    bench.asks_because(Verb::Next, "", "again");
     bench.asks_because(Verb::Resume, "", "enough");
     bench.asks_because(Verb::Abort, "", "changed my mind");
 
@@ -575,11 +636,11 @@ fn whatever_a_person_asks_is_kept_with_who_when_and_why_also_over_a_crash() {
     assert_eq!(
         told(&bench.operation),
         [
-            "next : the first one",
+            "next stop:db@a: the first one",
             "pause : lunch",
             "retry stop:db@a: its disk was full",
-            "next : again",
             "skip stop:db@a: stopped by hand",
+            "next stop:db@b: again",
             "resume : enough",
             "abort : changed my mind",
         ]

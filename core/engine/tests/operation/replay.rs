@@ -110,7 +110,7 @@ fn may_follow(from: Phase, to: Phase) -> bool {
     match from {
         Waiting => matches!(
             to,
-            Running | Blocked | Done | Checking | Undoing | UndoFailed
+            Running | Blocked | Done | Checking | Skipped | Undoing | UndoFailed
         ),
         Blocked => matches!(to, Waiting | Skipped | Undoing | UndoFailed),
         Running => matches!(to, Waiting | Checking | Done | Failed | Unknown),

@@ -3,10 +3,11 @@
 use interlock_engine::operation::{Phase, Refused, State, Verb};
 use interlock_model::action::Power;
 use interlock_model::attempt::AttemptState;
+use interlock_model::check::Verdict;
 use interlock_model::observation::{InstanceObservation, InstanceState};
 use interlock_model::plan::{PlanKind, Wait};
 
-use crate::bench::{Bench, LIMIT, seal, step};
+use crate::bench::{Bench, LIMIT, gate, seal, step};
 
 /// Longer than an agent may take to take back what it saw before.
 const SOON: u64 = 6;
@@ -160,4 +161,189 @@ fn nor_is_a_start_taken_for_taken_back_while_its_instance_runs() {
     bench.instance("log", "b", InstanceState::Stopped);
     bench.asks(Verb::Skip, "start:log@b").unwrap();
     assert_eq!(bench.state(), State::Unwound);
+}
+
+/// `team` on a, then `user` on mgmt, which requires it; the start of `team` has failed.
+fn start_failed(at_least: u32) -> Bench {
+    let mut bench = Bench::new(vec![
+        step("start:team@a", &[]),
+        step("start:team@b", &[]),
+        step(
+            "check:team",
+            &[
+                ("start:team@a", Wait::Healthy),
+                ("start:team@b", Wait::Healthy),
+            ],
+        ),
+        step("start:user@mgmt", &[("check:team", Wait::Healthy)]),
+    ]);
+    let team = bench.spec.services.get_mut("team").unwrap();
+    team.at_least = at_least;
+    team.nodes.retain(|node| node.as_str() != "mgmt");
+    bench.instance("team", "a", InstanceState::Stopped);
+    bench.advance();
+    bench.says("start:team@b", AttemptState::Done);
+    bench.says("start:team@a", AttemptState::Failed);
+    failed_with(&mut bench, "team", "a", "exit code 1");
+    bench
+}
+
+fn failed_with(bench: &mut Bench, service: &str, on: &str, reason: &str) {
+    let seen = InstanceObservation {
+        state: InstanceState::Failed,
+        reason: reason.to_owned(),
+        ..InstanceObservation::default()
+    };
+    bench.tells(service, on, seen);
+}
+
+#[test]
+fn a_start_is_not_taken_for_done_while_its_agent_says_that_it_failed_and_others_need_it() {
+    let mut bench = start_failed(2);
+    let refused = bench.asks(Verb::Skip, "start:team@a").unwrap_err();
+    assert!(matches!(refused, Refused::Upon { .. }), "{refused:?}");
+    let told = refused.to_string();
+    for part in [
+        "team on a is failed: exit code 1, says its agent",
+        "start:user@mgmt would begin",
+        "`retry`",
+        "abort",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(bench.phase("start:team@a"), Phase::Failed);
+    // Stopping and stopped are no better; what is up, or not known, is a person's to say.
+    for (state, accepted) in [
+        (InstanceState::Stopping, false),
+        (InstanceState::Stopped, false),
+        (InstanceState::Starting, true),
+        (InstanceState::Running, true),
+        (InstanceState::Unknown, true),
+    ] {
+        let mut bench = start_failed(2);
+        bench.instance("team", "a", state);
+        let asked = bench.asks(Verb::Skip, "start:team@a");
+        assert_eq!(asked.is_ok(), accepted, "{state}: {asked:?}");
+    }
+}
+
+#[test]
+fn an_operator_goes_on_without_what_nobody_else_waits_for_or_enough_others_stand_for() {
+    let mut bench = start_failed(1);
+    bench.asks(Verb::Skip, "start:team@a").unwrap();
+    bench.pass(1);
+    assert_eq!(bench.phase("start:user@mgmt"), Phase::Running);
+
+    let mut bench = Bench::new(vec![
+        step("start:app@b", &[]),
+        // The order alone, as `--serial` makes it.
+        step("start:log@b", &[("start:app@b", Wait::Healthy)]),
+        step("stop:web@b", &[("start:app@b", Wait::Issued)]),
+    ]);
+    bench.instance("app", "b", InstanceState::Stopped);
+    bench.advance().says("start:app@b", AttemptState::Failed);
+    bench.asks(Verb::Skip, "start:app@b").unwrap();
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
+}
+
+#[test]
+fn a_red_check_speaks_against_a_start_that_others_need_healthy() {
+    let checked = |until| {
+        let mut start = step("start:app@b", &[]);
+        start.healthy = vec![gate("app.port", "b")];
+        let mut bench = Bench::new(vec![
+            start,
+            step("start:front@b", &[("start:app@b", until)]),
+        ]);
+        bench.advance().says("start:app@b", AttemptState::Done);
+        bench.pass(1).probed("app.port", "b", Verdict::Bad);
+        bench.pass(LIMIT.as_secs() + 1);
+        bench.probed("app.port", "b", Verdict::Bad).advance();
+        assert_eq!(bench.phase("start:app@b"), Phase::Failed);
+        bench
+    };
+    let mut bench = checked(Wait::Healthy);
+    let refused = bench.asks(Verb::Skip, "start:app@b").unwrap_err();
+    assert!(
+        refused.to_string().contains("app.port on b is bad"),
+        "{refused}"
+    );
+    bench.probed("app.port", "b", Verdict::Unknown);
+    bench.asks(Verb::Skip, "start:app@b").unwrap();
+}
+
+#[test]
+fn what_waits_for_it_can_be_left_out_first_the_last_of_it_before_the_others() {
+    let mut bench = start_failed(2);
+    bench.asks(Verb::Skip, "start:user@mgmt").unwrap();
+    assert_eq!(
+        bench.state(),
+        State::NeedsAttention,
+        "the start is undecided"
+    );
+    bench.asks(Verb::Skip, "start:team@a").unwrap();
+    assert_eq!(bench.state(), State::Done);
+    assert!(bench.sent().iter().all(|it| !it.contains("user@mgmt")));
+
+    // What nothing undecided keeps from beginning is begun, and not left out.
+    let mut bench = start_failed(2);
+    assert!(bench.asks(Verb::Skip, "check:team").is_err());
+    bench.asks(Verb::Retry, "start:team@a").unwrap();
+    assert!(bench.asks(Verb::Skip, "start:user@mgmt").is_err());
+}
+
+#[test]
+fn what_was_taken_for_started_and_is_seen_down_later_holds_up_who_requires_it() {
+    let mut bench = start_failed(2);
+    bench.goes_silent("a");
+    bench.view.entry(&"a".parse().unwrap()).instances.clear();
+    bench.asks(Verb::Skip, "start:team@a").unwrap();
+    // Nobody was heard when it was asked: as it comes to light at the moment when its turn comes.
+    let mut bench = start_failed(2);
+    bench.instance("team", "a", InstanceState::Unknown);
+    bench.goes_silent("mgmt");
+    bench.asks(Verb::Skip, "start:team@a").unwrap();
+    failed_with(&mut bench, "team", "a", "exit code 1");
+    bench.connects("mgmt", "boot-1");
+    bench.instance("user", "mgmt", InstanceState::Stopped);
+    bench.pass(1);
+    assert_eq!(bench.phase("start:user@mgmt"), Phase::Waiting);
+    let waits = bench.waits_for("start:user@mgmt");
+    assert!(waits.contains("start:team@a was taken for done"), "{waits}");
+    bench.pass(LIMIT.as_secs() + 1);
+    assert_eq!(bench.phase("start:user@mgmt"), Phase::Blocked);
+    bench.instance("team", "a", InstanceState::Running);
+    bench.asks(Verb::Retry, "start:user@mgmt").unwrap();
+    assert_eq!(bench.phase("start:user@mgmt"), Phase::Running);
+}
+
+#[test]
+fn a_reboot_is_not_taken_for_done_while_its_agent_is_in_the_old_boot() {
+    let reboot = || {
+        let mut plan = seal(vec![
+            step("reboot:b", &[]),
+            step("start:log@b", &[("reboot:b", Wait::Up)]),
+        ]);
+        plan.kind = PlanKind::Reboot;
+        let mut bench = Bench::of(plan, false);
+        bench.instance("log", "b", InstanceState::Stopped);
+        bench.advance().says("reboot:b", AttemptState::Failed);
+        assert_eq!(bench.phase("reboot:b"), Phase::Failed);
+        bench
+    };
+    let mut bench = reboot();
+    let refused = bench.asks(Verb::Skip, "reboot:b").unwrap_err().to_string();
+    assert!(refused.contains("b is in the boot boot-1"), "{refused}");
+    assert!(refused.contains("start:log@b would begin"), "{refused}");
+    // Nobody is heard: a person's word. In the old boot again, the start waits.
+    bench.goes_silent("b");
+    bench.asks(Verb::Skip, "reboot:b").unwrap();
+    bench.connects("b", "boot-1");
+    bench.instance("log", "b", InstanceState::Stopped);
+    bench.pass(1);
+    assert_eq!(bench.phase("start:log@b"), Phase::Waiting);
+    bench.connects("b", "boot-2");
+    bench.instance("log", "b", InstanceState::Stopped);
+    bench.pass(1);
+    assert_eq!(bench.phase("start:log@b"), Phase::Running);
 }

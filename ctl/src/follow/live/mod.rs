@@ -33,13 +33,13 @@ pub(super) struct Screen {
     /// The lines between the drawing's first one and the cursor.
     drawn: usize,
     last: Vec<String>,
-    /// A last line that stays under the drawing.
-    hint: Option<&'static str>,
+    /// A last line says which step Enter lets begin.
+    step: bool,
 }
 
 impl Screen {
     /// A screen where standard output (or, for `talk`, standard error) is a terminal that can be drawn over.
-    pub(super) fn on(talk: bool, hint: Option<&'static str>, out: Out) -> Option<Self> {
+    pub(super) fn on(talk: bool, step: bool, out: Out) -> Option<Self> {
         let terminal = if talk {
             io::stderr().is_terminal()
         } else {
@@ -51,7 +51,7 @@ impl Screen {
             paint: if talk { out.talk_paint() } else { out.paint() },
             drawn: 0,
             last: Vec::new(),
-            hint,
+            step,
         })
     }
 
@@ -61,14 +61,13 @@ impl Screen {
             return Ok(());
         }
         let (width, height) = width_and_height().unwrap_or(UNTOLD);
+        let hint = progress.offered().filter(|_| self.step);
+        let hint = hint.map(|step| format!("Enter lets the next step begin: {}", clean(step)));
         // One line is the cursor's, and one the hint's.
-        let height = height.saturating_sub(1 + usize::from(self.hint.is_some()));
+        let height = height.saturating_sub(1 + usize::from(self.step));
         let quiet = progress.quiet(Instant::now());
         let mut lines = frame(progress, quiet, width, height, self.paint);
-        lines.extend(
-            self.hint
-                .map(|hint| self.paint.tone(Tone::Faint, &cut(hint, width))),
-        );
+        lines.extend(hint.map(|hint| self.paint.tone(Tone::Faint, &cut(&hint, width))));
         if lines == self.last {
             return Ok(());
         }
