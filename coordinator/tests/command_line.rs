@@ -37,6 +37,19 @@ fn a_file_whose_certificate_is_not_there_cannot_be_used() {
         said.contains("c.toml") && said.contains("cannot read"),
         "{said}"
     );
+    // For another machine it is good, and what was not looked at is told.
+    let elsewhere = [
+        "config",
+        "check",
+        &file.display().to_string(),
+        "--elsewhere",
+    ];
+    let (code, said) = says(&run(&elsewhere));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&missing.display().to_string()), "{said}");
+    fs::write(&file, "nome = 'mgmt1'\n").unwrap();
+    let (code, said) = says(&run(&elsewhere));
+    assert_eq!(code, Some(2), "{said}");
 }
 
 #[test]

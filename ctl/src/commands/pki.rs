@@ -34,7 +34,7 @@ fn init(args: PkiInit, out: Out) -> Outcome {
     let authority = CertificateAuthority::init(args.cluster, not_before(), DAY * args.days)
         .map_err(anyhow::Error::new)?;
     private_directory(&args.dir)?;
-    authority.save(&args.dir).map_err(refuse_to_replace)?;
+    authority.save(&args.dir).map_err(keep_the_authority)?;
     let dir = args.dir.display();
     out.line(
         &CertificateAuthority::cert_path(&args.dir)
@@ -260,8 +260,18 @@ fn private_directory(path: &Path) -> Result<(), Failure> {
 fn refuse_to_replace(error: WriteError) -> Failure {
     match error {
         WriteError::Exists(path) => Failure::Refused(format!(
-            "{} is already there and stays as it is: for a new certificate of the same member say --replace; an \
-             authority is never replaced, since all that it issued would become worthless",
+            "{} is already there and stays as it is: for a new certificate of the same member say --replace",
+            path.display()
+        )),
+        other @ WriteError::Io { .. } => anyhow::Error::new(other).into(),
+    }
+}
+
+fn keep_the_authority(error: WriteError) -> Failure {
+    match error {
+        WriteError::Exists(path) => Failure::Refused(format!(
+            "{} is already there and stays as it is: an authority is never replaced, since all that it issued would become \
+             worthless; for another one name another directory",
             path.display()
         )),
         other @ WriteError::Io { .. } => anyhow::Error::new(other).into(),

@@ -118,10 +118,11 @@ pub(crate) async fn follow(follow: Follow, out: Out) -> Outcome {
             }
             at = pressed(&mut enter) => {
                 view.echoed();
-                if let Some(shown) = prompt.answered(at) {
-                    if let Err(refused) = next_step(&client, &operation, &shown).await {
-                        view.notice(&refused.to_string())?;
-                    }
+                if let Some(shown) = prompt.answered(at)
+                    && let Err(refused) = next_step(&client, &operation, &shown).await
+                {
+                    prompt.refused();
+                    view.notice(&refused.to_string())?;
                 }
             }
             status = agents.answer() => progress.hear_of_agents(status.as_ref()),

@@ -33,6 +33,11 @@ impl Prompt {
         self.answered.clone_from(&step);
         Some(step)
     }
+
+    /// The answer was not followed: if the step is still shown, another Enter may be.
+    pub(super) fn refused(&mut self) {
+        self.answered.clear();
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +58,10 @@ mod tests {
         // The coordinator has not told of it yet.
         prompt.shows(Some("stop:db@a"), at(4));
         assert_eq!(prompt.answered(at(5)), None, "once is enough");
+        prompt.refused();
+        prompt.shows(Some("stop:db@a"), at(6));
+        assert_eq!(prompt.answered(at(5)), None, "it is asked anew");
+        assert_eq!(prompt.answered(at(6)).as_deref(), Some("stop:db@a"));
         prompt.shows(None, at(6));
         assert_eq!(prompt.answered(at(7)), None, "while a step runs");
         prompt.shows(Some("power-off:a"), at(8));

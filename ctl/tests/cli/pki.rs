@@ -19,6 +19,7 @@ fn an_authority_is_never_replaced() {
     let before = std::fs::read(place.path("pki/ca.key")).unwrap();
     let ran = place.run("pki init --cluster shop").exits(2);
     assert!(ran.stderr.contains("never replaced"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("--replace"), "{}", ran.stderr);
     assert_eq!(std::fs::read(place.path("pki/ca.key")).unwrap(), before);
 }
 

@@ -83,7 +83,7 @@ pub enum NotStarted {
         current: Generation,
     },
     /// Another operation holds something of it, or relies upon what it would change.
-    #[error("{what} by {holder} ({kind} {scope}, started by {by}): wait for it, or abort it")]
+    #[error("{what} by {holder} ({kind} {scope}, started by {by}): {remedy}, or abort it")]
     Held {
         /// What is held, and how.
         what: Clash,
@@ -95,6 +95,8 @@ pub enum NotStarted {
         scope: String,
         /// Who started it.
         by: String,
+        /// What makes it go on, if it waits for a person, or to wait.
+        remedy: String,
     },
     /// Automatic failover is moving the role of something of it.
     #[error("failover of {service} to {node} is under way ({epoch}): wait until it has ended")]
@@ -220,6 +222,13 @@ impl Coordinator {
                     kind: other.plan().kind,
                     scope: other.plan().scope.clone(),
                     by: other.origin().0.to_owned(),
+                    remedy: match other.awaits_approval() {
+                        Some(step) => {
+                            let id = other.id();
+                            format!("it waits for `interlockctl approve {id} {step} --reason WHY`")
+                        }
+                        None => "wait for it".to_owned(),
+                    },
                 });
             }
         }

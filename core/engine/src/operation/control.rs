@@ -254,6 +254,12 @@ impl Operation {
         })
     }
 
+    /// The approval that it waits for, if it waits for one; of several the first.
+    #[must_use]
+    pub fn awaits_approval(&self) -> Option<&StepId> {
+        self.approvable().next().map(|at| &self.step(at).id)
+    }
+
     /// Follows a person's wish, or says why not.
     ///
     /// # Errors
@@ -290,10 +296,10 @@ impl Operation {
                 operation: self.id.to_string(),
                 state: self.state,
                 verb,
-                possible: if possible.is_empty() {
-                    "nothing, it is over".to_owned()
-                } else {
-                    possible.join(", ")
+                possible: match possible.as_slice() {
+                    [] if self.state.is_over() => "nothing, it is over".to_owned(),
+                    [] => "nothing until what is under way has ended".to_owned(),
+                    possible => possible.join(", "),
                 },
             });
         }

@@ -170,15 +170,19 @@ impl Operation {
             let steps = self.steps.iter().filter(|step| step.phase == phase);
             steps.count()
         };
+        let are = |count: usize| match count {
+            1 => "1 step is".to_owned(),
+            more => format!("{more} steps are"),
+        };
         let left = match (count(Phase::Unknown), count(Phase::UndoFailed)) {
             (0, 0) => return "nothing is under way".to_owned(),
-            (unknown, 0) => format!("{unknown} steps are unknown"),
-            (0, half) => format!("{half} steps are half taken back"),
+            (unknown, 0) => format!("{} unknown", are(unknown)),
+            (0, half) => format!("{} half taken back", are(half)),
             (unknown, half) => {
-                format!("{unknown} steps are unknown, {half} are half taken back")
+                format!("{} unknown, {} half taken back", are(unknown), are(half))
             }
         };
-        format!("nothing is under way; {left}: look at them before you go on")
+        format!("nothing is under way; {left}: look there before you go on")
     }
 
     /// Does a step wait for one before it? Who waits for a thousand is asked at each of their reports: it remembers one of

@@ -141,10 +141,11 @@ impl Operation {
                 (Action::Stop, Some(perhaps)) => {
                     down.insert(of, (Way::Stopped, perhaps));
                 }
-                (Action::PowerOff { .. }, Some(perhaps)) => {
+                // A machine that was never seen to go, and whose agent says that nothing came of it, is as it was.
+                (Action::PowerOff { .. }, Some(perhaps)) if state.took || !perhaps => {
                     down.insert(of, (Way::Off, perhaps));
                 }
-                (Action::Reboot, Some(true)) => {
+                (Action::Reboot, Some(true)) if state.took => {
                     down.insert(of, (Way::Off, true));
                 }
                 (Action::Start | Action::Verify | Action::PowerOn { .. }, _)

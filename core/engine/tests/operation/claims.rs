@@ -289,3 +289,16 @@ fn agents_are_told_what_is_held_of_their_nodes_before_the_first_step_and_when_it
     coordinator.tick(now);
     assert_eq!(told(&coordinator.take_output().sends), ["a -", "b -"]);
 }
+
+#[test]
+fn who_is_kept_out_by_what_waits_for_an_approval_is_told_to_give_it() {
+    let mut coordinator = coordinator();
+    let now = Now::default();
+    coordinator
+        .start(&request("anna", &["approve:look", "stop:db@b"]), now)
+        .unwrap();
+    let refused = coordinator.start(&request("bert", &["stop:db@b"]), now);
+    let refused = refused.unwrap_err().to_string();
+    let said = ": it waits for `interlockctl approve op-1 approve:look --reason WHY`, or abort it";
+    assert!(refused.ends_with(said), "{refused}");
+}

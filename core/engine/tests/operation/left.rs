@@ -8,7 +8,7 @@ use interlock_model::member::{Balancer, Member, Then};
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Plan, PlanKind, StepId, Wait};
 
-use crate::bench::{Bench, seal, step};
+use crate::bench::{Bench, LIMIT, seal, step};
 
 /// What is left down, as people are told.
 fn left(bench: &Bench) -> Vec<String> {
@@ -196,4 +196,52 @@ fn a_drain_that_its_balancer_was_never_told_of_has_left_nobody_drained() {
     let mut bench = draining();
     bench.says("drain:page@b", AttemptState::Unknown);
     assert_eq!(left(&bench), ["page on b (drained, perhaps)"]);
+}
+
+/// No request reached an init system: the machine is as it was, and what was stopped for it is not.
+#[test]
+fn a_machine_whose_reboot_failed_is_not_left_down_and_what_was_stopped_on_it_is() {
+    for (state, named) in [
+        (AttemptState::Failed, "db on a (stopped)"),
+        (AttemptState::Unknown, "the machine a (off, perhaps)"),
+    ] {
+        let mut plan = seal(vec![
+            step("stop:db@a", &[]),
+            step("reboot:a", &[("stop:db@a", Wait::Down)]),
+            step("start:db@a", &[("reboot:a", Wait::Up)]),
+        ]);
+        plan.kind = PlanKind::Reboot;
+        let mut bench = Bench::of(plan, false);
+        bench.advance().says("stop:db@a", AttemptState::Done);
+        bench.advance();
+        assert_eq!(bench.phase("reboot:a"), Phase::Running);
+        bench.says("reboot:a", state).goes_silent("a");
+        bench.pass(LIMIT.as_secs() * 10);
+        assert_eq!(bench.state(), State::NeedsAttention);
+        assert_eq!(left(&bench), [named]);
+    }
+}
+
+#[test]
+fn what_is_half_taken_back_is_counted_as_people_count() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[]), step("approve:look", &[])]);
+    bench.advance().says("stop:db@a", AttemptState::Done);
+    bench.asks(Verb::Unwind, "").unwrap();
+    bench.says("stop:db@a", AttemptState::Failed);
+    assert_eq!(bench.phase("stop:db@a"), Phase::UndoFailed);
+    bench.asks(Verb::Abort, "").unwrap();
+    let word = last_word(&bench);
+    assert!(word.contains("1 step is half taken back"), "{word}");
+}
+
+#[test]
+fn what_is_being_aborted_is_not_said_to_be_over() {
+    let mut bench = Bench::new(vec![step("stop:db@a", &[])]);
+    bench.advance().asks(Verb::Abort, "").unwrap();
+    assert_eq!(bench.state(), State::Aborting);
+    let refused = bench.asks(Verb::Pause, "").unwrap_err().to_string();
+    assert!(
+        refused.ends_with("possible: nothing until what is under way has ended"),
+        "{refused}"
+    );
 }
