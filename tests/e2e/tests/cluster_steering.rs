@@ -296,7 +296,6 @@ fn nexts_that_are_sent_at_once_begin_one_step() -> Result<()> {
             "{refused}"
         );
     }
-    until_begun(&cluster, "begin start", "store@store1")?;
     cluster.release("start:store@store1")?;
     operator.until_step(&operation, "start:store@store1", "done")?;
     let begun = || -> Result<usize> {
