@@ -198,8 +198,9 @@ impl Operation {
                 Some(_) => places.all(|&it| {
                     let phase = self.steps[it].phase;
                     let is_vouched = phase == Phase::Skipped;
-                    !phase.needs_person()
-                        && !(is_vouched && self.seen_against(it, Wait::Healthy, ctx).is_some())
+                    let is_out = phase.needs_person()
+                        || is_vouched && self.seen_against(it, Wait::Healthy, ctx).is_some();
+                    !is_out
                 }),
             }
         });
