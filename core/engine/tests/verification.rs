@@ -269,6 +269,26 @@ fn an_agent_that_is_busy_has_not_said_which_plugs_there_are() {
 }
 
 #[test]
+fn a_list_that_was_asked_for_before_is_none_for_who_asks_now() {
+    let mut bench = Bench::new();
+    bench.coordinator.begin_verification(&[node("a")], at(110));
+    let before = bench.store().sends;
+    bench.coordinator.begin_verification(&[node("a")], at(120));
+    assert!(bench.store().sends.is_empty(), "one at a time");
+    bench.plugs = plugs(&[("p1", "b"), ("p2", "a")]);
+    bench.answered(before, 121);
+    let status = bench.store().sends;
+    assert_eq!(bench.answered(status, 121).len(), 1);
+    let list = bench.store().sends;
+    assert_eq!(bench.finding("a", 120, 121, None), None);
+    bench.plugs = plugs(&[("p1", "a"), ("p2", "b")]);
+    assert_eq!(bench.answered(list, 122).len(), 1);
+    assert_eq!(bench.lists_asked, 2);
+    let finding = bench.finding("a", 120, 122, None).unwrap();
+    assert_eq!(proof(&finding), Some(Proof::Alias), "{finding:?}");
+}
+
+#[test]
 fn what_is_said_of_a_plug_that_the_spec_has_no_more_is_not_said_of_its_node() {
     let other = SPEC.replace("plug: p1", "plug: p9");
     assert_ne!(other, SPEC);
