@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{Bed, alive, clean, id, kill_hard, line_of, open, script, soon};
 use interlock_agent::shim::{
-    Exit, Group, Input, LaunchError, Leftovers, Outcome, Output, Proof, RemoveError, RunSpec,
-    Status, Stop, StopSignal,
+    Exit, Group, Input, KillError, LaunchError, Leftovers, Outcome, Output, Proof, RemoveError,
+    RunSpec, Status, Stop, StopSignal,
 };
 
 fn exit_of(outcome: Outcome) -> Exit {
@@ -331,7 +331,11 @@ async fn a_run_whose_directory_is_gone_is_not_taken_for_one_that_never_began() {
         "{:?}",
         ended.outcome
     );
-    soon(run.stop()).await.unwrap();
+    let stopped = soon(run.stop()).await;
+    assert!(
+        matches!(stopped, Err(KillError::Unproven(_))),
+        "{stopped:?}"
+    );
     assert!(!alive(pid));
     runs.remove(&run).await.unwrap();
     runs.launch(script("a", "true")).await.unwrap();

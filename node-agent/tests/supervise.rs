@@ -369,7 +369,10 @@ async fn a_control_group_finds_a_worker_that_nothing_else_tells() {
     };
     let dir = Bed::new();
     let runs = open_with(dir.path(), "boot", Some(cgroup.path().to_owned()));
-    let processes = BTreeMap::from([(web(), process(&with_a_worker(dir.path())))]);
+    // Nobody waits for the end of this: the worker is told to end with the others.
+    let mut patient = process(&with_a_worker(dir.path()));
+    patient.setting.stop.grace = Duration::from_secs(3600);
+    let processes = BTreeMap::from([(web(), patient)]);
     let (supervisor, _events) = Supervisor::new(runs.clone(), processes, dir.path().join("logs"));
     supervisor.start(&web()).await.unwrap();
     let worker: u32 = line_of(&dir.path().join("worker")).await.parse().unwrap();

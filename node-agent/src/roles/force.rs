@@ -3,7 +3,9 @@
 //! Nothing here waits. Whatever is not gone yet is hit again a few milliseconds later, until all of it is. Three things can
 //! only be waited for, and until then nobody says *empty*: a start that is under way on the runtime, which may yet bring
 //! something up; a process in an uninterruptible sleep; and parts that no system call ends, such as what a command of the
-//! agent's file has started, or a unit without processes. Those are finished by their managers afterwards.
+//! agent's file has started, a unit without processes, or a run whose shim is gone and which has no control group: whether
+//! that shim has waited for all or was killed is on record, and nobody reads a file here. Those are finished by their managers
+//! afterwards.
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use interlock_model::action::Part;
 
 use super::input::{Rest, Task};
 use super::seat::{Seat, Shell};
-use crate::shim::Grip;
+use crate::shim::{Grip, Left};
 
 /// The pause between two blows while a forced stop is young, and later.
 const SOON: Duration = Duration::from_millis(4);
@@ -92,14 +94,16 @@ impl Seat {
         if let Err(why) = self.door.clear() {
             left.push(why);
         }
+        let mut unproven = self.unproven;
         for (part, grip) in self.held() {
-            let struck = grip.is_empty().and_then(|empty| match empty {
-                true => Ok(true),
-                false => grip.kill().and_then(|()| grip.is_empty()),
+            let struck = grip.left().and_then(|now| match now {
+                Left::Something => grip.kill().and_then(|()| grip.left()),
+                Left::Nothing | Left::NothingFound => Ok(now),
             });
             match struck {
-                Ok(true) => {}
-                Ok(false) => left.push(format!("{part} is not dead yet")),
+                Ok(Left::Nothing) => {}
+                Ok(Left::NothingFound) => unproven = true,
+                Ok(Left::Something) => left.push(format!("{part} is not dead yet")),
                 Err(error) => left.push(format!("{part} may run: {error}")),
             }
         }
@@ -108,7 +112,7 @@ impl Seat {
             left.push("an address is still here".to_owned());
             left.extend(closed.err());
         }
-        let ends_by_managers = self.ends_by_managers();
+        let ends_by_managers = unproven || self.ends_by_managers();
         if let Some(work) = &self.work {
             left.push(format!("{} is under way", work.what()));
         } else if ends_by_managers && !self.force.as_ref().is_some_and(|force| force.finished) {
@@ -151,19 +155,18 @@ impl Seat {
 
     /// Is there anything that no system call of ours ends for good, or of which we have no hold?
     fn ends_by_managers(&self) -> bool {
-        self.unproven
-            || self.leased.parts.iter().any(|part| match part {
-                Part::Exec { .. } | Part::Ocf(_) => true,
-                Part::Process { .. }
-                | Part::Systemd { .. }
-                | Part::Postgres(_)
-                | Part::Redis(_)
-                | Part::Mariadb(_) => {
-                    let gone = self.demoted.contains(part);
-                    !gone && !self.grips.iter().any(|(held, _)| held == part)
-                }
-                Part::Address(_) => false,
-            })
+        self.leased.parts.iter().any(|part| match part {
+            Part::Exec { .. } | Part::Ocf(_) => true,
+            Part::Process { .. }
+            | Part::Systemd { .. }
+            | Part::Postgres(_)
+            | Part::Redis(_)
+            | Part::Mariadb(_) => {
+                let gone = self.demoted.contains(part);
+                !gone && !self.grips.iter().any(|(held, _)| held == part)
+            }
+            Part::Address(_) => false,
+        })
     }
 
     /// K is over.
@@ -200,7 +203,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::{Reset, WatchdogMode};
-    use crate::roles::{Door, Leased, Newcomer, Order};
+    use crate::roles::{Door, Leased, Newcomer, Order, clock};
     use crate::watchdog::{Dog, Report};
 
     fn part() -> Part {
@@ -282,6 +285,32 @@ pub(super) mod tests {
         std::fs::write(at.join("cgroup.procs"), format!("{id}\n")).unwrap();
         std::fs::write(at.join("cgroup.kill"), "").unwrap();
         Grip::of_group(at.to_owned(), id).unwrap()
+    }
+
+    #[test]
+    fn that_nothing_is_found_of_a_run_whose_shim_is_gone_is_no_end_of_a_forced_stop() {
+        let (mut shell, mut orders) = shell();
+        let mut seat = primary(&mut shell);
+        let mut shim = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        seat.grips = vec![(part(), Grip::of_shim(shim.id()))];
+        shim.kill().unwrap();
+        shim.wait().unwrap();
+        let now = clock::read();
+        seat.force = Some(Force::new("a test".to_owned(), Duration::from_secs(1), now));
+        assert!(!seat.strike(now, &mut shell));
+        assert!(orders.try_recv().is_ok(), "its manager is asked");
+        seat.done(seat.turn, Err("nothing proves it".to_owned()), &mut shell);
+        assert!(!seat.strike(now, &mut shell));
+        let later = Clock {
+            boottime: now.boottime + Duration::from_secs(60),
+            raw: now.raw + Duration::from_secs(60),
+        };
+        assert!(!seat.strike(later, &mut shell));
+        seat.done(seat.turn, Ok("it has ended".to_owned()), &mut shell);
+        assert!(seat.strike(later, &mut shell));
     }
 
     #[test]

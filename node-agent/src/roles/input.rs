@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::ears::Received;
-use crate::shim::Grip;
+use crate::shim::{Grip, Left};
 
 /// A leased service of this node, as far as its role goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub(crate) struct Rest {
 impl Rest {
     /// Ends it, if there is any. A system call: it waits for nothing.
     pub(crate) fn end(&self) {
-        if matches!(self.grip.is_empty(), Ok(true)) {
+        if matches!(self.grip.left(), Ok(Left::Nothing | Left::NothingFound)) {
             return;
         }
         let ended = self.grip.kill();

@@ -15,7 +15,7 @@ use super::errand::{Errand, Trouble, is_of_role};
 use super::managers::Managers;
 use super::postgres::LOOK;
 use crate::roles::{Condition, Order, Outcome, Roles, Sight, Task, Work};
-use crate::shim::{CGROUP_TREES, Grip, RunId};
+use crate::shim::{CGROUP_TREES, Grip, Left, RunId};
 
 /// How long a start may take until the role is given back instead: a database that repairs itself takes minutes.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -328,7 +328,9 @@ impl Hands {
                 grip => grip,
             };
             // What cannot be read is not known to be empty.
-            if let Some(grip) = grip.filter(|grip| !matches!(grip.is_empty(), Ok(true))) {
+            if let Some(grip) =
+                grip.filter(|grip| !matches!(grip.left(), Ok(Left::Nothing | Left::NothingFound)))
+            {
                 left.push((part.clone(), grip));
             }
         }

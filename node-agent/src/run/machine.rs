@@ -64,7 +64,7 @@ impl Machine {
             () = self.ending.cancelled() => return Ok(GOING.to_owned()),
             halt = errand.halted() => {
                 let ended = run.stop().await;
-                let left = if ended.is_ok() { "it was ended" } else { "it cannot be ended" };
+                let left = ended.map_or_else(|error| chain(&error), |_| "it was ended".to_owned());
                 return Err(Trouble::unknown(format!("{halt}; the shutdown command did not end, {left}"), true));
             }
         };

@@ -13,6 +13,18 @@ use super::cgroup::Leaf;
 use super::procfs::{self, ProcessRef};
 use super::spec::MARKER;
 
+/// What is left of the processes that a grip holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing, by the kernel's word.
+    Nothing,
+    /// Nothing is found, and there is neither a control group nor a shim that could tell: it may have waited for all and
+    /// written that down, or was killed. Whoever reads its record knows.
+    NothingFound,
+    /// Something.
+    Something,
+}
+
 /// A hold on the processes of a run, or of a control group that somebody else made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grip {
@@ -53,6 +65,18 @@ impl Grip {
         })
     }
 
+    /// On a run of this shim that has no control group, and whose command is gone.
+    #[cfg(test)]
+    pub(crate) fn of_shim(pid: u32) -> Self {
+        Self {
+            shim: ProcessRef::of(pid),
+            child: None,
+            main: None,
+            cgroup: None,
+            marker: Some("nobody carries this".to_owned()),
+        }
+    }
+
     /// The process that all of it stands and falls with; none if there is no such process.
     pub(crate) fn main(&self) -> Option<ProcessRef> {
         self.child.or(self.main)
@@ -85,28 +109,48 @@ impl Grip {
         outcome
     }
 
-    /// Is nothing left? By the kernel's word: what cannot be read is not known to be empty.
+    /// What is left? What cannot be read is not known to be gone.
     ///
     /// # Errors
     /// If `/proc` or the control group cannot be read.
-    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+    pub(crate) fn left(&self) -> io::Result<Left> {
         if let Some(path) = &self.cgroup
             && Leaf::at(path.clone()).populated()?
         {
-            return Ok(false);
+            return Ok(Left::Something);
         }
-        Ok(self.processes()?.into_iter().all(ProcessRef::is_gone))
+        let below = self.below_shim()?;
+        let exact = self.cgroup.is_some() || below.is_some();
+        let processes = match below {
+            Some(below) => below,
+            None => self.search()?,
+        };
+        Ok(match processes.into_iter().all(ProcessRef::is_gone) {
+            false => Left::Something,
+            true if exact => Left::Nothing,
+            true => Left::NothingFound,
+        })
     }
 
     /// All processes of the run, dead ones that nobody has waited for included, and without the shim.
     fn processes(&self) -> io::Result<Vec<ProcessRef>> {
-        if let Some(shim) = self.shim.filter(|shim| shim.runs()) {
-            let below = procfs::descendants(shim.pid)?;
-            // Its number was its own before and after the look. If it has ended meanwhile, the search below decides.
-            if shim.runs() {
-                return Ok(below);
-            }
+        match self.below_shim()? {
+            Some(below) => Ok(below),
+            None => self.search(),
         }
+    }
+
+    /// All that descends from its shim; none if that does not run.
+    fn below_shim(&self) -> io::Result<Option<Vec<ProcessRef>>> {
+        let Some(shim) = self.shim.filter(|shim| shim.runs()) else {
+            return Ok(None);
+        };
+        let below = procfs::descendants(shim.pid)?;
+        // Its number was its own before and after the look.
+        Ok(shim.runs().then_some(below))
+    }
+
+    fn search(&self) -> io::Result<Vec<ProcessRef>> {
         let mut found = Vec::new();
         if let Some(child) = self.child.filter(|child| child.runs()) {
             found.extend(procfs::descendants(child.pid)?);
@@ -157,9 +201,27 @@ mod tests {
             cgroup: None,
             marker: None,
         };
-        assert!(!grip.is_empty().unwrap());
+        assert_eq!(grip.left().unwrap(), Left::Something);
         grip.kill().unwrap();
         shell.wait().unwrap();
-        assert!(grip.is_empty().unwrap());
+        assert_eq!(grip.left().unwrap(), Left::NothingFound);
+    }
+
+    #[test]
+    fn that_nothing_is_left_is_known_by_a_shim_that_runs_or_by_a_control_group() {
+        let mut shim = Command::new("sleep").arg("1000").spawn().unwrap();
+        let grip = Grip::of_shim(shim.id());
+        let living = grip.left().unwrap();
+        shim.kill().unwrap();
+        shim.wait().unwrap();
+        assert_eq!(living, Left::Nothing);
+        assert_eq!(grip.left().unwrap(), Left::NothingFound);
+        let group = tempfile::tempdir().unwrap();
+        std::fs::write(group.path().join("cgroup.events"), "populated 0\n").unwrap();
+        let grouped = Grip {
+            cgroup: Some(group.path().to_owned()),
+            ..grip
+        };
+        assert_eq!(grouped.left().unwrap(), Left::Nothing);
     }
 }

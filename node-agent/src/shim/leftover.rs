@@ -87,9 +87,14 @@ pub(crate) fn kill(dir: &Path, spec: &SpecFile, stop: Stop) -> io::Result<Proof>
     }
 }
 
-/// The processes that carry the marker, and the command itself if it can still be told.
+/// The processes that carry the marker or are in the control group, and the command itself if it can still be told.
 fn search(dir: &Path, spec: &SpecFile) -> io::Result<Vec<ProcessRef>> {
     let mut found = procfs::marked(MARKER, &spec.marker)?;
+    if let Some(path) = &spec.cgroup {
+        let members = Leaf::at(path.clone()).pids()?;
+        let members = members.into_iter().filter_map(ProcessRef::of);
+        found.extend(members.filter(|process| process.runs()));
+    }
     let run: Option<record::RunRecord> = record::read(dir, record::RUN).unwrap_or_default();
     if let Some(child) = run.and_then(|run| run.child).filter(|child| child.runs()) {
         let below = procfs::descendants(child.pid)?;

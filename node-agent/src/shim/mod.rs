@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 pub use capture::Captured;
 pub(crate) use cgroup::{TREES as CGROUP_TREES, own as own_group};
 pub use forgotten::Forgotten;
-pub(crate) use grip::Grip;
+pub(crate) use grip::{Grip, Left};
 pub use id::{BadRunId, RunId};
 pub use keeper::keep;
 pub use launch::LaunchError;

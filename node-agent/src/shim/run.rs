@@ -43,6 +43,12 @@ pub enum KillError {
     /// The agent is ending.
     #[error("run {0} is no longer followed: the agent is ending")]
     Ending(RunId),
+    /// Nothing of it is found, which is no proof.
+    #[error(
+        "the shim of run {0} was killed: no process with its mark is left, which without a control group is no proof, since \
+         one may have shed it"
+    )]
+    Unproven(RunId),
 }
 
 #[derive(Debug, Clone)]
@@ -428,9 +434,13 @@ impl Run {
     /// Stops the run by its own rule and waits until it is proven empty. See [`Run::kill_by`].
     ///
     /// # Errors
-    /// See [`Run::kill_by`].
+    /// See [`Run::kill_by`]; and if nothing of it is found, which is no proof ([`Proof::Searched`]).
     pub async fn stop(&self) -> Result<Ended, KillError> {
-        self.kill_by(self.shared.spec.run.stop).await
+        let ended = self.kill_by(self.shared.spec.run.stop).await?;
+        if ended.group == Group::Empty(Proof::Searched) {
+            return Err(KillError::Unproven(self.id().clone()));
+        }
+        Ok(ended)
     }
 
     /// Stops the run with its own signal and this grace. See [`Run::kill_by`].
@@ -445,8 +455,8 @@ impl Run {
         .await
     }
 
-    /// Signals the run, kills after the grace what is left, and returns only when it is proven that nothing is
-    /// ([`Group::Empty`]). Without a limit of its own: a process in uninterruptible sleep cannot be killed. May be
+    /// Signals the run, kills after the grace what is left, and returns only when nothing is, and why that is known
+    /// ([`Group::Empty`]): whoever takes it for proven looks at that. Without a limit of its own: a process in uninterruptible sleep cannot be killed. May be
     /// called again with less grace while an earlier call waits. Nothing happens to a run that is already empty.
     ///
     /// # Errors

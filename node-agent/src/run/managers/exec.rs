@@ -152,7 +152,8 @@ impl Managers {
                 }
             }
             tracing::warn!(run = %earlier.id(), "ending a command without a shim at its time limit");
-            let ended = earlier.stop().await;
+            // Whatever it has left is the service, as with a shim: no proof is needed that there is nothing.
+            let ended = earlier.kill_by(earlier.spec().stop).await;
             ended.map_err(|error| Trouble::Failed(chain(&error)))?;
         }
         Ok(())

@@ -9,9 +9,10 @@ use interlock_proto::v1;
 use interlock_proto::v1::agent_message::Message as Said;
 use interlock_proto::v1::dispatch::Command;
 use interlock_proto::v1::{AttemptState, InstanceState};
+use rustix::process::Signal;
 
 use super::{does, permit};
-use crate::lab::{Lab, content};
+use crate::lab::{Lab, content, signal};
 use crate::scripted::{id, ocf};
 
 /// An agent that does what the files in its directory say: `fail-ACTION` ends with the code in it, `hang-ACTION` waits
@@ -32,7 +33,7 @@ END
     exit 0 ;;
 esac
 echo "$1" >> "$here/calls"
-{ env; echo "cwd=$(pwd)"; echo "stdin=$(readlink /proc/self/fd/0)"; tr '\0' ' ' < /proc/$$/cmdline; } > "$here/told-$1"
+{ env; echo "shim=$PPID"; echo "cwd=$(pwd)"; echo "stdin=$(readlink /proc/self/fd/0)"; tr '\0' ' ' < /proc/$$/cmdline; } > "$here/told-$1"
 [ -e "$here/fork-$1" ] && { sleep 1000 & echo "$!" > "$here/child"; }
 while [ -e "$here/hang-$1" ]; do sleep 0.05; done
 [ -e "$here/fail-$1" ] && { echo "ocf-exit-reason:told to fail, $OCF_RESKEY_password" >&2; exit "$(cat "$here/fail-$1")"; }
@@ -316,6 +317,31 @@ async fn an_agent_is_told_what_the_standard_says_and_a_secret_is_in_its_environm
         failed.evidence
     );
     assert!(!thing.lab.log().contains(SECRET));
+}
+
+#[tokio::test]
+async fn of_a_start_whose_shim_was_killed_nobody_says_that_nothing_is_left() {
+    let thing = Thing::new();
+    let mut coordinator = thing.lab.coordinator().await;
+    thing.lab.configure(&coordinator.endpoint, &thing.permit());
+    let _agent = thing.lab.start().await;
+    let mut session = coordinator.session(1).await;
+    session.assign(&[thing.command()], 0).await;
+    thing.set("hang-start", "");
+    session
+        .dispatch(id("start", 1), Command::Start(thing.command()))
+        .await;
+    let told = thing.dir.join("told-start");
+    let told = content(&told, |text| text.contains("Thing start")).await;
+    let shim = told.lines().find_map(|line| line.strip_prefix("shim="));
+    signal(shim.unwrap().parse().unwrap(), Signal::KILL);
+    let unknown = session.outcome(&id("start", 1)).await;
+    assert_eq!(unknown.state(), AttemptState::Unknown, "{unknown:?}");
+    assert!(
+        unknown.evidence.contains("is no proof"),
+        "{}",
+        unknown.evidence
+    );
 }
 
 #[tokio::test]
