@@ -178,6 +178,7 @@ fn instance(wire: &v1::Instance) -> Result<InstanceObservation, Invalid> {
         wanted: wire.wanted().into(),
         restarts: wire.restarts,
         given_up: wire.given_up,
+        orphaned: wire.orphaned,
         members: members.collect::<Result<_, Invalid>>()?,
         role: wire.role.as_ref().map(role),
     })

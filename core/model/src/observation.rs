@@ -131,12 +131,28 @@ pub struct InstanceObservation {
     /// Is it down, and its guard does not start it again? Said by the guard alone; the reason says why.
     #[serde(default)]
     pub given_up: bool,
+    /// Does it run although what looked after it was killed? The reason says what that was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub orphaned: bool,
     /// Of a load balancer: its members, as it has them on this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberObservation>,
     /// Of a leased service: what its agent knows of its role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleObservation>,
+}
+
+impl InstanceObservation {
+    /// Why an instance is as it is, in the words of its agent: what plans and `status` say to people, with what to do if that is
+    /// among them.
+    #[must_use]
+    pub fn why(seen: Option<&Self>) -> &str {
+        match seen.map(|seen| seen.reason.as_str()) {
+            None => "its agent has not reported it yet",
+            Some("") => "no reason given",
+            Some(reason) => reason,
+        }
+    }
 }
 
 /// The side of an exclusive service that an instance is.

@@ -220,7 +220,10 @@ fn of_service(draft: &mut Draft<'_>, service: &Service, leaving: &BTreeSet<NodeN
         let subject = Subject::instance(&service.name, node);
         match draft.world.instance(&service.name, node) {
             Presence::Up => up.push(node.clone()),
-            Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+            Presence::Unknown(why) => {
+                let remedy = draft.world.remedy(node);
+                draft.report.unknown(subject, why, remedy);
+            }
             Presence::Down if draft.world.may_come_up(&service.name, node) => {
                 let remedy = "start it, or stop it by an operation";
                 draft

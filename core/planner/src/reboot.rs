@@ -156,7 +156,10 @@ fn running_on(draft: &mut Draft<'_>, nodes: &[NodeName]) -> Again {
                 Presence::Down => draft
                     .report
                     .excluded(subject, "it is stopped and stays stopped"),
-                Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+                Presence::Unknown(why) => {
+                    let remedy = draft.world.remedy(node);
+                    draft.report.unknown(subject, why, remedy);
+                }
             }
         }
     }

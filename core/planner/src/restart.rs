@@ -106,7 +106,10 @@ fn take(draft: &mut Draft<'_>, again: &mut Again, service: &Service, nodes: &BTr
             Presence::Down => draft
                 .report
                 .excluded(subject, "it is stopped, and a restart starts nothing new"),
-            Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+            Presence::Unknown(why) => {
+                let remedy = draft.world.remedy(node);
+                draft.report.unknown(subject, why, remedy);
+            }
         }
     }
 }

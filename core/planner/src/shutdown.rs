@@ -115,8 +115,12 @@ fn still_up(
                 state: "stopped".into(),
             }),
             Presence::Unknown(why) => {
-                let remedy =
-                    "repair its agent, or let the power source say that the machine is off";
+                let remedy = match draft.world.is_heard(node) {
+                    true => draft.world.remedy(node),
+                    false => {
+                        "repair its agent, or let the power source say that the machine is off"
+                    }
+                };
                 draft.report.unknown(subject, why, remedy);
                 up.insert(node.clone());
             }

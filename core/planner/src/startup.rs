@@ -84,7 +84,10 @@ fn to_start(
                     subject,
                     state: "running".into(),
                 }),
-                Presence::Unknown(why) => draft.report.unknown(subject, why, "repair its agent"),
+                Presence::Unknown(why) => {
+                    let remedy = draft.world.remedy(node);
+                    draft.report.unknown(subject, why, remedy);
+                }
                 Presence::Down => {
                     if draft.world.machine(node) == Machine::Off
                         && !switching.nodes.contains(node)

@@ -12,7 +12,8 @@ use interlock_model::check::CheckId;
 use interlock_model::member::{Apart, Member, MemberState};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::observation::{
-    CheckObservation, Fitness, InstanceState, Liveness, Observations, Side, Wanted,
+    CheckObservation, Fitness, InstanceObservation, InstanceState, Liveness, Observations, Side,
+    Wanted,
 };
 use interlock_model::permission::Permission;
 use interlock_model::spec::{Service, Spec};
@@ -167,12 +168,27 @@ impl<'a> World<'a> {
             InstanceState::Unknown => {
                 Presence::Unknown(match observations.node(node).map(|seen| seen.liveness) {
                     Some(Liveness::Alive | Liveness::Late) => {
-                        format!("the agent of {node} does not know its state")
+                        let seen = observations.node(node);
+                        let seen = seen.and_then(|seen| seen.instances.get(service));
+                        format!("its agent says: {}", InstanceObservation::why(seen))
                     }
                     Some(liveness) => format!("the agent of {node} is {liveness}"),
                     None => format!("the agent of {node} has not been heard"),
                 })
             }
+        }
+    }
+
+    /// Does its agent speak?
+    pub(crate) fn is_heard(&self, node: &NodeName) -> bool {
+        matches!(self.liveness(node), Some(Liveness::Alive | Liveness::Late))
+    }
+
+    /// What to do about an instance that is unknown. An agent that speaks says itself what is to be done.
+    pub(crate) fn remedy(&self, node: &NodeName) -> &'static str {
+        match self.is_heard(node) && !self.is_agentless(node) {
+            true => "see to that, and plan again",
+            false => "repair its agent",
         }
     }
 

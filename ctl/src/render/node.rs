@@ -310,6 +310,7 @@ pub(crate) fn instance_value(instance: &v1::Instance) -> Value {
         "reason": instance.reason,
         "restarts": instance.restarts,
         "given_up": instance.given_up,
+        "orphaned": instance.orphaned,
         "role": instance.role.as_ref().map(|role| json!({
             "side": side(role.side),
             "epoch": role.epoch,

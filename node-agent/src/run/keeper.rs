@@ -326,6 +326,7 @@ impl Keeper {
             wanted: self.charge.wanted(),
             restarts: guard.restarts(),
             given_up: seen.state.is_down() && guard.given_up().is_some(),
+            orphaned: seen.orphaned,
             // Posted apart, by whoever looks after them.
             members: Vec::new(),
             role: None,

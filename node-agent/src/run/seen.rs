@@ -21,6 +21,8 @@ pub(super) struct Seen {
     pub(super) restarter: Restarter,
     /// It is unknown what is there, and its manager says that it does not work: to start it again may help.
     pub(super) broken: bool,
+    /// It runs, and what looked after it was killed.
+    pub(super) orphaned: bool,
 }
 
 /// Who starts a part again after a failure. There is one restarter or none.
@@ -44,6 +46,7 @@ impl Seen {
             reason: reason.into(),
             restarter: Restarter::Nobody,
             broken: false,
+            orphaned: false,
         }
     }
 
@@ -96,8 +99,9 @@ pub(super) fn merge(parts: &[(Part, Seen)]) -> Seen {
     } else {
         Running
     };
-    let worth_telling =
-        |(_, seen): &&(Part, Seen)| state != Running && (seen.state != Running || state == Unknown);
+    let worth_telling = |(_, seen): &&(Part, Seen)| {
+        seen.orphaned || state != Running && (seen.state != Running || state == Unknown)
+    };
     let reason: Vec<String> = parts
         .iter()
         .filter(worth_telling)
@@ -119,6 +123,7 @@ pub(super) fn merge(parts: &[(Part, Seen)]) -> Seen {
         // Parts are restarted one by one; the whole has no restarter of its own.
         restarter: Restarter::Nobody,
         broken: parts.iter().any(|(_, seen)| seen.broken),
+        orphaned: parts.iter().any(|(_, seen)| seen.orphaned),
     }
 }
 

@@ -370,6 +370,7 @@ fn instance_to_wire(service: &ServiceName, seen: &InstanceObservation) -> v1::In
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
         given_up: seen.given_up,
+        orphaned: seen.orphaned,
         members: seen
             .members
             .iter()

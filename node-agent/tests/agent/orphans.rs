@@ -194,9 +194,10 @@ async fn a_process_that_lost_its_shim_is_not_started_again_until_a_person_has_lo
     let shut = client.control_instance(word.clone()).await.unwrap_err();
     assert!(shut.message().contains("exclusive"), "{shut}");
     signal(pid_in(&lab.path("shim")).await, Signal::KILL);
-    session
+    let orphaned = session
         .instance("web", |seen| seen.reason.contains("without its shim"))
         .await;
+    assert!(orphaned.orphaned && !started.evidence.contains("shim"));
 
     // Also a guard that may restart it does not, and the agent's own start is refused.
     session

@@ -171,6 +171,7 @@ fn instance(service: &str, seen: &InstanceObservation, state: InstanceState) -> 
         wanted: v1::Wanted::from(seen.wanted).into(),
         restarts: seen.restarts,
         given_up: seen.given_up,
+        orphaned: seen.orphaned && state == InstanceState::Running,
         members: seen.members.iter().map(member_seen_to_wire).collect(),
         role: seen.role.as_ref().map(role_to_wire),
     }

@@ -129,6 +129,10 @@ impl Bench {
             reason: reason.to_owned(),
             ..InstanceObservation::default()
         };
+        self.seen(node, service, seen);
+    }
+
+    pub(crate) fn seen(&mut self, node: &str, service: &str, seen: InstanceObservation) {
         let instances = vec![(service.parse().unwrap(), seen)];
         self.observed(node, instances, Vec::new());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use interlock_engine::coordinator::{FromAgent, ServiceHealth};
 use interlock_model::check::Verdict;
 use interlock_model::names::NodeName;
-use interlock_model::observation::{InstanceState, Wanted};
+use interlock_model::observation::{InstanceObservation, InstanceState, Wanted};
 
 use crate::bench::{Bench, NODES};
 
@@ -127,6 +127,35 @@ fn a_stop_that_nobody_wanted_is_a_cause_with_its_reason() {
         assert_eq!(causes.len(), 1, "{causes:?}");
         assert_eq!(causes[0].what, format!("degraded: {said}"));
     }
+}
+
+#[test]
+fn an_instance_that_runs_without_what_looked_after_it_is_a_fault_with_what_to_do() {
+    let mut bench = Bench::well();
+    let seen = InstanceObservation {
+        state: InstanceState::Running,
+        wanted: Some(Wanted::Running),
+        reason: "pid 7, without its shim, which was killed: restart it when it suits".to_owned(),
+        orphaned: true,
+        ..InstanceObservation::default()
+    };
+    bench.seen("jb1", "jb", seen.clone());
+    let jb = bench.status("jb");
+    assert_eq!(
+        (jb.health, jb.healthy, jb.at_fault),
+        (ServiceHealth::Degraded, 3, true)
+    );
+    assert_eq!(
+        jb.reason,
+        "jb1 is running: pid 7, without its shim, which was killed: restart it when it suits \
+         (`interlockctl restart --service jb`)"
+    );
+    let kept = InstanceObservation {
+        orphaned: false,
+        ..seen
+    };
+    bench.seen("jb1", "jb", kept);
+    assert_eq!(bench.status("jb").health, ServiceHealth::Ok);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use interlock_model::plan::{Known, PlanKind};
 use interlock_planner::{Entry, Scope};
 
 use crate::support::{
-    Cluster, ask, check_id, checks, ids, large_v2, name, nodes, precedes, services,
+    Cluster, Seen, ask, check_id, checks, ids, large_v2, name, nodes, precedes, services,
 };
 use interlock_model::plan::Wait;
 
@@ -265,6 +265,31 @@ fn a_start_beside_a_side_that_runs_and_is_not_active_goes_by_no_memory() {
     assert_eq!(ids(&plan), ["start:db@n1"]);
     let db = &plan.assumptions[&name::<ServiceName>("db")];
     assert_eq!((db.active.as_str(), db.known), ("n2", Known::Assumed));
+}
+
+/// As `status` does.
+#[test]
+fn of_what_its_agent_calls_unknown_a_plan_says_why_in_its_words_with_what_to_do() {
+    let cluster = Cluster::new().service("web", &["n1"]);
+    let mut seen = cluster
+        .all_up(&[])
+        .state("web", "n1", InstanceState::Unknown);
+    let refused = |seen: &Seen, kind| {
+        ask(&cluster, kind, services(&["web"]))
+            .seeing(seen)
+            .refusal()
+    };
+    let web = seen.node("n1").instances.get_mut("web").unwrap();
+    web.reason = "its shim was killed: say so with `interlockctl node stop`".to_owned();
+    for kind in [PlanKind::Startup, PlanKind::Restart] {
+        assert_eq!(
+            refused(&seen, kind)[0],
+            "unknown: web@n1: its agent says: its shim was killed: say so with `interlockctl node stop`; see to that, and plan again"
+        );
+    }
+    let lost = seen.lose("n1");
+    let told = &refused(&lost, PlanKind::Startup)[0];
+    assert!(told.ends_with("is lost; repair its agent"), "{told}");
 }
 
 /// A word for a side that is down starts it as the active one: whatever is selected, the other side is known to be down by then.

@@ -44,6 +44,7 @@ impl Managers {
                 reason: said(&checked.ended.outcome.to_string(), &checked.output),
                 restarter: Restarter::Guard,
                 broken: false,
+                orphaned: false,
             },
             Err(error) => Seen::unknown(chain(&error)),
         }

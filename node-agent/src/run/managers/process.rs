@@ -64,6 +64,7 @@ impl Managers {
             reason,
             restarter: Restarter::Guard,
             broken: false,
+            orphaned: matches!(state, State::Orphaned { .. }),
         }
     }
 

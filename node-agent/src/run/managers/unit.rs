@@ -85,6 +85,7 @@ impl Managers {
             reason,
             restarter: restarter(unit),
             broken: false,
+            orphaned: false,
         }
     }
 

@@ -7,7 +7,7 @@ use interlock_model::action::Power;
 use interlock_model::check::{CheckFrom, CheckId, Verdict};
 use interlock_model::member::Apart;
 use interlock_model::names::{NodeName, ServiceName};
-use interlock_model::observation::{Active, InstanceState, Liveness, Wanted};
+use interlock_model::observation::{Active, InstanceObservation, InstanceState, Liveness, Wanted};
 use interlock_model::spec::{Service, Spec};
 use interlock_model::time::Now;
 
@@ -154,6 +154,12 @@ impl Coordinator {
                 found.running += 1;
                 match self.own_checks(spec, service, node, active, now) {
                     None => {
+                        if self.is_orphaned(node, name) {
+                            let why = self.reason(node, name);
+                            found.faults.push(format!(
+                                "{node} is running: {why} (`interlockctl restart --service {name}`)"
+                            ));
+                        }
                         found.healthy += 1;
                         self.membership(node, name, apart, found);
                     }
@@ -268,17 +274,15 @@ impl Coordinator {
         }
     }
 
+    fn is_orphaned(&self, node: &NodeName, service: &ServiceName) -> bool {
+        let seen = self.view.node(node);
+        let seen = seen.and_then(|seen| seen.instances.get(service));
+        seen.is_some_and(|instance| instance.orphaned)
+    }
+
     fn reason(&self, node: &NodeName, service: &ServiceName) -> &str {
-        self.view
-            .node(node)
-            .and_then(|seen| seen.instances.get(service))
-            .map_or(
-                "its agent has not reported it yet",
-                |instance| match instance.reason.as_str() {
-                    "" => "no reason given",
-                    reason => reason,
-                },
-            )
+        let seen = self.view.node(node);
+        InstanceObservation::why(seen.and_then(|seen| seen.instances.get(service)))
     }
 
     fn wanted(&self, node: &NodeName, service: &ServiceName) -> Option<Wanted> {
