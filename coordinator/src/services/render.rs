@@ -423,6 +423,7 @@ mod tests {
         let failed = What::Failed {
             step: step(),
             unknown: false,
+            refused: false,
             evidence: "exit code 3".into(),
         };
         let retried = What::Retried {

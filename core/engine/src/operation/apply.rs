@@ -84,6 +84,7 @@ impl Operation {
                 };
                 state.attempt = *attempt;
                 state.on.clone_from(on);
+                state.acted_before = state.acted;
                 state.acted |= on.is_some() && !undo;
                 state.takes_back = *undo;
                 state.boot.clone_from(boot);
@@ -131,8 +132,14 @@ impl Operation {
                 }
             }
             What::Failed {
-                unknown, evidence, ..
+                unknown,
+                refused,
+                evidence,
+                ..
             } => {
+                if *refused {
+                    state.acted = state.acted_before;
+                }
                 state.evidence.clone_from(evidence);
                 state.phase = match (state.phase, unknown) {
                     (Phase::Undoing | Phase::UndoFailed, _) => Phase::UndoFailed,

@@ -154,6 +154,7 @@ impl Operation {
             What::Failed {
                 step: self.step(at).id.clone(),
                 unknown,
+                refused: false,
                 evidence,
             },
             ctx.now,
@@ -199,6 +200,7 @@ impl Operation {
             What::Failed {
                 step: self.step(at).id.clone(),
                 unknown: true,
+                refused: false,
                 evidence,
             },
             ctx.now,

@@ -75,6 +75,9 @@ pub enum What {
         step: StepId,
         /// It may have happened.
         unknown: bool,
+        /// Its agent refused it before it was begun: this attempt has done nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refused: bool,
         /// What was seen.
         evidence: String,
     },

@@ -211,6 +211,7 @@ impl Operation {
         let failed = What::Failed {
             step,
             unknown: false,
+            refused: false,
             evidence,
         };
         self.record(failed, ctx.now);

@@ -50,6 +50,7 @@ impl Operation {
                     What::Failed {
                         step: self.step(at).id.clone(),
                         unknown: true,
+                        refused: false,
                         evidence: self.namesake(node),
                     },
                     ctx.now,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use interlock_model::action::{Action, Power};
 use interlock_model::attempt::{AttemptReport, AttemptState};
 use interlock_model::names::NodeName;
+use interlock_model::observation::InstanceState;
 use interlock_model::plan::Wait;
 
 use super::{Ctx, Live, Operation, Phase, State, What};
@@ -67,11 +68,28 @@ impl Operation {
                 }
             }
             AttemptState::Done => self.proven(at, evidence, ctx),
-            AttemptState::Failed | AttemptState::Refused => {
+            AttemptState::Failed => {
                 self.record(
                     What::Failed {
                         step,
                         unknown: false,
+                        refused: false,
+                        evidence,
+                    },
+                    ctx.now,
+                );
+            }
+            AttemptState::Refused => {
+                let evidence = match self.runs_still(at, ctx) {
+                    true => format!("refused: still running; {evidence}"),
+                    false => format!("refused: nothing was begun; {evidence}"),
+                };
+                self.record(
+                    What::Failed {
+                        step,
+                        unknown: false,
+                        // What was accepted may have been done, whatever is refused afterwards.
+                        refused: !self.steps[at].reached.contains_key(&Wait::Issued),
                         evidence,
                     },
                     ctx.now,
@@ -99,12 +117,26 @@ impl Operation {
                     What::Failed {
                         step,
                         unknown: true,
+                        refused: false,
                         evidence,
                     },
                     ctx.now,
                 );
             }
         }
+    }
+
+    /// Was this an instance to be stopped, which its agent reports as running?
+    fn runs_still(&self, at: usize, ctx: &Ctx<'_>) -> bool {
+        let step = self.step(at);
+        let (Some(node), Some(service)) = (&step.node, &step.service) else {
+            return false;
+        };
+        matches!(self.doing(at), Action::Stop)
+            && ctx
+                .view
+                .instance(node, service)
+                .is_some_and(|(seen, _)| seen.state == InstanceState::Running)
     }
 
     fn late_word(&mut self, at: usize, report: &AttemptReport, ctx: &mut Ctx<'_>) {
@@ -117,6 +149,7 @@ impl Operation {
                     What::Failed {
                         step,
                         unknown: false,
+                        refused: false,
                         evidence,
                     },
                     ctx.now,
@@ -206,6 +239,7 @@ impl Operation {
             What::Failed {
                 step: self.step(at).id.clone(),
                 unknown: true,
+                refused: false,
                 evidence,
             },
             ctx.now,
@@ -229,6 +263,7 @@ impl Operation {
                 What::Failed {
                     step,
                     unknown: false,
+                    refused: false,
                     evidence: why.to_owned(),
                 },
                 ctx.now,

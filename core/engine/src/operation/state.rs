@@ -141,6 +141,8 @@ pub struct StepState {
     pub on: Option<NodeName>,
     /// An attempt of its action was dispatched: there is something that could be taken back.
     pub acted: bool,
+    /// The same before its last attempt, which counts if that was refused.
+    pub acted_before: bool,
     /// An attempt of its action was seen to take something away, or nobody knows whether it did.
     pub took: bool,
     /// Its last attempt was to take it back.

@@ -101,6 +101,28 @@ fn what_came_up_again_and_what_was_taken_back_is_not_left_down() {
 }
 
 #[test]
+fn a_stop_that_its_agent_refused_has_taken_nothing_down_and_says_that_it_runs() {
+    let stop = || vec![step("stop:db@a", &[])];
+    let mut bench = Bench::new(stop());
+    bench.instance(
+        "db",
+        "a",
+        interlock_model::observation::InstanceState::Running,
+    );
+    bench.advance().says("stop:db@a", AttemptState::Refused);
+    assert_eq!(bench.state(), State::NeedsAttention);
+    assert!(left(&bench).is_empty(), "{:?}", left(&bench));
+    let mut words = bench.journal.iter().map(|entry| entry.what.detail());
+    assert!(words.any(|word| word.contains("refused: still running")));
+    // What an earlier attempt may have done stays in doubt.
+    let mut bench = Bench::new(stop());
+    bench.advance().says("stop:db@a", AttemptState::Failed);
+    bench.asks(Verb::Retry, "stop:db@a").unwrap();
+    bench.advance().says("stop:db@a", AttemptState::Refused);
+    assert_eq!(left(&bench), ["db on a (stopped, perhaps)"]);
+}
+
+#[test]
 fn a_machine_that_is_off_is_told_of_once_and_comes_back_with_what_is_on_it() {
     let mut plan = seal(vec![
         step("stop:web@b", &[]),
