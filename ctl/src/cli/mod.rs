@@ -34,7 +34,7 @@ pub(crate) use logs::{LogsCollect, LogsCommand, LogsFollow};
 pub(crate) use maintenance::{MaintenanceCommand, MaintenanceScope};
 pub(crate) use names::Names;
 pub(crate) use node::{NodeCommand, NodeControl, PowerCommand};
-pub(crate) use operation::OperationCommand;
+pub(crate) use operation::{OperationCommand, Retry};
 pub(crate) use output::{Format, Output};
 pub(crate) use pki::{Issue, IssueCommand, PkiCommand, PkiInit};
 pub(crate) use place::{PLACE, place};

@@ -41,8 +41,8 @@ pub(crate) enum OperationCommand {
     Resume(Reasoned),
     /// Let the next step begin, in single-step mode.
     Next(Reasoned),
-    /// Try a step again that failed.
-    Retry(StepReasoned),
+    /// Try a step again that failed; without a step all that failed, as listed and confirmed.
+    Retry(Retry),
     /// Take a step for done; needs a reason.
     Skip(StepReasoned),
     /// Stop for good; what is under way is ended.
@@ -71,6 +71,25 @@ pub(crate) struct Reasoned {
     /// The operation, such as op-17 or 17.
     #[arg(add = complete::operations())]
     pub(crate) operation: String,
+    /// Why; kept in the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// An operation, a step of it or all, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// The operation, such as op-17 or 17.
+    #[arg(add = complete::operations())]
+    pub(crate) operation: String,
+    /// The step, such as stop:jb@jb1; none: every step that failed.
+    #[arg(add = complete::steps())]
+    pub(crate) step: Option<String>,
+    /// Every step that failed, without a question.
+    #[arg(long, conflicts_with = "step")]
+    pub(crate) all: bool,
     /// Why; kept in the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
     pub(crate) reason: String,

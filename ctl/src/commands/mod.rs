@@ -19,6 +19,7 @@ mod pki;
 mod plan;
 mod plan_difference;
 mod power;
+mod retry;
 mod spec;
 mod spec_agent_config;
 mod spec_agent_file;

@@ -3,7 +3,7 @@
 use interlock_proto::v1;
 use serde_json::{Value, json};
 
-use super::{status, unwind};
+use super::{retry, status, unwind};
 use crate::cli::{Connection, Format, OperationCommand, Output};
 use crate::client::{Client, SHORT};
 use crate::context;
@@ -67,10 +67,13 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             let request = verb("next", &args.operation, step, &args.reason);
             control(&client, request, args.output, out).await
         }
-        OperationCommand::Retry(args) => {
-            let request = verb("retry", &args.operation, &args.step, &args.reason);
-            control(&client, request, args.output, out).await
-        }
+        OperationCommand::Retry(args) => match &args.step {
+            Some(step) => {
+                let request = verb("retry", &args.operation, step, &args.reason);
+                control(&client, request, args.output, out).await
+            }
+            None => retry::all(&client, &args, out).await,
+        },
         OperationCommand::Skip(args) => {
             let request = verb("skip", &args.operation, &args.step, &args.reason);
             control(&client, request, args.output, out).await
@@ -152,7 +155,12 @@ pub(super) async fn get(
         .await?)
 }
 
-fn verb(verb: &str, operation: &str, step: &str, reason: &str) -> v1::ControlOperationRequest {
+pub(super) fn verb(
+    verb: &str,
+    operation: &str,
+    step: &str,
+    reason: &str,
+) -> v1::ControlOperationRequest {
     v1::ControlOperationRequest {
         operation: operation.to_owned(),
         verb: verb.to_owned(),
@@ -187,12 +195,22 @@ pub(super) async fn control(
     let call = operations.control_operation(request);
     let after = client.change(&doing, &look, SHORT, call).await?;
     let already = before.is_some_and(|before| state(&before) == state(&after));
+    show_after(&after, already, output, out)
+}
+
+/// Says how an operation is after something was asked of it.
+pub(super) fn show_after(
+    after: &v1::Operation,
+    already: bool,
+    output: Output,
+    out: Out,
+) -> Outcome {
     out.show(
         output.output,
-        || operation_value(&after),
+        || operation_value(after),
         |paint| {
             let summary = after.summary.clone().unwrap_or_default();
-            let left = left_down(&after, paint).map_or(String::new(), |left| format!("{left}\n"));
+            let left = left_down(after, paint).map_or(String::new(), |left| format!("{left}\n"));
             format!(
                 "{} is {}{}{}, {} of {} settled\n{left}",
                 clean(&summary.operation),

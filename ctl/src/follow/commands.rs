@@ -45,6 +45,13 @@ pub(super) fn to_go_on(progress: &Progress) -> Vec<(String, &'static str)> {
     let operation = progress.operation();
     let possible = |verb: &str| operation.possible.iter().any(|it| it == verb);
     let mut commands = Vec::new();
+    let failed = operation.steps.iter().filter(|it| needs_person(&it.state));
+    if possible("retry") && failed.count() > 1 {
+        commands.push((
+            format!("interlockctl operation retry {name} --all"),
+            "try all of them again, once the cause is removed",
+        ));
+    }
     for step in operation.steps.iter().filter(|it| needs_person(&it.state)) {
         let step = &step.step;
         let planned = progress.planned(step).map(|planned| &planned.action);

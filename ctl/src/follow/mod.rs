@@ -34,6 +34,7 @@ use crate::render::{Out, clean, now_millis, operation_value};
 
 use agents::Agents;
 use live::Screen;
+pub(crate) use progress::needs_person;
 use progress::{Clock, Past, Progress};
 use prompt::Prompt;
 use watcher::{News, Watcher};

@@ -318,6 +318,6 @@ pub(super) fn is_settled(state: &str) -> bool {
 }
 
 /// Does the step need a person?
-pub(super) fn needs_person(state: &str) -> bool {
+pub(crate) fn needs_person(state: &str) -> bool {
     matches!(state, "blocked" | "failed" | "unknown" | "undo-failed")
 }

@@ -133,6 +133,55 @@ fn an_abort_alone_is_not_asked_about_and_what_cannot_be_unwound_is_the_coordinat
 }
 
 #[test]
+fn a_retry_without_a_step_takes_all_that_failed_as_listed_and_confirmed() {
+    let mut standing = word("needs-attention", "failed", "exit code 3");
+    let done = v1::StepStatus {
+        step: "stop:db@db".into(),
+        state: "done".into(),
+        ..Default::default()
+    };
+    standing.steps.push(done);
+    let operations = |operation: &v1::Operation| Script {
+        operations: [("op-7".to_owned(), operation.clone())].into(),
+        ..Script::default()
+    };
+    let coordinator = Scripted::start(operations(&standing), "operator");
+    let retry = "operation retry op-7";
+    let (ran, any) = asked(&coordinator, retry, 2, "--all");
+    assert!(!any, "nobody was asked, and nothing was done");
+    for part in ["2 steps of op-7", "stop:web@web2  failed: exit code 3"] {
+        assert!(ran.stdout.contains(part), "{part} in:\n{}", ran.stdout);
+    }
+    coordinator
+        .place
+        .run(&format!("{retry} --all --reason patched"))
+        .exits(0);
+    let controlled = coordinator.script.controlled.lock().unwrap().clone();
+    let steps: Vec<_> = controlled
+        .iter()
+        .map(|it| (it.verb.as_str(), it.step.as_str(), it.reason.as_str()))
+        .collect();
+    let of = |step| ("retry", step, "patched");
+    assert_eq!(steps, [of("stop:web@web1"), of("stop:web@web2")]);
+
+    // One alone is meant without a question, and where none has failed there is nothing to do.
+    standing.steps.remove(0);
+    let coordinator = Scripted::start(operations(&standing), "operator");
+    assert!(asked(&coordinator, retry, 0, "").1);
+    standing.steps.remove(0);
+    let coordinator = Scripted::start(operations(&standing), "operator");
+    assert!(
+        !asked(
+            &coordinator,
+            &format!("{retry} --all"),
+            2,
+            "no step of op-7 has failed"
+        )
+        .1
+    );
+}
+
+#[test]
 fn a_program_gets_the_plan_that_was_not_started() {
     let mut all = script(vec![]);
     all.plan = response_for(PlanKind::Shutdown, Scope::All, "db1");
