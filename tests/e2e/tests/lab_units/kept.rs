@@ -120,6 +120,13 @@ impl Site<'_> {
         }
         Ok(())
     }
+
+    /// The processes in the groups of runs, those of shims left out.
+    fn in_groups(&self) -> Result<String> {
+        self.shell(
+            "find /sys/fs/cgroup -path '*/interlock-runs/*' -name cgroup.procs ! -path '*/-shims/*' -exec cat {} +",
+        )
+    }
 }
 
 #[test]
@@ -159,6 +166,8 @@ fn what_an_agent_runs_outlives_it_under_the_shipped_unit_and_its_groups_prove_a_
         let pid = site.file(name)?;
         let group = site.host.exec(&["cat", &format!("/proc/{pid}/cgroup")])?;
         ensure!(group.contains(RUNS), "{name} is in {group}");
+        let there = site.in_groups()?;
+        ensure!(there.lines().any(|it| it == pid), "{name}: {there}");
     }
 
     for words in [
@@ -186,5 +195,17 @@ fn what_an_agent_runs_outlives_it_under_the_shipped_unit_and_its_groups_prove_a_
     for name in PROCESSES {
         ensure!(site.process(name).is_err(), "{name} outlived its stop");
     }
+    eventually("empty groups", SOON, || {
+        let left = site.in_groups()?;
+        ensure!(left.trim().is_empty(), "left in groups: {left}");
+        Ok(())
+    })?;
+
+    // Nothing is in the way of the next start.
+    site.shell("rm /srv/*.starts")?;
+    done(&begin("startup")?)?;
+    let again = site.processes()?;
+    ensure!(again != before, "{again:?}");
+    site.unchanged(&again, "the second start")?;
     lab.close()
 }
