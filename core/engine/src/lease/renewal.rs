@@ -154,6 +154,8 @@ pub fn release(report: &ReleaseReport, stored: &Stored) -> Result<Written, NotRe
             };
             released.data = data;
         }
+        // Never renewed: what is written is what was so before it.
+        None if !report.began && released.renewed.is_none() => {}
         Some(_) | None => released.data.ended_at = report.position,
     }
     let proof = ExclusionProof::released(report);

@@ -51,10 +51,7 @@ impl Leader {
         let terms = self.terms_after(record);
         let is_heard = |heard: &&Heard| now.longest_since(heard.at) < terms.timings.fence();
         let heard = |node: &NodeName| self.heard.get(node).filter(is_heard);
-        let holder = record.holder().filter(|_| record.is_held());
-        let is_there =
-            |holder: &Member| heard(&holder.node).is_some_and(|it| it.standing.holder == *holder);
-        if holder.is_some_and(is_there) {
+        if self.is_there(record, now) {
             return BTreeMap::new();
         }
         let recent = self.is_recent(reading, now);
@@ -67,14 +64,31 @@ impl Leader {
         terms.members.iter().filter_map(lacks).collect()
     }
 
-    /// Has who ordered this operation accepted what this one would lose?
+    /// Is the holder heard, so that it can be waited for?
+    fn is_there(&self, record: &LeaseRecord, now: Clock) -> bool {
+        let fence = self.terms_after(record).timings.fence();
+        let holder = record.holder().filter(|_| record.is_held());
+        let is_heard = |holder: &Member| {
+            let heard = self.heard.get(&holder.node);
+            heard
+                .is_some_and(|it| it.standing.holder == *holder && now.longest_since(it.at) < fence)
+        };
+        holder.is_some_and(is_heard)
+    }
+
+    /// Has who ordered this operation accepted what this one would lose? Not once the primary is heard again: what it has written is
+    /// waited for, and its writes are nobody's to give away.
     pub(super) fn may_lose(
         &self,
         cause: Cause,
         unfit: &Unfit,
         standing: &Standing,
         record: &LeaseRecord,
+        now: Clock,
     ) -> bool {
+        if self.is_there(record, now) {
+            return false;
+        }
         let accepted = match (cause, self.accepted) {
             (Cause::Operation(id), Some((by, accepted))) if by == id => accepted,
             (Cause::Operation(_) | Cause::Failover, _) => return false,

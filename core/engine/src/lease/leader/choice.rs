@@ -42,7 +42,7 @@ impl Leader {
                     false => self.waits_for_owner(record, heard, now),
                 };
                 let fit = fit.and_then(first).or_else(|unfit| {
-                    let accepted = self.may_lose(cause, &unfit, &heard.standing, record);
+                    let accepted = self.may_lose(cause, &unfit, &heard.standing, record, now);
                     if accepted { Ok(()) } else { Err(unfit) }
                 });
                 fit.map(|()| &heard.standing)

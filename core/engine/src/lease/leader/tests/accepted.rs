@@ -109,6 +109,30 @@ fn a_persons_word_for_a_loss_stands_for_no_proof_and_for_nothing_else_that_is_wr
 }
 
 #[test]
+fn a_primary_that_is_heard_again_is_waited_for_whatever_a_person_has_accepted() {
+    let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
+    let mut leader = leader(record.terms());
+    leader.handle(Event::Accepts(Some((BY_HAND, Shortfall::Unknown))), at(1));
+    leader.handle(Event::Wanted(Some((BY_HAND, node("db2")))), at(2));
+    let stored = Stored {
+        operation: Some(BY_HAND),
+        ..stored(&record, 7)
+    };
+    leader.handle(Event::Read(stored.clone()), at(1000));
+    let back = Standing {
+        mark: Some(record.epoch()),
+        ..standing("db1", 0, Some(100))
+    };
+    leader.handle(Event::Standing(back), at(1001));
+    // By far too little.
+    let far = Event::Standing(standing("db2", 0, Some(3)));
+    let mut effects = leader.handle(far, at(1001));
+    effects.extend(leader.handle(Event::Read(stored), at(1002)));
+    assert_eq!(transaction(effects), None, "it is not asked for its role");
+    assert!(leader.lacking(at(1002)).is_empty());
+}
+
+#[test]
 fn what_each_member_would_lose_is_told_while_no_primary_is_heard() {
     let record = held(&terms(ControlLoss::Demote), Synchrony::Off);
     let mut leader = leader(record.terms());

@@ -389,6 +389,30 @@ fn what_is_given_back_before_a_promotion_has_begun_is_still_owed() {
 }
 
 #[test]
+fn how_far_the_last_primary_had_written_is_kept_over_an_epoch_that_nobody_renewed() {
+    let terms = terms(ControlLoss::Demote);
+    let free = handed(ended_at(Some(200), &terms, Synchrony::Off), by_operation());
+    let next = begins(&mut at_rest(&terms, &[db2(200)]), stored(&free, 9)).expect("it goes on");
+    // No answer of the store came in time.
+    let report = ReleaseReport {
+        service: "pg".parse().expect("a name"),
+        holder: next.holder().expect("somebody").clone(),
+        epoch: next.epoch(),
+        began: false,
+        position: None,
+    };
+    let Ok(Written::Commit(back)) = release(&report, &stored(&next, 10)) else {
+        panic!("it holds it");
+    };
+    let back = back.record().expect("a record").clone();
+    // Nor was anything promised: who has everything is not asked for a person's word.
+    let again = begins(&mut at_rest(&terms, &[db2(200)]), stored(&back, 11));
+    assert_eq!(holder(again.as_ref()), Some("db2"));
+    let behind = begins(&mut at_rest(&terms, &[db2(199)]), stored(&back, 11));
+    assert_eq!(holder(behind.as_ref()), None);
+}
+
+#[test]
 fn where_everybody_has_everything_nobody_has_to_say_how_far_it_had_written() {
     let terms = terms(ControlLoss::Demote);
     let everybody = Synchrony::With(["db1", "db2"].map(node).into());
