@@ -179,6 +179,12 @@ impl Draft<'_> {
                 self.report.blocked(subject(), by, remedy);
                 return false;
             }
+            // The move would wait for what nobody knows to come.
+            Fitness::Unfit(why) if accepts => {
+                let remedy = "repair that first: it is no loss that could be accepted";
+                self.report.blocked(subject(), why, remedy);
+                return false;
+            }
             Fitness::Fit | Fitness::Unfit(_) | Fitness::Unknown => return true,
         };
         let told = service.told_loss(lost);

@@ -130,11 +130,14 @@ pub(crate) fn switchover(draft: &mut Draft<'_>, selection: &Selection) {
             }
             Primary::Unknown(why) => {
                 draft.pre_check(subject.clone(), "primary", PreVerdict::Unknown, &*why);
-                draft.report.unknown(
-                    subject,
-                    format!("which side is primary: {why}"),
-                    "repair its agent; a machine that is down for good calls for a failover",
-                );
+                let remedy = match draft.request.kind {
+                    PlanKind::Failover => {
+                        "repair its agent; or say with --attest-down NODE that its machine is down, when you have made sure"
+                    }
+                    _ => "repair its agent; a machine that is down for good calls for a failover",
+                };
+                let text = format!("which side is primary: {why}");
+                draft.report.unknown(subject, text, remedy);
                 continue;
             }
         };
@@ -230,11 +233,10 @@ fn attest(draft: &mut Draft<'_>, service: &Service, primary: Option<&NodeName>) 
             Some(Liveness::Alive | Liveness::Late)
         ) {
             let by = format!("the agent of {node} is heard, so its machine is not down");
-            draft.report.blocked(
-                subject(),
-                by,
-                "move the role with `interlockctl switchover`",
-            );
+            // Nobody is primary here.
+            let remedy = "leave --attest-down out: who lacks nothing takes the role by `interlockctl switchover`, \
+                          who lacks writes by a failover with --accept-loss";
+            draft.report.blocked(subject(), by, remedy);
             return false;
         }
     }

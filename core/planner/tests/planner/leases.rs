@@ -258,6 +258,7 @@ fn a_failover_rests_on_a_word_that_no_agent_contradicts() {
         &[],
         "which side is primary: a: the agent of a is lost",
     );
+    refused(&lost, &[], "say with --attest-down NODE");
     refused(&lost, &["w"], "which side is primary");
     refused(&lost, &["a", "w"], "w is none of its nodes");
     refused(
@@ -322,6 +323,16 @@ fn a_failover_loses_writes_only_where_that_is_accepted_and_says_how_many() {
     let report = failover(&unknown, true).report.to_string();
     assert!(report.contains("has not said what it lacks"), "{report}");
     assert!(failover(&unknown, false).plan.is_some());
+    let unread = up(&cluster)
+        .lose("a")
+        .unfit("db", "b", "its lease was not read lately");
+    let outcome = failover(&unread, true);
+    assert!(outcome.plan.is_none(), "{}", outcome.report);
+    let report = outcome.report.to_string();
+    assert!(
+        report.contains("it is no loss that could be accepted"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -347,6 +358,10 @@ fn a_role_that_nobody_has_needs_no_word_that_a_machine_is_down_but_that_writes_a
     let both = one.lacks("b", Shortfall::Unknown);
     let report = failover(&both, true).report.to_string();
     assert!(report.contains("say which one with --to NODE"), "{report}");
+    // Nobody's machine is down.
+    let asked = ask(&cluster, PlanKind::Failover, services(&["db"])).seeing(&free);
+    let report = asked.attesting(&["a"]).outcome().report.to_string();
+    assert!(report.contains("leave --attest-down out"), "{report}");
 }
 
 /// The pre-checks of a report, as `SUBJECT: CHECK: VERDICT`.

@@ -459,7 +459,12 @@ fn an_operation_does_not_go_by_what_another_one_has_asked_for() {
 fn what_went_back_is_not_asked_for_again_where_a_coordinator_drops_that_it_did() {
     let terms = terms(ControlLoss::Demote);
     let free = handed(ended_at(None, &terms, Synchrony::Off), by_operation());
-    let mut leader = at_rest(&terms, &[former(), db2(200)]);
+    // It follows the epoch in which the role is back, so nothing else keeps it from being a candidate.
+    let follower = Standing {
+        follows: Epoch(2),
+        ..db2(200)
+    };
+    let mut leader = at_rest(&terms, &[former(), follower]);
     leader.handle(Event::Wanted(Some((MOVE, node("db2")))), at(1000));
     let read = leader.handle(Event::Read(held_by(&free, 7, Some(MOVE))), at(1100));
     let (id, back) = commit(read).expect("it goes back");
