@@ -46,7 +46,7 @@ pub enum KillError {
     /// Nothing of it is found, which is no proof.
     #[error(
         "the shim of run {0} was killed: no process with its mark is left, which without a control group is no proof, since \
-         one may have shed it"
+         one may have shed it; look on its machine, end what you find, and try again"
     )]
     Unproven(RunId),
 }
@@ -456,8 +456,9 @@ impl Run {
     }
 
     /// Signals the run, kills after the grace what is left, and returns only when nothing is, and why that is known
-    /// ([`Group::Empty`]): whoever takes it for proven looks at that. Without a limit of its own: a process in uninterruptible sleep cannot be killed. May be
-    /// called again with less grace while an earlier call waits. Nothing happens to a run that is already empty.
+    /// ([`Group::Empty`]): whoever takes it for proven looks at that. Without a limit of its own: a process in uninterruptible
+    /// sleep cannot be killed. May be called again with less grace while an earlier call waits. Nothing happens to a run that is
+    /// already empty.
     ///
     /// # Errors
     /// If the shim could not be asked, or leftovers of a dead shim could not be found or signalled.
