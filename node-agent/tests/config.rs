@@ -79,10 +79,9 @@ fn the_sample_is_read_and_says_what_its_comments_say() {
         config.allow.services[&service("web")].process,
         [local("web")]
     );
-    assert_eq!(
-        config.shutdown_command.as_deref(),
-        Some(&["/sbin/poweroff".to_owned()][..])
-    );
+    let shutdown = config.shutdown.unwrap();
+    assert_eq!(shutdown.command, ["/sbin/poweroff"]);
+    assert_eq!(shutdown.reboot_command.unwrap(), ["/sbin/reboot"]);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use interlock_engine::coordinator::{
     ACTIVITY, Applied, AppliedSpec, BLOCKS, BY_HAND, COUNTED, EVENTS, Event, FORGOTTEN, Head,
-    LET_GO, Loaded, LoadedOperation, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, Unreadable, VERIFIED,
+    LET_GO, Loaded, LoadedOperation, MAINTENANCE, OPERATIONS, OUTRUN, SPECS, UNHEARD, Unreadable,
+    VERIFIED,
 };
 use interlock_engine::operation::Entry;
 use interlock_model::ids::{Generation, OperationId};
@@ -76,6 +77,7 @@ pub async fn load(store: &dyn Store) -> Result<Loaded, LoadError> {
         verified: named(store, VERIFIED).await?,
         acts: named(store, BY_HAND).await?,
         strays: all(store, LET_GO).await?,
+        newcomers: named(store, UNHEARD).await?,
         maintenance: all(store, MAINTENANCE).await?,
         counted: named(store, COUNTED).await?,
         blocks: all(store, BLOCKS).await?,

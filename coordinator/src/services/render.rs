@@ -70,6 +70,7 @@ pub(super) fn operation(operation: &Operation, brief: bool, view: Option<&View>)
                 ended_ms: state.ended.map_or(0, |ended| ended.0),
                 reached: state.reached.keys().map(ToString::to_string).collect(),
                 turn_ms: operation.turn_since(&step.id).map_or(0, |since| since.0),
+                awaits_next: operation.is_offered(&step.id),
             })
             .collect(),
         possible: operation

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, stream};
 use interlock_engine::coordinator::{
     ACTIVITY, BLOCKS, BY_HAND, COUNTED, Coordinator, EVENTS, FORGOTTEN, LET_GO, MAINTENANCE,
-    OPERATIONS, OUTRUN, SPECS, VERIFIED, Write,
+    OPERATIONS, OUTRUN, SPECS, UNHEARD, VERIFIED, Write,
 };
 use interlock_model::ids::{Generation, Term};
 use interlock_proto::v1;
@@ -42,6 +42,7 @@ pub(crate) const PORTABLE: &[&str] = &[
     OPERATIONS,
     OUTRUN,
     SPECS,
+    UNHEARD,
     VERIFIED,
     WHY,
 ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_engine::coordinator::{
-    Applied, By, Coordinator, FromAgent, Hello, LET_GO, Loaded, Output, ToAgent,
+    Applied, By, Coordinator, FromAgent, Hello, LET_GO, Loaded, Output, ToAgent, UNHEARD,
 };
 use interlock_model::ids::{BootId, Generation, Term};
 use interlock_model::names::NodeName;
@@ -314,4 +314,75 @@ fn plans_are_told_of_it_also_after_a_restart() {
     let deleted = output.writes.iter().filter(|it| it.value.is_none());
     let deleted: Vec<&str> = deleted.map(|it| it.key.as_str()).collect();
     assert!(deleted.contains(&"/let-go/web2/mail"), "{deleted:?}");
+}
+
+/// web3 has another name.
+fn renamed() -> String {
+    WITH.replace("web3", "web9")
+}
+
+/// What is kept of a name, after these writes.
+fn keeps_unheard(output: &Output, node: &str) -> Option<bool> {
+    let key = format!("{UNHEARD}/{node}");
+    let writes = output.writes.iter().rev();
+    let of_node = writes
+        .filter(|it| it.key == key)
+        .map(|it| it.value.is_some());
+    of_node.take(1).next()
+}
+
+#[test]
+fn a_name_that_nobody_was_ever_heard_by_leaves_nothing_behind() {
+    let mut coordinator = running();
+    let output = apply(&mut coordinator, &renamed());
+    assert_eq!(keeps_unheard(&output, "web9"), Some(true));
+    assert!(coordinator.would_let_go(&spec(WITH)).is_empty());
+    // As another process finds it.
+    let applied = coordinator.applied().unwrap();
+    let loaded = Loaded {
+        applied: Some(Applied {
+            record: applied.record.clone(),
+            spec: Arc::clone(&applied.spec),
+            breaks: Vec::new(),
+        }),
+        newcomers: [("web9".parse().unwrap(), Generation(2))].into(),
+        ..Loaded::default()
+    };
+    let later = Coordinator::recover(Term(2), loaded).unwrap();
+    for mut coordinator in [coordinator, later] {
+        let output = apply(&mut coordinator, WITH);
+        assert_eq!(keeps_unheard(&output, "web9"), Some(false));
+        assert!(!events(&output).contains("web on web9"));
+        assert_eq!(said(&coordinator, "web9"), None);
+        let web3 = said(&coordinator, "web3").unwrap_or_default();
+        assert!(!web3.contains("look on the machine"), "{web3}");
+    }
+}
+
+#[test]
+fn a_name_by_which_somebody_was_heard_and_is_silent_is_told_of() {
+    let mut coordinator = running();
+    apply(&mut coordinator, &renamed());
+    hello(&mut coordinator, "web9", "one");
+    assert_eq!(
+        keeps_unheard(&coordinator.take_output(), "web9"),
+        Some(false),
+        "before anything is asked of it"
+    );
+    coordinator.session_closed(&"web9".parse().unwrap());
+    apply(&mut coordinator, WITH);
+    let web9 = said(&coordinator, "web9").unwrap();
+    assert!(web9.contains("web may run"), "{web9}");
+    // By that name something may run, whoever hears of it.
+    let output = apply(&mut coordinator, &renamed());
+    assert_eq!(keeps_unheard(&output, "web9"), None);
+}
+
+#[test]
+fn the_names_of_the_first_spec_may_be_those_of_a_store_that_was_lost() {
+    let mut coordinator = Coordinator::recover(Term(1), Loaded::default()).unwrap();
+    let output = apply(&mut coordinator, WITH);
+    assert_eq!(keeps_unheard(&output, "web3"), None);
+    apply(&mut coordinator, WITHOUT);
+    assert!(said(&coordinator, "web3").unwrap().contains("web may run"));
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use tonic::codegen::http::Uri;
 
 use super::allow::{Allow, Haproxy, Managers, Nginx};
-use super::commands::{Exec, Process, Ready, Setting};
+use super::commands::{Exec, Process, Ready, Setting, Shutdown};
 use super::files::ManagedFile;
 use super::named::Named;
 use super::ocf::Ocf;
@@ -51,7 +51,10 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
     };
     let processes = check.processes(raw.process);
     let execs = check.execs(raw.exec);
-    let shutdown_command = raw.shutdown.map(|shutdown| check.command(shutdown.command));
+    let shutdown = raw.shutdown.map(|given| Shutdown {
+        command: check.command(given.command),
+        reboot_command: given.reboot_command.map(|it| check.command(it)),
+    });
     check.knows_all(
         &raw.allow,
         |it| &it.postgres,
@@ -105,7 +108,7 @@ pub(super) fn check(file: &Path, text: &str, raw: raw::File) -> Result<Config, V
             Some(command) => check.command(command),
             None => vec![JOURNALCTL.to_owned()],
         },
-        shutdown_command,
+        shutdown,
         lease: check.lease(raw.lease),
         watchdog: check.watchdog(raw.watchdog),
         health,

@@ -1,4 +1,4 @@
-//! Commands of the agent's own file: supervised processes, start/stop/check commands, the shutdown command.
+//! Commands of the agent's own file: supervised processes, start/stop/check commands, those that take the machine down.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,4 +78,13 @@ pub struct Exec {
     pub idempotent: bool,
     /// Environment, directory, user, how a command is stopped at its limit.
     pub setting: Setting,
+}
+
+/// Commands for a machine that is not one of its own to its operating system, such as a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Shuts it down.
+    pub command: Vec<String>,
+    /// Restarts it. Without one it is not restarted: who is not to be asked to shut it down is not asked for that either.
+    pub reboot_command: Option<Vec<String>>,
 }

@@ -40,7 +40,7 @@ use interlock_model::names::{LocalName, NodeName, ServiceName};
 
 pub use account::{Account, AccountError};
 pub use allow::{Allow, Haproxy, Managers, Nginx, Told};
-pub use commands::{Exec, Listener, Process, Ready, Setting};
+pub use commands::{Exec, Listener, Process, Ready, Setting, Shutdown};
 pub use files::ManagedFile;
 pub use health::Health;
 pub use lease::{Lease, Reset};
@@ -97,8 +97,8 @@ pub struct Config {
     pub log_share: Option<LogShare>,
     /// What reads the journal, with its first arguments.
     pub journalctl: Vec<String>,
-    /// What shuts this machine down if the operating system is not to be asked.
-    pub shutdown_command: Option<Vec<String>>,
+    /// What takes this machine down if the operating system is not to be asked.
+    pub shutdown: Option<Shutdown>,
     /// How leases are kept.
     pub lease: Lease,
     /// The watchdog device.

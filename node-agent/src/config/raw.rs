@@ -232,6 +232,7 @@ pub(super) struct Ocf {
 #[serde(deny_unknown_fields)]
 pub(super) struct Shutdown {
     pub(super) command: Spanned<Vec<String>>,
+    pub(super) reboot_command: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Debug, Deserialize)]

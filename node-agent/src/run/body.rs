@@ -351,13 +351,15 @@ impl Executor for Body {
                     Some(why) => Permit::Denied(why),
                 }
             }
+            Command::Shutdown { .. } | Command::Reboot => match self.machine.objection(command) {
+                None => Permit::Granted,
+                Some(why) => Permit::Denied(why),
+            },
             Command::Stop { .. }
             | Command::Promote { .. }
             | Command::Drain { .. }
             | Command::Admit { .. }
             | Command::File { .. }
-            | Command::Shutdown { .. }
-            | Command::Reboot
             | Command::Fence { .. } => Permit::Granted,
         }
     }
@@ -382,16 +384,18 @@ impl Executor for Body {
             Command::Start { parts, .. }
             | Command::Stop { parts, .. }
             | Command::Verify { parts, .. } => parts.len(),
-            Command::Shutdown { .. } => 1,
+            Command::Shutdown { .. } | Command::Reboot => 1,
             Command::Promote { .. }
             | Command::Drain { .. }
             | Command::Admit { .. }
             | Command::File { .. }
-            | Command::Reboot
             | Command::Fence { .. } => 0,
         };
         for index in 0..parts {
-            for verb in ["start", "stop", "shutdown"].into_iter().chain(ocf::WORDS) {
+            for verb in ["start", "stop", "shutdown", "reboot"]
+                .into_iter()
+                .chain(ocf::WORDS)
+            {
                 let run = format!("{}.p{index}.{verb}", tag(id))
                     .parse()
                     .ok()

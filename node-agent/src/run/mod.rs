@@ -294,7 +294,7 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
             instances: instances.clone(),
             machine: machine::Machine {
                 managers: managers.clone(),
-                command: config.shutdown_command.clone(),
+                own: config.shutdown.clone(),
                 ending: ending.clone(),
             },
             members,

@@ -335,6 +335,17 @@ async fn a_server_that_is_not_there_or_does_not_answer_is_told_apart() {
     drop(listener);
     bed.says(look(address), Verdict::Bad, &["refuses connections"])
         .await;
+    // As a load balancer whose servers are all down.
+    let closing = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = closing.local_addr().unwrap();
+    let closing = tokio::spawn(async move { while closing.accept().await.is_ok() {} });
+    bed.says(
+        look(closed),
+        Verdict::Bad,
+        &["closes them before a greeting"],
+    )
+    .await;
+    closing.abort();
     let endless = server::says_without_end(vec![b'x'; 65_536]).await;
     let result = bed.look_within(look(endless), Duration::from_secs(5)).await;
     assert_eq!(result.verdict, Verdict::Unknown, "{result:?}");

@@ -101,6 +101,7 @@ impl Coordinator {
                 );
             });
         }
+        self.has_come(node);
         self.strays_in_boot(node);
         self.machine_said(node, &hello.machine_uuid, now);
         self.remembered(node, hello, now);

@@ -67,7 +67,8 @@ impl Coordinator {
     }
 
     /// What the spec so far has, and this one has not, where no agent has told how it is, and no power source says that the
-    /// machine is off. One that has only just said hello has told nothing yet, and is about to forget it.
+    /// machine is off. One that has only just said hello has told nothing yet, and is about to forget it. A node that is left out
+    /// and by whose name nobody was ever heard has nothing that could be let go.
     fn unheard_without(&self, spec: &Spec) -> Vec<(NodeName, ServiceName, Option<InstanceState>)> {
         let Some(old) = self.spec() else {
             return Vec::new();
@@ -83,6 +84,7 @@ impl Coordinator {
         };
         instances
             .filter(|(node, service)| has_agent(node) && !has(spec, node, service))
+            .filter(|(node, _)| spec.nodes.contains_key(*node) || !self.is_newcomer(node))
             .filter(|(node, service)| match self.view.connected(node) {
                 true => self.view.instance(node, service).is_none(),
                 false => !self.view.is_off(node),

@@ -52,6 +52,7 @@ mod identity;
 mod let_go;
 mod maintenance;
 mod message;
+mod newcomers;
 mod operations;
 mod output;
 mod power;
@@ -99,7 +100,7 @@ pub use power::Awaited;
 pub use reaching::Tried;
 pub use records::{
     ACTIVITY, AppliedSpec, BY_HAND, EVENTS, Event, FORGOTTEN, Head, KEPT_EVENTS, LET_GO,
-    OPERATIONS, OUTRUN, SPECS, VERIFIED, Verified, Write, head_key, journal_key, plan_key,
+    OPERATIONS, OUTRUN, SPECS, UNHEARD, VERIFIED, Verified, Write, head_key, journal_key, plan_key,
     spec_key,
 };
 pub use recover::{Loaded, LoadedOperation};
@@ -146,6 +147,8 @@ pub struct Coordinator {
     voices: BTreeMap<NodeName, contest::Voices>,
     /// What ran when a spec was applied that does not have it any more.
     strays: Strays,
+    /// The names by which nobody has been heard since a generation of the spec brought them.
+    newcomers: BTreeMap<NodeName, Generation>,
     /// What automatic failover has taken.
     failovers: BTreeMap<ServiceName, Failover>,
     /// Of what nothing moves by itself for a time.

@@ -52,6 +52,8 @@ pub const VERIFIED: &str = "/verified";
 pub const BY_HAND: &str = "/by-hand";
 /// The prefix of instances that may run, and that the spec has no more.
 pub const LET_GO: &str = "/let-go";
+/// The prefix of names by which nobody has been heard since a spec brought them.
+pub const UNHEARD: &str = "/unheard";
 /// The prefix of events.
 pub const EVENTS: &str = "/event";
 
@@ -101,6 +103,10 @@ pub(crate) fn by_hand_key(node: &NodeName) -> String {
 /// The key of an instance that may run, and that the spec has no more.
 pub(crate) fn stray_key(node: &NodeName, service: &ServiceName) -> String {
     format!("{LET_GO}/{node}/{service}")
+}
+/// The key of a name by which nobody has been heard since a spec brought it.
+pub(crate) fn unheard_key(node: &NodeName) -> String {
+    format!("{UNHEARD}/{node}")
 }
 /// The key of an event.
 pub(crate) fn event_key(sequence: u64) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use interlock_model::ids::{OperationId, Term};
+use interlock_model::ids::{Generation, OperationId, Term};
 use interlock_model::names::{NodeName, ServiceName};
 use interlock_model::plan::SealedPlan;
 use interlock_model::time::Timestamp;
@@ -37,6 +37,8 @@ pub struct Loaded {
     pub blocks: Vec<Block>,
     /// What may run, and the spec has no more.
     pub strays: Vec<Stray>,
+    /// The names by which nobody has been heard since a generation of the spec brought them.
+    pub newcomers: BTreeMap<NodeName, Generation>,
     /// The acts by hand that there is, or was, an event of.
     pub acts: BTreeMap<NodeName, Vec<ActId>>,
     /// Operations that are not over.
@@ -112,6 +114,7 @@ impl Coordinator {
             turned_away: BTreeMap::new(),
             voices: BTreeMap::new(),
             strays: loaded.strays.into_iter().collect(),
+            newcomers: loaded.newcomers,
             failovers: BTreeMap::new(),
             maintenance: loaded
                 .maintenance

@@ -180,7 +180,9 @@ impl Coordinator {
                 event.text += &format!(": {why}");
             }
         });
+        let brought = self.brings(&spec);
         self.let_go_of(&spec, generation, now);
+        self.keep_newcomers(&spec, brought, generation);
         let before = self.spec();
         self.set_applied(Applied {
             record,

@@ -87,6 +87,11 @@ impl Strays {
         self.0.values().filter(|stray| stray.may_run(view))
     }
 
+    /// Is anything of this node among them?
+    pub(super) fn is_about(&self, node: &NodeName) -> bool {
+        self.0.keys().any(|(of, _)| of == node)
+    }
+
     /// What may run on a node still, and what is known of it. A machine that is off, or has booted anew since, runs nothing
     /// of it; silence says nothing (invariant I5).
     #[must_use]

@@ -24,13 +24,13 @@ impl Operation {
                 self.single_step = *single_step;
                 self.started = entry.at;
             }
-            What::Next { .. } => self.granted = at,
+            What::Next { .. } => self.granted.extend(at),
             What::AllSteps { .. } => self.single_step = false,
             What::Turned { to, reason, .. } => {
                 self.state = *to;
                 if matches!(to, State::Pausing | State::NeedsAttention) {
                     // What was let begin and has not is to ask again: something else would begin for it.
-                    self.granted = None;
+                    self.granted.clear();
                 }
                 self.attention = if *to == State::NeedsAttention {
                     reason.clone()
@@ -62,8 +62,8 @@ impl Operation {
     fn apply_to_step(&mut self, at: usize, entry: &Entry) {
         let takes_down = self.step(at).action.takes_down();
         let checked = !self.step(at).healthy.is_empty();
-        if self.granted == Some(at) && self.begins(at, &entry.what) {
-            self.granted = None;
+        if self.begins(at, &entry.what) {
+            self.granted.remove(&at);
         }
         let state = &mut self.steps[at];
         let from = state.phase;

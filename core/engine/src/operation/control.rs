@@ -363,9 +363,12 @@ impl Operation {
 
     /// A person lets it go on. What has not begun, or is not healthy yet, has its whole limit from now on, since until now it
     /// waited for that person; and what was seen meanwhile is looked at again. On the way back, too: what a power source said
-    /// while nothing was considered is no proof of how it is now.
+    /// while nothing was considered is no proof of how it is now. What that person had let begin before waited for its gates.
     fn take_turns_anew(&mut self) {
-        for (state, live) in self.steps.iter().zip(&mut self.live) {
+        for (at, (state, live)) in self.steps.iter().zip(&mut self.live).enumerate() {
+            if self.granted.contains(&at) {
+                continue;
+            }
             live.silent = None;
             live.cleared = None;
             let is_begun = matches!(

@@ -211,7 +211,8 @@ impl Operation {
         }
         let first = self.live[at].ready.is_none();
         let ready = *self.live[at].ready.get_or_insert(ctx.now.mono);
-        if first && self.step(at).action == Action::Reboot {
+        // By a coordinator that has just begun its agent is heard a little later.
+        if self.live[at].boot.is_none() && self.step(at).action == Action::Reboot {
             let node = self.step(at).node.as_ref();
             let seen = node.and_then(|node| ctx.view.node(node));
             self.live[at].boot = seen.and_then(|seen| seen.boot.clone());
@@ -245,6 +246,7 @@ impl Operation {
         let since = self.since_last_look(at, ctx);
         let readiness = self.assumption(at, since, ctx).and(|| rest);
         let awaits_next = self.awaits_next(at);
+        self.live[at].offered = awaits_next && matches!(readiness, Readiness::Yes);
         match readiness {
             Readiness::Yes if awaits_next => {
                 self.live[at].seen = YOUR_NEXT.to_owned();

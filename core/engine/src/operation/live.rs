@@ -34,6 +34,8 @@ pub(super) struct Live {
     pub(super) session: Option<Duration>,
     /// It is a person's to do, and must not be done now: `seen` says why.
     pub(super) closed: bool,
+    /// It waits for nothing but a person's `next`.
+    pub(super) offered: bool,
     /// It is being prepared for being taken back.
     pub(super) undoing: bool,
     /// What it waits for, or the last thing seen.

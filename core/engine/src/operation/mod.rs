@@ -35,6 +35,7 @@
 //! | `reached` | whether dependants that ran on reach again what was restarted |
 //! | `attempt` | sending, watching and ending an attempt |
 //! | `power` | the steps whose proof is a power source or a boot |
+//! | `already` | what is to be taken back, is so already, and would be refused |
 //! | `off` | stops that a machine which is off proves done |
 //! | `tally` | how many steps are where |
 //! | `report` | what agents say of attempts |
@@ -49,6 +50,7 @@
 //! | `namesake` | agents that know another operation of its number |
 //! | `questions` | what can be asked without changing anything |
 
+mod already;
 mod apply;
 mod asked;
 mod assumption;
@@ -119,8 +121,8 @@ pub struct Operation {
     attention: String,
     asked: Vec<Asked>,
     single_step: bool,
-    /// The step that a person has let begin, in single steps, and that has not begun yet.
-    granted: Option<usize>,
+    /// The steps that a person has let begin, in single steps, and that have not begun yet.
+    granted: BTreeSet<usize>,
     steps: Vec<StepState>,
     tally: Tally,
     live: Vec<Live>,
@@ -263,7 +265,7 @@ impl Operation {
             attention: String::new(),
             asked: Vec::new(),
             single_step: false,
-            granted: None,
+            granted: BTreeSet::new(),
             steps: vec![StepState::default(); count],
             tally: Tally::default(),
             live: vec![Live::default(); count],

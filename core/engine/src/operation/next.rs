@@ -1,9 +1,11 @@
-//! Single steps: which step a person lets begin.
+//! Single steps: which steps a person lets begin.
 //!
 //! A `next` is for one step, whose turn has come, and for no other: five of them sent at once are one step and four errors, and
 //! not four steps at which nobody has looked. Who does not name the step has the first that waits for nothing else, or else
-//! the first whose gates are still looked at. It then begins when these are green, within its limit. What was let begin and has
-//! not is forgotten when the operation is paused or needs attention.
+//! the first whose gates are still looked at; and has none while another one is under way, for that is where whoever has just
+//! sent a `next` is. A step that begins beside others is named. It then begins when its gates are green, within its limit, and
+//! keeps nobody from letting others begin. What was let begin and has not is forgotten when the operation is paused or needs
+//! attention.
 
 use interlock_model::action::Action;
 use interlock_model::plan::StepId;
@@ -21,7 +23,17 @@ const TOLD: usize = 3;
 impl Operation {
     /// Does a person have to let this step begin, and has not?
     pub(super) fn awaits_next(&self, at: usize) -> bool {
-        self.single_step && self.granted != Some(at) && self.steps[at].attempt.0 == 0
+        self.single_step && !self.granted.contains(&at) && self.steps[at].attempt.0 == 0
+    }
+
+    /// Does a step wait for nothing but a person's `next`?
+    #[must_use]
+    pub fn is_offered(&self, step: &StepId) -> bool {
+        self.state == State::Running
+            && self
+                .index
+                .get(step)
+                .is_some_and(|&at| self.live[at].offered && self.has_its_turn(at))
     }
 
     /// The step that a `next` lets begin now.
@@ -30,13 +42,14 @@ impl Operation {
             operation: self.id.to_string(),
             why,
         };
-        if let Some(at) = self.granted {
-            let by = self.asked.iter().rev().find(|it| it.verb == Verb::Next);
-            let by = by.map_or("somebody", |asked| &asked.by);
-            let (id, waits) = (&self.step(at).id, self.waiting(at));
-            return Err(refused(format!("{by} has let {id} begin, {waits}")));
-        }
         let named = step.map(|step| self.find(Some(step))).transpose()?;
+        let awaited = match named {
+            Some(at) => self.granted.get(&at),
+            None => self.granted.first(),
+        };
+        if let Some(&at) = awaited {
+            return Err(refused(self.told_of_granted(at)));
+        }
         if let Some(at) = named {
             let (id, phase) = (&self.step(at).id, self.steps[at].phase);
             return match self.has_its_turn(at) {
@@ -47,11 +60,27 @@ impl Operation {
                 false => Err(refused(format!("{id}: {}", self.waiting(at)))),
             };
         }
+        let mut under_way = self.steps.iter();
+        if under_way.any(|step| matches!(step.phase, Phase::Running | Phase::Checking)) {
+            return Err(refused(format!(
+                "{}; wait for that, or name the step that is to begin beside it",
+                self.told()
+            )));
+        }
         let waits = || (0..self.steps.len()).filter(|at| self.has_its_turn(*at));
-        let first = waits().find(|at| self.live[*at].seen == YOUR_NEXT);
+        let first = waits().find(|at| self.live[*at].offered);
         first
             .or_else(|| waits().next())
             .ok_or_else(|| refused(self.told()))
+    }
+
+    /// Who has let a step begin that has not, and what it waits for.
+    fn told_of_granted(&self, at: usize) -> String {
+        let id = &self.step(at).id;
+        let mut asked = self.asked.iter().rev();
+        let by = asked.find(|it| it.verb == Verb::Next && it.step.as_ref() == Some(id));
+        let by = by.map_or("somebody", |asked| &asked.by);
+        format!("{by} has let {id} begin, {}", self.waiting(at))
     }
 
     /// Who has paused it, where that keeps single steps from going on.

@@ -193,7 +193,7 @@ impl Operation {
         self.record(What::Proven { step, evidence }, ctx.now);
     }
 
-    fn reached(&mut self, at: usize, until: Wait, evidence: String, ctx: &mut Ctx<'_>) {
+    pub(super) fn reached(&mut self, at: usize, until: Wait, evidence: String, ctx: &mut Ctx<'_>) {
         self.live[at].seen.clone_from(&evidence);
         if !self.steps[at].reached.contains_key(&until) {
             let step = self.step(at).id.clone();

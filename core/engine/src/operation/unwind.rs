@@ -125,6 +125,9 @@ impl Operation {
             };
         }
         let ready = self.live[at].ready.unwrap_or(ctx.now.mono);
+        if self.is_so_already(at, &undo.0, &node, ready, ctx) {
+            return;
+        }
         let mut look = false;
         let readiness = if undo.0.is_power() {
             self.leaves_no_stray(&undo.0, &node, ctx)

@@ -1,4 +1,4 @@
-//! Starts, looks and reboots that a person takes for done, and what is built upon them.
+//! Starts, promotions, looks and reboots that a person takes for done, and what is built upon them.
 //!
 //! A person may go on without an instance. They may not have a database started upon a store that is seen to be down: what
 //! waits for a step would take it for up. So a `skip` is refused while it is seen that the step has not happened and something
@@ -7,9 +7,9 @@
 //!
 //! | step | is seen not to have happened by |
 //! |---|---|
-//! | start, verify | its agent: stopped, failed, stopping; its machine is off; for who waits for *healthy*, a red check of it |
+//! | start, verify, promotion | its agent: stopped, failed, stopping; its machine is off; for who waits for *healthy*, a red check of it |
 //! | look at what has no agent, going up | a red check |
-//! | reboot | its agent, heard from the boot in which it was to be rebooted |
+//! | reboot | its agent, heard from the boot in which it was to be rebooted, or in which something was done there before it |
 //!
 //! | needs a step | does not |
 //! |---|---|
@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 
 use interlock_model::action::Action;
 use interlock_model::check::Verdict;
+use interlock_model::ids::BootId;
 use interlock_model::observation::InstanceState;
 use interlock_model::plan::{Step, Wait};
 
@@ -183,8 +184,8 @@ impl Operation {
         }
         let node = self.step(at).node.as_ref();
         if required.is_exclusive() {
-            let primary = self.plan().assumptions.get(&required.name);
-            return primary.is_none_or(|primary| Some(&primary.active) == node);
+            let primary = self.final_side(&required.name);
+            return primary.is_none_or(|primary| Some(&primary) == node);
         }
         let at_least = usize::try_from(required.at_least).unwrap_or(usize::MAX);
         let others = required.nodes.iter().filter(|other| Some(*other) != node);
@@ -212,7 +213,7 @@ impl Operation {
         let step = self.step(at);
         let node = step.node.as_ref()?;
         match (&step.action, &step.service) {
-            (Action::Start | Action::Verify, Some(name)) => {
+            (Action::Start | Action::Verify | Action::Promote, Some(name)) => {
                 if ctx.view.is_off(node) {
                     return Some(format!("{name} on {node} is down: its machine is off"));
                 }
@@ -233,18 +234,24 @@ impl Operation {
             }
             (Action::Check, Some(_)) if !self.plan().kind.goes_down() => self.red_check(at, ctx),
             (Action::Reboot, _) => {
-                let before = self.steps[at]
-                    .boot
-                    .as_ref()
-                    .or(self.live[at].boot.as_ref())?;
                 let boot = ctx.view.node(node)?.boot.as_ref()?;
-                (ctx.view.alive(node) && boot == before).then(|| {
+                let is_old = self.boots_before(at).any(|before| before == boot);
+                (ctx.view.alive(node) && is_old).then(|| {
                     let boot: String = boot.0.chars().take(8).collect();
                     format!("{node} is in the boot {boot} in which it was to be rebooted, says its agent")
                 })
             }
             _ => None,
         }
+    }
+
+    /// The boots in which a machine was when its reboot was intended, or had its turn, or something before it was done there.
+    /// The last is in the journal also where the reboot itself was never sent.
+    fn boots_before(&self, at: usize) -> impl Iterator<Item = &BootId> {
+        let node = self.step(at).node.as_ref();
+        let first = (0..=at).filter(move |it| self.step(*it).node.as_ref() == node);
+        let recorded = first.filter_map(|it| self.steps[it].boot.as_ref());
+        recorded.chain(self.live[at].boot.as_ref())
     }
 
     /// A check by which a step would be proven, and that is bad by its last result.

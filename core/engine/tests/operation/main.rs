@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
+mod already;
 mod attempts;
 mod autostart;
 mod back_anew;
@@ -20,6 +21,7 @@ mod instances;
 mod late_undo;
 mod left;
 mod moves;
+mod nexts;
 mod no_service;
 mod off;
 mod power;

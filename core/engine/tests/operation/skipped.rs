@@ -1,11 +1,11 @@
 //! A stop that a person takes for done: their word does not stand against an agent that says that it runs.
 
 use interlock_engine::operation::{Phase, Refused, State, Verb};
-use interlock_model::action::Power;
+use interlock_model::action::{Action, Power};
 use interlock_model::attempt::AttemptState;
 use interlock_model::check::Verdict;
 use interlock_model::observation::{InstanceObservation, InstanceState};
-use interlock_model::plan::{PlanKind, Wait};
+use interlock_model::plan::{PlanKind, StepId, Wait};
 
 use crate::bench::{Bench, LIMIT, gate, seal, step};
 
@@ -346,4 +346,86 @@ fn a_reboot_is_not_taken_for_done_while_its_agent_is_in_the_old_boot() {
     bench.instance("log", "b", InstanceState::Stopped);
     bench.pass(1);
     assert_eq!(bench.phase("start:log@b"), Phase::Running);
+}
+
+#[test]
+fn a_reboot_that_was_never_sent_has_an_old_boot_also_for_another_coordinator() {
+    let blocked = |before: &[&str]| {
+        let mut steps: Vec<_> = before.iter().map(|id| step(id, &[])).collect();
+        let after: Vec<_> = before.iter().map(|id| (*id, Wait::Down)).collect();
+        let mut reboot = step("reboot:b", &after);
+        reboot.gates = vec![gate("db.port", "a")];
+        steps.push(reboot);
+        steps.push(step("start:log@b", &[("reboot:b", Wait::Up)]));
+        let mut plan = seal(steps);
+        plan.kind = PlanKind::Reboot;
+        let mut bench = Bench::of(plan, false);
+        bench.instance("log", "b", InstanceState::Stopped);
+        bench.advance();
+        for id in before {
+            bench.says(id, AttemptState::Done);
+        }
+        bench
+    };
+    let is_refused = |bench: &mut Bench, boot: &str| {
+        for node in ["mgmt", "a"] {
+            bench.connects(node, "boot-1");
+        }
+        bench.connects("b", boot);
+        bench.instance("log", "b", InstanceState::Stopped);
+        bench.pass(1).pass(LIMIT.as_secs() + 1);
+        assert_eq!(bench.phase("reboot:b"), Phase::Blocked);
+        bench.asks(Verb::Skip, "reboot:b").is_err()
+    };
+    // By what was done there before it, blocked before or after the coordinator was replaced.
+    for (early, boot, refused) in [
+        (true, "boot-1", true),
+        (false, "boot-1", true),
+        (true, "boot-2", false),
+    ] {
+        let mut bench = blocked(&["stop:log@b"]);
+        bench.pass(if early { LIMIT.as_secs() + 1 } else { 1 });
+        bench.restarts();
+        assert_eq!(is_refused(&mut bench, boot), refused, "{early} {boot}");
+    }
+    // By the first word of its agent to this coordinator.
+    let mut bench = blocked(&[]);
+    bench.restarts();
+    bench.pass(1);
+    assert!(is_refused(&mut bench, "boot-1"));
+}
+
+#[test]
+fn a_promotion_is_not_taken_for_done_while_a_check_of_its_primary_is_red_or_its_instance_is_down() {
+    let promotion = || {
+        let mut promote = step("start:db@a", &[]);
+        (promote.id, promote.action) = (StepId::new("promote:db@a"), Action::Promote);
+        promote.undo = None;
+        promote.healthy = vec![gate("db.leads", "a")];
+        let mut bench = Bench::observed(
+            seal(vec![
+                promote,
+                step("start:web@b", &[("promote:db@a", Wait::Healthy)]),
+            ]),
+            "a",
+        );
+        bench.instance("db", "a", InstanceState::Running);
+        bench.advance().says("promote:db@a", AttemptState::Failed);
+        assert_eq!(bench.phase("promote:db@a"), Phase::Failed);
+        bench
+    };
+    let mut bench = promotion();
+    bench.probed("db.leads", "a", Verdict::Bad);
+    let refused = bench.asks(Verb::Skip, "promote:db@a").unwrap_err();
+    let refused = refused.to_string();
+    for word in ["db.leads on a is bad", "start:web@b would begin"] {
+        assert!(refused.contains(word), "{refused}");
+    }
+    bench.probed("db.leads", "a", Verdict::Ok);
+    bench.asks(Verb::Skip, "promote:db@a").unwrap();
+
+    let mut bench = promotion();
+    bench.instance("db", "a", InstanceState::Stopped);
+    let refused = bench.asks(Verb::Skip, "promote:db@a").unwrap_err();
+    assert!(refused.to_string().contains("db on a is stopped"));
 }

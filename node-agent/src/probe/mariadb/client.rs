@@ -1,9 +1,11 @@
 //! One run of the `mariadb` client.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use interlock_model::check::{MariadbCheck, ProbeResult};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use super::super::outcome::{bad, unknown};
@@ -27,6 +29,9 @@ const MAX_ERROR: usize = 4 << 10;
 
 /// The time that is left to the client's own limit, so that it can tell what it was at.
 const AHEAD: Duration = Duration::from_millis(500);
+
+/// What the client says if the server was gone before its first packet.
+const BEFORE_A_WORD: &str = "initial communication packet";
 
 /// A table of an answer: rows of columns with their names.
 pub(crate) type Table = Vec<Vec<(String, String)>>;
@@ -154,10 +159,31 @@ impl<'c> Client<'c> {
             2026 if text.contains("certificate") => bad(format!(
                 "{target}: its certificate does not prove who it is: {text} ({number})"
             )),
+            2013 if text.contains(BEFORE_A_WORD) => self.greeting(&text).await,
             2000..=2999 => unknown(format!("{target}: {text} ({number})")),
             _ => return Err(Trouble::Refused(number, text)),
         };
         Err(Trouble::Over(result))
+    }
+
+    /// Who took the connection, and was gone before the greeting? The client tells the same of silence and of an end, so the
+    /// agent listens itself: an end without a word is an answer, as a port that refuses is. A load balancer gives it that has
+    /// no server.
+    async fn greeting(&self, text: &str) -> ProbeResult {
+        let target = self.target;
+        let mut stream = match self.patience.connect(self.names, target).await {
+            Ok(stream) => stream,
+            Err(result) => return result,
+        };
+        let listening = async {
+            match stream.read_u8().await.map_err(|error| error.kind()) {
+                Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => bad(format!(
+                    "{target} accepts connections and closes them before a greeting: as a load balancer does that has no server"
+                )),
+                Ok(_) | Err(_) => unknown(format!("{target}: {text}")),
+            }
+        };
+        self.patience.talk(target, listening).await
     }
 }
 
