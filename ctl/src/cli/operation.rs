@@ -39,8 +39,8 @@ pub(crate) enum OperationCommand {
     Pause(Reasoned),
     /// Go on; in single-step mode, with all that is left.
     Resume(Reasoned),
-    /// Let the next step begin, in single-step mode.
-    Next(Reasoned),
+    /// Let the next step begin, in single-step mode; beside one that is under way, a step by its name.
+    Next(Next),
     /// Try a step again that failed; without a step all that failed, as listed and confirmed.
     Retry(Retry),
     /// Take a step for done; needs a reason.
@@ -71,6 +71,22 @@ pub(crate) struct Reasoned {
     /// The operation, such as op-17 or 17.
     #[arg(add = complete::operations())]
     pub(crate) operation: String,
+    /// Why; kept in the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// An operation, a step of it or the next, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Next {
+    /// The operation, such as op-17 or 17.
+    #[arg(add = complete::operations())]
+    pub(crate) operation: String,
+    /// The step, such as stop:jb@jb1; none: the first that waits for nothing else, once no other one is under way.
+    #[arg(add = complete::steps())]
+    pub(crate) step: Option<String>,
     /// Why; kept in the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = reason::optional)]
     pub(crate) reason: String,

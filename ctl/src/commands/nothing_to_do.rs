@@ -6,6 +6,7 @@
 //! only if all of it is proven to be down, but for what it leaves to a person: that is told, whatever is planned.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use interlock_model::plan::PlanKind;
 use interlock_planner::{Entry, Report, Subject};
@@ -58,22 +59,33 @@ pub(super) async fn tell(
     Ok(Exit::NotWell)
 }
 
+/// How often is looked again, and after how long each time, before something of others is told not to be well: what is reached
+/// through what was just started was asked last before that. Longer than the usual period of a check, of 10 s.
+const LOOKS: u32 = 15;
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What is not of this cluster, is not well, and an operation that brought its scope up has nothing to do with. A plan that
 /// has no steps tells it too, with the same exit code.
 pub(super) async fn externals(client: &Client, made: &Made, scope: &Scope, out: Out) -> Outcome {
     if matches!(made.kind, PlanKind::Shutdown | PlanKind::Evacuate) {
         return Ok(Exit::Ok);
     }
-    let status = of_externals(status::get(client).await?);
     let steps = made.plan.iter().flat_map(|plan| &plan.plan().steps);
     let touched: BTreeSet<String> = steps
         .filter_map(|step| Some(step.service.as_ref()?.to_string()))
         .collect();
-    let mut covered = Covered::of(&status, &made.report, scope);
-    covered.services.extend(touched);
-    let doubts = doubts(&status, &covered, scope);
-    if doubts.is_empty() {
-        return Ok(Exit::Ok);
+    let mut doubts = Vec::new();
+    for look in 0..=LOOKS {
+        if look > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        let status = of_externals(status::get(client).await?);
+        let mut covered = Covered::of(&status, &made.report, scope);
+        covered.services.extend(touched.iter().cloned());
+        doubts = self::doubts(&status, &covered, scope);
+        if doubts.is_empty() {
+            return Ok(Exit::Ok);
+        }
     }
     out.say("every step is done, but not everything is well that is not of this cluster:")?;
     for doubt in &doubts {

@@ -61,9 +61,15 @@ pub(super) async fn run(connection: &Connection, command: OperationCommand, out:
             control(&client, request, args.output, out).await
         }
         OperationCommand::Next(args) => {
-            // The step that is shown now, so that of two who say so at once only one is followed.
+            // The step that is shown now, so that of two who say so at once only one is followed. While one is under way
+            // nobody has looked at the next.
             let seen = get(&client, &args.operation, true).await?;
-            let step = offered(&seen).unwrap_or_default();
+            let under_way = |step: &v1::StepStatus| matches!(&*step.state, "running" | "checking");
+            let step = match (&args.step, seen.steps.iter().any(under_way)) {
+                (Some(step), _) => step,
+                (None, false) => offered(&seen).unwrap_or_default(),
+                (None, true) => "",
+            };
             let request = verb("next", &args.operation, step, &args.reason);
             control(&client, request, args.output, out).await
         }

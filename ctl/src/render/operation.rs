@@ -37,7 +37,7 @@ pub(crate) fn step_tone(state: &str) -> Tone {
 /// In single steps, the step that a `next` lets begin: the first that waits for nothing else.
 pub(crate) fn offered(operation: &v1::Operation) -> Option<&str> {
     let mut steps = operation.steps.iter();
-    let offered = steps.find(|step| step.state == "gated" && step.waits_for == "your `next`");
+    let offered = steps.find(|step| step.awaits_next);
     offered.map(|step| step.step.as_str())
 }
 
@@ -339,6 +339,7 @@ fn step_value(step: &v1::StepStatus) -> Value {
         "began": rfc3339(step.began_ms),
         "ended": rfc3339(step.ended_ms),
         "turn": rfc3339(step.turn_ms),
+        "awaits_next": step.awaits_next,
         "reached": step.reached,
     })
 }

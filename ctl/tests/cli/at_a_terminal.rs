@@ -228,7 +228,7 @@ fn enter_lets_the_next_step_begin() {
     single.single_step = true;
     single.possible = ["next", "resume"].map(String::from).to_vec();
     single.steps[0].state = "gated".into();
-    single.steps[0].waits_for = "your `next`".into();
+    single.steps[0].awaits_next = true;
     let step = single.steps[0].step.clone();
     let mut waiting = script(vec![vec![single.clone()]]);
     waiting.operations = [("op-7".to_owned(), single)].into();

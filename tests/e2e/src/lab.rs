@@ -48,6 +48,15 @@ impl Lab {
         Self::open_with(test, &[])
     }
 
+    /// The same, in a network of these three octets (`[10, 8, 0]`): for a spec that has its own addresses in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in(test: &str, network: [u8; 3]) -> Result<Option<Self>> {
+        Self::make(test, &[], Some(network))
+    }
+
     /// The same, with these built programs on its hosts in place of those beside the running executable; all of those if
     /// there are none.
     ///
@@ -55,6 +64,10 @@ impl Lab {
     ///
     /// As [`open`](Self::open), and if one of the programs cannot be copied.
     pub fn open_with(test: &str, built: &[PathBuf]) -> Result<Option<Self>> {
+        Self::make(test, built, None)
+    }
+
+    fn make(test: &str, built: &[PathBuf], network: Option<[u8; 3]>) -> Result<Option<Self>> {
         if let Err(why) = tools::can_have_a_lab() {
             // The test runner names a test's thread after the test.
             let thread = std::thread::current();
@@ -80,7 +93,7 @@ impl Lab {
             built => put_into(&directory.join("hosts/programs"), built)?,
         };
         let site = Site {
-            network: Network::create(&id, subnet)?,
+            network: Network::create(&id, network.unwrap_or([10, 77, subnet]), subnet)?,
             programs,
             names: Mutex::new(BTreeMap::new()),
             ended: AtomicBool::new(false),

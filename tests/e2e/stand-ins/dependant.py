@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -109,7 +110,9 @@ class Dependant:
                     connection.look()
                     self.saw(name, True)
                     time.sleep(LOOK)
-            except OSError:
+            except OSError as error:
+                if name not in self.missing:
+                    print(f"{name}: {error}", file=sys.stderr, flush=True)
                 self.saw(name, False)
                 time.sleep(LOOK)
             finally:

@@ -22,17 +22,17 @@ from dependant import LOOK, Dependant, Postgres, Redis, address
 class FileStore:
     """A directory of a share, with a marker that only the share has."""
 
-    def __init__(self, path):
+    def __init__(self, path, node):
         self.path = path
+        # Of this node alone, and kept: processes of different machines may well have the same number.
+        self.probe = os.path.join(path, f"probe.{node}")
         self.look()
 
     def look(self):
         with open(os.path.join(self.path, ".alive")) as marker:
             marker.read()
-        probe = os.path.join(self.path, f"probe.{os.getpid()}")
-        with open(probe, "w") as file:
+        with open(self.probe, "w") as file:
             file.write("here")
-        os.remove(probe)
 
     def close(self):
         pass
@@ -54,7 +54,7 @@ class Node(Dependant):
     def begin(self):
         self.use("database", self.database)
         self.use("Redis", lambda: Redis((self.config["redis-server"], 6379), "hipchat"))
-        self.use("file store", lambda: FileStore(self.config["shared-storage-location"]))
+        self.use("file store", lambda: FileStore(self.config["shared-storage-location"], self.arguments.node))
 
     def status(self):
         return {"node": self.arguments.node, "pid": os.getpid(), "up_since": self.began, **self.state()}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::eventually;
-use interlock_e2e::local::{Cluster, Layout, Machine, Operator, for_services, shop};
+use interlock_e2e::local::{Cluster, FENCE, Layout, Machine, Operator, for_services, shop};
 use interlock_mesh::identity::Role;
 use interlock_proto::v1;
 
@@ -114,7 +114,9 @@ power:
 nodes:
   store1: { address: NET.11 }
   web1: { address: NET.31, power: { by: box, plug: one, shutdown: agent } }
+  app1: { address: NET.41, power: { by: box, plug: two, shutdown: command } }
 services:
+  app: { nodes: [app1], manager: { process: { name: app } } }
   store: { nodes: [store1], manager: { process: { name: store } }, files: { config: {} } }
   web: { nodes: [web1], manager: { process: { name: web } }, requires: [store] }
 "#;
@@ -123,6 +125,9 @@ services:
         machines: vec![
             Machine::new("store1", 11).process("store"),
             Machine::new("web1", 31).process("web"),
+            Machine::new("app1", 41)
+                .process("app")
+                .allow("shutdown = true"),
         ],
     })?;
     let operator = cluster.admin()?;
@@ -141,6 +146,12 @@ services:
     ];
     must_say(&store, &named)?;
     must_say(&by("web1", 2)?, &["shutdown = true", "reboot = true"])?;
+    let no_command = [
+        "by a command, and there is none",
+        "under [shutdown]",
+        "agent.toml",
+    ];
+    must_say(&by("app1", 1)?, &no_command)?;
     let shown = says(&cluster, &["node", "show", "web1"])?;
     must_say(&shown, &["shut the machine down", "restart the machine"])?;
 
@@ -165,4 +176,110 @@ services:
         must_say(&plan.report_json, &told)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_machine_that_only_its_own_commands_take_down_is_restarted_by_one_of_them_or_not_at_all()
+-> Result<()> {
+    const SPEC: &str = r#"
+cluster: local
+control: { coordinators: [mgmt], heartbeat: 200ms, late: 1s, lost: 3s }
+power:
+  rack: { fence: FENCE, via: [store1], options: { machines: "DIR/nodes" } }
+nodes:
+  store1: { address: NET.11 }
+  web1: { address: NET.31, power: { by: rack, plug: web1 } }
+services:
+  store: { nodes: [store1], manager: { process: { name: store } } }
+  web: { nodes: [web1], manager: { process: { name: web } }, requires: [store] }
+"#;
+    let cluster = Cluster::start(&Layout {
+        spec: &SPEC.replace("FENCE", FENCE),
+        machines: vec![
+            Machine::new("store1", 11).process("store").switches(),
+            Machine::new("web1", 31)
+                .process("web")
+                .switched()
+                .allow("reboot = true"),
+        ],
+    })?;
+    let operator = cluster.admin()?;
+    operator.run(&for_services("startup", &["store", "web"]))?;
+    refused(&operator, "web1", 1)?;
+    let mut request = for_services("reboot", &[]);
+    request.nodes = vec!["web1".to_owned()];
+    let told = [
+        "the agent of web1 would refuse reboot",
+        "set `reboot_command`",
+        "[shutdown]",
+        "agent.toml",
+        "restart the agent",
+    ];
+    let plan = operator.plan(&request)?;
+    ensure!(plan.digest.is_empty(), "it is shown: {plan:?}");
+    must_say(&plan.report_json, &told)?;
+    must_say(
+        &says(&cluster, &["reboot", "--node", "web1", "--yes"])?,
+        &told,
+    )?;
+    ensure!(cluster.story().count("stop", "web@web1")? == 0, "it began");
+
+    let path = cluster.path("nodes/web1/agent.toml");
+    let file = fs::read_to_string(&path)?;
+    let command = |line: &&str| line.starts_with("command = ") && line.contains("\"press\"");
+    let command = file.lines().find(command).context("no command")?;
+    let reboot = format!(
+        "reboot_{}, \"--again\"]",
+        command.strip_suffix(']').context("no list")?
+    );
+    fs::write(
+        &path,
+        file.replacen(command, &format!("{command}\n{reboot}"), 1),
+    )?;
+    cluster.vm("web1").pull_plug()?;
+    cluster.vm("web1").switch_on()?;
+    refused(&operator, "web1", 0)?;
+    eventually("web is up", Duration::from_secs(20), || {
+        operator.run(&for_services("startup", &["web"]))
+    })?;
+    operator.run(&request)?;
+    let done = cluster.vm("web1").done();
+    ensure!(
+        done.ends_with(&["restart".into(), "boot".into()]),
+        "{done:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_abort_takes_back_what_is_so_already_where_the_file_no_longer_permits_it() -> Result<()> {
+    const LINE: &str = "web = { process = \"web\" }\n";
+    const STOP: &str = "stop:web@web3";
+    let mut cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    operator.run(&shop::startup())?;
+    let shutdown = operator.begin(&for_services("shutdown", &["web"]), true)?;
+    eventually("its turn", Duration::from_secs(20), || {
+        Ok(operator.control(&shutdown, "next", STOP, "")?)
+    })?;
+    operator.until_step(&shutdown, STOP, "done")?;
+    // A person starts it again, and then it is nothing that the node's owner permits.
+    let at = format!("web3={}", cluster.agent_endpoint("web3")?);
+    let by_hand = ["node", "start", "web", "--node", &at, "--reason", "a test"];
+    let named = ["--override-operation", shutdown.as_str()];
+    let said = says(&cluster, &[by_hand.as_slice(), &named].concat())?;
+    edit(&mut cluster, "web3", |file| file.replacen(LINE, "", 1))?;
+    refused(&operator, "web3", 2)?;
+    operator.control(&shutdown, "unwind", "", "a test")?;
+    operator.until(&shutdown, "unwound").context(said)?;
+    let stop = operator.step(&shutdown, STOP)?;
+    must_say(&stop.evidence, &["1 check is green"])?;
+    let journal = format!("{:?}", operator.journal(&shutdown)?);
+    must_say(
+        &journal,
+        &[
+            "web on web3 is running already, says its agent",
+            "[allow.services]",
+        ],
+    )
 }

@@ -68,3 +68,40 @@ fn paused_instances_are_told_with_what_they_wait_for_and_nothing_restarts_them()
     );
     Ok(())
 }
+
+/// Waits until the causes are about such nodes and services, of those called `web...`.
+fn causes(cluster: &Cluster, wanted: impl Fn(&[&str]) -> bool) -> Result<()> {
+    eventually("causes", Duration::from_secs(20), || {
+        let causes = cluster.admin()?.status()?.causes;
+        let about = causes.iter().map(|cause| cause.subject.as_str());
+        let about: Vec<&str> = about.filter(|it| it.starts_with("web")).collect();
+        ensure!(wanted(&about), "{causes:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_that_is_renamed_and_back_leaves_nothing_to_look_after() -> Result<()> {
+    let mut cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    operator.run(&shop::startup())?;
+    let spec = cluster.spec().to_owned();
+    let nodes = spec.lines().find(|line| line.contains("\"web[1-3]\": "));
+    let nodes = nodes.context("no web[1-3]")?;
+    let others = nodes.replace("web[1-3]", "web[1-2]");
+    let others = others.replace("[31-33]", "[31-32]");
+    let other = nodes.replace("web[1-3]", "web9").replace("[31-33]", "33");
+    let renamed = spec
+        .replace(nodes, &format!("{others}\n{other}"))
+        .replace("nodes: \"web[1-3]\"", "nodes: [web1, web2, web9]");
+    operator.apply(&renamed, 1)?;
+    // Its agent goes on under the old name, and nobody is heard by the new one.
+    causes(&cluster, |about| about.contains(&"web3"))?;
+    operator.apply(&spec, 2)?;
+    causes(&cluster, |about| about.is_empty())?;
+    drop(operator);
+    cluster.kill_coordinator()?;
+    cluster.start_coordinator()?;
+    // Nor is anything left in the store.
+    causes(&cluster, |about| about.is_empty())
+}

@@ -323,6 +323,53 @@ fn nexts_that_are_sent_at_once_begin_one_step() -> Result<()> {
 }
 
 #[test]
+fn a_step_that_begins_beside_another_one_is_named() -> Result<()> {
+    let cluster = Cluster::start(&shop::layout())?;
+    let operator = cluster.admin()?;
+    let operation = operator.begin(&shop::startup(), true)?;
+    for before in ["store@store1", "db@db1", "db@db2"] {
+        let step = format!("start:{before}");
+        eventually(&step, Duration::from_secs(20), || {
+            Ok(operator.control(&operation, "next", &step, "")?)
+        })?;
+        operator.until_step(&operation, &step, "done")?;
+    }
+    let offered = |count: usize| {
+        eventually("what awaits a next", Duration::from_secs(20), || {
+            let steps = operator.operation(&operation)?.steps;
+            let offered = steps.iter().filter(|step| step.awaits_next).count();
+            ensure!(offered == count, "{steps:#?}");
+            Ok(())
+        })
+    };
+    offered(3)?;
+    cluster.hold("start:web@web1")?;
+    typed(&cluster, &["next", &operation])?;
+    offered(2)?;
+    let refused = operator.control(&operation, "next", "", "").unwrap_err();
+    let line = ["operation", "next", &operation];
+    let said = cluster.ctl("ben", Role::Operator, &line)?;
+    ensure!(!said.status.success(), "{said:?}");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    for word in ["start:web@web1 is running", "name the step"] {
+        ensure!(refused.message().contains(word), "{word}: {refused}");
+        ensure!(said.contains(word), "{word}: {said}");
+    }
+    let shown = typed(&cluster, &["show", &operation, "-o", "json"])?;
+    ensure!(
+        shown.matches("\"awaits_next\": true").count() == 2,
+        "{shown}"
+    );
+    typed(&cluster, &["next", &operation, "start:web@web3"])?;
+    operator.until_step(&operation, "start:web@web3", "done")?;
+    offered(1)?;
+    cluster.release("start:web@web1")?;
+    operator.control(&operation, "resume", "", "")?;
+    operator.until(&operation, "done")?;
+    Ok(())
+}
+
+#[test]
 fn an_abort_ends_the_running_attempt_and_leaves_the_rest_as_it_is() -> Result<()> {
     let cluster = Cluster::start(&shop::layout())?;
     let operator = cluster.admin()?;

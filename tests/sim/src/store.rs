@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use interlock_engine::coordinator::{
     ACTIVITY, Applied, AppliedSpec, EVENTS, FORGOTTEN, Head, LET_GO, Loaded, LoadedOperation,
-    OPERATIONS, OUTRUN, SPECS, Told, VERIFIED, Write,
+    OPERATIONS, OUTRUN, SPECS, Told, UNHEARD, VERIFIED, Write,
 };
 use interlock_engine::operation::{Entry, Operation};
 use interlock_model::ids::OperationId;
@@ -158,6 +158,7 @@ impl Store {
             counted: BTreeMap::new(),
             blocks: Vec::new(),
             strays: self.below(LET_GO).map(|(_, it)| read(it)).collect(),
+            newcomers: self.named(UNHEARD),
             verified: self.named(VERIFIED),
             operations: heads
                 .iter()

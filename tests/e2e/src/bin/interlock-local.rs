@@ -22,10 +22,12 @@ enum Role {
         #[arg(long)]
         directory: PathBuf,
     },
-    /// The power button of such a machine.
+    /// The power button of such a machine, or the one for a reset.
     Press {
         #[arg(long)]
         directory: PathBuf,
+        #[arg(long)]
+        again: bool,
     },
     /// The fence agent of such machines; its options come on standard input.
     Fence {
@@ -42,7 +44,11 @@ fn main() -> ExitCode {
         Role::Serve(serve) => serve.run(),
         Role::Act(act) => act.run(),
         Role::Machine { directory } => Vm::new(&directory).keep().map(|()| ExitCode::SUCCESS),
-        Role::Press { directory } => Vm::new(&directory).press().map(|()| ExitCode::SUCCESS),
+        Role::Press { directory, again } => {
+            let vm = Vm::new(&directory);
+            let pressed = if again { vm.restart() } else { vm.press() };
+            pressed.map(|()| ExitCode::SUCCESS)
+        }
         Role::Fence { .. } => Ok(fence::run()),
         Role::Clock(clock) => clock.run().map(|()| ExitCode::SUCCESS),
     };

@@ -6,6 +6,8 @@
 //! The operator's commands run on the lab's network, as from a workstation.
 
 mod journal;
+mod shipped;
+mod site;
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -17,6 +19,8 @@ use serde_json::Value;
 
 use crate::{Host, Lab, Machine, programs};
 pub use journal::{Entry, Journal};
+pub use shipped::{SECRET, adapt, options};
+pub use site::{BOOT, SOON, Site};
 
 /// The user of the coordinator's unit, with a number that no package of the hosts has.
 const COORDINATOR_USER: (&str, u32) = ("interlock", 890);

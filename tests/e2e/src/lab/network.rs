@@ -46,15 +46,18 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Network {
     namespace: String,
+    first: [u8; 3],
     subnet: u8,
     faults: Mutex<BTreeSet<Fault>>,
 }
 
 impl Network {
-    /// Makes the namespace and the bridge, which is `10.77.<subnet>.254` itself.
-    pub(crate) fn create(namespace: &str, subnet: u8) -> Result<Self> {
+    /// Makes the namespace and the bridge, which has the address that ends in 254 itself, behind the `first` three octets; the
+    /// second network is `10.78.<subnet>.0`.
+    pub(crate) fn create(namespace: &str, first: [u8; 3], subnet: u8) -> Result<Self> {
         let network = Self {
             namespace: namespace.to_owned(),
+            first,
             subnet,
             faults: Mutex::new(BTreeSet::new()),
         };
@@ -79,7 +82,8 @@ impl Network {
 
     /// The address with this last octet.
     pub(crate) fn address(&self, last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, self.subnet, last)
+        let [a, b, c] = self.first;
+        Ipv4Addr::new(a, b, c, last)
     }
 
     /// Gives the bridge one more address.

@@ -167,6 +167,19 @@ impl Operator {
         )
     }
 
+    /// What a node's agent has found, and why.
+    ///
+    /// # Errors
+    /// It has not told.
+    pub fn check(&self, node: &str, service: &str, check: &str) -> Result<(v1::Verdict, String)> {
+        let status = self.status()?;
+        let node = status.nodes.into_iter().find(|it| it.node == node);
+        let mut checks = node.context("no such node")?.checks.into_iter();
+        let found = checks.find(|it| it.service == service && it.check == check);
+        let found = found.with_context(|| format!("no {service}.{check}"))?;
+        Ok((found.verdict(), found.evidence))
+    }
+
     /// Waits until the status says this of a service, for a reason that contains each of these.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! *On* means that a keeper process runs. It gives the machine a boot id, runs the agent as an init system would
 //! (again if it dies), or what the file `init` says, a word a line, and adopts everything that anything on the machine
 //! leaves behind. Its end, orderly or not, is the end of every process of the machine: that is what makes *off* mean off.
-//! State is two files in the machine's directory: `pid` of the keeper, and `press`, the power button. `done` beside them
-//! tells what was done to it. A fence agent ([`fence`]) switches it like any other.
+//! State is two files in the machine's directory: `pid` of the keeper, and `press`, the power button; with `again` in it it
+//! is that for a reset. `done` beside them tells what was done to it. A fence agent ([`fence`]) switches it like any other.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -23,6 +23,9 @@ pub mod fence;
 
 /// How often the keeper looks at its button and its agent.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// What stands in `press` where the machine is to come up again.
+const AGAIN: &str = "again";
 
 /// The file in its directory that says what runs on it in place of an agent.
 pub(super) const INIT: &str = "init";
@@ -99,7 +102,16 @@ impl Vm {
         fs::write(self.directory.join("press"), "").context("cannot press the power button")
     }
 
-    /// What was done to it from outside, in order: `on`, `off` (its plug was pulled), `press`; and `boot` where it came up.
+    /// Has it shut down and boot again; returns at once.
+    ///
+    /// # Errors
+    /// The button cannot be pressed.
+    pub fn restart(&self) -> Result<()> {
+        self.note("restart")?;
+        fs::write(self.directory.join("press"), AGAIN).context("cannot press the reset button")
+    }
+
+    /// What was done to it, in order: `on`, `off` (its plug was pulled), `press`, `restart`; and `boot` where it came up.
     #[must_use]
     pub fn done(&self) -> Vec<String> {
         let done = fs::read_to_string(self.directory.join("done")).unwrap_or_default();
@@ -145,16 +157,23 @@ impl Vm {
         setsid().context("setsid")?;
         set_child_subreaper(Some(rustix::process::getpid()))
             .context("cannot adopt what the machine leaves behind")?;
+        while self.boot(agent)? {}
+        Ok(())
+    }
+
+    /// Runs it for one boot. Does it come up again?
+    fn boot(&self, agent: &[String]) -> Result<bool> {
         let boot =
             fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make a boot id")?;
         fs::write(self.directory.join("boot_id"), boot)?;
-        remove(&self.directory.join("press"))?;
+        let button = self.directory.join("press");
+        remove(&button)?;
         self.note("boot")?;
         Process::running(rustix::process::getpid())?.write(&self.directory.join("pid"))?;
         let mut running = self.start_agent(agent)?;
         loop {
             sleep(LOOK);
-            if self.directory.join("press").exists() || self.owner_is_gone() {
+            if button.exists() || self.owner_is_gone() {
                 break;
             }
             if running.try_wait()?.is_some() {
@@ -163,7 +182,8 @@ impl Vm {
             }
             reap(running.id());
         }
-        self.shut_down(&mut running)
+        self.shut_down(&mut running)?;
+        Ok(fs::read_to_string(&button).is_ok_and(|text| text == AGAIN))
     }
 
     /// What runs on it.

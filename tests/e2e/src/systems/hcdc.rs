@@ -247,12 +247,7 @@ impl Site {
     /// # Errors
     /// As [`Site::check`].
     pub fn check_on(&self, node: &str, service: &str, check: &str) -> Result<(Verdict, String)> {
-        let status = self.operator.status()?;
-        let node = status.nodes.into_iter().find(|it| it.node == node);
-        let mut checks = node.context("no such node")?.checks.into_iter();
-        let found = checks.find(|it| it.service == service && it.check == check);
-        let found = found.with_context(|| format!("no {service}.{check}"))?;
-        Ok((found.verdict(), found.evidence))
+        self.operator.check(node, service, check)
     }
 
     /// That the load balancer finds its members so.

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use rustix::process::Pid;
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{SECRETS, System, secret};
@@ -106,7 +106,7 @@ impl Site {
         for number in NUMBERS {
             std::fs::write(cluster.path(&config(number)), FIRST_CONFIG)?;
         }
-        std::fs::write(cluster.path("lb.conf"), nginx(&cluster))?;
+        std::fs::write(cluster.path("lb.conf"), nginx(&cluster, true))?;
         std::fs::write(cluster.path("lb.members"), upstream(&cluster, &NUMBERS))?;
         cluster.start_coordinator()?;
         cluster.join()?;
@@ -141,6 +141,17 @@ impl Site {
     /// Redis does not answer.
     pub fn cut_off(&self, number: u8, cut: bool) -> Result<()> {
         self.redis.shut_out(&self.cluster, &user(number), cut)
+    }
+
+    /// Lets the load balancer hand on what asks for a WebSocket, or not any more.
+    ///
+    /// # Errors
+    /// It does not run, or its file cannot be written.
+    pub fn hand_upgrades_on(&self, upgrades: bool) -> Result<()> {
+        std::fs::write(self.cluster.path("lb.conf"), nginx(&self.cluster, upgrades))?;
+        let pid = std::fs::read_to_string(self.cluster.path("lb.pid"))?;
+        let pid = Pid::from_raw(pid.trim().parse()?).context("no process")?;
+        Ok(kill_process(pid, Signal::HUP)?)
     }
 
     /// What the configuration of an instance says.
@@ -303,18 +314,22 @@ fn machines() -> Vec<Machine> {
     machines
 }
 
-/// WebSockets are handed through over HTTP/1.1, and /api is the Library's. A header says who has served.
-fn nginx(cluster: &Cluster) -> String {
+/// WebSockets are handed through over HTTP/1.1 (or not: `upgrades`), and /api is the Library's. A header says who has served.
+fn nginx(cluster: &Cluster, upgrades: bool) -> String {
     let here = cluster.path("");
     let here = here.display();
+    let handed_on = if upgrades {
+        "   proxy_http_version 1.1;\n   proxy_set_header Upgrade $http_upgrade;\n   proxy_set_header Connection \"upgrade\";\n"
+    } else {
+        ""
+    };
     let temporary = |name: &str| format!(" {name}_temp_path {here}/{name};\n");
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(temporary);
     format!(
         "daemon off;\nworker_processes 2;\npid {here}/lb.pid;\nevents {{ worker_connections 512; }}\nhttp {{\n access_log \
          off;\n{} proxy_next_upstream off;\n include {here}/lb.members;\n server {{\n  listen {}:8080 backlog=512;\n  \
          add_header X-Served $upstream_addr always;\n  location /status {{ proxy_pass http://collaboration; }}\n  location \
-         /socket.io/ {{\n   proxy_pass http://collaboration;\n   proxy_http_version 1.1;\n   proxy_set_header Upgrade \
-         $http_upgrade;\n   proxy_set_header Connection \"upgrade\";\n  }}\n  location /api {{ proxy_pass http://{}:8080; \
+         /socket.io/ {{\n   proxy_pass http://collaboration;\n{handed_on}  }}\n  location /api {{ proxy_pass http://{}:8080; \
          }}\n }}\n}}\n",
         paths.concat(),
         cluster.address(BALANCER_AT),

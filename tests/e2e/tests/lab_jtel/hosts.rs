@@ -192,6 +192,7 @@ pub(crate) fn telephony(host: &Host, database: &str, share: &str) -> Result<()> 
 }
 
 fn application(host: &Host, unit: &str, arguments: &str) -> Result<()> {
+    host.put_file("/etc/interlock/secrets/jtel-db", b"jtel", 0o600)?;
     host.put_file(
         "/usr/local/lib/jtel/application",
         APPLICATION.as_bytes(),

@@ -7,11 +7,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::cluster::install_unit;
+use interlock_e2e::cluster::{install_unit, options};
 use interlock_e2e::{Host, Machine, eventually};
 
+use crate::SOON;
 use crate::site::{self, Site};
-use crate::{SOON, spec};
 
 const NAME: &str = "chain";
 const NODE: (&str, u8) = ("alone", 11);
@@ -30,7 +30,7 @@ fn chain(network: &str) -> String {
          \x20 web:  {{ nodes: [{node}], manager: {{ systemd: {{ unit: web.service }} }}, requires: [api] }}\n\
          \x20 api:  {{ nodes: [{node}], manager: {{ systemd: {{ unit: api.service }} }}, requires: [base] }}\n\
          \x20 base: {{ nodes: [{node}], manager: {{ systemd: {{ unit: base.service }} }} }}\n",
-        spec::options(),
+        options(),
         100 + u16::from(number),
     )
 }

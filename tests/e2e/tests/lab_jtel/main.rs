@@ -15,13 +15,6 @@ mod large;
 mod single;
 mod site;
 mod small;
-mod spec;
 mod trouble;
 
-use std::time::Duration;
-
-/// Time in which a host that was switched on has booted.
-const BOOT: Duration = Duration::from_secs(60);
-
-/// Time in which something that was just caused is seen.
-const SOON: Duration = Duration::from_secs(30);
+use interlock_e2e::cluster::{BOOT, SOON};

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_e2e::cluster::{Journal, NO_PLAN};
 use interlock_e2e::{Host, Lab, Machine, eventually};
 
+use crate::SOON;
 use crate::hosts::{self, Database};
 use crate::site::{self, Site};
-use crate::{SOON, spec};
 
 const SPEC: &str = include_str!("../../../../deploy/clusters/jtel-nonredundant.yaml");
 
@@ -61,7 +61,7 @@ fn parts_of_a_call_centre_are_stopped_restarted_and_rebooted_on_their_own() -> R
     let Some(lab) = site::open("jtel-single")? else {
         return Ok(());
     };
-    let spec = spec::adapt(SPEC, &lab.network(), &NODES)?;
+    let spec = site::adapted(SPEC, &lab, &NODES)?;
     let site = Site::build(&lab, "jtel-nonredundant", &spec, &NODES, &[], |host| {
         furnish(&lab, host)
     })?;
@@ -74,13 +74,7 @@ fn parts_of_a_call_centre_are_stopped_restarted_and_rebooted_on_their_own() -> R
 
     let stopped = site.operate(&["shutdown", "--all"])?;
     assert_stopped_in_order(&site.cluster.journal(&stopped)?)?;
-    for host in site.hosts() {
-        ensure!(
-            host.wait_off(SOON)?.success(),
-            "{} was not shut down by itself",
-            host.name()
-        );
-    }
+    site.went_off()?;
     lab.close()
 }
 
@@ -221,6 +215,7 @@ fn assert_started_in_order(journal: &Journal) -> Result<()> {
         let on = format!("power-on:{node}");
         journal.waited(&on, "start:dbs@dbs", "up")?;
         journal.waited(&on, "start:store@store", "healthy")?;
+        journal.waited(&on, "start:lb@lb", "healthy")?;
         journal.reached(&format!("start:{service}@{node}"), "healthy")?;
     }
     Ok(())

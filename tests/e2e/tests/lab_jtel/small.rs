@@ -9,7 +9,6 @@ use interlock_e2e::{Host, Lab, Machine};
 
 use crate::hosts::{self, Database};
 use crate::site::{self, Site};
-use crate::{SOON, spec};
 
 const SPEC: &str = include_str!("../../../../deploy/clusters/jtel-small-v2.yaml");
 
@@ -51,7 +50,7 @@ fn a_web_server_that_came_up_before_its_database_is_restarted_once_the_database_
     let Some(lab) = site::open("jtel-small")? else {
         return Ok(());
     };
-    let spec = spec::adapt(SPEC, &lab.network(), &NODES)?;
+    let spec = site::adapted(SPEC, &lab, &NODES)?;
     let site = Site::build(&lab, "jtel-small-v2", &spec, &NODES, &[], |host| {
         furnish(&lab, host)
     })?;
@@ -121,13 +120,7 @@ fn a_web_server_that_came_up_before_its_database_is_restarted_once_the_database_
     ] {
         journal.waited(later, earlier, "down")?;
     }
-    for host in site.hosts() {
-        ensure!(
-            host.wait_off(SOON)?.success(),
-            "{} was not shut down by itself",
-            host.name()
-        );
-    }
+    site.went_off()?;
     lab.close()
 }
 

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::cluster::{NEEDS_ATTENTION, enable_unit, install_unit};
+use interlock_e2e::cluster::{NEEDS_ATTENTION, enable_unit, install_unit, options};
 use interlock_e2e::{Host, Lab, Machine, eventually};
 
 use crate::site::{self, Site};
-use crate::{BOOT, SOON, spec};
+use crate::{BOOT, SOON};
 
 const NAME: &str = "chain";
 
@@ -50,7 +50,7 @@ fn chain(network: &str) -> String {
          \x20   checks: {{ port: {{ tcp: \"127.0.0.1:80\", every: 2s, timeout: 1s }} }}\n\
          \x20 base:\n    nodes: [back]\n    manager: {{ systemd: {{ unit: mariadb.service }} }}\n\
          \x20   checks: {{ port: {{ tcp: \"127.0.0.1:3306\", every: 2s, timeout: 1s }} }}\n",
-        spec::options()
+        options()
     )
 }
 

@@ -8,6 +8,7 @@ use interlock_e2e::local::for_all;
 use interlock_e2e::systems::mstr::clients::{self, Heard, WebSocket};
 use interlock_e2e::systems::mstr::{NUMBERS, SOON, Site};
 use interlock_mesh::identity::Role;
+use interlock_proto::v1::Verdict;
 
 #[test]
 fn a_redis_that_nobody_else_reaches_stops_the_start_and_each_machine_that_needs_it_is_named()
@@ -77,12 +78,37 @@ fn a_start_is_in_order_and_a_stop_takes_nothing_from_anybody_who_runs() -> Resul
         Ok(())
     })?;
 
+    let door = |check: &str| site.operator.check("lib1", "door", check);
+    let is = |check: &str, wanted: Verdict| {
+        eventually(&format!("door.{check} to be {wanted:?}"), SOON, || {
+            let (verdict, evidence) = door(check)?;
+            ensure!(verdict == wanted, "{verdict:?}: {evidence}");
+            Ok(())
+        })
+    };
+    is("sockets", Verdict::Ok)?;
+    is("status", Verdict::Ok)?;
+    // Pages go through, WebSockets do not: what a load balancer does whose configuration hands no upgrade on.
+    site.hand_upgrades_on(false)?;
+    is("sockets", Verdict::Bad)?;
+    is("status", Verdict::Ok)?;
+    site.hand_upgrades_on(true)?;
+    is("sockets", Verdict::Ok)?;
+
     let operation = site.operator.run(&for_all("shutdown"))?;
-    let stopped = site.operator.step(&operation, "stop:redis@redis1")?;
+    let in_order = |earlier: &str, later: &str| {
+        let earlier = site.operator.step(&operation, earlier)?;
+        let later = site.operator.step(&operation, later)?;
+        ensure!(later.began_ms >= earlier.ended_ms, "{earlier:?} {later:?}");
+        Ok(())
+    };
+    in_order("stop:lb@lb1", "stop:library@lib1")?;
+    in_order("stop:library@lib1", "stop:intelligence@is1")?;
     for number in NUMBERS {
         let stop = format!("stop:collab@collab{number}");
-        let stop = site.operator.step(&operation, &stop)?;
-        ensure!(stopped.began_ms >= stop.ended_ms, "{stop:?}");
+        for later in ["stop:lb@lb1", "stop:redis@redis1", "stop:db@db1"] {
+            in_order(&stop, later)?;
+        }
         let log = site.log(number)?;
         ensure!(log.ends_with("ended\n"), "{log}");
         ensure!(

@@ -6,7 +6,8 @@ use anyhow::Result;
 const SHIPPED: &str = include_str!("../../../../../deploy/clusters/mstr.yaml");
 
 /// Texts of the shipped spec, and what stands for them.
-const INSTEAD: [(&str, &str); 5] = [
+const INSTEAD: [(&str, &str); 6] = [
+    ("10.8.0.41:80/", "NET.41:8080/"),
     ("10.8.0.", "NET."),
     ("{address}:34952", "{address}:8080"),
     ("{address}:80\"", "{address}:8080\""),

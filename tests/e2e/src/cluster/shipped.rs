@@ -1,21 +1,23 @@
-//! The specs of `deploy/clusters`, adapted to a lab: its addresses, and BMCs in place of hypervisors.
+//! The specs of `deploy/clusters`, adapted to a lab: BMCs in place of hypervisors.
 //!
-//! Nothing else is changed: services, edges, checks and limits are the shipped ones.
+//! Nothing else is changed here: services, edges, checks and limits are the shipped ones.
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_e2e::bmc;
+
+use crate::bmc;
 
 /// Name of the secret with the BMCs' password, in the files of the management node.
-pub(crate) const SECRET: &str = "bmc";
+pub const SECRET: &str = "bmc";
 
-/// The network of the shipped specs.
-const SHIPPED_NETWORK: &str = "10.9.0.";
-
-/// `shipped` with the lab's addresses, with BMCs for the `nodes` (name and number).
-pub(crate) fn adapt(shipped: &str, network: &str, nodes: &[(&str, u8)]) -> Result<String> {
+/// `shipped` with BMCs for the `nodes` (name and number), whose plugs begin with `prefix` there.
+///
+/// # Errors
+///
+/// It has no hypervisor, or another node.
+pub fn adapt(shipped: &str, prefix: &str, network: &str, nodes: &[(&str, u8)]) -> Result<String> {
     let mut spec = String::new();
     let mut device = "";
-    for line in shipped.replace(SHIPPED_NETWORK, network).lines() {
+    for line in shipped.lines() {
         let indent = line.len() - line.trim_start().len();
         if indent == 2 && line.trim_end().ends_with(':') {
             device = line.trim().trim_end_matches(':');
@@ -27,7 +29,7 @@ pub(crate) fn adapt(shipped: &str, network: &str, nodes: &[(&str, u8)]) -> Resul
         } else if let Some((before, plug)) = line.split_once("plug: ") {
             let name = plug.trim_end_matches([' ', '}']).trim_matches('"');
             let name = name
-                .strip_prefix("jtel-")
+                .strip_prefix(prefix)
                 .with_context(|| format!("the plug {name}"))?;
             spec.push_str(&format!(
                 "{before}plug: \"{}\" }} }}",
@@ -47,7 +49,8 @@ pub(crate) fn adapt(shipped: &str, network: &str, nodes: &[(&str, u8)]) -> Resul
 
 /// The options of a device that is many BMCs: its plugs are their addresses. They switch before they answer, so nothing
 /// is to be waited for (`power_wait`).
-pub(crate) fn options() -> String {
+#[must_use]
+pub fn options() -> String {
     format!(
         "{{ port_as_ip: \"1\", lanplus: \"1\", username: {}, password: {{ secret: {SECRET} }}, power_wait: \"0\" }}",
         bmc::USER
