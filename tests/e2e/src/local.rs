@@ -19,6 +19,7 @@ mod authority;
 mod cluster;
 mod containers;
 mod disk;
+#[cfg(feature = "etcd")]
 pub mod etcd;
 mod haproxy;
 pub mod keeper;
