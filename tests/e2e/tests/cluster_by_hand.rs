@@ -44,7 +44,13 @@ fn nobody_acts_by_hand_on_what_an_operation_holds_without_naming_it() -> Result<
     let ann = cluster.operator("ann", Role::Operator)?;
     cluster.hold("stop:web@web1")?;
     let restart = ann.begin(&for_services("restart", &["web"]), false)?;
-    // No attempt is open on web2: the operation is between two of its steps there.
+    // No attempt is open on web2: the operation is between two of its steps there, and its agent has been told.
+    let looking = cluster.at_agent("web2")?;
+    eventually("web2 knows of it", Duration::from_secs(20), || {
+        let claims = looking.node()?.claims;
+        ensure!(!claims.is_empty(), "nothing is held");
+        Ok(())
+    })?;
     let (code, said) = types(&cluster, "stop", &[])?;
     ensure!(code == Some(2), "{code:?}: {said}");
     let wanted = [
