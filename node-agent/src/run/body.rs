@@ -39,6 +39,10 @@ use crate::watchdog;
 /// How long what a cancelled change has begun may take to be put back.
 const PUT_BACK: Duration = Duration::from_secs(10);
 
+/// The file system dates a change by the kernel's last tick: it may be told as this much older than it is (inode(7); the
+/// slowest tick that Linux can be built with, 100 Hz).
+const FILE_TIME_LAG: Duration = Duration::from_millis(10);
+
 /// Does on this machine what the ledger has accepted.
 pub(super) struct Body {
     pub(super) allow: Allow,
@@ -485,7 +489,7 @@ impl Executor for Body {
         let running = self.running_for(&service).await;
         Ok(Compared {
             same: found.same,
-            in_use: matches!((age, running), (Some(age), Some(running)) if running < age),
+            in_use: matches!((age, running), (Some(age), Some(running)) if running + FILE_TIME_LAG < age),
             difference: found.difference,
         })
     }
