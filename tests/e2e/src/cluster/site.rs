@@ -181,7 +181,9 @@ impl<'lab> Site<'lab> {
     /// # Errors
     /// Something is not.
     pub fn wait_well(&self) -> Result<()> {
-        eventually("every service to be ok", SOON, || {
+        // A check that is asked once a minute may have been asked just before all was well.
+        let soon = SOON + Duration::from_secs(60);
+        eventually("every service to be ok", soon, || {
             let status = self.cluster.ask(&["status"])?;
             let services = status["services"].as_array().context("no services")?;
             ensure!(
