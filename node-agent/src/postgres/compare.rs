@@ -7,6 +7,8 @@
 //!   applied or not.
 //! * What a standby has received may end in the midst of a record, when its source was killed. Nobody will ever have the rest, and
 //!   recovery throws it away: it is nothing that another one lacks.
+//! * Where the log ends with one of its files, there is no next one. pg_waldump(1) waits five seconds for that file and then says
+//!   nothing of what it has read, unless it was told to read no further.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -44,7 +46,8 @@ pub(super) async fn divergence(
         // Nothing of what the other lacks is applied: is it a whole record?
         Divergence::Diverged(fork) if applied.is_some_and(|applied| applied <= fork.at) => {
             let data = &site.layout.data;
-            let end = end_of_log(site, data, fork.timeline, fork.at, deadline).await;
+            let bytes = control(site, data, deadline).await?.segment_bytes.max(1);
+            let end = end_of_log(site, data, fork.timeline, fork.at, bytes, deadline).await;
             match end {
                 Ok(end) if end <= fork.at => Divergence::None,
                 Ok(end) => Divergence::Diverged(Fork { end, ..fork }),
@@ -155,10 +158,11 @@ pub(super) async fn stopped(
         Some((at, newer)) if newer > control.timeline => at,
         _ => control.redo,
     };
+    let bytes = control.segment_bytes.max(1);
     Ok(Standing {
         system: control.system,
         history: history(site, data, timeline, deadline).await?,
-        end: end_of_log(site, data, timeline, from, deadline).await?,
+        end: end_of_log(site, data, timeline, from, bytes, deadline).await?,
     })
 }
 
@@ -241,17 +245,27 @@ pub(super) async fn commits_behind(site: &Site, fork: Fork, deadline: Deadline) 
     waldump::commits(&said.ok()?.stdout)
 }
 
-/// The end of the log of a timeline: where it stops making sense.
+/// The end of the log of a timeline: where it stops making sense, or where its files end.
 async fn end_of_log(
     site: &Site,
     data: &Path,
     timeline: Timeline,
     from: Lsn,
+    segment_bytes: u64,
     deadline: Deadline,
 ) -> Result<Lsn, Trouble> {
-    let log = argument(&data.join("pg_wal"));
-    let (number, start) = (timeline.to_string(), from.to_string());
-    let arguments = ["--stats", "-p", &log, "-t", &number, "-s", &start];
+    let directory = data.join("pg_wal");
+    let (log, number, start) = (argument(&directory), timeline.to_string(), from.to_string());
+    let look = move || {
+        let has = |at| directory.join(timeline.segment(at, segment_bytes)).exists();
+        Ok(end_of_files(from, segment_bytes, has))
+    };
+    let until = site.blocking(deadline, look).await?.to_string();
+    let mut arguments = vec!["--stats", "-p", &log, "-t", &number, "-s", &start];
+    // Without the first file it says so itself.
+    if until != start {
+        arguments.extend(["-e", &until]);
+    }
     // It ends with an error where the log does, which is always.
     let said = site.tools.run("pg_waldump", &arguments, deadline).await?;
     if let Some(end) = waldump::end(&said.stdout) {
@@ -261,4 +275,26 @@ async fn end_of_log(
         return Ok(from);
     }
     Err(Trouble::NoEnd(said.why()))
+}
+
+/// The beginning of the first file at or behind a position that is not there; the position itself if its own file is not.
+fn end_of_files(from: Lsn, segment_bytes: u64, has: impl Fn(Lsn) -> bool) -> Lsn {
+    let mut at = from;
+    while has(at) {
+        at = Lsn((at.0 / segment_bytes + 1) * segment_bytes);
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_end_before_the_first_that_is_missing() {
+        let there = |numbers: &'static [u64]| move |at: Lsn| numbers.contains(&(at.0 / 16));
+        assert_eq!(end_of_files(Lsn(35), 16, there(&[2])), Lsn(48));
+        assert_eq!(end_of_files(Lsn(32), 16, there(&[2, 3, 5])), Lsn(64));
+        assert_eq!(end_of_files(Lsn(35), 16, there(&[3])), Lsn(35));
+    }
 }

@@ -348,6 +348,23 @@ async fn the_beginning_of_a_record_that_nobody_has_to_its_end_is_no_divergence()
 }
 
 #[tokio::test]
+async fn a_log_that_ends_with_its_file_has_its_end_there() {
+    if !installed() {
+        return;
+    }
+    let (primary, mut standby) = pair().await;
+    primary.sql("INSERT INTO t VALUES (1)");
+    primary.sql("SELECT pg_switch_wal()");
+    standby.catches_up_with(&primary).await;
+    let received = standby.standby().await.received;
+    standby.stop();
+    // One MiB a file, as these servers are made.
+    assert_eq!(received.0 % (1 << 20), 0, "{received}");
+    let end = standby.cluster.end_of_log(PATIENCE).await.unwrap();
+    assert_eq!(end, received);
+}
+
+#[tokio::test]
 async fn a_copy_waits_for_the_end_of_whoever_was_started_in_its_place_meanwhile() {
     if !installed() {
         return;
