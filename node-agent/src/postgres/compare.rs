@@ -47,8 +47,13 @@ pub(super) async fn divergence(
         Divergence::Diverged(fork) if applied.is_some_and(|applied| applied <= fork.at) => {
             let data = &site.layout.data;
             let bytes = control(site, data, deadline).await?.segment_bytes.max(1);
+            let path = data.join("pg_wal");
+            let next = path.join(fork.timeline.segment(fork.end, bytes));
+            let waits = site.blocking(deadline, move || Ok(!next.exists())).await?;
             let end = end_of_log(site, data, fork.timeline, fork.at, bytes, deadline).await;
             match end {
+                // It waits for a file that nobody sends, and looks at no other timeline before it is started again.
+                Ok(end) if end <= fork.at && waits => Divergence::Diverged(fork),
                 Ok(end) if end <= fork.at => Divergence::None,
                 Ok(end) => Divergence::Diverged(Fork { end, ..fork }),
                 Err(trouble @ Trouble::Limit(_)) => return Err(trouble),
