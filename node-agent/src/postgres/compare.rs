@@ -9,6 +9,8 @@
 //!   recovery throws it away: it is nothing that another one lacks.
 //! * Where the log ends with one of its files, there is no next one. pg_waldump(1) waits five seconds for that file and then says
 //!   nothing of what it has read, unless it was told to read no further.
+//! * A standby that has such a log, with the beginning of a record at its end, asks whom it follows for the next file, also after a
+//!   restart, and follows once that one has written as far: until then it waits, and has lost nothing.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -47,13 +49,8 @@ pub(super) async fn divergence(
         Divergence::Diverged(fork) if applied.is_some_and(|applied| applied <= fork.at) => {
             let data = &site.layout.data;
             let bytes = control(site, data, deadline).await?.segment_bytes.max(1);
-            let path = data.join("pg_wal");
-            let next = path.join(fork.timeline.segment(fork.end, bytes));
-            let waits = site.blocking(deadline, move || Ok(!next.exists())).await?;
             let end = end_of_log(site, data, fork.timeline, fork.at, bytes, deadline).await;
             match end {
-                // It waits for a file that nobody sends, and looks at no other timeline before it is started again.
-                Ok(end) if end <= fork.at && waits => Divergence::Diverged(fork),
                 Ok(end) if end <= fork.at => Divergence::None,
                 Ok(end) => Divergence::Diverged(Fork { end, ..fork }),
                 Err(trouble @ Trouble::Limit(_)) => return Err(trouble),
